@@ -1,0 +1,167 @@
+"""The `medscreen` command."""
+
+import csv
+import json
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+from rich import box
+from rich.console import Console
+from rich.table import Table
+
+from medscreen.errors import MedscreenError
+from medscreen.layout import find_layout
+from medscreen.outputs import replaced
+from medscreen.params import load_params
+
+if TYPE_CHECKING:
+    from medscreen.packaging.detector import PackagedDetector
+
+_CHUNK = 64
+
+
+def main() -> None:
+    """Runs the command; a mistake in the input is one sentence on stderr and exit status 2."""
+    try:
+        commands(standalone_mode=False)
+    except MedscreenError as error:
+        sys.exit(_fail(str(error)))
+    except click.ClickException as error:
+        sys.exit(_fail(error.format_message()))
+    except click.Abort:
+        sys.exit(130)
+
+
+def _fail(message: str) -> int:
+    click.echo(f"medscreen: {message}", err=True)
+    return 2
+
+
+@click.group()
+def commands() -> None:
+    """Screens medical images for what looks abnormal. Research use only, never diagnosis."""
+
+
+@commands.command()
+@click.argument("dataset")
+def use(dataset: str) -> None:
+    """Makes DATASET, an entry of datasets: in params.yaml, the active one."""
+    from ruamel.yaml import YAML  # keeps the file's comments
+
+    path = find_layout().params
+    yaml = YAML()
+    yaml.preserve_quotes = True
+    yaml.width = 4096
+    content = yaml.load(path)
+    if dataset not in load_params(path).datasets:
+        raise MedscreenError(
+            f"params.yaml has no data set {dataset!r}; its datasets: block holds {', '.join(content['datasets'])}."
+        )
+    if content["dataset"] != dataset:
+        content["dataset"] = dataset
+        with replaced(path) as partial:
+            yaml.dump(content, partial)
+        click.echo(f"params.yaml: dataset: {dataset}")
+
+
+@dataclass(frozen=True)
+class _Row:
+    """One screened image."""
+
+    file: str
+    score: float
+    p_value: float
+    probability: float
+    abnormal: bool
+
+
+@commands.command()
+@click.argument("paths", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.option("--name", help="Registered model; by default that of the active data set.")
+@click.option("--stage", default="Production", show_default=True, help="Staging, Production or Archived.")
+@click.option("--csv", "csv_path", type=click.Path(path_type=Path), help="Write the table to this file, too.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
+def predict(paths: Sequence[Path], name: str | None, stage: str, csv_path: Path | None, as_json: bool) -> None:
+    """Screens images: PNG, JPEG, DICOM files, or folders of them.
+
+    Files that can't be read are named one by one on stderr, and the exit status is then 1.
+    """
+    from medscreen.registry import load_detector, model_name
+
+    files = list(_files(paths))
+    detector = load_detector(name or model_name(load_params(find_layout().params).dataset), stage)
+    rows: list[_Row] = []
+    unreadable = 0
+    for start in range(0, len(files), _CHUNK):
+        screened, failed = _screen(detector, files[start : start + _CHUNK])
+        rows += screened
+        unreadable += failed
+    if csv_path:
+        _save_csv(rows, csv_path)
+    if as_json:
+        click.echo(json.dumps([asdict(row) for row in rows], indent=1))
+    else:
+        _print(rows)
+    sys.exit(1 if unreadable else 0)
+
+
+def _files(paths: Sequence[Path]) -> Iterator[Path]:
+    for path in paths:
+        if path.is_file():
+            yield path
+        elif path.is_dir():
+            found = sorted(p for p in path.rglob("*") if p.is_file() and not p.name.startswith("."))
+            if not found:
+                raise MedscreenError(f"{path} is an empty folder; name a folder with images in it.")
+            yield from found
+        else:
+            raise MedscreenError(f"{path} does not exist; name image files or folders of them.")
+
+
+def _screen(detector: "PackagedDetector", files: Sequence[Path]) -> tuple[list[_Row], int]:
+    """The rows of the readable files, and how many were not."""
+    import numpy as np
+
+    from medscreen.ingestion import UnreadableImageError, read_grey, to_square
+
+    readable, pixels = [], []
+    for file in files:
+        try:
+            pixels.append(to_square(read_grey(file), detector.image_size))
+            readable.append(file)
+        except UnreadableImageError as error:
+            click.echo(f"medscreen: {file} can't be read: {error}", err=True)
+    if not readable:
+        return [], len(files)
+    said = detector.screen(np.stack(pixels))
+    columns = (said.score, said.p_value, said.probability, said.abnormal)
+    rows = [_Row(str(file), *(column[i].item() for column in columns)) for i, file in enumerate(readable)]
+    return rows, len(files) - len(readable)
+
+
+def _save_csv(rows: Sequence[_Row], path: Path) -> None:
+    with replaced(path) as partial, partial.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, fieldnames=list(_Row.__dataclass_fields__), lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(asdict(row) for row in rows)
+
+
+def _print(rows: Sequence[_Row]) -> None:
+    table = Table(box=box.SIMPLE_HEAD, caption="Research use only, never diagnosis.", caption_justify="left")
+    table.add_column("file", overflow="fold")
+    for heading in ("score", "p-value", "probability"):
+        table.add_column(heading, justify="right")
+    table.add_column("called")
+    for row in rows:
+        table.add_row(
+            row.file,
+            f"{row.score:.4f}",
+            f"{row.p_value:.4f}",
+            f"{row.probability:.3f}",
+            "[bold]abnormal[/bold]" if row.abnormal else "normal",
+        )
+    Console().print(table)

@@ -1,0 +1,143 @@
+"""The nn.Modules."""
+
+import itertools
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+
+class GradientDistance(nn.Module):
+    """Distance of an image's mean absolute gradient from that of the median healthy image."""
+
+    healthy_median: Tensor
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("healthy_median", torch.zeros(()))
+
+    def gradient(self, images: Tensor) -> Tensor:
+        """(N, 1, S, S) -> (N,): mean absolute difference of neighbouring pixels, both directions."""
+        down = (images[:, :, 1:] - images[:, :, :-1]).abs().mean((1, 2, 3))
+        across = (images[:, :, :, 1:] - images[:, :, :, :-1]).abs().mean((1, 2, 3))
+        return down + across
+
+    def forward(self, images: Tensor) -> Tensor:
+        """(N, 1, S, S) -> (N,)."""
+        return (self.gradient(images) - self.healthy_median).abs()
+
+
+class Autoencoder(nn.Module):
+    """Halves the image until at most 8 pixels are left a side, squeezes them through a small linear layer."""
+
+    def __init__(self, size: int, width: int, bottleneck: int) -> None:
+        super().__init__()
+        sizes = [size]
+        while sizes[-1] > 8:
+            sizes.append(-(-sizes[-1] // 2))
+        widths = [1, *(width * 2**i for i in range(len(sizes) - 1))]
+        self.down = nn.ModuleList(_conv_block(a, b, stride=2) for a, b in itertools.pairwise(widths))
+        flat = widths[-1] * sizes[-1] ** 2
+        self.squeeze = nn.Linear(flat, bottleneck)
+        self.expand = nn.Linear(bottleneck, flat)
+        self.up = nn.ModuleList(
+            _conv_block(b, max(a, width), stride=1) for a, b in reversed(list(itertools.pairwise(widths)))
+        )
+        self.paint = nn.Conv2d(width, 1, 3, padding=1)
+        self.smallest = (widths[-1], sizes[-1], sizes[-1])
+        self.sizes_up = sizes[-2::-1]
+
+    def forward(self, images: Tensor) -> Tensor:
+        """(N, 1, S, S) -> its reconstruction in 0..1, same shape."""
+        features = images
+        for block in self.down:
+            features = block(features)
+        code = self.squeeze(features.flatten(1))
+        features = F.silu(self.expand(code)).view(-1, *self.smallest)
+        for block, size in zip(self.up, self.sizes_up, strict=True):
+            features = block(F.interpolate(features, size=(size, size), mode="nearest"))
+        return torch.sigmoid(self.paint(features))
+
+
+def _conv_block(inputs: int, outputs: int, stride: int) -> nn.Sequential:
+    return nn.Sequential(
+        nn.Conv2d(inputs, outputs, 3, stride=stride, padding=1, bias=False),
+        nn.BatchNorm2d(outputs),
+        nn.SiLU(),
+    )
+
+
+def structural_similarity(a: Tensor, b: Tensor, window: int = 7) -> Tensor:
+    """Mean SSIM of images (N, 1, S, S) in 0..1, (N,): 1 for equal images.
+
+    Wang et al. 2004 (doi 10.1109/TIP.2003.819861), uniform windows, K1 = .01, K2 = .03, sample covariance.
+    """
+    unbiased = window**2 / (window**2 - 1)
+    mean_a, mean_b = F.avg_pool2d(a, window, 1), F.avg_pool2d(b, window, 1)
+    var_a = unbiased * (F.avg_pool2d(a * a, window, 1) - mean_a**2)
+    var_b = unbiased * (F.avg_pool2d(b * b, window, 1) - mean_b**2)
+    covariance = unbiased * (F.avg_pool2d(a * b, window, 1) - mean_a * mean_b)
+    c1, c2 = 0.01**2, 0.03**2
+    similarity = (2 * mean_a * mean_b + c1) * (2 * covariance + c2)
+    similarity = similarity / ((mean_a**2 + mean_b**2 + c1) * (var_a + var_b + c2))
+    return similarity.mean((1, 2, 3))
+
+
+class Dissimilarity(nn.Module):
+    """1 - SSIM between an image and what an autoencoder makes of it."""
+
+    def __init__(self, autoencoder: nn.Module) -> None:
+        super().__init__()
+        self.autoencoder = autoencoder
+
+    def forward(self, images: Tensor) -> Tensor:
+        """(N, 1, S, S) -> (N,)."""
+        return 1 - structural_similarity(images, self.autoencoder(images))
+
+
+class ResidualClassifier(nn.Module):
+    """Standardised, pixel-unshuffled image through three residual stages to one logit."""
+
+    def __init__(self, width: int, unshuffle: int) -> None:
+        super().__init__()
+        self.stem = nn.Sequential(
+            nn.PixelUnshuffle(unshuffle),
+            nn.Conv2d(unshuffle**2, width, 3, padding=1, bias=False),
+            nn.BatchNorm2d(width),
+            nn.SiLU(),
+        )
+        self.stages = nn.Sequential(
+            _Residual(width, width, 1), _Residual(width, 2 * width, 2), _Residual(2 * width, 4 * width, 2)
+        )
+        self.head = nn.Linear(4 * width, 1)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """(N, 1, S, S), S a multiple of `unshuffle` -> logits (N,)."""
+        features = self.stages(self.stem(standardised(images)))
+        logits: Tensor = self.head(features.mean((2, 3))).squeeze(1)
+        return logits
+
+
+def standardised(images: Tensor) -> Tensor:
+    """Each image (N, 1, S, S) at mean 0 and standard deviation 1, so that its exposure says nothing."""
+    mean = images.mean((1, 2, 3), keepdim=True)
+    spread = images.std((1, 2, 3), keepdim=True)
+    return (images - mean) / (spread + 1e-3)
+
+
+class _Residual(nn.Module):
+    def __init__(self, inputs: int, outputs: int, stride: int) -> None:
+        super().__init__()
+        self.path = nn.Sequential(
+            nn.Conv2d(inputs, outputs, 3, stride=stride, padding=1, bias=False),
+            nn.BatchNorm2d(outputs),
+            nn.SiLU(),
+            nn.Conv2d(outputs, outputs, 3, padding=1, bias=False),
+            nn.BatchNorm2d(outputs),
+        )
+        self.skip: nn.Module = nn.Identity()
+        if stride != 1 or inputs != outputs:
+            self.skip = nn.Sequential(nn.Conv2d(inputs, outputs, 1, stride=stride, bias=False), nn.BatchNorm2d(outputs))
+
+    def forward(self, features: Tensor) -> Tensor:
+        return F.silu(self.path(features) + self.skip(features))

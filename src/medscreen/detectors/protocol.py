@@ -1,0 +1,58 @@
+"""What every detector promises."""
+
+from collections.abc import Callable, Mapping
+from typing import Protocol, Self
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from medscreen.images import ImageSet, Pixels
+
+Scores = NDArray[np.float32]
+"""One number an image: the higher, the more abnormal."""
+
+OnEpoch = Callable[[int, Mapping[str, float]], None]
+"""Is told, after each epoch, its number (from 1) and the named terms of its loss."""
+
+_BATCH = 256
+
+
+def ignore(epoch: int, terms: Mapping[str, float]) -> None:
+    """The OnEpoch of someone who doesn't want to know."""
+
+
+class Detector(Protocol):
+    """Learns from `train`, and from `tune` when to stop; afterwards `network` scores images.
+
+    `network` maps float32 images (N, 1, S, S) in 0..1, S the training size, to scores (N,); it is in eval
+    mode, free of randomness, exportable to ONNX, and its tensors are the detector's whole learned state.
+    `score_at_half` is the score at which the detector itself thinks both classes equally likely, None for
+    detectors that claim no probability. A second `fit` forgets the first.
+    """
+
+    score_at_half: float | None
+
+    @property
+    def network(self) -> nn.Module:
+        """What scores images."""
+        ...
+
+    def fit(self, train: ImageSet, tune: ImageSet, on_epoch: OnEpoch = ignore) -> Self:
+        """Learns; one-class detectors look at the healthy images alone."""
+        ...
+
+
+def score(detector: Detector, pixels: Pixels) -> Scores:
+    """The detector's scores of images (N, S, S)."""
+    network = detector.network.eval()
+    with torch.inference_mode():
+        batches = [network(as_images(pixels[i : i + _BATCH])) for i in range(0, len(pixels), _BATCH)]
+    scores: Scores = torch.cat(batches).numpy()
+    return scores
+
+
+def as_images(pixels: Pixels) -> Tensor:
+    """Display grey (N, H, W) as the float images (N, 1, H, W) in 0..1 that networks take."""
+    return torch.from_numpy(np.array(pixels)).unsqueeze(1).float().div_(255)

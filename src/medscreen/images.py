@@ -1,0 +1,100 @@
+"""A set of labelled images on disk: one memory-mapped array and one columnar manifest."""
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from numpy.lib.format import open_memmap
+from numpy.typing import NDArray
+
+from medscreen.errors import MedscreenError
+
+SPLITS = ("train", "tune", "val", "test")
+Pixels = NDArray[np.uint8]
+"""Images as one array: (number, height, width), display grey 0 to 255."""
+
+_CHUNK = 1024
+
+
+@dataclass(frozen=True)
+class ImageSet:
+    """Images with what is known of each; all arrays have one entry an image.
+
+    `labels`: 0 normal, 1 abnormal. `patients`: numbers that stand for a person within this data set only.
+    `origins`: the file below the data set's root (and the index inside it) that the image came from.
+    """
+
+    pixels: Pixels
+    labels: NDArray[np.int64]
+    patients: NDArray[np.int64]
+    origins: Sequence[str]
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def take(self, index: NDArray[np.int64] | NDArray[np.bool_]) -> "ImageSet":
+        """The images at these positions (or where the mask is true), copied."""
+        chosen = np.flatnonzero(index) if index.dtype == np.bool_ else index
+        return ImageSet(
+            np.ascontiguousarray(self.pixels[chosen]),
+            self.labels[chosen],
+            self.patients[chosen],
+            [self.origins[i] for i in chosen],
+        )
+
+    def healthy(self) -> "ImageSet":
+        """The images labelled normal."""
+        return self.take(self.labels == 0)
+
+
+def save_images(images: ImageSet, index: NDArray[np.int64], folder: Path) -> None:
+    """Writes the images at these positions to `folder`, a chunk at a time; equal input gives equal bytes."""
+    folder.mkdir(parents=True)
+    shape = (len(index), *images.pixels.shape[1:])
+    target = open_memmap(folder / "images.npy", mode="w+", dtype=np.uint8, shape=shape)
+    for start in range(0, len(index), _CHUNK):
+        target[start : start + _CHUNK] = images.pixels[index[start : start + _CHUNK]]
+    target.flush()
+    manifest = pa.table(
+        {
+            "origin": [images.origins[i] for i in index],
+            "patient": images.patients[index],
+            "label": images.labels[index].astype(np.int8),
+        }
+    )
+    pq.write_table(manifest, folder / "manifest.parquet")
+
+
+def load_images(folder: Path) -> ImageSet:
+    """What `save_images` wrote, the pixels memory-mapped; raises MedscreenError where there is none."""
+    try:
+        pixels = np.load(folder / "images.npy", mmap_mode="r")
+        manifest = pq.read_table(folder / "manifest.parquet")
+    except FileNotFoundError as error:
+        raise MedscreenError(f"{folder} holds no curated images; run `dvc repro curate` first.") from error
+    return ImageSet(
+        pixels,
+        manifest["label"].to_numpy().astype(np.int64),
+        manifest["patient"].to_numpy().astype(np.int64),
+        manifest["origin"].to_pylist(),
+    )
+
+
+def image_digest(image: NDArray[np.uint8]) -> str:
+    """32 hexadecimal characters, of the image's size and pixels."""
+    digest = hashlib.blake2b(str(image.shape).encode(), digest_size=16)
+    digest.update(np.ascontiguousarray(image).tobytes())
+    return digest.hexdigest()
+
+
+def set_digest(images: ImageSet) -> str:
+    """32 hexadecimal characters for a whole set: its pixels, labels and patients in their order."""
+    digest = hashlib.blake2b(digest_size=16)
+    for array in (images.pixels, images.labels, images.patients):
+        digest.update(str(array.shape).encode())
+        digest.update(np.ascontiguousarray(array).tobytes())
+    return digest.hexdigest()

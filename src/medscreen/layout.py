@@ -1,0 +1,93 @@
+"""Every path the pipeline reads or writes, once."""
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from medscreen.errors import MedscreenError
+
+
+@dataclass(frozen=True)
+class Layout:
+    """The paths of one checkout.
+
+    `workspace` holds the files that DVC versions. `home` holds what outlives them (MLflow's store, caches,
+    locks). They differ only inside `dvc exp run --temp` or `--queue`, which run in a copy that is deleted.
+    """
+
+    workspace: Path
+    home: Path
+
+    @property
+    def params(self) -> Path:
+        return self.workspace / "params.yaml"
+
+    @property
+    def raw(self) -> Path:
+        """The active data set: its settings and the digest of each of its files."""
+        return self.workspace / "data" / "raw.json"
+
+    def curated(self, split: str) -> Path:
+        return self.workspace / "data" / "curated" / split
+
+    @property
+    def curation_report(self) -> Path:
+        return self.workspace / "reports" / "curation.json"
+
+    def fitted(self, detector: str) -> Path:
+        """What `fit` leaves: network.onnx, state.safetensors, fit.json, history.csv, scores.parquet."""
+        return self.workspace / "models" / detector / "fitted"
+
+    def packaged(self, detector: str) -> Path:
+        """The graph that is evaluated, registered and served."""
+        return self.workspace / "models" / detector / "detector.onnx"
+
+    def operating_point(self, detector: str) -> Path:
+        return self.workspace / "models" / detector / "operating.json"
+
+    def predictions(self, detector: str) -> Path:
+        """What the packaged graph says of every curated image."""
+        return self.workspace / "models" / detector / "predictions.parquet"
+
+    def report(self, detector: str) -> Path:
+        return self.workspace / "reports" / detector
+
+    def figures(self, detector: str) -> Path:
+        return self.report(detector) / "figures"
+
+    def tables(self, detector: str) -> Path:
+        """The csv files that `dvc plots` draws."""
+        return self.report(detector) / "plots"
+
+    @property
+    def league(self) -> Path:
+        return self.workspace / "reports" / "league.csv"
+
+    @property
+    def promotion(self) -> Path:
+        return self.workspace / "reports" / "promotion.json"
+
+    @property
+    def mlruns(self) -> Path:
+        return self.home / "mlruns"
+
+    @property
+    def scratch(self) -> Path:
+        """Locks and caches; git-ignored, and safe to delete while nothing runs."""
+        return self.home / ".medscreen"
+
+
+def find_layout(start: Path | None = None) -> Layout:
+    """The layout of the checkout that `start` (default: the working directory) lies in.
+
+    Raises MedscreenError outside a checkout. DVC tells its stages through DVC_ROOT where the original
+    checkout is, even when it runs them in a temporary copy.
+    """
+    here = (start or Path.cwd()).resolve()
+    for folder in (here, *here.parents):
+        if (folder / "params.yaml").is_file() and (folder / "dvc.yaml").is_file():
+            return Layout(folder, Path(os.environ.get("DVC_ROOT") or folder).resolve())
+    raise MedscreenError(
+        f"No medscreen project (a folder with dvc.yaml and params.yaml) at {here} or above it; "
+        "run the command inside the checkout."
+    )

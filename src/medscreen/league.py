@@ -1,0 +1,78 @@
+"""The league table: one row a detector of the roster, the same numbers for each."""
+
+import csv
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from rich import box
+from rich.console import Console
+from rich.table import Table
+
+from medscreen.tracking import Result
+
+_INTERVALS = ("val/auroc", "test/auroc", "test/balanced_accuracy", "test/sensitivity", "test/specificity")
+_SINGLE = ("test/accuracy", "test/accuracy_at_half")
+_WORDS = {
+    "val/auroc": "val AUROC",
+    "test/auroc": "test AUROC",
+    "test/balanced_accuracy": "balanced acc.",
+    "test/sensitivity": "sensitivity",
+    "test/specificity": "specificity",
+    "test/accuracy_at_half": "acc. at .5",
+}
+
+Row = dict[str, str]
+
+
+def league_rows(results: Sequence[Result], standings: Mapping[str, str]) -> list[Row]:
+    """The table's rows, the best on `val` first; `standings`: detector -> verdict."""
+    ranked = sorted(results, key=lambda result: -(result.value("val", "auroc") or 0.0))
+    return [_row(result, standings.get(result.detector, "")) for result in ranked]
+
+
+def _row(result: Result, verdict: str) -> Row:
+    row = {"detector": result.detector, "verdict": verdict}
+    for name in (*_INTERVALS, *_SINGLE):
+        split, metric = name.split("/")
+        estimate = result.evaluation[split].get(metric, {"value": None, "low": None, "high": None})
+        row[name] = _number(estimate["value"])
+        if name in _INTERVALS:
+            row[f"{name}_low"], row[f"{name}_high"] = _number(estimate["low"]), _number(estimate["high"])
+    return row
+
+
+def _number(value: float | None) -> str:
+    return "" if value is None else f"{value:.4f}"
+
+
+def save_league(rows: Sequence[Row], path: Path) -> None:
+    """Writes the table as csv."""
+    with path.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, fieldnames=list(rows[0]), lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
+
+
+def print_league(rows: Sequence[Row], title: str, console: Console) -> None:
+    """Prints the table, intervals in brackets."""
+    table = Table(title=title, box=box.SIMPLE_HEAD, title_justify="left")
+    table.add_column("detector", no_wrap=True)
+    for word in _WORDS.values():
+        table.add_column(word, justify="right", no_wrap=True)
+    table.add_column("verdict", no_wrap=True)
+    for row in rows:
+        table.add_row(row["detector"], *(_cell(row, name) for name in _WORDS), row["verdict"])
+    console.print(table)
+
+
+def _cell(row: Row, name: str) -> str:
+    if not row[name]:
+        return "-"
+    shown = _three(row[name])
+    if f"{name}_low" in row:
+        shown += f" [dim]{_three(row[f'{name}_low'])}-{_three(row[f'{name}_high'])}[/dim]"
+    return shown
+
+
+def _three(number: str) -> str:
+    return f"{float(number):.3f}".removeprefix("0")

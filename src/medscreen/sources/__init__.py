@@ -1,0 +1,35 @@
+"""Where images come from: one file per kind of source, each yields the same Record."""
+
+from pathlib import Path
+
+from medscreen.params import DatasetParams, MedMnistParams, PhantomParams
+from medscreen.sources import labelled_tree, medmnist, phantom
+from medscreen.sources.records import Record
+
+__all__ = ["Record", "find_files", "read_records", "root_of"]
+
+
+def root_of(params: DatasetParams, workspace: Path) -> Path:
+    """The folder of a data set: `~` is expanded, a relative path starts at the workspace."""
+    return workspace / Path(params.root).expanduser()
+
+
+def find_files(params: DatasetParams, root: Path) -> list[Path]:
+    """The raw files of a data set, made or downloaded first where that is what its kind does.
+
+    Raises MedscreenError if they are not there and can't be had.
+    """
+    match params:
+        case PhantomParams():
+            return phantom.find_files(params, root)
+        case MedMnistParams():
+            return medmnist.find_files(params, root)
+
+
+def read_records(params: DatasetParams, root: Path) -> list[Record]:
+    """The records of a data set whose files are there, in an order that depends on the files alone."""
+    match params:
+        case PhantomParams():
+            return labelled_tree.read_records(root)
+        case MedMnistParams():
+            return medmnist.read_records(params, root)

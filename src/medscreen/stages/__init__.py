@@ -1,0 +1,1 @@
+"""One thin file a DVC stage: load, call one thing, save."""

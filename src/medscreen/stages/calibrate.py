@@ -1,0 +1,46 @@
+"""Chooses one detector's operating point on val and appends it to its graph."""
+
+import json
+import sys
+from dataclasses import asdict
+
+import numpy as np
+import onnx
+import pyarrow.parquet as pq
+
+from medscreen.layout import Layout
+from medscreen.operating import choose_operating_point
+from medscreen.outputs import replaced
+from medscreen.packaging.operating_nodes import package
+from medscreen.params import Params
+from medscreen.stages.running import run_stage
+
+
+def calibrate(layout: Layout, params: Params, name: str) -> None:
+    """Writes models/<name>/operating.json and models/<name>/detector.onnx."""
+    fitted = layout.fitted(name)
+    about = json.loads((fitted / "fit.json").read_text())
+    scores = pq.read_table(fitted / "scores.parquet", filters=[("split", "==", "val")])
+    point = choose_operating_point(
+        params.operating,
+        scores["score"].to_numpy().astype(np.float64),
+        scores["label"].to_numpy().astype(np.int64),
+    )
+    metadata = {
+        "detector": name,
+        "parameters": params.detector(name).model_dump(),
+        "image_size": about["image_size"],
+        "score_at_half": about["score_at_half"],
+        "val_digest": about["data"]["val"]["digest"],
+        "use": "research only, never diagnosis",
+    }
+    model = package(onnx.load(fitted / "network.onnx"), point, metadata)
+    with replaced(layout.packaged(name)) as partial:
+        onnx.save(model, partial)
+    with replaced(layout.operating_point(name)) as partial:
+        partial.write_text(json.dumps(asdict(point), indent=1))
+    print(f"{name}: threshold {point.threshold:.6g} by {point.policy} on val")
+
+
+if __name__ == "__main__":
+    run_stage(f"calibrate@{sys.argv[1]}", lambda layout, params: calibrate(layout, params, sys.argv[1]))

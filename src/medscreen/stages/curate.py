@@ -1,0 +1,47 @@
+"""Turns the raw data set into train, tune, val and test, and writes the audit."""
+
+import json
+from pathlib import Path
+from tempfile import NamedTemporaryFile
+
+from pydantic import TypeAdapter
+
+from medscreen import sources
+from medscreen.curation import curate as curate_records
+from medscreen.images import SPLITS, save_images
+from medscreen.layout import Layout
+from medscreen.outputs import replaced
+from medscreen.params import DatasetParams, Params
+from medscreen.stages.running import run_stage
+
+
+def curate(layout: Layout, params: Params) -> None:
+    """Reads data/raw.json; writes data/curated/<split> and reports/curation.json."""
+    raw = json.loads(layout.raw.read_text())
+    settings: DatasetParams = TypeAdapter(DatasetParams).validate_python(raw["settings"])
+    records = sources.read_records(settings, sources.root_of(settings, layout.workspace))
+    layout.curated("").mkdir(parents=True, exist_ok=True)
+    with NamedTemporaryFile(dir=layout.curated(""), prefix=".decoded-") as scratch:
+        curated = curate_records(
+            records,
+            settings.image_size,
+            params.curation,
+            params.seed,
+            params.compute.threads,
+            Path(scratch.name),
+        )
+        for split in SPLITS:
+            with replaced(layout.curated(split)) as partial:
+                save_images(curated.images, curated.splits[split], partial)
+    with replaced(layout.curation_report) as partial:
+        partial.write_text(json.dumps({"dataset": raw["dataset"], **curated.audit}, indent=1))
+    audit = curated.audit
+    print(
+        f"{audit['records']} records: {len(audit['quarantined'])} quarantined, "
+        f"{audit['exact_copies']['dropped']} exact copies dropped; "
+        + ", ".join(f"{name} {counts['images']}" for name, counts in audit["splits"].items())
+    )
+
+
+if __name__ == "__main__":
+    run_stage("curate", curate)

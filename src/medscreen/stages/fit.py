@@ -1,0 +1,102 @@
+"""Trains one detector, packs its network as a graph, and saves what it says of train, tune and val."""
+
+import csv
+import hashlib
+import json
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import pyarrow as pa
+import pyarrow.parquet as pq
+from safetensors.torch import save_file
+
+from medscreen.codebase import code_digest
+from medscreen.detectors import Detector, build
+from medscreen.detectors.export import export_network
+from medscreen.images import ImageSet, load_images, set_digest
+from medscreen.layout import Layout
+from medscreen.outputs import replaced
+from medscreen.packaging.detector import PackagedDetector
+from medscreen.packaging.scoring import scoring_graph
+from medscreen.params import Params
+from medscreen.stages.running import run_stage
+from medscreen.tracking import live_run
+
+_SEEN = ("train", "tune", "val")  # val is scored here, never learned from
+
+
+def fit(layout: Layout, params: Params, name: str) -> None:
+    """Writes models/<name>/fitted; the curves are in MLflow while it trains."""
+    entry = params.detector(name)
+    splits = {split: load_images(layout.curated(split)) for split in _SEEN}
+    size = int(splits["train"].pixels.shape[1])
+    detector = build(entry, size, params.compute, params.seed)
+    data = {split: {"digest": set_digest(images), "images": len(images)} for split, images in splits.items()}
+    key = _run_key(params, name, data)
+    dataset = json.loads(layout.raw.read_text())["dataset"]
+    history: list[dict[str, float]] = []
+    with live_run(layout, dataset, name, key) as live:
+
+        def on_epoch(epoch: int, terms: Mapping[str, float]) -> None:
+            history.append({"epoch": epoch, **terms})
+            live.on_epoch(epoch, terms)
+
+        detector.fit(splits["train"], splits["tune"], on_epoch)
+    graph = scoring_graph(export_network(detector, size), size)
+    with replaced(layout.fitted(name)) as folder:
+        folder.mkdir()
+        _save(folder, detector, graph, history, splits, params.compute.threads)
+        about = {
+            "run_key": key,
+            "data": data,
+            "image_size": size,
+            "score_at_half": detector.score_at_half,
+        }
+        (folder / "fit.json").write_text(json.dumps(about, indent=1))
+    print(f"{name}: fitted" + (f" in {len(history)} epochs" if history else ""))
+
+
+def _run_key(params: Params, name: str, data: dict[str, Any]) -> str:
+    """Names this training: same key, same result."""
+    ingredients = {
+        "detector": params.detector(name).model_dump(),
+        "seed": params.seed,
+        "compute": params.compute.model_dump(),
+        "data": {split: data[split]["digest"] for split in ("train", "tune")},
+        "code": code_digest("medscreen.stages.fit"),
+    }
+    return hashlib.blake2b(json.dumps(ingredients, sort_keys=True).encode(), digest_size=16).hexdigest()
+
+
+def _save(
+    folder: Path,
+    detector: Detector,
+    graph: onnx.ModelProto,
+    history: list[dict[str, float]],
+    splits: dict[str, ImageSet],
+    threads: int,
+) -> None:
+    save_file({k: v.contiguous() for k, v in detector.network.state_dict().items()}, folder / "state.safetensors")
+    onnx.save(graph, folder / "network.onnx")
+    with (folder / "history.csv").open("w", newline="") as file:
+        writer = csv.DictWriter(file, fieldnames=list(history[0]) if history else ["epoch"], lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(history)
+    # scored by the graph that will be served, not by torch: the threshold is chosen on these very numbers
+    packaged = PackagedDetector(folder / "network.onnx", threads)
+    columns: dict[str, list[Any]] = {"split": [], "label": [], "score": []}
+    for split, images in splits.items():
+        columns["split"].append(np.full(len(images), split))
+        columns["label"].append(images.labels.astype(np.int8))
+        columns["score"].append(packaged.score(images.pixels))
+    pq.write_table(
+        pa.table({name: np.concatenate(parts) for name, parts in columns.items()}), folder / "scores.parquet"
+    )
+
+
+if __name__ == "__main__":
+    run_stage(f"fit@{sys.argv[1]}", lambda layout, params: fit(layout, params, sys.argv[1]))

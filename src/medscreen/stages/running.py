@@ -1,0 +1,82 @@
+"""How a stage runs: alone, ended with its `dvc repro`, and with one sentence for a mistake in the input."""
+
+import hashlib
+import os
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import psutil
+from filelock import FileLock, Timeout
+
+from medscreen.errors import MedscreenError
+from medscreen.layout import Layout, find_layout
+from medscreen.params import Params, load_params
+
+Stage = Callable[[Layout, Params], None]
+_WATCH_EVERY_S = 0.5
+
+
+def run_stage(name: str, stage: Stage) -> None:
+    """Runs one stage of the workspace around the working directory and ends the process.
+
+    Exit status 0, or 1 after a sentence on stderr. One process at a time runs a stage of a workspace.
+    """
+    try:
+        layout = find_layout()
+        params = load_params(layout.params)
+        _end_with_dvc()
+        with _alone(layout, name):
+            stage(layout, params)
+    except MedscreenError as error:
+        sys.exit(f"medscreen {name}: {error}")
+
+
+@contextmanager
+def _alone(layout: Layout, name: str) -> Iterator[None]:
+    workspace = hashlib.blake2b(str(layout.workspace).encode(), digest_size=6).hexdigest()
+    folder = layout.scratch / "locks"
+    folder.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(folder / f"{workspace}-{name}.lock")
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        print(f"medscreen {name}: waiting for another run of this stage to end", flush=True)
+        lock.acquire()
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def _end_with_dvc() -> None:
+    """Ends this process when the `dvc` that started it is gone.
+
+    A killed dvc leaves its stage running, and the next dvc would accept what both write.
+    """
+    dvc = next((process for process in psutil.Process().parents() if _is_dvc(process)), None)
+    if dvc is not None:  # else the stage was started by hand
+        threading.Thread(target=_watch, args=(dvc,), daemon=True, name="end-with-dvc").start()
+
+
+def _watch(dvc: psutil.Process) -> None:
+    while _runs(dvc):
+        time.sleep(_WATCH_EVERY_S)
+    os._exit(1)
+
+
+def _runs(process: psutil.Process) -> bool:
+    try:
+        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
+
+
+def _is_dvc(process: psutil.Process) -> bool:
+    try:
+        return any(Path(part).name in {"dvc", "dvc.exe"} for part in process.cmdline()[:3])
+    except psutil.Error:
+        return False

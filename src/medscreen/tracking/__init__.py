@@ -1,0 +1,7 @@
+"""MLflow as people see it: the store below mlruns/, one run a result, its metrics, pictures and model."""
+
+from medscreen.tracking.results import Result, read_result
+from medscreen.tracking.runs import finish_run, live_run
+from medscreen.tracking.store import open_store
+
+__all__ = ["Result", "finish_run", "live_run", "open_store", "read_result"]

@@ -1,0 +1,202 @@
+"""One result, one run: opened while the detector trains, closed with what DVC's files hold."""
+
+import os
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from importlib.metadata import version
+from typing import Any
+
+import mlflow
+import numpy as np
+import onnx
+from mlflow import MlflowClient
+from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, Run, RunTag
+from mlflow.models import ModelSignature
+from mlflow.types import Schema, TensorSpec
+
+from medscreen.layout import Layout
+from medscreen.tracking.results import Result
+from medscreen.tracking.store import open_experiment, open_store
+
+RUN_KEY, DIGEST, TRAINED_AT = "medscreen.run_key", "medscreen.packaged_digest", "medscreen.trained_at"
+MODEL = "detector"
+_REQUIREMENTS = ("onnx", "onnxruntime", "numpy")
+
+
+@contextmanager
+def live_run(layout: Layout, dataset: str, detector: str, run_key: str) -> "Iterator[LiveRun]":
+    """A run that shows curves while the detector trains; `finish_run` closes it later.
+
+    Runs of the same key that never got so far are removed: a killed training leaves one.
+    """
+    client = open_store(layout)
+    experiment = open_experiment(client, layout, dataset)
+    for stale in _find(client, experiment, RUN_KEY, run_key):
+        if DIGEST not in stale.data.tags:
+            client.delete_run(stale.info.run_id)
+    run = client.create_run(
+        experiment,
+        run_name=detector,
+        tags={RUN_KEY: run_key, "medscreen.detector": detector, **_origin(layout)},
+    )
+    live = LiveRun(client, run.info.run_id)
+    try:
+        yield live
+    except BaseException:
+        client.set_terminated(run.info.run_id, "FAILED")
+        raise
+    client.set_tag(run.info.run_id, TRAINED_AT, str(_now_ms()))
+
+
+class LiveRun:
+    """Where a training reports its epochs."""
+
+    def __init__(self, client: MlflowClient, run_id: str) -> None:
+        self._client, self._run_id = client, run_id
+
+    def on_epoch(self, epoch: int, terms: Mapping[str, float]) -> None:
+        """Shows the named terms of an epoch's loss."""
+        _log_epoch(self._client, self._run_id, epoch, terms)
+
+
+def finish_run(client: MlflowClient, layout: Layout, result: Result) -> str:
+    """The id of the run that shows this result: found, closed, or built again from the files.
+
+    Of several runs of one result the first stays.
+    """
+    experiment = open_experiment(client, layout, result.dataset)
+    known = _find(client, experiment, DIGEST, result.digest)
+    unfinished = [run for run in _find(client, experiment, RUN_KEY, result.run_key) if DIGEST not in run.data.tags]
+    if known:
+        for extra in [*known[1:], *unfinished]:
+            client.delete_run(extra.info.run_id)
+        return str(known[0].info.run_id)
+    if unfinished:
+        run_id, ended = unfinished[0].info.run_id, unfinished[0].data.tags.get(TRAINED_AT)
+    else:
+        run_id, ended = _rebuild(client, layout, experiment, result), None
+    _log_result(client, run_id, result)
+    _log_model(run_id, result)
+    # the tag goes last: a run without it is closed again, or replaced, by the next publish
+    client.set_tag(run_id, DIGEST, result.digest)
+    client.set_terminated(run_id, "FINISHED", end_time=int(ended) if ended else _now_ms())
+    return str(run_id)
+
+
+def _find(client: MlflowClient, experiment: str, tag: str, value: str) -> list[Run]:
+    """The runs with that tag, the oldest first."""
+    return list(client.search_runs([experiment], f"tags.`{tag}` = '{value}'", order_by=["attributes.start_time ASC"]))
+
+
+def _rebuild(client: MlflowClient, layout: Layout, experiment: str, result: Result) -> str:
+    run = client.create_run(
+        experiment,
+        run_name=result.detector,
+        tags={
+            RUN_KEY: result.run_key,
+            "medscreen.detector": result.detector,
+            "medscreen.origin": "rebuilt from the files that DVC versions",
+            **_origin(layout),
+        },
+    )
+    for row in result.history:
+        terms = {name: value for name, value in row.items() if name != "epoch"}
+        _log_epoch(client, run.info.run_id, int(row["epoch"]), terms)
+    return str(run.info.run_id)
+
+
+def _log_epoch(client: MlflowClient, run_id: str, epoch: int, terms: Mapping[str, float]) -> None:
+    now = _now_ms()
+    client.log_batch(run_id, [Metric(f"epoch/{name}", value, now, epoch) for name, value in terms.items()])
+
+
+def _log_result(client: MlflowClient, run_id: str, result: Result) -> None:
+    now = _now_ms()
+    client.log_batch(
+        run_id,
+        metrics=[Metric(name, value, now, 0) for name, value in _flat_metrics(result.evaluation)],
+        params=[Param(name, str(value)) for name, value in result.params.items()],
+        tags=[RunTag("medscreen.data_digest", result.data_digest)],
+    )
+    client.log_inputs(
+        run_id,
+        [
+            DatasetInput(
+                Dataset(
+                    name=f"{result.dataset}/{split}",
+                    digest=about["digest"],
+                    source_type="local",
+                    source=f"data/curated/{split}",
+                    profile=f'{{"num_rows": {about["images"]}}}',
+                ),
+                [InputTag("mlflow.data.context", split)],
+            )
+            for split, about in result.data.items()
+        ],
+    )
+    for folder, paths in result.files.items():
+        for path in paths:
+            client.log_artifact(run_id, str(path), folder or None)
+
+
+def _flat_metrics(block: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, float]]:
+    """test/auroc, test/auroc_low, test/auroc_high for each estimate; undefined ones are left out."""
+    for name, entry in block.items():
+        if "value" not in entry:
+            yield from _flat_metrics(entry, f"{prefix}{name}/")
+            continue
+        for key, suffix in (("value", ""), ("low", "_low"), ("high", "_high")):
+            if entry[key] is not None:
+                yield f"{prefix}{name}{suffix}", entry[key]
+
+
+def _log_model(run_id: str, result: Result) -> None:
+    signature = ModelSignature(
+        Schema([TensorSpec(np.dtype(np.uint8), (-1, 1, -1, -1), "pixels")]),
+        Schema(
+            [
+                TensorSpec(np.dtype(np.float32), (-1,), "score"),
+                TensorSpec(np.dtype(np.float32), (-1,), "p_value"),
+                TensorSpec(np.dtype(np.float32), (-1,), "probability"),
+                TensorSpec(np.dtype(np.bool_), (-1,), "abnormal"),
+            ]
+        ),
+    )
+    ramp = np.tile(np.linspace(0, 255, 28).astype(np.uint8), (2, 1, 28, 1))  # nobody's image
+    with mlflow.start_run(run_id=run_id):
+        mlflow.onnx.log_model(
+            onnx.load(result.packaged),
+            name=MODEL,
+            signature=signature,
+            input_example=ramp,
+            pip_requirements=[f"{name}=={version(name)}" for name in _REQUIREMENTS],
+            onnx_execution_providers=["CPUExecutionProvider"],
+            save_as_external_data=False,
+            metadata={DIGEST: result.digest},
+        )
+
+
+def _origin(layout: Layout) -> dict[str, str]:
+    """Tags that say which code and which experiment a run comes from."""
+    from git import Repo
+    from git.exc import GitError
+
+    tags = {}
+    try:
+        repository = Repo(layout.workspace, search_parent_directories=True)
+        tags["mlflow.source.git.commit"] = repository.head.commit.hexsha
+        changed = [item.a_path for item in repository.index.diff(None) + repository.head.commit.diff()]
+        # dvc.lock and reports/ are what a repro itself writes
+        dirty = any(path and path != "dvc.lock" and not path.startswith("reports/") for path in changed)
+        tags["medscreen.dirty"] = str(dirty).lower()
+    except (GitError, ValueError):  # no repository, or one without a commit
+        pass
+    for variable in ("DVC_EXP_NAME", "DVC_EXP_BASELINE_REV"):
+        if value := os.environ.get(variable):
+            tags[f"medscreen.{variable.lower()}"] = value
+    return tags
+
+
+def _now_ms() -> int:
+    return time.time_ns() // 1_000_000

@@ -1,0 +1,92 @@
+"""MLflow's store of a checkout: SQLite and artefacts below mlruns/, created once, followed when it moves."""
+
+import logging
+import os
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+
+from filelock import FileLock
+
+from medscreen.layout import Layout
+
+# People's medical projects call nobody; and MLflow reads these when it is imported.
+os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
+os.environ.setdefault("MLFLOW_SKIP_PIP_REQUIREMENTS_CHECK", "true")
+
+import mlflow
+from mlflow import MlflowClient
+
+# Columns in which MLflow stores absolute paths: nothing else in the database keeps it from moving.
+_LOCATIONS = (
+    ("experiments", "artifact_location"),
+    ("runs", "artifact_uri"),
+    ("logged_models", "artifact_location"),
+    ("model_versions", "storage_location"),
+)
+
+
+def open_store(layout: Layout) -> MlflowClient:
+    """A client of the checkout's store, which is created if it isn't there, also for MLflow's own functions.
+
+    Where the checkout has been moved or copied, the stored locations are rewritten to where it is now.
+    """
+    for noisy in ("alembic", "mlflow"):
+        logging.getLogger(noisy).setLevel(logging.ERROR)
+    database = layout.mlruns / "mlflow.db"
+    layout.mlruns.mkdir(parents=True, exist_ok=True)
+    layout.scratch.mkdir(parents=True, exist_ok=True)
+    # two processes that create or migrate the database together kill one another
+    with FileLock(layout.scratch / "mlflow.lock"):
+        if not database.exists():
+            _create(database)
+        _relocate(database, layout.mlruns)
+    mlflow.set_tracking_uri(_uri(database))
+    return MlflowClient()
+
+
+def open_experiment(client: MlflowClient, layout: Layout, name: str) -> str:
+    """The id of an experiment whose artefacts lie below mlruns/artifacts."""
+    with FileLock(layout.scratch / "mlflow.lock"):
+        experiment = client.get_experiment_by_name(name)
+        if experiment is not None:
+            return str(experiment.experiment_id)
+        location = (layout.mlruns / "artifacts" / name).as_uri()
+        return str(client.create_experiment(name, artifact_location=location))
+
+
+def _uri(database: Path) -> str:
+    return f"sqlite:///{database}"
+
+
+def _create(database: Path) -> None:
+    partial = database.with_name("mlflow.db.partial")
+    partial.unlink(missing_ok=True)
+    MlflowClient(_uri(partial)).search_experiments()  # the first question makes the tables
+    with closing(sqlite3.connect(partial)) as connection:
+        # write-ahead logging: processes that log at once wait milliseconds, not seconds, for one another
+        connection.execute("pragma journal_mode=wal")
+    partial.replace(database)
+
+
+def _relocate(database: Path, mlruns: Path) -> None:
+    note = mlruns / ".location"
+    before, now = (note.read_text() if note.is_file() else ""), str(mlruns)
+    if before == now:
+        return
+    with closing(sqlite3.connect(database, timeout=20)) as connection, connection:
+        if before:
+            for table, column in _LOCATIONS:
+                connection.execute(
+                    f"update {table} set {column} = replace({column}, ?, ?) where {column} like ?",  # noqa: S608
+                    (before, now, f"%{before}/%"),
+                )
+            print(f"medscreen: mlruns/ has moved from {before}; its stored locations now say {now}")
+        else:
+            # MLflow has put its own first experiment below the working directory
+            connection.execute(
+                "update experiments set artifact_location = ? where experiment_id = 0",
+                (f"{now}/artifacts/0",),
+            )
+    note.write_text(now)
