@@ -109,6 +109,15 @@ def predict(paths: Sequence[Path], name: str | None, stage: str, csv_path: Path 
     sys.exit(1 if unreadable else 0)
 
 
+@commands.command()
+@click.option("--port", default=5000, show_default=True, help="Port on 127.0.0.1.")
+def ui(port: int) -> None:
+    """Opens MLflow on mlruns/; Ctrl-C ends it."""
+    from medscreen.tracking import serve_ui
+
+    serve_ui(find_layout(), port)
+
+
 def _files(paths: Sequence[Path]) -> Iterator[Path]:
     for path in paths:
         if path.is_file():

@@ -96,5 +96,5 @@ def set_digest(images: ImageSet) -> str:
     digest = hashlib.blake2b(digest_size=16)
     for array in (images.pixels, images.labels, images.patients):
         digest.update(str(array.shape).encode())
-        digest.update(np.ascontiguousarray(array).tobytes())
+        digest.update(np.ascontiguousarray(array).data)  # a memory-mapped array is read, not copied
     return digest.hexdigest()

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from medscreen.augmentation import augment_films
-from medscreen.detectors.fitting import Examples, fit_network, seeded
+from medscreen.detectors.fitting import Examples, Recipe, fit_network, seeded
 from medscreen.detectors.networks import ResidualClassifier
 from medscreen.detectors.protocol import OnEpoch, ignore
 from medscreen.images import ImageSet
@@ -42,11 +42,8 @@ class CnnDetector:
             loss,
             examples,
             Examples.of(tune),
-            training=self.params.training,
-            compute=self.compute,
-            seed=self.seed,
-            augment=augment_films,
-            on_epoch=on_epoch,
+            Recipe(self.params.training, self.compute, self.seed, augment_films),
+            on_epoch,
         )
         self.network = network
         return self

@@ -31,12 +31,22 @@ class Examples:
         return cls(as_images(images.pixels), torch.from_numpy(images.labels.astype(np.float32)))
 
 
+@dataclass(frozen=True)
+class Recipe:
+    """How a network is trained; `augment` changes a batch of images (N, 1, S, S), keeping its shape."""
+
+    training: TrainingParams
+    compute: ComputeParams
+    seed: int
+    augment: Callable[[Tensor], Tensor] | None = None
+
+
 def seeded(*numbers: int) -> None:
     """Sets torch's generator from these numbers; different numbers give unrelated streams."""
     torch.manual_seed(int(np.random.SeedSequence(list(numbers)).generate_state(1)[0]))
 
 
-def prepare(compute: ComputeParams) -> torch.device:
+def _reproducible(compute: ComputeParams) -> torch.device:
     """Makes torch reproducible bit for bit: fixed threads, deterministic kernels."""
     torch.set_num_threads(compute.threads)
     torch.use_deterministic_algorithms(True)
@@ -48,19 +58,16 @@ def fit_network(
     loss: Loss,
     train: Examples,
     tune: Examples,
-    *,
-    training: TrainingParams,
-    compute: ComputeParams,
-    seed: int,
-    augment: Callable[[Tensor], Tensor] | None,
+    recipe: Recipe,
     on_epoch: OnEpoch,
 ) -> None:
     """Trains `network` in place and leaves it, in eval mode, as it was after its best epoch on `tune`.
 
-    Order and augmentation of an epoch derive from (seed, epoch) alone. Stops after `training.patience`
-    epochs without a lower loss on `tune`.
+    Order and augmentation of an epoch derive from (seed, epoch) alone. Stops after `patience` epochs without a
+    lower loss on `tune`.
     """
-    device = prepare(compute)
+    training = recipe.training
+    device = _reproducible(recipe.compute)
     network.to(device)
     images, labels = train.images.to(device), train.labels.to(device)
     steps = -(-len(images) // training.batch_size)
@@ -72,12 +79,12 @@ def fit_network(
     )
     best, best_state, best_epoch = float("inf"), copy.deepcopy(network.state_dict()), 0
     for epoch in range(1, training.epochs + 1):
-        seeded(seed, epoch)
+        seeded(recipe.seed, epoch)
         network.train()
         sums: dict[str, float] = {}
         for batch in torch.randperm(len(images)).to(device).split(training.batch_size):  # type: ignore[no-untyped-call]
             chosen = images[batch]
-            terms = loss(augment(chosen) if augment else chosen, labels[batch])
+            terms = loss(recipe.augment(chosen) if recipe.augment else chosen, labels[batch])
             optimiser.zero_grad(set_to_none=True)
             terms["loss"].backward()  # type: ignore[no-untyped-call]
             optimiser.step()

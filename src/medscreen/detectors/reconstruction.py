@@ -5,7 +5,7 @@ from typing import Self
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from medscreen.detectors.fitting import Examples, fit_network, seeded
+from medscreen.detectors.fitting import Examples, Recipe, fit_network, seeded
 from medscreen.detectors.networks import Autoencoder, Dissimilarity
 from medscreen.detectors.protocol import OnEpoch, ignore
 from medscreen.images import ImageSet
@@ -37,11 +37,8 @@ class AutoencoderDetector:
             loss,
             Examples.of(train.healthy()),
             Examples.of(tune.healthy()),
-            training=self.params.training,
-            compute=self.compute,
-            seed=self.seed,
-            augment=None,
-            on_epoch=on_epoch,
+            Recipe(self.params.training, self.compute, self.seed),
+            on_epoch,
         )
         self.network = network
         return self

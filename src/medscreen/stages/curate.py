@@ -8,7 +8,7 @@ from pydantic import TypeAdapter
 
 from medscreen import sources
 from medscreen.curation import curate as curate_records
-from medscreen.images import SPLITS, save_images
+from medscreen.images import SPLITS, load_images, save_images, set_digest
 from medscreen.layout import Layout
 from medscreen.outputs import replaced
 from medscreen.params import DatasetParams, Params
@@ -33,6 +33,7 @@ def curate(layout: Layout, params: Params) -> None:
         for split in SPLITS:
             with replaced(layout.curated(split)) as partial:
                 save_images(curated.images, curated.splits[split], partial)
+            curated.audit["splits"][split]["digest"] = set_digest(load_images(layout.curated(split)))
     with replaced(layout.curation_report) as partial:
         partial.write_text(json.dumps({"dataset": raw["dataset"], **curated.audit}, indent=1))
     audit = curated.audit

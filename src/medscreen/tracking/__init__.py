@@ -2,6 +2,6 @@
 
 from medscreen.tracking.results import Result, read_result
 from medscreen.tracking.runs import finish_run, live_run
-from medscreen.tracking.store import open_store
+from medscreen.tracking.store import open_store, serve_ui
 
-__all__ = ["Result", "finish_run", "live_run", "open_store", "read_result"]
+__all__ = ["Result", "finish_run", "live_run", "open_store", "read_result", "serve_ui"]

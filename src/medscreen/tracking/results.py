@@ -60,7 +60,7 @@ def read_result(layout: Layout, params: Params, detector: str) -> Result:
         run_key=fitted["run_key"],
         history=history,
         evaluation=json.loads((report / "evaluation.json").read_text()),
-        data=fitted["data"],
+        data=json.loads(layout.curation_report.read_text())["splits"],
         data_digest=raw["digest"],
         packaged=packaged,
         digest=packaged_digest(packaged),

@@ -3,8 +3,11 @@
 import logging
 import os
 import sqlite3
+import sys
 from contextlib import closing
+from itertools import product
 from pathlib import Path
+from typing import NoReturn
 
 from filelock import FileLock
 
@@ -77,10 +80,12 @@ def _relocate(database: Path, mlruns: Path) -> None:
         return
     with closing(sqlite3.connect(database, timeout=20)) as connection, connection:
         if before:
-            for table, column in _LOCATIONS:
+            # MLflow stores some as paths and some as file: addresses, in which a blank is %20
+            forms = [(f"{before}/", f"{now}/"), (f"{Path(before).as_uri()}/", f"{mlruns.as_uri()}/")]
+            for (table, column), (old, new) in product(_LOCATIONS, forms):
                 connection.execute(
-                    f"update {table} set {column} = replace({column}, ?, ?) where {column} like ?",  # noqa: S608
-                    (before, now, f"%{before}/%"),
+                    f"update {table} set {column} = ? || substr({column}, ?) where substr({column}, 1, ?) = ?",  # noqa: S608
+                    (new, len(old) + 1, len(old), old),
                 )
             print(f"medscreen: mlruns/ has moved from {before}; its stored locations now say {now}")
         else:
@@ -90,3 +95,18 @@ def _relocate(database: Path, mlruns: Path) -> None:
                 (f"{now}/artifacts/0",),
             )
     note.write_text(now)
+
+
+def serve_ui(layout: Layout, port: int) -> NoReturn:
+    """Becomes an MLflow server on the checkout's store, at 127.0.0.1."""
+    open_store(layout)
+    print(
+        f"MLflow at http://127.0.0.1:{port} (a few seconds; Ctrl-C ends it). "
+        'For the registered models, choose "Model training" top left.',
+        flush=True,
+    )
+    os.environ["MLFLOW_SERVER_ENABLE_JOB_EXECUTION"] = "false"  # 0.5 instead of 3 GiB: nobody here runs its jobs
+    store = ["--backend-store-uri", _uri(layout.mlruns / "mlflow.db")]
+    artifacts = ["--artifacts-destination", str(layout.mlruns / "artifacts")]
+    where = ["--workers", "1", "--host", "127.0.0.1", "--port", str(port)]
+    os.execv(sys.executable, [sys.executable, "-m", "mlflow", "server", *store, *artifacts, *where])  # noqa: S606

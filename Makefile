@@ -1,0 +1,62 @@
+# The commands of the project; `make help` lists them.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+UV := $(BIN)/uv
+UV_VERSION := 0.13.9
+export PATH := $(CURDIR)/$(BIN):$(PATH)
+export DVC_NO_ANALYTICS := 1
+export MLFLOW_DISABLE_TELEMETRY := true
+
+# An environment knows its own path: after a move of the checkout it has to be made again.
+READY := $(VENV)/.ready
+ifneq ($(shell cat $(READY) 2>/dev/null),$(CURDIR))
+.PHONY: $(READY)
+endif
+
+.DEFAULT_GOAL := help
+.PHONY: help setup repro test check lock ui plots clean
+
+help: ## this list
+	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sort | awk -F ':.*## ' '{printf "  make %-8s %s\n", $$1, $$2}'
+
+setup: $(READY) ## make .venv with everything in requirements.lock
+
+$(READY): requirements.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo 'medscreen needs Python 3.11 or newer: make $(MAKECMDGOALS) PYTHON=/path/to/python3.11'; exit 1; }
+	@echo 'Installing into $(VENV) (once, a few minutes: PyTorch is large)'
+	@$(PYTHON) -m venv --clear $(VENV)
+	@$(BIN)/python -m pip --disable-pip-version-check install --quiet uv==$(UV_VERSION)
+	@$(UV) pip sync --quiet --python $(BIN)/python --compile-bytecode requirements.lock
+	@$(UV) pip install --quiet --python $(BIN)/python --no-deps --editable .
+	@$(BIN)/python -m medscreen.plots_page
+	@echo '$(CURDIR)' > $(READY)
+
+repro: $(READY) ## run the pipeline; DATASET=name makes that entry of params.yaml active first
+	@if [ -n "$(DATASET)" ]; then medscreen use $(DATASET); fi
+	@dvc repro
+	@printf '\n%s\n' 'Next: make ui (browse the runs), medscreen predict IMAGE... (screen your own), dvc plots show (curves);' \
+	  '      source .venv/bin/activate puts these commands on your path.'
+
+test: $(READY) ## run the tests
+	@pytest
+
+check: $(READY) ## ruff, mypy, import contracts, the dependencies that dvc.yaml lists
+	@ruff check .
+	@ruff format --check .
+	@mypy
+	@lint-imports --no-cache
+	@pytest tests/architecture
+
+lock: ## write requirements.lock anew from pyproject.toml
+	@$(UV) pip compile --quiet --universal --python-version 3.11 --no-emit-index-url --group dev pyproject.toml -o requirements.lock
+
+ui: $(READY) ## MLflow on mlruns/, at http://127.0.0.1:5000
+	@medscreen ui
+
+plots: $(READY) ## the curves of every detector as one page that needs no network
+	@dvc plots show
+
+clean: ## remove the environment and all that a run makes; MLflow's history in mlruns/ stays
+	@rm -rf $(VENV) .medscreen data/phantom dvc_plots .mypy_cache .ruff_cache .pytest_cache .import_linter_cache

@@ -1,0 +1,113 @@
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+ROOT = Path(__file__).resolve().parent.parent
+BIN = Path(sys.executable).parent
+
+# A phantom that is small and easy, and detectors that are small: the pipeline is what is tested, not the networks.
+TINY: dict[str, Any] = {
+    "datasets.phantom.patients": 160,
+    "datasets.phantom.image_size": 32,
+    "datasets.phantom.contrast": 2.5,
+    "datasets.phantom.exact_copies": 3,
+    "datasets.phantom.unreadable_files": 2,
+    "detectors.autoencoder.width": 2,
+    "detectors.autoencoder.training.epochs": 2,
+    "detectors.cnn.width": 8,
+    "detectors.cnn.training.epochs": 12,
+    "detectors.cnn.training.batch_size": 16,
+    "evaluation.resamples": 100,
+}
+
+
+@pytest.fixture(scope="session")
+def test_data() -> Path:
+    """Real images, see DESIGN; tests that use them skip where they are absent."""
+    folder = Path(os.environ.get("MEDSCREEN_TEST_DATA") or ROOT.parent / "shared" / "data")
+    if not folder.is_dir():
+        pytest.skip(f"no real test data at {folder}: set MEDSCREEN_TEST_DATA to it")
+    return folder
+
+
+def set_params(project: Path, changes: dict[str, Any]) -> None:
+    path = project / "params.yaml"
+    params = yaml.safe_load(path.read_text())
+    for key, value in changes.items():
+        *blocks, last = key.split(".")
+        block = params
+        for name in blocks:
+            block = block[name]
+        block[last] = value
+    path.write_text(yaml.safe_dump(params, sort_keys=False))
+
+
+def environment(project: Path) -> dict[str, str]:
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(("DVC_", "MLFLOW_", "GIT_"))}
+    return kept | {
+        "PATH": f"{BIN}{os.pathsep}{os.environ['PATH']}",
+        "PYTHONPATH": str(project / "src"),
+        "DVC_NO_ANALYTICS": "1",
+    }
+
+
+def run(project: Path, *command: str, **options: Any) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        command, cwd=project, env=environment(project), capture_output=True, text=True, timeout=600, **options
+    )
+
+
+def new_project(folder: Path) -> Path:
+    """A checkout of this code with the tiny parameters and nothing of ours in it: no cache, no lock, no store."""
+    folder.mkdir(parents=True)
+    for name in ("dvc.yaml", "params.yaml", ".dvcignore", ".gitignore"):
+        shutil.copy(ROOT / name, folder / name)
+    shutil.copytree(ROOT / "src", folder / "src", ignore=shutil.ignore_patterns("__pycache__"))
+    (folder / ".dvc").mkdir()
+    shutil.copy(ROOT / ".dvc" / "config", folder / ".dvc" / "config")
+    shutil.copytree(ROOT / ".dvc" / "plots", folder / ".dvc" / "plots")
+    set_params(folder, TINY)
+    for command in (
+        ["init", "-q", "-b", "main"],
+        ["add", "-A"],
+        ["-c", "user.name=test", "-c", "user.email=test@localhost", "commit", "-q", "-m", "start"],
+    ):
+        subprocess.run(["git", *command], cwd=folder, check=True)
+    return folder
+
+
+def repro(project: Path, *arguments: str) -> str:
+    """The output of `dvc repro`, which has to succeed."""
+    done = run(project, "dvc", "repro", *arguments)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+@pytest.fixture(scope="session")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A project after its first `dvc repro`; tests that change anything work on a copy."""
+    project = new_project(tmp_path_factory.mktemp("finished") / "project")
+    (project / "repro.log").write_text(repro(project))
+    return project
+
+
+@pytest.fixture
+def copied(finished: Path, tmp_path: Path) -> Path:
+    """A copy of the finished project at another path."""
+    return Path(shutil.copytree(finished, tmp_path / "copied", symlinks=True))
+
+
+@pytest.fixture
+def loaded_registry(monkeypatch: pytest.MonkeyPatch) -> Callable[[Path], None]:
+    def enter(project: Path) -> None:
+        monkeypatch.chdir(project)
+        monkeypatch.delenv("DVC_ROOT", raising=False)
+
+    return enter

@@ -1,0 +1,61 @@
+"""What three or more test files need: synthetic image sets, small parameters, and where the real data lies."""
+
+import os
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from medscreen.images import ImageSet, Pixels
+from medscreen.params import CurationParams
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+CURATION = CurationParams(tune_fraction=0.1, val_fraction=0.2, test_fraction=0.2)
+
+
+def real_data(*below: str) -> Path:
+    """A path of the sample data; skips the test where it is absent."""
+    root = Path(os.environ.get("MEDSCREEN_TEST_DATA") or REPOSITORY.parent / "shared" / "data")
+    path = root.joinpath(*below)
+    if not path.exists():
+        pytest.skip(f"no sample data: {'/'.join(below)} is missing (set MEDSCREEN_TEST_DATA)")
+    return path
+
+
+def film(size: int, abnormal: bool, rng: np.random.Generator) -> Pixels:
+    """A smooth blob with little noise; an abnormal one carries a bright disk and more texture."""
+    y, x = np.mgrid[:size, :size] / (size - 1) - 0.5
+    wide = 0.3 + 0.05 * rng.random()
+    image = 40 + 110 * np.exp(-(x**2 + y**2) / (2 * wide**2)) + rng.normal(0, 3, (size, size))
+    if abnormal:
+        cx, cy = rng.uniform(-0.25, 0.25, 2)
+        image[(x - cx) ** 2 + (y - cy) ** 2 < 0.15**2] += 80
+        image += rng.normal(0, 25, (size, size))
+    return np.clip(image, 0, 255).astype(np.uint8)
+
+
+def image_set(number: int, size: int, seed: int) -> ImageSet:
+    """Half healthy, half abnormal in turn, two images a patient."""
+    rng = np.random.default_rng(seed)
+    labels = np.arange(number) % 2
+    return ImageSet(
+        np.stack([film(size, bool(label), rng) for label in labels]),
+        labels.astype(np.int64),
+        np.arange(number, dtype=np.int64) // 4 * 2 + labels,
+        [f"film-{seed}-{i}.png" for i in range(number)],
+    )
+
+
+def written(path: Path, content: str | bytes) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(content.encode() if isinstance(content, str) else content)
+    return path
+
+
+def one_sentence(error: pytest.ExceptionInfo[Any]) -> str:
+    """The message, which must be one line that ends as a sentence does."""
+    message = str(error.value)
+    assert "\n" not in message
+    assert message.endswith(".")
+    return message

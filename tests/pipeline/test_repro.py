@@ -1,0 +1,209 @@
+import json
+import os
+import shutil
+import signal
+import subprocess
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import psutil
+import pyarrow.parquet as pq
+import pytest
+from conftest import environment, new_project, repro, run
+from mlflow import MlflowClient
+
+from medscreen import load_detector
+from medscreen.images import load_images
+from medscreen.layout import Layout, find_layout
+from medscreen.registry import in_stage
+from medscreen.tracking import open_store
+
+DETECTORS = ("gradient", "autoencoder", "cnn")
+
+
+def layout_of(project: Path) -> Layout:
+    return find_layout(project)
+
+
+def stages_run(log: str) -> list[str]:
+    return [line.split("'")[1] for line in log.splitlines() if line.startswith("Running stage")]
+
+
+def metrics(project: Path) -> dict[str, bytes]:
+    return {name: (layout_of(project).report(name) / "evaluation.json").read_bytes() for name in DETECTORS}
+
+
+def results(project: Path) -> dict[str, bytes]:
+    """All that a repro leaves in the workspace, byte for byte."""
+    files = [p for top in ("models", "reports", "data/curated") for p in (project / top).rglob("*") if p.is_file()]
+    return {str(p.relative_to(project)): p.read_bytes() for p in files}
+
+
+def production(client: MlflowClient) -> tuple[int, str]:
+    version = in_stage(client, "phantom-detector", "Production")
+    assert version is not None
+    assert int(client.get_model_version_by_alias("phantom-detector", "production").version) == version.number
+    return version.number, version.digest
+
+
+def test_a_repro_leaves_every_report(finished: Path) -> None:
+    layout = layout_of(finished)
+    audit = json.loads(layout.curation_report.read_text())
+    assert len(audit["quarantined"]) == 2
+    assert audit["exact_copies"]["dropped"] == 3
+    for name in DETECTORS:
+        report = json.loads((layout.report(name) / "evaluation.json").read_text())
+        assert set(report) == {"train", "val", "test"}
+        assert set(report["train"]) == {"accuracy", "balanced_view"}
+        assert set(report["test"]["auroc"]) == {"value", "low", "high"}
+        assert ("accuracy_at_half" in report["test"]) == (name == "cnn")
+        assert len(list(layout.figures(name).glob("*.png"))) == 4
+    assert json.loads(layout.promotion.read_text())["promoted"]["version"] >= 1
+    assert "League table" in (finished / "repro.log").read_text()
+    assert len(layout.league.read_text().splitlines()) == 1 + len(DETECTORS)
+
+
+def test_mlflow_shows_the_same_numbers_as_the_reports(finished: Path) -> None:
+    layout = layout_of(finished)
+    client = open_store(layout)
+    experiment = client.get_experiment_by_name("phantom")
+    runs = client.search_runs([experiment.experiment_id])
+    assert sorted(r.info.run_name for r in runs) == sorted(DETECTORS)
+    for found in runs:
+        assert found.info.status == "FINISHED"
+        report = json.loads((layout.report(found.info.run_name) / "evaluation.json").read_text())
+        for metric, estimate in report["test"].items():
+            if "value" in estimate and estimate["value"] is not None:
+                assert found.data.metrics[f"test/{metric}"] == estimate["value"]
+                assert found.data.metrics[f"test/{metric}_low"] == estimate["low"]
+                assert found.data.metrics[f"test/{metric}_high"] == estimate["high"]
+        assert found.data.params["dataset"] == "phantom"
+        assert {"medscreen.run_key", "medscreen.packaged_digest", "medscreen.data_digest"} <= set(found.data.tags)
+        assert found.data.tags["mlflow.source.git.commit"]
+        inputs = {item.dataset.name: item.dataset.digest for item in found.inputs.dataset_inputs}
+        assert set(inputs) == {"phantom/train", "phantom/tune", "phantom/val", "phantom/test"}
+        figures = [item.path for item in client.list_artifacts(found.info.run_id, "figures")]
+        assert "figures/confusion.png" in figures
+    trained = next(r for r in runs if r.info.run_name == "cnn")
+    assert len(client.get_metric_history(trained.info.run_id, "epoch/tune_loss")) == 12
+
+
+def test_the_registered_model_is_the_packaged_file(finished: Path, loaded_registry: Callable[[Path], None]) -> None:
+    loaded_registry(finished)
+    layout = layout_of(finished)
+    promoted = json.loads(layout.promotion.read_text())["promoted"]["detector"]
+    images = load_images(layout.curated("test")).pixels
+    predictions = pq.read_table(layout.predictions(promoted), filters=[("split", "==", "test")])
+    screening = load_detector("phantom-detector").screen(np.asarray(images))
+    np.testing.assert_allclose(screening.score, predictions["score"], atol=1e-5)
+    np.testing.assert_array_equal(screening.abnormal, predictions["abnormal"])
+    artefacts = list(layout.mlruns.rglob("model.onnx"))
+    assert layout.packaged(promoted).read_bytes() in [path.read_bytes() for path in artefacts]
+
+
+def test_a_second_repro_runs_raw_and_publish_and_changes_nothing(copied: Path) -> None:
+    before, client = results(copied), open_store(layout_of(copied))
+    held = production(client)
+    log = repro(copied)
+    assert stages_run(log) == ["raw", "publish"]
+    assert results(copied) == before
+    assert production(client) == held
+    assert len(client.search_model_versions("name = 'phantom-detector'")) == len(DETECTORS)
+    assert len(client.search_runs([client.get_experiment_by_name("phantom").experiment_id])) == len(DETECTORS)
+    assert len((copied / "mlruns" / "promotions.jsonl").read_text().splitlines()) == 1
+
+
+def test_mlruns_comes_back_without_training(copied: Path) -> None:
+    before = production(open_store(layout_of(copied)))[1]
+    shutil.rmtree(copied / "mlruns")
+    assert stages_run(repro(copied)) == ["raw", "publish"]
+    client = open_store(layout_of(copied))
+    assert production(client)[1] == before
+    runs = client.search_runs([client.get_experiment_by_name("phantom").experiment_id])
+    assert sorted(r.info.run_name for r in runs) == sorted(DETECTORS)
+    trained = next(r for r in runs if r.info.run_name == "cnn")
+    assert len(client.get_metric_history(trained.info.run_id, "epoch/train_loss")) == 12
+    assert trained.data.metrics["test/auroc"]
+
+
+def test_a_moved_checkout_loads_its_models(
+    copied: Path, tmp_path: Path, loaded_registry: Callable[[Path], None]
+) -> None:
+    moved = copied.rename(tmp_path / "else where")
+    loaded_registry(moved)
+    assert load_detector("phantom-detector").image_size == 32
+    client = open_store(layout_of(moved))
+    located = [v.source for v in client.search_model_versions("name = 'phantom-detector'")]
+    runs = client.search_runs([client.get_experiment_by_name("phantom").experiment_id])
+    assert located
+    assert all(str(tmp_path / "else%20where") in r.info.artifact_uri for r in runs)
+
+
+def test_an_experiment_never_changes_production(copied: Path) -> None:
+    client = open_store(layout_of(copied))
+    held = production(client)
+    done = run(copied, "dvc", "exp", "run", "-S", "detectors.cnn.training.epochs=14", "--name", "longer")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "fit@cnn" in stages_run(done.stdout)
+    assert production(client) == held
+    said = json.loads((copied / "reports" / "promotion.json").read_text())
+    assert said["promoted"] is None
+    runs = client.search_runs([client.get_experiment_by_name("phantom").experiment_id])
+    assert [r.data.tags.get("medscreen.dvc_exp_name") for r in runs].count("longer") == 1
+
+
+def test_killed_anywhere_the_next_repro_ends_with_the_undisturbed_bytes(finished: Path, tmp_path: Path) -> None:
+    project = new_project(tmp_path / "killed")
+    for stage in ("curate", "fit@autoencoder", "fit@cnn", "evaluate@gradient"):
+        kill_during(project, stage)
+    log = repro(project)
+    assert "evaluate@gradient" in stages_run(log)
+    assert results(project) == results(finished)
+    client = open_store(layout_of(project))
+    runs = client.search_runs([client.get_experiment_by_name("phantom").experiment_id])
+    assert sorted(r.info.run_name for r in runs) == sorted(DETECTORS)
+    assert not [p for p in project.rglob("*partial-*") if ".dvc" not in p.parts]
+
+
+def kill_during(project: Path, stage: str) -> None:
+    """Kills `dvc repro` a moment after it has begun a stage; the stage itself is left running, as DVC leaves it."""
+    module, _, name = stage.partition("@")
+    dvc = subprocess.Popen(
+        ["dvc", "repro"],
+        cwd=project,
+        env=environment(project),
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+    deadline = time.monotonic() + 300
+    while time.monotonic() < deadline and dvc.poll() is None:
+        for process in psutil.Process(dvc.pid).children(recursive=True):
+            try:
+                command = process.cmdline()
+            except psutil.Error:
+                continue
+            if f"medscreen.stages.{module}" in command and (not name or command[-1] == name):
+                time.sleep(2.0)
+                os.kill(dvc.pid, signal.SIGKILL)
+                dvc.wait()
+                return
+        time.sleep(0.05)
+    pytest.fail(f"{stage} never began")
+
+
+def test_two_repros_at_once_leave_the_undisturbed_bytes(finished: Path, copied: Path) -> None:
+    shutil.rmtree(copied / "models" / "cnn")
+    shutil.rmtree(copied / ".dvc" / "cache")
+    first, second = (
+        subprocess.Popen(
+            ["dvc", "repro"], cwd=copied, env=environment(copied), stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+        )
+        for _ in range(2)
+    )
+    outputs = [process.communicate(timeout=600)[0].decode() for process in (first, second)]
+    assert 0 in {first.returncode, second.returncode}, outputs
+    repro(copied)
+    assert metrics(copied) == metrics(finished)

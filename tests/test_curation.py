@@ -1,0 +1,288 @@
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from PIL import Image
+
+from factories import CURATION, one_sentence, real_data, written
+from medscreen.curation import Curated, curate
+from medscreen.errors import MedscreenError
+from medscreen.images import SPLITS, set_digest
+from medscreen.params import MedMnistParams
+from medscreen.sources import Record, medmnist
+
+SIZE = 16
+
+
+def picture(number: int, size: int = SIZE) -> NDArray[np.uint8]:
+    return np.random.default_rng(number).integers(0, 256, (size, size)).astype(np.uint8)
+
+
+def record(number: int, **changed: Any) -> Record:
+    """Images differ by their number; every second one is abnormal; every image is a patient."""
+    content: dict[str, Any] = {
+        "origin": f"{number:03d}.png",
+        "image": picture(number),
+        "patient": f"p{number}",
+        "label": number % 2,
+    }
+    return Record(**content | changed)
+
+
+def unsplit(number: int, **changed: Any) -> list[Record]:
+    return [record(i, **changed) for i in range(number)]
+
+
+def published(train: int = 40, val: int = 6, test: int = 6) -> list[Record]:
+    names = ["train"] * train + ["val"] * val + ["test"] * test
+    return [record(i, split=name) for i, name in enumerate(names)]
+
+
+def run(records: list[Record], folder: Path, seed: int = 7, workers: int = 1) -> Curated:
+    return curate(records, SIZE, CURATION, seed, workers, folder / f"scratch-{len(list(folder.iterdir()))}")
+
+
+def origins(curated: Curated) -> dict[str, list[str]]:
+    return {name: list(curated.split(name).origins) for name in SPLITS}
+
+
+def refusal(records: list[Record], folder: Path) -> str:
+    with pytest.raises(MedscreenError) as error:
+        run(records, folder)
+    return one_sentence(error)
+
+
+def test_every_image_is_in_one_split(tmp_path: Path) -> None:
+    curated = run(unsplit(60), tmp_path)
+    assert sorted(sum(origins(curated).values(), [])) == [f"{i:03d}.png" for i in range(60)]
+    assert curated.audit["records"] == curated.audit["readable"] == curated.audit["patients"] == 60
+
+
+def test_splits_have_their_share_of_patients_and_of_both_classes(tmp_path: Path) -> None:
+    curated = run(unsplit(200), tmp_path)
+    sizes = {name: len(curated.split(name)) for name in SPLITS}
+    assert sizes == {"train": 100, "tune": 20, "val": 40, "test": 40}
+    for name in SPLITS:
+        assert curated.split(name).labels.mean() == 0.5
+        summary = curated.audit["splits"][name]
+        assert summary["images"] == sizes[name] == summary["normal"] + summary["abnormal"] == summary["patients"]
+        assert summary["mean_grey"] == pytest.approx(curated.split(name).pixels.mean(), abs=1e-3)
+
+
+def test_pixels_labels_and_origins_stay_together(tmp_path: Path) -> None:
+    records = unsplit(40)
+    curated = run(records, tmp_path)
+    for name in SPLITS:
+        split = curated.split(name)
+        for image, label, origin in zip(split.pixels, split.labels, split.origins, strict=True):
+            number = int(origin.removesuffix(".png"))
+            np.testing.assert_array_equal(image, picture(number))
+            assert label == number % 2
+
+
+def test_a_patient_lies_in_one_split(tmp_path: Path) -> None:
+    records = [record(i, patient=f"p{i // 3}", label=(i // 3) % 2) for i in range(120)]
+    curated = run(records, tmp_path)
+    patients = [set(curated.split(name).patients.tolist()) for name in SPLITS]
+    assert sum(map(len, patients)) == len(set.union(*patients)) == 40
+    for name in SPLITS:
+        numbers = [int(origin.removesuffix(".png")) // 3 for origin in curated.split(name).origins]
+        assert all(numbers.count(number) == 3 for number in numbers)
+
+
+def test_people_who_share_an_image_are_one(tmp_path: Path) -> None:
+    records = unsplit(60)
+    records += [
+        Record("x.png", picture(0), "p10", 0),
+        Record("y.png", picture(10), "p20", 0),
+    ]
+    curated = run(records, tmp_path)
+    assert curated.audit["patients"] == 58
+    home = {origin: name for name, of_split in origins(curated).items() for origin in of_split}
+    assert home["000.png"] == home["010.png"] == home["020.png"]
+    number = {o: p for o, p in zip(curated.images.origins, curated.images.patients, strict=True)}
+    assert number["000.png"] == number["010.png"] == number["020.png"] == number["x.png"]
+    assert len(set(number.values())) == 58
+
+
+def test_of_copies_the_first_stays(tmp_path: Path) -> None:
+    records = unsplit(60) + [Record("copy.png", picture(3), "p3", 1), Record("copy2.png", picture(3), "p3", 1)]
+    curated = run(records, tmp_path)
+    assert curated.audit["exact_copies"]["dropped"] == 2
+    assert curated.audit["exact_copies"]["within"] == {"unsplit": 2}
+    assert curated.audit["exact_copies"]["across"] == {}
+    names = sum(origins(curated).values(), [])
+    assert "003.png" in names
+    assert not {"copy.png", "copy2.png"} & set(names)
+
+
+def test_copies_are_told_before_images_are_shrunk(tmp_path: Path) -> None:
+    large = [record(i, image=picture(i, 40)) for i in range(40)]
+    twin = picture(4, 40)
+    twin[0, 0] ^= 1
+    curated = run([*large, Record("twin.png", twin, "p4", 0), Record("copy.png", picture(4, 40), "p4", 0)], tmp_path)
+    assert curated.audit["exact_copies"]["dropped"] == 1
+    assert "twin.png" in sum(origins(curated).values(), [])
+
+
+def test_published_val_and_test_are_never_shortened(tmp_path: Path) -> None:
+    records = published()
+    records += [
+        record(100, image=picture(41), split="train"),  # 40..45 are val, 46..51 test
+        record(102, image=picture(46), split="train"),
+        record(104, image=picture(42), split="val"),
+        record(106, image=picture(48), split="test"),
+        record(108, image=picture(44), split="test"),
+        record(110, image=picture(0), split="train"),
+    ]
+    curated = run(records, tmp_path)
+    found = origins(curated)
+    assert found["val"] == [*(f"{i:03d}.png" for i in range(40, 46)), "104.png"]
+    assert found["test"] == [*(f"{i:03d}.png" for i in range(46, 52)), "106.png", "108.png"]
+    assert sorted(found["train"] + found["tune"]) == [f"{i:03d}.png" for i in range(40)]
+    copies = curated.audit["exact_copies"]
+    assert copies["within"] == {"test": 1, "train": 1, "val": 1}
+    assert copies["across"] == {"test+train": 1, "test+val": 1, "train+val": 1}
+    assert copies["dropped"] == 3
+
+
+def test_tune_is_cut_from_published_train(tmp_path: Path) -> None:
+    found = origins(run(published(), tmp_path))
+    assert (len(found["train"]), len(found["tune"])) == (36, 4)
+    assert not {"040.png", "046.png"} & {*found["train"], *found["tune"]}
+
+
+def test_an_unreadable_file_is_quarantined_with_its_reason(tmp_path: Path) -> None:
+    records = []
+    for i in range(40):
+        path = tmp_path / f"{i:03d}.png"
+        Image.fromarray(picture(i, 20)).save(path)
+        records.append(record(i, image=path))
+    written(tmp_path / "005.png", "no picture")
+    Image.new("L", (9, 9), 3).save(tmp_path / "007.png")
+    (tmp_path / "008.png").unlink()
+    (tmp_path / "out").mkdir()
+    curated = run(records, tmp_path / "out", workers=2)
+    assert [entry["file"] for entry in curated.audit["quarantined"]] == ["005.png", "007.png", "008.png"]
+    reasons = [entry["reason"] for entry in curated.audit["quarantined"]]
+    assert "cannot identify" in reasons[0]
+    assert "same grey value (3)" in reasons[1]
+    assert "No such file" in reasons[2]
+    assert not any(str(tmp_path) in reason for reason in reasons)
+    assert curated.audit["readable"] == 37
+    names = sum(origins(curated).values(), [])
+    assert len(names) == 37
+    assert not {"005.png", "007.png", "008.png"} & set(names)
+
+
+def test_workers_change_nothing(tmp_path: Path) -> None:
+    records = []
+    for i in range(70):
+        Image.fromarray(picture(i, 20)).save(tmp_path / f"{i}.png")
+        records.append(record(i, image=tmp_path / f"{i}.png"))
+    (tmp_path / "out").mkdir()
+    one, two = (run(records, tmp_path / "out", workers=workers) for workers in (1, 2))
+    assert set_digest(one.images) == set_digest(two.images)
+    assert origins(one) == origins(two)
+
+
+def test_blank_arrays_are_quarantined_like_blank_files(tmp_path: Path) -> None:
+    records = [*unsplit(40), record(40, image=np.zeros((SIZE, SIZE), np.uint8))]
+    assert [entry["file"] for entry in run(records, tmp_path).audit["quarantined"]] == ["040.png"]
+
+
+def test_what_is_curated_can_be_screened(tmp_path: Path) -> None:
+    # the packaged graph refuses an image without a grey level above 1
+    nearly_blank = np.zeros((SIZE, SIZE), np.uint8)
+    nearly_blank[:8] = 1
+    Image.fromarray(nearly_blank).save(tmp_path / "dark.png")
+    curated = run([*unsplit(40), record(40, image=tmp_path / "dark.png")], tmp_path)
+    assert all(curated.split(name).pixels.max(axis=(1, 2)).min() > 1 for name in SPLITS)
+
+
+def test_conflicting_labels_are_listed(tmp_path: Path) -> None:
+    records = unsplit(60) + [Record("rival.png", picture(5), "p5", 0), Record("agrees.png", picture(7), "p7", 1)]
+    audit = run(records, tmp_path).audit
+    assert audit["exact_copies"]["conflicting_labels"] == [["005.png", "rival.png"]]
+
+
+@pytest.mark.parametrize("label", [0, 1])
+def test_data_of_one_class_is_a_sentence(tmp_path: Path, label: int) -> None:
+    assert "splitting needs several of both" in refusal(unsplit(60, label=label), tmp_path)
+
+
+@pytest.mark.parametrize("split", ["val", "test"])
+def test_a_published_split_of_one_class_is_a_sentence(tmp_path: Path, split: str) -> None:
+    records = [r for r in published() if not (r.split == split and r.label == 1)]
+    assert f"The {split} split has no abnormal image" in refusal(records, tmp_path)
+
+
+@pytest.mark.parametrize("split", ["train", "val", "test"])
+def test_a_published_split_without_images_is_a_sentence(tmp_path: Path, split: str) -> None:
+    refusal([r for r in published() if r.split != split], tmp_path)
+
+
+def test_nothing_readable_is_a_sentence(tmp_path: Path) -> None:
+    records = [record(i, image=written(tmp_path / f"{i}.png", "no picture")) for i in range(3)]
+    message = refusal(records, tmp_path)
+    assert "None of the 3 images can be read" in message
+    assert "cannot identify" in message
+
+
+def test_no_record_is_a_sentence(tmp_path: Path) -> None:
+    assert "None of the 0 images" in refusal([], tmp_path)
+
+
+@pytest.mark.parametrize("number", [2, 4, 6, 8, 10])
+def test_too_few_patients_are_a_sentence(tmp_path: Path, number: int) -> None:
+    refusal(unsplit(number), tmp_path)
+
+
+def test_one_patient_with_all_images_is_a_sentence(tmp_path: Path) -> None:
+    refusal([record(i, patient="p") for i in range(50)], tmp_path)
+
+
+def test_the_same_seed_gives_the_same_splits(tmp_path: Path) -> None:
+    first, again, other = (run(unsplit(80), tmp_path, seed) for seed in (7, 7, 8))
+    assert origins(first) == origins(again)
+    assert first.audit == again.audit
+    assert origins(first) != origins(other)
+    assert set_digest(first.split("train")) == set_digest(again.split("train"))
+
+
+def test_images_are_brought_to_size(tmp_path: Path) -> None:
+    records = [record(i, image=np.kron(picture(i, 8), np.ones((4, 6), np.uint8))) for i in range(40)]
+    assert run(records, tmp_path).images.pixels.shape == (40, SIZE, SIZE)
+
+
+@pytest.fixture(scope="module")
+def pneumonia(tmp_path_factory: pytest.TempPathFactory) -> Curated:
+    root = real_data("medmnist", "pneumoniamnist.npz").parent
+    params = MedMnistParams(kind="medmnist", root="", image_size=28, flag="pneumoniamnist", normal_labels=[0])
+    records = medmnist.read_records(params, root)
+    return curate(records, 28, CURATION, 7, 1, tmp_path_factory.mktemp("curation") / "scratch")
+
+
+def test_the_copies_in_pneumoniamnist_are_found(pneumonia: Curated) -> None:
+    copies = pneumonia.audit["exact_copies"]
+    assert copies["within"] == {"train": 18, "test": 3}
+    assert copies["across"] == {"train+val": 8}
+
+
+def test_published_splits_of_pneumoniamnist_stay_as_they_are(pneumonia: Curated) -> None:
+    sizes = {name: summary["images"] for name, summary in pneumonia.audit["splits"].items()}
+    assert (sizes["val"], sizes["test"]) == (524, 624)
+    assert sizes["train"] + sizes["tune"] == 4708 - pneumonia.audit["exact_copies"]["dropped"]
+    assert not pneumonia.audit["quarantined"]
+    assert [origin.split("/")[1] for origin in pneumonia.split("test").origins] == [str(i) for i in range(624)]
+
+
+def test_no_image_of_pneumoniamnist_is_in_two_splits(pneumonia: Curated) -> None:
+    seen = [{image.tobytes() for image in pneumonia.split(name).pixels} for name in SPLITS]
+    assert sum(map(len, seen[:3])) == len(set.union(*seen[:3]))
+    assert not seen[3] & set.union(*seen[:3])
+    assert (len(seen[0]) + len(seen[1])) == pneumonia.audit["splits"]["train"]["images"] + (
+        pneumonia.audit["splits"]["tune"]["images"]
+    )

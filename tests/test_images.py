@@ -1,0 +1,106 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from factories import image_set, one_sentence
+from medscreen.errors import MedscreenError
+from medscreen.images import ImageSet, image_digest, load_images, save_images, set_digest
+
+
+@pytest.fixture
+def images() -> ImageSet:
+    return image_set(12, 16, seed=3)
+
+
+def content(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
+def test_what_is_saved_comes_back(images: ImageSet, tmp_path: Path) -> None:
+    index = np.array([5, 0, 11])
+    save_images(images, index, tmp_path / "train")
+    loaded = load_images(tmp_path / "train")
+    assert len(loaded) == 3
+    np.testing.assert_array_equal(loaded.pixels, images.pixels[index])
+    np.testing.assert_array_equal(loaded.labels, images.labels[index])
+    np.testing.assert_array_equal(loaded.patients, images.patients[index])
+    assert list(loaded.origins) == [images.origins[i] for i in index]
+    assert loaded.labels.dtype == loaded.patients.dtype == np.int64
+
+
+def test_pixels_are_mapped_not_read(images: ImageSet, tmp_path: Path) -> None:
+    save_images(images, np.arange(12), tmp_path / "train")
+    pixels = load_images(tmp_path / "train").pixels
+    assert isinstance(pixels, np.memmap)
+    assert not pixels.flags.writeable
+
+
+def test_equal_images_give_equal_files(images: ImageSet, tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        save_images(images, np.arange(12), tmp_path / name)
+    assert content(tmp_path / "a") == content(tmp_path / "b")
+
+
+def test_more_images_than_a_chunk_are_saved(tmp_path: Path) -> None:
+    number = 2500
+    many = ImageSet(
+        np.arange(number * 4, dtype=np.uint32).astype(np.uint8).reshape(number, 2, 2),
+        np.zeros(number, np.int64),
+        np.arange(number),
+        [str(i) for i in range(number)],
+    )
+    save_images(many, np.arange(number)[::-1], tmp_path / "train")
+    loaded = load_images(tmp_path / "train")
+    np.testing.assert_array_equal(loaded.pixels, many.pixels[::-1])
+    assert loaded.origins[0] == "2499"
+
+
+@pytest.mark.parametrize("lost", ["images.npy", "manifest.parquet", None])
+def test_absent_images_are_a_sentence(images: ImageSet, tmp_path: Path, lost: str | None) -> None:
+    if lost:
+        save_images(images, np.arange(12), tmp_path / "train")
+        (tmp_path / "train" / lost).unlink()
+    with pytest.raises(MedscreenError, match="holds no curated images") as error:
+        load_images(tmp_path / "train")
+    one_sentence(error)
+
+
+def test_take_accepts_positions_and_masks(images: ImageSet) -> None:
+    by_mask, by_position = images.take(images.labels == 1), images.take(np.array([1, 3, 5, 7, 9, 11]))
+    assert set_digest(by_mask) == set_digest(by_position)
+    assert by_mask.origins == by_position.origins == list(images.origins)[1::2]
+
+
+def test_take_copies(images: ImageSet) -> None:
+    taken = images.take(np.array([0]))
+    taken.pixels[:] = 0
+    assert images.pixels[0].any()
+
+
+def test_healthy_images_are_those_labelled_normal(images: ImageSet) -> None:
+    healthy = images.healthy()
+    assert len(healthy) == 6
+    assert not healthy.labels.any()
+    np.testing.assert_array_equal(healthy.pixels, images.pixels[::2])
+
+
+def test_an_images_digest_tells_pixels_and_shape() -> None:
+    image = np.arange(12, dtype=np.uint8).reshape(3, 4)
+    assert image_digest(image) == image_digest(image.copy(order="F"))
+    assert image_digest(image) != image_digest(image.reshape(4, 3))
+    assert image_digest(image) != image_digest(image + 1)
+    assert len(image_digest(image)) == 32
+
+
+def test_a_sets_digest_tells_pixels_labels_patients_and_order(images: ImageSet) -> None:
+    base = set_digest(images)
+    order = np.arange(12)[::-1].copy()
+    others = [
+        ImageSet(255 - images.pixels, images.labels, images.patients, images.origins),
+        ImageSet(images.pixels, 1 - images.labels, images.patients, images.origins),
+        ImageSet(images.pixels, images.labels, images.patients + 1, images.origins),
+        images.take(order),
+    ]
+    assert len({base, *map(set_digest, others)}) == 5
+    assert set_digest(images.take(np.arange(12))) == base

@@ -1,0 +1,176 @@
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from pydantic import ValidationError
+
+from factories import REPOSITORY, one_sentence
+from medscreen.errors import MedscreenError
+from medscreen.params import AutoencoderParams, CnnParams, GradientParams, Params, PhantomParams, load_params
+
+Change = Callable[[dict[str, Any]], Any]
+
+
+@pytest.fixture
+def content() -> dict[str, Any]:
+    return yaml.safe_load((REPOSITORY / "params.yaml").read_text())
+
+
+def load(content: Any, folder: Path) -> Params:
+    path = folder / "params.yaml"
+    path.write_text(yaml.safe_dump(content))
+    return load_params(path)
+
+
+def refusal(content: Any, folder: Path) -> str:
+    with pytest.raises(MedscreenError) as error:
+        load(content, folder)
+    return one_sentence(error)
+
+
+def test_the_projects_own_file_is_valid() -> None:
+    params = load_params(REPOSITORY / "params.yaml")
+    assert params.dataset in params.datasets
+    assert isinstance(params.datasets["phantom"], PhantomParams)
+    kinds = {type(entry) for entry in params.detectors.values()}
+    assert {GradientParams, AutoencoderParams, CnnParams} <= kinds
+    assert params.detector("gradient").is_baseline
+    assert not params.detector("cnn").is_baseline
+
+
+@pytest.mark.parametrize(
+    ("change", "key"),
+    [
+        (lambda c: c.update(sead=1), "sead"),
+        (lambda c: c["curation"].update(tune=0.1), "curation.tune"),
+        (lambda c: c["datasets"]["phantom"].update(colour="grey"), "datasets.phantom.colour"),
+        (lambda c: c["detectors"]["cnn"].update(depth=3), "detectors.cnn.depth"),
+        (lambda c: c["detectors"]["cnn"]["training"].update(momentum=0.9), "detectors.cnn.training.momentum"),
+        (lambda c: c.update(operating={"policy": "youden", "sd": 2.0}), "operating.sd"),
+        (lambda c: c["tracking"].update(uri="x"), "tracking.uri"),
+    ],
+)
+def test_an_unknown_key_is_refused_by_name(content: dict[str, Any], tmp_path: Path, change: Change, key: str) -> None:
+    change(content)
+    assert refusal(content, tmp_path).startswith(f"params.yaml: {key} is no known key")
+
+
+@pytest.mark.parametrize(
+    ("change", "key"),
+    [
+        (lambda c: c.pop("seed"), "seed"),
+        (lambda c: c.pop("detectors"), "detectors"),
+        (lambda c: c["curation"].pop("val_fraction"), "curation.val_fraction"),
+        (lambda c: c["datasets"]["phantom"].pop("root"), "datasets.phantom.root"),
+        (lambda c: c["detectors"]["autoencoder"].pop("bottleneck"), "detectors.autoencoder.bottleneck"),
+        (lambda c: c["detectors"]["cnn"]["training"].pop("epochs"), "detectors.cnn.training.epochs"),
+        (lambda c: c.update(operating={"policy": "mean_sd"}), "operating.sd"),
+    ],
+)
+def test_a_missing_key_is_named(content: dict[str, Any], tmp_path: Path, change: Change, key: str) -> None:
+    change(content)
+    assert refusal(content, tmp_path).startswith(f"params.yaml: {key} is missing")
+
+
+@pytest.mark.parametrize(
+    ("change", "key", "value"),
+    [
+        (lambda c: c.update(seed=-1), "seed", "-1"),
+        (lambda c: c["curation"].update(test_fraction=1.0), "curation.test_fraction", "1.0"),
+        (lambda c: c["datasets"]["phantom"].update(image_size=8), "datasets.phantom.image_size", "8"),
+        (lambda c: c["datasets"]["phantom"].update(contrast=float("nan")), "datasets.phantom.contrast", "nan"),
+        (lambda c: c["detectors"]["cnn"].update(unshuffle=9), "detectors.cnn.unshuffle", "9"),
+        (lambda c: c["detectors"]["cnn"]["training"].update(epochs=0), "detectors.cnn.training.epochs", "0"),
+        (lambda c: c["evaluation"].update(resamples=99), "evaluation.resamples", "99"),
+        (lambda c: c["compute"].update(threads=0), "compute.threads", "0"),
+        (lambda c: c["promotion"].update(margin_over_baseline=float("inf")), "promotion.margin_over_baseline", "inf"),
+        (lambda c: c.update(operating={"policy": "healthy_quantile", "quantile": 1.0}), "operating.quantile", "1.0"),
+    ],
+)
+def test_a_value_out_of_range_is_named(
+    content: dict[str, Any], tmp_path: Path, change: Change, key: str, value: str
+) -> None:
+    change(content)
+    assert refusal(content, tmp_path).startswith(f"params.yaml: {key} = {value} is not valid: ")
+
+
+@pytest.mark.parametrize(
+    ("change", "key"),
+    [
+        (lambda c: c.update(seed="seven"), "seed"),
+        (lambda c: c.update(curation=None), "curation"),
+        (lambda c: c.update(detectors={}), "detectors"),
+        (lambda c: c["detectors"]["cnn"].update(kind="forest"), "detectors.cnn"),
+        (lambda c: c["detectors"]["cnn"].pop("kind"), "detectors.cnn"),
+        (lambda c: c["detectors"].update({"My CNN": {"kind": "gradient"}}), "detectors.My CNN"),
+        (lambda c: c["datasets"]["phantom"].update(kind="ct"), "datasets.phantom"),
+        (lambda c: c.update(operating={"policy": "guess"}), "operating"),
+        (lambda c: c["compute"].update(device="tpu"), "compute.device"),
+        (lambda c: c["promotion"].update(metric="accuracy"), "promotion.metric"),
+        (lambda c: c["datasets"]["pneumoniamnist"].update(normal_labels=[]), "datasets.pneumoniamnist.normal_labels"),
+    ],
+)
+def test_a_value_of_the_wrong_kind_is_named(content: dict[str, Any], tmp_path: Path, change: Change, key: str) -> None:
+    change(content)
+    assert refusal(content, tmp_path).startswith(f"params.yaml: {key} = ")
+
+
+def test_an_active_dataset_that_is_no_entry_is_refused(content: dict[str, Any], tmp_path: Path) -> None:
+    content["dataset"] = "mnist"
+    message = refusal(content, tmp_path)
+    assert "dataset: 'mnist' is no entry of datasets: (phantom, pneumoniamnist)" in message
+
+
+def test_fractions_must_leave_something_to_train_on(content: dict[str, Any], tmp_path: Path) -> None:
+    content["curation"] = {"tune_fraction": 0.35, "val_fraction": 0.3, "test_fraction": 0.3}
+    message = refusal(content, tmp_path)
+    assert "stay below 0.9" in message
+    assert "correct curation" in message
+
+
+@pytest.mark.parametrize("text", ["", "just words\n", "- 1\n- 2\n"])
+def test_content_that_is_no_mapping_is_refused(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "params.yaml"
+    path.write_text(text)
+    with pytest.raises(MedscreenError, match=r"params\.yaml: its content = ") as error:
+        load_params(path)
+    one_sentence(error)
+
+
+def test_broken_yaml_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "params.yaml"
+    path.write_text("seed: [1, 2\ndataset: x\n")
+    with pytest.raises(MedscreenError, match="no valid YAML") as error:
+        load_params(path)
+    one_sentence(error)
+
+
+def test_a_file_in_another_encoding_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "params.yaml"
+    path.write_bytes("# Größe\nseed: 1\n".encode("latin-1"))
+    with pytest.raises(MedscreenError) as error:
+        load_params(path)
+    one_sentence(error)
+
+
+def test_a_missing_file_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(MedscreenError, match=r"params\.yaml can't be read") as error:
+        load_params(tmp_path / "params.yaml")
+    one_sentence(error)
+
+
+def test_an_unknown_detector_names_the_roster() -> None:
+    params = load_params(REPOSITORY / "params.yaml")
+    with pytest.raises(MedscreenError, match="no detector 'vea'") as error:
+        params.detector("vea")
+    assert all(name in one_sentence(error) for name in params.detectors)
+
+
+def test_loaded_values_do_not_change() -> None:
+    params = load_params(REPOSITORY / "params.yaml")
+    with pytest.raises(ValidationError, match="frozen"):
+        params.seed = 8
+    with pytest.raises(ValidationError, match="frozen"):
+        params.curation.val_fraction = 0.5

@@ -1,0 +1,410 @@
+import csv
+import json
+import pickle
+import shutil
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from pydicom import dcmread
+
+from factories import one_sentence, real_data, written
+from medscreen import sources
+from medscreen.errors import MedscreenError
+from medscreen.ingestion import UnreadableImageError, read_grey
+from medscreen.params import MedMnistParams, PhantomParams
+from medscreen.sources import labelled_tree, medmnist, phantom
+
+PHANTOM = PhantomParams(
+    kind="phantom", root="data/phantom", image_size=24, patients=40, abnormal_fraction=0.4, contrast=1.2,
+    exact_copies=3, unreadable_files=2, seed=20,
+)  # fmt: skip
+MNIST = MedMnistParams(kind="medmnist", root="mnist", image_size=28, flag="pneumoniamnist", normal_labels=[0])
+
+
+@pytest.fixture(scope="module")
+def export(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("phantom") / "export"
+    phantom.find_files(PHANTOM, root)
+    return root
+
+
+def contents(root: Path) -> dict[str, bytes]:
+    return {path.relative_to(root).as_posix(): path.read_bytes() for path in phantom.find_files(PHANTOM, root)}
+
+
+def table(root: Path) -> list[dict[str, str]]:
+    with (root / "labels.csv").open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def test_one_phantom_for_one_seed(export: Path, tmp_path: Path) -> None:
+    phantom.find_files(PHANTOM, tmp_path / "again")
+    assert contents(tmp_path / "again") == contents(export)
+
+
+def test_another_seed_gives_another_phantom(export: Path, tmp_path: Path) -> None:
+    other = PHANTOM.model_copy(update={"seed": 21})
+    root = tmp_path / "other"
+    films = [path for path in phantom.find_files(other, root) if path.suffix == ".dcm"]
+    shared = [path for path in films if (export / path.relative_to(root)).is_file()]
+    assert shared
+    assert not any(path.read_bytes() == (export / path.relative_to(root)).read_bytes() for path in shared)
+
+
+def test_a_phantom_that_is_there_is_left_alone(export: Path) -> None:
+    before = {path: path.stat().st_mtime_ns for path in phantom.find_files(PHANTOM, export)}
+    moved = PHANTOM.model_copy(update={"root": "elsewhere"})
+    assert {path: path.stat().st_mtime_ns for path in phantom.find_files(moved, export)} == before
+
+
+def test_other_settings_make_it_anew(tmp_path: Path) -> None:
+    root = tmp_path / "export"
+    phantom.find_files(PHANTOM, root)
+    (root / "stale.dcm").touch()
+    phantom.find_files(PHANTOM.model_copy(update={"image_size": 16}), root)
+    assert not (root / "stale.dcm").exists()
+    assert read_grey(root / "patient-00000/study-1/image-1.dcm").shape == (16, 16)
+
+
+@pytest.mark.parametrize("name", ["thesis.txt", "sub/scan.dcm"])
+def test_a_folder_of_someone_elses_is_refused(tmp_path: Path, name: str) -> None:
+    foreign = written(tmp_path / "mine" / name, "precious")
+    with pytest.raises(MedscreenError, match="not the phantom's") as error:
+        phantom.find_files(PHANTOM, tmp_path / "mine")
+    one_sentence(error)
+    assert foreign.read_text() == "precious"
+
+
+def test_an_empty_folder_is_filled(tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    assert phantom.find_files(PHANTOM, tmp_path / "empty")
+
+
+def test_the_marker_is_no_file_of_the_phantom(export: Path) -> None:
+    files = phantom.find_files(PHANTOM, export)
+    assert files == sorted(files)
+    assert all(path.name == "labels.csv" or path.suffix == ".dcm" for path in files)
+
+
+def test_no_name_or_table_shows_an_identifier_of_a_header(export: Path) -> None:
+    shown = (export / "labels.csv").read_text()
+    shown += "".join(path.relative_to(export).as_posix() for path in export.rglob("*"))
+    for row in table(export):
+        if "-cut" in row["file"]:
+            continue
+        header = dcmread(export / row["file"], stop_before_pixels=True)
+        name = str(header.PatientName)
+        identifiers = [name, *name.split("^"), header.PatientID, header.StudyDate, header.StudyInstanceUID]
+        assert not any(identifier in shown for identifier in identifiers), row["file"]
+        assert header.PatientID.removeprefix("SIM-") not in shown
+
+
+def test_the_phantom_says_that_it_is_simulated(export: Path) -> None:
+    header = dcmread(export / "patient-00000/study-1/image-1.dcm", stop_before_pixels=True)
+    assert "SIMULATED" in header.ImageComments
+    assert "Simulated" in str(header.PatientName)
+
+
+def test_the_phantom_has_the_flaws_it_was_asked_for(export: Path) -> None:
+    rows = table(export)
+    assert len({row["patient"] for row in rows}) == 40
+    copies = [row["file"] for row in rows if "-resent" in row["file"] and "-cut" not in row["file"]]
+    assert len(copies) == 3
+    for copy in copies:
+        assert (export / copy).read_bytes() == (export / copy.replace("-resent", "")).read_bytes()
+    cut = [row["file"] for row in rows if "-cut" in row["file"]]
+    assert len(cut) == 2
+    for row in rows:
+        if row["file"] in cut:
+            with pytest.raises(UnreadableImageError):
+                read_grey(export / row["file"])
+        else:
+            assert read_grey(export / row["file"]).shape == (24, 24)
+
+
+def test_a_phantom_patient_is_healthy_or_not(export: Path) -> None:
+    labels: dict[str, set[str]] = {}
+    for row in table(export):
+        labels.setdefault(row["patient"], set()).add(row["label"])
+        assert (row["finding"] == "none") == (row["label"] == "0")
+    assert all(len(of_patient) == 1 for of_patient in labels.values())
+    abnormal = sum(of_patient == {"1"} for of_patient in labels.values())
+    assert 6 <= abnormal <= 26
+
+
+def test_a_finding_changes_nothing_but_the_finding() -> None:
+    from medscreen.sources.thorax import draw_thorax, expose
+
+    thorax = draw_thorax(np.random.default_rng(1))
+    healthy, nodule = (expose(thorax, finding, 2.0, 64, np.random.default_rng(2)) for finding in ("none", "nodule"))
+    changed = np.abs(healthy - nodule) > 0.05
+    assert 0 < changed.mean() < 0.2
+    assert (nodule - healthy)[changed].mean() > 0
+
+
+def test_sources_dispatch_on_the_kind(export: Path, tmp_path: Path) -> None:
+    records = sources.read_records(PHANTOM, export)
+    assert [record.origin for record in records] == sorted(row["file"] for row in table(export))
+    assert sources.find_files(PHANTOM, export) == phantom.find_files(PHANTOM, export)
+    with pytest.raises(MedscreenError, match=r"pneumoniamnist\.npz is missing"):
+        sources.read_records(MNIST, tmp_path)
+
+
+def test_a_root_is_absolute_home_or_below_the_workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+
+    def root(text: str) -> Path:
+        return sources.root_of(MNIST.model_copy(update={"root": text}), tmp_path / "work")
+
+    assert root("data/x") == tmp_path / "work/data/x"
+    assert root("~/.medmnist") == tmp_path / "home/.medmnist"
+    assert root(str(tmp_path / "far")) == tmp_path / "far"
+
+
+@pytest.fixture
+def tree(tmp_path: Path) -> Path:
+    for name in ("b/2.png", "a/1.png"):
+        written(tmp_path / "tree" / name, "pixels")
+    written(tmp_path / "secret.png", "not yours")
+    written(tmp_path / "tree" / "labels.csv", "file,patient,label,note\nb/2.png,p2,1,x\na/1.png,p1,0,y\n")
+    return tmp_path / "tree"
+
+
+def tree_refusal(root: Path) -> str:
+    with pytest.raises(MedscreenError) as error:
+        labelled_tree.read_records(root)
+    return one_sentence(error)
+
+
+def test_a_tree_is_read_in_order_of_its_files(tree: Path) -> None:
+    records = labelled_tree.read_records(tree)
+    assert [(r.origin, r.image, r.patient, r.label, r.split) for r in records] == [
+        ("a/1.png", tree / "a/1.png", "p1", 0, None),
+        ("b/2.png", tree / "b/2.png", "p2", 1, None),
+    ]
+
+
+def test_a_missing_table_is_a_sentence(tree: Path) -> None:
+    (tree / "labels.csv").unlink()
+    assert "labels.csv is missing" in tree_refusal(tree)
+
+
+@pytest.mark.parametrize("lost", ["file", "patient", "label"])
+def test_a_missing_column_is_named(tree: Path, lost: str) -> None:
+    header = ",".join(column for column in ("file", "patient", "label") if column != lost)
+    written(tree / "labels.csv", f"{header}\na/1.png,0\n")
+    assert f"has no column {lost!r}" in tree_refusal(tree)
+
+
+@pytest.mark.parametrize("content", ["file,patient,label\n", ""])
+def test_a_table_without_rows_is_a_sentence(tree: Path, content: str) -> None:
+    written(tree / "labels.csv", content)
+    tree_refusal(tree)
+
+
+@pytest.mark.parametrize("name", ["absent.png", "", "a", "../secret.png", "a/../../secret.png", "{root}/../secret.png"])
+def test_a_file_that_is_not_below_the_root_is_refused(tree: Path, name: str) -> None:
+    written(tree / "labels.csv", f"file,patient,label\n{name.format(root=tree)},p1,0\n")
+    assert "no file below" in tree_refusal(tree)
+
+
+def test_a_link_out_of_the_tree_is_refused(tree: Path) -> None:
+    (tree / "a" / "link.png").symlink_to(tree.parent / "secret.png")
+    written(tree / "labels.csv", "file,patient,label\na/link.png,p1,0\n")
+    assert "no file below" in tree_refusal(tree)
+
+
+@pytest.mark.parametrize("label", ["", "2", "yes", "0.0", " 1"])
+def test_a_label_that_is_neither_0_nor_1_is_refused(tree: Path, label: str) -> None:
+    written(tree / "labels.csv", f"file,patient,label\na/1.png,p1,{label}\n")
+    assert f"a/1.png the label {label!r}" in tree_refusal(tree)
+
+
+@pytest.mark.parametrize("row", ["a/1.png", "a/1.png,p1", "0"])
+@pytest.mark.parametrize("header", ["file,patient,label", "label,file,patient"])
+def test_a_short_row_is_a_sentence(tree: Path, header: str, row: str) -> None:
+    written(tree / "labels.csv", f"{header}\n{row}\n")
+    tree_refusal(tree)
+
+
+def test_a_row_without_a_patient_is_a_sentence(tree: Path) -> None:
+    # all images without a patient would silently become one person's
+    written(tree / "labels.csv", "file,patient,label\na/1.png,,0\nb/2.png,,1\n")
+    assert "a/1.png" in tree_refusal(tree)
+
+
+def test_a_table_in_another_encoding_is_a_sentence(tree: Path) -> None:
+    written(tree / "labels.csv", "file,patient,label,note\na/1.png,p1,0,Lungenentzündung\n".encode("latin-1"))
+    assert "UTF-8" in tree_refusal(tree)
+
+
+def test_a_table_saved_by_excel_is_read(tree: Path) -> None:
+    written(tree / "labels.csv", "\ufefffile,patient,label\r\na/1.png,p1,0\r\n")
+    assert [record.origin for record in labelled_tree.read_records(tree)] == ["a/1.png"]
+
+
+def test_a_nul_byte_in_the_table_is_a_sentence(tree: Path) -> None:
+    written(tree / "labels.csv", "file,patient,label\na/1\0.png,p1,0\n")
+    tree_refusal(tree)
+
+
+def arrays(**changed: Any) -> dict[str, Any]:
+    numbers = {"train": 6, "val": 3, "test": 4}
+    content: dict[str, Any] = {}
+    for seed, (split, number) in enumerate(numbers.items()):
+        content[f"{split}_images"] = np.random.default_rng(seed).integers(0, 256, (number, 28, 28)).astype(np.uint8)
+        content[f"{split}_labels"] = (np.arange(number) % 3).astype(np.uint8)[:, None]
+    return content | changed
+
+
+def mnist_file(root: Path, content: dict[str, Any]) -> Path:
+    root.mkdir(exist_ok=True)
+    path = root / "pneumoniamnist.npz"
+    np.savez_compressed(path, **content)
+    return path
+
+
+def mnist_refusal(root: Path) -> str:
+    with pytest.raises(MedscreenError) as error:
+        medmnist.read_records(MNIST, root)
+    return one_sentence(error)
+
+
+def test_medmnist_records_keep_order_split_and_label(tmp_path: Path) -> None:
+    content = arrays()
+    mnist_file(tmp_path, content)
+    records = medmnist.read_records(MNIST, tmp_path)
+    assert [record.split for record in records] == ["train"] * 6 + ["val"] * 3 + ["test"] * 4
+    assert [record.label for record in records[:6]] == [0, 1, 1, 0, 1, 1]
+    assert records[7].origin == "pneumoniamnist.npz#val/1"
+    np.testing.assert_array_equal(records[7].image, content["val_images"][1])
+    assert len({record.patient for record in records}) == len(records)
+
+
+def test_normal_labels_may_be_several(tmp_path: Path) -> None:
+    mnist_file(tmp_path, arrays())
+    both = MNIST.model_copy(update={"normal_labels": [0, 2]})
+    assert [record.label for record in medmnist.read_records(both, tmp_path)[:6]] == [0, 1, 0, 0, 1, 0]
+
+
+def test_the_real_pneumoniamnist_is_read() -> None:
+    records = medmnist.read_records(MNIST, real_data("medmnist", "pneumoniamnist.npz").parent)
+    counts = {split: sum(record.split == split for record in records) for split in ("train", "val", "test")}
+    assert counts == {"train": 4708, "val": 524, "test": 624}
+    assert sum(record.label for record in records if record.split == "test") == 390
+    assert all(isinstance(record.image, np.ndarray) and record.image.shape == (28, 28) for record in records)
+
+
+def test_a_file_that_is_there_is_not_downloaded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(medmnist, "_download", lambda *_: pytest.fail("downloaded"))
+    path = mnist_file(tmp_path, arrays())
+    assert medmnist.find_files(MNIST, tmp_path) == [path]
+
+
+class Malice:
+    def __reduce__(self) -> tuple[Any, ...]:
+        return (Path.touch, (Path("malice-was-here"),))
+
+
+def test_pickled_arrays_are_refused_unopened(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    mnist_file(tmp_path, arrays(train_images=np.array([Malice()], dtype=object)))
+    assert "no 2-D MedMNIST file" in mnist_refusal(tmp_path)
+    (tmp_path / "pneumoniamnist.npz").write_bytes(pickle.dumps(Malice()))
+    mnist_refusal(tmp_path)
+    assert not (tmp_path / "malice-was-here").exists()
+
+
+@pytest.mark.parametrize("kept", [0.0, 0.01, 0.5, 0.99])
+def test_a_truncated_file_is_a_sentence(tmp_path: Path, kept: float) -> None:
+    path = mnist_file(tmp_path, arrays())
+    content = path.read_bytes()
+    path.write_bytes(content[: int(len(content) * kept)])
+    assert "delete it to download it again" in mnist_refusal(tmp_path)
+
+
+@pytest.mark.parametrize("where", [0.05, 0.2, 0.3, 0.5])
+def test_a_damaged_file_is_a_sentence(tmp_path: Path, where: float) -> None:
+    path = mnist_file(tmp_path, arrays())
+    content = bytearray(path.read_bytes())
+    start = int(len(content) * where)
+    content[start : start + 200] = b"\xff" * 200
+    path.write_bytes(content)
+    mnist_refusal(tmp_path)
+
+
+def test_an_array_under_the_files_name_is_a_sentence(tmp_path: Path) -> None:
+    np.save(tmp_path / "one.npy", np.zeros(3))
+    shutil.copy(tmp_path / "one.npy", tmp_path / "pneumoniamnist.npz")
+    mnist_refusal(tmp_path)
+
+
+def test_a_foreign_archive_is_a_sentence(tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "pneumoniamnist.npz", "w") as archive:
+        archive.writestr("train_images", "text")
+    mnist_refusal(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"train_images": np.zeros((6, 28, 28, 3), np.uint8)},
+        {"train_images": np.zeros((6, 28, 28), np.float32)},
+        {"val_labels": np.zeros((2, 1), np.uint8)},
+        {"test_labels": np.zeros((4, 14), np.uint8)},
+        {"val_labels": np.zeros(3, np.uint8)},
+    ],
+)
+def test_arrays_of_another_shape_are_a_sentence(tmp_path: Path, changed: dict[str, Any]) -> None:
+    mnist_file(tmp_path, arrays(**changed))
+    assert next(iter(changed)).split("_")[0] in mnist_refusal(tmp_path)
+
+
+def test_a_missing_split_is_a_sentence(tmp_path: Path) -> None:
+    content = arrays()
+    del content["val_images"]
+    mnist_file(tmp_path, content)
+    assert "val_images" in mnist_refusal(tmp_path)
+
+
+@pytest.mark.parametrize("failure", [RuntimeError("Automatic download failed!\nsecond line"), OSError("no route")])
+def test_a_download_that_fails_is_a_sentence(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, failure: Exception
+) -> None:
+    import socket
+
+    import medmnist as package
+
+    timeouts: list[float | None] = []
+
+    def fail(*_: Any, **__: Any) -> None:
+        timeouts.append(socket.getdefaulttimeout())
+        raise failure
+
+    monkeypatch.setattr(package.PneumoniaMNIST, "__init__", fail)
+    before = socket.getdefaulttimeout()
+    with pytest.raises(MedscreenError, match=r"pneumoniamnist\.npz can't be downloaded") as error:
+        medmnist.find_files(MNIST, tmp_path / "new")
+    one_sentence(error)
+    assert timeouts == [30.0]
+    assert socket.getdefaulttimeout() == before
+
+
+def test_a_flag_that_medmnist_does_not_know_is_a_sentence(tmp_path: Path) -> None:
+    with pytest.raises(MedscreenError, match="no data set 'lungmnist'") as error:
+        medmnist.find_files(MNIST.model_copy(update={"flag": "lungmnist"}), tmp_path)
+    assert "pneumoniamnist" in one_sentence(error)
+
+
+def test_a_phantom_marker_cut_short_is_made_anew_or_refused(tmp_path: Path) -> None:
+    root = tmp_path / "export"
+    phantom.find_files(PHANTOM, root)
+    (root / ".phantom.json").write_text(json.dumps(PHANTOM.model_dump())[:20])
+    try:
+        files = phantom.find_files(PHANTOM, root)
+    except MedscreenError:
+        return
+    assert len(files) > 40
