@@ -48,6 +48,10 @@ def origins(curated: Curated) -> dict[str, list[str]]:
     return {name: list(curated.split(name).origins) for name in SPLITS}
 
 
+def every_origin(curated: Curated) -> list[str]:
+    return [origin for of_split in origins(curated).values() for origin in of_split]
+
+
 def refusal(records: list[Record], folder: Path) -> str:
     with pytest.raises(MedscreenError) as error:
         run(records, folder)
@@ -56,7 +60,7 @@ def refusal(records: list[Record], folder: Path) -> str:
 
 def test_every_image_is_in_one_split(tmp_path: Path) -> None:
     curated = run(unsplit(60), tmp_path)
-    assert sorted(sum(origins(curated).values(), [])) == [f"{i:03d}.png" for i in range(60)]
+    assert sorted(every_origin(curated)) == [f"{i:03d}.png" for i in range(60)]
     assert curated.audit["records"] == curated.audit["readable"] == curated.audit["patients"] == 60
 
 
@@ -102,18 +106,18 @@ def test_people_who_share_an_image_are_one(tmp_path: Path) -> None:
     assert curated.audit["patients"] == 58
     home = {origin: name for name, of_split in origins(curated).items() for origin in of_split}
     assert home["000.png"] == home["010.png"] == home["020.png"]
-    number = {o: p for o, p in zip(curated.images.origins, curated.images.patients, strict=True)}
+    number = dict(zip(curated.images.origins, curated.images.patients, strict=True))
     assert number["000.png"] == number["010.png"] == number["020.png"] == number["x.png"]
     assert len(set(number.values())) == 58
 
 
 def test_of_copies_the_first_stays(tmp_path: Path) -> None:
-    records = unsplit(60) + [Record("copy.png", picture(3), "p3", 1), Record("copy2.png", picture(3), "p3", 1)]
+    records = [*unsplit(60), Record("copy.png", picture(3), "p3", 1), Record("copy2.png", picture(3), "p3", 1)]
     curated = run(records, tmp_path)
     assert curated.audit["exact_copies"]["dropped"] == 2
     assert curated.audit["exact_copies"]["within"] == {"unsplit": 2}
     assert curated.audit["exact_copies"]["across"] == {}
-    names = sum(origins(curated).values(), [])
+    names = every_origin(curated)
     assert "003.png" in names
     assert not {"copy.png", "copy2.png"} & set(names)
 
@@ -124,7 +128,7 @@ def test_copies_are_told_before_images_are_shrunk(tmp_path: Path) -> None:
     twin[0, 0] ^= 1
     curated = run([*large, Record("twin.png", twin, "p4", 0), Record("copy.png", picture(4, 40), "p4", 0)], tmp_path)
     assert curated.audit["exact_copies"]["dropped"] == 1
-    assert "twin.png" in sum(origins(curated).values(), [])
+    assert "twin.png" in every_origin(curated)
 
 
 def test_published_val_and_test_are_never_shortened(tmp_path: Path) -> None:
@@ -172,7 +176,7 @@ def test_an_unreadable_file_is_quarantined_with_its_reason(tmp_path: Path) -> No
     assert "No such file" in reasons[2]
     assert not any(str(tmp_path) in reason for reason in reasons)
     assert curated.audit["readable"] == 37
-    names = sum(origins(curated).values(), [])
+    names = every_origin(curated)
     assert len(names) == 37
     assert not {"005.png", "007.png", "008.png"} & set(names)
 
@@ -203,7 +207,7 @@ def test_what_is_curated_can_be_screened(tmp_path: Path) -> None:
 
 
 def test_conflicting_labels_are_listed(tmp_path: Path) -> None:
-    records = unsplit(60) + [Record("rival.png", picture(5), "p5", 0), Record("agrees.png", picture(7), "p7", 1)]
+    records = [*unsplit(60), Record("rival.png", picture(5), "p5", 0), Record("agrees.png", picture(7), "p7", 1)]
     audit = run(records, tmp_path).audit
     assert audit["exact_copies"]["conflicting_labels"] == [["005.png", "rival.png"]]
 

@@ -1,0 +1,139 @@
+import csv
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+from conftest import TINY, new_project, run, set_params
+from PIL import Image
+
+SENTENCE_END = "."
+
+
+@pytest.fixture(scope="module")
+def bare(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A project that never ran."""
+    return new_project(tmp_path_factory.mktemp("bare") / "project")
+
+
+def said(project: Path, *command: str) -> str:
+    """The one sentence on stderr of a command that has to fail."""
+    done = run(project, *command)
+    assert done.returncode not in (0, None), done.stdout
+    lines = [line for line in done.stderr.splitlines() if line.strip()]
+    assert len(lines) == 1, done.stderr
+    assert lines[0].startswith("medscreen")
+    return lines[0]
+
+
+def test_predict_screens_dicom_png_and_names_the_unreadable(finished: Path, tmp_path: Path) -> None:
+    films = sorted((finished / "data" / "phantom").rglob("image-1.dcm"))[:3]
+    folder = tmp_path / "new films"
+    folder.mkdir()
+    for i, film in enumerate(films):
+        shutil.copy(film, folder / f"film-{i}")
+    Image.fromarray(np.random.default_rng(0).integers(0, 255, (80, 60), dtype=np.uint8)).save(folder / "noise.png")
+    (folder / "broken.dcm").write_bytes(films[0].read_bytes()[:2000])
+    table = tmp_path / "screened.csv"
+    done = run(finished, "medscreen", "predict", str(folder), "--json", "--csv", str(table))
+    assert done.returncode == 1
+    assert "broken.dcm" in done.stderr
+    rows = json.loads(done.stdout)
+    assert [Path(row["file"]).name for row in rows] == ["film-0", "film-1", "film-2", "noise.png"]
+    with table.open(newline="") as file:
+        assert [float(row["score"]) for row in csv.DictReader(file)] == [row["score"] for row in rows]
+    promoted = json.loads((finished / "reports" / "promotion.json").read_text())["promoted"]["detector"]
+    saved = pq.read_table(finished / "models" / promoted / "predictions.parquet").to_pylist()
+    scores = {row["origin"]: row["score"] for row in saved}
+    for film, row in zip(films, rows, strict=False):
+        origin = film.relative_to(finished / "data" / "phantom").as_posix()
+        assert row["score"] == pytest.approx(scores[origin], abs=1e-5)
+
+
+def test_predict_prints_a_table(finished: Path) -> None:
+    film = next((finished / "data" / "phantom").rglob("image-1.dcm"))
+    done = run(finished, "medscreen", "predict", str(film))
+    assert done.returncode == 0, done.stderr
+    assert "never diagnosis" in done.stdout
+    assert "probability" in done.stdout
+
+
+def test_predict_says_what_is_missing(finished: Path, bare: Path, tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    image = tmp_path / "image.png"
+    Image.new("L", (8, 8)).save(image)
+    assert "does not exist" in said(finished, "medscreen", "predict", "nowhere.png")
+    assert "empty folder" in said(finished, "medscreen", "predict", str(tmp_path / "empty"))
+    assert "make repro" in said(bare, "medscreen", "predict", str(image))
+    assert "is no stage" in said(finished, "medscreen", "predict", str(image), "--stage", "prod")
+
+
+def test_use_changes_the_data_set_and_keeps_the_comments(bare: Path, tmp_path: Path) -> None:
+    from conftest import ROOT
+
+    project = tmp_path / "project"
+    shutil.copytree(bare, project)
+    shutil.copy(ROOT / "params.yaml", project / "params.yaml")
+    before = (project / "params.yaml").read_text()
+    assert run(project, "medscreen", "use", "pneumoniamnist").returncode == 0
+    after = (project / "params.yaml").read_text()
+    assert after == before.replace("\ndataset: phantom\n", "\ndataset: pneumoniamnist\n")
+    assert "phantom, pneumoniamnist" in said(project, "medscreen", "use", "nothing")
+    assert (project / "params.yaml").read_text() == after
+
+
+@pytest.mark.parametrize(
+    ("changes", "names"),
+    [
+        ({"detectors.cnn.widht": 3}, "detectors.cnn.widht"),
+        ({"detectors.cnn.training.epochs": 0}, "detectors.cnn.training.epochs"),
+        ({"evaluation.confidence": 1.5}, "evaluation.confidence"),
+        ({"dataset": "mammograms"}, "mammograms"),
+        ({"operating.policy": "magic"}, "operating"),
+        ({"datasets.pneumoniamnist.root": "nowhere", "dataset": "pneumoniamnist"}, "nowhere/pneumoniamnist.npz"),
+    ],
+)
+def test_a_mistake_in_params_is_one_sentence_and_loses_nothing(copied: Path, changes: dict, names: str) -> None:
+    def outputs() -> dict[Path, bytes]:
+        tops = (copied / "models", copied / "reports", copied / "data")
+        return {p: p.read_bytes() for top in tops for p in top.rglob("*") if p.is_file()}
+
+    before = outputs()
+    set_params(copied, changes)
+    done = run(copied, "python", "-m", "medscreen.stages.raw")
+    assert done.returncode == 1
+    assert len(done.stderr.strip().splitlines()) == 1, done.stderr
+    assert names in done.stderr
+    assert run(copied, "dvc", "repro").returncode != 0
+    assert outputs() == before
+
+
+@pytest.mark.parametrize(
+    ("write", "names"),
+    [
+        (lambda root: (root / "labels.csv").unlink(), "labels.csv is missing"),
+        (lambda root: (root / "labels.csv").write_text("file,patient\n"), "'label'"),
+        (lambda root: (root / "labels.csv").write_text("file,patient,label\n"), "lists no image"),
+        (lambda root: one_class(root), "abnormal patients"),
+        (lambda root: shutil.rmtree(root / "patient-00003"), "patient-00003"),
+    ],
+)
+def test_a_mistake_in_the_data_is_one_sentence(copied: Path, write, names: str) -> None:
+    root = copied / "data" / "phantom"
+    write(root)
+    done = run(copied, "python", "-m", "medscreen.stages.curate")
+    assert done.returncode == 1
+    assert len(done.stderr.strip().splitlines()) == 1, done.stderr
+    assert names in done.stderr
+
+
+def one_class(root: Path) -> None:
+    table = root / "labels.csv"
+    table.write_text("\n".join(line.replace(",1,", ",0,") for line in table.read_text().splitlines()) + "\n")
+
+
+def test_the_tiny_parameters_are_parameters(bare: Path) -> None:
+    assert (bare / "params.yaml").read_text().count("patients: 160") == 1
+    assert TINY["datasets.phantom.patients"] == 160

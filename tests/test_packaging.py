@@ -1,0 +1,261 @@
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+from onnx import TensorProto, helper
+from PIL import Image
+
+from factories import one_sentence
+from medscreen.errors import MedscreenError
+from medscreen.images import Pixels
+from medscreen.operating import OperatingPoint, p_values
+from medscreen.packaging.detector import PackagedDetector, packaged_digest
+from medscreen.packaging.operating_nodes import package
+from medscreen.packaging.scoring import scoring_graph
+
+SIZE = 16
+METADATA = {"detector": "mean", "image_size": SIZE, "score_at_half": None, "note": "Größe"}
+
+
+def network(*nodes: onnx.NodeProto) -> onnx.ModelProto:
+    graph = helper.make_graph(
+        list(nodes),
+        "tiny",
+        [helper.make_tensor_value_info("images", TensorProto.FLOAT, ["N", 1, SIZE, SIZE])],
+        [helper.make_tensor_value_info("score", TensorProto.FLOAT, ["N"])],
+        [helper.make_tensor("axes", TensorProto.INT64, [3], [1, 2, 3])],
+    )
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)], ir_version=10)
+
+
+def mean_network() -> onnx.ModelProto:
+    return network(helper.make_node("ReduceMean", ["images", "axes"], ["score"], keepdims=0))
+
+
+def pixels(number: int, height: int = SIZE, width: int = SIZE, seed: int = 1) -> Pixels:
+    rng = np.random.default_rng(seed)
+    bright = rng.integers(30, 256, (number, 1, 1))
+    return (rng.random((number, height, width)) * bright).astype(np.uint8)
+
+
+@pytest.fixture(scope="module")
+def scoring() -> onnx.ModelProto:
+    return scoring_graph(mean_network(), SIZE)
+
+
+@pytest.fixture(scope="module")
+def point(scoring: onnx.ModelProto) -> OperatingPoint:
+    healthy = np.sort(PackagedDetector(scoring.SerializeToString()).score(pixels(41, seed=2)))
+    return OperatingPoint("youden", float(np.median(healthy)), tuple(map(float, healthy)), 12.5, -3.25)
+
+
+@pytest.fixture(scope="module")
+def packaged(scoring: onnx.ModelProto, point: OperatingPoint) -> PackagedDetector:
+    return PackagedDetector(package(scoring, point, METADATA).SerializeToString())
+
+
+def test_a_scoring_graph_scores_uint8_images(scoring: onnx.ModelProto) -> None:
+    images = pixels(5)
+    scores = PackagedDetector(scoring.SerializeToString()).score(images)
+    np.testing.assert_allclose(scores, images.mean(axis=(1, 2)) / 255, rtol=1e-5)
+    assert scores.dtype == np.float32
+
+
+def test_outputs_are_those_of_the_operating_point(packaged: PackagedDetector, point: OperatingPoint) -> None:
+    images = np.concatenate([pixels(50, seed=3), pixels(41, seed=2)])
+    screening = packaged.screen(images)
+    scores = screening.score.astype(np.float64)
+    np.testing.assert_array_equal(screening.abnormal, screening.score >= np.float32(point.threshold))
+    assert 0 < screening.abnormal.sum() < len(images)
+    np.testing.assert_allclose(screening.p_value, p_values(scores, np.array(point.healthy_scores)), rtol=1e-6)
+    expected = 1 / (1 + np.exp(-(point.slope * scores + point.intercept)))
+    np.testing.assert_allclose(screening.probability, expected, atol=1e-6)
+    assert screening.abnormal.dtype == np.bool_
+
+
+def test_healthy_images_meet_their_own_scores(packaged: PackagedDetector) -> None:
+    ranked = np.sort(packaged.screen(pixels(41, seed=2)).p_value)
+    np.testing.assert_allclose(ranked, np.arange(2, 43) / 42, rtol=1e-6)
+
+
+@pytest.mark.parametrize("number", [1, 7, 256, 300])
+def test_any_batch_gives_the_same_answers(packaged: PackagedDetector, number: int) -> None:
+    images = pixels(300)
+    whole, part = packaged.screen(images), packaged.screen(images[-number:])
+    for name in ("score", "p_value", "probability", "abnormal"):
+        assert getattr(part, name).shape == (number,)
+        np.testing.assert_allclose(getattr(part, name), getattr(whole, name)[-number:], rtol=1e-6)
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (5, 9), (16, 31), (200, 16), (333, 257)])
+def test_any_height_and_width_is_screened(packaged: PackagedDetector, shape: tuple[int, int]) -> None:
+    images = np.maximum(pixels(3, *shape), 2)
+    assert np.isfinite(packaged.screen(images).score).all()
+
+
+@pytest.mark.parametrize("side", [8, 17, 28, 64, 224])
+def test_resizing_agrees_with_pillow(side: int) -> None:
+    flat = network(
+        helper.make_node("Constant", [], ["picked"], value_ints=[5]),
+        helper.make_node("Gather", ["images", "picked"], ["row"], axis=2),
+        helper.make_node("Constant", [], ["column"], value_ints=[11]),
+        helper.make_node("Gather", ["row", "column"], ["pixel"], axis=3),
+        helper.make_node("ReduceMean", ["pixel", "axes"], ["score"], keepdims=0),
+    )
+    images = pixels(20, side, side)
+    one_pixel = PackagedDetector(scoring_graph(flat, SIZE).SerializeToString()).score(images) * 255
+    expected = [
+        np.asarray(Image.fromarray(image).resize((SIZE, SIZE), Image.Resampling.BILINEAR))[5, 11] for image in images
+    ]
+    np.testing.assert_allclose(one_pixel, expected, atol=1.01)
+    assert np.std(expected) > 5
+
+
+def test_an_image_of_the_networks_size_is_not_resized(scoring: onnx.ModelProto) -> None:
+    checkerboard = np.indices((1, SIZE, SIZE)).sum(axis=0).astype(np.uint8) % 2 * 255
+    brightest = network(helper.make_node("ReduceMax", ["images", "axes"], ["score"], keepdims=0))
+    darkest = network(helper.make_node("ReduceMin", ["images", "axes"], ["score"], keepdims=0))
+    ends = [
+        PackagedDetector(scoring_graph(n, SIZE).SerializeToString()).score(checkerboard)[0]
+        for n in (darkest, brightest)
+    ]
+    assert ends == [0.0, 1.0]
+
+
+@pytest.mark.parametrize("position", [0, 3, 299])
+def test_floats_cast_to_uint8_are_refused(packaged: PackagedDetector, position: int) -> None:
+    images = pixels(300)
+    images[position] = np.random.default_rng(1).random((SIZE, SIZE)).astype(np.uint8)
+    with pytest.raises(MedscreenError, match="no grey level above 1") as error:
+        packaged.screen(images)
+    one_sentence(error)
+    images[position, 0, 0] = 1
+    with pytest.raises(MedscreenError, match="no grey level above 1"):
+        packaged.score(images)
+    images[position, 0, 0] = 2
+    packaged.screen(images)
+
+
+def test_the_bare_graph_names_its_reason_too(scoring: onnx.ModelProto) -> None:
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 4
+    session = onnxruntime.InferenceSession(scoring.SerializeToString(), options, providers=["CPUExecutionProvider"])
+    with pytest.raises(Exception, match="no_grey_level_above_1_give_uint8_images"):
+        session.run(["score"], {"pixels": np.zeros((2, 1, SIZE, SIZE), np.uint8)})
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        np.full((2, SIZE, SIZE), 0.5, np.float32),
+        np.full((2, SIZE, SIZE), 9, np.int64),
+        np.full((2, SIZE, SIZE), 900, np.uint16),
+        np.full((SIZE, SIZE), 9, np.uint8),
+        np.full((2, 1, SIZE, SIZE), 9, np.uint8),
+        np.zeros((0, SIZE, SIZE), np.uint8),
+        np.zeros((2, 0, SIZE), np.uint8),
+    ],
+    ids=lambda array: f"{array.dtype}-{array.shape}",
+)
+def test_other_arrays_are_refused(packaged: PackagedDetector, wrong: Any) -> None:
+    with pytest.raises(MedscreenError) as error:
+        packaged.screen(wrong)
+    assert str(wrong.dtype) in one_sentence(error)
+
+
+def test_images_need_not_be_contiguous(packaged: PackagedDetector) -> None:
+    images = pixels(6, 20, 20)
+    views = images[::2, ::-1, :]
+    np.testing.assert_array_equal(packaged.score(views), packaged.score(views.copy()))
+
+
+def test_the_same_input_gives_the_same_bytes(point: OperatingPoint, tmp_path: Path) -> None:
+    digests = []
+    for name in ("a", "b"):
+        onnx.save(package(scoring_graph(mean_network(), SIZE), point, METADATA), tmp_path / name)
+        digests.append(packaged_digest(tmp_path / name))
+    assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
+    assert digests[0] == digests[1]
+    assert len(digests[0]) == 32
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [{"threshold": 0.123}, {"slope": 1.0}, {"intercept": 1.0}, {"policy": "mean_sd"}, {"healthy_scores": (0.1, 0.2)}],
+)
+def test_another_operating_point_is_another_detector(
+    scoring: onnx.ModelProto, point: OperatingPoint, tmp_path: Path, changed: dict[str, Any]
+) -> None:
+    onnx.save(package(scoring, point, METADATA), tmp_path / "a")
+    onnx.save(package(scoring, replace(point, **changed), METADATA), tmp_path / "b")
+    assert packaged_digest(tmp_path / "a") != packaged_digest(tmp_path / "b")
+
+
+def test_packaging_leaves_its_input_as_it_was(scoring: onnx.ModelProto, point: OperatingPoint) -> None:
+    before = scoring.SerializeToString(deterministic=True)
+    package(scoring, point, METADATA)
+    assert scoring.SerializeToString(deterministic=True) == before
+    tiny = mean_network()
+    before = tiny.SerializeToString(deterministic=True)
+    scoring_graph(tiny, SIZE)
+    assert tiny.SerializeToString(deterministic=True) == before
+
+
+def test_metadata_comes_back(packaged: PackagedDetector, point: OperatingPoint) -> None:
+    described = packaged.metadata["operating_point"]
+    assert described == {
+        "policy": "youden",
+        "threshold": point.threshold,
+        "healthy_scores": 41,
+        "slope": point.slope,
+        "intercept": point.intercept,
+    }
+    assert {key: packaged.metadata[key] for key in METADATA} == METADATA
+    assert packaged.image_size == SIZE
+    json.dumps(packaged.metadata)
+
+
+def test_a_detector_is_loaded_from_a_file(scoring: onnx.ModelProto, point: OperatingPoint, tmp_path: Path) -> None:
+    path = tmp_path / "detector.onnx"
+    onnx.save(package(scoring, point, METADATA), path)
+    images = pixels(4)
+    expected = PackagedDetector(path.read_bytes()).screen(images)
+    np.testing.assert_array_equal(PackagedDetector(path, threads=2).screen(images).score, expected.score)
+
+
+@pytest.mark.parametrize("content", [b"", b"no graph", None])
+def test_a_file_that_is_no_graph_is_a_sentence(tmp_path: Path, content: bytes | None) -> None:
+    path = tmp_path / "detector.onnx"
+    if content is not None:
+        path.write_bytes(content)
+    with pytest.raises(MedscreenError, match="can't be loaded") as error:
+        PackagedDetector(path)
+    assert "\n" not in str(error.value)
+
+
+def test_the_graph_needs_neither_torch_nor_this_project(scoring: onnx.ModelProto, point: OperatingPoint) -> None:
+    model = package(scoring, point, METADATA)
+    assert {node.domain for node in model.graph.node} <= {"", "ai.onnx"}
+    assert [entry.name for entry in model.graph.input] == ["pixels"]
+    assert [entry.name for entry in model.graph.output] == ["score", "p_value", "probability", "abnormal"]
+
+
+def test_an_undefined_score_is_never_called_normal() -> None:
+    undefined = network(
+        helper.make_node("ReduceMean", ["images", "axes"], ["mean"], keepdims=0),
+        helper.make_node("Sub", ["mean", "mean"], ["nothing"]),
+        helper.make_node("Div", ["nothing", "nothing"], ["score"]),
+    )
+    point = OperatingPoint("youden", 0.5, (0.1, 0.2), 1.0, 0.0)
+    detector = PackagedDetector(package(scoring_graph(undefined, SIZE), point, METADATA).SerializeToString())
+    try:
+        screening = detector.screen(pixels(2))
+    except MedscreenError:
+        return
+    assert screening.abnormal.all()
