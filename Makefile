@@ -5,6 +5,8 @@ BIN := $(VENV)/bin
 UV := $(BIN)/uv
 UV_VERSION := 0.13.9
 export PATH := $(CURDIR)/$(BIN):$(PATH)
+# certificates of the system: those of a company's proxy are there, too
+export UV_SYSTEM_CERTS := true
 export DVC_NO_ANALYTICS := 1
 export MLFLOW_DISABLE_TELEMETRY := true
 
@@ -36,8 +38,9 @@ $(READY): requirements.lock pyproject.toml
 repro: $(READY) ## run the pipeline; DATASET=name makes that entry of params.yaml active first
 	@if [ -n "$(DATASET)" ]; then medscreen use $(DATASET); fi
 	@dvc repro
-	@printf '\n%s\n' 'Next: make ui (browse the runs), medscreen predict IMAGE... (screen your own), dvc plots show (curves);' \
-	  '      source .venv/bin/activate puts these commands on your path.'
+	@echo
+	@echo 'Next: make ui (browse the runs), make plots (curves), or, after `source $(BIN)/activate`,'
+	@echo '      medscreen predict IMAGE... (screen your own).'
 
 test: $(READY) ## run the tests
 	@pytest

@@ -60,7 +60,14 @@ def environment(project: Path) -> dict[str, str]:
 
 def run(project: Path, *command: str, **options: Any) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        command, cwd=project, env=environment(project), capture_output=True, text=True, timeout=600, **options
+        command,
+        check=False,
+        cwd=project,
+        env=environment(project),
+        capture_output=True,
+        text=True,
+        timeout=600,
+        **options,
     )
 
 

@@ -6,8 +6,9 @@ from pathlib import Path
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
-from conftest import TINY, new_project, run, set_params
 from PIL import Image
+
+from conftest import TINY, new_project, run, set_params
 
 SENTENCE_END = "."
 
@@ -116,7 +117,7 @@ def test_a_mistake_in_params_is_one_sentence_and_loses_nothing(copied: Path, cha
         (lambda root: (root / "labels.csv").unlink(), "labels.csv is missing"),
         (lambda root: (root / "labels.csv").write_text("file,patient\n"), "'label'"),
         (lambda root: (root / "labels.csv").write_text("file,patient,label\n"), "lists no image"),
-        (lambda root: one_class(root), "abnormal patients"),
+        (lambda root: relabelled(root, "1", "0"), "abnormal patients"),
         (lambda root: shutil.rmtree(root / "patient-00003"), "patient-00003"),
     ],
 )
@@ -129,9 +130,9 @@ def test_a_mistake_in_the_data_is_one_sentence(copied: Path, write, names: str) 
     assert names in done.stderr
 
 
-def one_class(root: Path) -> None:
+def relabelled(root: Path, old: str, new: str) -> None:
     table = root / "labels.csv"
-    table.write_text("\n".join(line.replace(",1,", ",0,") for line in table.read_text().splitlines()) + "\n")
+    table.write_text("\n".join(line.replace(f",{old},", f",{new},") for line in table.read_text().splitlines()) + "\n")
 
 
 def test_the_tiny_parameters_are_parameters(bare: Path) -> None:

@@ -41,7 +41,7 @@ def test_the_best_epoch_on_tune_is_kept_and_patience_ends_the_rest() -> None:
     assert network.number.item() == states[1]
 
 
-def test_every_image_is_seen_once_an_epoch_in_an_order_of_its_own() -> None:
+def order_seen(seed: int, disturb: bool) -> list[float]:
     network, seen = Constant(), []
     labelled = Examples(ZEROS.images, torch.arange(10.0))
 
@@ -50,10 +50,25 @@ def test_every_image_is_seen_once_an_epoch_in_an_order_of_its_own() -> None:
             seen.extend(labels.tolist())
         return {"loss": network.number**2}
 
-    fit_network(network, loss, labelled, ZEROS, recipe(3, patience=3), lambda *_: None)
+    def on_epoch(epoch: int, terms: Mapping[str, float]) -> None:
+        if disturb:
+            torch.manual_seed(0)
+
+    torch.manual_seed(int(disturb))
+    fit_network(network, loss, labelled, ZEROS, recipe(3, patience=3, seed=seed), on_epoch)
+    return seen
+
+
+def test_every_image_is_seen_once_an_epoch_in_an_order_of_its_own() -> None:
+    seen = order_seen(1, disturb=False)
     epochs = [seen[i : i + 10] for i in (0, 10, 20)]
     assert all(sorted(epoch) == list(range(10)) for epoch in epochs)
     assert len({tuple(epoch) for epoch in epochs}) == 3
+
+
+def test_the_order_derives_from_seed_and_epoch_alone() -> None:
+    assert order_seen(1, disturb=False) == order_seen(1, disturb=True)
+    assert order_seen(1, disturb=False) != order_seen(2, disturb=False)
 
 
 def test_terms_are_means_over_images_not_batches() -> None:

@@ -295,9 +295,11 @@ def test_an_image_of_that_size_is_untouched() -> None:
     np.testing.assert_array_equal(to_square(grey, 28), grey)
 
 
-def test_a_constant_image_stays_constant_at_any_size() -> None:
-    for size in (1, 7, 33, 90):
-        np.testing.assert_array_equal(to_square(np.full((30, 50), 93, np.uint8), size), np.full((size, size), 93))
+@pytest.mark.parametrize("grey", [0, 1, 93])
+def test_a_constant_image_is_refused_at_any_size(grey: int) -> None:
+    for size in (1, 7, 30, 33):
+        with pytest.raises(UnreadableImageError, match="grey"):
+            to_square(np.full((30, 30), grey, np.uint8), size)
 
 
 def expected_files() -> list[dict[str, str]]:

@@ -52,6 +52,14 @@ def test_similarity_of_smooth_images_agrees_with_its_definition() -> None:
     np.testing.assert_allclose(found.numpy(), [ssim_by_windows(a, b)], atol=1e-3)
 
 
+def test_similarity_of_faint_images_agrees_with_its_definition() -> None:
+    # here the constants weigh as much as the variances, and these must be the unbiased ones
+    rng = np.random.default_rng(4)
+    a, b = 0.5 + 0.03 * rng.standard_normal((2, 20, 20))
+    found = structural_similarity(tensor(a), tensor(b))
+    np.testing.assert_allclose(found.numpy(), [ssim_by_windows(a, b)], atol=2e-4)
+
+
 def test_equal_images_have_similarity_one() -> None:
     a = tensor(pair(1, 0)[0], np.zeros((20, 20)), np.ones((20, 20)))
     np.testing.assert_allclose(structural_similarity(a, a).numpy(), 1, atol=1e-5)

@@ -3,6 +3,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import psutil
 import pytest
 
 from medscreen.outputs import replaced
@@ -87,15 +88,24 @@ def test_a_block_that_writes_nothing_fails_and_leaves_the_former_content(tmp_pat
 def test_what_a_dead_writer_left_is_removed(tmp_path: Path, dead_pid: int) -> None:
     (tmp_path / f".out.partial-{dead_pid}").mkdir()
     (tmp_path / f".out.partial-{dead_pid}" / "half").write_text("half")
-    (tmp_path / f".out.partial-{dead_pid}-former").mkdir()
     (tmp_path / ".out.partial-notanumber").write_text("half")
     with replaced(tmp_path / "out") as partial:
         partial.write_text("new")
     assert names(tmp_path) == ["out"]
 
 
+def test_a_folder_whose_writer_died_between_two_renames_comes_back(tmp_path: Path, dead_pid: int) -> None:
+    former = tmp_path / f".out.partial-{dead_pid}-1-former"
+    former.mkdir()
+    (former / "old").write_text("old")
+    with pytest.raises(ZeroDivisionError), replaced(tmp_path / "out"):
+        raise ZeroDivisionError
+    assert names(tmp_path / "out") == ["old"]
+
+
 def test_what_a_living_writer_writes_stays(tmp_path: Path) -> None:
-    living = tmp_path / f".out.partial-{os.getppid()}"
+    parent = psutil.Process(os.getppid())
+    living = tmp_path / f".out.partial-{parent.pid}-{int(parent.create_time() * 100)}"
     living.write_text("half")
     with replaced(tmp_path / "out") as partial:
         partial.write_text("new")

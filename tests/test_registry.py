@@ -14,7 +14,9 @@ MODEL = "phantom-detector"
 def test_a_stage_and_its_alias_move_together(copied: Path) -> None:
     client = open_store(find_layout(copied))
     former = in_stage(client, MODEL, "Production")
-    other = next(int(v.version) for v in client.search_model_versions(f"name = '{MODEL}'") if int(v.version) != former.number)
+    other = next(
+        int(v.version) for v in client.search_model_versions(f"name = '{MODEL}'") if int(v.version) != former.number
+    )
     candidate = type(former)(**{**vars(former), "number": other})
     move_to(client, candidate, "Staging")
     assert in_stage(client, MODEL, "Staging").number == other

@@ -206,7 +206,7 @@ def test_a_table_without_rows_is_a_sentence(tree: Path, content: str) -> None:
     tree_refusal(tree)
 
 
-@pytest.mark.parametrize("name", ["absent.png", "", "a", "../secret.png", "a/../../secret.png", "{root}/../secret.png"])
+@pytest.mark.parametrize("name", ["absent.png", "a", "../secret.png", "a/../../secret.png", "{root}/../secret.png"])
 def test_a_file_that_is_not_below_the_root_is_refused(tree: Path, name: str) -> None:
     written(tree / "labels.csv", f"file,patient,label\n{name.format(root=tree)},p1,0\n")
     assert "no file below" in tree_refusal(tree)
@@ -218,7 +218,13 @@ def test_a_link_out_of_the_tree_is_refused(tree: Path) -> None:
     assert "no file below" in tree_refusal(tree)
 
 
-@pytest.mark.parametrize("label", ["", "2", "yes", "0.0", " 1"])
+@pytest.mark.parametrize(("row", "column"), [(",p1,0", "file"), ("a/1.png,,0", "patient"), ("a/1.png,p1,", "label")])
+def test_an_empty_cell_is_refused(tree: Path, row: str, column: str) -> None:
+    written(tree / "labels.csv", f"file,patient,label\n{row}\n")
+    assert f"without a {column}" in tree_refusal(tree)
+
+
+@pytest.mark.parametrize("label", ["2", "yes", "0.0", " 1"])
 def test_a_label_that_is_neither_0_nor_1_is_refused(tree: Path, label: str) -> None:
     written(tree / "labels.csv", f"file,patient,label\na/1.png,p1,{label}\n")
     assert f"a/1.png the label {label!r}" in tree_refusal(tree)

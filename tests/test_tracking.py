@@ -6,9 +6,9 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
-from conftest import environment
 from mlflow import MlflowClient
 
+from conftest import environment
 from medscreen.layout import Layout
 from medscreen.tracking import live_run, open_store
 from medscreen.tracking.store import open_experiment

@@ -109,9 +109,9 @@ def _decode_one(image: "Path | NDArray[np.uint8]", size: int) -> tuple[NDArray[n
     """The square image and the digest of its full-size pixels, or the reason why there is none."""
     try:
         grey = read_grey(image) if isinstance(image, Path) else image
+        return to_square(grey, size), image_digest(grey)
     except UnreadableImageError as error:
         return str(error)
-    return to_square(grey, size), image_digest(grey)
 
 
 def _patients(readable: _Readable) -> NDArray[np.int64]:
@@ -154,7 +154,7 @@ def _drop_copies(readable: _Readable) -> tuple[NDArray[np.int64], dict[str, Any]
         published = [i for i in group if readable.records[i].split in {"val", "test"}]
         stay += published or group[:1]
     return np.array(sorted(stay)), {
-        "policy": "one copy stays; published val and test keep all of theirs, train loses what it shares with them",
+        "policy": "the first copy stays with its label; published val and test keep theirs, train loses those",
         "within": dict(sorted(within.items())),
         "across": dict(sorted(across.items())),
         "dropped": len(readable.records) - len(stay),

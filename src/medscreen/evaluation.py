@@ -73,12 +73,13 @@ def _rounded(value: float) -> float:
     return round(float(value), 6)
 
 
-def evaluate(outcomes: Outcomes, bootstrap: Bootstrap, metrics: "list[str] | None" = None) -> dict[str, Estimate]:
+def evaluate(outcomes: Outcomes, bootstrap: Bootstrap, metrics: list[str] | None = None) -> dict[str, Estimate]:
     """Each metric (default: all that apply) with its interval."""
     weights = bootstrap.weights(outcomes.patients)
-    chosen = metrics or [name for name in METRICS if name != "accuracy_at_half" or outcomes.score_at_half is not None]
+    if metrics is None:
+        metrics = [name for name in METRICS if name != "accuracy_at_half" or outcomes.score_at_half is not None]
     with np.errstate(divide="ignore", invalid="ignore"):
-        return {name: bootstrap.estimate(METRICS[name](outcomes, weights)) for name in chosen}
+        return {name: bootstrap.estimate(METRICS[name](outcomes, weights)) for name in metrics}
 
 
 def balanced_view(labels: NDArray[np.int64], seed: int) -> NDArray[np.int64]:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
+from PIL import Image, ImageOps
 
 from medscreen.errors import MedscreenError
 
@@ -49,23 +49,33 @@ def read_grey(path: Path) -> Grey:
     except Exception as error:  # decoders raise whatever they like on broken files
         reason = " ".join(str(error).split()) or type(error).__name__
         raise UnreadableImageError(reason.replace(str(path), path.name)[:200]) from error
+    _require_picture(grey)
+    return grey
+
+
+def _require_picture(grey: Grey) -> None:
     if grey.min() == grey.max():
         raise UnreadableImageError(f"every pixel has the same grey value ({grey.min()})")
-    return grey
+    if grey.max() <= 1:
+        raise UnreadableImageError("no grey level is above 1: values in 0 to 1 were saved as integers")
 
 
 def to_square(grey: Grey, size: int) -> Grey:
     """The central square of an image at `size` x `size` pixels, as MedMNIST prepares its images.
 
     The filter is the one inside the packaged graph. An image that has that size already comes back unchanged.
+    Raises UnreadableImageError if nothing is to be seen in it.
     """
     height, width = grey.shape
     if (height, width) == (size, size):
+        _require_picture(grey)
         return grey
     side = min(height, width)
     top, left = (height - side) // 2, (width - side) // 2
     square = Image.fromarray(grey[top : top + side, left : left + side])
-    return np.asarray(square.resize((size, size), Image.Resampling.BILINEAR))
+    result = np.asarray(square.resize((size, size), Image.Resampling.BILINEAR))
+    _require_picture(result)
+    return result
 
 
 def _read_picture(path: Path) -> Grey:
@@ -73,13 +83,13 @@ def _read_picture(path: Path) -> Grey:
         picture.load()
         if picture.mode in {"I;16", "I;16B", "I;16L", "I", "F"}:
             return _stretch(np.asarray(picture, dtype=np.float64))
-        return np.asarray(picture.convert("L"))
+        return np.asarray(ImageOps.exif_transpose(picture).convert("L"))
 
 
 def _read_dicom(path: Path) -> Grey:
     # pydicom costs half a second that readers of PNG files need not pay
     import pydicom
-    from pydicom.pixels.processing import apply_modality_lut
+    from pydicom.pixels.processing import apply_color_lut, apply_modality_lut
 
     dataset = pydicom.dcmread(path)
     if "PixelData" not in dataset:
@@ -88,8 +98,11 @@ def _read_dicom(path: Path) -> Grey:
     stored = dataset.pixel_array
     if frames > 1:
         stored = stored[frames // 2]
+    if dataset.PhotometricInterpretation == "PALETTE COLOR":
+        stored = apply_color_lut(stored, dataset)
     if stored.ndim == 3:
-        return np.asarray(Image.fromarray(stored.astype(np.uint8)).convert("L"))
+        eight_bit = stored.astype(np.float64) * 255 / np.iinfo(stored.dtype).max
+        return np.asarray(Image.fromarray(np.round(eight_bit).astype(np.uint8)).convert("L"))
     grey = _windowed(np.asarray(apply_modality_lut(stored, dataset), dtype=np.float64), dataset)
     return 255 - grey if dataset.PhotometricInterpretation == "MONOCHROME1" else grey
 
@@ -100,7 +113,7 @@ def _windowed(values: NDArray[np.float64], dataset: "Dataset") -> Grey:
     if luts := dataset.get("VOILUTSequence"):
         white = 2.0 ** int(luts[0].LUTDescriptor[2]) - 1
         return _scale(apply_voi(values.astype(np.int64), dataset).astype(np.float64), 0, white)
-    if "WindowCenter" in dataset and "WindowWidth" in dataset:
+    if dataset.get("WindowCenter") is not None and dataset.get("WindowWidth") is not None:
         # pydicom answers in the range of the stored values; two extreme pixels tell which range that is.
         extremes = np.array([-1e9, 1e9])
         shown = apply_windowing(np.concatenate([values.ravel(), extremes]), dataset)
@@ -116,6 +129,7 @@ def _stretch(values: NDArray[np.float64]) -> Grey:
 
 
 def _scale(values: NDArray[np.float64], low: float, high: float) -> Grey:
-    if not np.isfinite([low, high]).all() or low >= high:
+    """Grey 0 at `low`, 255 at `high`; with a negative rescale slope, `low` is the larger one."""
+    if not np.isfinite([low, high]).all() or low == high:
         return np.zeros(values.shape, np.uint8)
     return np.round((values - low) / (high - low) * 255).clip(0, 255).astype(np.uint8)

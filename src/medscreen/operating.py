@@ -49,17 +49,21 @@ def choose_operating_point(params: OperatingParams, scores: Floats, labels: Labe
 
 
 def choose_threshold(params: OperatingParams, scores: Floats, labels: Labels) -> float:
-    """The threshold of a policy; where it chooses between images, it lies midway between their scores."""
+    """The threshold of a policy, a 32-bit number as the graph compares it.
+
+    Where it chooses between images, it lies midway between their scores.
+    """
     healthy = scores[labels == 0]
     match params:
         case MeanSdPolicy():
-            return float(healthy.mean() + params.sd * healthy.std())
+            threshold = healthy.mean() + params.sd * healthy.std()
         case HealthyQuantilePolicy():
-            return float(np.quantile(healthy, params.quantile))
+            threshold = np.quantile(healthy, params.quantile)
         case BestAccuracyPolicy():
-            return _best(scores, np.where(labels == 1, 1.0, -1.0))
+            threshold = _best(scores, np.where(labels == 1, 1.0, -1.0))
         case YoudenPolicy():
-            return _best(scores, np.where(labels == 1, 1 / (labels == 1).sum(), -1 / (labels == 0).sum()))
+            threshold = _best(scores, np.where(labels == 1, 1 / (labels == 1).sum(), -1 / (labels == 0).sum()))
+    return float(np.float32(threshold))
 
 
 def _best(scores: Floats, worth: Floats) -> float:
@@ -75,7 +79,9 @@ def _best(scores: Floats, worth: Floats) -> float:
         return float(ranked[0])
     if position == len(ranked):
         return float(np.nextafter(np.float32(ranked[-1]), np.float32(np.inf)))
-    return float((ranked[position - 1] + ranked[position]) / 2)
+    midway = np.float32((ranked[position - 1] + ranked[position]) / 2)
+    # between neighbours among the 32-bit numbers there is none: the midpoint falls onto one of them
+    return float(midway) if midway > np.float32(ranked[position - 1]) else float(ranked[position])
 
 
 def p_values(scores: Floats, healthy_scores: Floats) -> Floats:

@@ -1,51 +1,64 @@
 """Outputs that appear whole or not at all, and one writer at a time."""
 
-import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+import psutil
+
+_FORMER = "-former"
 
 
 @contextmanager
 def replaced(target: Path) -> Iterator[Path]:
     """A path beside `target` to write to; renamed onto it when the block ends well, removed when it fails.
 
-    Whoever reads `target` meanwhile sees the former content or none, never half of the new one.
+    Whoever reads `target` meanwhile sees the former content or none, never half of the new one. What a killed
+    writer left beside `target` is cleared away first.
     """
     target.parent.mkdir(parents=True, exist_ok=True)
-    _discard_leftovers(target)
-    partial = target.with_name(f".{target.name}.partial-{os.getpid()}")
+    _clear_leftovers(target)
+    partial = target.with_name(f".{target.name}.partial-{_writer(psutil.Process())}")
     try:
         yield partial
-        if target.is_dir() and not target.is_symlink():
-            # A directory can't be renamed onto a full one: move the former aside first.
-            former = target.with_name(f".{target.name}.partial-{os.getpid()}-former")
-            target.rename(former)
-            partial.rename(target)
-            shutil.rmtree(former)
+        if target.is_dir() and partial.is_dir():
+            _exchange(partial, target)
         else:
             partial.replace(target)
     finally:
         _discard(partial)
 
 
-def _discard_leftovers(target: Path) -> None:
-    """Removes what a killed writer of `target` left; safe because stages hold a lock while they write."""
-    for leftover in target.parent.glob(f".{target.name}.partial-*"):
-        pid = leftover.name.split(".partial-", 1)[1].split("-")[0]
-        if not _alive(pid):
+def _exchange(partial: Path, target: Path) -> None:
+    """Puts one folder in the place of another: a folder can't be renamed onto a full one."""
+    former = partial.with_name(partial.name + _FORMER)
+    target.rename(former)
+    partial.rename(target)
+    shutil.rmtree(former)
+
+
+def _clear_leftovers(target: Path) -> None:
+    """Removes what killed writers of `target` left; a former folder goes back if nothing has taken its place."""
+    for leftover in sorted(target.parent.glob(f".{target.name}.partial-*")):
+        if _alive(leftover.name.split(".partial-", 1)[1].removesuffix(_FORMER)):
+            continue
+        if leftover.name.endswith(_FORMER) and not target.exists():
+            leftover.rename(target)
+        else:
             _discard(leftover)
 
 
-def _alive(pid: str) -> bool:
+def _writer(process: psutil.Process) -> str:
+    """Names a process: its number alone may be given again to another."""
+    return f"{process.pid}-{int(process.create_time() * 100)}"
+
+
+def _alive(writer: str) -> bool:
     try:
-        os.kill(int(pid), 0)
-    except (ValueError, ProcessLookupError):
+        return _writer(psutil.Process(int(writer.split("-", maxsplit=1)[0]))) == writer
+    except (ValueError, psutil.Error):
         return False
-    except PermissionError:
-        return True
-    return True
 
 
 def _discard(path: Path) -> None:

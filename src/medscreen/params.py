@@ -194,7 +194,7 @@ def load_params(path: Path) -> Params:
         content: Any = yaml.safe_load(path.read_text())
     except OSError as error:
         raise MedscreenError(f"{path.name} can't be read ({error.strerror}): restore it with git.") from error
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise MedscreenError(f"{path.name} is no valid YAML: {' '.join(str(error).split())}.") from error
     try:
         return Params.model_validate(content)

@@ -55,6 +55,8 @@ def decide(candidates: Sequence[Candidate], champion: Champion | None, params: P
     baselines = [c for c in candidates if c.is_baseline and c.value is not None]
     if not baselines:
         reason = "the roster has no one-line baseline to beat; add one (kind: gradient) to detectors:"
+        if any(c.is_baseline for c in candidates):
+            reason = f"{metric} of the baseline is not defined, so nothing can be shown to beat it"
         return _decision(candidates, metric, None, {}, reason)
     baseline = max(baselines, key=_value)
     bar = _value(baseline) + params.margin_over_baseline
@@ -66,7 +68,8 @@ def decide(candidates: Sequence[Candidate], champion: Champion | None, params: P
     contenders = [c for c in candidates if not c.is_baseline and c.detector not in refused]
     if not contenders:
         return _decision(candidates, metric, None, refused, f"no detector beats the baseline {baseline.detector}")
-    best = max(contenders, key=_value)
+    held = champion.digest if champion else ""
+    best = max(contenders, key=lambda candidate: (_value(candidate), candidate.digest == held))
     for contender in contenders:
         if contender is not best:
             behind = _value(best) - _value(contender)

@@ -3,8 +3,8 @@ from pathlib import Path
 
 import pytest
 import yaml
-from conftest import ROOT
 
+from conftest import ROOT
 from medscreen.codebase import import_closure
 
 STAGES = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]
@@ -21,7 +21,8 @@ def listed_code(stage: str) -> set[str]:
 def test_a_stage_depends_on_exactly_the_code_it_imports(stage: str) -> None:
     needed = {f"src/{path.as_posix()}" for path in import_closure(f"medscreen.stages.{stage}")}
     assert listed_code(stage) == needed, json.dumps(
-        {"add to dvc.yaml": sorted(needed - listed_code(stage)), "remove": sorted(listed_code(stage) - needed)}, indent=1
+        {"add to dvc.yaml": sorted(needed - listed_code(stage)), "remove": sorted(listed_code(stage) - needed)},
+        indent=1,
     )
 
 
@@ -36,7 +37,9 @@ def test_only_evaluate_depends_on_the_test_split() -> None:
 
 def test_only_evaluate_names_the_test_split_to_load_it() -> None:
     stages = ROOT / "src" / "medscreen" / "stages"
-    readers = [p.stem for p in sorted(stages.glob("*.py")) if "load_images" in p.read_text() and "SPLITS" in p.read_text()]
+    readers = [
+        p.stem for p in sorted(stages.glob("*.py")) if "load_images" in p.read_text() and "SPLITS" in p.read_text()
+    ]
     assert readers == ["curate", "evaluate"]  # curate writes them
 
 
@@ -48,6 +51,10 @@ def test_no_pickle_and_no_shell() -> None:
 
 
 def test_source_files_stay_small() -> None:
-    long = {str(p.relative_to(ROOT)): n for p in (ROOT / "src").rglob("*.py") if (n := len(p.read_text().splitlines())) > 300}
+    long = {
+        str(p.relative_to(ROOT)): n
+        for p in (ROOT / "src").rglob("*.py")
+        if (n := len(p.read_text().splitlines())) > 300
+    }
     assert long == {}
     assert not [p for p in Path(ROOT / "src").rglob("*.py") if p.stem in {"utils", "common", "helpers", "misc"}]

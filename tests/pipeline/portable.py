@@ -11,7 +11,7 @@ from pathlib import Path
 
 
 class Blocker(importlib.abc.MetaPathFinder):
-    def find_spec(self, name, path=None, target=None):
+    def find_spec(self, name, path=None, target=None):  # noqa: ARG002
         if name.split(".")[0] in {"torch", "torchvision", "medscreen"}:
             raise ImportError(f"{name} is blocked")
 

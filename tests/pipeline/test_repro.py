@@ -11,9 +11,9 @@ import numpy as np
 import psutil
 import pyarrow.parquet as pq
 import pytest
-from conftest import environment, new_project, repro, run
 from mlflow import MlflowClient
 
+from conftest import environment, new_project, repro, run
 from medscreen import load_detector
 from medscreen.images import load_images
 from medscreen.layout import Layout, find_layout

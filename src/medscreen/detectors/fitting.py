@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from medscreen.detectors.protocol import OnEpoch, as_images
+from medscreen.errors import MedscreenError
 from medscreen.images import ImageSet
 from medscreen.params import ComputeParams, TrainingParams
 
@@ -82,7 +83,8 @@ def fit_network(
         seeded(recipe.seed, epoch)
         network.train()
         sums: dict[str, float] = {}
-        for batch in torch.randperm(len(images)).to(device).split(training.batch_size):  # type: ignore[no-untyped-call]
+        # chunks of like size: a last batch of one image is nothing to normalise over
+        for batch in torch.randperm(len(images)).to(device).chunk(steps):
             chosen = images[batch]
             terms = loss(recipe.augment(chosen) if recipe.augment else chosen, labels[batch])
             optimiser.zero_grad(set_to_none=True)
@@ -100,6 +102,10 @@ def fit_network(
             best, best_state, best_epoch = tuned["loss"], copy.deepcopy(network.state_dict()), epoch
         if epoch - best_epoch >= training.patience:
             break
+    if best_epoch == 0:
+        raise MedscreenError(
+            f"The loss is not finite after any of {epoch} epochs; lower training.learning_rate of this detector."
+        )
     network.load_state_dict(best_state)
     network.to("cpu").eval()
 

@@ -100,6 +100,7 @@ class ResidualClassifier(nn.Module):
 
     def __init__(self, width: int, unshuffle: int) -> None:
         super().__init__()
+        self.unshuffle = unshuffle
         self.stem = nn.Sequential(
             nn.PixelUnshuffle(unshuffle),
             nn.Conv2d(unshuffle**2, width, 3, padding=1, bias=False),
@@ -112,8 +113,10 @@ class ResidualClassifier(nn.Module):
         self.head = nn.Linear(4 * width, 1)
 
     def forward(self, images: Tensor) -> Tensor:
-        """(N, 1, S, S), S a multiple of `unshuffle` -> logits (N,)."""
-        features = self.stages(self.stem(standardised(images)))
+        """(N, 1, S, S) -> logits (N,)."""
+        height, width = images.shape[2:]
+        missing = (0, -width % self.unshuffle, 0, -height % self.unshuffle)
+        features = self.stages(self.stem(F.pad(standardised(images), missing, mode="replicate")))
         logits: Tensor = self.head(features.mean((2, 3))).squeeze(1)
         return logits
 

@@ -60,14 +60,16 @@ class PackagedDetector:
         return scores
 
     def screen(self, pixels: Pixels) -> Screening:
-        """Screens images (N, H, W), display grey 0 to 255.
+        """Screens images (N, H, W), display grey 0 to 255; squares of `image_size` pixels are taken as they are.
+
+        Others are resized, without keeping their proportions: cut them with `ingestion.to_square` first.
 
         Raises MedscreenError for another type or shape, and for an image without a grey level above 1.
         """
         return Screening(*self._run(pixels, ["score", "p_value", "probability", "abnormal"]))
 
     def _run(self, pixels: Pixels, outputs: list[str]) -> list[Any]:
-        if pixels.dtype != np.uint8 or pixels.ndim != 3 or len(pixels) == 0:
+        if pixels.dtype != np.uint8 or pixels.ndim != 3 or pixels.size == 0:
             raise MedscreenError(
                 f"Images must be one uint8 array (N, H, W) in 0 to 255, not {pixels.dtype} {pixels.shape}."
             )

@@ -31,7 +31,9 @@ def package(scoring: onnx.ModelProto, point: OperatingPoint, metadata: Mapping[s
     }
     graph.node.extend(
         [
-            helper.make_node("GreaterOrEqual", ["score", "op_threshold"], ["abnormal"]),
+            # not "score >= threshold": a score that is not a number is no reason to call an image normal
+            helper.make_node("Less", ["score", "op_threshold"], ["op_below"]),
+            helper.make_node("Not", ["op_below"], ["abnormal"]),
             helper.make_node("Reshape", ["score", "op_column"], ["op_scores"]),
             helper.make_node("GreaterOrEqual", ["op_healthy", "op_scores"], ["op_at_least"]),
             helper.make_node("Cast", ["op_at_least"], ["op_counted"], to=TensorProto.FLOAT),

@@ -17,7 +17,7 @@ def read_records(root: Path) -> list[Record]:
     """
     table = root / TABLE
     try:
-        with table.open(newline="", encoding="utf-8") as file:
+        with table.open(newline="", encoding="utf-8-sig") as file:
             reader = csv.DictReader(file)
             missing = [column for column in _COLUMNS if column not in (reader.fieldnames or [])]
             if missing:
@@ -33,11 +33,14 @@ def read_records(root: Path) -> list[Record]:
 
 
 def _record(root: Path, table: Path, row: dict[str, str]) -> Record:
+    empty = [column for column in _COLUMNS if not (row[column] or "").strip()]
+    if empty:
+        raise MedscreenError(f"{table} has a row without a {empty[0]} ({row['file'] or 'no file'}); fill it in.")
     if row["label"] not in {"0", "1"}:
         raise MedscreenError(
             f"{table} gives {row['file']} the label {row['label']!r}; use 0 for normal, 1 for abnormal."
         )
-    path = root / row["file"]
+    path = root / row["file"].replace("\0", "?")  # no file system has such a name, and Python raises
     if not path.resolve().is_relative_to(root.resolve()) or not path.is_file():
         raise MedscreenError(f"{table} names {row['file']}, which is no file below {root}; correct the row.")
     return Record(origin=row["file"], image=path, patient=row["patient"], label=int(row["label"]))

@@ -55,11 +55,11 @@ def read_records(params: MedMnistParams, root: Path) -> list[Record]:
     """
     path = root / f"{params.flag}.npz"
     try:
-        with np.load(path, allow_pickle=False) as archive:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
             return [record for split in _SPLITS for record in _records_of(archive, split, params)]
     except FileNotFoundError as error:
         raise MedscreenError(f"{path} is missing; run `dvc repro raw`, which finds or downloads it.") from error
-    except (OSError, ValueError, KeyError, zipfile.BadZipFile, EOFError) as error:
+    except (OSError, ValueError, KeyError, TypeError, zipfile.BadZipFile, EOFError) as error:
         raise MedscreenError(
             f"{path} is no 2-D MedMNIST file ({' '.join(str(error).split())}); delete it to download it again."
         ) from error

@@ -29,14 +29,16 @@ def find_files(params: PhantomParams, root: Path) -> list[Path]:
     """
     settings = params.model_dump(exclude={"root"})
     marker = root / _MARKER
-    if not (marker.is_file() and json.loads(marker.read_text()) == settings):
-        if root.exists() and not marker.is_file():
+    # the marker is written as it is compared: one cut short is a phantom to be written again
+    marked = json.dumps(settings, indent=1)
+    if not (marker.is_file() and marker.read_text() == marked):
+        if root.exists() and not marker.is_file() and not (root.is_dir() and not any(root.iterdir())):
             raise MedscreenError(
                 f"{root} holds files that are not the phantom's; move them or set another datasets root."
             )
         with replaced(root) as partial:
             _write(params, partial)
-            (partial / _MARKER).write_text(json.dumps(settings, indent=1))
+            (partial / _MARKER).write_text(marked)
     return sorted(path for path in root.rglob("*") if path.is_file() and path != marker)
 
 

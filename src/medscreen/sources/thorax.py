@@ -168,9 +168,12 @@ def _detect(path: Film, size: int, rng: np.random.Generator) -> Film:
     """Beer-Lambert transmission, scatter, photon noise, detector blur, logarithm, gain."""
     pixel = size / _FIELD
     photons = 3e6 * np.exp(rng.normal(0, 0.35)) / pixel
+    scattered, blur = rng.uniform(0.2, 0.5), rng.uniform(0.15, 0.45) * pixel
+    gain, offset = rng.normal(1.0, 0.05), rng.normal(0, 0.1)
     transmitted = np.exp(-path)
-    scatter = rng.uniform(0.2, 0.5) * ndimage.gaussian_filter(transmitted, 4.0 * pixel)
+    scatter = scattered * ndimage.gaussian_filter(transmitted, 4.0 * pixel)
+    # last of all draws: how many random numbers it takes depends on the film
     counts = rng.poisson(np.maximum(photons * (transmitted + scatter), 1.0))
-    blurred = ndimage.gaussian_filter(counts.astype(np.float64), rng.uniform(0.15, 0.45) * pixel)
+    blurred = ndimage.gaussian_filter(counts.astype(np.float64), blur)
     density: Film = -np.log(np.maximum(blurred, 1.0) / photons)
-    return density * rng.normal(1.0, 0.05) + rng.normal(0, 0.1)
+    return density * gain + offset

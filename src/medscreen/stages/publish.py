@@ -77,7 +77,7 @@ def _act(
     if decision.promote is not None and experiment:
         report["reason"] = f"not promoted: experiment {experiment} ({decision.reason})"
         for standing in standings:
-            standing["verdict"] = standing["verdict"].replace("promoted", "not promoted: experiment")
+            standing["verdict"] = standing["verdict"].replace("promoted", "experiment")
     elif decision.promote is not None:
         version = versions[decision.promote.detector]
         move_to(client, version, "Production")
@@ -115,7 +115,7 @@ def _verdicts(report: dict[str, Any]) -> list[tuple[str, float | None]]:
 
 
 def _tell(rows: list[dict[str, str]], report: dict[str, Any]) -> None:
-    console = Console(width=None if os.isatty(1) else 130)
+    console = Console(width=None if os.isatty(1) else 140)
     print_league(rows, "League table (95 % intervals in brackets; the verdict looks at val alone)", console)
     if report["promoted"]:
         promoted = report["promoted"]
