@@ -71,8 +71,8 @@ def run(project: Path, *command: str, **options: Any) -> subprocess.CompletedPro
     )
 
 
-def new_project(folder: Path) -> Path:
-    """A checkout of this code with the tiny parameters and nothing of ours in it: no cache, no lock, no store."""
+def new_project(folder: Path, changes: dict[str, Any] = TINY) -> Path:
+    """A checkout of this code with changed parameters and nothing of ours in it: no cache, no lock, no store."""
     folder.mkdir(parents=True)
     for name in ("dvc.yaml", "params.yaml", ".dvcignore", ".gitignore"):
         shutil.copy(ROOT / name, folder / name)
@@ -80,7 +80,7 @@ def new_project(folder: Path) -> Path:
     (folder / ".dvc").mkdir()
     shutil.copy(ROOT / ".dvc" / "config", folder / ".dvc" / "config")
     shutil.copytree(ROOT / ".dvc" / "plots", folder / ".dvc" / "plots")
-    set_params(folder, TINY)
+    set_params(folder, changes)
     for command in (
         ["init", "-q", "-b", "main"],
         ["add", "-A"],

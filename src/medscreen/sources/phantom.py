@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.uid import ComputedRadiographyImageStorage, ExplicitVRLittleEndian
 
+from medscreen.codebase import code_digest
 from medscreen.errors import MedscreenError
 from medscreen.outputs import replaced
 from medscreen.params import PhantomParams
@@ -23,11 +24,11 @@ _UID_ROOT = "1.2.826.0.1.3680043.10.1338"  # fictional instances below pydicom's
 
 
 def find_files(params: PhantomParams, root: Path) -> list[Path]:
-    """The phantom's files, written first unless they are there with these very settings.
+    """The phantom's files, written first unless they are there, made by this very code with these settings.
 
     Raises MedscreenError if `root` holds something else.
     """
-    settings = params.model_dump(exclude={"root"})
+    settings = params.model_dump(exclude={"root"}) | {"code": code_digest(__name__)}
     marker = root / _MARKER
     # the marker is written as it is compared: one cut short is a phantom to be written again
     marked = json.dumps(settings, indent=1)
