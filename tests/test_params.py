@@ -49,7 +49,7 @@ def test_the_projects_own_file_is_valid() -> None:
         (lambda c: c["detectors"]["cnn"].update(depth=3), "detectors.cnn.depth"),
         (lambda c: c["detectors"]["cnn"]["training"].update(momentum=0.9), "detectors.cnn.training.momentum"),
         (lambda c: c.update(operating={"policy": "youden", "sd": 2.0}), "operating.sd"),
-        (lambda c: c["tracking"].update(uri="x"), "tracking.uri"),
+        (lambda c: c["promotion"].update(force=True), "promotion.force"),
     ],
 )
 def test_an_unknown_key_is_refused_by_name(content: dict[str, Any], tmp_path: Path, change: Change, key: str) -> None:

@@ -1,7 +1,7 @@
 """Records -> readable, deduplicated, patient-safe splits, and the audit of all that was dropped."""
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field
 from itertools import combinations
@@ -43,17 +43,24 @@ class _Readable:
 
 
 def curate(
-    records: Sequence[Record], size: int, params: CurationParams, seed: int, workers: int, scratch: Path
+    records: Sequence[Record],
+    size: int,
+    params: CurationParams,
+    seed: int,
+    workers: int,
+    scratch: Path,
+    on_record: Callable[[], None] = lambda: None,
 ) -> Curated:
     """Splits of `size` x `size` images.
 
     Unreadable files are quarantined. Of exact copies (equal decoded pixels) one stays: published val and test
     keep all of theirs, train loses what it shares with them. A patient lies in one split; people who share an
-    image count as one patient. `scratch` is a file for the decoded pixels, so that memory stays bounded.
+    image count as one patient. `scratch` is a file for the decoded pixels, so that memory stays bounded. `on_record` is
+    called after each record that has been read.
 
     Raises MedscreenError where nothing readable is left or a split would lack one of the classes.
     """
-    pixels, readable, quarantine = _decode(records, size, workers, scratch)
+    pixels, readable, quarantine = _decode(records, size, workers, scratch, on_record)
     if not readable.records:
         reason = quarantine[0]["reason"] if quarantine else "there is no record"
         raise MedscreenError(f"None of the {len(records)} images can be read (first reason: {reason}).")
@@ -82,11 +89,12 @@ def curate(
 
 
 def _decode(
-    records: Sequence[Record], size: int, workers: int, scratch: Path
+    records: Sequence[Record], size: int, workers: int, scratch: Path, on_record: Callable[[], None]
 ) -> tuple[Pixels, _Readable, list[dict[str, str]]]:
     pixels = open_memmap(scratch, mode="w+", dtype=np.uint8, shape=(len(records), size, size))
     readable, quarantine = _Readable(), []
     for record, outcome in zip(records, _decoded(records, size, workers), strict=True):
+        on_record()
         if isinstance(outcome, str):
             quarantine.append({"file": record.origin, "reason": outcome})
             continue

@@ -152,12 +152,6 @@ class PromotionParams(_Block):
     margin_over_baseline: Annotated[float, Field(ge=0, lt=1)]
 
 
-class TrackingParams(_Block):
-    """What may enter MLflow. `log_pixels` names the kinds of source whose images show nobody's body."""
-
-    log_pixels: list[Literal["phantom", "medmnist"]]
-
-
 class Params(_Block):
     """All of params.yaml."""
 
@@ -170,7 +164,6 @@ class Params(_Block):
     operating: OperatingParams
     evaluation: EvaluationParams
     promotion: PromotionParams
-    tracking: TrackingParams
 
     @model_validator(mode="after")
     def _active_entries_exist(self) -> "Params":

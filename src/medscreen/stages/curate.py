@@ -12,6 +12,7 @@ from medscreen.images import SPLITS, load_images, save_images, set_digest
 from medscreen.layout import Layout
 from medscreen.outputs import replaced
 from medscreen.params import DatasetParams, Params
+from medscreen.stages.progress import progress
 from medscreen.stages.running import run_stage
 
 
@@ -22,14 +23,16 @@ def curate(layout: Layout, params: Params) -> None:
     records = sources.read_records(settings, sources.root_of(settings, layout.workspace))
     layout.curated("").mkdir(parents=True, exist_ok=True)
     with NamedTemporaryFile(dir=layout.curated(""), prefix=".decoded-") as scratch:
-        curated = curate_records(
-            records,
-            settings.image_size,
-            params.curation,
-            params.seed,
-            params.compute.threads,
-            Path(scratch.name),
-        )
+        with progress("reading images", len(records)) as advance:
+            curated = curate_records(
+                records,
+                settings.image_size,
+                params.curation,
+                params.seed,
+                params.compute.threads,
+                Path(scratch.name),
+                lambda: advance(""),
+            )
         for split in SPLITS:
             with replaced(layout.curated(split)) as partial:
                 save_images(curated.images, curated.splits[split], partial)

@@ -1,0 +1,111 @@
+"""Carries a promotion out and remembers it: an append-only log beside MLflow's store, which keeps no such history."""
+
+import json
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from mlflow import MlflowClient
+
+from medscreen.layout import Layout
+from medscreen.params import PromotionParams
+from medscreen.promotion import Candidate, Champion, Decision, decide
+from medscreen.registry.versions import Version, in_stage, model_name, move_to
+from medscreen.tracking import Result
+
+Report = dict[str, Any]
+
+
+def promote_best(
+    client: MlflowClient,
+    layout: Layout,
+    results: Sequence[Result],
+    versions: Mapping[str, Version],
+    params: PromotionParams,
+) -> Report:
+    """Puts the best detector into Production if it deserves it, and returns what was decided and why.
+
+    An experiment (`dvc exp run`) is judged and never promoted. Deciding the same again changes nothing and reports
+    the same.
+    """
+    model = model_name(results[0].dataset)
+    held = in_stage(client, model, "Production")
+    candidates = [Candidate(r.detector, r.digest, r.value("val", params.metric), r.is_baseline) for r in results]
+    decision = decide(candidates, _champion(client, held, results[0], params.metric), params)
+    report = _report(model, decision, held)
+    experiment = os.environ.get("DVC_EXP_NAME")
+    if decision.promote is not None and experiment:
+        report["reason"] = f"not promoted: experiment {experiment} ({decision.reason})"
+        for standing in report["standings"]:
+            standing["verdict"] = standing["verdict"].replace("promoted", "experiment")
+    elif decision.promote is not None:
+        version = versions[decision.promote.detector]
+        move_to(client, version, "Production")
+        report["promoted"] = _named(version)
+    return _remembered(layout.mlruns / "promotions.jsonl", report)
+
+
+def _champion(client: MlflowClient, version: Version | None, result: Result, metric: str) -> Champion | None:
+    if version is None:
+        return None
+    value = None
+    if version.val_digest == result.data["val"]["digest"]:
+        value = client.get_run(version.run_id).data.metrics.get(f"val/{metric}")
+    return Champion(version.detector, version.digest, version.number, value)
+
+
+def _report(model: str, decision: Decision, held: Version | None) -> Report:
+    return {
+        "model": model,
+        "metric": decision.metric,
+        "reason": decision.reason,
+        "champion": _named(held),
+        "promoted": None,
+        "standings": [asdict(standing) for standing in decision.standings],
+    }
+
+
+def _named(version: Version | None) -> dict[str, Any] | None:
+    if version is None:
+        return None
+    return {"version": version.number, "detector": version.detector, "digest": version.digest}
+
+
+def _remembered(log: Path, report: Report) -> Report:
+    """The report, appended to the log unless the last entry on this model says the same.
+
+    When the best detector is in Production already, the entry of its promotion still stands and is returned.
+    """
+    text = log.read_text() if log.is_file() else ""
+    entries = [entry for entry in map(_parsed, text.splitlines()) if entry.get("model") == report["model"]]
+    if any(standing["verdict"] == "champion" for standing in report["standings"]):
+        champion = report["champion"]
+        promotions = [entry for entry in entries if entry["promoted"] == champion]
+        if promotions and _values(promotions[-1]) == _values(report):
+            return _undated(promotions[-1])
+    if not entries or _undated(entries[-1]) != report:
+        with log.open("a") as file:
+            if text and not text.endswith("\n"):
+                file.write("\n")
+            file.write(json.dumps({"at": datetime.now(UTC).isoformat(timespec="seconds"), **report}) + "\n")
+    return report
+
+
+def _parsed(line: str) -> Report:
+    """An entry of the log; a line cut short by a kill is none."""
+    try:
+        entry: Report = json.loads(line)
+    except ValueError:
+        return {}
+    return entry
+
+
+def _undated(entry: Report) -> Report:
+    return {name: value for name, value in entry.items() if name != "at"}
+
+
+def _values(report: Report) -> list[tuple[str, float | None]]:
+    return [(standing["detector"], standing["value"]) for standing in report["standings"]]
