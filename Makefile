@@ -36,7 +36,7 @@ $(READY): requirements.lock pyproject.toml
 	@echo '$(CURDIR)' > $(READY)
 
 repro: $(READY) ## run the pipeline; DATASET=name makes that entry of params.yaml active first
-	@if [ -n "$(DATASET)" ]; then medscreen use $(DATASET); fi
+	@medscreen use $(DATASET)
 	@dvc repro
 	@echo
 	@echo 'Next: make ui (browse the runs), make plots (curves), or, after `source $(BIN)/activate`,'
@@ -61,5 +61,5 @@ ui: $(READY) ## MLflow on mlruns/, at http://127.0.0.1:5000
 plots: $(READY) ## the curves of every detector as one page that needs no network
 	@dvc plots show
 
-clean: ## remove the environment and all that a run makes; MLflow's history in mlruns/ stays
+clean: ## remove the environment, the phantom and caches; results and MLflow's history stay
 	@rm -rf $(VENV) .medscreen data/phantom dvc_plots .mypy_cache .ruff_cache .pytest_cache .import_linter_cache

@@ -59,3 +59,8 @@ def one_sentence(error: pytest.ExceptionInfo[Any]) -> str:
     assert "\n" not in message
     assert message.endswith(".")
     return message
+
+
+def p_values(scores: np.ndarray, healthy_scores: np.ndarray) -> np.ndarray:
+    """Conformal p-values by their definition, against which the graph's are compared."""
+    return np.array([(1 + (healthy_scores >= score).sum()) / (len(healthy_scores) + 1) for score in scores])

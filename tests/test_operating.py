@@ -7,7 +7,8 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from scipy.optimize import minimize
 
-from medscreen.operating import choose_operating_point, choose_threshold, p_values, platt
+from factories import p_values
+from medscreen.operating import choose_operating_point, choose_threshold, platt
 from medscreen.params import BestAccuracyPolicy, HealthyQuantilePolicy, MeanSdPolicy, YoudenPolicy
 
 Floats = NDArray[np.float64]

@@ -9,10 +9,10 @@ import pytest
 from onnx import TensorProto, helper
 from PIL import Image
 
-from factories import one_sentence
+from factories import one_sentence, p_values
 from medscreen.errors import MedscreenError
 from medscreen.images import Pixels
-from medscreen.operating import OperatingPoint, p_values
+from medscreen.operating import OperatingPoint
 from medscreen.packaging.detector import PackagedDetector, packaged_digest
 from medscreen.packaging.operating_nodes import package
 from medscreen.packaging.scoring import scoring_graph

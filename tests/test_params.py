@@ -102,11 +102,7 @@ def test_a_value_out_of_range_is_named(
         (lambda c: c.update(seed="seven"), "seed"),
         (lambda c: c.update(curation=None), "curation"),
         (lambda c: c.update(detectors={}), "detectors"),
-        (lambda c: c["detectors"]["cnn"].update(kind="forest"), "detectors.cnn"),
-        (lambda c: c["detectors"]["cnn"].pop("kind"), "detectors.cnn"),
         (lambda c: c["detectors"].update({"My CNN": {"kind": "gradient"}}), "detectors.My CNN"),
-        (lambda c: c["datasets"]["phantom"].update(kind="ct"), "datasets.phantom"),
-        (lambda c: c.update(operating={"policy": "guess"}), "operating"),
         (lambda c: c["compute"].update(device="tpu"), "compute.device"),
         (lambda c: c["promotion"].update(metric="accuracy"), "promotion.metric"),
         (lambda c: c["datasets"]["pneumoniamnist"].update(normal_labels=[]), "datasets.pneumoniamnist.normal_labels"),
@@ -174,3 +170,25 @@ def test_loaded_values_do_not_change() -> None:
         params.seed = 8
     with pytest.raises(ValidationError, match="frozen"):
         params.curation.val_fraction = 0.5
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        (lambda c: c["detectors"]["cnn"].update(kind="forest"), "detectors.cnn.kind is 'forest'; it has to be"),
+        (lambda c: c["detectors"]["cnn"].pop("kind"), "detectors.cnn.kind is 'missing'"),
+        (lambda c: c["datasets"]["phantom"].update(kind="ct"), "datasets.phantom.kind is 'ct'; it has to be"),
+        (lambda c: c.update(operating={"policy": "guess"}), "operating.policy is 'guess'; it has to be 'mean_sd'"),
+    ],
+)
+def test_a_choice_that_is_none_names_the_choices(
+    content: dict[str, Any], tmp_path: Path, change: Change, says: str
+) -> None:
+    change(content)
+    assert refusal(content, tmp_path).startswith(f"params.yaml: {says}")
+
+
+@pytest.mark.parametrize(("key", "value"), [("seed", True), ("seed", "7"), ("seed", 7.0), ("seed", 2**32)])
+def test_a_number_is_read_as_written(content: dict[str, Any], tmp_path: Path, key: str, value: object) -> None:
+    content[key] = value
+    assert f"{key} = " in refusal(content, tmp_path)

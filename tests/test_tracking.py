@@ -74,13 +74,22 @@ def test_a_failed_training_is_a_failed_run(layout: Layout) -> None:
     assert run.info.status == "FAILED"
 
 
+def test_a_training_in_progress_is_left_alone(layout: Layout) -> None:
+    with live_run(layout, "films", "cnn", "key") as first, live_run(layout, "films", "cnn", "key") as second:
+        first.on_epoch(1, {"train_loss": 1.0})
+        second.on_epoch(1, {"train_loss": 2.0})
+    client = open_store(layout)
+    assert len(runs_of(client, open_experiment(client, layout, "films"))) == 2
+
+
 def test_training_again_replaces_what_a_killed_training_left(layout: Layout) -> None:
-    for _ in range(2):
-        with live_run(layout, "films", "cnn", "key"):
-            pass
+    client = open_store(layout)
+    killed = {"medscreen.run_key": "key", "medscreen.writer": "999999-1"}
+    client.create_run(open_experiment(client, layout, "films"), tags=killed)
+    with live_run(layout, "films", "cnn", "key"):
+        pass
     with live_run(layout, "films", "cnn", "another key"):
         pass
-    client = open_store(layout)
     assert len(runs_of(client, open_experiment(client, layout, "films"))) == 2
 
 

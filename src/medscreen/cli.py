@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import click
 from rich import box
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from medscreen.errors import MedscreenError
@@ -47,9 +48,9 @@ def commands() -> None:
 
 
 @commands.command()
-@click.argument("dataset")
-def use(dataset: str) -> None:
-    """Makes DATASET, an entry of datasets: in params.yaml, the active one."""
+@click.argument("dataset", required=False)
+def use(dataset: str | None) -> None:
+    """Makes DATASET, an entry of datasets: in params.yaml, the active one; without it, says which one is."""
     from ruamel.yaml import YAML  # keeps the file's comments
 
     path = find_layout().params
@@ -57,7 +58,11 @@ def use(dataset: str) -> None:
     yaml.preserve_quotes = True
     yaml.width = 4096
     content = yaml.load(path)
-    if dataset not in load_params(path).datasets:
+    params = load_params(path)
+    if dataset is None:
+        click.echo(f"params.yaml: dataset: {params.dataset}")
+        return
+    if dataset not in params.datasets:
         raise MedscreenError(
             f"params.yaml has no data set {dataset!r}; its datasets: block holds {', '.join(content['datasets'])}."
         )
@@ -153,10 +158,13 @@ def _screen(detector: "PackagedDetector", files: Sequence[Path]) -> tuple[list[_
 
 
 def _save_csv(rows: Sequence[_Row], path: Path) -> None:
-    with replaced(path) as partial, partial.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, fieldnames=list(_Row.__dataclass_fields__), lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(asdict(row) for row in rows)
+    try:
+        with replaced(path) as partial, partial.open("w", newline="", encoding="utf-8") as file:
+            writer = csv.DictWriter(file, fieldnames=list(_Row.__dataclass_fields__), lineterminator="\n")
+            writer.writeheader()
+            writer.writerows(asdict(row) for row in rows)
+    except OSError as error:
+        raise MedscreenError(f"{path} can't be written ({error.strerror}); name another file for --csv.") from error
 
 
 def _print(rows: Sequence[_Row]) -> None:
@@ -167,7 +175,7 @@ def _print(rows: Sequence[_Row]) -> None:
     table.add_column("called")
     for row in rows:
         table.add_row(
-            row.file,
+            escape(row.file),
             f"{row.score:.4f}",
             f"{row.p_value:.4f}",
             f"{row.probability:.3f}",

@@ -22,8 +22,6 @@ Grey = NDArray[np.uint8]
 
 # Without a window in the file, the display spans these percentiles: extremes are often burnt-in marks.
 _DISPLAY_PERCENTILES = (0.5, 99.5)
-IMAGE_SUFFIXES = {".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp"}
-DICOM_SUFFIXES = {".dcm", ".dicom"}
 
 
 class UnreadableImageError(MedscreenError):

@@ -54,7 +54,7 @@ def save_league(rows: Sequence[Row], path: Path) -> None:
 
 
 def print_league(rows: Sequence[Row], title: str, console: Console) -> None:
-    """Prints the table, intervals in brackets."""
+    """Prints the table, each interval behind its value."""
     table = Table(title=title, box=box.SIMPLE_HEAD, title_justify="left")
     table.add_column("detector", no_wrap=True)
     for word in _WORDS.values():

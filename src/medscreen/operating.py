@@ -25,8 +25,10 @@ class OperatingPoint:
     """How a detector's score is read.
 
     An image is called abnormal when score >= `threshold`. Its p-value compares it with `healthy_scores`
-    (sorted). Its probability of being abnormal is 1 / (1 + exp(-(slope * score + intercept))), at the share of
-    abnormal images that `val` has.
+    (sorted): the conformal p-value (1 + number of healthy scores >= score) / (n + 1), in 1/(n+1)..1. For a healthy
+    image exchangeable with those of `val`, P(p <= a) <= a (Vovk, Gammerman, Shafer 2005, Algorithmic Learning in a
+    Random World, section 2.2). Its probability of being abnormal is 1 / (1 + exp(-(slope * score + intercept))), at
+    the share of abnormal images that `val` has.
     """
 
     policy: str
@@ -82,18 +84,6 @@ def _best(scores: Floats, worth: Floats) -> float:
     midway = np.float32((ranked[position - 1] + ranked[position]) / 2)
     # between neighbours among the 32-bit numbers there is none: the midpoint falls onto one of them
     return float(midway) if midway > np.float32(ranked[position - 1]) else float(ranked[position])
-
-
-def p_values(scores: Floats, healthy_scores: Floats) -> Floats:
-    """Conformal p-values, in 1/(n+1)..1: the share of healthy images that are at least as abnormal.
-
-    (1 + number of healthy scores >= score) / (n + 1); for a healthy image exchangeable with those of `val`,
-    P(p <= a) <= a. Vovk, Gammerman, Shafer 2005, Algorithmic Learning in a Random World, section 2.2.
-    """
-    ranked = np.sort(healthy_scores)
-    at_least = len(ranked) - np.searchsorted(ranked, scores, side="left")
-    result: Floats = (1 + at_least) / (len(ranked) + 1)
-    return result
 
 
 def platt(scores: Floats, labels: Labels) -> tuple[float, float]:

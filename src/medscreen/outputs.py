@@ -19,7 +19,7 @@ def replaced(target: Path) -> Iterator[Path]:
     """
     target.parent.mkdir(parents=True, exist_ok=True)
     _clear_leftovers(target)
-    partial = target.with_name(f".{target.name}.partial-{_writer(psutil.Process())}")
+    partial = target.with_name(f".{target.name}.partial-{this_writer()}")
     try:
         yield partial
         if target.is_dir() and partial.is_dir():
@@ -41,7 +41,7 @@ def _exchange(partial: Path, target: Path) -> None:
 def _clear_leftovers(target: Path) -> None:
     """Removes what killed writers of `target` left; a former folder goes back if nothing has taken its place."""
     for leftover in sorted(target.parent.glob(f".{target.name}.partial-*")):
-        if _alive(leftover.name.split(".partial-", 1)[1].removesuffix(_FORMER)):
+        if is_writing(leftover.name.split(".partial-", 1)[1].removesuffix(_FORMER)):
             continue
         if leftover.name.endswith(_FORMER) and not target.exists():
             leftover.rename(target)
@@ -49,12 +49,18 @@ def _clear_leftovers(target: Path) -> None:
             _discard(leftover)
 
 
+def this_writer() -> str:
+    """A name for this process that no later one gets."""
+    return _writer(psutil.Process())
+
+
 def _writer(process: psutil.Process) -> str:
-    """Names a process: its number alone may be given again to another."""
+    # its number alone may be given again to another process
     return f"{process.pid}-{int(process.create_time() * 100)}"
 
 
-def _alive(writer: str) -> bool:
+def is_writing(writer: str) -> bool:
+    """Whether the process that called itself this (see `this_writer`) still runs."""
     try:
         return _writer(psutil.Process(int(writer.split("-", maxsplit=1)[0]))) == writer
     except (ValueError, psutil.Error):

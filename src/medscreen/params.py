@@ -12,7 +12,7 @@ from medscreen.errors import MedscreenError
 class _Block(BaseModel):
     """A block of params.yaml: every key is required, none is unknown, nothing changes after loading."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, strict=True)
 
 
 Fraction = Annotated[float, Field(gt=0, lt=1)]
@@ -38,7 +38,7 @@ class MedMnistParams(_Block):
     kind: Literal["medmnist"]
     root: str
     image_size: Annotated[int, Field(ge=16, le=2048)]
-    flag: str
+    flag: Annotated[str, Field(pattern=r"^[a-z0-9_]+$")]
     normal_labels: Annotated[list[int], Field(min_length=1)]
 
 
@@ -155,7 +155,7 @@ class PromotionParams(_Block):
 class Params(_Block):
     """All of params.yaml."""
 
-    seed: Annotated[int, Field(ge=0)]
+    seed: Annotated[int, Field(ge=0, lt=2**31)]
     dataset: str
     datasets: dict[DetectorName, DatasetParams]
     curation: CurationParams
@@ -209,6 +209,10 @@ def _first_problem(error: ValidationError) -> str:
             return f"{key} is no known key; remove it or correct its spelling."
         case "missing":
             return f"{key} is missing; every key of the file is needed."
+        case "union_tag_invalid" | "union_tag_not_found":
+            chooser = problem["ctx"]["discriminator"].strip("'")
+            choices = problem["ctx"].get("expected_tags", "one of those in params.yaml's comments")
+            return f"{key}.{chooser} is {problem['ctx'].get('tag', 'missing')!r}; it has to be {choices}."
         case "value_error":
             return f"{problem['msg'].removeprefix('Value error, ')}; correct {key or 'it'}."
         case _:

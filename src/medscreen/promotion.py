@@ -8,12 +8,16 @@ from medscreen.params import PromotionParams
 
 @dataclass(frozen=True)
 class Candidate:
-    """A detector of the roster. `value`: the promotion metric on `val`, None where it is not defined."""
+    """A detector of the roster. `value`: the promotion metric on `val`, None where it is not defined.
+
+    `run_key` names the training: equal keys and another digest are one network at two operating points.
+    """
 
     detector: str
     digest: str
     value: float | None
     is_baseline: bool
+    run_key: str = ""
 
 
 @dataclass(frozen=True)
@@ -24,6 +28,7 @@ class Champion:
     digest: str
     version: int
     value: float | None
+    run_key: str = ""
 
 
 @dataclass(frozen=True)
@@ -49,7 +54,7 @@ class Decision:
 def decide(candidates: Sequence[Candidate], champion: Champion | None, params: PromotionParams) -> Decision:
     """The best candidate on `val` if it beats the best baseline, and the champion where they compare.
 
-    A tie keeps the champion.
+    A tie keeps the champion; the champion's own network at another operating point takes its place.
     """
     metric = f"val/{params.metric}"
     baselines = [c for c in candidates if c.is_baseline and c.value is not None]
@@ -76,6 +81,9 @@ def decide(candidates: Sequence[Candidate], champion: Champion | None, params: P
             refused[contender.detector] = f"{best.detector} is better by {behind:.4f}"
     if champion is not None and champion.digest == best.digest:
         return _decision(candidates, metric, None, refused, f"{best.detector} is in Production already", best)
+    if champion is not None and best.run_key and champion.run_key == best.run_key:
+        reason = f"{best.detector} is in Production as version {champion.version}; this is its new operating point"
+        return _decision(candidates, metric, best, refused, reason, best)
     if champion is not None and champion.value is not None and _value(best) <= champion.value:
         reason = (
             f"{metric} {_shown(best.value)} is not better than the {_shown(champion.value)} of version "

@@ -13,8 +13,8 @@ import pyarrow.parquet as pq
 import pytest
 from mlflow import MlflowClient
 
-from conftest import environment, new_project, repro, run
-from medscreen import load_detector
+from conftest import environment, new_project, repro, run, set_params
+from medscreen import MedscreenError, load_detector
 from medscreen.images import load_images
 from medscreen.layout import Layout, find_layout
 from medscreen.registry import in_stage
@@ -29,6 +29,10 @@ def layout_of(project: Path) -> Layout:
 
 def stages_run(log: str) -> list[str]:
     return [line.split("'")[1] for line in log.splitlines() if line.startswith("Running stage")]
+
+
+def kinds_run(log: str) -> set[str]:
+    return {stage.partition("@")[0] for stage in stages_run(log)}
 
 
 def metrics(project: Path) -> dict[str, bytes]:
@@ -144,14 +148,70 @@ def test_a_moved_checkout_loads_its_models(
 def test_an_experiment_never_changes_production(copied: Path) -> None:
     client = open_store(layout_of(copied))
     held = production(client)
-    done = run(copied, "dvc", "exp", "run", "-S", "detectors.cnn.training.epochs=14", "--name", "longer")
+    # judged as new data would be, every candidate is better than the champion: only the experiment holds it back
+    change = ("-S", "detectors.cnn.training.epochs=14", "-S", "curation.val_fraction=0.25")
+    done = run(copied, "dvc", "exp", "run", *change, "--name", "longer")
     assert done.returncode == 0, done.stdout + done.stderr
     assert "fit@cnn" in stages_run(done.stdout)
     assert production(client) == held
     said = json.loads((copied / "reports" / "promotion.json").read_text())
     assert said["promoted"] is None
+    assert "experiment longer" in said["reason"] or "does not beat" in said["reason"] or "no detector" in said["reason"]
     runs = client.search_runs([client.get_experiment_by_name("phantom").experiment_id])
-    assert [r.data.tags.get("medscreen.dvc_exp_name") for r in runs].count("longer") == 1
+    assert [r.data.tags.get("medscreen.dvc_exp_name") for r in runs].count("longer") == len(DETECTORS)  # new splits
+
+
+def test_another_operating_point_goes_to_production_without_training(copied: Path) -> None:
+    client = open_store(layout_of(copied))
+    held = production(client)
+    set_params(copied, {"operating": {"policy": "healthy_quantile", "quantile": 0.8}})
+    assert {stage.partition("@")[0] for stage in stages_run(repro(copied))} == {
+        "raw",
+        "calibrate",
+        "evaluate",
+        "publish",
+    }
+    assert production(client)[1] != held[1]
+    assert "new operating point" in json.loads((copied / "reports" / "promotion.json").read_text())["reason"]
+    assert len(client.search_model_versions("name = 'phantom-detector'")) == 2 * len(DETECTORS)
+
+
+def test_another_evaluation_reaches_the_runs(copied: Path) -> None:
+    set_params(copied, {"evaluation.confidence": 0.5})
+    assert kinds_run(repro(copied)) == {"raw", "evaluate", "publish"}
+    client = open_store(layout_of(copied))
+    runs = client.search_runs([client.get_experiment_by_name("phantom").experiment_id])
+    assert len(runs) == len(DETECTORS)
+    for found in runs:
+        report = json.loads((layout_of(copied).report(found.info.run_name) / "evaluation.json").read_text())
+        assert found.data.metrics["test/auroc_low"] == report["test"]["auroc"]["low"]
+
+
+def test_lost_model_files_come_back(copied: Path, loaded_registry: Callable[[Path], None]) -> None:
+    loaded_registry(copied)
+    shutil.rmtree(copied / "mlruns" / "artifacts")
+    with pytest.raises(MedscreenError, match="dvc repro publish"):
+        load_detector("phantom-detector")
+    repro(copied, "publish")
+    assert load_detector("phantom-detector").image_size == 32
+    client = open_store(layout_of(copied))
+    production(client)
+    runs = client.search_runs([client.get_experiment_by_name("phantom").experiment_id])
+    assert len(runs) == len(DETECTORS)
+    assert all(client.list_artifacts(found.info.run_id, "figures") for found in runs)
+
+
+def test_a_damaged_database_is_said_and_a_torn_log_line_is_passed_over(copied: Path) -> None:
+    log = copied / "mlruns" / "promotions.jsonl"
+    log.write_text(log.read_text() + '{"at": "2026')
+    repro(copied, "publish")
+    for leftover in ("mlflow.db-wal", "mlflow.db-shm"):
+        (copied / "mlruns" / leftover).unlink(missing_ok=True)
+    (copied / "mlruns" / "mlflow.db").write_bytes(b"garbage" * 1000)
+    done = run(copied, "python", "-m", "medscreen.stages.publish")
+    assert done.returncode == 1
+    assert "is damaged" in done.stderr
+    assert len(done.stderr.strip().splitlines()) == 1, done.stderr
 
 
 def test_killed_anywhere_the_next_repro_ends_with_the_undisturbed_bytes(finished: Path, tmp_path: Path) -> None:

@@ -49,6 +49,8 @@ def seeded(*numbers: int) -> None:
 
 def _reproducible(compute: ComputeParams) -> torch.device:
     """Makes torch reproducible bit for bit: fixed threads, deterministic kernels."""
+    if compute.device == "cuda" and not torch.cuda.is_available():
+        raise MedscreenError("compute.device is cuda, but PyTorch finds no GPU here; set it to cpu.")
     torch.set_num_threads(compute.threads)
     torch.use_deterministic_algorithms(True)
     return torch.device(compute.device)
@@ -84,7 +86,7 @@ def fit_network(
         network.train()
         sums: dict[str, float] = {}
         # chunks of like size: a last batch of one image is nothing to normalise over
-        for batch in torch.randperm(len(images)).to(device).chunk(steps):
+        for batch in torch.randperm(len(images)).to(device).tensor_split(steps):
             chosen = images[batch]
             terms = loss(recipe.augment(chosen) if recipe.augment else chosen, labels[batch])
             optimiser.zero_grad(set_to_none=True)

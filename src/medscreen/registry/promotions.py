@@ -33,7 +33,9 @@ def promote_best(
     """
     model = model_name(results[0].dataset)
     held = in_stage(client, model, "Production")
-    candidates = [Candidate(r.detector, r.digest, r.value("val", params.metric), r.is_baseline) for r in results]
+    candidates = [
+        Candidate(r.detector, r.digest, r.value("val", params.metric), r.is_baseline, r.run_key) for r in results
+    ]
     decision = decide(candidates, _champion(client, held, results[0], params.metric), params)
     report = _report(model, decision, held)
     experiment = os.environ.get("DVC_EXP_NAME")
@@ -42,10 +44,17 @@ def promote_best(
         for standing in report["standings"]:
             standing["verdict"] = standing["verdict"].replace("promoted", "experiment")
     elif decision.promote is not None:
-        version = versions[decision.promote.detector]
-        move_to(client, version, "Production")
-        report["promoted"] = _named(version)
-    return _remembered(layout.mlruns / "promotions.jsonl", report)
+        report["promoted"] = _named(versions[decision.promote.detector])
+    # written before it is done: after a kill in between, the next publish decides the same again and does it
+    report = _remembered(layout.mlruns / "promotions.jsonl", report)
+    if decision.promote is not None and not experiment:
+        move_to(client, versions[decision.promote.detector], "Production")
+    return report
+
+
+def _candidate(result: Result, metric: str) -> Candidate:
+    value = result.value("val", metric)
+    return Candidate(result.detector, result.digest, value, result.is_baseline, result.run_key)
 
 
 def _champion(client: MlflowClient, version: Version | None, result: Result, metric: str) -> Champion | None:
@@ -54,7 +63,7 @@ def _champion(client: MlflowClient, version: Version | None, result: Result, met
     value = None
     if version.val_digest == result.data["val"]["digest"]:
         value = client.get_run(version.run_id).data.metrics.get(f"val/{metric}")
-    return Champion(version.detector, version.digest, version.number, value)
+    return Champion(version.detector, version.digest, version.number, value, version.run_key)
 
 
 def _report(model: str, decision: Decision, held: Version | None) -> Report:

@@ -4,14 +4,13 @@ A stage and the alias of the same meaning are set together: stages are what this
 are what MLflow will keep.
 """
 
+import re
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 
 from mlflow import MlflowClient
-from mlflow.artifacts import download_artifacts
 from mlflow.entities.model_registry import ModelVersion
 from mlflow.exceptions import MlflowException
 
@@ -19,7 +18,7 @@ from medscreen.errors import MedscreenError
 from medscreen.layout import find_layout
 from medscreen.packaging.detector import PackagedDetector
 from medscreen.tracking import Result, open_store
-from medscreen.tracking.runs import DIGEST, RUN_KEY
+from medscreen.tracking.runs import DIGEST, RUN_KEY, logged_model, logged_model_id
 
 STAGES = ("Staging", "Production", "Archived")
 _DETECTOR, _VAL = "medscreen.detector", "medscreen.val_digest"
@@ -36,6 +35,7 @@ class Version:
     digest: str
     val_digest: str
     run_id: str
+    run_key: str
 
 
 def model_name(dataset: str) -> str:
@@ -51,10 +51,14 @@ def register(client: MlflowClient, result: Result, run_id: str) -> Version:
             client.get_registered_model(name)
         except MlflowException:
             client.create_registered_model(name, description="Research use only, never diagnosis.")
+        source = f"models:/{logged_model_id(client, run_id)}"
         for found in client.search_model_versions(f"name = '{name}'"):
-            if found.tags.get(DIGEST) == result.digest:
+            if found.tags.get(DIGEST) != result.digest:
+                continue
+            if found.source == source:
                 return _version(found)
-        source = _model_uri(client, run_id)
+            # its files were lost and the run has logged them again: a version can't be pointed elsewhere
+            client.delete_model_version(name, found.version)
         tags = {
             DIGEST: result.digest,
             RUN_KEY: result.run_key,
@@ -65,13 +69,6 @@ def register(client: MlflowClient, result: Result, run_id: str) -> Version:
             name, source, run_id, tags=tags, description=f"{result.detector} on {result.dataset}"
         )
     return _version(made)
-
-
-def _model_uri(client: MlflowClient, run_id: str) -> str:
-    outputs = client.get_run(run_id).outputs
-    if outputs is None or not outputs.model_outputs:
-        raise MedscreenError(f"Run {run_id} holds no model; run `dvc repro publish` to log it again.")
-    return f"models:/{outputs.model_outputs[-1].model_id}"
 
 
 def in_stage(client: MlflowClient, model: str, stage: str) -> Version | None:
@@ -97,17 +94,22 @@ def load_detector(name: str, stage: str = "Production") -> PackagedDetector:
 
     Raises MedscreenError outside a checkout, for an unknown stage and where no version has that stage.
     """
+    if not re.fullmatch(r"[\w.-]+", name):
+        raise MedscreenError(f"{name!r} is no name of a registered model; letters, digits, '.', '-' and '_' make one.")
     client = open_store(find_layout())
     version = in_stage(client, name, stage)
     if version is None:
         with _quiet():
             known = ", ".join(model.name for model in client.search_registered_models()) or "none yet"
         raise MedscreenError(
-            f"No version of {name} is in {stage} (registered models: {known}); `make repro` trains and promotes one."
+            f"No version of {name} is in {stage} (registered models: {known}); `make repro` puts one into Production."
         )
-    with _quiet():
-        folder = download_artifacts(f"models:/{name}/{version.number}")
-    return PackagedDetector(Path(folder) / "model.onnx")
+    graph = logged_model(client, version.run_id)
+    if graph is None or not graph.is_file():
+        raise MedscreenError(
+            f"The files of {name} version {version.number} are lost; `dvc repro publish` logs them again."
+        )
+    return PackagedDetector(graph)
 
 
 def _require_stage(stage: str) -> None:
@@ -124,6 +126,7 @@ def _version(version: ModelVersion) -> Version:
         digest=version.tags.get(DIGEST, ""),
         val_digest=version.tags.get(_VAL, ""),
         run_id=version.run_id or "",
+        run_key=version.tags.get(RUN_KEY, ""),
     )
 
 

@@ -5,6 +5,7 @@ import json
 import shutil
 from datetime import date, timedelta
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,17 +31,24 @@ def find_files(params: PhantomParams, root: Path) -> list[Path]:
     """
     settings = params.model_dump(exclude={"root"}) | {"code": code_digest(__name__)}
     marker = root / _MARKER
-    # the marker is written as it is compared: one cut short is a phantom to be written again
-    marked = json.dumps(settings, indent=1)
-    if not (marker.is_file() and marker.read_text() == marked):
+    if not (marker.is_file() and marker.read_text() == _mark(settings, _files(root))):
         if root.exists() and not marker.is_file() and not (root.is_dir() and not any(root.iterdir())):
             raise MedscreenError(
                 f"{root} holds files that are not the phantom's; move them or set another datasets root."
             )
         with replaced(root) as partial:
             _write(params, partial)
-            (partial / _MARKER).write_text(marked)
-    return sorted(path for path in root.rglob("*") if path.is_file() and path != marker)
+            (partial / _MARKER).write_text(_mark(settings, _files(partial)))
+    return _files(root)
+
+
+def _files(root: Path) -> list[Path]:
+    return sorted(path for path in root.rglob("*") if path.is_file() and path != root / _MARKER)
+
+
+def _mark(settings: dict[str, Any], files: list[Path]) -> str:
+    """What the marker says: compared as text, so that one cut short is a phantom to be written again."""
+    return json.dumps(settings | {"files": len(files)}, indent=1)
 
 
 def _write(params: PhantomParams, root: Path) -> None:

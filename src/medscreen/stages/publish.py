@@ -28,7 +28,9 @@ def publish(layout: Layout, params: Params) -> None:
     with replaced(layout.league) as partial:
         save_league(rows, partial)
     console = Console(width=None if os.isatty(1) else _WIDTH)
-    print_league(rows, "League table (95 % intervals; the verdict looks at val alone)", console)
+    print_league(
+        rows, f"League table ({params.evaluation.confidence:.0%} intervals; the verdict looks at val alone)", console
+    )
     if promoted := report["promoted"]:
         console.print(f"In Production: {report['model']} version {promoted['version']} ({promoted['detector']})")
     console.print(report["reason"], highlight=False)

@@ -1,6 +1,7 @@
 """One detector's result, read from the files that DVC versions: all that its MLflow run shows."""
 
 import csv
+import hashlib
 import json
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,6 +32,12 @@ class Result:
     digest: str
     files: dict[str, list[Path]]
     is_baseline: bool
+
+    @property
+    def report_digest(self) -> str:
+        """Names what the run shows of the evaluation: its numbers and the data they are about."""
+        shown = json.dumps([self.evaluation, self.data, self.data_digest], sort_keys=True)
+        return hashlib.blake2b(shown.encode(), digest_size=16).hexdigest()
 
     def value(self, split: str, metric: str) -> float | None:
         """A metric's value on a split, None where it is not defined."""

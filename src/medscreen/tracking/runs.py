@@ -5,7 +5,9 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from importlib.metadata import version
+from pathlib import Path
 from typing import Any
+from urllib.parse import unquote, urlsplit
 
 import mlflow
 import numpy as np
@@ -16,10 +18,13 @@ from mlflow.models import ModelSignature
 from mlflow.types import Schema, TensorSpec
 
 from medscreen.layout import Layout
+from medscreen.outputs import is_writing, this_writer
+from medscreen.packaging.detector import packaged_digest
 from medscreen.tracking.results import Result
 from medscreen.tracking.store import open_experiment, open_store
 
-RUN_KEY, DIGEST, TRAINED_AT = "medscreen.run_key", "medscreen.packaged_digest", "medscreen.trained_at"
+RUN_KEY, DIGEST = "medscreen.run_key", "medscreen.packaged_digest"
+_TRAINED_AT, _WRITER, _REPORTED = "medscreen.trained_at", "medscreen.writer", "medscreen.report_digest"
 MODEL = "detector"
 _REQUIREMENTS = ("onnx", "onnxruntime", "numpy")
 
@@ -28,17 +33,16 @@ _REQUIREMENTS = ("onnx", "onnxruntime", "numpy")
 def live_run(layout: Layout, dataset: str, detector: str, run_key: str) -> "Iterator[LiveRun]":
     """A run that shows curves while the detector trains; `finish_run` closes it later.
 
-    Runs of the same key that never got so far are removed: a killed training leaves one.
+    Runs of the same key whose process ended before that are removed: a killed training leaves one.
     """
     client = open_store(layout)
     experiment = open_experiment(client, layout, dataset)
-    for stale in _find(client, experiment, RUN_KEY, run_key):
-        if DIGEST not in stale.data.tags:
-            client.delete_run(stale.info.run_id)
+    for stale in _unfinished(client, experiment, run_key):
+        client.delete_run(stale.info.run_id)
     run = client.create_run(
         experiment,
         run_name=detector,
-        tags={RUN_KEY: run_key, "medscreen.detector": detector, **_origin(layout)},
+        tags={RUN_KEY: run_key, _WRITER: this_writer(), "medscreen.detector": detector, **_origin(layout)},
     )
     live = LiveRun(client, run.info.run_id)
     try:
@@ -46,7 +50,7 @@ def live_run(layout: Layout, dataset: str, detector: str, run_key: str) -> "Iter
     except BaseException:
         client.set_terminated(run.info.run_id, "FAILED")
         raise
-    client.set_tag(run.info.run_id, TRAINED_AT, str(_now_ms()))
+    client.set_tag(run.info.run_id, _TRAINED_AT, str(_now_ms()))
 
 
 class LiveRun:
@@ -67,21 +71,59 @@ def finish_run(client: MlflowClient, layout: Layout, result: Result) -> str:
     """
     experiment = open_experiment(client, layout, result.dataset)
     known = _find(client, experiment, DIGEST, result.digest)
-    unfinished = [run for run in _find(client, experiment, RUN_KEY, result.run_key) if DIGEST not in run.data.tags]
+    unfinished = _unfinished(client, experiment, result.run_key)
     if known:
         for extra in [*known[1:], *unfinished]:
             client.delete_run(extra.info.run_id)
+        _mend(client, known[0], result)
         return str(known[0].info.run_id)
     if unfinished:
-        run_id, ended = unfinished[0].info.run_id, unfinished[0].data.tags.get(TRAINED_AT)
+        run_id, ended = unfinished[0].info.run_id, unfinished[0].data.tags.get(_TRAINED_AT)
     else:
         run_id, ended = _rebuild(client, layout, experiment, result), None
-    _log_result(client, run_id, result)
-    _log_model(run_id, result)
+    client.log_batch(run_id, params=[Param(name, str(value)) for name, value in result.params.items()])
+    _log_report(client, run_id, result)
+    _log_model(client, run_id, result)
     # the tag goes last: a run without it is closed again, or replaced, by the next publish
     client.set_tag(run_id, DIGEST, result.digest)
     client.set_terminated(run_id, "FINISHED", end_time=int(ended) if ended else _now_ms())
     return str(run_id)
+
+
+def _mend(client: MlflowClient, run: Run, result: Result) -> None:
+    """Brings a finished run up to date: evaluated anew, or its files lost."""
+    run_id, ended = run.info.run_id, run.info.end_time
+    if run.data.tags.get(_REPORTED) != result.report_digest or not client.list_artifacts(run_id):
+        _log_report(client, run_id, result)
+    model = logged_model(client, run_id)
+    if model is None or not model.is_file() or packaged_digest(model) != result.digest:
+        _log_model(client, run_id, result)
+        client.set_terminated(run_id, "FINISHED", end_time=ended)
+
+
+def logged_model(client: MlflowClient, run_id: str) -> Path | None:
+    """The graph that a run has logged last, None if it has logged none; the file may be lost."""
+    model_id = logged_model_id(client, run_id)
+    if model_id is None:
+        return None
+    location = urlsplit(client.get_logged_model(model_id).artifact_location)
+    return Path(unquote(location.path)) / "model.onnx"
+
+
+def logged_model_id(client: MlflowClient, run_id: str) -> str | None:
+    """MLflow's name for the model that a run has logged last; it lists them in no order."""
+    outputs = client.get_run(run_id).outputs
+    models = [client.get_logged_model(output.model_id) for output in outputs.model_outputs] if outputs else []
+    return max(models, key=lambda model: model.creation_timestamp).model_id if models else None
+
+
+def _unfinished(client: MlflowClient, experiment: str, run_key: str) -> list[Run]:
+    """Runs of that key which show no result, and whose process trains no more."""
+    return [
+        run
+        for run in _find(client, experiment, RUN_KEY, run_key)
+        if DIGEST not in run.data.tags and not is_writing(run.data.tags.get(_WRITER, ""))
+    ]
 
 
 def _find(client: MlflowClient, experiment: str, tag: str, value: str) -> list[Run]:
@@ -111,13 +153,12 @@ def _log_epoch(client: MlflowClient, run_id: str, epoch: int, terms: Mapping[str
     client.log_batch(run_id, [Metric(f"epoch/{name}", value, now, epoch) for name, value in terms.items()])
 
 
-def _log_result(client: MlflowClient, run_id: str, result: Result) -> None:
+def _log_report(client: MlflowClient, run_id: str, result: Result) -> None:
     now = _now_ms()
     client.log_batch(
         run_id,
         metrics=[Metric(name, value, now, 0) for name, value in _flat_metrics(result.evaluation)],
-        params=[Param(name, str(value)) for name, value in result.params.items()],
-        tags=[RunTag("medscreen.data_digest", result.data_digest)],
+        tags=[RunTag("medscreen.data_digest", result.data_digest), RunTag(_REPORTED, result.report_digest)],
     )
     client.log_inputs(
         run_id,
@@ -151,7 +192,7 @@ def _flat_metrics(block: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[
                 yield f"{prefix}{name}{suffix}", entry[key]
 
 
-def _log_model(run_id: str, result: Result) -> None:
+def _log_model(client: MlflowClient, run_id: str, result: Result) -> None:
     signature = ModelSignature(
         Schema([TensorSpec(np.dtype(np.uint8), (-1, 1, -1, -1), "pixels")]),
         Schema(
@@ -164,6 +205,7 @@ def _log_model(run_id: str, result: Result) -> None:
         ),
     )
     ramp = np.tile(np.linspace(0, 255, 28).astype(np.uint8), (2, 1, 28, 1))  # nobody's image
+    mlflow.set_tracking_uri(client.tracking_uri)  # log_model knows no client
     with mlflow.start_run(run_id=run_id):
         mlflow.onnx.log_model(
             onnx.load(result.packaged),

@@ -2,6 +2,7 @@
 
 import logging
 import os
+import socket
 import sqlite3
 import sys
 from contextlib import closing
@@ -11,6 +12,7 @@ from typing import NoReturn
 
 from filelock import FileLock
 
+from medscreen.errors import MedscreenError
 from medscreen.layout import Layout
 
 # People's medical projects call nobody; and MLflow reads these when it is imported.
@@ -18,7 +20,6 @@ os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
 os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
 os.environ.setdefault("MLFLOW_SKIP_PIP_REQUIREMENTS_CHECK", "true")
 
-import mlflow
 from mlflow import MlflowClient
 
 # Columns in which MLflow stores absolute paths: nothing else in the database keeps it from moving.
@@ -31,22 +32,29 @@ _LOCATIONS = (
 
 
 def open_store(layout: Layout) -> MlflowClient:
-    """A client of the checkout's store, which is created if it isn't there, also for MLflow's own functions.
+    """A client of the checkout's store, which is created if it isn't there.
 
-    Where the checkout has been moved or copied, the stored locations are rewritten to where it is now.
+    Where the checkout has been moved or copied, the stored locations are rewritten to where it is now. Raises
+    MedscreenError for a damaged database and for a path that a database address can't hold.
     """
-    for noisy in ("alembic", "mlflow"):
-        logging.getLogger(noisy).setLevel(logging.ERROR)
     database = layout.mlruns / "mlflow.db"
+    if set(str(database)) & set("?#%"):
+        raise MedscreenError(
+            f"MLflow can't keep its store at {database}; move the checkout to a path without ?, # and %."
+        )
     layout.mlruns.mkdir(parents=True, exist_ok=True)
     layout.scratch.mkdir(parents=True, exist_ok=True)
     # two processes that create or migrate the database together kill one another
     with FileLock(layout.scratch / "mlflow.lock"):
         if not database.exists():
             _create(database)
-        _relocate(database, layout.mlruns)
-    mlflow.set_tracking_uri(_uri(database))
-    return MlflowClient()
+        try:
+            _relocate(database, layout.mlruns)
+        except sqlite3.DatabaseError as error:
+            raise MedscreenError(
+                f"{database} is damaged ({error}): move it away, and `dvc repro publish` builds what can be rebuilt."
+            ) from error
+    return MlflowClient(_uri(database), _uri(database))
 
 
 def open_experiment(client: MlflowClient, layout: Layout, name: str) -> str:
@@ -66,6 +74,8 @@ def _uri(database: Path) -> str:
 def _create(database: Path) -> None:
     partial = database.with_name("mlflow.db.partial")
     partial.unlink(missing_ok=True)
+    logging.getLogger("alembic").setLevel(logging.ERROR)  # it tells each of 69 steps
+    logging.getLogger("mlflow.store").setLevel(logging.ERROR)
     MlflowClient(_uri(partial)).search_experiments()  # the first question makes the tables
     with closing(sqlite3.connect(partial)) as connection:
         # write-ahead logging: processes that log at once wait milliseconds, not seconds, for one another
@@ -76,9 +86,10 @@ def _create(database: Path) -> None:
 def _relocate(database: Path, mlruns: Path) -> None:
     note = mlruns / ".location"
     before, now = (note.read_text() if note.is_file() else ""), str(mlruns)
-    if before == now:
-        return
     with closing(sqlite3.connect(database, timeout=20)) as connection, connection:
+        connection.execute("select count(*) from experiments")  # raises if this is no database of MLflow's
+        if before == now:
+            return
         if before:
             # MLflow stores some as paths and some as file: addresses, in which a blank is %20
             forms = [(f"{before}/", f"{now}/"), (f"{Path(before).as_uri()}/", f"{mlruns.as_uri()}/")]
@@ -98,8 +109,14 @@ def _relocate(database: Path, mlruns: Path) -> None:
 
 
 def serve_ui(layout: Layout, port: int) -> NoReturn:
-    """Becomes an MLflow server on the checkout's store, at 127.0.0.1."""
+    """Becomes an MLflow server on the checkout's store, at 127.0.0.1; raises MedscreenError if the port is taken."""
     open_store(layout)
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError as error:
+            raise MedscreenError(f"Port {port} is in use: medscreen ui --port ANOTHER.") from error
     print(
         f"MLflow at http://127.0.0.1:{port} (a few seconds; Ctrl-C ends it). "
         'For the registered models, choose "Model training" top left.',
