@@ -1,12 +1,13 @@
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import psutil
 import pytest
 
-from medscreen.outputs import replaced
+from medscreen.outputs import is_writing, replaced
 
 
 @pytest.fixture
@@ -110,6 +111,19 @@ def test_what_a_living_writer_writes_stays(tmp_path: Path) -> None:
     with replaced(tmp_path / "out") as partial:
         partial.write_text("new")
     assert living.read_text() == "half"
+
+
+def test_a_writer_that_ended_and_was_not_waited_for_writes_no_more() -> None:
+    child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
+    process = psutil.Process(child.pid)
+    writer = f"{process.pid}-{int(process.create_time() * 100)}"
+    assert is_writing(writer)
+    process.kill()
+    deadline = time.monotonic() + 10
+    while process.status() != psutil.STATUS_ZOMBIE and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert not is_writing(writer)
+    child.wait()
 
 
 def test_leftovers_of_other_targets_stay(tmp_path: Path, dead_pid: int) -> None:

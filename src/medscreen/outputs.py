@@ -62,7 +62,9 @@ def _writer(process: psutil.Process) -> str:
 def is_writing(writer: str) -> bool:
     """Whether the process that called itself this (see `this_writer`) still runs."""
     try:
-        return _writer(psutil.Process(int(writer.split("-", maxsplit=1)[0]))) == writer
+        process = psutil.Process(int(writer.split("-", maxsplit=1)[0]))
+        # a process that ended and was not waited for keeps its number and start
+        return _writer(process) == writer and process.status() != psutil.STATUS_ZOMBIE
     except (ValueError, psutil.Error):
         return False
 

@@ -219,7 +219,7 @@ def test_killed_anywhere_the_next_repro_ends_with_the_undisturbed_bytes(finished
     for stage in ("curate", "fit@autoencoder", "fit@cnn", "evaluate@gradient"):
         kill_during(project, stage)
     log = repro(project)
-    assert "evaluate@gradient" in stages_run(log)
+    assert stages_run(log)[-1] == "publish"
     assert results(project) == results(finished)
     client = open_store(layout_of(project))
     runs = client.search_runs([client.get_experiment_by_name("phantom").experiment_id])

@@ -18,6 +18,7 @@ from medscreen.params import Params, load_params
 
 Stage = Callable[[Layout, Params], None]
 _WATCH_EVERY_S = 0.5
+_SHELLS = {"sh", "bash", "dash", "zsh", "ksh", "fish"}
 
 
 def run_stage(name: str, stage: Stage) -> None:
@@ -57,9 +58,12 @@ def _end_with_dvc() -> None:
 
     A killed dvc leaves its stage running, and the next dvc would accept what both write.
     """
-    dvc = next((process for process in psutil.Process().parents() if _is_dvc(process)), None)
-    if dvc is not None:  # else the stage was started by hand
+    parents = psutil.Process().parents()
+    dvc = next((process for process in parents if _is_dvc(process)), None)
+    if dvc is not None:  # else the stage was started by hand, or its dvc ended while it was being loaded
         threading.Thread(target=_watch, args=(dvc,), daemon=True, name="end-with-dvc").start()
+    elif os.environ.get("DVC_STAGE") and all(p.pid == 1 or p.name() in _SHELLS for p in parents):
+        raise MedscreenError("the dvc that started this stage is gone; nothing was written, run `dvc repro` again.")
 
 
 def _watch(dvc: psutil.Process) -> None:

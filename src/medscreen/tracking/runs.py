@@ -118,11 +118,12 @@ def logged_model_id(client: MlflowClient, run_id: str) -> str | None:
 
 
 def _unfinished(client: MlflowClient, experiment: str, run_key: str) -> list[Run]:
-    """Runs of that key which show no result, and whose process trains no more."""
+    """Runs of that key which show no result, and whose training has ended, well or not."""
     return [
         run
         for run in _find(client, experiment, RUN_KEY, run_key)
-        if DIGEST not in run.data.tags and not is_writing(run.data.tags.get(_WRITER, ""))
+        if DIGEST not in run.data.tags
+        and (_TRAINED_AT in run.data.tags or not is_writing(run.data.tags.get(_WRITER, "")))
     ]
 
 
