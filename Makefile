@@ -17,7 +17,7 @@ ifneq ($(shell cat $(READY) 2>/dev/null),$(CURDIR))
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help setup repro test check lock ui plots clean
+.PHONY: help setup repro test check bench lock ui plots clean
 
 help: ## this list
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sort | awk -F ':.*## ' '{printf "  make %-8s %s\n", $$1, $$2}'
@@ -51,6 +51,9 @@ check: $(READY) ## ruff, mypy, import contracts, the dependencies that dvc.yaml 
 	@mypy
 	@lint-imports --no-cache
 	@pytest tests/architecture
+
+bench: $(READY) ## how hard the phantom is: AUROC on val of the roster over five seeds (5 minutes)
+	@python benchmarks/phantom_difficulty.py
 
 lock: ## write requirements.lock anew from pyproject.toml
 	@$(UV) pip compile --quiet --universal --python-version 3.11 --no-emit-index-url --group dev pyproject.toml -o requirements.lock

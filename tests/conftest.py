@@ -16,9 +16,11 @@ BIN = Path(sys.executable).parent
 TINY: dict[str, Any] = {
     "datasets.phantom.patients": 160,
     "datasets.phantom.image_size": 32,
-    "datasets.phantom.contrast": 2.5,
+    "datasets.phantom.contrast": 5.0,
     "datasets.phantom.exact_copies": 3,
-    "datasets.phantom.unreadable_files": 2,
+    "datasets.phantom.near_copies": 3,
+    "datasets.phantom.respelled_patients": 3,
+    "datasets.phantom.unreadable_files": 3,
     "detectors.autoencoder.width": 2,
     "detectors.autoencoder.training.epochs": 2,
     "detectors.cnn.width": 8,

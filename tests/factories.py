@@ -8,10 +8,15 @@ import numpy as np
 import pytest
 
 from medscreen.images import ImageSet, Pixels
-from medscreen.params import CurationParams
+from medscreen.params import CurationParams, PhantomParams
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 CURATION = CurationParams(tune_fraction=0.1, val_fraction=0.2, test_fraction=0.2)
+
+PHANTOM = PhantomParams(
+    kind="phantom", root="data/phantom", image_size=24, patients=40, abnormal_fraction=0.4, contrast=2.0,
+    exact_copies=3, near_copies=2, respelled_patients=2, unreadable_files=3, seed=20,
+)  # fmt: skip
 
 
 def real_data(*below: str) -> Path:

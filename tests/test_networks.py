@@ -6,8 +6,8 @@ from numpy.typing import NDArray
 
 from medscreen.detectors.networks import (
     Autoencoder,
-    Dissimilarity,
     GradientDistance,
+    LocalSurprise,
     ResidualClassifier,
     standardised,
     structural_similarity,
@@ -38,17 +38,21 @@ def tensor(*images: Floats) -> torch.Tensor:
     return torch.from_numpy(np.stack(images)[:, None].astype(np.float32))
 
 
+def mean_similarity(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
+    return structural_similarity(a, b).mean((1, 2, 3))
+
+
 @pytest.mark.parametrize("noise", [0.01, 0.1, 0.5])
 def test_similarity_agrees_with_its_definition(noise: float) -> None:
     pairs = [pair(seed, noise) for seed in range(3)]
-    found = structural_similarity(tensor(*(a for a, _ in pairs)), tensor(*(b for _, b in pairs)))
+    found = mean_similarity(tensor(*(a for a, _ in pairs)), tensor(*(b for _, b in pairs)))
     np.testing.assert_allclose(found.numpy(), [ssim_by_windows(a, b) for a, b in pairs], atol=1e-4)
 
 
 def test_similarity_of_smooth_images_agrees_with_its_definition() -> None:
     y, x = np.mgrid[:24, :24] / 24
     a, b = 0.5 + 0.3 * np.sin(3 * x), 0.5 + 0.3 * np.sin(3 * x + 0.3 * y)
-    found = structural_similarity(tensor(a), tensor(b))
+    found = mean_similarity(tensor(a), tensor(b))
     np.testing.assert_allclose(found.numpy(), [ssim_by_windows(a, b)], atol=1e-3)
 
 
@@ -56,7 +60,7 @@ def test_similarity_of_faint_images_agrees_with_its_definition() -> None:
     # here the constants weigh as much as the variances, and these must be the unbiased ones
     rng = np.random.default_rng(4)
     a, b = 0.5 + 0.03 * rng.standard_normal((2, 20, 20))
-    found = structural_similarity(tensor(a), tensor(b))
+    found = mean_similarity(tensor(a), tensor(b))
     np.testing.assert_allclose(found.numpy(), [ssim_by_windows(a, b)], atol=2e-4)
 
 
@@ -68,8 +72,8 @@ def test_equal_images_have_similarity_one() -> None:
 def test_similarity_is_symmetric_and_at_most_one() -> None:
     a, b = (tensor(image) for image in pair(2, 0.4))
     torch.testing.assert_close(structural_similarity(a, b), structural_similarity(b, a))
-    assert structural_similarity(a, b).item() < 1
-    assert structural_similarity(a, 1 - a).item() < 0
+    assert mean_similarity(a, b).item() < 1
+    assert mean_similarity(a, 1 - a).item() < 0
 
 
 @pytest.mark.parametrize("size", [16, 28, 33, 64, 128])
@@ -94,13 +98,49 @@ def test_all_that_an_autoencoder_keeps_passes_its_bottleneck(size: int) -> None:
     torch.testing.assert_close(first, second)
 
 
-def test_dissimilarity_is_zero_for_what_is_redrawn_perfectly() -> None:
-    images = torch.rand(3, 1, 16, 16)
-    np.testing.assert_allclose(Dissimilarity(torch.nn.Identity())(images).numpy(), 0, atol=1e-5)
-    blank = Dissimilarity(torch.nn.Threshold(2.0, 0.5))  # whatever it sees, it draws mid-grey
-    np.testing.assert_allclose(
-        blank(images).numpy(), (1 - structural_similarity(images, torch.full_like(images, 0.5))).numpy()
-    )
+def surprised(network: LocalSurprise, images: torch.Tensor) -> Floats:
+    with torch.no_grad():
+        scores: Floats = network.eval()(images).numpy()
+    return scores
+
+
+def test_nothing_surprises_who_redraws_everything() -> None:
+    found = surprised(LocalSurprise(torch.nn.Identity(), 16, top=0.1), torch.rand(3, 1, 16, 16))
+    np.testing.assert_allclose(found, 0, atol=1e-5)
+
+
+def test_a_bright_spot_of_a_grey_image_by_hand() -> None:
+    blank = LocalSurprise(torch.nn.Threshold(2.0, 0.5), 16, top=1e-9)  # draws mid-grey; one place alone counts
+    image = torch.full((1, 1, 16, 16), 0.5)
+    image[0, 0, 6:11, 6:11] = 0.8
+    window = image[0, 0, 5:12, 5:12].numpy().astype(np.float64)  # the 7 x 7 window around the 5 x 5 spot
+    place = 1 - ssim_by_windows(window, np.full((7, 7), 0.5)) + 0.3
+    assert surprised(blank, image)[0] == pytest.approx(place, abs=1e-3)
+
+
+def test_surprise_is_in_units_of_what_is_usual_at_a_place() -> None:
+    network = LocalSurprise(torch.nn.Threshold(2.0, 0.5), 16, top=1.0)
+    healthy = torch.rand(200, 1, 16, 16)
+    with torch.no_grad():
+        network.learn_usual(network.residuals(healthy))
+    assert abs(surprised(network, healthy).mean()) < 1e-3
+    assert network.usual.shape == network.spread.shape == (2, 10, 10)
+
+
+def test_where_nothing_ever_happens_a_trifle_is_no_infinity() -> None:
+    network = LocalSurprise(torch.nn.Threshold(2.0, 0.5), 16, top=0.01)
+    healthy = torch.rand(50, 1, 16, 16)
+    healthy[:, :, :8] = 0.5
+    with torch.no_grad():
+        network.learn_usual(network.residuals(healthy))
+    trifle = healthy[:1].clone()
+    trifle[0, 0, 3, 3] += 0.004  # one grey level
+    assert surprised(network, trifle)[0] - surprised(network, healthy[:1])[0] < 1
+
+
+@pytest.mark.parametrize(("top", "places"), [(0.02, 6), (1.0, 324), (1e-9, 1)])
+def test_the_worst_places_are_a_share_of_all(top: float, places: int) -> None:
+    assert LocalSurprise(torch.nn.Identity(), 24, top).places == places
 
 
 def test_the_gradient_by_hand() -> None:

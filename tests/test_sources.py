@@ -1,6 +1,5 @@
 import csv
 import gc
-import json
 import pickle
 import shutil
 import zipfile
@@ -9,31 +8,21 @@ from typing import Any
 
 import numpy as np
 import pytest
-from pydicom import dcmread
 
-from factories import one_sentence, real_data, written
+from factories import PHANTOM, one_sentence, real_data, written
 from medscreen import sources
 from medscreen.errors import MedscreenError
-from medscreen.ingestion import UnreadableImageError, read_grey
-from medscreen.params import MedMnistParams, PhantomParams
+from medscreen.params import FoldersParams, MedMnistParams
 from medscreen.sources import labelled_tree, medmnist, phantom
 
-PHANTOM = PhantomParams(
-    kind="phantom", root="data/phantom", image_size=24, patients=40, abnormal_fraction=0.4, contrast=1.2,
-    exact_copies=3, unreadable_files=2, seed=20,
-)  # fmt: skip
 MNIST = MedMnistParams(kind="medmnist", root="mnist", image_size=28, flag="pneumoniamnist", normal_labels=[0])
 
 
 @pytest.fixture(scope="module")
 def export(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("phantom") / "export"
-    phantom.find_files(PHANTOM, root)
+    phantom.find_files(PHANTOM, root, 1)
     return root
-
-
-def contents(root: Path) -> dict[str, bytes]:
-    return {path.relative_to(root).as_posix(): path.read_bytes() for path in phantom.find_files(PHANTOM, root)}
 
 
 def table(root: Path) -> list[dict[str, str]]:
@@ -41,115 +30,10 @@ def table(root: Path) -> list[dict[str, str]]:
         return list(csv.DictReader(file))
 
 
-def test_one_phantom_for_one_seed(export: Path, tmp_path: Path) -> None:
-    phantom.find_files(PHANTOM, tmp_path / "again")
-    assert contents(tmp_path / "again") == contents(export)
-
-
-def test_another_seed_gives_another_phantom(export: Path, tmp_path: Path) -> None:
-    other = PHANTOM.model_copy(update={"seed": 21})
-    root = tmp_path / "other"
-    films = [path for path in phantom.find_files(other, root) if path.suffix == ".dcm"]
-    shared = [path for path in films if (export / path.relative_to(root)).is_file()]
-    assert shared
-    assert not any(path.read_bytes() == (export / path.relative_to(root)).read_bytes() for path in shared)
-
-
-def test_a_phantom_that_is_there_is_left_alone(export: Path) -> None:
-    before = {path: path.stat().st_mtime_ns for path in phantom.find_files(PHANTOM, export)}
-    moved = PHANTOM.model_copy(update={"root": "elsewhere"})
-    assert {path: path.stat().st_mtime_ns for path in phantom.find_files(moved, export)} == before
-
-
-def test_other_settings_make_it_anew(tmp_path: Path) -> None:
-    root = tmp_path / "export"
-    phantom.find_files(PHANTOM, root)
-    (root / "stale.dcm").touch()
-    phantom.find_files(PHANTOM.model_copy(update={"image_size": 16}), root)
-    assert not (root / "stale.dcm").exists()
-    assert read_grey(root / "patient-00000/study-1/image-1.dcm").shape == (16, 16)
-
-
-@pytest.mark.parametrize("name", ["thesis.txt", "sub/scan.dcm"])
-def test_a_folder_of_someone_elses_is_refused(tmp_path: Path, name: str) -> None:
-    foreign = written(tmp_path / "mine" / name, "precious")
-    with pytest.raises(MedscreenError, match="not the phantom's") as error:
-        phantom.find_files(PHANTOM, tmp_path / "mine")
-    one_sentence(error)
-    assert foreign.read_text() == "precious"
-
-
-def test_an_empty_folder_is_filled(tmp_path: Path) -> None:
-    (tmp_path / "empty").mkdir()
-    assert phantom.find_files(PHANTOM, tmp_path / "empty")
-
-
-def test_the_marker_is_no_file_of_the_phantom(export: Path) -> None:
-    files = phantom.find_files(PHANTOM, export)
-    assert files == sorted(files)
-    assert all(path.name == "labels.csv" or path.suffix == ".dcm" for path in files)
-
-
-def test_no_name_or_table_shows_an_identifier_of_a_header(export: Path) -> None:
-    shown = (export / "labels.csv").read_text()
-    shown += "".join(path.relative_to(export).as_posix() for path in export.rglob("*"))
-    for row in table(export):
-        if "-cut" in row["file"]:
-            continue
-        header = dcmread(export / row["file"], stop_before_pixels=True)
-        name = str(header.PatientName)
-        identifiers = [name, *name.split("^"), header.PatientID, header.StudyDate, header.StudyInstanceUID]
-        assert not any(identifier in shown for identifier in identifiers), row["file"]
-        assert header.PatientID.removeprefix("SIM-") not in shown
-
-
-def test_the_phantom_says_that_it_is_simulated(export: Path) -> None:
-    header = dcmread(export / "patient-00000/study-1/image-1.dcm", stop_before_pixels=True)
-    assert "SIMULATED" in header.ImageComments
-    assert "Simulated" in str(header.PatientName)
-
-
-def test_the_phantom_has_the_flaws_it_was_asked_for(export: Path) -> None:
-    rows = table(export)
-    assert len({row["patient"] for row in rows}) == 40
-    copies = [row["file"] for row in rows if "-resent" in row["file"] and "-cut" not in row["file"]]
-    assert len(copies) == 3
-    for copy in copies:
-        assert (export / copy).read_bytes() == (export / copy.replace("-resent", "")).read_bytes()
-    cut = [row["file"] for row in rows if "-cut" in row["file"]]
-    assert len(cut) == 2
-    for row in rows:
-        if row["file"] in cut:
-            with pytest.raises(UnreadableImageError):
-                read_grey(export / row["file"])
-        else:
-            assert read_grey(export / row["file"]).shape == (24, 24)
-
-
-def test_a_phantom_patient_is_healthy_or_not(export: Path) -> None:
-    labels: dict[str, set[str]] = {}
-    for row in table(export):
-        labels.setdefault(row["patient"], set()).add(row["label"])
-        assert (row["finding"] == "none") == (row["label"] == "0")
-    assert all(len(of_patient) == 1 for of_patient in labels.values())
-    abnormal = sum(of_patient == {"1"} for of_patient in labels.values())
-    assert 6 <= abnormal <= 26
-
-
-def test_a_finding_changes_nothing_but_the_finding() -> None:
-    from medscreen.sources.thorax import draw_thorax, expose
-
-    thorax = draw_thorax(np.random.default_rng(1))
-    healthy, nodule = (expose(thorax, finding, 2.0, 64, np.random.default_rng(2)) for finding in ("none", "nodule"))
-    changed = np.abs(healthy - nodule) > 0.05
-    assert 0 < changed.mean() < 0.2
-    assert (nodule - healthy)[changed].mean() > 0
-
-
 def test_sources_dispatch_on_the_kind(export: Path, tmp_path: Path) -> None:
     records = sources.read_records(PHANTOM, export)
     assert [record.origin for record in records] == sorted(row["file"] for row in table(export))
-    assert sources.find_files(PHANTOM, export) == phantom.find_files(PHANTOM, export)
+    assert sources.find_files(PHANTOM, export, 1) == phantom.find_files(PHANTOM, export, 1)
     with pytest.raises(MedscreenError, match=r"pneumoniamnist\.npz is missing"):
         sources.read_records(MNIST, tmp_path)
 
@@ -418,12 +302,58 @@ def test_a_flag_that_medmnist_does_not_know_is_a_sentence(tmp_path: Path) -> Non
     assert "pneumoniamnist" in one_sentence(error)
 
 
-def test_a_phantom_with_a_damaged_marker_is_made_anew_or_refused(tmp_path: Path) -> None:
-    root = tmp_path / "export"
-    phantom.find_files(PHANTOM, root)
-    (root / ".phantom.json").write_text(json.dumps(PHANTOM.model_dump())[:20])
-    try:
-        files = phantom.find_files(PHANTOM, root)
-    except MedscreenError:
-        return
-    assert len(files) > 40
+FOLDERS = FoldersParams(kind="folders", root="films", image_size=16, normal_classes=["NORMAL"])
+
+
+def class_folders_of(root: Path, *names: str) -> Path:
+    for name in names:
+        written(root / name, "x")
+    return root
+
+
+def test_class_folders_without_splits(tmp_path: Path) -> None:
+    root = class_folders_of(
+        tmp_path, "NORMAL/b.png", "NORMAL/deep/a.png", "sick/c.png", "LICENCE", ".git/x/y", "sick/.DS"
+    )
+    records = sources.read_records(FOLDERS, root)
+    assert [(r.origin, r.label, r.split, r.patient) for r in records] == [
+        ("NORMAL/b.png", 0, None, "NORMAL/b.png"),
+        ("NORMAL/deep/a.png", 0, None, "NORMAL/deep/a.png"),
+        ("sick/c.png", 1, None, "sick/c.png"),
+    ]
+    assert [path.name for path in sources.find_files(FOLDERS, root, 1)] == ["LICENCE", "b.png", "a.png", "c.png"]
+
+
+def test_class_folders_with_published_splits(tmp_path: Path) -> None:
+    names = [f"{split}/{name}/1.png" for split in ("train", "val", "test") for name in ("NORMAL", "PNEUMONIA")]
+    records = sources.read_records(FOLDERS, class_folders_of(tmp_path, *names))
+    assert [record.origin for record in records] == names
+    assert [record.split for record in records] == ["train", "train", "val", "val", "test", "test"]
+    assert [record.label for record in records] == [0, 1] * 3
+
+
+@pytest.mark.parametrize(
+    ("names", "says"),
+    [
+        (["train/NORMAL/1.png", "test/NORMAL/1.png"], "none called val/"),
+        (["healthy/1.png", "sick/1.png"], "no class folder 'NORMAL' (it has healthy, sick)"),
+        (["1.png"], "no class folder 'NORMAL' (it has none)"),
+        ([], "holds no file"),
+    ],
+)
+def test_folders_that_are_no_classes_are_a_sentence(tmp_path: Path, names: list[str], says: str) -> None:
+    with pytest.raises(MedscreenError) as error:
+        sources.read_records(FOLDERS, class_folders_of(tmp_path, *names))
+    assert says in one_sentence(error)
+
+
+def test_a_missing_folder_is_a_sentence(tmp_path: Path) -> None:
+    with pytest.raises(MedscreenError, match="holds no file") as error:
+        sources.find_files(FOLDERS, tmp_path / "nowhere", 1)
+    assert "nowhere" in one_sentence(error)
+
+
+def test_real_class_folders() -> None:
+    records = sources.read_records(FOLDERS, real_data("chest_xray"))
+    assert len(records) == 180
+    assert {(r.split, r.label) for r in records} == {(s, k) for s in ("train", "val", "test") for k in (0, 1)}

@@ -1,5 +1,7 @@
 """Records -> readable, deduplicated, patient-safe splits, and the audit of all that was dropped."""
 
+import re
+import unicodedata
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
@@ -54,9 +56,9 @@ def curate(
     """Splits of `size` x `size` images.
 
     Unreadable files are quarantined. Of exact copies (equal decoded pixels) one stays: published val and test
-    keep all of theirs, train loses what it shares with them. A patient lies in one split; people who share an
-    image count as one patient. `scratch` is a file for the decoded pixels, so that memory stays bounded. `on_record` is
-    called after each record that has been read.
+    keep all of theirs, train loses what it shares with them. A patient lies in one split, however spelled; people
+    who share an image count as one patient. `scratch` is a file for the decoded pixels, so that memory stays
+    bounded. `on_record` is called after each record that has been read.
 
     Raises MedscreenError where nothing readable is left or a split would lack one of the classes.
     """
@@ -83,6 +85,8 @@ def curate(
         "quarantined": quarantine,
         "exact_copies": copies,
         "patients": len(set(patients.tolist())),
+        "respelled_patients": len({record.patient for record in readable.records})
+        - len({person(record.patient) for record in readable.records}),
         "splits": {name: _summary(images, assigned[name]) for name in SPLITS},
     }
     return Curated(images, assigned, audit)
@@ -126,7 +130,8 @@ def _patients(readable: _Readable) -> NDArray[np.int64]:
     """A number for each image's patient, in order of first appearance; sharing an image makes two one."""
     parent: dict[str, str] = {}
 
-    def root(name: str) -> str:
+    def root(spelled: str) -> str:
+        name = person(spelled)
         while parent.setdefault(name, name) != name:
             name = parent[name]
         return name
@@ -139,6 +144,15 @@ def _patients(readable: _Readable) -> NDArray[np.int64]:
             parent[root(record.patient)] = root(owner)
     numbers: dict[str, int] = {}
     return np.array([numbers.setdefault(root(record.patient), len(numbers)) for record in readable.records])
+
+
+def person(spelled: str) -> str:
+    """A patient's identifier without what spellings of it differ in: case, and which separators it has.
+
+    "P-00012", "p_00012" and " P 00012" are one; "P00012" is another, so that "1-11" and "11-1" stay two.
+    """
+    words = re.split(r"[\W_]+", unicodedata.normalize("NFKC", spelled).casefold())
+    return "-".join(word for word in words if word) or spelled
 
 
 def _drop_copies(readable: _Readable) -> tuple[NDArray[np.int64], dict[str, Any]]:

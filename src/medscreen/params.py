@@ -19,7 +19,11 @@ Fraction = Annotated[float, Field(gt=0, lt=1)]
 
 
 class PhantomParams(_Block):
-    """Simulated chest films, written as DICOM files below `root` unless they are there already."""
+    """Simulated chest films, written as DICOM files below `root` unless they are there already.
+
+    `contrast` 1 gives the median finding the attenuation of water. The copies, respelled patients and unreadable
+    files are numbers of files (of patients), as many as there are films for.
+    """
 
     kind: Literal["phantom"]
     root: str
@@ -28,6 +32,8 @@ class PhantomParams(_Block):
     abnormal_fraction: Fraction
     contrast: Annotated[float, Field(gt=0)]
     exact_copies: Annotated[int, Field(ge=0)]
+    near_copies: Annotated[int, Field(ge=0)]
+    respelled_patients: Annotated[int, Field(ge=0)]
     unreadable_files: Annotated[int, Field(ge=0)]
     seed: Annotated[int, Field(ge=0)]
 
@@ -42,7 +48,16 @@ class MedMnistParams(_Block):
     normal_labels: Annotated[list[int], Field(min_length=1)]
 
 
-DatasetParams = Annotated[PhantomParams | MedMnistParams, Discriminator("kind")]
+class FoldersParams(_Block):
+    """Image files in class folders below `root`, with published splits above the classes or without."""
+
+    kind: Literal["folders"]
+    root: str
+    image_size: Annotated[int, Field(ge=16, le=2048)]
+    normal_classes: Annotated[list[str], Field(min_length=1)]
+
+
+DatasetParams = Annotated[PhantomParams | MedMnistParams | FoldersParams, Discriminator("kind")]
 
 
 class CurationParams(_Block):
@@ -77,11 +92,12 @@ class GradientParams(_Block):
 
 
 class AutoencoderParams(_Block):
-    """A convolutional autoencoder trained on healthy images, scored by 1 - SSIM."""
+    """A convolutional autoencoder trained on healthy images, scored by the `top` share of its local residuals."""
 
     kind: Literal["autoencoder"]
     width: Annotated[int, Field(ge=1)]
     bottleneck: Annotated[int, Field(ge=1)]
+    top: Annotated[float, Field(gt=0, le=1)]
     training: TrainingParams
     is_baseline: ClassVar[bool] = False
 

@@ -21,7 +21,7 @@ COMPUTE = ComputeParams(threads=1, device="cpu")
 TRAINING = {"epochs": 2, "batch_size": 16, "learning_rate": 0.01, "weight_decay": 0.001, "patience": 2}
 TINY: dict[str, dict[str, Any]] = {
     "gradient": {},
-    "autoencoder": {"width": 3, "bottleneck": 4, "training": TRAINING},
+    "autoencoder": {"width": 3, "bottleneck": 4, "top": 0.1, "training": TRAINING},
     "cnn": {"width": 3, "unshuffle": 2, "training": TRAINING},
 }
 TRAINED = [kind for kind, params in TINY.items() if "training" in params]
@@ -65,6 +65,11 @@ def test_every_kind_is_held_to_the_contract() -> None:
     assert set(EPOCHS_TO_SEE_ANOMALIES) == set(TINY)
 
 
+def close(found: np.ndarray, expected: np.ndarray) -> None:
+    """Equal up to the rounding of 32-bit sums taken in another order, which grows with the scores."""
+    np.testing.assert_allclose(found, expected, atol=1e-5 * max(1.0, np.abs(expected).max()))
+
+
 @every_kind
 @pytest.mark.parametrize("number", [1, 50])
 def test_scores_are_one_finite_float32_an_image(fitted: Detector, number: int) -> None:
@@ -89,9 +94,7 @@ def test_extreme_images_get_finite_scores(fitted: Detector) -> None:
 @every_kind
 def test_more_images_than_a_batch_are_scored_in_order(fitted: Detector) -> None:
     many = np.tile(FRESH.pixels, (11, 1, 1))
-    np.testing.assert_allclose(
-        score(fitted, many).reshape(11, 50), np.tile(score(fitted, FRESH.pixels), (11, 1)), atol=1e-5
-    )
+    close(score(fitted, many).reshape(11, 50), np.tile(score(fitted, FRESH.pixels), (11, 1)))
 
 
 @every_kind
@@ -127,9 +130,9 @@ def test_scoring_twice_gives_the_same_scores(fitted: Detector) -> None:
 def test_an_images_score_does_not_depend_on_its_company(fitted: Detector) -> None:
     together = score(fitted, FRESH.pixels)
     alone = np.concatenate([score(fitted, FRESH.pixels[i : i + 1]) for i in range(50)])
-    np.testing.assert_allclose(alone, together, atol=1e-5)
+    close(alone, together)
     order = np.random.default_rng(1).permutation(50)
-    np.testing.assert_allclose(score(fitted, FRESH.pixels[order]), together[order], atol=1e-5)
+    close(score(fitted, FRESH.pixels[order]), together[order])
 
 
 @every_kind
@@ -150,7 +153,7 @@ def test_the_exported_graph_gives_the_same_scores(fitted: Detector) -> None:
     packaged = PackagedDetector(graph.SerializeToString())
     expected = score(fitted, FRESH.pixels)
     for number in (1, 2, 7, 50):
-        np.testing.assert_allclose(packaged.score(FRESH.pixels[:number]), expected[:number], atol=1e-5)
+        close(packaged.score(FRESH.pixels[:number]), expected[:number])
 
 
 @every_kind

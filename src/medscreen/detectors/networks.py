@@ -1,10 +1,13 @@
 """The nn.Modules."""
 
 import itertools
+import math
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+
+_SSIM_WINDOW, _MEAN_WINDOW = 7, 5
 
 
 class GradientDistance(nn.Module):
@@ -67,11 +70,12 @@ def _conv_block(inputs: int, outputs: int, stride: int) -> nn.Sequential:
     )
 
 
-def structural_similarity(a: Tensor, b: Tensor, window: int = 7) -> Tensor:
-    """Mean SSIM of images (N, 1, S, S) in 0..1, (N,): 1 for equal images.
+def structural_similarity(a: Tensor, b: Tensor) -> Tensor:
+    """SSIM of images (N, 1, S, S) in 0..1 at each place of a 7 x 7 window, (N, 1, S-6, S-6): 1 where they agree.
 
     Wang et al. 2004 (doi 10.1109/TIP.2003.819861), uniform windows, K1 = .01, K2 = .03, sample covariance.
     """
+    window = _SSIM_WINDOW
     unbiased = window**2 / (window**2 - 1)
     mean_a, mean_b = F.avg_pool2d(a, window, 1), F.avg_pool2d(b, window, 1)
     var_a = unbiased * (F.avg_pool2d(a * a, window, 1) - mean_a**2)
@@ -79,20 +83,47 @@ def structural_similarity(a: Tensor, b: Tensor, window: int = 7) -> Tensor:
     covariance = unbiased * (F.avg_pool2d(a * b, window, 1) - mean_a * mean_b)
     c1, c2 = 0.01**2, 0.03**2
     similarity = (2 * mean_a * mean_b + c1) * (2 * covariance + c2)
-    similarity = similarity / ((mean_a**2 + mean_b**2 + c1) * (var_a + var_b + c2))
-    return similarity.mean((1, 2, 3))
+    result: Tensor = similarity / ((mean_a**2 + mean_b**2 + c1) * (var_a + var_b + c2))
+    return result
 
 
-class Dissimilarity(nn.Module):
-    """1 - SSIM between an image and what an autoencoder makes of it."""
+class LocalSurprise(nn.Module):
+    """How far an image departs from what an autoencoder makes of it, where it departs most.
 
-    def __init__(self, autoencoder: nn.Module) -> None:
+    Two residuals, 1 - SSIM and the absolute mean difference over 5 x 5 pixels, each standardised by what is usual
+    at that place of a healthy image, are added up; the score is the mean over the `top` share of all places.
+    """
+
+    usual: Tensor
+    spread: Tensor
+
+    def __init__(self, autoencoder: nn.Module, size: int, top: float) -> None:
         super().__init__()
         self.autoencoder = autoencoder
+        side = size - _SSIM_WINDOW + 1
+        self.places = max(1, round(top * side**2))
+        self.register_buffer("usual", torch.zeros(2, side, side))
+        self.register_buffer("spread", torch.ones(2, side, side))
+
+    def residuals(self, images: Tensor) -> Tensor:
+        """(N, 1, S, S) -> (N, 2, S-6, S-6)."""
+        redrawn = self.autoencoder(images)
+        difference = F.avg_pool2d(images - redrawn, _MEAN_WINDOW, 1).abs()
+        margin = (_SSIM_WINDOW - _MEAN_WINDOW) // 2
+        inner = difference[:, :, margin:-margin, margin:-margin]
+        return torch.cat([1 - structural_similarity(images, redrawn), inner], 1)
+
+    def learn_usual(self, residuals: Tensor) -> None:
+        """Takes mean and spread of healthy images' residuals (N, 2, S-6, S-6) at each place."""
+        self.usual.copy_(residuals.mean(0))
+        # where healthy images hardly differ at all, a trifle must not count for everything
+        least = 0.05 * residuals.std((0, 2, 3), keepdim=True)[0]
+        self.spread.copy_(residuals.std(0) + least)
 
     def forward(self, images: Tensor) -> Tensor:
         """(N, 1, S, S) -> (N,)."""
-        return 1 - structural_similarity(images, self.autoencoder(images))
+        surprise = ((self.residuals(images) - self.usual) / self.spread).sum(1)
+        return surprise.flatten(1).topk(self.places).values.mean(1)
 
 
 class ResidualClassifier(nn.Module):
@@ -117,8 +148,16 @@ class ResidualClassifier(nn.Module):
         height, width = images.shape[2:]
         missing = (0, -width % self.unshuffle, 0, -height % self.unshuffle)
         features = self.stages(self.stem(F.pad(standardised(images), missing, mode="replicate")))
-        logits: Tensor = self.head(features.mean((2, 3))).squeeze(1)
+        logits: Tensor = self.head(soft_maximum(features)).squeeze(1)
         return logits
+
+
+def soft_maximum(features: Tensor) -> Tensor:
+    """(N, C, H, W) -> (N, C): log of the mean of exp over all places, so that a small finding counts.
+
+    Pinheiro, Collobert 2015 (arXiv 1411.6228), equation 4, with r = 1.
+    """
+    return torch.logsumexp(features, (2, 3)) - math.log(features.shape[2] * features.shape[3])
 
 
 def standardised(images: Tensor) -> Tensor:

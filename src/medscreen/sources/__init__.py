@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
-from medscreen.params import DatasetParams, MedMnistParams, PhantomParams
-from medscreen.sources import labelled_tree, medmnist, phantom
+from medscreen.params import DatasetParams, FoldersParams, MedMnistParams, PhantomParams
+from medscreen.sources import class_folders, labelled_tree, medmnist, phantom
 from medscreen.sources.records import Record
 
 __all__ = ["Record", "find_files", "read_records", "root_of"]
@@ -14,16 +14,18 @@ def root_of(params: DatasetParams, workspace: Path) -> Path:
     return workspace / Path(params.root).expanduser()
 
 
-def find_files(params: DatasetParams, root: Path) -> list[Path]:
-    """The raw files of a data set, made or downloaded first where that is what its kind does.
+def find_files(params: DatasetParams, root: Path, workers: int) -> list[Path]:
+    """The raw files of a data set, made (by so many processes) or downloaded first where its kind does that.
 
     Raises MedscreenError if they are not there and can't be had.
     """
     match params:
         case PhantomParams():
-            return phantom.find_files(params, root)
+            return phantom.find_files(params, root, workers)
         case MedMnistParams():
             return medmnist.find_files(params, root)
+        case FoldersParams():
+            return class_folders.find_files(root)
 
 
 def read_records(params: DatasetParams, root: Path) -> list[Record]:
@@ -33,3 +35,5 @@ def read_records(params: DatasetParams, root: Path) -> list[Record]:
             return labelled_tree.read_records(root)
         case MedMnistParams():
             return medmnist.read_records(params, root)
+        case FoldersParams():
+            return class_folders.read_records(params, root)

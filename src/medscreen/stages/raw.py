@@ -16,7 +16,7 @@ def raw(layout: Layout, params: Params) -> None:
     """Writes data/raw.json: the active data set's settings, and size and digest of each of its files."""
     active = params.datasets[params.dataset]
     root = sources.root_of(active, layout.workspace)
-    files = sources.find_files(active, root)
+    files = sources.find_files(active, root, params.compute.threads)
     known = _Digests(layout.scratch / "digests.json")
     entries = {path.relative_to(root).as_posix(): known.of(path) for path in files}
     known.save()

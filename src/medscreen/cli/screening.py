@@ -1,4 +1,4 @@
-"""The `medscreen` command."""
+"""Screening new images with a registered detector."""
 
 import csv
 import json
@@ -25,54 +25,6 @@ if TYPE_CHECKING:
 _CHUNK = 64
 
 
-def main() -> None:
-    """Runs the command; a mistake in the input is one sentence on stderr and exit status 2."""
-    try:
-        commands(standalone_mode=False)
-    except MedscreenError as error:
-        sys.exit(_fail(str(error)))
-    except click.ClickException as error:
-        sys.exit(_fail(error.format_message()))
-    except click.Abort:
-        sys.exit(130)
-
-
-def _fail(message: str) -> int:
-    click.echo(f"medscreen: {message}", err=True)
-    return 2
-
-
-@click.group()
-def commands() -> None:
-    """Screens medical images for what looks abnormal. Research use only, never diagnosis."""
-
-
-@commands.command()
-@click.argument("dataset", required=False)
-def use(dataset: str | None) -> None:
-    """Makes DATASET, an entry of datasets: in params.yaml, the active one; without it, says which one is."""
-    from ruamel.yaml import YAML  # keeps the file's comments
-
-    path = find_layout().params
-    yaml = YAML()
-    yaml.preserve_quotes = True
-    yaml.width = 4096
-    content = yaml.load(path)
-    params = load_params(path)
-    if dataset is None:
-        click.echo(f"params.yaml: dataset: {params.dataset}")
-        return
-    if dataset not in params.datasets:
-        raise MedscreenError(
-            f"params.yaml has no data set {dataset!r}; its datasets: block holds {', '.join(content['datasets'])}."
-        )
-    if content["dataset"] != dataset:
-        content["dataset"] = dataset
-        with replaced(path) as partial:
-            yaml.dump(content, partial)
-        click.echo(f"params.yaml: dataset: {dataset}")
-
-
 @dataclass(frozen=True)
 class _Row:
     """One screened image."""
@@ -84,7 +36,7 @@ class _Row:
     abnormal: bool
 
 
-@commands.command()
+@click.command()
 @click.argument("paths", nargs=-1, required=True, type=click.Path(path_type=Path))
 @click.option("--name", help="Registered model; by default that of the active data set.")
 @click.option("--stage", default="Production", show_default=True, help="Staging, Production or Archived.")
@@ -112,15 +64,6 @@ def predict(paths: Sequence[Path], name: str | None, stage: str, csv_path: Path 
     else:
         _print(rows)
     sys.exit(1 if unreadable else 0)
-
-
-@commands.command()
-@click.option("--port", default=5000, show_default=True, help="Port on 127.0.0.1.")
-def ui(port: int) -> None:
-    """Opens MLflow on mlruns/; Ctrl-C ends it."""
-    from medscreen.tracking import serve_ui
-
-    serve_ui(find_layout(), port)
 
 
 def _files(paths: Sequence[Path]) -> Iterator[Path]:

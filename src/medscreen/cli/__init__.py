@@ -1,0 +1,36 @@
+"""The `medscreen` command: one file a group of subcommands."""
+
+import sys
+
+import click
+
+from medscreen.cli.browsing import ui
+from medscreen.cli.data import phantom, use
+from medscreen.cli.screening import predict
+from medscreen.errors import MedscreenError
+
+
+@click.group()
+def commands() -> None:
+    """Screens medical images for what looks abnormal. Research use only, never diagnosis."""
+
+
+for command in (use, phantom, predict, ui):
+    commands.add_command(command)
+
+
+def main() -> None:
+    """Runs the command; a mistake in the input is one sentence on stderr and exit status 2."""
+    try:
+        commands(standalone_mode=False)
+    except MedscreenError as error:
+        sys.exit(_fail(str(error)))
+    except click.ClickException as error:
+        sys.exit(_fail(error.format_message()))
+    except click.Abort:
+        sys.exit(130)
+
+
+def _fail(message: str) -> int:
+    click.echo(f"medscreen: {message}", err=True)
+    return 2

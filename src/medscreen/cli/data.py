@@ -1,0 +1,78 @@
+"""Choosing the data set, and making simulated ones."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from medscreen.errors import MedscreenError
+from medscreen.layout import find_layout
+from medscreen.outputs import replaced
+from medscreen.params import Params, PhantomParams, load_params
+
+if TYPE_CHECKING:
+    from medscreen.sources.phantom import Form
+
+# Below datasets: of params.yaml, what makes the written folder a data set of the pipeline.
+_ENTRIES = {
+    "folders": ["kind: folders", "root: {root}", "image_size: {size}", "normal_classes: [normal]"],
+    "npz": ["kind: medmnist", "root: {root}", "image_size: {size}", "flag: phantom", "normal_labels: [0]"],
+}
+
+
+@click.command()
+@click.argument("dataset", required=False)
+def use(dataset: str | None) -> None:
+    """Makes DATASET, an entry of datasets: in params.yaml, the active one; without it, says which one is."""
+    from ruamel.yaml import YAML  # keeps the file's comments
+
+    path = find_layout().params
+    yaml = YAML()
+    yaml.preserve_quotes = True
+    yaml.width = 4096
+    content = yaml.load(path)
+    params = load_params(path)
+    if dataset is None:
+        click.echo(f"params.yaml: dataset: {params.dataset}")
+        return
+    if dataset not in params.datasets:
+        raise MedscreenError(
+            f"params.yaml has no data set {dataset!r}; its datasets: block holds {', '.join(content['datasets'])}."
+        )
+    if content["dataset"] != dataset:
+        content["dataset"] = dataset
+        with replaced(path) as partial:
+            yaml.dump(content, partial)
+        click.echo(f"params.yaml: dataset: {dataset}")
+
+
+@click.command()
+@click.argument("out", type=click.Path(path_type=Path))
+@click.option("--as", "form", type=click.Choice(["dicom", "folders", "npz"]), default="dicom", show_default=True)
+@click.option("--patients", type=click.IntRange(min=40), help="By default as in params.yaml, like all that follow.")
+@click.option("--size", type=click.IntRange(16, 2048), help="Pixels a side.")
+@click.option("--seed", type=click.IntRange(min=0), help="Equal seeds give equal bytes.")
+def phantom(out: Path, form: "Form", patients: int | None, size: int | None, seed: int | None) -> None:
+    """Writes simulated chest films to the folder OUT: hospital DICOM, class folders or a MedMNIST-form file."""
+    from medscreen.sources.phantom import find_files
+
+    params = load_params(find_layout().params)
+    wanted = {"patients": patients, "image_size": size, "seed": seed}
+    settings = _phantom_entry(params).model_copy(update={k: v for k, v in wanted.items() if v is not None})
+    files = find_files(settings, out, params.compute.threads, form)
+    megabytes = sum(path.stat().st_size for path in files) / 1e6
+    click.echo(f"{out}: {settings.patients} simulated patients, {len(files)} files, {megabytes:.1f} MB.")
+    root = out.resolve()
+    values = settings.model_dump() | {"root": root}
+    lines = _ENTRIES.get(form) or [f"{key}: {value}" for key, value in values.items()]
+    click.echo("To screen them, add to params.yaml, below datasets:, and then `make repro DATASET=simulated`:\n")
+    click.echo("  simulated:")
+    for line in lines:
+        click.echo("    " + line.format(root=root, size=settings.image_size))
+
+
+def _phantom_entry(params: Params) -> PhantomParams:
+    for entry in params.datasets.values():
+        if isinstance(entry, PhantomParams):
+            return entry
+    raise MedscreenError("params.yaml has no data set of kind phantom to take the settings from; add one back.")
