@@ -55,7 +55,8 @@ def aurocs_of_statistics(curated: Curated, seed: int) -> dict[str, float]:
 def aurocs(params: Params, seed: int, folder: Path) -> dict[str, float]:
     """AUROC on `val` of the roster and of the statistics, on a phantom of that seed and trained with it."""
     dataset = params.datasets["phantom"]
-    assert isinstance(dataset, PhantomParams)
+    if not isinstance(dataset, PhantomParams):
+        raise SystemExit("params.yaml: datasets.phantom is no phantom.")
     dataset = dataset.model_copy(update={"seed": seed, "root": str(folder / "phantom")})
     workers = params.compute.threads
     sources.find_files(dataset, Path(dataset.root), workers)

@@ -92,7 +92,7 @@ def test_use_changes_the_data_set_and_keeps_the_comments(bare: Path, tmp_path: P
         ({"detectors.cnn.training.epochs": 0}, "detectors.cnn.training.epochs"),
         ({"evaluation.confidence": 1.5}, "evaluation.confidence"),
         ({"dataset": "mammograms"}, "mammograms"),
-        ({"operating.policy": "magic"}, "operating"),
+        ({"operating.threshold.policy": "magic"}, "operating"),
         ({"datasets.pneumoniamnist.root": "nowhere", "dataset": "pneumoniamnist"}, "nowhere/pneumoniamnist.npz"),
     ],
 )

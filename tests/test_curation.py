@@ -27,6 +27,7 @@ def record(number: int, **changed: Any) -> Record:
         "image": picture(number),
         "patient": f"p{number}",
         "label": number % 2,
+        "finding": "x",
     }
     return Record(**content | changed)
 
@@ -99,8 +100,8 @@ def test_a_patient_lies_in_one_split(tmp_path: Path) -> None:
 def test_people_who_share_an_image_are_one(tmp_path: Path) -> None:
     records = unsplit(60)
     records += [
-        Record("x.png", picture(0), "p10", 0),
-        Record("y.png", picture(10), "p20", 0),
+        Record("x.png", picture(0), "p10", 0, "x"),
+        Record("y.png", picture(10), "p20", 0, "x"),
     ]
     curated = run(records, tmp_path)
     assert curated.audit["patients"] == 58
@@ -112,7 +113,11 @@ def test_people_who_share_an_image_are_one(tmp_path: Path) -> None:
 
 
 def test_of_copies_the_first_stays(tmp_path: Path) -> None:
-    records = [*unsplit(60), Record("copy.png", picture(3), "p3", 1), Record("copy2.png", picture(3), "p3", 1)]
+    records = [
+        *unsplit(60),
+        Record("copy.png", picture(3), "p3", 1, "x"),
+        Record("copy2.png", picture(3), "p3", 1, "x"),
+    ]
     curated = run(records, tmp_path)
     assert curated.audit["exact_copies"]["dropped"] == 2
     assert curated.audit["exact_copies"]["within"] == {"unsplit": 2}
@@ -126,7 +131,9 @@ def test_copies_are_told_before_images_are_shrunk(tmp_path: Path) -> None:
     large = [record(i, image=picture(i, 40)) for i in range(40)]
     twin = picture(4, 40)
     twin[0, 0] ^= 1
-    curated = run([*large, Record("twin.png", twin, "p4", 0), Record("copy.png", picture(4, 40), "p4", 0)], tmp_path)
+    curated = run(
+        [*large, Record("twin.png", twin, "p4", 0, "x"), Record("copy.png", picture(4, 40), "p4", 0, "x")], tmp_path
+    )
     assert curated.audit["exact_copies"]["dropped"] == 1
     assert "twin.png" in every_origin(curated)
 
@@ -207,7 +214,11 @@ def test_what_is_curated_can_be_screened(tmp_path: Path) -> None:
 
 
 def test_conflicting_labels_are_listed(tmp_path: Path) -> None:
-    records = [*unsplit(60), Record("rival.png", picture(5), "p5", 0), Record("agrees.png", picture(7), "p7", 1)]
+    records = [
+        *unsplit(60),
+        Record("rival.png", picture(5), "p5", 0, "x"),
+        Record("agrees.png", picture(7), "p7", 1, "x"),
+    ]
     audit = run(records, tmp_path).audit
     assert audit["exact_copies"]["conflicting_labels"] == [["005.png", "rival.png"]]
 

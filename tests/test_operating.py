@@ -8,13 +8,27 @@ from numpy.typing import NDArray
 from scipy.optimize import minimize
 
 from factories import p_values
-from medscreen.operating import choose_operating_point, choose_threshold, platt
-from medscreen.params import BestAccuracyPolicy, HealthyQuantilePolicy, MeanSdPolicy, YoudenPolicy
+from medscreen.operating import LogisticCurve, SteppedCurve, choose_operating_point, choose_threshold
+from medscreen.operating import calibration as curves
+from medscreen.params import (
+    BestAccuracyPolicy,
+    CostPolicy,
+    F1Policy,
+    HealthyQuantilePolicy,
+    MeanSdPolicy,
+    OperatingParams,
+    ReferParams,
+    SensitivityPolicy,
+    SpecificityPolicy,
+    YoudenPolicy,
+)
 
 Floats = NDArray[np.float64]
 Labels = NDArray[np.int64]
 QUIET = settings(deadline=None, database=None, max_examples=80, derandomize=True)
 ACCURACY, YOUDEN = BestAccuracyPolicy(policy="best_accuracy"), YoudenPolicy(policy="youden")
+F1 = F1Policy(policy="f1")
+COST = CostPolicy(policy="cost", false_positive=1.0, false_negative=8.0, prevalence=0.1)
 
 
 def drawn(number: int, seed: int, ties: bool = False) -> tuple[Floats, Labels]:
@@ -32,7 +46,22 @@ def youden(called: NDArray[np.bool_], labels: Labels) -> float:
     return float(called[labels == 1].mean() - called[labels == 0].mean())
 
 
-MEASURES = [(ACCURACY, accuracy), (YOUDEN, youden)]
+def f1(called: NDArray[np.bool_], labels: Labels) -> float:
+    found, truth = float((called & (labels == 1)).sum()), labels == 1
+    return 2 * found / float(called.sum() + truth.sum())
+
+
+def saved(called: NDArray[np.bool_], labels: Labels) -> float:
+    missed, alarmed = 1 - called[labels == 1].mean(), called[labels == 0].mean()
+    return -float(0.1 * 8.0 * missed + 0.9 * 1.0 * alarmed)
+
+
+MEASURES = [(ACCURACY, accuracy), (YOUDEN, youden), (F1, f1), (COST, saved)]
+
+
+def platt(scores: Floats, labels: Labels) -> tuple[float, float]:
+    curve = curves.platt(scores, labels)
+    return curve.slope, curve.intercept
 
 
 def best_by_brute_force(measure: Any, scores: Floats, labels: Labels) -> float:
@@ -199,12 +228,88 @@ def test_constant_scores_get_the_share_of_abnormal_images() -> None:
     assert 1 / (1 + np.exp(-(slope * 3 + intercept))) == pytest.approx(0.25, abs=0.02)
 
 
+@QUIET
+@given(few_scores(), st.sampled_from([0.2, 0.5, 0.9, 1.0]))
+def test_at_least_is_at_least_and_no_more_than_needed(data: tuple[Floats, Labels], share: float) -> None:
+    scores, labels = data
+    called = scores >= choose_threshold(SensitivityPolicy(policy="sensitivity", at_least=share), scores, labels)
+    assert called[labels == 1].mean() >= share
+    if (higher := np.unique(scores[called])[1:]).size:
+        assert (scores >= higher[0])[labels == 1].mean() < share
+    normal = scores < choose_threshold(SpecificityPolicy(policy="specificity", at_least=share), scores, labels)
+    assert normal[labels == 0].mean() >= share
+    if (lower := np.unique(scores[normal])).size:
+        assert (scores < lower[-1])[labels == 0].mean() < share
+
+
+def operating(calibration: str = "platt", refer: float = 0.95) -> OperatingParams:
+    band = ReferParams(sensitivity=refer, specificity=refer)
+    return OperatingParams(threshold=YOUDEN, calibration=calibration, refer=band)  # type: ignore[arg-type]
+
+
 def test_an_operating_point_holds_all_that_reading_a_score_needs() -> None:
     scores, labels = drawn(90, 8)
-    point = choose_operating_point(YOUDEN, scores, labels)
+    point = choose_operating_point(operating(), scores, labels, None)
     assert point.policy == "youden"
     assert point.threshold == choose_threshold(YOUDEN, scores, labels)
     assert point.healthy_scores == tuple(sorted(scores[labels == 0]))
-    assert (point.slope, point.intercept) == platt(scores, labels)
+    assert (point.calibration, point.curve) == ("platt", curves.platt(scores, labels))
     assert all(type(score) is float for score in point.healthy_scores)
-    assert point == choose_operating_point(YOUDEN, scores, labels)
+    assert point == choose_operating_point(operating(), scores, labels, None)
+
+
+def test_the_refer_band_leaves_few_errors_outside() -> None:
+    scores, labels = drawn(2000, 3)
+    point = choose_operating_point(operating(refer=0.95), scores, labels, None)
+    assert (scores[labels == 1] < point.refer_from).mean() <= 0.05
+    assert (scores[labels == 0] >= point.refer_to).mean() <= 0.05
+    assert point.refer_from < point.threshold < point.refer_to
+
+
+def test_separable_classes_need_no_referral() -> None:
+    scores, labels = np.arange(40.0), np.repeat([0, 1], 20)
+    point = choose_operating_point(operating(refer=0.9), scores, labels, None)
+    assert point.refer_from == point.refer_to
+
+
+def test_a_temperature_makes_the_labels_most_likely() -> None:
+    scores, labels = drawn(400, 2)
+    curve = curves.temperature(scores, labels, 0.5)
+
+    def loss(slope: float) -> float:
+        return float(np.logaddexp(0, -np.where(labels == 1, 1, -1) * slope * (scores - 0.5)).mean())
+
+    assert curve.intercept == pytest.approx(-0.5 * curve.slope)
+    assert loss(curve.slope) <= min(loss(curve.slope * factor) for factor in (0.9, 0.99, 1.01, 1.1))
+
+
+def test_overconfidence_is_tempered() -> None:
+    rng = np.random.default_rng(1)
+    logits = rng.normal(0, 1, 4000)
+    labels = (rng.random(4000) < 1 / (1 + np.exp(-logits))).astype(np.int64)
+    assert curves.temperature(5 * logits, labels, 0.0).slope == pytest.approx(1 / 5, rel=0.1)
+
+
+def test_isotonic_rises_and_has_the_mean_of_the_labels() -> None:
+    scores, labels = drawn(300, 4, ties=True)
+    curve = curves.isotonic(scores, labels)
+    assert (np.diff(curve.scores) > 0).all()
+    assert (np.diff(curve.probabilities) >= 0).all()
+    fitted = np.interp(scores, curve.scores, curve.probabilities)
+    assert fitted.mean() == pytest.approx(labels.mean(), abs=1e-6)  # pooled blocks keep their means
+
+
+@pytest.mark.parametrize(
+    ("asked", "half", "name", "kind"),
+    [
+        ("platt", 0.0, "platt", LogisticCurve),
+        ("isotonic", None, "isotonic", SteppedCurve),
+        ("temperature", 0.0, "temperature", LogisticCurve),
+        ("temperature", None, "platt", LogisticCurve),  # there is no probability to temper, and the name says so
+    ],
+)
+def test_calibrations_by_name(asked: str, half: float | None, name: str, kind: type) -> None:
+    scores, labels = drawn(100, 5)
+    point = choose_operating_point(operating(asked), scores, labels, half)
+    assert point.calibration == name
+    assert type(point.curve) is kind

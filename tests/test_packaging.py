@@ -12,9 +12,9 @@ from PIL import Image
 from factories import one_sentence, p_values
 from medscreen.errors import MedscreenError
 from medscreen.images import Pixels
-from medscreen.operating import OperatingPoint
+from medscreen.operating import LogisticCurve, OperatingPoint, SteppedCurve
 from medscreen.packaging.detector import PackagedDetector, packaged_digest
-from medscreen.packaging.operating_nodes import package
+from medscreen.packaging.operating_nodes import package, scoring_part
 from medscreen.packaging.scoring import scoring_graph
 
 SIZE = 16
@@ -50,7 +50,9 @@ def scoring() -> onnx.ModelProto:
 @pytest.fixture(scope="module")
 def point(scoring: onnx.ModelProto) -> OperatingPoint:
     healthy = np.sort(PackagedDetector(scoring.SerializeToString()).score(pixels(41, seed=2)))
-    return OperatingPoint("youden", float(np.median(healthy)), tuple(map(float, healthy)), 12.5, -3.25)
+    low, middle, high = (float(np.quantile(healthy, share)) for share in (0.3, 0.5, 0.8))
+    curve = LogisticCurve(12.5, -3.25)
+    return OperatingPoint("youden", middle, low, high, tuple(map(float, healthy)), "platt", curve)
 
 
 @pytest.fixture(scope="module")
@@ -72,7 +74,9 @@ def test_outputs_are_those_of_the_operating_point(packaged: PackagedDetector, po
     np.testing.assert_array_equal(screening.abnormal, screening.score >= np.float32(point.threshold))
     assert 0 < screening.abnormal.sum() < len(images)
     np.testing.assert_allclose(screening.p_value, p_values(scores, np.array(point.healthy_scores)), rtol=1e-6)
-    expected = 1 / (1 + np.exp(-(point.slope * scores + point.intercept)))
+    np.testing.assert_array_equal(screening.refer, (scores >= point.refer_from) & (scores < point.refer_to))
+    assert 0 < screening.refer.sum() < len(images)
+    expected = 1 / (1 + np.exp(-(12.5 * scores - 3.25)))
     np.testing.assert_allclose(screening.probability, expected, atol=1e-6)
     assert screening.abnormal.dtype == np.bool_
 
@@ -187,7 +191,16 @@ def test_the_same_input_gives_the_same_bytes(point: OperatingPoint, tmp_path: Pa
 
 @pytest.mark.parametrize(
     "changed",
-    [{"threshold": 0.123}, {"slope": 1.0}, {"intercept": 1.0}, {"policy": "mean_sd"}, {"healthy_scores": (0.1, 0.2)}],
+    [
+        {"threshold": 0.123},
+        {"refer_from": 0.1},
+        {"refer_to": 0.9},
+        {"curve": LogisticCurve(1.0, -3.25)},
+        {"curve": LogisticCurve(12.5, 1.0)},
+        {"curve": SteppedCurve((0.1, 0.9), (0.0, 1.0))},
+        {"policy": "mean_sd"},
+        {"healthy_scores": (0.1, 0.2)},
+    ],
 )
 def test_another_operating_point_is_another_detector(
     scoring: onnx.ModelProto, point: OperatingPoint, tmp_path: Path, changed: dict[str, Any]
@@ -212,9 +225,11 @@ def test_metadata_comes_back(packaged: PackagedDetector, point: OperatingPoint) 
     assert described == {
         "policy": "youden",
         "threshold": point.threshold,
+        "refer_from": point.refer_from,
+        "refer_to": point.refer_to,
         "healthy_scores": 41,
-        "slope": point.slope,
-        "intercept": point.intercept,
+        "calibration": "platt",
+        "curve": {"slope": 12.5, "intercept": -3.25},
     }
     assert {key: packaged.metadata[key] for key in METADATA} == METADATA
     assert packaged.image_size == SIZE
@@ -243,7 +258,7 @@ def test_the_graph_needs_neither_torch_nor_this_project(scoring: onnx.ModelProto
     model = package(scoring, point, METADATA)
     assert {node.domain for node in model.graph.node} <= {"", "ai.onnx"}
     assert [entry.name for entry in model.graph.input] == ["pixels"]
-    assert [entry.name for entry in model.graph.output] == ["score", "p_value", "probability", "abnormal"]
+    assert [entry.name for entry in model.graph.output] == ["score", "p_value", "probability", "abnormal", "refer"]
 
 
 def test_an_undefined_score_is_never_called_normal() -> None:
@@ -252,10 +267,32 @@ def test_an_undefined_score_is_never_called_normal() -> None:
         helper.make_node("Sub", ["mean", "mean"], ["nothing"]),
         helper.make_node("Div", ["nothing", "nothing"], ["score"]),
     )
-    point = OperatingPoint("youden", 0.5, (0.1, 0.2), 1.0, 0.0)
+    point = OperatingPoint("youden", 0.5, 0.4, 0.6, (0.1, 0.2), "platt", LogisticCurve(1.0, 0.0))
     detector = PackagedDetector(package(scoring_graph(undefined, SIZE), point, METADATA).SerializeToString())
     try:
         screening = detector.screen(pixels(2))
     except MedscreenError:
         return
     assert screening.abnormal.all()
+    assert screening.refer.all()
+
+
+@pytest.mark.parametrize(
+    ("points", "heights"),
+    [((0.1, 0.3, 0.31, 0.9), (0.0, 0.2, 0.9, 1.0)), ((0.2, 0.4), (0.5, 0.5)), ((0.3,), (0.25,))],
+)
+def test_a_stepped_curve_is_interpolated(
+    scoring: onnx.ModelProto, point: OperatingPoint, points: tuple[float, ...], heights: tuple[float, ...]
+) -> None:
+    stepped = replace(point, curve=SteppedCurve(points, heights), calibration="isotonic")
+    screening = PackagedDetector(package(scoring, stepped, METADATA).SerializeToString()).screen(pixels(60, seed=5))
+    np.testing.assert_allclose(screening.probability, np.interp(screening.score, points, heights), atol=1e-5)
+
+
+def test_the_scoring_part_is_what_was_packaged(scoring: onnx.ModelProto, point: OperatingPoint) -> None:
+    packaged = package(scoring, point, METADATA)
+    part, metadata = scoring_part(packaged)
+    assert metadata == METADATA
+    other = replace(point, threshold=0.9, curve=SteppedCurve((0.1, 0.9), (0.0, 1.0)))
+    again, expected = (package(graph, other, METADATA) for graph in (part, scoring))
+    assert again.SerializeToString(deterministic=True) == expected.SerializeToString(deterministic=True)

@@ -48,7 +48,7 @@ def test_the_projects_own_file_is_valid() -> None:
         (lambda c: c["datasets"]["phantom"].update(colour="grey"), "datasets.phantom.colour"),
         (lambda c: c["detectors"]["cnn"].update(depth=3), "detectors.cnn.depth"),
         (lambda c: c["detectors"]["cnn"]["training"].update(momentum=0.9), "detectors.cnn.training.momentum"),
-        (lambda c: c.update(operating={"policy": "youden", "sd": 2.0}), "operating.sd"),
+        (lambda c: c["operating"].update(threshold={"policy": "youden", "sd": 2.0}), "operating.threshold.sd"),
         (lambda c: c["promotion"].update(force=True), "promotion.force"),
     ],
 )
@@ -66,7 +66,7 @@ def test_an_unknown_key_is_refused_by_name(content: dict[str, Any], tmp_path: Pa
         (lambda c: c["datasets"]["phantom"].pop("root"), "datasets.phantom.root"),
         (lambda c: c["detectors"]["autoencoder"].pop("bottleneck"), "detectors.autoencoder.bottleneck"),
         (lambda c: c["detectors"]["cnn"]["training"].pop("epochs"), "detectors.cnn.training.epochs"),
-        (lambda c: c.update(operating={"policy": "mean_sd"}), "operating.sd"),
+        (lambda c: c["operating"].update(threshold={"policy": "mean_sd"}), "operating.threshold.sd"),
     ],
 )
 def test_a_missing_key_is_named(content: dict[str, Any], tmp_path: Path, change: Change, key: str) -> None:
@@ -86,7 +86,16 @@ def test_a_missing_key_is_named(content: dict[str, Any], tmp_path: Path, change:
         (lambda c: c["evaluation"].update(resamples=99), "evaluation.resamples", "99"),
         (lambda c: c["compute"].update(threads=0), "compute.threads", "0"),
         (lambda c: c["promotion"].update(margin_over_baseline=float("inf")), "promotion.margin_over_baseline", "inf"),
-        (lambda c: c.update(operating={"policy": "healthy_quantile", "quantile": 1.0}), "operating.quantile", "1.0"),
+        (
+            lambda c: c["operating"].update(threshold={"policy": "healthy_quantile", "quantile": 1.0}),
+            "operating.threshold.quantile",
+            "1.0",
+        ),
+        (
+            lambda c: c["evaluation"]["bench"].append({"policy": "sensitivity", "at_least": 1.5}),
+            "evaluation.bench.8.at_least",
+            "1.5",
+        ),
     ],
 )
 def test_a_value_out_of_range_is_named(
@@ -178,7 +187,10 @@ def test_loaded_values_do_not_change() -> None:
         (lambda c: c["detectors"]["cnn"].update(kind="forest"), "detectors.cnn.kind is 'forest'; it has to be"),
         (lambda c: c["detectors"]["cnn"].pop("kind"), "detectors.cnn.kind is 'missing'"),
         (lambda c: c["datasets"]["phantom"].update(kind="ct"), "datasets.phantom.kind is 'ct'; it has to be"),
-        (lambda c: c.update(operating={"policy": "guess"}), "operating.policy is 'guess'; it has to be 'mean_sd'"),
+        (
+            lambda c: c["operating"].update(threshold={"policy": "guess"}),
+            "operating.threshold.policy is 'guess'; it has to be 'mean_sd'",
+        ),
     ],
 )
 def test_a_choice_that_is_none_names_the_choices(

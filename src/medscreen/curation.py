@@ -76,6 +76,7 @@ def curate(
         np.array([record.label for record in readable.records]),
         patients,
         [record.origin for record in readable.records],
+        _traits(readable.records),
     )
     for name, positions in assigned.items():
         _require_both_classes(name, images.labels[positions])
@@ -240,6 +241,12 @@ def _cut(
             f"{len(people)} patients are too few to cut {fraction:.0%} off ({error}); add images."
         ) from error
     return positions[np.isin(patients[positions], stay)], positions[np.isin(patients[positions], cut)]
+
+
+def _traits(records: Sequence[Record]) -> dict[str, list[str]]:
+    names = sorted({name for record in records for name in record.traits})
+    columns = {name: [record.traits.get(name, "") for record in records] for name in names}
+    return {"finding": [record.finding for record in records], **columns}
 
 
 def _require_both_classes(name: str, labels: NDArray[np.int64]) -> None:

@@ -1,8 +1,8 @@
 """A set of labelled images on disk: one memory-mapped array and one columnar manifest."""
 
 import hashlib
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +18,7 @@ Pixels = NDArray[np.uint8]
 """Images as one array: (number, height, width), display grey 0 to 255."""
 
 _CHUNK = 1024
+_TRAIT = "trait:"  # what a manifest's columns for traits begin with
 
 
 @dataclass(frozen=True)
@@ -25,13 +26,15 @@ class ImageSet:
     """Images with what is known of each; all arrays have one entry an image.
 
     `labels`: 0 normal, 1 abnormal. `patients`: numbers that stand for a person within this data set only.
-    `origins`: the file below the data set's root (and the index inside it) that the image came from.
+    `origins`: the file below the data set's root (and the index inside it) that the image came from. `traits`: what
+    else is known, by name and as text, "" where it is not known of an image: `finding`, sex, age, site.
     """
 
     pixels: Pixels
     labels: NDArray[np.int64]
     patients: NDArray[np.int64]
     origins: Sequence[str]
+    traits: Mapping[str, Sequence[str]] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -44,6 +47,7 @@ class ImageSet:
             self.labels[chosen],
             self.patients[chosen],
             [self.origins[i] for i in chosen],
+            {name: [column[i] for i in chosen] for name, column in self.traits.items()},
         )
 
     def healthy(self) -> "ImageSet":
@@ -64,6 +68,7 @@ def save_images(images: ImageSet, index: NDArray[np.int64], folder: Path) -> Non
             "origin": [images.origins[i] for i in index],
             "patient": images.patients[index],
             "label": images.labels[index].astype(np.int8),
+            **{_TRAIT + name: [column[i] for i in index] for name, column in images.traits.items()},
         }
     )
     pq.write_table(manifest, folder / "manifest.parquet")
@@ -81,6 +86,7 @@ def load_images(folder: Path) -> ImageSet:
         manifest["label"].to_numpy().astype(np.int64),
         manifest["patient"].to_numpy().astype(np.int64),
         manifest["origin"].to_pylist(),
+        {c.removeprefix(_TRAIT): manifest[c].to_pylist() for c in manifest.column_names if c.startswith(_TRAIT)},
     )
 
 

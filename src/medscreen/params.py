@@ -16,6 +16,7 @@ class _Block(BaseModel):
 
 
 Fraction = Annotated[float, Field(gt=0, lt=1)]
+Share = Annotated[float, Field(gt=0, le=1)]
 
 
 class PhantomParams(_Block):
@@ -149,16 +150,71 @@ class YoudenPolicy(_Block):
     policy: Literal["youden"]
 
 
-OperatingParams = Annotated[
-    MeanSdPolicy | HealthyQuantilePolicy | BestAccuracyPolicy | YoudenPolicy, Discriminator("policy")
+class F1Policy(_Block):
+    """Threshold of greatest F1 on `val`."""
+
+    policy: Literal["f1"]
+
+
+class SensitivityPolicy(_Block):
+    """The highest threshold that finds at least that share of the abnormal images of `val`."""
+
+    policy: Literal["sensitivity"]
+    at_least: Share
+
+
+class SpecificityPolicy(_Block):
+    """The lowest threshold that calls at least that share of the normal images of `val` normal."""
+
+    policy: Literal["specificity"]
+    at_least: Share
+
+
+class CostPolicy(_Block):
+    """Threshold of least expected cost an image, at a stated prevalence; costs in any one unit."""
+
+    policy: Literal["cost"]
+    false_positive: Annotated[float, Field(gt=0)]
+    false_negative: Annotated[float, Field(gt=0)]
+    prevalence: Fraction
+
+
+Policy = Annotated[
+    MeanSdPolicy
+    | HealthyQuantilePolicy
+    | BestAccuracyPolicy
+    | YoudenPolicy
+    | F1Policy
+    | SensitivityPolicy
+    | SpecificityPolicy
+    | CostPolicy,
+    Discriminator("policy"),
 ]
+CalibrationName = Literal["platt", "isotonic", "temperature"]
+
+
+class ReferParams(_Block):
+    """The refer band: what lies between the thresholds of this sensitivity and of this specificity on `val`."""
+
+    sensitivity: Share
+    specificity: Share
+
+
+class OperatingParams(_Block):
+    """How scores are read; all of it is learned on `val`."""
+
+    threshold: Policy
+    calibration: CalibrationName
+    refer: ReferParams
 
 
 class EvaluationParams(_Block):
-    """Bootstrap over patients."""
+    """Bootstrap over patients; the prevalence that PPV and NPV are stated for; the policies of the bench."""
 
     resamples: Annotated[int, Field(ge=100)]
     confidence: Fraction
+    prevalence: Fraction
+    bench: list[Policy]
 
 
 class PromotionParams(_Block):
@@ -212,7 +268,7 @@ def load_params(path: Path) -> Params:
 
 
 # Where pydantic puts the chosen member of a union into an error's path: not a key of the file.
-_UNION_DEPTH = {"datasets": 2, "detectors": 2, "operating": 1}
+_UNION_DEPTH = {"datasets": 2, "detectors": 2, "operating": 2, "evaluation": 3}
 
 
 def _first_problem(error: ValidationError) -> str:

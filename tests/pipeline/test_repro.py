@@ -165,7 +165,7 @@ def test_an_experiment_never_changes_production(copied: Path) -> None:
 def test_another_operating_point_goes_to_production_without_training(copied: Path) -> None:
     client = open_store(layout_of(copied))
     held = production(client)
-    set_params(copied, {"operating": {"policy": "healthy_quantile", "quantile": 0.8}})
+    set_params(copied, {"operating.threshold": {"policy": "healthy_quantile", "quantile": 0.8}})
     assert {stage.partition("@")[0] for stage in stages_run(repro(copied))} == {
         "raw",
         "calibrate",

@@ -34,6 +34,7 @@ class _Row:
     p_value: float
     probability: float
     abnormal: bool
+    refer: bool
 
 
 @click.command()
@@ -95,7 +96,7 @@ def _screen(detector: "PackagedDetector", files: Sequence[Path]) -> tuple[list[_
     if not readable:
         return [], len(files)
     said = detector.screen(np.stack(pixels))
-    columns = (said.score, said.p_value, said.probability, said.abnormal)
+    columns = (said.score, said.p_value, said.probability, said.abnormal, said.refer)
     rows = [_Row(str(file), *(column[i].item() for column in columns)) for i, file in enumerate(readable)]
     return rows, len(files) - len(readable)
 
@@ -122,6 +123,6 @@ def _print(rows: Sequence[_Row]) -> None:
             f"{row.score:.4f}",
             f"{row.p_value:.4f}",
             f"{row.probability:.3f}",
-            "[bold]abnormal[/bold]" if row.abnormal else "normal",
+            ("[bold]abnormal[/bold]" if row.abnormal else "normal") + (", refer" if row.refer else ""),
         )
     Console().print(table)

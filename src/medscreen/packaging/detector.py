@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -22,13 +22,15 @@ class Screening:
     """What a packaged detector says of N images; every array is (N,).
 
     `score`: the higher, the more abnormal. `p_value`: 1/(n+1)..1, small for images unlike the healthy ones.
-    `probability`: 0..1, of being abnormal. `abnormal`: the decision at the operating point.
+    `probability`: 0..1, of being abnormal. `abnormal`: the decision at the operating point. `refer`: whether the
+    score lies in the band that is left to a reader.
     """
 
     score: NDArray[np.float32]
     p_value: NDArray[np.float32]
     probability: NDArray[np.float32]
     abnormal: NDArray[np.bool_]
+    refer: NDArray[np.bool_]
 
 
 class PackagedDetector:
@@ -66,7 +68,7 @@ class PackagedDetector:
 
         Raises MedscreenError for another type or shape, and for an image without a grey level above 1.
         """
-        return Screening(*self._run(pixels, ["score", "p_value", "probability", "abnormal"]))
+        return Screening(*self._run(pixels, [field.name for field in fields(Screening)]))
 
     def _run(self, pixels: Pixels, outputs: list[str]) -> list[Any]:
         if pixels.dtype != np.uint8 or pixels.ndim != 3 or pixels.size == 0:

@@ -49,7 +49,7 @@ def _records_below(params: FoldersParams, root: Path, folder: Path, split: str |
         if len(inside.parts) > 1:  # a file beside the class folders (a table, a licence) is no image
             origin = path.relative_to(root).as_posix()
             label = int(inside.parts[0] not in params.normal_classes)
-            yield Record(origin=origin, image=path, patient=origin, label=label, split=split)
+            yield Record(origin=origin, image=path, patient=origin, label=label, finding=inside.parts[0], split=split)
 
 
 def _is_hidden(path: Path) -> bool:

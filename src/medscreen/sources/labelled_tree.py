@@ -1,4 +1,4 @@
-"""A folder of image files with a labels.csv: columns `file`, `patient`, `label`."""
+"""A folder of image files with a labels.csv: columns `file`, `patient`, `label`; `finding`, sex, age, site if known."""
 
 import csv
 from pathlib import Path
@@ -8,6 +8,7 @@ from medscreen.sources.records import Record
 
 TABLE = "labels.csv"
 _COLUMNS = ("file", "patient", "label")
+_TRAITS = ("sex", "age", "site")
 
 
 def read_records(root: Path) -> list[Record]:
@@ -43,4 +44,11 @@ def _record(root: Path, table: Path, row: dict[str, str]) -> Record:
     path = root / row["file"].replace("\0", "?")  # no file system has such a name, and Python raises
     if not path.resolve().is_relative_to(root.resolve()) or not path.is_file():
         raise MedscreenError(f"{table} names {row['file']}, which is no file below {root}; correct the row.")
-    return Record(origin=row["file"], image=path, patient=row["patient"], label=int(row["label"]))
+    return Record(
+        origin=row["file"],
+        image=path,
+        patient=row["patient"],
+        label=int(row["label"]),
+        finding=row.get("finding") or ("normal", "abnormal")[int(row["label"])],
+        traits={name: row[name].strip() for name in _TRAITS if row.get(name)},
+    )

@@ -77,6 +77,7 @@ def _records_of(archive: "np.lib.npyio.NpzFile", split: str, params: MedMnistPar
             image=image,
             patient=f"{split}/{i}",
             label=int(abnormal[i]),
+            finding=f"class {labels[i, 0]}",
             split=split,
         )
         for i, image in enumerate(images)

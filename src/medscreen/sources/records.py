@@ -1,6 +1,7 @@
 """What every source promises of an image before it is read."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from medscreen.ingestion import Grey
@@ -12,11 +13,14 @@ class Record:
 
     `origin` names it below the data set's root; `image` is the file to decode or, where a source holds
     arrays already, the display grey itself. `label`: 0 normal, 1 abnormal. `split` is the published split,
-    None where the source publishes none.
+    None where the source publishes none. `finding` is the class that the source itself names, finer than the label
+    or the same; `traits` are what subgroups are made of (sex, age, site), as text.
     """
 
     origin: str
     image: Path | Grey
     patient: str
     label: int
+    finding: str
     split: str | None = None
+    traits: Mapping[str, str] = field(default_factory=dict)

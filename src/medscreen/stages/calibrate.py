@@ -25,6 +25,7 @@ def calibrate(layout: Layout, params: Params, name: str) -> None:
         params.operating,
         scores["score"].to_numpy().astype(np.float64),
         scores["label"].to_numpy().astype(np.int64),
+        about["score_at_half"],
     )
     metadata = {
         "detector": name,

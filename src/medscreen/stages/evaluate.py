@@ -73,6 +73,7 @@ def _table(splits: dict[str, ImageSet], screenings: dict[str, Screening]) -> pa.
                 "p_value": screenings[split].p_value,
                 "probability": screenings[split].probability,
                 "abnormal": screenings[split].abnormal,
+                "refer": screenings[split].refer,
             }
         )
         for split, images in splits.items()

@@ -202,6 +202,7 @@ def _log_model(client: MlflowClient, run_id: str, result: Result) -> None:
                 TensorSpec(np.dtype(np.float32), (-1,), "p_value"),
                 TensorSpec(np.dtype(np.float32), (-1,), "probability"),
                 TensorSpec(np.dtype(np.bool_), (-1,), "abnormal"),
+                TensorSpec(np.dtype(np.bool_), (-1,), "refer"),
             ]
         ),
     )

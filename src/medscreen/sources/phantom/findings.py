@@ -29,7 +29,7 @@ def draw_lesion(finding: Finding, thorax: Thorax, rng: np.random.Generator) -> L
     inside = np.flatnonzero(chords(thorax, across, down).lungs > _LUNG_AT_LEAST)
     first = int(inside[0]) if len(inside) else 0
     centre = np.array([across[first], down[first]])
-    opacity = float(np.exp(rng.normal(0, 0.45)))
+    opacity = float(np.exp(rng.normal(0, 0.6)))
     if finding == "nodule":
         return Lesion(np.array([[*centre, rng.uniform(1.0, 1.9)]]), opacity)
     number = int(rng.integers(7, 15))

@@ -48,15 +48,18 @@ def _texture(size: int, rng: np.random.Generator) -> Plane:
 
 
 def _detect(path: Plane, size: int, rng: np.random.Generator) -> Plane:
-    """Beer-Lambert transmission, scatter, photon noise, detector blur, logarithm, gain."""
+    """Beer-Lambert transmission, scatter, photon noise, detector blur, saturation, logarithm, gain."""
     pixels_per_cm = size / _FIELD
     photons = 3e6 * np.exp(rng.normal(0, 0.35)) / pixels_per_cm
     scattered, blur = rng.uniform(0.2, 0.5), rng.uniform(0.03, 0.35) * pixels_per_cm
+    saturation = np.exp(rng.normal(np.log(0.25), 0.2))  # of the unattenuated beam: beside the body all is black
     gain, offset = rng.normal(1.0, 0.05), rng.normal(0, 0.1)
     transmitted = np.exp(-path)
-    scatter = scattered * ndimage.gaussian_filter(transmitted, 4.0 * pixels_per_cm)
+    # a ray scatters where it interacts: those that pass beside the body don't
+    scatter = scattered * ndimage.gaussian_filter(transmitted * (1 - transmitted), 4.0 * pixels_per_cm)
     # last of all draws: how many random numbers it takes depends on the film
     counts = rng.poisson(np.maximum(photons * (transmitted + scatter), 1.0))
     blurred = ndimage.gaussian_filter(counts.astype(np.float64), blur)
-    density: Plane = -np.log(np.maximum(blurred, 1.0) / photons)
+    signal = np.maximum(blurred, 1.0) / photons
+    density: Plane = -np.log(signal / (1 + signal / saturation))
     return density * gain + offset

@@ -1,0 +1,55 @@
+"""All that is read off a score, as one value."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from medscreen.operating.calibration import Curve, calibrate
+from medscreen.operating.policies import choose_threshold
+from medscreen.params import OperatingParams, SensitivityPolicy, SpecificityPolicy
+
+Floats = NDArray[np.float64]
+Labels = NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class OperatingPoint:
+    """How a detector's score is read.
+
+    An image is called abnormal when score >= `threshold`, and is to be referred to a reader when `refer_from` <=
+    score < `refer_to`. Its p-value compares it with `healthy_scores` (sorted): the conformal p-value (1 + number of
+    healthy scores >= score) / (n + 1), in 1/(n+1)..1. For a healthy image exchangeable with those of `val`,
+    P(p <= a) <= a (Vovk, Gammerman, Shafer 2005, Algorithmic Learning in a Random World, section 2.2); on images of
+    another hospital nothing is promised. `curve` gives its probability of being abnormal.
+    """
+
+    policy: str
+    threshold: float
+    refer_from: float
+    refer_to: float
+    healthy_scores: tuple[float, ...]
+    calibration: str
+    curve: Curve
+
+
+def choose_operating_point(
+    params: OperatingParams, scores: Floats, labels: Labels, score_at_half: float | None
+) -> OperatingPoint:
+    """The operating point that the settings ask for, given the scores and labels of `val`.
+
+    The refer band reaches from the score below which too few abnormal images lie to be missed, to the one above
+    which too few normal ones lie to be alarmed about; where the first is the higher of the two, nothing is referred.
+    """
+    low = choose_threshold(SensitivityPolicy(policy="sensitivity", at_least=params.refer.sensitivity), scores, labels)
+    high = choose_threshold(SpecificityPolicy(policy="specificity", at_least=params.refer.specificity), scores, labels)
+    calibration, curve = calibrate(params.calibration, scores, labels, score_at_half)
+    return OperatingPoint(
+        policy=params.threshold.policy,
+        threshold=choose_threshold(params.threshold, scores, labels),
+        refer_from=low,
+        refer_to=max(low, high),
+        healthy_scores=tuple(float(score) for score in np.sort(scores[labels == 0])),
+        calibration=calibration,
+        curve=curve,
+    )
