@@ -8,7 +8,9 @@ from medscreen.detectors.networks import (
     Autoencoder,
     GradientDistance,
     LocalSurprise,
+    OddsOfAnyFinding,
     ResidualClassifier,
+    soft_maximum,
     standardised,
     structural_similarity,
 )
@@ -156,15 +158,32 @@ def test_the_gradient_by_hand() -> None:
 
 
 @pytest.mark.parametrize(("size", "unshuffle"), [(16, 1), (16, 2), (28, 2), (33, 3), (64, 4)])
-def test_a_classifier_gives_one_logit_an_image(size: int, unshuffle: int) -> None:
-    network = ResidualClassifier(width=2, unshuffle=unshuffle).eval()
-    assert network(torch.rand(5, 1, size, size)).shape == (5,)
-    assert network(torch.rand(1, 1, size, size)).shape == (1,)
+def test_a_classifier_gives_its_logits_for_each_image(size: int, unshuffle: int) -> None:
+    network = ResidualClassifier(width=2, unshuffle=unshuffle, outputs=3).eval()
+    assert network(torch.rand(5, 1, size, size)).shape == (5, 3)
+    assert network(torch.rand(1, 1, size, size)).shape == (1, 3)
+
+
+def test_the_odds_of_any_finding_by_hand() -> None:
+    logits = torch.tensor([[1.0, 0.5, -2.0], [0.0, 0.0, 0.0]])
+    scores, probabilities = OddsOfAnyFinding(torch.nn.Identity())(logits)
+    weights = np.exp(logits.numpy())
+    shares = weights / weights.sum(1, keepdims=True)
+    np.testing.assert_allclose(probabilities.numpy(), shares, rtol=1e-5)
+    np.testing.assert_allclose(scores.numpy(), np.log((1 - shares[:, 0]) / shares[:, 0]), rtol=1e-5)
+
+
+def test_a_soft_maximum_lies_between_mean_and_maximum() -> None:
+    features = torch.randn(4, 3, 5, 6)
+    pooled = soft_maximum(features)
+    assert (pooled >= features.mean((2, 3))).all()
+    assert (pooled <= features.amax((2, 3))).all()
+    torch.testing.assert_close(soft_maximum(torch.full((1, 1, 4, 4), 0.7)), torch.tensor([[0.7]]))
 
 
 def test_a_classifier_hardly_sees_the_exposure() -> None:
     torch.manual_seed(0)
-    network = ResidualClassifier(width=2, unshuffle=2).eval()
+    network = ResidualClassifier(width=2, unshuffle=2, outputs=1).eval()
     images = torch.rand(4, 1, 16, 16)
     with torch.no_grad():
         torch.testing.assert_close(network(images), network(0.5 * images + 0.3), atol=5e-3, rtol=0)

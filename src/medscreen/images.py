@@ -1,6 +1,7 @@
 """A set of labelled images on disk: one memory-mapped array and one columnar manifest."""
 
 import hashlib
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -98,9 +99,10 @@ def image_digest(image: NDArray[np.uint8]) -> str:
 
 
 def set_digest(images: ImageSet) -> str:
-    """32 hexadecimal characters for a whole set: its pixels, labels and patients in their order."""
+    """32 hexadecimal characters for a whole set: its pixels, labels, patients and traits in their order."""
     digest = hashlib.blake2b(digest_size=16)
     for array in (images.pixels, images.labels, images.patients):
         digest.update(str(array.shape).encode())
         digest.update(np.ascontiguousarray(array).data)  # a memory-mapped array is read, not copied
+    digest.update(json.dumps({name: list(column) for name, column in images.traits.items()}, sort_keys=True).encode())
     return digest.hexdigest()

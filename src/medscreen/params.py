@@ -16,6 +16,7 @@ class _Block(BaseModel):
 
 
 Fraction = Annotated[float, Field(gt=0, lt=1)]
+Seed = Annotated[int, Field(ge=0, lt=2**31)]
 Share = Annotated[float, Field(gt=0, le=1)]
 
 
@@ -104,9 +105,10 @@ class AutoencoderParams(_Block):
 
 
 class CnnParams(_Block):
-    """A small residual network trained on both classes."""
+    """A small residual network trained on both classes; with `findings`, on normal and each of them."""
 
     kind: Literal["cnn"]
+    findings: list[str]
     width: Annotated[int, Field(ge=1)]
     unshuffle: Annotated[int, Field(ge=1, le=8)]
     training: TrainingParams
@@ -227,7 +229,8 @@ class PromotionParams(_Block):
 class Params(_Block):
     """All of params.yaml."""
 
-    seed: Annotated[int, Field(ge=0, lt=2**31)]
+    seed: Seed
+    seeds: list[Seed]
     dataset: str
     datasets: dict[DetectorName, DatasetParams]
     curation: CurationParams
@@ -242,6 +245,8 @@ class Params(_Block):
         if self.dataset not in self.datasets:
             known = ", ".join(self.datasets)
             raise ValueError(f"dataset: {self.dataset!r} is no entry of datasets: ({known})")
+        if len({self.seed, *self.seeds}) <= len(self.seeds):
+            raise ValueError(f"seeds: {self.seeds} names a seed twice, or {self.seed}, which seed: names already")
         return self
 
     def detector(self, name: str) -> DetectorParams:

@@ -8,9 +8,10 @@ import torch
 from pydantic import TypeAdapter
 from safetensors.torch import load_file, save_file
 
-from factories import image_set
+from factories import image_set, one_sentence
 from medscreen.detectors import Detector, build, score
 from medscreen.detectors.export import export_network
+from medscreen.errors import MedscreenError
 from medscreen.images import ImageSet
 from medscreen.packaging.detector import PackagedDetector
 from medscreen.packaging.scoring import scoring_graph
@@ -22,11 +23,12 @@ TRAINING = {"epochs": 2, "batch_size": 16, "learning_rate": 0.01, "weight_decay"
 TINY: dict[str, dict[str, Any]] = {
     "gradient": {},
     "autoencoder": {"width": 3, "bottleneck": 4, "top": 0.1, "training": TRAINING},
-    "cnn": {"width": 3, "unshuffle": 2, "training": TRAINING},
+    "cnn": {"width": 3, "unshuffle": 2, "findings": [], "training": TRAINING},
+    "cnn of findings": {"kind": "cnn", "width": 3, "unshuffle": 2, "findings": ["spot", "stain"], "training": TRAINING},
 }
 TRAINED = [kind for kind, params in TINY.items() if "training" in params]
 ONE_CLASS = ("gradient", "autoencoder")
-EPOCHS_TO_SEE_ANOMALIES = {"gradient": 0, "autoencoder": 30, "cnn": 20}
+EPOCHS_TO_SEE_ANOMALIES = {"gradient": 0, "autoencoder": 30, "cnn": 20, "cnn of findings": 20}
 
 every_kind = pytest.mark.parametrize("kind", TINY)
 every_trained_kind = pytest.mark.parametrize("kind", TRAINED)
@@ -47,7 +49,7 @@ def read_only(images: ImageSet) -> ImageSet:
 
 
 TRAIN, TUNE, FRESH = (read_only(image_set(number, SIZE, seed)) for number, seed in ((66, 1), (20, 2), (50, 3)))
-OTHER = read_only(ImageSet(TRAIN.pixels // 2, TRAIN.labels, TRAIN.patients, TRAIN.origins))
+OTHER = read_only(ImageSet(TRAIN.pixels // 2, TRAIN.labels, TRAIN.patients, TRAIN.origins, TRAIN.traits))
 _FITTED: dict[str, Detector] = {}
 
 
@@ -61,7 +63,8 @@ def fitted(kind: str) -> Detector:
 
 def test_every_kind_is_held_to_the_contract() -> None:
     union = get_args(get_args(DetectorParams)[0])
-    assert {get_args(member.model_fields["kind"].annotation)[0] for member in union} == set(TINY)
+    kinds = {get_args(member.model_fields["kind"].annotation)[0] for member in union}
+    assert kinds == {params.get("kind", name) for name, params in TINY.items()}
     assert set(EPOCHS_TO_SEE_ANOMALIES) == set(TINY)
 
 
@@ -190,7 +193,8 @@ def test_one_class_detectors_ignore_abnormal_images(kind: str, fitted: Detector)
 
 @every_kind
 def test_every_detector_learns_which_images_are_healthy(kind: str, fitted: Detector) -> None:
-    swapped = ImageSet(TRAIN.pixels, 1 - TRAIN.labels, TRAIN.patients, TRAIN.origins)
+    swapped_findings = {"finding": [("spot", "none", "stain", "none")[i % 4] for i in range(len(TRAIN))]}
+    swapped = ImageSet(TRAIN.pixels, 1 - TRAIN.labels, TRAIN.patients, TRAIN.origins, swapped_findings)
     other = built(kind).fit(swapped, TUNE)
     assert np.abs(score(other, FRESH.pixels) - score(fitted, FRESH.pixels)).max() > 1e-3
 
@@ -231,3 +235,26 @@ def test_watching_the_epochs_changes_nothing(kind: str, fitted: Detector) -> Non
 def test_a_fitted_network_is_in_eval_mode(fitted: Detector) -> None:
     assert not any(module.training for module in fitted.network.modules())
     assert all(value.device.type == "cpu" for value in fitted.network.state_dict().values())
+
+
+def test_findings_are_probabilities_and_the_score_their_odds() -> None:
+    detector = built("cnn of findings").fit(TRAIN, TUNE)
+    assert detector.findings == ("normal", "spot", "stain")
+    packaged = PackagedDetector(scoring_graph(export_network(detector, SIZE), SIZE).SerializeToString())
+    scores, findings = packaged._run(FRESH.pixels, ["score", "findings"])
+    assert findings.shape == (50, 3)
+    np.testing.assert_allclose(findings.sum(1), 1, atol=1e-5)
+    np.testing.assert_allclose(1 / (1 + np.exp(-scores)), 1 - findings[:, 0], atol=1e-5)
+    close(scores, score(detector, FRESH.pixels))
+
+
+@pytest.mark.parametrize(
+    ("findings", "says"),
+    [(["spot"], "has the finding 'stain'"), (["spot", "stain", "wart"], "has the finding 'wart'")],
+)
+def test_findings_that_are_not_those_of_the_data_are_a_sentence(findings: list[str], says: str) -> None:
+    settings = {**TINY["cnn of findings"], "findings": findings}
+    detector = build(TypeAdapter(DetectorParams).validate_python(settings), SIZE, COMPUTE, 7)
+    with pytest.raises(MedscreenError, match=says) as error:
+        detector.fit(TRAIN, TUNE)
+    assert "params.yaml" in one_sentence(error)

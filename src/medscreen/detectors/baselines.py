@@ -13,6 +13,7 @@ class GradientDetector:
     """Scores by how far an image's mean gradient lies from the healthy median, on either side."""
 
     score_at_half: float | None = None
+    findings: tuple[str, ...] = ()
 
     def __init__(self) -> None:
         self.network = GradientDistance()

@@ -2,48 +2,84 @@
 
 from typing import Self
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from medscreen.augmentation import augment_films
-from medscreen.detectors.fitting import Examples, Recipe, fit_network, seeded
-from medscreen.detectors.networks import ResidualClassifier
-from medscreen.detectors.protocol import OnEpoch, ignore
+from medscreen.detectors.fitting import Examples, Loss, Recipe, fit_network, seeded
+from medscreen.detectors.networks import OddsOfAnyFinding, OneLogit, ResidualClassifier
+from medscreen.detectors.protocol import OnEpoch, as_images, ignore
+from medscreen.errors import MedscreenError
 from medscreen.images import ImageSet
 from medscreen.params import CnnParams, ComputeParams
 
 
 class CnnDetector:
-    """A small residual network; its score is the logit of being abnormal."""
+    """A small residual network; its score is the logit of being abnormal, whichever finding it is."""
 
     score_at_half: float | None = 0.0
 
     def __init__(self, params: CnnParams, compute: ComputeParams, seed: int) -> None:
         self.params, self.compute, self.seed = params, compute, seed
+        self.findings = ("normal", *params.findings) if params.findings else ()
         self.network: nn.Module = self._fresh()
 
-    def _fresh(self) -> ResidualClassifier:
+    def _fresh(self) -> OneLogit | OddsOfAnyFinding:
         seeded(self.seed)
-        return ResidualClassifier(self.params.width, self.params.unshuffle).eval()
+        outputs = len(self.findings) or 1
+        classifier = ResidualClassifier(self.params.width, self.params.unshuffle, outputs)
+        return (OddsOfAnyFinding(classifier) if self.findings else OneLogit(classifier)).eval()
 
     def fit(self, train: ImageSet, tune: ImageSet, on_epoch: OnEpoch = ignore) -> Self:
-        """Minimises the cross-entropy, each class weighing the same."""
+        """Minimises the cross-entropy, each class weighing the same.
+
+        Raises MedscreenError if an abnormal image has a finding that is not in the settings, or none has one of them.
+        """
         network = self._fresh()
-        examples = Examples.of(train)
-        abnormal = examples.labels.mean()
-
-        def loss(images: Tensor, labels: Tensor) -> dict[str, Tensor]:
-            weights = torch.where(labels > 0.5, 0.5 / abnormal, 0.5 / (1 - abnormal))
-            return {"loss": F.binary_cross_entropy_with_logits(network(images), labels, weights)}
-
-        fit_network(
-            network,
-            loss,
-            examples,
-            Examples.of(tune),
-            Recipe(self.params.training, self.compute, self.seed, augment_films),
-            on_epoch,
-        )
+        examples, tuned = self._examples(train), self._examples(tune)
+        loss = self._loss(network.classifier, examples.labels)
+        recipe = Recipe(self.params.training, self.compute, self.seed, augment_films)
+        fit_network(network, loss, examples, tuned, recipe, on_epoch)
         self.network = network
         return self
+
+    def _examples(self, images: ImageSet) -> Examples:
+        """Labelled 0 and 1 or, where findings are told apart, by the position of the finding; 0 is normal."""
+        if not self.findings:
+            return Examples.of(images)
+        classes = np.zeros(len(images), np.int64)
+        for i, finding in enumerate(images.traits["finding"]):
+            if images.labels[i] == 0:
+                continue
+            if finding not in self.findings[1:]:
+                raise MedscreenError(
+                    f"An abnormal image has the finding {finding!r}, and the cnn's findings: in params.yaml are "
+                    f"{', '.join(self.findings[1:])}; name all of the data set's, or none."
+                )
+            classes[i] = self.findings.index(finding)
+        return Examples(as_images(images.pixels), torch.from_numpy(classes))
+
+    def _loss(self, classifier: nn.Module, labels: Tensor) -> Loss:
+        if not self.findings:
+            abnormal = labels.mean()
+
+            def one_logit(images: Tensor, labels: Tensor) -> dict[str, Tensor]:
+                weights = torch.where(labels > 0.5, 0.5 / abnormal, 0.5 / (1 - abnormal))
+                logits = classifier(images).squeeze(1)
+                return {"loss": F.binary_cross_entropy_with_logits(logits, labels, weights)}
+
+            return one_logit
+        counts = torch.bincount(labels, minlength=len(self.findings))
+        if (counts == 0).any():
+            raise MedscreenError(
+                f"No image of train has the finding {self.findings[int(counts.argmin())]!r}; take it out of the "
+                "cnn's findings: in params.yaml."
+            )
+        balance = labels.numel() / (len(self.findings) * counts)
+
+        def one_logit_a_class(images: Tensor, labels: Tensor) -> dict[str, Tensor]:
+            return {"loss": F.cross_entropy(classifier(images), labels, balance.to(images.device))}
+
+        return one_logit_a_class

@@ -12,7 +12,7 @@ from medscreen.detectors.protocol import Detector
 
 
 def export_network(detector: Detector, size: int) -> onnx.ModelProto:
-    """The graph of `detector.network`: float `images` (N, 1, size, size) in 0..1 -> `score` (N,).
+    """The graph of `detector.network`: float `images` (N, 1, size, size) in 0..1 -> `score` (N,), `findings` (N, K).
 
     The same network gives the same bytes wherever the checkout lies: torch's notes of source lines are removed.
     """
@@ -25,7 +25,7 @@ def export_network(detector: Detector, size: int) -> onnx.ModelProto:
             (example,),
             dynamo=True,
             input_names=["images"],
-            output_names=["score"],
+            output_names=["score", "findings"] if detector.findings else ["score"],
             dynamic_shapes=({0: torch.export.Dim("N", min=1, max=65536)},),
             verbose=False,
         )

@@ -127,9 +127,9 @@ class LocalSurprise(nn.Module):
 
 
 class ResidualClassifier(nn.Module):
-    """Standardised, pixel-unshuffled image through three residual stages to one logit."""
+    """Standardised, pixel-unshuffled image through three residual stages to logits."""
 
-    def __init__(self, width: int, unshuffle: int) -> None:
+    def __init__(self, width: int, unshuffle: int, outputs: int) -> None:
         super().__init__()
         self.unshuffle = unshuffle
         self.stem = nn.Sequential(
@@ -141,15 +141,41 @@ class ResidualClassifier(nn.Module):
         self.stages = nn.Sequential(
             _Residual(width, width, 1), _Residual(width, 2 * width, 2), _Residual(2 * width, 4 * width, 2)
         )
-        self.head = nn.Linear(4 * width, 1)
+        self.head = nn.Linear(4 * width, outputs)
 
     def forward(self, images: Tensor) -> Tensor:
-        """(N, 1, S, S) -> logits (N,)."""
+        """(N, 1, S, S) -> logits (N, outputs)."""
         height, width = images.shape[2:]
         missing = (0, -width % self.unshuffle, 0, -height % self.unshuffle)
         features = self.stages(self.stem(F.pad(standardised(images), missing, mode="replicate")))
-        logits: Tensor = self.head(soft_maximum(features)).squeeze(1)
+        logits: Tensor = self.head(soft_maximum(features))
         return logits
+
+
+class OneLogit(nn.Module):
+    """The log odds of abnormal against normal, by a network of one output."""
+
+    def __init__(self, classifier: nn.Module) -> None:
+        super().__init__()
+        self.classifier = classifier
+
+    def forward(self, images: Tensor) -> Tensor:
+        """(N, 1, S, S) -> (N,)."""
+        logits: Tensor = self.classifier(images)
+        return logits.squeeze(1)
+
+
+class OddsOfAnyFinding(nn.Module):
+    """The log odds of 1 - P(normal), and the probability of each class, by a network of K outputs, normal first."""
+
+    def __init__(self, classifier: nn.Module) -> None:
+        super().__init__()
+        self.classifier = classifier
+
+    def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """(N, 1, S, S) -> (N,) and (N, K)."""
+        logits: Tensor = self.classifier(images)
+        return torch.logsumexp(logits[:, 1:], 1) - logits[:, 0], torch.softmax(logits, 1)
 
 
 def soft_maximum(features: Tensor) -> Tensor:

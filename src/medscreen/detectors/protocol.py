@@ -27,12 +27,14 @@ class Detector(Protocol):
     """Learns from `train`, and from `tune` when to stop; afterwards `network` scores images.
 
     `network` maps float32 images (N, 1, S, S) in 0..1, S the training size, to scores (N,); it is in eval
-    mode, free of randomness, exportable to ONNX, and its tensors are the detector's whole learned state.
+    mode, free of randomness, exportable to ONNX, and its tensors are the detector's whole learned state. Where
+    `findings` names K classes (the first is "normal"), it gives a pair: the scores and probabilities (N, K).
     `score_at_half` is the score at which the detector itself thinks both classes equally likely, None for
     detectors that claim no probability. A second `fit` forgets the first.
     """
 
     score_at_half: float | None
+    findings: tuple[str, ...]
 
     @property
     def network(self) -> nn.Module:
@@ -48,7 +50,8 @@ def score(detector: Detector, pixels: Pixels) -> Scores:
     """The detector's scores of images (N, S, S)."""
     network = detector.network.eval()
     with torch.inference_mode():
-        batches = [network(as_images(pixels[i : i + _BATCH])) for i in range(0, len(pixels), _BATCH)]
+        said = [network(as_images(pixels[i : i + _BATCH])) for i in range(0, len(pixels), _BATCH)]
+    batches = [batch[0] for batch in said] if detector.findings else said
     scores: Scores = torch.cat(batches).numpy()
     return scores
 

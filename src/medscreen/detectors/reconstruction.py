@@ -19,6 +19,7 @@ class AutoencoderDetector:
     """A convolutional autoencoder with a small bottleneck, scored where it redraws an image worst."""
 
     score_at_half: float | None = None
+    findings: tuple[str, ...] = ()
 
     def __init__(self, params: AutoencoderParams, size: int, compute: ComputeParams, seed: int) -> None:
         self.params, self.size, self.compute, self.seed = params, size, compute, seed

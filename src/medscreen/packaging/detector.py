@@ -23,7 +23,8 @@ class Screening:
 
     `score`: the higher, the more abnormal. `p_value`: 1/(n+1)..1, small for images unlike the healthy ones.
     `probability`: 0..1, of being abnormal. `abnormal`: the decision at the operating point. `refer`: whether the
-    score lies in the band that is left to a reader.
+    score lies in the band that is left to a reader. `findings`: (N, K) probabilities of the classes that the
+    metadata name, of a detector that tells findings apart.
     """
 
     score: NDArray[np.float32]
@@ -31,6 +32,7 @@ class Screening:
     probability: NDArray[np.float32]
     abnormal: NDArray[np.bool_]
     refer: NDArray[np.bool_]
+    findings: NDArray[np.float32] | None = None
 
 
 class PackagedDetector:
@@ -48,6 +50,8 @@ class PackagedDetector:
             raise MedscreenError(
                 f"{graph if isinstance(graph, Path) else 'The graph'} can't be loaded: {error}"
             ) from error
+        given = {output.name for output in self._session.get_outputs()}
+        self._outputs = [field.name for field in fields(Screening) if field.name in given]
         properties = self._session.get_modelmeta().custom_metadata_map
         self.metadata: dict[str, Any] = json.loads(properties.get(METADATA, "{}"))
 
@@ -68,7 +72,7 @@ class PackagedDetector:
 
         Raises MedscreenError for another type or shape, and for an image without a grey level above 1.
         """
-        return Screening(*self._run(pixels, [field.name for field in fields(Screening)]))
+        return Screening(**dict(zip(self._outputs, self._run(pixels, self._outputs), strict=True)))
 
     def _run(self, pixels: Pixels, outputs: list[str]) -> list[Any]:
         if pixels.dtype != np.uint8 or pixels.ndim != 3 or pixels.size == 0:

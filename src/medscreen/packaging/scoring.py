@@ -8,7 +8,7 @@ from medscreen.packaging.format import REFUSAL
 
 
 def scoring_graph(network: onnx.ModelProto, size: int) -> onnx.ModelProto:
-    """From a network's graph (float `images` (N, 1, size, size) in 0..1 -> `score`) to one on uint8 `pixels`.
+    """From a network's graph (float `images` (N, 1, size, size) in 0..1 -> `score` ...) to one on uint8 `pixels`.
 
     Other sizes are resized with an antialiasing triangle filter. An image without a grey level above 1 is
     refused by an error: most likely a client cast floats in 0..1 to uint8, and any answer would be wrong.
@@ -44,10 +44,12 @@ def scoring_graph(network: onnx.ModelProto, size: int) -> onnx.ModelProto:
     after = [helper.make_node("Add", ["ms_network_score", "ms_nothing"], ["score"])]
     _rename_output(graph, "score", "ms_network_score")
     nodes = [*before, *graph.node, *after]
+    others = [output for output in graph.output if output.name != "score"]
     del graph.node[:], graph.input[:], graph.output[:], graph.value_info[:]
     graph.node.extend(nodes)
     graph.input.append(helper.make_tensor_value_info("pixels", TensorProto.UINT8, ["N", 1, "H", "W"]))
     graph.output.append(helper.make_tensor_value_info("score", TensorProto.FLOAT, ["N"]))
+    graph.output.extend(others)
     graph.initializer.extend(numpy_helper.from_array(value, name) for name, value in constants.items())
     onnx.checker.check_model(model)
     return model

@@ -32,6 +32,7 @@ def calibrate(layout: Layout, params: Params, name: str) -> None:
         "parameters": params.detector(name).model_dump(),
         "image_size": about["image_size"],
         "score_at_half": about["score_at_half"],
+        "findings": about["findings"],
         "val_digest": about["data"]["val"]["digest"],
         "use": "research only, never diagnosis",
     }

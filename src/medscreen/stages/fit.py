@@ -58,6 +58,7 @@ def fit(layout: Layout, params: Params, name: str) -> None:
             "data": data,
             "image_size": size,
             "score_at_half": detector.score_at_half,
+            "findings": detector.findings,
         }
         (folder / "fit.json").write_text(json.dumps(about, indent=1))
     print(f"{name}: fitted" + (f" in {len(history)} epochs" if history else ""))

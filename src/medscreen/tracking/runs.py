@@ -194,23 +194,16 @@ def _flat_metrics(block: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[
 
 
 def _log_model(client: MlflowClient, run_id: str, result: Result) -> None:
+    model = onnx.load(result.packaged)
     signature = ModelSignature(
         Schema([TensorSpec(np.dtype(np.uint8), (-1, 1, -1, -1), "pixels")]),
-        Schema(
-            [
-                TensorSpec(np.dtype(np.float32), (-1,), "score"),
-                TensorSpec(np.dtype(np.float32), (-1,), "p_value"),
-                TensorSpec(np.dtype(np.float32), (-1,), "probability"),
-                TensorSpec(np.dtype(np.bool_), (-1,), "abnormal"),
-                TensorSpec(np.dtype(np.bool_), (-1,), "refer"),
-            ]
-        ),
+        Schema([_tensor(output) for output in model.graph.output]),
     )
     ramp = np.tile(np.linspace(0, 255, 28).astype(np.uint8), (2, 1, 28, 1))  # nobody's image
     mlflow.set_tracking_uri(client.tracking_uri)  # log_model knows no client
     with mlflow.start_run(run_id=run_id):
         mlflow.onnx.log_model(
-            onnx.load(result.packaged),
+            model,
             name=MODEL,
             signature=signature,
             input_example=ramp,
@@ -219,6 +212,13 @@ def _log_model(client: MlflowClient, run_id: str, result: Result) -> None:
             save_as_external_data=False,
             metadata={DIGEST: result.digest},
         )
+
+
+def _tensor(output: onnx.ValueInfoProto) -> TensorSpec:
+    """MLflow's words for an output of the graph; the number of images is free."""
+    kind = output.type.tensor_type
+    sizes = [dimension.dim_value for dimension in kind.shape.dim[1:]]
+    return TensorSpec(onnx.helper.tensor_dtype_to_np_dtype(kind.elem_type), (-1, *sizes), output.name)
 
 
 def _origin(layout: Layout) -> dict[str, str]:
