@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from medscreen.evaluation import Outcomes
 from medscreen.images import ImageSet, Pixels
 from medscreen.params import CurationParams, PhantomParams
 
@@ -70,3 +71,28 @@ def one_sentence(error: pytest.ExceptionInfo[Any]) -> str:
 def p_values(scores: np.ndarray, healthy_scores: np.ndarray) -> np.ndarray:
     """Conformal p-values by their definition, against which the graph's are compared."""
     return np.array([(1 + (healthy_scores >= score).sum()) / (len(healthy_scores) + 1) for score in scores])
+
+
+def outcomes(
+    labels: Any,
+    scores: Any,
+    threshold: float = 0.5,
+    patients: Any = None,
+    half: float | None = None,
+    probabilities: Any = None,
+) -> Outcomes:
+    """Outcomes called abnormal from `threshold` on; without `patients` each image is another's."""
+    labels, scores = np.asarray(labels, np.int64), np.asarray(scores, np.float64)
+    people = np.arange(len(labels)) if patients is None else np.asarray(patients)
+    stated = None if probabilities is None else np.asarray(probabilities, np.float64)
+    return Outcomes(labels, scores, scores >= threshold, people, half, stated)
+
+
+def drawn_outcomes(number: int, seed: int, ties: bool = False) -> Outcomes:
+    """Outcomes with two images a patient on average, scores of AUROC .76 and probabilities that are too sure."""
+    rng = np.random.default_rng(seed)
+    labels = rng.integers(0, 2, number)
+    scores = rng.normal(labels, 1.0)
+    if ties:
+        scores = np.round(scores * 2) / 2
+    return outcomes(labels, scores, 0.5, rng.integers(0, number // 2, number), 0.25, 1 / (1 + np.exp(1 - 3 * scores)))

@@ -8,7 +8,10 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from scipy.stats import norm
 from sklearn import metrics as sk
+from sklearn.calibration import calibration_curve
 
+from factories import drawn_outcomes as drawn
+from factories import outcomes
 from medscreen.evaluation import (
     METRICS,
     Bootstrap,
@@ -24,25 +27,16 @@ Floats = NDArray[np.float64]
 QUIET = settings(deadline=None, database=None, max_examples=60, derandomize=True)
 
 
-def outcomes(
-    labels: Any, scores: Any, threshold: float = 0.5, patients: Any = None, half: float | None = None
-) -> Outcomes:
-    labels, scores = np.asarray(labels, np.int64), np.asarray(scores, np.float64)
-    people = np.arange(len(labels)) if patients is None else np.asarray(patients)
-    return Outcomes(labels, scores, scores >= threshold, people, half)
-
-
-def drawn(number: int, seed: int, ties: bool) -> Outcomes:
-    rng = np.random.default_rng(seed)
-    labels = rng.integers(0, 2, number)
-    scores = rng.normal(labels, 1.0)
-    if ties:
-        scores = np.round(scores * 2) / 2
-    return outcomes(labels, scores, threshold=0.5, patients=rng.integers(0, number // 2, number), half=0.25)
-
-
 def specificity(y: Any, called: Any, w: Any) -> float:
     return float(sk.recall_score(y, called, pos_label=0, sample_weight=w))
+
+
+def calibration_error(sample: Outcomes, weights: Any) -> float:
+    """ECE as Guo 2017 writes it, from scikit-learn's calibration curve of the images drawn."""
+    again = sample.take(np.repeat(np.arange(len(weights)), weights.astype(int)))
+    share, mean = calibration_curve(again.labels, again.probabilities, n_bins=15, strategy="uniform")
+    counts, _ = np.histogram(again.probabilities, np.linspace(0, 1, 16))
+    return float((counts[counts > 0] * np.abs(share - mean)).sum() / weights.sum())
 
 
 REFERENCE: dict[str, Callable[[Outcomes, Any], float]] = {
@@ -58,6 +52,8 @@ REFERENCE: dict[str, Callable[[Outcomes, Any], float]] = {
     "false_positive_rate": lambda o, w: 1 - specificity(o.labels, o.abnormal, w),
     "false_negative_rate": lambda o, w: 1 - sk.recall_score(o.labels, o.abnormal, sample_weight=w),
     "accuracy_at_half": lambda o, w: sk.accuracy_score(o.labels, o.scores >= o.score_at_half, sample_weight=w),
+    "brier": lambda o, w: sk.brier_score_loss(o.labels, o.probabilities, sample_weight=w),
+    "ece": calibration_error,
 }
 
 
@@ -194,10 +190,11 @@ def test_all_metrics_that_apply_are_estimated() -> None:
     sample = drawn(60, seed=1, ties=False)
     assert set(evaluate(sample, Bootstrap(100, 0.95, 1))) == set(METRICS)
     without = outcomes(sample.labels, sample.scores)
-    assert set(evaluate(without, Bootstrap(100, 0.95, 1))) == set(METRICS) - {"accuracy_at_half"}
+    assert set(evaluate(without, Bootstrap(100, 0.95, 1))) == set(METRICS) - {"accuracy_at_half", "brier", "ece"}
     assert list(evaluate(sample, Bootstrap(100, 0.95, 1), ["f1"])) == ["f1"]
-    with pytest.raises(ValueError, match="no probability"):
-        evaluate(without, Bootstrap(100, 0.95, 1), ["accuracy_at_half"])
+    for name in ("accuracy_at_half", "brier", "ece"):
+        with pytest.raises(ValueError, match="no probability"):
+            evaluate(without, Bootstrap(100, 0.95, 1), [name])
 
 
 def test_intervals_hold_their_values_and_repeat() -> None:
@@ -240,6 +237,14 @@ def test_a_balanced_view_holds_as_many_of_both_classes() -> None:
 def test_take_keeps_an_images_facts_together() -> None:
     sample = drawn(10, seed=2, ties=False)
     taken = sample.take(np.array([7, 1]))
-    for name in ("labels", "scores", "abnormal", "patients"):
+    for name in ("labels", "scores", "abnormal", "patients", "probabilities"):
         np.testing.assert_array_equal(getattr(taken, name), getattr(sample, name)[[7, 1]])
     assert taken.score_at_half == sample.score_at_half
+    assert outcomes([0, 1], [0, 1]).take(np.array([1])).probabilities is None
+
+
+def test_no_images_have_no_metrics() -> None:
+    nothing = drawn(10, seed=2).take(np.array([], dtype=np.int64))
+    estimates = evaluate(nothing, Bootstrap(100, 0.95, 1))
+    assert set(estimates) == set(METRICS)
+    assert all(estimate == {"value": None, "low": None, "high": None} for estimate in estimates.values())

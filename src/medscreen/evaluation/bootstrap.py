@@ -1,0 +1,57 @@
+"""Intervals by resampling patients."""
+
+from dataclasses import dataclass
+from typing import TypedDict
+
+import numpy as np
+from numpy.typing import NDArray
+
+from medscreen.evaluation.outcomes import Floats
+
+
+class Estimate(TypedDict):
+    """A metric and the ends of its interval; None where it is not defined (a ratio over nothing)."""
+
+    value: float | None
+    low: float | None
+    high: float | None
+
+
+UNDEFINED: Estimate = {"value": None, "low": None, "high": None}
+
+
+@dataclass(frozen=True)
+class Bootstrap:
+    """Percentile bootstrap over patients (Efron, Tibshirani 1993, chapter 13)."""
+
+    resamples: int
+    confidence: float
+    seed: int
+
+    def weights(self, patients: NDArray[np.int64]) -> Floats:
+        """(resamples + 1, N): how often each image is drawn; row 0 is the sample itself."""
+        if len(patients) == 0:
+            return np.zeros((self.resamples + 1, 0))
+        people, person_of = np.unique(patients, return_inverse=True)
+        rng = np.random.default_rng(self.seed)
+        drawn = rng.multinomial(len(people), np.full(len(people), 1 / len(people)), size=self.resamples)
+        return np.vstack([np.ones(len(patients)), drawn[:, person_of]])
+
+    def estimate(self, values: Floats) -> Estimate:
+        """From a metric's value on each row of the weights; undefined resamples are left out."""
+        resampled = values[1:][np.isfinite(values[1:])]
+        if not np.isfinite(values[0]) or len(resampled) == 0:
+            return UNDEFINED.copy()
+        tail = (1 - self.confidence) / 2
+        low, high = np.quantile(resampled, [tail, 1 - tail])
+        return estimate(values[0], low, high)
+
+
+def estimate(value: float, low: float, high: float) -> Estimate:
+    """A value and its interval, rounded to six decimals as reports hold them."""
+    return {"value": rounded(value), "low": rounded(low), "high": rounded(high)}
+
+
+def rounded(value: float) -> float:
+    """To six decimals: more than any sample here can tell apart."""
+    return round(float(value), 6)

@@ -1,0 +1,75 @@
+"""How far stated probabilities are from what happens."""
+
+from typing import TypedDict
+
+import numpy as np
+from numpy.typing import NDArray
+
+from medscreen.evaluation.bootstrap import Estimate, rounded
+from medscreen.evaluation.outcomes import Floats, Outcomes
+from medscreen.evaluation.rates import wilson
+
+_WIDTHS = 15  # equal-width bins of the ECE, as Guo 2017 has them
+_COUNTS = 10  # equal-count bins of the reliability table
+
+
+class ReliabilityBin(TypedDict):
+    """Images of like probability: their number, mean probability and the share of them that is abnormal."""
+
+    images: int
+    mean_probability: float
+    observed: Estimate
+
+
+def brier(outcomes: Outcomes, weights: Floats) -> Floats:
+    """Mean squared distance of probability and label, in 0..1, less is better; per row of weights (Brier 1950).
+
+    Raises ValueError where the outcomes have no probabilities.
+    """
+    score: Floats = (weights @ (probabilities_of(outcomes) - outcomes.labels) ** 2) / weights.sum(axis=1)
+    return score
+
+
+def ece(outcomes: Outcomes, weights: Floats) -> Floats:
+    """Expected calibration error over 15 bins of equal width, in 0..1, less is better; per row of weights.
+
+    The mean over images of |share abnormal - mean probability| in the image's bin (Guo 2017, arXiv 1706.04599,
+    equation 3, for the probability of being abnormal). Chance adds to it, to a resample more than to the sample: of
+    a well calibrated detector and few images the interval can lie wholly above the value, and never reaches 0.
+    Raises ValueError where the outcomes have no probabilities.
+    """
+    probabilities = probabilities_of(outcomes)
+    bins = np.searchsorted(np.linspace(0, 1, _WIDTHS + 1)[1:-1], probabilities)
+    surplus = (outcomes.labels - probabilities)[:, None] * (bins[:, None] == np.arange(_WIDTHS))
+    error: Floats = np.abs(weights @ surplus).sum(axis=1) / weights.sum(axis=1)
+    return error
+
+
+def reliability(outcomes: Outcomes, confidence: float) -> list[ReliabilityBin]:
+    """The reliability table: at most ten bins of about equal count, by rising probability.
+
+    Images of equal probability share a bin. The interval of the observed share is Wilson's, which takes images as
+    independent. Raises ValueError where the outcomes have no probabilities.
+    """
+    probabilities = probabilities_of(outcomes)
+    if len(probabilities) == 0:
+        return []
+    edges = np.quantile(probabilities, np.linspace(0, 1, _COUNTS + 1)[1:-1])
+    bins = np.searchsorted(edges, probabilities)
+    members = [np.flatnonzero(bins == number) for number in np.unique(bins)]
+    return [_bin(probabilities[index], outcomes.labels[index], confidence) for index in members]
+
+
+def _bin(probabilities: Floats, labels: NDArray[np.int64], confidence: float) -> ReliabilityBin:
+    return {
+        "images": len(labels),
+        "mean_probability": rounded(probabilities.mean()),
+        "observed": wilson(int(labels.sum()), len(labels), confidence),
+    }
+
+
+def probabilities_of(outcomes: Outcomes) -> Floats:
+    """The outcomes' probabilities; raises ValueError where there are none."""
+    if outcomes.probabilities is None:
+        raise ValueError("the detector claims no probability, so there is none to judge")
+    return outcomes.probabilities

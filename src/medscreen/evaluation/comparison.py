@@ -1,0 +1,100 @@
+"""Whether one detector is better than another on the same images, or by more than its seeds differ."""
+
+from collections.abc import Sequence
+from typing import TypedDict
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.stats import norm, rankdata
+
+from medscreen.evaluation.bootstrap import UNDEFINED, Bootstrap, Estimate, estimate, rounded
+from medscreen.evaluation.metrics import METRICS
+from medscreen.evaluation.outcomes import Floats, Outcomes
+
+Labels = NDArray[np.int64]
+
+
+class Comparison(TypedDict):
+    """A difference of two AUROCs, its standard error, the two-sided p-value of none, and its interval."""
+
+    difference: float | None
+    standard_error: float | None
+    p_value: float | None
+    low: float | None
+    high: float | None
+
+
+class Spread(TypedDict):
+    """Mean and sample standard deviation over runs that differ in their seed only."""
+
+    runs: int
+    mean: float | None
+    sd: float | None
+
+
+def delong(labels: Labels, scores_a: Floats, scores_b: Floats, confidence: float) -> Comparison:
+    """AUROC of a minus that of b on the same images, all arrays (N,), by DeLong's test.
+
+    DeLong, DeLong, Clarke-Pearson 1988 (doi 10.2307/2531595), by midranks as Sun, Xu 2014 (doi
+    10.1109/LSP.2014.2337313). It takes images as independent: where patients have several, use `paired_bootstrap`.
+    With fewer than two images of a class all is None; without variance, as of a detector and itself, the p-value is.
+    """
+    normal_a, abnormal_a = _placements(labels, scores_a)
+    normal_b, abnormal_b = _placements(labels, scores_b)
+    if min(len(normal_a), len(abnormal_a)) < 2:
+        return {"difference": None, "standard_error": None, "p_value": None, "low": None, "high": None}
+    difference = float(abnormal_a.mean() - abnormal_b.mean())
+    error = _standard_error(normal_a - normal_b, abnormal_a - abnormal_b)
+    reach = float(norm.isf((1 - confidence) / 2)) * error
+    return {
+        "difference": rounded(difference),
+        "standard_error": rounded(error),
+        # rounded: no variance at all can come out as 1e-17
+        "p_value": float(2 * norm.sf(abs(difference) / error)) if rounded(error) > 0 else None,
+        "low": rounded(difference - reach),
+        "high": rounded(difference + reach),
+    }
+
+
+def delong_auroc(labels: Labels, scores: Floats, confidence: float) -> Estimate:
+    """AUROC with DeLong's interval, cut to 0..1; see `delong`. It has no width where the classes are separated."""
+    normal, abnormal = _placements(labels, scores)
+    if min(len(normal), len(abnormal)) < 2:
+        return UNDEFINED.copy()
+    area = float(abnormal.mean())
+    reach = float(norm.isf((1 - confidence) / 2)) * _standard_error(normal, abnormal)
+    return estimate(area, max(area - reach, 0), min(area + reach, 1))
+
+
+def _placements(labels: Labels, scores: Floats) -> tuple[Floats, Floats]:
+    """For each normal image the share of abnormal ones above it, for each abnormal one that of normal ones below."""
+    normal, abnormal = scores[labels == 0], scores[labels == 1]
+    ranks = rankdata(np.concatenate([normal, abnormal]))
+    above = len(abnormal) - (ranks[: len(normal)] - rankdata(normal))
+    below = ranks[len(normal) :] - rankdata(abnormal)
+    return above / max(len(abnormal), 1), below / max(len(normal), 1)
+
+
+def _standard_error(normal: Floats, abnormal: Floats) -> float:
+    return float(np.sqrt(normal.var(ddof=1) / len(normal) + abnormal.var(ddof=1) / len(abnormal)))
+
+
+def paired_bootstrap(a: Outcomes, b: Outcomes, metric: str, bootstrap: Bootstrap) -> Estimate:
+    """The metric of a minus that of b, with an interval from the same resampled patients for both.
+
+    Raises ValueError where the two are not about the same images, in the same order.
+    """
+    if not (np.array_equal(a.labels, b.labels) and np.array_equal(a.patients, b.patients)):
+        raise ValueError("the two detectors were not judged on the same images")
+    weights = bootstrap.weights(a.patients)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return bootstrap.estimate(METRICS[metric](a, weights) - METRICS[metric](b, weights))
+
+
+def spread(values: Sequence[float]) -> Spread:
+    """Mean and sample standard deviation; None without a value, sd None with fewer than two."""
+    return {
+        "runs": len(values),
+        "mean": rounded(float(np.mean(values))) if values else None,
+        "sd": rounded(float(np.std(values, ddof=1))) if len(values) > 1 else None,
+    }

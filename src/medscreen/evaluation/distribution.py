@@ -1,0 +1,41 @@
+"""Where the scores of a class lie."""
+
+from typing import TypedDict
+
+import numpy as np
+
+from medscreen.evaluation.bootstrap import rounded
+from medscreen.evaluation.outcomes import Floats, Outcomes
+
+_CLASSES = ("normal", "abnormal")  # what labels 0 and 1 mean
+_QUANTILES = (0.0, 0.05, 0.25, 0.5, 0.75, 0.95, 1.0)
+
+
+class Distribution(TypedDict):
+    """Number, mean, sample standard deviation and quantiles of scores; None where there are too few.
+
+    `quantiles`: the share of scores below, as text ("0.5" is the median), -> score.
+    """
+
+    images: int
+    mean: float | None
+    sd: float | None
+    quantiles: dict[str, float | None]
+
+
+def score_distribution(outcomes: Outcomes) -> dict[str, Distribution]:
+    """The distribution of the scores of the `normal` and of the `abnormal` images."""
+    return {name: _distribution(outcomes.scores[outcomes.labels == label]) for label, name in enumerate(_CLASSES)}
+
+
+def _distribution(scores: Floats) -> Distribution:
+    quantiles = np.quantile(scores, _QUANTILES) if len(scores) else [None] * len(_QUANTILES)
+    return {
+        "images": len(scores),
+        "mean": rounded(scores.mean()) if len(scores) else None,
+        "sd": rounded(scores.std(ddof=1)) if len(scores) > 1 else None,
+        "quantiles": {
+            str(share): None if value is None else rounded(value)
+            for share, value in zip(_QUANTILES, quantiles, strict=True)
+        },
+    }

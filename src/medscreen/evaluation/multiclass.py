@@ -1,0 +1,89 @@
+"""Outcomes of a detector that names one of K classes."""
+
+from dataclasses import dataclass
+from typing import TypedDict
+
+import numpy as np
+import sklearn.metrics
+from numpy.typing import NDArray
+
+from medscreen.evaluation.bootstrap import Bootstrap, Estimate
+from medscreen.evaluation.metrics import METRICS, auroc
+from medscreen.evaluation.outcomes import Floats, Outcomes
+
+
+class ClassRow(TypedDict):
+    """One class against all others; an image is called the class of highest probability."""
+
+    images: int
+    patients: int
+    auroc: Estimate
+    sensitivity: Estimate
+    ppv: Estimate
+
+
+@dataclass(frozen=True)
+class ClassOutcomes:
+    """What a detector said of N images of K classes and what is true.
+
+    `classes` (K,): their names. `labels` (N,): the true class, 0..K-1. `probabilities` (N, K): of each class; the
+    highest is the class called, the first among equals. `patients` (N,): whose image it is.
+    """
+
+    classes: tuple[str, ...]
+    labels: NDArray[np.int64]
+    probabilities: Floats
+    patients: NDArray[np.int64]
+
+    @property
+    def called(self) -> NDArray[np.int64]:
+        """(N,): the class of highest probability, 0..K-1."""
+        called: NDArray[np.int64] = self.probabilities.argmax(axis=1)
+        return called
+
+    def one_vs_rest(self, number: int) -> Outcomes:
+        """The same images with this class as abnormal and all others as normal."""
+        probability = self.probabilities[:, number]
+        truth = (self.labels == number).astype(np.int64)
+        return Outcomes(truth, probability, self.called == number, self.patients, None, probability)
+
+
+def macro_auroc(outcomes: ClassOutcomes, bootstrap: Bootstrap) -> Estimate:
+    """One-vs-rest AUROC averaged over the classes, each counting the same; None where a class has no image.
+
+    Resamples in which a class is missing are left out.
+    """
+    weights = bootstrap.weights(outcomes.patients)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        areas = [auroc(outcomes.one_vs_rest(number), weights) for number in range(len(outcomes.classes))]
+    return bootstrap.estimate(np.mean(areas, axis=0))
+
+
+def per_class(outcomes: ClassOutcomes, bootstrap: Bootstrap) -> dict[str, ClassRow]:
+    """Name of the class -> its row, in the order of the classes."""
+    weights = bootstrap.weights(outcomes.patients)
+    return {
+        name: _row(outcomes.one_vs_rest(number), weights, bootstrap) for number, name in enumerate(outcomes.classes)
+    }
+
+
+def _row(outcomes: Outcomes, weights: Floats, bootstrap: Bootstrap) -> ClassRow:
+    with np.errstate(divide="ignore", invalid="ignore"):
+        area, sensitivity, ppv = (
+            bootstrap.estimate(METRICS[name](outcomes, weights)) for name in ("auroc", "sensitivity", "ppv")
+        )
+    return {
+        "images": int(outcomes.labels.sum()),
+        "patients": len(np.unique(outcomes.patients[outcomes.labels == 1])),
+        "auroc": area,
+        "sensitivity": sensitivity,
+        "ppv": ppv,
+    }
+
+
+def confusion_matrix(outcomes: ClassOutcomes) -> NDArray[np.int64]:
+    """(K, K) counts: row what the image is, column what it was called."""
+    counts: NDArray[np.int64] = sklearn.metrics.confusion_matrix(
+        outcomes.labels, outcomes.called, labels=range(len(outcomes.classes))
+    )
+    return counts

@@ -1,0 +1,55 @@
+"""The same metrics for each sex, age band, site or scanner."""
+
+from collections.abc import Sequence
+from typing import TypedDict
+
+import numpy as np
+from numpy.typing import NDArray
+
+from medscreen.evaluation.bootstrap import Bootstrap, Estimate
+from medscreen.evaluation.metrics import evaluate
+from medscreen.evaluation.outcomes import Floats, Outcomes
+
+
+class Subgroup(TypedDict):
+    """How many images and patients a group has, and its metrics."""
+
+    images: int
+    patients: int
+    normal: int
+    abnormal: int
+    metrics: dict[str, Estimate]
+
+
+def subgroups(
+    outcomes: Outcomes, groups: Sequence[str], bootstrap: Bootstrap, metrics: list[str] | None = None
+) -> dict[str, Subgroup]:
+    """Metrics (default: all that apply) for each distinct value of `groups` (N,), sorted by it.
+
+    Patients are resampled within the group. A metric that needs a class the group lacks is None. With few patients
+    an interval says little, with one it has no width: read it beside the counts.
+    """
+    values = np.asarray(groups, dtype=np.str_)
+    return {
+        str(value): subgroup(outcomes.take(np.flatnonzero(values == value)), bootstrap, metrics)
+        for value in np.unique(values)
+    }
+
+
+def subgroup(outcomes: Outcomes, bootstrap: Bootstrap, metrics: list[str] | None = None) -> Subgroup:
+    """The counts and metrics of one group's outcomes; an empty group has no metric."""
+    return {
+        "images": len(outcomes.labels),
+        "patients": len(np.unique(outcomes.patients)),
+        "normal": int((outcomes.labels == 0).sum()),
+        "abnormal": int((outcomes.labels == 1).sum()),
+        "metrics": evaluate(outcomes, bootstrap, metrics),
+    }
+
+
+def age_bands(years: Floats) -> NDArray[np.str_]:
+    """The band of each age, (N,): 0-39, 40-59, 60-79, 80+, or unknown where the age is NaN."""
+    bands = np.array(["0-39", "40-59", "60-79", "80+", "unknown"])
+    band_of = np.searchsorted([40, 60, 80], years, side="right")
+    chosen: NDArray[np.str_] = bands[np.where(np.isnan(years), 4, band_of)]
+    return chosen
