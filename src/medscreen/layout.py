@@ -38,6 +38,10 @@ class Layout:
         """What `fit` leaves: network.onnx, state.safetensors, fit.json, history.csv, scores.parquet."""
         return self.workspace / "models" / detector / "fitted"
 
+    def trained_with(self, detector: str, seed: int) -> Path:
+        """The scoring graph of a training with another seed."""
+        return self.fitted(detector) / f"network-seed-{seed}.onnx"
+
     def packaged(self, detector: str) -> Path:
         """The graph that is evaluated, registered and served."""
         return self.workspace / "models" / detector / "detector.onnx"
@@ -59,9 +63,25 @@ class Layout:
         """The csv files that `dvc plots` draws."""
         return self.report(detector) / "plots"
 
+    def analysis(self, detector: str) -> Path:
+        """The tables behind the metrics: bench, calibration, subgroups, findings, seeds."""
+        return self.report(detector) / "analysis.json"
+
+    def bench(self, detector: str) -> Path:
+        """The policies side by side."""
+        return self.report(detector) / "bench.csv"
+
+    def operating_picture(self, detector: str) -> Path:
+        return self.report(detector) / "operating.png"
+
     @property
     def league(self) -> Path:
         return self.workspace / "reports" / "league.csv"
+
+    @property
+    def comparison(self) -> Path:
+        """Every detector of the roster against the leader."""
+        return self.workspace / "reports" / "comparison.csv"
 
     @property
     def promotion(self) -> Path:

@@ -3,11 +3,14 @@
 import csv
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import TypedDict
 
 from rich import box
 from rich.console import Console
 from rich.table import Table
 
+from medscreen.evaluation import Bootstrap, Outcomes
+from medscreen.evaluation.comparison import delong, paired_bootstrap
 from medscreen.tracking import Result
 
 _INTERVALS = ("val/auroc", "test/auroc", "test/balanced_accuracy", "test/sensitivity", "test/specificity")
@@ -24,6 +27,18 @@ _WORDS = {
 Row = dict[str, str]
 
 
+class Pair(TypedDict):
+    """A detector against the leader on the same images of a split: AUROC less the leader's."""
+
+    split: str
+    detector: str
+    leader: str
+    difference: float | None
+    low: float | None
+    high: float | None
+    delong_p_value: float | None
+
+
 def league_rows(results: Sequence[Result], standings: Mapping[str, str]) -> list[Row]:
     """The table's rows, the best on `val` first; `standings`: detector -> verdict."""
     ranked = sorted(results, key=lambda result: -(result.value("val", "auroc") or 0.0))
@@ -38,6 +53,9 @@ def _row(result: Result, verdict: str) -> Row:
         row[name] = _number(estimate["value"])
         if name in _INTERVALS:
             row[f"{name}_low"], row[f"{name}_high"] = _number(estimate["low"]), _number(estimate["high"])
+    for split, over in result.analysis["seeds"].items():
+        row[f"{split}/seeds"] = str(over["runs"])
+        row[f"{split}/auroc_mean"], row[f"{split}/auroc_sd"] = _number(over["mean"]), _number(over["sd"])
     return row
 
 
@@ -45,12 +63,38 @@ def _number(value: float | None) -> str:
     return "" if value is None else f"{value:.4f}"
 
 
-def save_league(rows: Sequence[Row], path: Path) -> None:
-    """Writes the table as csv."""
+def save_rows(rows: Sequence[Row] | Sequence[Pair], columns: Sequence[str], path: Path) -> None:
+    """Writes a table as csv."""
     with path.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, fieldnames=list(rows[0]), lineterminator="\n")
+        writer = csv.DictWriter(file, fieldnames=columns, lineterminator="\n")
         writer.writeheader()
         writer.writerows(rows)
+
+
+def comparisons(outcomes: Mapping[str, Mapping[str, Outcomes]], leader: str, bootstrap: Bootstrap) -> list[Pair]:
+    """Every other detector against the leader; `outcomes`: split -> detector -> what it said of the same images.
+
+    The interval is of a paired bootstrap over patients; DeLong's p-value takes images as independent.
+    """
+    pairs: list[Pair] = []
+    for split, of_split in outcomes.items():
+        best = of_split[leader]
+        for detector, said in of_split.items():
+            if detector != leader:
+                gap = paired_bootstrap(said, best, "auroc", bootstrap)
+                tested = delong(best.labels, said.scores, best.scores, bootstrap.confidence)
+                pairs.append(
+                    {
+                        "split": split,
+                        "detector": detector,
+                        "leader": leader,
+                        "difference": gap["value"],
+                        "low": gap["low"],
+                        "high": gap["high"],
+                        "delong_p_value": tested["p_value"],
+                    }
+                )
+    return pairs
 
 
 def print_league(rows: Sequence[Row], title: str, console: Console) -> None:
@@ -59,9 +103,13 @@ def print_league(rows: Sequence[Row], title: str, console: Console) -> None:
     table.add_column("detector", no_wrap=True)
     for word in _WORDS.values():
         table.add_column(word, justify="right", no_wrap=True)
+    several = any(row["test/auroc_sd"] for row in rows)
+    if several:
+        table.add_column(f"test AUROC, {rows[0]['test/seeds']} seeds", justify="right", no_wrap=True)
     table.add_column("verdict", no_wrap=True)
     for row in rows:
-        table.add_row(row["detector"], *(_cell(row, name) for name in _WORDS), row["verdict"])
+        seeds = [f"{_three(row['test/auroc_mean'])} [dim]sd {_three(row['test/auroc_sd'])}[/dim]"] if several else []
+        table.add_row(row["detector"], *(_cell(row, name) for name in _WORDS), *seeds, row["verdict"])
     console.print(table)
 
 

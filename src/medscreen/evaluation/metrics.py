@@ -52,6 +52,7 @@ def _share(of: str, among: str) -> Metric:
 
     def metric(outcomes: Outcomes, weights: Floats) -> Floats:
         truth, called = outcomes.labels == 1, outcomes.abnormal
+        referred = np.zeros_like(called) if outcomes.refer is None else outcomes.refer
         masks = {
             "all": np.ones_like(called),
             "abnormal": truth,
@@ -63,6 +64,10 @@ def _share(of: str, among: str) -> Metric:
             "true negative": ~truth & ~called,
             "false positive": ~truth & called,
             "false negative": truth & ~called,
+            "referred": referred,
+            "kept": ~referred,
+            "wrong referred": referred & (truth != called),
+            "wrong kept": ~referred & (truth != called),
         }
         share: Floats = (weights @ masks[of]) / (weights @ masks[among])
         return share
@@ -101,9 +106,13 @@ METRICS: dict[str, Metric] = {
     "false_positive_rate": _share("false positive", "normal"),
     "false_negative_rate": _share("false negative", "abnormal"),
     "accuracy_at_half": _accuracy_at_half,
+    "coverage": _share("kept", "all"),
+    "error_kept": _share("wrong kept", "kept"),
+    "error_referred": _share("wrong referred", "referred"),
     "brier": brier,
     "ece": ece,
 }
 
 # metric -> the field of the outcomes that not every detector fills
 _NEEDS = {"accuracy_at_half": "score_at_half", "brier": "probabilities", "ece": "probabilities"}
+_NEEDS |= dict.fromkeys(("coverage", "error_kept", "error_referred"), "refer")

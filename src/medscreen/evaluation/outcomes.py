@@ -1,6 +1,6 @@
 """What a detector said of images and what is true of them."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,7 +14,7 @@ class Outcomes:
 
     `labels`: 0 normal, 1 abnormal. `abnormal`: the decision at the operating point. `patients`: whose image it
     is; images of one patient are resampled together. `score_at_half`: see detectors.protocol. `probabilities`: of
-    being abnormal, in 0..1; None where the detector claims none.
+    being abnormal, in 0..1; None where the detector claims none. `refer`: what is left to a reader, None without band.
     """
 
     labels: NDArray[np.int64]
@@ -23,6 +23,7 @@ class Outcomes:
     patients: NDArray[np.int64]
     score_at_half: float | None
     probabilities: Floats | None = None
+    refer: NDArray[np.bool_] | None = None
 
     def take(self, index: NDArray[np.int64]) -> "Outcomes":
         """The outcomes at these positions."""
@@ -33,7 +34,12 @@ class Outcomes:
             self.patients[index],
             self.score_at_half,
             None if self.probabilities is None else self.probabilities[index],
+            None if self.refer is None else self.refer[index],
         )
+
+    def at(self, threshold: float) -> "Outcomes":
+        """The same scores, called abnormal from another threshold on; as the graph does, with 32 bits."""
+        return replace(self, abnormal=self.scores.astype(np.float32) >= np.float32(threshold))
 
 
 def balanced_view(labels: NDArray[np.int64], seed: int) -> NDArray[np.int64]:

@@ -2,15 +2,16 @@
 
 import json
 import sys
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from medscreen.evaluation import Bootstrap, Outcomes, balanced_view
-from medscreen.evaluation import evaluate as measure
-from medscreen.figures import save_pictures, save_tables
+from medscreen.appraisal import Judged, analysis, metrics
+from medscreen.evaluation import Floats, Outcomes
+from medscreen.figures import save_bench, save_operating, save_pictures, save_tables
 from medscreen.images import SPLITS, ImageSet, load_images
 from medscreen.layout import Layout
 from medscreen.outputs import replaced
@@ -18,67 +19,101 @@ from medscreen.packaging.detector import PackagedDetector, Screening
 from medscreen.params import Params
 from medscreen.stages.running import run_stage
 
-_REPORTED: dict[str, list[str] | None] = {
-    "train": ["accuracy"],
-    "val": None,
-    "test": None,
-}  # None: all metrics
+_REPORTED = ("train", "val", "test")
 
 
 def evaluate(layout: Layout, params: Params, name: str) -> None:
-    """Writes models/<name>/predictions.parquet, reports/<name>/*.json and *.csv, reports/<name>/figures."""
+    """Writes models/<name>/predictions.parquet and all of reports/<name>."""
     detector = PackagedDetector(layout.packaged(name), params.compute.threads)
-    half = detector.metadata["score_at_half"]
-    bootstrap = Bootstrap(params.evaluation.resamples, params.evaluation.confidence, params.seed)
     splits = {split: load_images(layout.curated(split)) for split in SPLITS}
     screenings = {split: detector.screen(images.pixels) for split, images in splits.items()}
-    outcomes = {split: _outcomes(images, screenings[split], half) for split, images in splits.items()}
-    report: dict[str, Any] = {}
-    for split, metrics in _REPORTED.items():
-        view = balanced_view(outcomes[split].labels, params.seed)
-        report[split] = {
-            **measure(outcomes[split], bootstrap, metrics),
-            "balanced_view": measure(outcomes[split].take(view), bootstrap, metrics),
-        }
-    folder = layout.report(name)
-    folder.mkdir(parents=True, exist_ok=True)
+    half = detector.metadata["score_at_half"]
+    judged = {split: _judged(splits[split], screenings[split], half) for split in _REPORTED}
+    by_seed = _scores_by_seed(layout, params, name, {split: splits[split] for split in ("val", "test")})
+    report = metrics(judged, params.evaluation, params.seed)
+    tables = analysis(judged, detector.metadata["findings"], by_seed, params.evaluation, params.seed)
     with replaced(layout.predictions(name)) as partial:
-        pq.write_table(_table(splits, screenings), partial)
-    with replaced(folder / "evaluation.json") as partial:
-        partial.write_text(json.dumps(report, indent=1))
-    with replaced(layout.tables(name)) as partial:
-        partial.mkdir()
-        save_tables(outcomes["test"], partial)
-    with replaced(layout.figures(name)) as partial:
-        partial.mkdir()
-        threshold = float(detector.metadata["operating_point"]["threshold"])
-        save_pictures(outcomes["test"], threshold, f"{name}, test split", partial)
+        pq.write_table(_table(splits, screenings, detector.metadata["findings"]), partial)
+    _save(layout, name, report, tables)
+    _draw(layout, name, judged, screenings, tables, detector.metadata["operating_point"])
     auroc = report["test"]["auroc"]
     print(f"{name}: test AUROC {auroc['value']:.3f} ({auroc['low']:.3f} to {auroc['high']:.3f})")
 
 
-def _outcomes(images: ImageSet, screening: Screening, half: float | None) -> Outcomes:
-    return Outcomes(images.labels, screening.score.astype(np.float64), screening.abnormal, images.patients, half)
+def _judged(images: ImageSet, said: Screening, half: float | None) -> Judged:
+    outcomes = Outcomes(
+        images.labels,
+        said.score.astype(np.float64),
+        said.abnormal,
+        images.patients,
+        half,
+        said.probability.astype(np.float64),
+        said.refer,
+    )
+    return Judged(outcomes, images.traits, None if said.findings is None else said.findings.astype(np.float64))
 
 
-def _table(splits: dict[str, ImageSet], screenings: dict[str, Screening]) -> pa.Table:
-    parts = [
-        pa.table(
-            {
-                "split": [split] * len(images),
-                "origin": list(images.origins),
-                "patient": images.patients,
-                "label": images.labels.astype(np.int8),
-                "score": screenings[split].score,
-                "p_value": screenings[split].p_value,
-                "probability": screenings[split].probability,
-                "abnormal": screenings[split].abnormal,
-                "refer": screenings[split].refer,
-            }
-        )
-        for split, images in splits.items()
-    ]
-    return pa.concat_tables(parts)
+def _scores_by_seed(
+    layout: Layout, params: Params, name: str, splits: Mapping[str, ImageSet]
+) -> dict[int, dict[str, Floats]]:
+    """What the trainings with further seeds make of the images."""
+    found: dict[int, dict[str, Floats]] = {}
+    for seed in params.seeds:
+        trained = PackagedDetector(layout.trained_with(name, seed), params.compute.threads)
+        found[seed] = {split: trained.score(images.pixels).astype(np.float64) for split, images in splits.items()}
+    return found
+
+
+def _save(layout: Layout, name: str, report: dict[str, Any], tables: dict[str, Any]) -> None:
+    folder = layout.report(name)
+    folder.mkdir(parents=True, exist_ok=True)
+    with replaced(folder / "evaluation.json") as partial:
+        partial.write_text(json.dumps(report, indent=1))
+    with replaced(layout.analysis(name)) as partial:
+        partial.write_text(json.dumps(tables, indent=1))
+    with replaced(layout.bench(name)) as partial:
+        save_bench(tables["bench"], partial)
+
+
+def _draw(
+    layout: Layout,
+    name: str,
+    judged: Mapping[str, Judged],
+    screenings: Mapping[str, Screening],
+    tables: dict[str, Any],
+    point: Mapping[str, Any],
+) -> None:
+    shown = {split: judged[split].outcomes for split in ("val", "test")}
+    p_values = {split: screenings[split].p_value[outcomes.labels == 0] for split, outcomes in shown.items()}
+    with replaced(layout.tables(name)) as partial:
+        partial.mkdir()
+        save_tables(shown["test"], partial)
+    with replaced(layout.figures(name)) as partial:
+        partial.mkdir()
+        save_pictures(shown, p_values, tables, float(point["threshold"]), name, partial)
+    with replaced(layout.operating_picture(name)) as partial:
+        save_operating(shown, point, name, partial)
+
+
+def _table(splits: Mapping[str, ImageSet], screenings: Mapping[str, Screening], findings: list[str]) -> pa.Table:
+    return pa.concat_tables([_rows(split, images, screenings[split], findings) for split, images in splits.items()])
+
+
+def _rows(split: str, images: ImageSet, said: Screening, findings: list[str]) -> pa.Table:
+    columns = {
+        "split": [split] * len(images),
+        "origin": list(images.origins),
+        "patient": images.patients,
+        "label": images.labels.astype(np.int8),
+        "score": said.score,
+        "p_value": said.p_value,
+        "probability": said.probability,
+        "abnormal": said.abnormal,
+        "refer": said.refer,
+    }
+    if said.findings is not None:
+        columns |= {f"probability of {name}": said.findings[:, number] for number, name in enumerate(findings)}
+    return pa.table(columns)
 
 
 if __name__ == "__main__":

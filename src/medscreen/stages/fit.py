@@ -50,8 +50,11 @@ def fit(layout: Layout, params: Params, name: str) -> None:
 
         detector.fit(splits["train"], splits["tune"], on_epoch)
     graph = scoring_graph(export_network(detector, size), size)
+    further = _with_further_seeds(params, name, size, splits)
     with replaced(layout.fitted(name)) as folder:
         folder.mkdir()
+        for seed, trained in further.items():
+            onnx.save(trained, folder / layout.trained_with(name, seed).name)
         _save(folder, detector, graph, history, splits, params.compute.threads)
         about = {
             "run_key": key,
@@ -62,6 +65,18 @@ def fit(layout: Layout, params: Params, name: str) -> None:
         }
         (folder / "fit.json").write_text(json.dumps(about, indent=1))
     print(f"{name}: fitted" + (f" in {len(history)} epochs" if history else ""))
+
+
+def _with_further_seeds(
+    params: Params, name: str, size: int, splits: Mapping[str, ImageSet]
+) -> dict[int, onnx.ModelProto]:
+    """The same detector trained with each of `seeds`: how far its figures depend on chance."""
+    trained = {}
+    for seed in params.seeds:
+        detector = build(params.detector(name), size, params.compute, seed).fit(splits["train"], splits["tune"])
+        trained[seed] = scoring_graph(export_network(detector, size), size)
+        print(f"{name}: fitted with seed {seed}")
+    return trained
 
 
 def _run_key(params: Params, name: str, data: dict[str, Any]) -> str:

@@ -3,10 +3,14 @@
 import json
 import os
 
+import numpy as np
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
 from rich.console import Console
 
+from medscreen.evaluation import Bootstrap, Outcomes
 from medscreen.layout import Layout
-from medscreen.league import league_rows, print_league, save_league
+from medscreen.league import Pair, comparisons, league_rows, print_league, save_rows
 from medscreen.outputs import replaced
 from medscreen.params import Params
 from medscreen.registry import promote_best, register
@@ -17,7 +21,7 @@ _WIDTH = 140  # where the output is no terminal: wide enough for the table
 
 
 def publish(layout: Layout, params: Params) -> None:
-    """Writes reports/league.csv and reports/promotion.json; changes MLflow only where a result is new."""
+    """Writes league.csv, comparison.csv and promotion.json of reports/; changes MLflow only where a result is new."""
     client = open_store(layout)
     results = [read_result(layout, params, name) for name in params.detectors]
     versions = {r.detector: register(client, r, finish_run(client, layout, r)) for r in results}
@@ -26,7 +30,10 @@ def publish(layout: Layout, params: Params) -> None:
         partial.write_text(json.dumps(report, indent=1))
     rows = league_rows(results, {standing["detector"]: standing["verdict"] for standing in report["standings"]})
     with replaced(layout.league) as partial:
-        save_league(rows, partial)
+        save_rows(rows, list(rows[0]), partial)
+    with replaced(layout.comparison) as partial:
+        pairs = comparisons(_outcomes(layout, params), rows[0]["detector"], _bootstrap(params))
+        save_rows(pairs, list(Pair.__annotations__), partial)
     console = Console(width=None if os.isatty(1) else _WIDTH)
     print_league(
         rows, f"League table ({params.evaluation.confidence:.0%} intervals; the verdict looks at val alone)", console
@@ -35,6 +42,27 @@ def publish(layout: Layout, params: Params) -> None:
         console.print(f"In Production: {report['model']} version {promoted['version']} ({promoted['detector']})")
     console.print(report["reason"], highlight=False)
     console.print("Research use only, never diagnosis.")
+
+
+def _bootstrap(params: Params) -> Bootstrap:
+    return Bootstrap(params.evaluation.resamples, params.evaluation.confidence, params.seed)
+
+
+def _outcomes(layout: Layout, params: Params) -> dict[str, dict[str, Outcomes]]:
+    """Split -> detector -> what it said, as `evaluate` saved it: nothing is chosen on it here."""
+    found: dict[str, dict[str, Outcomes]] = {"val": {}, "test": {}}
+    for detector in params.detectors:
+        said = pq.read_table(layout.predictions(detector))
+        for split, of_split in found.items():
+            rows = said.filter(pc.field("split") == split)
+            of_split[detector] = Outcomes(
+                rows["label"].to_numpy().astype(np.int64),
+                rows["score"].to_numpy().astype(np.float64),
+                rows["abnormal"].to_numpy(),
+                rows["patient"].to_numpy(),
+                None,
+            )
+    return found
 
 
 if __name__ == "__main__":

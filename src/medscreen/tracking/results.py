@@ -17,7 +17,7 @@ class Result:
     """A fitted, calibrated and evaluated detector.
 
     `history`: one mapping an epoch, its number under `epoch`. `evaluation`: split -> metric -> estimate.
-    `data`: split -> digest. `files`: what the run shows, by folder.
+    `analysis`: see appraisal. `data`: split -> digest. `files`: what the run shows, by folder.
     """
 
     dataset: str
@@ -26,6 +26,7 @@ class Result:
     run_key: str
     history: list[dict[str, float]]
     evaluation: dict[str, Any]
+    analysis: dict[str, Any]
     data: dict[str, dict[str, Any]]
     data_digest: str
     packaged: Path
@@ -36,7 +37,7 @@ class Result:
     @property
     def report_digest(self) -> str:
         """Names what the run shows of the evaluation: its numbers and the data they are about."""
-        shown = json.dumps([self.evaluation, self.data, self.data_digest], sort_keys=True)
+        shown = json.dumps([self.evaluation, self.analysis, self.data, self.data_digest], sort_keys=True)
         return hashlib.blake2b(shown.encode(), digest_size=16).hexdigest()
 
     def value(self, split: str, metric: str) -> float | None:
@@ -67,6 +68,7 @@ def read_result(layout: Layout, params: Params, detector: str) -> Result:
         run_key=fitted["run_key"],
         history=history,
         evaluation=json.loads((report / "evaluation.json").read_text()),
+        analysis=json.loads(layout.analysis(detector).read_text()),
         data=json.loads(layout.curation_report.read_text())["splits"],
         data_digest=raw["digest"],
         packaged=packaged,
@@ -74,7 +76,14 @@ def read_result(layout: Layout, params: Params, detector: str) -> Result:
         files={
             "figures": sorted(layout.figures(detector).glob("*.png")),
             "plots": sorted(layout.tables(detector).glob("*.csv")),
-            "": [report / "evaluation.json", layout.operating_point(detector), layout.curation_report],
+            "": [
+                report / "evaluation.json",
+                layout.analysis(detector),
+                layout.bench(detector),
+                layout.operating_picture(detector),
+                layout.operating_point(detector),
+                layout.curation_report,
+            ],
         },
         is_baseline=entry.is_baseline,
     )

@@ -1,0 +1,133 @@
+"""All that is reported of one detector: numbers for DVC and MLflow, and the tables behind them."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from medscreen.errors import MedscreenError
+from medscreen.evaluation import Bootstrap, Estimate, Floats, Outcomes, auroc, balanced_view, evaluate
+from medscreen.evaluation.calibration import reliability
+from medscreen.evaluation.comparison import spread
+from medscreen.evaluation.distribution import score_distribution
+from medscreen.evaluation.findings import findings
+from medscreen.evaluation.multiclass import ClassOutcomes, confusion_matrix, macro_auroc, per_class
+from medscreen.evaluation.subgroups import age_bands, subgroups
+from medscreen.evaluation.utility import decision_curve, predictive_values
+from medscreen.operating.bench import bench
+from medscreen.params import EvaluationParams
+
+_OF_TRAIN = ["accuracy"]
+_OF_SUBGROUPS = ["auroc", "sensitivity", "specificity"]
+_FINDING, _AGE = "finding", "age"
+_TREATMENT_THRESHOLDS = tuple(round(float(share), 2) for share in np.linspace(0.02, 0.98, 49))
+
+
+@dataclass(frozen=True)
+class Judged:
+    """A split as a detector judged it; the arrays of `outcomes` and `traits` have one entry an image.
+
+    `classes`, (N, K) probabilities, is None of a detector that tells no findings apart.
+    """
+
+    outcomes: Outcomes
+    traits: Mapping[str, Sequence[str]]
+    classes: Floats | None = None
+
+
+def metrics(splits: Mapping[str, Judged], params: EvaluationParams, seed: int) -> dict[str, dict[str, Any]]:
+    """Split -> metric -> estimate, with `balanced_view` and `at_prevalence` as blocks of their own."""
+    bootstrap = Bootstrap(params.resamples, params.confidence, seed)
+    report: dict[str, dict[str, Any]] = {}
+    for split, judged in splits.items():
+        outcomes, wanted = judged.outcomes, _OF_TRAIN if split == "train" else None
+        view = outcomes.take(balanced_view(outcomes.labels, seed))
+        report[split] = {**evaluate(outcomes, bootstrap, wanted), "balanced_view": evaluate(view, bootstrap, wanted)}
+        if split != "train":
+            report[split]["at_prevalence"] = predictive_values(outcomes, params.prevalence, bootstrap)
+    return report
+
+
+def analysis(
+    splits: Mapping[str, Judged],
+    classes: Sequence[str],
+    scores_by_seed: Mapping[int, Mapping[str, Floats]],
+    params: EvaluationParams,
+    seed: int,
+) -> dict[str, Any]:
+    """What stands behind the metrics: bench, calibration, subgroups, findings, seeds; ready for JSON.
+
+    `classes` names those of `Judged.classes`. `scores_by_seed`: seed -> split -> scores of further trainings.
+    """
+    bootstrap = Bootstrap(params.resamples, params.confidence, seed)
+    test = splits["test"]
+    outcomes = {split: judged.outcomes for split, judged in splits.items()}
+    choosing = {split: outcomes[split] for split in ("val", "test")}
+    report: dict[str, Any] = {
+        "prevalence": params.prevalence,
+        "scores": {split: score_distribution(of_split) for split, of_split in outcomes.items()},
+        "bench": bench(params.bench, choosing, bootstrap),
+        "reliability": {split: reliability(of_split, params.confidence) for split, of_split in choosing.items()},
+        "decision_curve": decision_curve(test.outcomes, _TREATMENT_THRESHOLDS, bootstrap),
+        "subgroups": {
+            name: subgroups(test.outcomes, _grouped(name, values), bootstrap, _OF_SUBGROUPS)
+            for name, values in test.traits.items()
+            if name != _FINDING
+        },
+        "findings": findings(test.outcomes, test.traits[_FINDING], bootstrap),
+        "seeds": {split: _over_seeds(of_split, split, scores_by_seed, seed) for split, of_split in choosing.items()},
+    }
+    if test.classes is not None:
+        report["classes"] = _classes(test, test.classes, classes, bootstrap)
+    return report
+
+
+def _grouped(name: str, values: Sequence[str]) -> Sequence[str]:
+    if name != _AGE:
+        return [value or "unknown" for value in values]
+    return [str(band) for band in age_bands(np.array([_years(value) for value in values]))]
+
+
+def _years(age: str) -> float:
+    try:
+        return float(age)
+    except ValueError:
+        return float("nan")
+
+
+def _over_seeds(
+    outcomes: Outcomes, split: str, scores_by_seed: Mapping[int, Mapping[str, Floats]], seed: int
+) -> dict[str, Any]:
+    """AUROC of each training, and their spread."""
+    trained = {seed: outcomes.scores} | {other: scores[split] for other, scores in scores_by_seed.items()}
+    values = {str(number): _auroc(outcomes, scores) for number, scores in trained.items()}
+    return {"auroc": values, **spread(list(values.values()))}
+
+
+def _auroc(outcomes: Outcomes, scores: Floats) -> float:
+    as_scored = Outcomes(outcomes.labels, scores, outcomes.abnormal, outcomes.patients, None)
+    return round(float(auroc(as_scored, np.ones((1, len(scores))))[0]), 6)
+
+
+def _classes(test: Judged, probabilities: Floats, names: Sequence[str], bootstrap: Bootstrap) -> dict[str, Any]:
+    """One row a class, the macro average and the counts of what was called what; all normal images are one class."""
+    position = {name: number for number, name in enumerate(names)}
+    shown = {finding for label, finding in zip(test.outcomes.labels, test.traits[_FINDING], strict=True) if label}
+    if unknown := shown - set(names):
+        raise MedscreenError(
+            f"The test split has the finding {min(unknown)!r}, and the detector knows {', '.join(names[1:])}; name it "
+            "in the detector's findings: in params.yaml."
+        )
+    labels = [
+        position[finding] if label else 0
+        for label, finding in zip(test.outcomes.labels, test.traits[_FINDING], strict=True)
+    ]
+    of_classes = ClassOutcomes(tuple(names), np.array(labels), probabilities, test.outcomes.patients)
+    macro: Estimate = macro_auroc(of_classes, bootstrap)
+    return {
+        "names": list(names),
+        "macro_auroc": macro,
+        "rows": per_class(of_classes, bootstrap),
+        "confusion": confusion_matrix(of_classes).tolist(),
+    }
