@@ -52,8 +52,8 @@ def test_the_interval_of_the_macro_average_is_from_resampled_patients() -> None:
 
 def test_the_confusion_matrix_by_hand() -> None:
     probabilities = np.array([[0.8, 0.1, 0.1], [0.2, 0.7, 0.1], [0.1, 0.5, 0.4], [0.4, 0.4, 0.2]])
-    sample = ClassOutcomes(CLASSES, np.array([0, 0, 1, 1]), probabilities, np.arange(4))
-    assert confusion_matrix(sample).tolist() == [[1, 1, 0], [1, 1, 0], [0, 0, 0]]
+    sample = ClassOutcomes(CLASSES, np.array([0, 0, 1, 2]), probabilities, np.arange(4))
+    assert confusion_matrix(sample).tolist() == [[1, 1, 0], [0, 1, 0], [1, 0, 0]]
     assert sample.called.tolist() == [0, 1, 1, 0]  # the first of equals
 
 
