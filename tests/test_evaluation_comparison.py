@@ -140,7 +140,8 @@ def test_a_paired_bootstrap_compares_on_the_same_resamples(name: str) -> None:
 
 def test_a_paired_bootstrap_is_of_the_same_images_only() -> None:
     a = drawn_outcomes(20, seed=4)
-    for other in (drawn_outcomes(20, seed=5), drawn_outcomes(22, seed=4), a.take(np.arange(20)[::-1])):
+    other_patients = outcomes(a.labels, a.scores, patients=a.patients[::-1])
+    for other in (drawn_outcomes(20, seed=5), drawn_outcomes(22, seed=4), other_patients):
         with pytest.raises(ValueError, match="same images"):
             paired_bootstrap(a, other, "auroc", BOOTSTRAP)
 

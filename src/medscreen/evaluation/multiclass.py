@@ -83,7 +83,8 @@ def _row(outcomes: Outcomes, weights: Floats, bootstrap: Bootstrap) -> ClassRow:
 
 def confusion_matrix(outcomes: ClassOutcomes) -> NDArray[np.int64]:
     """(K, K) counts: row what the image is, column what it was called."""
-    counts: NDArray[np.int64] = sklearn.metrics.confusion_matrix(
-        outcomes.labels, outcomes.called, labels=range(len(outcomes.classes))
-    )
+    number = len(outcomes.classes)
+    if len(outcomes.labels) == 0:  # scikit-learn refuses it
+        return np.zeros((number, number), np.int64)
+    counts: NDArray[np.int64] = sklearn.metrics.confusion_matrix(outcomes.labels, outcomes.called, labels=range(number))
     return counts
