@@ -263,13 +263,20 @@ def test_the_refer_band_leaves_few_errors_outside() -> None:
     point = choose_operating_point(operating(refer=0.95), scores, labels, None)
     assert (scores[labels == 1] < point.refer_from).mean() <= 0.05
     assert (scores[labels == 0] >= point.refer_to).mean() <= 0.05
-    assert point.refer_from < point.threshold < point.refer_to
+    assert point.refer_from <= point.threshold <= point.refer_to
+
+
+def test_the_refer_band_reaches_to_a_threshold_outside_it() -> None:
+    scores, labels = drawn(2000, 3)
+    strict = MeanSdPolicy(policy="mean_sd", sd=4.0)
+    point = choose_operating_point(operating(refer=0.9).model_copy(update={"threshold": strict}), scores, labels, None)
+    assert point.refer_from < point.threshold == point.refer_to
 
 
 def test_separable_classes_need_no_referral() -> None:
     scores, labels = np.arange(40.0), np.repeat([0, 1], 20)
     point = choose_operating_point(operating(refer=0.9), scores, labels, None)
-    assert point.refer_from == point.refer_to
+    assert point.refer_from == point.refer_to == point.threshold
 
 
 def test_a_temperature_makes_the_labels_most_likely() -> None:

@@ -6,6 +6,7 @@ import click
 
 from medscreen.cli.browsing import ui
 from medscreen.cli.data import phantom, use
+from medscreen.cli.operating import threshold
 from medscreen.cli.screening import predict
 from medscreen.errors import MedscreenError
 
@@ -15,7 +16,7 @@ def commands() -> None:
     """Screens medical images for what looks abnormal. Research use only, never diagnosis."""
 
 
-for command in (use, phantom, predict, ui):
+for command in (use, phantom, predict, threshold, ui):
     commands.add_command(command)
 
 

@@ -25,7 +25,7 @@ def save_operating(splits: Mapping[str, Outcomes], point: Mapping[str, Any], tit
     edges = np.linspace(low, high, _BINS + 1) if high > low else np.linspace(low - 0.5, high + 0.5, _BINS + 1)
     for axes, (split, outcomes) in zip(grid, splits.items(), strict=True):
         _draw_split(axes, outcomes, point, edges)
-        axes.set_title(f"{split}: {_rates(outcomes)}", fontsize=9, loc="left")
+        axes.set_title(f"{split}: {_rates(outcomes)}", fontsize=8, loc="left")
     grid[0].legend(frameon=False, fontsize=8, ncols=2)
     grid[-1].set_xlabel("score (higher: more abnormal)")
     figure.suptitle(f"{title}: threshold {point['threshold']:.4g} by {point['policy']} on val", fontsize=11)
@@ -53,7 +53,7 @@ def _rates(outcomes: Outcomes) -> str:
     if outcomes.refer is not None:
         wrong = (outcomes.labels == 1) != outcomes.abnormal
         kept = ~outcomes.refer
-        said += f"; referred {_share(outcomes.refer.sum(), len(kept))}, wrong among the rest "
+        said += f"\nreferred {_share(outcomes.refer.sum(), len(kept))}, wrong among the rest "
         said += _share((wrong & kept).sum(), kept.sum())
     return said
 

@@ -35,10 +35,10 @@ def draw_decision_curve(axes: Axes, curve: Sequence[Mapping[str, Any]], prevalen
     axes.set(
         xlabel="probability from which one would act",
         ylabel=f"net benefit an image, at {prevalence:.0%} abnormal",
-        ylim=(-0.1, max(float(model.max()), 0.05) * 1.15),
+        ylim=(-0.1, max(float(model.max()), 0.05) * 1.4),
         xlim=(0, 1),
     )
-    axes.legend(frameon=False)
+    axes.legend(frameon=False, fontsize=8, ncols=3, loc="upper center")
 
 
 def draw_shift(axes: Axes, p_values: Mapping[str, Any]) -> None:

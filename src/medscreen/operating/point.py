@@ -38,17 +38,19 @@ def choose_operating_point(
 ) -> OperatingPoint:
     """The operating point that the settings ask for, given the scores and labels of `val`.
 
-    The refer band reaches from the score below which too few abnormal images lie to be missed, to the one above
-    which too few normal ones lie to be alarmed about; where the first is the higher of the two, nothing is referred.
+    The refer band reaches from the threshold of `refer.sensitivity` to that of `refer.specificity`, and to the
+    operating threshold where that lies outside; where the first is the higher of the two, nothing is referred.
     """
+    threshold = choose_threshold(params.threshold, scores, labels)
     low = choose_threshold(SensitivityPolicy(policy="sensitivity", at_least=params.refer.sensitivity), scores, labels)
     high = choose_threshold(SpecificityPolicy(policy="specificity", at_least=params.refer.specificity), scores, labels)
+    low, high = (min(low, threshold), max(high, threshold)) if low < high else (threshold, threshold)
     calibration, curve = calibrate(params.calibration, scores, labels, score_at_half)
     return OperatingPoint(
         policy=params.threshold.policy,
-        threshold=choose_threshold(params.threshold, scores, labels),
+        threshold=threshold,
         refer_from=low,
-        refer_to=max(low, high),
+        refer_to=high,
         healthy_scores=tuple(float(score) for score in np.sort(scores[labels == 0])),
         calibration=calibration,
         curve=curve,

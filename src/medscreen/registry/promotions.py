@@ -33,9 +33,7 @@ def promote_best(
     """
     model = model_name(results[0].dataset)
     held = in_stage(client, model, "Production")
-    candidates = [
-        Candidate(r.detector, r.digest, r.value("val", params.metric), r.is_baseline, r.run_key) for r in results
-    ]
+    candidates = [_candidate(result, params.metric) for result in results]
     decision = decide(candidates, _champion(client, held, results[0], params.metric), params)
     report = _report(model, decision, held)
     experiment = os.environ.get("DVC_EXP_NAME")

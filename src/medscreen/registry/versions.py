@@ -18,24 +18,31 @@ from medscreen.errors import MedscreenError
 from medscreen.layout import find_layout
 from medscreen.packaging.detector import PackagedDetector
 from medscreen.tracking import Result, open_store
-from medscreen.tracking.runs import DIGEST, RUN_KEY, logged_model, logged_model_id
+from medscreen.tracking.models import DIGEST, logged_model, logged_model_id
+from medscreen.tracking.runs import RUN_KEY
 
 STAGES = ("Staging", "Production", "Archived")
 _DETECTOR, _VAL = "medscreen.detector", "medscreen.val_digest"
 
 
 @dataclass(frozen=True)
-class Version:
+class Identity:
+    """What a version is: the packaged detector, the training behind it, the images its threshold was chosen on."""
+
+    detector: str
+    digest: str
+    val_digest: str
+    run_key: str
+
+
+@dataclass(frozen=True)
+class Version(Identity):
     """A registered version of a packaged detector."""
 
     model: str
     number: int
     stage: str
-    detector: str
-    digest: str
-    val_digest: str
     run_id: str
-    run_key: str
 
 
 def model_name(dataset: str) -> str:
@@ -46,6 +53,12 @@ def model_name(dataset: str) -> str:
 def register(client: MlflowClient, result: Result, run_id: str) -> Version:
     """The version of this result, made unless there is one of the same packaged digest."""
     name = model_name(result.dataset)
+    identity = Identity(result.detector, result.digest, result.data["val"]["digest"], result.run_key)
+    return register_run(client, name, run_id, identity, f"{result.detector} on {result.dataset}")
+
+
+def register_run(client: MlflowClient, name: str, run_id: str, identity: Identity, description: str) -> Version:
+    """The version of the packaged detector that a run has logged, made unless there is one of its digest."""
     with _quiet():
         try:
             client.get_registered_model(name)
@@ -53,21 +66,19 @@ def register(client: MlflowClient, result: Result, run_id: str) -> Version:
             client.create_registered_model(name, description="Research use only, never diagnosis.")
         source = f"models:/{logged_model_id(client, run_id)}"
         for found in client.search_model_versions(f"name = '{name}'"):
-            if found.tags.get(DIGEST) != result.digest:
+            if found.tags.get(DIGEST) != identity.digest:
                 continue
             if found.source == source:
                 return _version(found)
             # its files were lost and the run has logged them again: a version can't be pointed elsewhere
             client.delete_model_version(name, found.version)
         tags = {
-            DIGEST: result.digest,
-            RUN_KEY: result.run_key,
-            _DETECTOR: result.detector,
-            _VAL: result.data["val"]["digest"],
+            DIGEST: identity.digest,
+            RUN_KEY: identity.run_key,
+            _DETECTOR: identity.detector,
+            _VAL: identity.val_digest,
         }
-        made = client.create_model_version(
-            name, source, run_id, tags=tags, description=f"{result.detector} on {result.dataset}"
-        )
+        made = client.create_model_version(name, source, run_id, tags=tags, description=description)
     return _version(made)
 
 
@@ -77,6 +88,26 @@ def in_stage(client: MlflowClient, model: str, stage: str) -> Version | None:
     with _quiet():
         found = [v for v in client.search_model_versions(f"name = '{model}'") if v.current_stage == stage]
     return _version(max(found, key=lambda v: int(v.version))) if found else None
+
+
+def find_version(client: MlflowClient, model: str, which: str) -> Version:
+    """The version that `which` names: its number, or the stage it is in.
+
+    Raises MedscreenError where there is none.
+    """
+    with _quiet():
+        if which in STAGES:
+            held = in_stage(client, model, which)
+            if held is not None:
+                return held
+        found = [_version(v) for v in client.search_model_versions(f"name = '{model}'")]
+    numbered = {str(version.number): version for version in found}
+    if which not in numbered:
+        known = ", ".join(sorted(numbered, key=int)) or "none"
+        raise MedscreenError(
+            f"{model} has no version {which!r}; its versions are {known}, its stages {', '.join(STAGES)}."
+        )
+    return numbered[which]
 
 
 def move_to(client: MlflowClient, version: Version, stage: str) -> None:

@@ -7,6 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
 from medscreen.layout import Layout
 from medscreen.packaging.detector import packaged_digest
 from medscreen.params import Params
@@ -17,7 +21,8 @@ class Result:
     """A fitted, calibrated and evaluated detector.
 
     `history`: one mapping an epoch, its number under `epoch`. `evaluation`: split -> metric -> estimate.
-    `analysis`: see appraisal. `data`: split -> digest. `files`: what the run shows, by folder.
+    `analysis`: see appraisal. `data`: split -> digest. `files`: what the run shows, by folder. `scores`: of val and
+    test, with label, decision and patient number; no name of a file.
     """
 
     dataset: str
@@ -32,6 +37,7 @@ class Result:
     packaged: Path
     digest: str
     files: dict[str, list[Path]]
+    scores: pa.Table
     is_baseline: bool
 
     @property
@@ -85,8 +91,14 @@ def read_result(layout: Layout, params: Params, detector: str) -> Result:
                 layout.curation_report,
             ],
         },
+        scores=_scores(layout.predictions(detector)),
         is_baseline=entry.is_baseline,
     )
+
+
+def _scores(predictions: Path) -> pa.Table:
+    said = pq.read_table(predictions, columns=["split", "patient", "label", "score", "abnormal"])
+    return said.filter(pc.field("split").isin(["val", "test"]))
 
 
 def _flat(block: dict[str, Any], prefix: str = "") -> dict[str, Any]:

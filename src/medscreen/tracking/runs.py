@@ -4,29 +4,26 @@ import os
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from importlib.metadata import version
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
-from urllib.parse import unquote, urlsplit
 
-import mlflow
-import numpy as np
 import onnx
+import pyarrow as pa
+import pyarrow.parquet as pq
 from mlflow import MlflowClient
 from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, Run, RunTag
-from mlflow.models import ModelSignature
-from mlflow.types import Schema, TensorSpec
 
 from medscreen.layout import Layout
 from medscreen.outputs import is_writing, this_writer
 from medscreen.packaging.detector import packaged_digest
+from medscreen.tracking.models import DIGEST, log_model, logged_model
 from medscreen.tracking.results import Result
 from medscreen.tracking.store import open_experiment, open_store
 
-RUN_KEY, DIGEST = "medscreen.run_key", "medscreen.packaged_digest"
+RUN_KEY = "medscreen.run_key"
+SCORES = "scores.parquet"
 _TRAINED_AT, _WRITER, _REPORTED = "medscreen.trained_at", "medscreen.writer", "medscreen.report_digest"
-MODEL = "detector"
-_REQUIREMENTS = ("onnx", "onnxruntime", "numpy")
 
 
 @contextmanager
@@ -83,7 +80,7 @@ def finish_run(client: MlflowClient, layout: Layout, result: Result) -> str:
         run_id, ended = _rebuild(client, layout, experiment, result), None
     client.log_batch(run_id, params=[Param(name, str(value)) for name, value in result.params.items()])
     _log_report(client, run_id, result)
-    _log_model(client, run_id, result)
+    log_model(client, run_id, onnx.load(result.packaged), result.digest)
     # the tag goes last: a run without it is closed again, or replaced, by the next publish
     client.set_tag(run_id, DIGEST, result.digest)
     client.set_terminated(run_id, "FINISHED", end_time=int(ended) if ended else _now_ms())
@@ -97,24 +94,8 @@ def _mend(client: MlflowClient, run: Run, result: Result) -> None:
         _log_report(client, run_id, result)
     model = logged_model(client, run_id)
     if model is None or not model.is_file() or packaged_digest(model) != result.digest:
-        _log_model(client, run_id, result)
+        log_model(client, run_id, onnx.load(result.packaged), result.digest)
         client.set_terminated(run_id, "FINISHED", end_time=ended)
-
-
-def logged_model(client: MlflowClient, run_id: str) -> Path | None:
-    """The graph that a run has logged last, None if it has logged none; the file may be lost."""
-    model_id = logged_model_id(client, run_id)
-    if model_id is None:
-        return None
-    location = urlsplit(client.get_logged_model(model_id).artifact_location)
-    return Path(unquote(location.path)) / "model.onnx"
-
-
-def logged_model_id(client: MlflowClient, run_id: str) -> str | None:
-    """MLflow's name for the model that a run has logged last; it lists them in no order."""
-    outputs = client.get_run(run_id).outputs
-    models = [client.get_logged_model(output.model_id) for output in outputs.model_outputs] if outputs else []
-    return max(models, key=lambda model: model.creation_timestamp).model_id if models else None
 
 
 def _unfinished(client: MlflowClient, experiment: str, run_key: str) -> list[Run]:
@@ -158,7 +139,7 @@ def _log_report(client: MlflowClient, run_id: str, result: Result) -> None:
     now = _now_ms()
     client.log_batch(
         run_id,
-        metrics=[Metric(name, value, now, 0) for name, value in _flat_metrics(result.evaluation)],
+        metrics=[Metric(name, value, now, 0) for name, value in flat_metrics(result.evaluation)],
         tags=[RunTag("medscreen.data_digest", result.data_digest), RunTag(_REPORTED, result.report_digest)],
     )
     client.log_inputs(
@@ -180,45 +161,25 @@ def _log_report(client: MlflowClient, run_id: str, result: Result) -> None:
     for folder, paths in result.files.items():
         for path in paths:
             client.log_artifact(run_id, str(path), folder or None)
+    log_scores(client, run_id, result.scores)
 
 
-def _flat_metrics(block: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, float]]:
+def log_scores(client: MlflowClient, run_id: str, scores: pa.Table) -> None:
+    """Keeps scores and labels of `val` and `test` with the run: another operating point is chosen on them."""
+    with TemporaryDirectory() as folder:
+        pq.write_table(scores, Path(folder) / SCORES)
+        client.log_artifact(run_id, str(Path(folder) / SCORES))
+
+
+def flat_metrics(block: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, float]]:
     """test/auroc, test/auroc_low, test/auroc_high for each estimate; undefined ones are left out."""
     for name, entry in block.items():
         if "value" not in entry:
-            yield from _flat_metrics(entry, f"{prefix}{name}/")
+            yield from flat_metrics(entry, f"{prefix}{name}/")
             continue
         for key, suffix in (("value", ""), ("low", "_low"), ("high", "_high")):
             if entry[key] is not None:
                 yield f"{prefix}{name}{suffix}", entry[key]
-
-
-def _log_model(client: MlflowClient, run_id: str, result: Result) -> None:
-    model = onnx.load(result.packaged)
-    signature = ModelSignature(
-        Schema([TensorSpec(np.dtype(np.uint8), (-1, 1, -1, -1), "pixels")]),
-        Schema([_tensor(output) for output in model.graph.output]),
-    )
-    ramp = np.tile(np.linspace(0, 255, 28).astype(np.uint8), (2, 1, 28, 1))  # nobody's image
-    mlflow.set_tracking_uri(client.tracking_uri)  # log_model knows no client
-    with mlflow.start_run(run_id=run_id):
-        mlflow.onnx.log_model(
-            model,
-            name=MODEL,
-            signature=signature,
-            input_example=ramp,
-            pip_requirements=[f"{name}=={version(name)}" for name in _REQUIREMENTS],
-            onnx_execution_providers=["CPUExecutionProvider"],
-            save_as_external_data=False,
-            metadata={DIGEST: result.digest},
-        )
-
-
-def _tensor(output: onnx.ValueInfoProto) -> TensorSpec:
-    """MLflow's words for an output of the graph; the number of images is free."""
-    kind = output.type.tensor_type
-    sizes = [dimension.dim_value for dimension in kind.shape.dim[1:]]
-    return TensorSpec(onnx.helper.tensor_dtype_to_np_dtype(kind.elem_type), (-1, *sizes), output.name)
 
 
 def _origin(layout: Layout) -> dict[str, str]:

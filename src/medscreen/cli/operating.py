@@ -1,0 +1,64 @@
+"""Other operating points for registered versions."""
+
+import click
+from pydantic import ValidationError
+from rich import box
+from rich.console import Console
+from rich.table import Table
+
+from medscreen.errors import MedscreenError
+from medscreen.layout import find_layout
+from medscreen.params import load_params
+
+
+@click.command()
+@click.argument("version")
+@click.option("--policy", required=True, help="mean_sd, healthy_quantile, best_accuracy, youden, f1, sensitivity, ...")
+@click.option("--with", "numbers", multiple=True, metavar="NAME=NUMBER", help="A number of the policy: at_least=0.95.")
+@click.option("--name", help="Registered model; by default that of the active data set.")
+def threshold(version: str, policy: str, numbers: tuple[str, ...], name: str | None) -> None:
+    """Registers VERSION (a number or a stage) with another threshold: the same weights, nothing trained again.
+
+    The threshold is chosen on val. The new version has no stage.
+    """
+    from medscreen.registry import find_version, model_name, set_threshold
+    from medscreen.registry.operating_points import parse_policy
+    from medscreen.tracking import open_store
+
+    layout = find_layout()
+    params = load_params(layout.params)
+    try:
+        chosen = parse_policy(policy, dict(_number(text) for text in numbers))
+    except ValidationError as error:
+        problem = error.errors(include_url=False)[0]
+        where = ".".join(str(part) for part in problem["loc"][1:])
+        raise MedscreenError(
+            f"--policy {policy} {where}: {problem['msg']}; params.yaml names the policies and their numbers."
+        ) from error
+    client = open_store(layout)
+    old = find_version(client, name or model_name(params.dataset), version)
+    new = set_threshold(client, old, chosen, params.evaluation, params.seed)
+    if new.version == old:
+        click.echo(f"{old.model} version {old.number} has that operating point already.")
+    else:
+        click.echo(f"{old.model} version {new.version.number}: version {old.number} at {new.point.threshold:.6g}.")
+    table = Table(box=box.SIMPLE_HEAD)
+    for heading in ("", *new.rates):
+        table.add_column(heading, justify="right")
+    for rate in new.rates["val"]:
+        table.add_row(rate.replace("_", " "), *(_shown(of_split[rate]) for of_split in new.rates.values()))
+    Console().print(table)
+
+
+def _number(text: str) -> tuple[str, float]:
+    name, _, value = text.partition("=")
+    try:
+        return name, float(value)
+    except ValueError as error:
+        raise MedscreenError(f"--with {text} is no NAME=NUMBER, such as --with at_least=0.95.") from error
+
+
+def _shown(estimate: dict[str, float | None]) -> str:
+    if estimate["value"] is None:
+        return "-"
+    return f"{estimate['value']:.3f} ({estimate['low']:.3f} to {estimate['high']:.3f})"

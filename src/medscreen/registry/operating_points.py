@@ -1,0 +1,147 @@
+"""Another operating point for a registered version: the same weights, nothing trained again."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import numpy as np
+import onnx
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+from mlflow import MlflowClient
+from mlflow.entities import Metric, Param, Run
+from pydantic import TypeAdapter
+
+from medscreen.errors import MedscreenError
+from medscreen.evaluation import Bootstrap, Outcomes, evaluate
+from medscreen.operating import OperatingPoint, choose_operating_point
+from medscreen.packaging.detector import packaged_digest
+from medscreen.packaging.operating_nodes import package, scoring_part
+from medscreen.params import EvaluationParams, OperatingParams, Policy
+from medscreen.registry.versions import Identity, Version, register_run
+from medscreen.tracking.models import DIGEST, log_model, logged_model
+from medscreen.tracking.runs import RUN_KEY, SCORES, flat_metrics, log_scores
+
+_THRESHOLD = "operating.threshold."
+_RATES = ["sensitivity", "specificity", "false_positive_rate", "false_negative_rate", "ppv", "npv", "accuracy"]
+
+
+@dataclass(frozen=True)
+class Rethresholded:
+    """The version with the new operating point (the old one where nothing changed), and split -> rate -> estimate."""
+
+    version: Version
+    point: OperatingPoint
+    rates: dict[str, dict[str, Any]]
+
+
+def set_threshold(
+    client: MlflowClient, version: Version, policy: Policy, settings: EvaluationParams, seed: int
+) -> Rethresholded:
+    """A new version of the same network whose threshold `policy` chose on the scores of `val` that its run keeps.
+
+    Calibration and refer band are those of the old version. Raises MedscreenError where its files are lost.
+    """
+    run = client.get_run(version.run_id)
+    graph = logged_model(client, version.run_id)
+    if graph is None or not graph.is_file():
+        raise MedscreenError(
+            f"The files of {version.model} version {version.number} are lost; `dvc repro publish` logs them again."
+        )
+    with TemporaryDirectory() as folder:
+        scores = _kept_scores(client, version, Path(folder))
+        scoring, metadata = scoring_part(onnx.load(graph))
+        val = scores.filter(pc.field("split") == "val")
+        point = choose_operating_point(
+            _settings(run, policy), _floats(val["score"]), _labels(val), metadata["score_at_half"]
+        )
+        packaged = Path(folder) / "detector.onnx"
+        onnx.save(package(scoring, point, metadata), packaged)
+        digest = packaged_digest(packaged)
+        bootstrap = Bootstrap(settings.resamples, settings.confidence, seed)
+        rates = {split: _rates(scores, split, point.threshold, bootstrap) for split in ("val", "test")}
+        if digest == version.digest:
+            return Rethresholded(version, point, rates)
+        run_id = _new_run(client, run, version, policy, point, rates)
+        log_scores(client, run_id, scores)
+        log_model(client, run_id, onnx.load(packaged), digest)
+        client.set_tag(run_id, DIGEST, digest)
+    identity = Identity(version.detector, digest, version.val_digest, version.run_key)
+    about = f"{version.detector}: version {version.number} with the threshold of {policy.policy}"
+    return Rethresholded(register_run(client, version.model, run_id, identity, about), point, rates)
+
+
+def _kept_scores(client: MlflowClient, version: Version, folder: Path) -> pa.Table:
+    kept = {item.path for item in client.list_artifacts(version.run_id)}
+    if SCORES not in kept:
+        raise MedscreenError(
+            f"The run of {version.model} version {version.number} keeps no {SCORES} to choose a threshold on; "
+            "`dvc repro publish` logs it where the version is the workspace's own."
+        )
+    return pq.read_table(client.download_artifacts(version.run_id, SCORES, str(folder)))
+
+
+def _settings(run: Run, policy: Policy) -> OperatingParams:
+    """The operating settings that the run was made with, but for the policy."""
+    logged = run.data.params
+    return OperatingParams.model_validate(
+        {
+            "threshold": policy,
+            "calibration": logged["operating.calibration"],
+            "refer": {name: float(logged[f"operating.refer.{name}"]) for name in ("sensitivity", "specificity")},
+        }
+    )
+
+
+def _rates(scores: pa.Table, split: str, threshold: float, bootstrap: Bootstrap) -> dict[str, Any]:
+    rows = scores.filter(pc.field("split") == split)
+    outcomes = Outcomes(
+        _labels(rows), _floats(rows["score"]), rows["abnormal"].to_numpy(), rows["patient"].to_numpy(), None
+    )
+    return dict(evaluate(outcomes.at(threshold), bootstrap, _RATES))
+
+
+def _new_run(
+    client: MlflowClient,
+    source: Run,
+    version: Version,
+    policy: Policy,
+    point: OperatingPoint,
+    rates: Mapping[str, Any],
+) -> str:
+    """A run that shows the new operating point; what it has in common with the old one is copied."""
+    tags = {name: value for name, value in source.data.tags.items() if name.startswith(("medscreen.", "mlflow.source"))}
+    del tags[DIGEST]  # set last: a run without it shows no result
+    tags |= {RUN_KEY: version.run_key, "medscreen.operating_point_of": f"version {version.number}"}
+    run = client.create_run(source.info.experiment_id, run_name=f"{version.detector}, {policy.policy}", tags=tags)
+    run_id = str(run.info.run_id)
+    shared = {name: value for name, value in source.data.params.items() if not name.startswith(_THRESHOLD)}
+    chosen = {f"{_THRESHOLD}{name}": str(value) for name, value in policy.model_dump().items()}
+    unchanged = {name: value for name, value in source.data.metrics.items() if "auroc" in name}
+    measured = unchanged | dict(flat_metrics(rates))
+    now = int(run.info.start_time)
+    client.log_batch(
+        run_id,
+        metrics=[Metric(name, value, now, 0) for name, value in measured.items()],
+        params=[Param(name, value) for name, value in (shared | chosen).items()],
+    )
+    client.log_text(run_id, json.dumps(asdict(point), indent=1), "operating.json")
+    return run_id
+
+
+def parse_policy(name: str, numbers: Mapping[str, float]) -> Policy:
+    """The policy of that name with its numbers; raises pydantic's ValidationError for what is none."""
+    policy: Policy = TypeAdapter(Policy).validate_python({"policy": name, **numbers})
+    return policy
+
+
+def _floats(column: pa.ChunkedArray) -> Any:
+    return column.to_numpy().astype(np.float64)
+
+
+def _labels(rows: pa.Table) -> Any:
+    return rows["label"].to_numpy().astype(np.int64)
