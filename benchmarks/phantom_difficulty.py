@@ -25,7 +25,7 @@ from medscreen.detectors import build, score
 from medscreen.images import Pixels
 from medscreen.params import Params, PhantomParams, load_params
 
-_RANGES = {"baseline": (0.0, 0.65), "autoencoder": (0.70, 0.90), "cnn": (0.90, 0.97)}
+_RANGES = {"baseline": (0.35, 0.65), "autoencoder": (0.70, 0.90), "cnn": (0.90, 0.97)}
 
 
 def global_statistics(pixels: Pixels) -> NDArray[np.float64]:

@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from factories import CURATION, one_sentence, real_data, written
-from medscreen.curation import Curated, curate
+from medscreen.curation import Curated, curate, person
 from medscreen.errors import MedscreenError
 from medscreen.images import SPLITS, set_digest
 from medscreen.params import MedMnistParams
@@ -301,3 +301,34 @@ def test_no_image_of_pneumoniamnist_is_in_two_splits(pneumonia: Curated) -> None
     assert (len(seen[0]) + len(seen[1])) == pneumonia.audit["splits"]["train"]["images"] + (
         pneumonia.audit["splits"]["tune"]["images"]
     )
+
+
+@pytest.mark.parametrize(
+    ("spellings", "people"),
+    [
+        (("P-00012", "p_00012", " P 00012 ", "p--00012", "P\u200b-00012"), 1),
+        (("Müller^Jörg", "MU\u0308LLER JO\u0308RG"), 1),
+        (("1-11", "11-1", "111"), 3),
+        (("राम", "रीम"), 2),
+        (("---", "***"), 2),
+    ],
+)
+def test_spellings_of_a_person(spellings: tuple[str, ...], people: int) -> None:
+    assert len({person(spelled) for spelled in spellings}) == people
+
+
+def test_respelled_patients_stay_together_and_are_counted(tmp_path: Path) -> None:
+    records = [record(number, patient=f"P-{number // 2}" if number % 4 else f"p_{number // 2}") for number in range(80)]
+    for item in range(0, 80, 2):  # both of a pair alike
+        records[item + 1] = record(item + 1, patient=records[item + 1].patient, label=item // 2 % 2)
+        records[item] = record(item, patient=records[item].patient, label=item // 2 % 2)
+    curated = run(records, tmp_path)
+    assert curated.audit["patients"] == 40
+    assert curated.audit["respelled_patients"] == 20
+
+
+def test_images_of_unknown_patients_are_not_merged_by_their_names(tmp_path: Path) -> None:
+    records = [record(number, patient=None, origin=f"{number // 2}{' -'[number % 2]}scan.png") for number in range(60)]
+    curated = run(records, tmp_path)
+    assert curated.audit["patients"] == 60
+    assert curated.audit["respelled_patients"] == 0

@@ -1,7 +1,8 @@
 import csv
-import json
 import re
 from collections import Counter
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -16,12 +17,13 @@ from medscreen.curation import curate
 from medscreen.errors import MedscreenError
 from medscreen.images import ImageSet
 from medscreen.ingestion import UnreadableImageError, read_grey
-from medscreen.params import CurationParams, DatasetParams, FoldersParams, MedMnistParams
+from medscreen.params import CurationParams, DatasetParams, FoldersParams, MedMnistParams, PhantomParams
 from medscreen.sources import phantom
 from medscreen.sources.phantom.anatomy import Thorax, chords, draw_thorax
+from medscreen.sources.phantom.dicom import SHOWN, write_dicom
 from medscreen.sources.phantom.findings import Finding, Lesion, draw_lesion, water
 from medscreen.sources.phantom.forms import simulate
-from medscreen.sources.phantom.patients import draw_patient
+from medscreen.sources.phantom.patients import draw_patient, plan_export
 from medscreen.sources.phantom.radiography import expose
 
 BROKEN = ("-cut", "-empty", "-page")
@@ -77,9 +79,7 @@ def test_a_phantom_that_is_there_is_left_alone(export: Path) -> None:
 def test_other_settings_make_it_anew(tmp_path: Path) -> None:
     root = tmp_path / "export"
     phantom.find_files(PHANTOM, root, 1)
-    (root / "stale.dcm").touch()
     phantom.find_files(PHANTOM.model_copy(update={"image_size": 16}), root, 1)
-    assert not (root / "stale.dcm").exists()
     assert read_grey(root / "P-00000/study-1/image-1.dcm").shape == (16, 16)
     phantom.find_files(PHANTOM, root, 1, "npz")
     assert sorted(path.name for path in root.iterdir()) == [".phantom.json", "labels.csv", "phantom.npz"]
@@ -99,12 +99,31 @@ def test_an_empty_folder_is_filled(tmp_path: Path) -> None:
     assert phantom.find_files(PHANTOM, tmp_path / "empty", 1)
 
 
-def test_a_damaged_marker_makes_it_anew(tmp_path: Path) -> None:
+def test_a_phantom_that_lost_something_is_made_anew(tmp_path: Path) -> None:
     root = tmp_path / "export"
-    before = phantom.find_files(PHANTOM, root, 1)
-    (root / ".phantom.json").write_text(json.dumps(PHANTOM.model_dump())[:20])
-    assert phantom.find_files(PHANTOM, root, 1) == before
-    assert json.loads((root / ".phantom.json").read_text())["form"] == "dicom"
+    before = {path: path.read_bytes() for path in phantom.find_files(PHANTOM, root, 1)}
+    (root / "P-00000/study-1/image-1.dcm").write_bytes(b"")
+    (root / "P-00001/study-1/image-1.dcm").unlink()
+    assert {path: path.read_bytes() for path in phantom.find_files(PHANTOM, root, 1)} == before
+
+
+@pytest.mark.parametrize("settings", [PHANTOM, PHANTOM.model_copy(update={"image_size": 16})])
+def test_what_someone_put_beside_the_phantom_is_not_lost(tmp_path: Path, settings: PhantomParams) -> None:
+    root = tmp_path / "export"
+    phantom.find_files(PHANTOM, root, 1)
+    notes = written(root / "my-notes.txt", "precious")
+    with pytest.raises(MedscreenError, match=r"my-notes\.txt, which is not the phantom's") as error:
+        phantom.find_files(settings, root, 1)
+    one_sentence(error)
+    assert notes.read_text() == "precious"
+
+
+@pytest.mark.parametrize("make", [Path.touch, lambda path: path.symlink_to("nowhere")])
+def test_what_is_no_folder_is_not_filled(tmp_path: Path, make: Callable[[Path], None]) -> None:
+    make(tmp_path / "out")
+    with pytest.raises(MedscreenError, match="is no folder") as error:
+        phantom.find_files(PHANTOM, tmp_path / "out", 1)
+    one_sentence(error)
 
 
 def test_no_name_or_table_shows_an_identifier_of_a_header(export: Path) -> None:
@@ -175,7 +194,7 @@ def test_the_phantom_has_the_flaws_it_was_asked_for(export: Path) -> None:
     assert respelled <= {row["patient"] for row in rows}
 
 
-def test_patients_have_one_to_three_images(tmp_path: Path) -> None:
+def test_patients_have_one_to_three_images() -> None:
     images = Counter(len(draw_patient(PHANTOM, number).studies) for number in range(400))
     assert set(images) == {1, 2, 3}
     assert images[1] > images[2] > images[3] > 10
@@ -218,6 +237,33 @@ def test_a_finding_changes_nothing_but_the_finding(finding: Finding) -> None:
     assert (ill - healthy)[changed].mean() > 0
     far = ~ndimage.binary_dilation(changed, iterations=12)
     assert np.abs(healthy - ill)[far].max() < 0.05
+
+
+def test_nothing_but_the_lesion_depends_on_there_being_one() -> None:
+    lesion = draw_lesion("nodule", thorax(1), np.random.default_rng(3))
+    healthy, ill = (
+        expose(thorax(1), found, 3.0, 48, np.random.default_rng(2)) for found in (None, replace(lesion, opacity=0.0))
+    )
+    np.testing.assert_array_equal(healthy, ill)
+
+
+@pytest.mark.parametrize("number", range(6))
+def test_a_file_tells_its_finding_by_its_pixels_alone(tmp_path: Path, number: int) -> None:
+    patient = draw_patient(PHANTOM, number)
+    film = simulate(PHANTOM, patient)[0]
+    contents = []
+    for finding in ("none", "nodule", "consolidation"):
+        write_dicom(tmp_path / finding, film, SHOWN, replace(patient, finding=finding), 0, 5.6, 20)
+        contents.append((tmp_path / finding).read_bytes())
+    assert contents[0] == contents[1] == contents[2]
+
+
+def test_copies_and_broken_files_fall_on_anyone() -> None:
+    def flaws(abnormal_fraction: float) -> list[list[tuple[int, str, str]]]:
+        plan = plan_export(PHANTOM.model_copy(update={"abnormal_fraction": abnormal_fraction}))
+        return [[(file.image, file.pseudonym, file.flaw) for file in patient] for patient in plan]
+
+    assert flaws(0.01) == flaws(0.99)
 
 
 def test_the_water_of_one_ball_by_numerical_integration() -> None:
@@ -323,8 +369,12 @@ def test_the_folders_are_classes_of_pictures(forms: dict[str, tuple[DatasetParam
 def test_a_respelled_patient_is_one_person_to_curation(
     forms: dict[str, tuple[DatasetParams, Path]], tmp_path: Path
 ) -> None:
-    params, root = forms["dicom"]
-    images, position = curated(params, root, tmp_path)
+    for form in ("dicom", "folders"):  # a MedMNIST-form file can't say whose an image is
+        params, root = forms[form]
+        assert_people_stay_together(root, *curated(params, root, tmp_path))
+
+
+def assert_people_stay_together(root: Path, images: ImageSet, position: dict[str, int]) -> None:
     people: dict[str, set[int]] = {}
     for row in readable_rows(root):
         number = int(images.patients[position[row["file"]]])

@@ -175,7 +175,7 @@ def test_medmnist_records_keep_order_split_and_label(tmp_path: Path) -> None:
     assert [record.label for record in records[:6]] == [0, 1, 1, 0, 1, 1]
     assert records[7].origin == "pneumoniamnist.npz#val/1"
     np.testing.assert_array_equal(records[7].image, content["val_images"][1])
-    assert len({record.patient for record in records}) == len(records)
+    assert {record.patient for record in records} == {None}  # the file does not say
 
 
 def test_normal_labels_may_be_several(tmp_path: Path) -> None:
@@ -317,11 +317,17 @@ def test_class_folders_without_splits(tmp_path: Path) -> None:
     )
     records = sources.read_records(FOLDERS, root)
     assert [(r.origin, r.label, r.split, r.patient) for r in records] == [
-        ("NORMAL/b.png", 0, None, "NORMAL/b.png"),
-        ("NORMAL/deep/a.png", 0, None, "NORMAL/deep/a.png"),
-        ("sick/c.png", 1, None, "sick/c.png"),
+        ("NORMAL/b.png", 0, None, None),
+        ("NORMAL/deep/a.png", 0, None, None),
+        ("sick/c.png", 1, None, None),
     ]
     assert [path.name for path in sources.find_files(FOLDERS, root, 1)] == ["LICENCE", "b.png", "a.png", "c.png"]
+
+
+def test_a_table_beside_class_folders_says_whose_images_they_are(tmp_path: Path) -> None:
+    root = class_folders_of(tmp_path, "NORMAL/a.png", "NORMAL/b.png", "sick/c.png")
+    (root / "labels.csv").write_text("file,patient\nNORMAL/a.png,P-1\nsick/c.png,P-1\nsick/gone.png,P-2\n")
+    assert [record.patient for record in sources.read_records(FOLDERS, root)] == ["P-1", None, "P-1"]
 
 
 def test_class_folders_with_published_splits(tmp_path: Path) -> None:

@@ -1,10 +1,8 @@
 """Records -> readable, deduplicated, patient-safe splits, and the audit of all that was dropped."""
 
-import re
 import unicodedata
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field
 from itertools import combinations
 from pathlib import Path
@@ -18,6 +16,7 @@ from medscreen.errors import MedscreenError
 from medscreen.images import SPLITS, ImageSet, Pixels, image_digest
 from medscreen.ingestion import UnreadableImageError, read_grey, to_square
 from medscreen.params import CurationParams
+from medscreen.processes import worker_pool
 from medscreen.sources import Record
 
 _CHUNK = 32  # records that a worker takes at a time
@@ -87,7 +86,7 @@ def curate(
         "exact_copies": copies,
         "patients": len(set(patients.tolist())),
         "respelled_patients": len({record.patient for record in readable.records})
-        - len({person(record.patient) for record in readable.records}),
+        - len({_owner(record) for record in readable.records if record.patient}),
         "splits": {name: _summary(images, assigned[name]) for name in SPLITS},
     }
     return Curated(images, assigned, audit)
@@ -114,7 +113,7 @@ def _decoded(records: Sequence[Record], size: int, workers: int) -> Iterator[tup
     if all(isinstance(image, np.ndarray) for image in images):  # nothing to decode: a process would only copy
         yield from (_decode_one(image, size) for image in images)
         return
-    with ProcessPoolExecutor(workers) as pool:
+    with worker_pool(workers) as pool:
         yield from pool.map(_decode_one, images, [size] * len(images), chunksize=_CHUNK)
 
 
@@ -131,8 +130,7 @@ def _patients(readable: _Readable) -> NDArray[np.int64]:
     """A number for each image's patient, in order of first appearance; sharing an image makes two one."""
     parent: dict[str, str] = {}
 
-    def root(spelled: str) -> str:
-        name = person(spelled)
+    def root(name: str) -> str:
         while parent.setdefault(name, name) != name:
             name = parent[name]
         return name
@@ -140,11 +138,16 @@ def _patients(readable: _Readable) -> NDArray[np.int64]:
     first_owner: dict[str, str] = {}
     published = any(record.split for record in readable.records)
     for record, digest in zip(readable.records, readable.digests, strict=True):
-        owner = first_owner.setdefault(digest, record.patient)
-        if not published and root(record.patient) != root(owner):
-            parent[root(record.patient)] = root(owner)
+        owner = first_owner.setdefault(digest, _owner(record))
+        if not published and root(_owner(record)) != root(owner):
+            parent[root(_owner(record))] = root(owner)
     numbers: dict[str, int] = {}
-    return np.array([numbers.setdefault(root(record.patient), len(numbers)) for record in readable.records])
+    return np.array([numbers.setdefault(root(_owner(record)), len(numbers)) for record in readable.records])
+
+
+def _owner(record: Record) -> str:
+    """Whose image it is; of an image whose patient is not known, the image itself."""
+    return f"image {record.origin}" if record.patient is None else f"person {person(record.patient)}"
 
 
 def person(spelled: str) -> str:
@@ -152,8 +155,10 @@ def person(spelled: str) -> str:
 
     "P-00012", "p_00012" and " P 00012" are one; "P00012" is another, so that "1-11" and "11-1" stay two.
     """
-    words = re.split(r"[\W_]+", unicodedata.normalize("NFKC", spelled).casefold())
-    return "-".join(word for word in words if word) or spelled
+    letters = unicodedata.normalize("NFKC", spelled).casefold()
+    # letters, their marks and numbers stay (a vowel sign of Devanagari is a mark); what has no width goes
+    kept = (c if unicodedata.category(c)[0] in "LMN" else " " for c in letters if unicodedata.category(c) != "Cf")
+    return "-".join("".join(kept).split()) or spelled
 
 
 def _drop_copies(readable: _Readable) -> tuple[NDArray[np.int64], dict[str, Any]]:

@@ -3,51 +3,66 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pyarrow.parquet as pq
-from pydicom import dcmread
+from pydicom import Dataset, dcmread
 from pydicom.errors import InvalidDicomError
 
+PSEUDONYM = "p-00003"
 
-def identifiers(films: Path) -> Iterator[str]:
-    """What the headers of the raw files say of a person or a visit."""
+
+def headers(films: Path) -> Iterator[Dataset]:
     for path in films.rglob("*.dcm"):
         try:
             header = dcmread(path, stop_before_pixels=True)
-            yield from str(header.PatientName).split("^")
-            yield from str(header.ReferringPhysicianName).split("^")
-            yield header.PatientID
-            yield header.PatientBirthDate
-            yield header.StudyDate
-            yield header.AccessionNumber
-            yield header.StudyInstanceUID
+            header.PatientName, header.SOPInstanceUID  # noqa: B018
         except (InvalidDicomError, EOFError, AttributeError):  # the unreadable ones among them
             continue
+        yield header
 
 
-def contents(project: Path) -> Iterator[tuple[Path, str]]:
-    """The text of everything that the pipeline wrote outside the raw data, DVC's cache included."""
+def names_of(header: Dataset) -> Iterator[str]:
+    """What a header says of a person or a visit, but for dates."""
+    for name in (str(header.PatientName), str(header.ReferringPhysicianName)):
+        yield name
+        yield name.split("^")[1]  # the part with a number: the families are names of minerals
+    yield from (header.PatientID, header.AccessionNumber)
+    yield from (header.StudyInstanceUID, header.SeriesInstanceUID, header.SOPInstanceUID)
+
+
+def dates_of(header: Dataset) -> Iterator[str]:
+    for date in (header.PatientBirthDate, header.StudyDate):
+        yield date
+        yield f"{date[:4]}-{date[4:6]}-{date[6:]}"
+
+
+def contents(project: Path) -> Iterator[tuple[str, str]]:
+    """The name and the text of everything that the pipeline wrote outside the raw data, DVC's cache included."""
     for path in sorted(p for p in project.rglob("*") if p.is_file()):
-        inside = path.relative_to(project).parts
-        if inside[0] in {".git", "src"} or inside[:2] == ("data", "phantom"):
+        name = path.relative_to(project).as_posix()
+        if name.startswith((".git/", "src/", "data/phantom/")):
             continue
-        yield path, str(path.relative_to(project))
-        yield path, path.read_bytes().decode("latin-1")
+        yield name, name
+        yield name, path.read_bytes().decode("latin-1")
         if path.read_bytes()[:4] == b"PAR1":  # compressed
-            yield path, str(pq.read_table(path).to_pydict())
+            yield name, str(pq.read_table(path).to_pydict())
 
 
 def test_no_identifier_of_a_header_leaves_the_raw_files(finished: Path) -> None:
-    wanted = set(identifiers(finished / "data" / "phantom"))
-    assert len(wanted) > 500
-    assert "P-00003" not in wanted
-    # as a word of its own: eight digits of a score are no date
-    pattern = re.compile(r"(?<![\w.])(?:" + "|".join(map(re.escape, [*wanted, "P-00003"])) + r")(?![\w.])")
-    seen_in: dict[str, set[str]] = {}
+    seen = list(headers(finished / "data" / "phantom"))
+    names = {name.lower() for header in seen for name in names_of(header)}
+    dates = {date for header in seen for date in dates_of(header)}
+    assert len(names) > 900
+    assert len(dates) > 300
+    # a date has to stand alone: eight digits of a score are none
+    dated = re.compile(r"(?<!\d)(?:" + "|".join(sorted(dates)) + r")(?!\d)")
+    longest_first = sorted(names | {PSEUDONYM}, key=len, reverse=True)
+    named = re.compile("|".join(map(re.escape, longest_first)))
+    found: dict[str, set[str]] = {}
     searched = set()
-    for path, text in contents(finished):
-        searched.add(path.relative_to(finished).parts[0])
-        for found in pattern.findall(text):
-            seen_in.setdefault(found, set()).add(path.relative_to(finished).as_posix())
-    pseudonym = seen_in.pop("P-00003")
-    assert any(path.endswith("manifest.parquet") for path in pseudonym)  # what is there is found
+    for name, text in contents(finished):
+        searched.add(name.split("/")[0])
+        for hit in [*named.findall(text.lower()), *dated.findall(text)]:
+            found.setdefault(hit, set()).add(name)
     assert searched >= {"data", "models", "reports", "mlruns", ".dvc", ".medscreen", "dvc.lock", "repro.log"}
-    assert seen_in == {}
+    pseudonym = found.pop(PSEUDONYM)
+    assert any(name.endswith("manifest.parquet") for name in pseudonym)  # what is there is found
+    assert found == {}

@@ -1,7 +1,8 @@
 """Choosing the data set, and making simulated ones."""
 
+import json
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -14,9 +15,9 @@ if TYPE_CHECKING:
     from medscreen.sources.phantom import Form
 
 # Below datasets: of params.yaml, what makes the written folder a data set of the pipeline.
-_ENTRIES = {
-    "folders": ["kind: folders", "root: {root}", "image_size: {size}", "normal_classes: [normal]"],
-    "npz": ["kind: medmnist", "root: {root}", "image_size: {size}", "flag: phantom", "normal_labels: [0]"],
+_ENTRIES: dict[str, dict[str, Any]] = {
+    "folders": {"kind": "folders", "normal_classes": ["normal"]},
+    "npz": {"kind": "medmnist", "flag": "phantom", "normal_labels": [0]},
 }
 
 
@@ -59,16 +60,18 @@ def phantom(out: Path, form: "Form", patients: int | None, size: int | None, see
     params = load_params(find_layout().params)
     wanted = {"patients": patients, "image_size": size, "seed": seed}
     settings = _phantom_entry(params).model_copy(update={k: v for k, v in wanted.items() if v is not None})
-    files = find_files(settings, out, params.compute.threads, form)
+    root = out.expanduser().absolute()
+    try:
+        files = find_files(settings, root, params.compute.threads, form)
+    except OSError as error:
+        raise MedscreenError(f"{out} can't be written ({error.strerror}); name another folder.") from error
     megabytes = sum(path.stat().st_size for path in files) / 1e6
     click.echo(f"{out}: {settings.patients} simulated patients, {len(files)} files, {megabytes:.1f} MB.")
-    root = out.resolve()
-    values = settings.model_dump() | {"root": root}
-    lines = _ENTRIES.get(form) or [f"{key}: {value}" for key, value in values.items()]
+    entry = settings.model_dump() if form == "dicom" else _ENTRIES[form] | {"image_size": settings.image_size}
     click.echo("To screen them, add to params.yaml, below datasets:, and then `make repro DATASET=simulated`:\n")
     click.echo("  simulated:")
-    for line in lines:
-        click.echo("    " + line.format(root=root, size=settings.image_size))
+    for key, value in (entry | {"root": str(root)}).items():
+        click.echo(f"    {key}: {json.dumps(value)}")  # a YAML value, whatever a path is called
 
 
 def _phantom_entry(params: Params) -> PhantomParams:

@@ -1,10 +1,14 @@
-"""Images in class folders: <root>/<class>/* or, with published splits, <root>/{train,val,test}/<class>/*."""
+"""Images in class folders: <root>/<class>/* or, with published splits, <root>/{train,val,test}/<class>/*.
+
+A labels.csv beside them, with columns `file` and `patient`, says whose images they are.
+"""
 
 from collections.abc import Iterator
 from pathlib import Path
 
 from medscreen.errors import MedscreenError
 from medscreen.params import FoldersParams
+from medscreen.sources import labelled_tree
 from medscreen.sources.records import Record
 
 _SPLITS = ("train", "val", "test")
@@ -19,7 +23,7 @@ def find_files(root: Path) -> list[Path]:
 
 
 def read_records(params: FoldersParams, root: Path) -> list[Record]:
-    """One record a file in a class folder, sorted by place; every file is its own patient.
+    """One record a file in a class folder, sorted by place.
 
     Raises MedscreenError where the folders are no classes, or a normal class is none of them.
     """
@@ -30,9 +34,9 @@ def read_records(params: FoldersParams, root: Path) -> list[Record]:
             f"{root} has a folder {splits[0]}/ and none called {missing}/; give it all of {', '.join(_SPLITS)}, or "
             "class folders alone."
         )
-    records = [record for split in splits for record in _records_below(params, root, root / split, split)]
+    records = [record for split in splits for record in _records_below(params, root, split)]
     if not splits:
-        records = list(_records_below(params, root, root, None))
+        records = list(_records_below(params, root, None))
     classes = {Path(record.origin).parts[1 if splits else 0] for record in records}
     unknown = [name for name in params.normal_classes if name not in classes]
     if unknown:
@@ -43,13 +47,21 @@ def read_records(params: FoldersParams, root: Path) -> list[Record]:
     return records
 
 
-def _records_below(params: FoldersParams, root: Path, folder: Path, split: str | None) -> Iterator[Record]:
+def _records_below(params: FoldersParams, root: Path, split: str | None) -> Iterator[Record]:
+    folder, patients = root / (split or ""), labelled_tree.read_patients(root)
     for path in find_files(folder):
         inside = path.relative_to(folder)
         if len(inside.parts) > 1:  # a file beside the class folders (a table, a licence) is no image
             origin = path.relative_to(root).as_posix()
             label = int(inside.parts[0] not in params.normal_classes)
-            yield Record(origin=origin, image=path, patient=origin, label=label, finding=inside.parts[0], split=split)
+            yield Record(
+                origin=origin,
+                image=path,
+                patient=patients.get(origin),
+                label=label,
+                finding=inside.parts[0],
+                split=split,
+            )
 
 
 def _is_hidden(path: Path) -> bool:

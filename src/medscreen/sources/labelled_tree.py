@@ -33,6 +33,17 @@ def read_records(root: Path) -> list[Record]:
     return sorted(records, key=lambda record: record.origin)
 
 
+def read_patients(root: Path) -> dict[str, str]:
+    """File -> patient, from the table below `root` if it has both columns; nothing where there is none."""
+    try:
+        with (root / TABLE).open(newline="", encoding="utf-8-sig") as file:
+            return {
+                row["file"]: row["patient"] for row in csv.DictReader(file) if row.get("file") and row.get("patient")
+            }
+    except (OSError, UnicodeDecodeError, csv.Error):
+        return {}
+
+
 def _record(root: Path, table: Path, row: dict[str, str]) -> Record:
     empty = [column for column in _COLUMNS if not (row[column] or "").strip()]
     if empty:

@@ -49,7 +49,7 @@ def _download(params: MedMnistParams, root: Path) -> None:
 
 
 def read_records(params: MedMnistParams, root: Path) -> list[Record]:
-    """One record an image, in the file's order, with its published split; every image is its own patient.
+    """One record an image, in the file's order, with its published split; no image's patient is known.
 
     Raises MedscreenError for a file that is no such archive; pickled arrays are refused.
     """
@@ -75,7 +75,7 @@ def _records_of(archive: "np.lib.npyio.NpzFile", split: str, params: MedMnistPar
         Record(
             origin=f"{params.flag}.npz#{split}/{i}",
             image=image,
-            patient=f"{split}/{i}",
+            patient=None,
             label=int(abnormal[i]),
             finding=f"class {labels[i, 0]}",
             split=split,

@@ -12,14 +12,15 @@ class Record:
     """One image before it is read.
 
     `origin` names it below the data set's root; `image` is the file to decode or, where a source holds
-    arrays already, the display grey itself. `label`: 0 normal, 1 abnormal. `split` is the published split,
+    arrays already, the display grey itself. `patient` is None where the source does not know whose an image is.
+    `label`: 0 normal, 1 abnormal. `split` is the published split,
     None where the source publishes none. `finding` is the class that the source itself names, finer than the label
     or the same; `traits` are what subgroups are made of (sex, age, site), as text.
     """
 
     origin: str
     image: Path | Grey
-    patient: str
+    patient: str | None
     label: int
     finding: str
     split: str | None = None

@@ -3,6 +3,7 @@
 All names, numbers and dates are fictional.
 """
 
+import hashlib
 from dataclasses import dataclass
 from datetime import date, timedelta
 from pathlib import Path
@@ -18,7 +19,6 @@ from medscreen.sources.phantom.patients import Patient, Site
 SHOWN = (0.0, 1.0)
 """The window of every plain film."""
 
-_UID_ROOT = "1.2.826.0.1.3680043.10.1338"  # fictional instances below pydicom's free root
 _FAMILIES = ("Feldspar", "Gneiss", "Obsidian", "Tourmaline", "Zeolite", "Olivine", "Hornblende", "Dolomite")
 _GIVEN = ("Cyan", "Umber", "Indigo", "Ochre", "Sepia", "Teal", "Mauve", "Russet", "Amber", "Coral")
 
@@ -48,6 +48,7 @@ def write_dicom(
     patient: Patient,
     image: int,
     spacing: float,
+    seed: int,
 ) -> None:
     """A film whose `window` (low, high) is to be shown from black to white; `spacing` in mm.
 
@@ -62,9 +63,10 @@ def write_dicom(
     low, high = (0.1 * span + edge * unit for edge in window)
     if habits.photometric == "MONOCHROME1":
         stored, low, high = span - stored, span - high, span - low
-    dataset = _header(patient, image, int(window != SHOWN))
+    dataset = _header(patient, image, seed)
+    dataset.SOPInstanceUID = _uid(seed, *stored.shape, patient.number, image, window)
     dataset.Rows, dataset.Columns = stored.shape
-    dataset.PixelSpacing = [f"{spacing:.4f}", f"{spacing:.4f}"]
+    dataset.PixelSpacing = dataset.ImagerPixelSpacing = [f"{spacing:.4f}", f"{spacing:.4f}"]
     dataset.SamplesPerPixel, dataset.PhotometricInterpretation = 1, habits.photometric
     dataset.BitsAllocated, dataset.BitsStored, dataset.HighBit = 16, habits.bits, habits.bits - 1
     dataset.PixelRepresentation = 0
@@ -91,25 +93,30 @@ def _set_window(dataset: Dataset, low: float, high: float, windows: int) -> None
         dataset.WindowCenterWidthExplanation = ["WIDE", "LUNG"]
 
 
-def _header(patient: Patient, image: int, version: int) -> Dataset:
+def _uid(*what: object) -> str:
+    """A UID of the arc that needs no registration (DICOM PS3.5 B.2), the same for the same arguments."""
+    return f"2.25.{int.from_bytes(hashlib.blake2b(repr(what).encode(), digest_size=16).digest())}"
+
+
+def _header(patient: Patient, image: int, seed: int) -> Dataset:
     number, study = patient.number, patient.studies[image]
     dataset = Dataset()
     dataset.file_meta = FileMetaDataset()
     dataset.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
-    uid = f"{_UID_ROOT}.{number + 1}.{study}"
     dataset.SOPClassUID = ComputedRadiographyImageStorage
-    dataset.StudyInstanceUID, dataset.SeriesInstanceUID = f"{uid}.1", f"{uid}.2.{image + 1}"
-    dataset.SOPInstanceUID = f"{uid}.3.{image + 1}.{version}"
+    dataset.StudyInstanceUID, dataset.SeriesInstanceUID = _uid(seed, number, study), _uid(seed, number, study, image)
+    dataset.StudyID, dataset.SeriesNumber, dataset.InstanceNumber = str(study), 1, image + 1
     family, given = _FAMILIES[number % len(_FAMILIES)], _GIVEN[number // len(_FAMILIES) % len(_GIVEN)]
     dataset.PatientName, dataset.PatientID = f"{family}^{given}{number}", f"SIM{700001 + 37 * number}"
     taken = date(2001, 1, 1) + timedelta(days=3 * number + 40 * study)
     born = taken - timedelta(days=round(365.25 * patient.age) + 1 + number % 300)
     dataset.PatientBirthDate, dataset.PatientSex = born.strftime("%Y%m%d"), patient.sex
     dataset.PatientAge = f"{patient.age:03d}Y"
-    dataset.StudyDate = taken.strftime("%Y%m%d")
+    dataset.StudyDate, dataset.StudyTime = taken.strftime("%Y%m%d"), f"{8 + number % 10:02d}{number % 60:02d}00"
     dataset.AccessionNumber = f"ACC{500009 + 53 * number}-{study}"
     dataset.InstitutionName = f"Simulated Hospital {patient.site}"
     dataset.ReferringPhysicianName = f"{_FAMILIES[-1 - number % len(_FAMILIES)]}^Dr{number}"
+    dataset.Manufacturer, dataset.PatientOrientation = "Simulated", ["L", "F"]
     dataset.Modality, dataset.BodyPartExamined, dataset.ViewPosition = "CR", "CHEST", "PA"
     dataset.ImageComments = "SIMULATED: no patient"
     return dataset

@@ -2,7 +2,6 @@
 
 import csv
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -13,6 +12,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from medscreen.params import PhantomParams
+from medscreen.processes import worker_pool
 from medscreen.sources.labelled_tree import TABLE
 from medscreen.sources.phantom.anatomy import Plane, draw_thorax
 from medscreen.sources.phantom.dicom import SHOWN, write_dicom
@@ -43,7 +43,7 @@ def write_phantom(params: PhantomParams, form: Form, root: Path, workers: int) -
     """All files below `root`; the same settings give the same bytes, however many workers there are."""
     plan = plan_export(params)
     write = {"dicom": _write_dicom, "folders": _write_picture, "npz": _keep}[form]
-    with ProcessPoolExecutor(workers) as pool:
+    with worker_pool(workers) as pool:
         sent = list(pool.map(partial(_send, params, root, write), plan, chunksize=_CHUNK))
     files = [file for patient in sent for file in patient]
     if form == "npz":
@@ -55,13 +55,13 @@ def write_phantom(params: PhantomParams, form: Form, root: Path, workers: int) -
         writer.writerows(rows)
 
 
-_Write = Callable[[Path, Sending, Plane], _Sent | None]
+_Write = Callable[[PhantomParams, Path, Sending, Plane], _Sent | None]
 
 
 def _send(params: PhantomParams, root: Path, write: _Write, files: Sequence[Sending]) -> list[_Sent]:
     """Exposes one patient's films and writes the files that are sent of them."""
     films = simulate(params, files[0].patient)
-    sent = (write(root, file, films[file.image]) for file in files)
+    sent = (write(params, root, file, films[file.image]) for file in files)
     return [file for file in sent if file is not None]
 
 
@@ -80,15 +80,15 @@ def simulate(params: PhantomParams, patient: Patient) -> list[Plane]:
     return films
 
 
-def _write_dicom(root: Path, file: Sending, film: Plane) -> _Sent:
+def _write_dicom(params: PhantomParams, root: Path, file: Sending, film: Plane) -> _Sent:
     name = f"{file.pseudonym}/study-{file.patient.studies[file.image]}/{file.name}.dcm"
     window = _WINDOW.get(file.flaw, SHOWN)
-    write_dicom(root / name, film, window, file.patient, file.image, pixel_spacing(len(film)))
+    write_dicom(root / name, film, window, file.patient, file.image, pixel_spacing(len(film)), params.seed)
     _damage(root / name, file.flaw)
     return _Sent(_row(file, name), file.patient.split)
 
 
-def _write_picture(root: Path, file: Sending, film: Plane) -> _Sent:
+def _write_picture(_: PhantomParams, root: Path, file: Sending, film: Plane) -> _Sent:
     study = file.patient.studies[file.image]
     folder = "normal" if file.patient.finding == "none" else file.patient.finding
     name = f"{file.patient.split}/{folder}/{file.pseudonym}-study-{study}-{file.name}.png"
@@ -98,7 +98,7 @@ def _write_picture(root: Path, file: Sending, film: Plane) -> _Sent:
     return _Sent(_row(file, name), file.patient.split)
 
 
-def _keep(_: Path, file: Sending, film: Plane) -> _Sent | None:
+def _keep(_: PhantomParams, __: Path, file: Sending, film: Plane) -> _Sent | None:
     if file.flaw in BROKEN:  # an array can't be
         return None
     return _Sent(_row(file, ""), file.patient.split, _grey(film, file.flaw))

@@ -12,7 +12,7 @@ _FIELD = 36.0  # side of the square detector, cm
 def expose(thorax: Thorax, lesion: Lesion | None, contrast: float, size: int, rng: np.random.Generator) -> Plane:
     """One film (size, size): bone and tissue high, air low, arbitrary units.
 
-    All of `rng` goes into pose and exposure: with the same state, two films differ by the lesion (and by the
+    All of `rng` goes into pose, exposure and noise: with the same state, two films differ by the lesion (and by the
     photon noise that it changes) alone. `contrast` 1 is the attenuation of water.
     """
     x, y = _posed_grid(size, rng)

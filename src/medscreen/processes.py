@@ -1,0 +1,26 @@
+"""Worker processes that end with the process that started them."""
+
+import os
+import threading
+import time
+from concurrent.futures import ProcessPoolExecutor
+
+_WATCH_EVERY_S = 0.5
+
+
+def worker_pool(workers: int) -> ProcessPoolExecutor:
+    """A pool of so many processes; when this process is killed, its workers end within a second, too.
+
+    Those of `concurrent.futures` wait for ever for the next task of a parent that is gone.
+    """
+    return ProcessPoolExecutor(workers, initializer=_end_with, initargs=(os.getpid(),))
+
+
+def _end_with(parent: int) -> None:
+    threading.Thread(target=_watch, args=(parent,), daemon=True, name="end-with-parent").start()
+
+
+def _watch(parent: int) -> None:
+    while os.getppid() == parent:
+        time.sleep(_WATCH_EVERY_S)
+    os._exit(1)
