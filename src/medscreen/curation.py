@@ -85,7 +85,7 @@ def curate(
         "quarantined": quarantine,
         "exact_copies": copies,
         "patients": len(set(patients.tolist())),
-        "respelled_patients": len({record.patient for record in readable.records})
+        "respelled_patients": len({record.patient for record in readable.records if record.patient})
         - len({_owner(record) for record in readable.records if record.patient}),
         "splits": {name: _summary(images, assigned[name]) for name in SPLITS},
     }

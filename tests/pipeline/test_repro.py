@@ -64,7 +64,13 @@ def test_a_repro_leaves_every_report(finished: Path) -> None:
         assert set(report["train"]) == {"accuracy", "balanced_view"}
         assert set(report["test"]["auroc"]) == {"value", "low", "high"}
         assert ("accuracy_at_half" in report["test"]) == (name == "cnn")
-        assert len(list(layout.figures(name).glob("*.png"))) == 4
+        assert len(list(layout.figures(name).glob("*.png"))) == 7
+        assert layout.operating_picture(name).stat().st_size > 10_000
+        assert len(layout.bench(name).read_text().splitlines()) == 1 + 8
+        tables = json.loads(layout.analysis(name).read_text())
+        assert set(tables["subgroups"]) == {"sex", "age", "site"}
+        assert set(tables["findings"]) == {"nodule", "consolidation"}
+    assert len(layout.comparison.read_text().splitlines()) == 1 + 2 * (len(DETECTORS) - 1)
     assert json.loads(layout.promotion.read_text())["promoted"]["version"] >= 1
     assert "League table" in (finished / "repro.log").read_text()
     assert len(layout.league.read_text().splitlines()) == 1 + len(DETECTORS)
@@ -175,6 +181,25 @@ def test_another_operating_point_goes_to_production_without_training(copied: Pat
     assert production(client)[1] != held[1]
     assert "new operating point" in json.loads((copied / "reports" / "promotion.json").read_text())["reason"]
     assert len(client.search_model_versions("name = 'phantom-detector'")) == 2 * len(DETECTORS)
+
+
+def test_findings_told_apart_and_further_seeds(copied: Path) -> None:
+    set_params(copied, {"detectors.cnn.findings": ["nodule", "consolidation"], "seeds": [8]})
+    log = repro(copied)
+    assert "2 seeds" in log
+    layout = layout_of(copied)
+    tables = json.loads((layout.analysis("cnn")).read_text())
+    assert tables["classes"]["names"] == ["normal", "nodule", "consolidation"]
+    assert sum(map(sum, tables["classes"]["confusion"])) == len(load_images(layout.curated("test")))
+    assert set(tables["seeds"]["test"]["auroc"]) == {"7", "8"}
+    assert tables["seeds"]["test"]["sd"] is not None
+    report = json.loads((layout.report("cnn") / "evaluation.json").read_text())
+    assert tables["seeds"]["val"]["auroc"]["7"] == report["val"]["auroc"]["value"]
+    images = load_images(layout.curated("val"))
+    said = load_detector("phantom-detector").screen(np.asarray(images.pixels))
+    if said.findings is not None:
+        np.testing.assert_allclose(said.findings.sum(1), 1, atol=1e-5)
+    assert "classes" not in json.loads((layout.analysis("autoencoder")).read_text())
 
 
 def test_another_evaluation_reaches_the_runs(copied: Path) -> None:
