@@ -79,6 +79,11 @@ class Layout:
         return self.workspace / "reports" / "league.csv"
 
     @property
+    def balanced(self) -> Path:
+        """Every detector on as many normal as abnormal images."""
+        return self.workspace / "reports" / "balanced.csv"
+
+    @property
     def comparison(self) -> Path:
         """Every detector of the roster against the leader."""
         return self.workspace / "reports" / "comparison.csv"

@@ -27,6 +27,9 @@ _WORDS = {
 Row = dict[str, str]
 
 
+_BALANCED = ("accuracy", "auroc", "sensitivity", "specificity", "false_positive_rate", "false_negative_rate")
+
+
 class Pair(TypedDict):
     """A detector against the leader on the same images of a split: AUROC less the leader's."""
 
@@ -69,6 +72,22 @@ def save_rows(rows: Sequence[Row] | Sequence[Pair], columns: Sequence[str], path
         writer = csv.DictWriter(file, fieldnames=columns, lineterminator="\n")
         writer.writeheader()
         writer.writerows(rows)
+
+
+def balanced_rows(results: Sequence[Result]) -> list[Row]:
+    """Val and test cut to as many normal as abnormal images, as MedMNIST's one-class notebooks judge: a row each."""
+    rows = []
+    for split in ("val", "test"):
+        for result in results:
+            about = result.data[split]
+            row = {"split": split, "detector": result.detector}
+            row["images_of_each_class"] = str(min(about["normal"], about["abnormal"]))
+            for metric in _BALANCED:
+                estimate = result.evaluation[split]["balanced_view"][metric]
+                row[metric] = _number(estimate["value"])
+                row[f"{metric}_low"], row[f"{metric}_high"] = _number(estimate["low"]), _number(estimate["high"])
+            rows.append(row)
+    return rows
 
 
 def comparisons(outcomes: Mapping[str, Mapping[str, Outcomes]], leader: str, bootstrap: Bootstrap) -> list[Pair]:

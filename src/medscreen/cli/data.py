@@ -31,6 +31,7 @@ def use(dataset: str | None) -> None:
     yaml = YAML()
     yaml.preserve_quotes = True
     yaml.width = 4096
+    yaml.indent(mapping=2, sequence=4, offset=2)  # as the file is written
     content = yaml.load(path)
     params = load_params(path)
     if dataset is None:

@@ -141,14 +141,15 @@ class ResidualClassifier(nn.Module):
         self.stages = nn.Sequential(
             _Residual(width, width, 1), _Residual(width, 2 * width, 2), _Residual(2 * width, 4 * width, 2)
         )
-        self.head = nn.Linear(4 * width, outputs)
+        self.head = nn.Linear(2 * 4 * width, outputs)
 
     def forward(self, images: Tensor) -> Tensor:
         """(N, 1, S, S) -> logits (N, outputs)."""
         height, width = images.shape[2:]
         missing = (0, -width % self.unshuffle, 0, -height % self.unshuffle)
         features = self.stages(self.stem(F.pad(standardised(images), missing, mode="replicate")))
-        logits: Tensor = self.head(soft_maximum(features))
+        # the mean sees what is everywhere, the soft maximum what is in one place
+        logits: Tensor = self.head(torch.cat([features.mean((2, 3)), soft_maximum(features)], 1))
         return logits
 
 

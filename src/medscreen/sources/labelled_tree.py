@@ -1,4 +1,7 @@
-"""A folder of image files with a labels.csv: columns `file`, `patient`, `label`; `finding`, sex, age, site if known."""
+"""A folder of image files with a labels.csv: columns `file`, `patient`, `label`.
+
+Columns `finding`, `sex`, `age`, `site` and `scanner` are taken along where they are there.
+"""
 
 import csv
 from pathlib import Path
@@ -8,7 +11,7 @@ from medscreen.sources.records import Record
 
 TABLE = "labels.csv"
 _COLUMNS = ("file", "patient", "label")
-_TRAITS = ("sex", "age", "site")
+_TRAITS = ("sex", "age", "site", "scanner")
 
 
 def read_records(root: Path) -> list[Record]:

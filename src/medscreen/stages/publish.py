@@ -10,7 +10,7 @@ from rich.console import Console
 
 from medscreen.evaluation import Bootstrap, Outcomes
 from medscreen.layout import Layout
-from medscreen.league import Pair, comparisons, league_rows, print_league, save_rows
+from medscreen.league import Pair, balanced_rows, comparisons, league_rows, print_league, save_rows
 from medscreen.outputs import replaced
 from medscreen.params import Params
 from medscreen.registry import promote_best, register
@@ -21,7 +21,7 @@ _WIDTH = 140  # where the output is no terminal: wide enough for the table
 
 
 def publish(layout: Layout, params: Params) -> None:
-    """Writes league.csv, comparison.csv and promotion.json of reports/; changes MLflow only where a result is new."""
+    """Writes league, balanced, comparison and promotion of reports/; changes MLflow only where a result is new."""
     client = open_store(layout)
     results = [read_result(layout, params, name) for name in params.detectors]
     versions = {r.detector: register(client, r, finish_run(client, layout, r)) for r in results}
@@ -31,6 +31,9 @@ def publish(layout: Layout, params: Params) -> None:
     rows = league_rows(results, {standing["detector"]: standing["verdict"] for standing in report["standings"]})
     with replaced(layout.league) as partial:
         save_rows(rows, list(rows[0]), partial)
+    with replaced(layout.balanced) as partial:
+        balanced = balanced_rows(results)
+        save_rows(balanced, list(balanced[0]), partial)
     with replaced(layout.comparison) as partial:
         pairs = comparisons(_outcomes(layout, params), rows[0]["detector"], _bootstrap(params))
         save_rows(pairs, list(Pair.__annotations__), partial)

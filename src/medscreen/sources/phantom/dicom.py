@@ -107,7 +107,7 @@ def _header(patient: Patient, image: int, seed: int) -> Dataset:
     dataset.StudyInstanceUID, dataset.SeriesInstanceUID = _uid(seed, number, study), _uid(seed, number, study, image)
     dataset.StudyID, dataset.SeriesNumber, dataset.InstanceNumber = str(study), 1, image + 1
     family, given = _FAMILIES[number % len(_FAMILIES)], _GIVEN[number // len(_FAMILIES) % len(_GIVEN)]
-    dataset.PatientName, dataset.PatientID = f"{family}^{given}{number}", f"SIM{700001 + 37 * number}"
+    dataset.PatientName, dataset.PatientID = f"{family}^{given}{number:05d}", f"SIM{700001 + 37 * number}"
     taken = date(2001, 1, 1) + timedelta(days=3 * number + 40 * study)
     born = taken - timedelta(days=round(365.25 * patient.age) + 1 + number % 300)
     dataset.PatientBirthDate, dataset.PatientSex = born.strftime("%Y%m%d"), patient.sex
@@ -115,7 +115,7 @@ def _header(patient: Patient, image: int, seed: int) -> Dataset:
     dataset.StudyDate, dataset.StudyTime = taken.strftime("%Y%m%d"), f"{8 + number % 10:02d}{number % 60:02d}00"
     dataset.AccessionNumber = f"ACC{500009 + 53 * number}-{study}"
     dataset.InstitutionName = f"Simulated Hospital {patient.site}"
-    dataset.ReferringPhysicianName = f"{_FAMILIES[-1 - number % len(_FAMILIES)]}^Dr{number}"
+    dataset.ReferringPhysicianName = f"{_FAMILIES[-1 - number % len(_FAMILIES)]}^Referring{number:05d}"
     dataset.Manufacturer, dataset.PatientOrientation = "Simulated", ["L", "F"]
     dataset.Modality, dataset.BodyPartExamined, dataset.ViewPosition = "CR", "CHEST", "PA"
     dataset.ImageComments = "SIMULATED: no patient"
