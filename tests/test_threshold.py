@@ -271,6 +271,16 @@ def test_the_way_back_leads_to_the_version_in_production(changed: Any) -> None:
     assert (numbers(client), runs(client)) == before
 
 
+def test_the_numbers_of_the_former_policy_are_not_carried_on(changed: Any) -> None:
+    client, _, new = changed
+    third = set_threshold(client, new.version, parse_policy("specificity", {"at_least": 0.9}), SETTINGS, 7)
+    fourth = set_threshold(client, third.version, parse_policy("f1", {}), SETTINGS, 7)
+    logged = client.get_run(fourth.version.run_id).data
+    named = {name: value for name, value in logged.params.items() if "threshold" in name}
+    assert named == {"operating.threshold.policy": "f1"}
+    assert logged.tags["medscreen.operating_point_of"] == f"version {third.version.number}"
+
+
 def test_a_version_with_lost_files_is_a_sentence(copy: Path) -> None:
     client = store(copy)
     old = find_version(client, MODEL, "1")
