@@ -204,3 +204,25 @@ def test_a_choice_that_is_none_names_the_choices(
 def test_a_number_is_read_as_written(content: dict[str, Any], tmp_path: Path, key: str, value: object) -> None:
     content[key] = value
     assert f"{key} = " in refusal(content, tmp_path)
+
+
+@pytest.mark.parametrize("seeds", [[], [8], [8, 9, 0]])
+def test_further_seeds_are_read(content: dict[str, Any], tmp_path: Path, seeds: list[int]) -> None:
+    content["seeds"] = seeds
+    assert load(content, tmp_path).seeds == seeds
+
+
+@pytest.mark.parametrize("seeds", [[7], [8, 7], [8, 8], [9, 8, 9], [7, 7]])
+def test_a_seed_named_twice_is_refused(content: dict[str, Any], tmp_path: Path, seeds: list[int]) -> None:
+    content["seeds"] = seeds
+    assert content["seed"] == 7
+    expected = f"params.yaml: seeds: {seeds} names a seed twice, or 7, which seed: names already; correct it."
+    assert refusal(content, tmp_path) == expected
+
+
+@pytest.mark.parametrize(
+    ("seeds", "key"), [([8, -1], "seeds.1"), ([2**31], "seeds.0"), (8, "seeds"), ([1.5], "seeds.0")]
+)
+def test_a_further_seed_that_is_none_is_named(content: dict[str, Any], tmp_path: Path, seeds: object, key: str) -> None:
+    content["seeds"] = seeds
+    assert refusal(content, tmp_path).startswith(f"params.yaml: {key} = ")

@@ -31,9 +31,9 @@ def threshold(version: str, policy: str, numbers: tuple[str, ...], name: str | N
         chosen = parse_policy(policy, dict(_number(text) for text in numbers))
     except ValidationError as error:
         problem = error.errors(include_url=False)[0]
-        where = ".".join(str(part) for part in problem["loc"][1:])
+        where = "".join(f" {part}" for part in problem["loc"][1:])
         raise MedscreenError(
-            f"--policy {policy} {where}: {problem['msg']}; params.yaml names the policies and their numbers."
+            f"--policy {policy}{where}: {problem['msg']}; params.yaml names the policies and their numbers."
         ) from error
     client = open_store(layout)
     old = find_version(client, name or model_name(params.dataset), version)

@@ -22,7 +22,7 @@ from medscreen.operating import OperatingPoint, choose_operating_point
 from medscreen.packaging.detector import packaged_digest
 from medscreen.packaging.operating_nodes import package, scoring_part
 from medscreen.params import EvaluationParams, OperatingParams, Policy
-from medscreen.registry.versions import Identity, Version, register_run
+from medscreen.registry.versions import Identity, Version, register_run, version_of
 from medscreen.tracking.models import DIGEST, log_model, logged_model
 from medscreen.tracking.runs import RUN_KEY, SCORES, flat_metrics, log_scores
 
@@ -32,7 +32,7 @@ _RATES = ["sensitivity", "specificity", "false_positive_rate", "false_negative_r
 
 @dataclass(frozen=True)
 class Rethresholded:
-    """The version with the new operating point (the old one where nothing changed), and split -> rate -> estimate."""
+    """The version with the new operating point, an old one where one has it, and split -> rate -> estimate."""
 
     version: Version
     point: OperatingPoint
@@ -42,9 +42,10 @@ class Rethresholded:
 def set_threshold(
     client: MlflowClient, version: Version, policy: Policy, settings: EvaluationParams, seed: int
 ) -> Rethresholded:
-    """A new version of the same network whose threshold `policy` chose on the scores of `val` that its run keeps.
+    """A version of the same network whose threshold `policy` chose on the scores of `val` that its run keeps.
 
-    Calibration and refer band are those of the old version. Raises MedscreenError where its files are lost.
+    It is new unless a version of that operating point is there already. Calibration and the settings of the refer
+    band are those of the old version. Raises MedscreenError where its files are lost.
     """
     run = client.get_run(version.run_id)
     graph = logged_model(client, version.run_id)
@@ -64,8 +65,10 @@ def set_threshold(
         digest = packaged_digest(packaged)
         bootstrap = Bootstrap(settings.resamples, settings.confidence, seed)
         rates = {split: _rates(scores, split, point.threshold, bootstrap) for split in ("val", "test")}
-        if digest == version.digest:
-            return Rethresholded(version, point, rates)
+        # registered again, it would take the place of that version, be it the one in Production
+        known = version_of(client, version.model, digest)
+        if known is not None:
+            return Rethresholded(known, point, rates)
         run_id = _new_run(client, run, version, policy, point, rates)
         log_scores(client, run_id, scores)
         log_model(client, run_id, onnx.load(packaged), digest)

@@ -110,6 +110,17 @@ def find_version(client: MlflowClient, model: str, which: str) -> Version:
     return numbered[which]
 
 
+def version_of(client: MlflowClient, model: str, digest: str) -> Version | None:
+    """The version of that packaged digest, None if there is none or its files are lost."""
+    with _quiet():
+        found = [_version(v) for v in client.search_model_versions(f"name = '{model}'")]
+    for version in found:
+        graph = logged_model(client, version.run_id) if version.digest == digest else None
+        if graph is not None and graph.is_file():
+            return version
+    return None
+
+
 def move_to(client: MlflowClient, version: Version, stage: str) -> None:
     """Gives a version the stage and its alias; the one that had them is archived."""
     _require_stage(stage)

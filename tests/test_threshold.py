@@ -1,0 +1,395 @@
+"""`medscreen threshold` on a store with one registered detector: the mean brightness of an image."""
+
+import json
+import shutil
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from mlflow import MlflowClient
+from onnx import TensorProto, helper
+
+from factories import REPOSITORY, one_sentence
+from medscreen.cli import main
+from medscreen.errors import MedscreenError
+from medscreen.evaluation import Bootstrap, Outcomes, evaluate
+from medscreen.layout import Layout
+from medscreen.operating import choose_operating_point, choose_threshold
+from medscreen.packaging.detector import PackagedDetector, packaged_digest
+from medscreen.packaging.operating_nodes import package
+from medscreen.packaging.scoring import scoring_graph
+from medscreen.params import (
+    EvaluationParams,
+    OperatingParams,
+    Policy,
+    ReferParams,
+    SensitivityPolicy,
+    SpecificityPolicy,
+    YoudenPolicy,
+)
+from medscreen.registry import Version, find_version, in_stage, move_to, register, set_threshold
+from medscreen.registry.operating_points import parse_policy
+from medscreen.tracking import Result, finish_run, open_store
+from medscreen.tracking.models import logged_model
+
+# what MLflow says of its own type hints when it first logs a model
+pytestmark = pytest.mark.filterwarnings("ignore:.*type hint is inferred as AnyType:UserWarning")
+
+MODEL, SIZE, HALF = "phantom-detector", 16, 0.45
+YOUDEN = YoudenPolicy(policy="youden")
+SENSITIVE = SensitivityPolicy(policy="sensitivity", at_least=0.9)
+OPERATING = OperatingParams(
+    threshold=YOUDEN, calibration="temperature", refer=ReferParams(sensitivity=0.97, specificity=0.85)
+)
+SETTINGS = EvaluationParams(resamples=100, confidence=0.9, prevalence=0.05, bench=[])
+RATES = ["sensitivity", "specificity", "false_positive_rate", "false_negative_rate", "ppv", "npv", "accuracy"]
+
+
+def films(number: int, seed: int) -> tuple[Any, Any]:
+    """Images, of which the abnormal are a little brighter, and labels."""
+    rng = np.random.default_rng(seed)
+    labels = rng.integers(0, 2, number)
+    bright = np.clip(rng.normal(90 + 40 * labels, 30), 10, 240)
+    return (rng.random((number, SIZE, SIZE)) * 10 + bright[:, None, None]).astype(np.uint8), labels
+
+
+def brightness() -> onnx.ModelProto:
+    graph = helper.make_graph(
+        [helper.make_node("ReduceMean", ["images", "axes"], ["score"], keepdims=0)],
+        "mean",
+        [helper.make_tensor_value_info("images", TensorProto.FLOAT, ["N", 1, SIZE, SIZE])],
+        [helper.make_tensor_value_info("score", TensorProto.FLOAT, ["N"])],
+        [helper.make_tensor("axes", TensorProto.INT64, [3], [1, 2, 3])],
+    )
+    network = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)], ir_version=10)
+    return scoring_graph(network, SIZE)
+
+
+def columns(scores: pa.Table, split: str) -> tuple[Any, Any, Any]:
+    """Scores, labels and patients of a split."""
+    rows = scores.to_pandas()
+    rows = rows[rows["split"] == split]
+    return rows["score"].to_numpy().astype(np.float64), rows["label"].to_numpy().astype(int), rows["patient"].to_numpy()
+
+
+def judged(scores: pa.Table, threshold: float) -> dict[str, Any]:
+    found = {}
+    for split in ("val", "test"):
+        score, label, patient = columns(scores, split)
+        said = Outcomes(label, score, score >= threshold, patient, None)
+        found[split] = evaluate(said, Bootstrap(100, 0.9, 7), [*RATES, "auroc"])
+    return found
+
+
+def result_of(folder: Path) -> Result:
+    """What the pipeline would have left of a detector with OPERATING."""
+    scoring, parts = brightness(), []
+    for split, number, seed in (("val", 150, 1), ("test", 130, 2)):
+        pixels, labels = films(number, seed)
+        said = PackagedDetector(scoring.SerializeToString()).score(pixels)
+        people = np.arange(number) // 2
+        parts.append(pa.table({"split": [split] * number, "patient": people, "label": labels, "score": said}))
+    scores = pa.concat_tables(parts)
+    score, label, _ = columns(scores, "val")
+    point = choose_operating_point(OPERATING, score, label, HALF)
+    scores = scores.append_column("abnormal", [scores["score"].to_numpy() >= np.float32(point.threshold)])
+    metadata = {"detector": "mean", "image_size": SIZE, "score_at_half": HALF, "findings": []}
+    packaged = folder / "detector.onnx"
+    onnx.save(package(scoring, point, metadata), packaged)
+    logged = {
+        "kind": "mean", "operating.threshold.policy": "youden", "operating.calibration": "temperature",
+        "operating.refer.sensitivity": 0.97, "operating.refer.specificity": 0.85, "seed": 7,
+    }  # fmt: skip
+    return Result(
+        dataset="phantom", detector="mean", params=logged, run_key="key", history=[{"epoch": 1, "loss": 0.5}],
+        evaluation=judged(scores, point.threshold), analysis={},
+        data={split: {"digest": f"digest-{split}", "images": 9} for split in ("val", "test")},
+        data_digest="data", packaged=packaged, digest=packaged_digest(packaged), files={}, scores=scores,
+        is_baseline=False,
+    )  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A checkout whose store has version 1, in Production."""
+    home = tmp_path_factory.mktemp("threshold") / "project"
+    home.mkdir()
+    for name in ("params.yaml", "dvc.yaml"):
+        shutil.copy(REPOSITORY / name, home / name)
+    layout = Layout(home, home)
+    client = open_store(layout)
+    result = result_of(home)
+    move_to(client, register(client, result, finish_run(client, layout, result)), "Production")
+    return home
+
+
+@pytest.fixture(scope="module")
+def changed(project: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[MlflowClient, Version, Any]:
+    """A copy of the project with version 2, and what made it."""
+    client = store(Path(shutil.copytree(project, tmp_path_factory.mktemp("changed") / "project")))
+    old = find_version(client, MODEL, "1")
+    return client, old, set_threshold(client, old, SENSITIVE, SETTINGS, 7)
+
+
+@pytest.fixture
+def copy(project: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(project, tmp_path / "copy"))
+
+
+def store(home: Path) -> MlflowClient:
+    return open_store(Layout(home, home))
+
+
+def numbers(client: MlflowClient) -> list[int]:
+    return sorted(int(version.version) for version in client.search_model_versions(f"name = '{MODEL}'"))
+
+
+def runs(client: MlflowClient) -> int:
+    return len(client.search_runs([experiment.experiment_id for experiment in client.search_experiments()]))
+
+
+def kept(client: MlflowClient, version: Version, folder: Path) -> pa.Table:
+    return pq.read_table(client.download_artifacts(version.run_id, "scores.parquet", str(folder)))
+
+
+def loaded(client: MlflowClient, version: Version) -> PackagedDetector:
+    path = logged_model(client, version.run_id)
+    assert path is not None
+    return PackagedDetector(path)
+
+
+def test_the_policy_it_has_is_the_same_version(copy: Path) -> None:
+    client = store(copy)
+    old = find_version(client, MODEL, "Production")
+    same = set_threshold(client, old, YOUDEN, SETTINGS, 7)
+    assert same.version == old
+    assert (numbers(client), runs(client)) == ([1], 1)
+
+
+def test_another_policy_is_a_new_version_without_a_stage(changed: Any) -> None:
+    client, old, new = changed
+    assert numbers(client) == [1, 2]
+    assert (new.version.number, new.version.stage, new.version.model) == (2, "None", MODEL)
+    assert find_version(client, MODEL, "2") == new.version
+    assert new.version.digest != old.digest
+    assert (new.version.detector, new.version.val_digest, new.version.run_key) == ("mean", "digest-val", "key")
+
+
+def test_production_is_left_as_it_was(changed: Any) -> None:
+    client, old, _ = changed
+    assert in_stage(client, MODEL, "Production") == old
+    assert int(client.get_model_version_by_alias(MODEL, "production").version) == 1
+    assert loaded(client, old).metadata["operating_point"]["policy"] == "youden"
+
+
+def test_the_threshold_is_chosen_on_the_scores_of_val(changed: Any, tmp_path: Path) -> None:
+    client, old, new = changed
+    score, label, _ = columns(kept(client, old, tmp_path), "val")
+    assert new.point.threshold == choose_threshold(SENSITIVE, score, label)
+    was, now = (loaded(client, version).metadata for version in (old, new.version))
+    assert now["operating_point"]["threshold"] == new.point.threshold != was["operating_point"]["threshold"]
+    assert now["operating_point"]["policy"] == new.point.policy == "sensitivity"
+    for shared in ("calibration", "curve", "healthy_scores"):
+        assert now["operating_point"][shared] == was["operating_point"][shared]
+    assert now["operating_point"]["calibration"] == "temperature"
+    assert now["score_at_half"] == was["score_at_half"] == HALF
+
+
+def test_scores_are_identical_and_decisions_are_not(changed: Any) -> None:
+    client, old, new = changed
+    pixels, _ = films(80, seed=3)
+    was, now = (loaded(client, version).screen(pixels) for version in (old, new.version))
+    for same in ("score", "p_value", "probability"):
+        np.testing.assert_array_equal(getattr(now, same), getattr(was, same))
+    np.testing.assert_array_equal(now.abnormal, now.score >= np.float32(new.point.threshold))
+    assert (now.abnormal != was.abnormal).any()
+
+
+def test_rates_are_those_at_the_new_threshold(changed: Any, tmp_path: Path) -> None:
+    client, old, new = changed
+    expected = judged(kept(client, old, tmp_path), new.point.threshold)
+    assert new.rates == {split: {rate: of_split[rate] for rate in RATES} for split, of_split in expected.items()}
+    assert new.rates["val"]["sensitivity"]["value"] >= 0.9
+    assert new.rates["val"] != new.rates["test"]
+
+
+def test_the_new_run_shows_what_it_is(changed: Any, tmp_path: Path) -> None:
+    client, old, new = changed
+    was, now = client.get_run(old.run_id), client.get_run(new.version.run_id)
+    assert now.info.status == "FINISHED"
+    assert now.info.experiment_id == was.info.experiment_id
+    assert now.info.run_name == "mean, sensitivity"
+    changed_params = {"operating.threshold.policy": "sensitivity", "operating.threshold.at_least": "0.9"}
+    assert now.data.params == was.data.params | changed_params
+    expected = {}
+    for split, of_split in judged(kept(client, old, tmp_path), new.point.threshold).items():
+        for metric, estimate in of_split.items():
+            for key, suffix in (("value", ""), ("low", "_low"), ("high", "_high")):
+                expected[f"{split}/{metric}{suffix}"] = estimate[key]
+    assert now.data.metrics == expected
+    assert "epoch/loss" in was.data.metrics
+    assert now.data.metrics["test/auroc"] == was.data.metrics["test/auroc"]
+    assert now.data.tags["medscreen.packaged_digest"] == new.version.digest
+    assert now.data.tags["medscreen.run_key"] == "key"
+    assert now.data.tags["medscreen.detector"] == "mean"
+    assert now.data.tags["medscreen.operating_point_of"] == "version 1"
+    path = logged_model(client, new.version.run_id)
+    assert packaged_digest(path) == new.version.digest
+
+
+def test_the_new_run_keeps_scores_and_operating_point(changed: Any, tmp_path: Path) -> None:
+    client, old, new = changed
+    (tmp_path / "old").mkdir()
+    (tmp_path / "new").mkdir()
+    scores = kept(client, new.version, tmp_path / "new")
+    assert scores.column_names == ["split", "patient", "label", "score", "abnormal"]  # and no file's name
+    assert scores.equals(kept(client, old, tmp_path / "old"))
+    point = json.loads(Path(client.download_artifacts(new.version.run_id, "operating.json", str(tmp_path))).read_text())
+    assert point["threshold"] == new.point.threshold
+    assert point["policy"] == "sensitivity"
+
+
+def test_a_version_that_is_there_already_is_not_made_again(changed: Any) -> None:
+    client, old, new = changed
+    before = (numbers(client), runs(client))
+    assert set_threshold(client, old, SENSITIVE, SETTINGS, 7).version == new.version
+    assert (numbers(client), runs(client)) == before
+
+
+def test_the_way_back_leads_to_the_version_in_production(changed: Any) -> None:
+    client, old, new = changed
+    before = (numbers(client), runs(client))
+    back = set_threshold(client, new.version, YOUDEN, SETTINGS, 7)
+    assert back.version == old
+    assert in_stage(client, MODEL, "Production") == old
+    assert (numbers(client), runs(client)) == before
+
+
+def test_the_numbers_of_the_former_policy_are_not_carried_on(changed: Any) -> None:
+    client, _, new = changed
+    third = set_threshold(client, new.version, parse_policy("specificity", {"at_least": 0.9}), SETTINGS, 7)
+    fourth = set_threshold(client, third.version, parse_policy("f1", {}), SETTINGS, 7)
+    logged = client.get_run(fourth.version.run_id).data
+    named = {name: value for name, value in logged.params.items() if "threshold" in name}
+    assert named == {"operating.threshold.policy": "f1"}
+    assert logged.tags["medscreen.operating_point_of"] == f"version {third.version.number}"
+
+
+def test_a_version_with_lost_files_is_a_sentence(copy: Path) -> None:
+    client = store(copy)
+    old = find_version(client, MODEL, "1")
+    path = logged_model(client, old.run_id)
+    assert path is not None
+    path.unlink()
+    with pytest.raises(MedscreenError, match=r"version 1 are lost; `dvc repro publish`") as error:
+        set_threshold(client, old, SENSITIVE, SETTINGS, 7)
+    one_sentence(error)
+    assert (numbers(client), runs(client)) == ([1], 1)
+
+
+def test_a_run_without_scores_is_a_sentence(copy: Path) -> None:
+    client = store(copy)
+    old = find_version(client, MODEL, "1")
+    (scores,) = (copy / "mlruns").rglob(f"{old.run_id}/artifacts/scores.parquet")
+    scores.unlink()
+    with pytest.raises(MedscreenError, match=r"keeps no scores\.parquet") as error:
+        set_threshold(client, old, SENSITIVE, SETTINGS, 7)
+    one_sentence(error)
+    assert (numbers(client), runs(client)) == ([1], 1)
+
+
+@pytest.mark.parametrize(
+    ("name", "given", "policy"),
+    [
+        ("youden", {}, YOUDEN),
+        ("sensitivity", {"at_least": 0.9}, SENSITIVE),
+        ("specificity", {"at_least": 1.0}, SpecificityPolicy(policy="specificity", at_least=1.0)),
+    ],
+)
+def test_a_policy_is_read_from_its_name_and_numbers(name: str, given: dict[str, float], policy: Policy) -> None:
+    assert parse_policy(name, given) == policy
+
+
+@pytest.fixture
+def command(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], loaded_registry: Callable[[Path], None]
+) -> Callable[..., tuple[int, str, str]]:
+    """Runs `medscreen threshold` in a project: exit status, stdout, stderr."""
+
+    def run(home: Path, *arguments: str) -> tuple[int, str, str]:
+        loaded_registry(home)
+        store(home)  # says that it has been copied
+        capsys.readouterr()
+        monkeypatch.setattr(sys, "argv", ["medscreen", "threshold", *arguments])
+        monkeypatch.setenv("COLUMNS", "120")
+        try:
+            main()
+            status = 0
+        except SystemExit as left:
+            status = int(left.code or 0)
+        return status, *capsys.readouterr()
+
+    return run
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["9", "--policy", "youden"], "phantom-detector has no version '9'; its versions are 1, its stages"),
+        (["Staging", "--policy", "youden"], "no version 'Staging'"),
+        (["1", "--policy", "youden", "--name", "other"], "other has no version '1'; its versions are none"),
+        (["1", "--policy", "magic"], "--policy magic: "),
+        (["1", "--policy", "sensitivity"], "--policy sensitivity at_least: Field required"),
+        (["1", "--policy", "sensitivity", "--with", "at_least=1.5"], "--policy sensitivity at_least: "),
+        (["1", "--policy", "sensitivity", "--with", "at_least=nan"], "--policy sensitivity at_least: "),
+        (["1", "--policy", "youden", "--with", "at_least=0.5"], "--policy youden at_least: "),
+        (["1", "--policy", "sensitivity", "--with", "at_least=much"], "--with at_least=much is no NAME=NUMBER"),
+        (["1", "--policy", "sensitivity", "--with", "at_least"], "--with at_least is no NAME=NUMBER"),
+        (["1"], "--policy"),
+    ],
+)
+def test_a_mistake_is_one_sentence_and_exit_status_2(
+    project: Path, command: Callable[..., tuple[int, str, str]], arguments: list[str], says: str
+) -> None:
+    status, out, err = command(project, *arguments)
+    assert (status, out) == (2, "")
+    (line,) = err.strip().splitlines()
+    assert line.startswith("medscreen: ")
+    assert says in line
+    assert line.endswith(".")
+    assert numbers(store(project)) == [1]
+
+
+def test_the_command_says_what_was_made_and_what_it_costs(
+    copy: Path, command: Callable[..., tuple[int, str, str]]
+) -> None:
+    ask = ("Production", "--policy", "specificity", "--with", "at_least=0.9")
+    status, out, _ = command(copy, *ask)
+    assert status == 0
+    client = store(copy)
+    new = find_version(client, MODEL, "2")
+    threshold = loaded(client, new).metadata["operating_point"]["threshold"]
+    assert f"phantom-detector version 2: version 1 at {threshold:.6g}." in out
+    cells = {line.split("  ")[0].strip(): line for line in out.splitlines() if " to " in line}
+    assert len([line for line in out.splitlines() if " to " in line]) == len(RATES), cells
+    value = client.get_run(new.run_id).data.metrics["test/specificity"]
+    assert f"{value:.3f} (" in next(line for line in out.splitlines() if "specificity" in line)
+    status, out, _ = command(copy, "2", *ask[1:])
+    assert status == 0
+    assert "phantom-detector version 2 has that operating point already." in out
+    assert numbers(client) == [1, 2]
+
+
+def test_lost_files_are_exit_status_2(copy: Path, command: Callable[..., tuple[int, str, str]]) -> None:
+    client = store(copy)
+    logged_model(client, find_version(client, MODEL, "1").run_id).unlink()
+    status, out, err = command(copy, "1", "--policy", "f1")
+    assert (status, out) == (2, "")
+    assert err.count("\n") == 1
+    assert "are lost" in err
