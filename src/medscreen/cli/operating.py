@@ -38,8 +38,8 @@ def threshold(version: str, policy: str, numbers: tuple[str, ...], name: str | N
     client = open_store(layout)
     old = find_version(client, name or model_name(params.dataset), version)
     new = set_threshold(client, old, chosen, params.evaluation, params.seed)
-    if new.version == old:
-        click.echo(f"{old.model} version {old.number} has that operating point already.")
+    if not new.is_new:
+        click.echo(f"{old.model} version {new.version.number} has that operating point already.")
     else:
         click.echo(f"{old.model} version {new.version.number}: version {old.number} at {new.point.threshold:.6g}.")
     table = Table(box=box.SIMPLE_HEAD)

@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from mlflow import MlflowClient
-from mlflow.entities import Metric, Param, Run
+from mlflow.entities import Metric, Param, Run, RunTag
 from pydantic import TypeAdapter
 
 from medscreen.errors import MedscreenError
@@ -27,14 +27,16 @@ from medscreen.tracking.models import DIGEST, log_model, logged_model
 from medscreen.tracking.runs import RUN_KEY, SCORES, flat_metrics, log_scores
 
 _THRESHOLD = "operating.threshold."
+_SHARED_TAGS = ("medscreen.detector", "medscreen.data_digest", "medscreen.dirty")
 _RATES = ["sensitivity", "specificity", "false_positive_rate", "false_negative_rate", "ppv", "npv", "accuracy"]
 
 
 @dataclass(frozen=True)
 class Rethresholded:
-    """The version with the new operating point, an old one where one has it, and split -> rate -> estimate."""
+    """The version with that operating point, made now or there before, and split -> rate -> estimate."""
 
     version: Version
+    is_new: bool
     point: OperatingPoint
     rates: dict[str, dict[str, Any]]
 
@@ -68,14 +70,15 @@ def set_threshold(
         # registered again, it would take the place of that version, be it the one in Production
         known = version_of(client, version.model, digest)
         if known is not None:
-            return Rethresholded(known, point, rates)
+            return Rethresholded(known, False, point, rates)
         run_id = _new_run(client, run, version, policy, point, rates)
         log_scores(client, run_id, scores)
         log_model(client, run_id, onnx.load(packaged), digest)
-        client.set_tag(run_id, DIGEST, digest)
+        # last, both at once: a run that was cut short belongs to no training, and publish leaves it alone
+        client.log_batch(run_id, tags=[RunTag(RUN_KEY, version.run_key), RunTag(DIGEST, digest)])
     identity = Identity(version.detector, digest, version.val_digest, version.run_key)
     about = f"{version.detector}: version {version.number} with the threshold of {policy.policy}"
-    return Rethresholded(register_run(client, version.model, run_id, identity, about), point, rates)
+    return Rethresholded(register_run(client, version.model, run_id, identity, about), True, point, rates)
 
 
 def _kept_scores(client: MlflowClient, version: Version, folder: Path) -> pa.Table:
@@ -117,9 +120,8 @@ def _new_run(
     rates: Mapping[str, Any],
 ) -> str:
     """A run that shows the new operating point; what it has in common with the old one is copied."""
-    tags = {name: value for name, value in source.data.tags.items() if name.startswith(("medscreen.", "mlflow.source"))}
-    del tags[DIGEST]  # set last: a run without it shows no result
-    tags |= {RUN_KEY: version.run_key, "medscreen.operating_point_of": f"version {version.number}"}
+    tags = {name: value for name, value in source.data.tags.items() if name in _SHARED_TAGS or "git" in name}
+    tags["medscreen.operating_point_of"] = f"version {version.number}"
     run = client.create_run(source.info.experiment_id, run_name=f"{version.detector}, {policy.policy}", tags=tags)
     run_id = str(run.info.run_id)
     shared = {name: value for name, value in source.data.params.items() if not name.startswith(_THRESHOLD)}
