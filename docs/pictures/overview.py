@@ -9,13 +9,13 @@ from medscreen.layout import find_layout
 
 layout = find_layout()
 images = load_images(layout.curated("train"))
-figure = Figure(figsize=(12, 4.4), dpi=100, layout="constrained")
-films, confusion, scores = figure.subplots(1, 3, width_ratios=[1.15, 1, 1])
+figure = Figure(figsize=(13, 4.0), dpi=100, layout="constrained")
+films, operating, confusion = figure.subplots(1, 3, width_ratios=[1.25, 1.25, 1])
 rows = [np.hstack([images.pixels[i] for i in np.flatnonzero(images.labels == label)[:4]]) for label in (0, 1)]
 films.imshow(np.vstack(rows), cmap="gray")
 films.set_title("simulated films: normal above, abnormal below", fontsize=10)
-for axes, name in ((confusion, "confusion"), (scores, "scores")):
-    axes.imshow(imread(layout.figures("cnn") / f"{name}.png"))
-for axes in (films, confusion, scores):
+operating.imshow(imread(layout.operating_picture("cnn")))
+confusion.imshow(imread(layout.figures("cnn") / "confusion.png"))
+for axes in (films, operating, confusion):
     axes.set_axis_off()
 figure.savefig(layout.workspace / "docs" / "pictures" / "overview.png", metadata={"Software": None})
