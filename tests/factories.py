@@ -1,6 +1,7 @@
 """What three or more test files need: synthetic image sets, small parameters, and where the real data lies."""
 
 import os
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -89,10 +90,12 @@ def outcomes(
 
 
 def drawn_outcomes(number: int, seed: int, ties: bool = False) -> Outcomes:
-    """Outcomes with two images a patient on average, scores of AUROC .76 and probabilities that are too sure."""
+    """Outcomes with two images a patient on average, AUROC .76, probabilities that are too sure, a refer band."""
     rng = np.random.default_rng(seed)
     labels = rng.integers(0, 2, number)
     scores = rng.normal(labels, 1.0)
     if ties:
         scores = np.round(scores * 2) / 2
-    return outcomes(labels, scores, 0.5, rng.integers(0, number // 2, number), 0.25, 1 / (1 + np.exp(1 - 3 * scores)))
+    stated = 1 / (1 + np.exp(1 - 3 * scores))
+    said = outcomes(labels, scores, 0.5, rng.integers(0, number // 2, number), 0.25, stated)
+    return replace(said, refer=np.abs(scores - 0.5) <= 0.5)

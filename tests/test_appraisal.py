@@ -22,6 +22,7 @@ PARAMS = EvaluationParams(
 SEED = 7
 BOOTSTRAP = Bootstrap(100, 0.9, SEED)
 UNDEFINED = {"value": None, "low": None, "high": None}
+P_VALUES = np.linspace(0.01, 1, 200)
 NAMES = ["normal", "mass", "nodule"]
 
 
@@ -31,14 +32,14 @@ def judged(number: int, seed: int, **traits: list[str]) -> Judged:
     refer = np.abs(sample.scores - 0.5) < 0.3
     sample = type(sample)(**{**vars(sample), "refer": refer})
     finding = [("mass", "nodule")[i % 2] if label else "none" for i, label in enumerate(sample.labels)]
-    return Judged(sample, {"finding": finding, **traits})
+    return Judged(sample, {"finding": finding, **traits}, P_VALUES[:number])
 
 
 def by_hand(labels: list[int], called: list[int], referred: list[int]) -> Judged:
     sample = outcomes(labels, np.array(called) + np.arange(len(called)) / 100, 0.9)
     assert sample.abnormal.tolist() == [bool(call) for call in called]
     sample = type(sample)(**{**vars(sample), "refer": np.array(referred, bool)})
-    return Judged(sample, {"finding": ["none"] * len(labels)})
+    return Judged(sample, {"finding": ["none"] * len(labels)}, P_VALUES[: len(labels)])
 
 
 SPLITS = {"train": judged(90, 1), "val": judged(120, 2), "test": judged(100, 3)}
@@ -95,7 +96,7 @@ def test_what_the_refer_band_leaves_by_hand() -> None:
 def test_where_nothing_is_referred_there_is_no_error_among_the_referred() -> None:
     test = by_hand([0, 0, 1, 1], [0, 1, 1, 1], [0, 0, 0, 0])
     found = metrics(with_test(test), PARAMS, SEED)["test"]
-    assert found["coverage"] == {"value": 1, "low": 1, "high": 1}
+    assert (found["coverage"]["value"], found["coverage"]["high"]) == (1, 1)
     assert found["error_kept"]["value"] == 0.25
     assert found["error_referred"] == UNDEFINED
 
@@ -113,6 +114,7 @@ def test_predictive_values_at_the_stated_prevalence_by_hand() -> None:
 def test_an_analysis_has_every_block_and_is_json(tables: dict[str, Any]) -> None:
     assert set(tables) == {
         "prevalence", "scores", "bench", "reliability", "decision_curve", "subgroups", "findings", "seeds",
+        "ece_by_chance", "false_positive_rate_at_p",
     }  # fmt: skip
     assert tables["prevalence"] == 0.05
     assert list(tables["scores"]) == ["train", "val", "test"]
@@ -188,7 +190,7 @@ def test_findings_are_rows_against_all_normal_images(tables: dict[str, Any]) -> 
 
 def with_classes(finding: list[str], labels: list[int], probabilities: Any) -> Judged:
     sample = outcomes(labels, 1 - np.array(probabilities)[:, 0], 0.5, probabilities=1 - np.array(probabilities)[:, 0])
-    return Judged(sample, {"finding": finding}, np.array(probabilities, np.float64))
+    return Judged(sample, {"finding": finding}, P_VALUES[: len(labels)], np.array(probabilities, np.float64))
 
 
 NORMAL, MASS, NODULE = [0.8, 0.15, 0.05], [0.1, 0.7, 0.2], [0.2, 0.1, 0.7]
@@ -218,7 +220,7 @@ def test_a_finding_that_the_detector_does_not_know_is_a_sentence() -> None:
     assert "'fracture'" in message
     assert "mass, nodule" in message
     assert "normal" not in message
-    analysed(with_test(Judged(test.outcomes, test.traits)))  # who tells none apart needs to know none
+    analysed(with_test(Judged(test.outcomes, test.traits, test.p_values)))  # who tells none apart needs to know none
 
 
 def shifted(scores: Floats, seed: int) -> Floats:
@@ -250,3 +252,22 @@ def test_one_training_has_no_spread(tables: dict[str, Any]) -> None:
     found = tables["seeds"]["test"]
     assert (found["runs"], found["sd"]) == (1, None)
     assert found["mean"] == found["auroc"]["7"]
+
+
+def test_false_positives_by_p_value_by_hand() -> None:
+    test = SPLITS["test"]
+    found = analysed(SPLITS)["false_positive_rate_at_p"]
+    healthy = test.p_values[test.outcomes.labels == 0]
+    assert list(found) == ["0.01", "0.05", "0.1"]
+    for level, estimate in found.items():
+        assert estimate["value"] == pytest.approx((healthy <= float(level)).mean(), abs=1e-6)
+
+
+def test_ages_that_are_none_are_unknown() -> None:
+    ages = ["inf", "-5", "nan", "", "forty", "41"]
+    sample = outcomes([0, 1, 0, 1, 0, 1], np.arange(6) / 6, probabilities=np.arange(6) / 6)
+    aged = Judged(sample, {"finding": ["x"] * 6, "age": ages}, P_VALUES[:6])
+    assert {group: row["images"] for group, row in analysed(with_test(aged))["subgroups"]["age"].items()} == {
+        "40-59": 1,
+        "unknown": 5,
+    }

@@ -59,5 +59,9 @@ def test_the_real_stages_see_what_they_run_through() -> None:
     assert {"medscreen/detectors/fitting.py", "medscreen/detectors/networks.py", "medscreen/augmentation.py"} <= fit
     assert not any("tracking" in name or name == "medscreen/curation.py" for name in fit)
     evaluate = {path.as_posix() for path in import_closure("medscreen.stages.evaluate")}
-    assert {"medscreen/evaluation/metrics.py", "medscreen/figures.py", "medscreen/packaging/detector.py"} <= evaluate
+    assert {
+        "medscreen/evaluation/metrics.py",
+        "medscreen/figures/curves.py",
+        "medscreen/packaging/detector.py",
+    } <= evaluate
     assert not any(name.startswith("medscreen/detectors") for name in evaluate)

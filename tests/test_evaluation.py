@@ -38,6 +38,10 @@ def calibration_error(sample: Outcomes, weights: Any) -> float:
     return float((counts[counts > 0] * np.abs(share - mean)).sum() / weights.sum())
 
 
+def kept_accuracy(sample: Outcomes, weights: Any) -> float:
+    return float(sk.accuracy_score(sample.labels, sample.abnormal, sample_weight=weights))
+
+
 REFERENCE: dict[str, Callable[[Outcomes, Any], float]] = {
     "auroc": lambda o, w: sk.roc_auc_score(o.labels, o.scores, sample_weight=w),
     "average_precision": lambda o, w: sk.average_precision_score(o.labels, o.scores, sample_weight=w),
@@ -52,6 +56,9 @@ REFERENCE: dict[str, Callable[[Outcomes, Any], float]] = {
     "false_negative_rate": lambda o, w: 1 - sk.recall_score(o.labels, o.abnormal, sample_weight=w),
     "accuracy_at_half": lambda o, w: sk.accuracy_score(o.labels, o.scores >= o.score_at_half, sample_weight=w),
     "brier": lambda o, w: sk.brier_score_loss(o.labels, o.probabilities, sample_weight=w),
+    "coverage": lambda o, w: float(np.average(~o.refer, weights=w)),
+    "error_kept": lambda o, w: 1 - kept_accuracy(o, w * ~o.refer),
+    "error_referred": lambda o, w: 1 - kept_accuracy(o, w * o.refer),
     "ece": calibration_error,
 }
 
@@ -185,11 +192,14 @@ def test_a_ratio_over_nothing_is_undefined() -> None:
     assert evaluate(outcomes([1, 1], [0.1, 0.9]), Bootstrap(100, 0.95, 1))["auroc"] == undefined
 
 
+NOT_FOR_ALL = {"accuracy_at_half", "brier", "ece", "coverage", "error_kept", "error_referred"}
+
+
 def test_all_metrics_that_apply_are_estimated() -> None:
     sample = drawn(60, seed=1, ties=False)
     assert set(evaluate(sample, Bootstrap(100, 0.95, 1))) == set(METRICS)
     without = outcomes(sample.labels, sample.scores)
-    assert set(evaluate(without, Bootstrap(100, 0.95, 1))) == set(METRICS) - {"accuracy_at_half", "brier", "ece"}
+    assert set(evaluate(without, Bootstrap(100, 0.95, 1))) == set(METRICS) - NOT_FOR_ALL
     assert list(evaluate(sample, Bootstrap(100, 0.95, 1), ["f1"])) == ["f1"]
     for name in ("accuracy_at_half", "brier", "ece"):
         with pytest.raises(ValueError, match="no probability"):
@@ -199,11 +209,13 @@ def test_all_metrics_that_apply_are_estimated() -> None:
 def test_intervals_hold_their_values_and_repeat() -> None:
     sample = drawn(120, seed=1, ties=False)
     estimates = evaluate(sample, Bootstrap(300, 0.95, 5))
+    assert estimates.pop("ece")["low"] is None  # see ece_by_chance
     for name, estimate in estimates.items():
         assert estimate["low"] <= estimate["value"] <= estimate["high"], name
         assert estimate["low"] < estimate["high"], name
-    assert estimates == evaluate(sample, Bootstrap(300, 0.95, 5))
-    assert estimates != evaluate(sample, Bootstrap(300, 0.95, 6))
+    again = evaluate(sample, Bootstrap(300, 0.95, 5))
+    assert estimates == {name: again[name] for name in estimates}
+    assert estimates["auroc"] != evaluate(sample, Bootstrap(300, 0.95, 6))["auroc"]
     wider = evaluate(sample, Bootstrap(300, 0.99, 5))
     assert wider["auroc"]["low"] < estimates["auroc"]["low"]
 

@@ -76,7 +76,7 @@ def test_the_distribution_of_scores_by_class() -> None:
     assert found["normal"] == {
         "images": 4,
         "mean": 3.0,
-        "sd": round((14 / 3) ** 0.5, 6),
+        "sd": 2.16025,
         "quantiles": {"0.0": 1, "0.05": 1.15, "0.25": 1.75, "0.5": 2.5, "0.75": 3.75, "0.95": 5.55, "1.0": 6},
     }
     assert found["abnormal"]["mean"] == found["abnormal"]["quantiles"]["0.5"] == 9

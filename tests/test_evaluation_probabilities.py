@@ -7,7 +7,7 @@ from sklearn.metrics import precision_score
 
 from factories import drawn_outcomes, outcomes
 from medscreen.evaluation import Bootstrap, evaluate
-from medscreen.evaluation.calibration import brier, ece, reliability
+from medscreen.evaluation.calibration import brier, ece, ece_by_chance, reliability
 from medscreen.evaluation.rates import wilson
 from medscreen.evaluation.utility import decision_curve, predictive_values
 
@@ -28,7 +28,8 @@ def test_brier_and_ece_by_hand() -> None:
 def test_sure_and_right_is_perfect_and_sure_and_wrong_is_worst() -> None:
     for stated, expected in (([0, 1], 0), ([1, 0], 1)):
         estimates = evaluate(outcomes([0, 1], [0, 1], probabilities=stated), BOOTSTRAP, ["brier", "ece"])
-        assert estimates == {name: {"value": expected, "low": expected, "high": expected} for name in ("brier", "ece")}
+        assert estimates["brier"] == {"value": expected, "low": expected, "high": expected}
+        assert estimates["ece"] == {"value": expected, "low": None, "high": None}
 
 
 def test_the_reliability_table_is_that_of_scikit_learn() -> None:
@@ -44,8 +45,8 @@ def test_the_reliability_table_is_that_of_scikit_learn() -> None:
 def test_a_bin_has_a_wilson_interval() -> None:
     sample = outcomes(np.tile([0, 0, 1, 1, 1], 20), np.zeros(100), probabilities=np.repeat([0.2, 0.7], 50))
     assert reliability(sample, 0.95) == [
-        {"images": 50, "mean_probability": 0.2, "observed": wilson(30, 50, 0.95)},
-        {"images": 50, "mean_probability": 0.7, "observed": wilson(30, 50, 0.95)},
+        {"images": 50, "mean_probability": 0.2, "observed": wilson(0.6, 50, 0.95)},
+        {"images": 50, "mean_probability": 0.7, "observed": wilson(0.6, 50, 0.95)},
     ]
 
 
@@ -128,3 +129,23 @@ def test_nothing_is_worth_nothing() -> None:
     nothing = drawn_outcomes(10, seed=7).take(np.array([], np.int64))
     assert decision_curve(nothing, [0.1], BOOTSTRAP)[0]["model"] == UNDEFINED
     assert predictive_values(nothing, 0.1, BOOTSTRAP)["ppv"] == UNDEFINED
+
+
+def test_the_ece_that_chance_gives_is_not_exceeded_where_probabilities_are_right() -> None:
+    exceeded = 0
+    for seed in range(200):
+        rng = np.random.default_rng(seed)
+        stated = rng.random(200)
+        sample = outcomes((rng.random(200) < stated).astype(int), stated, probabilities=stated)
+        by_chance = ece_by_chance(sample, Bootstrap(200, 0.9, seed))
+        assert by_chance["low"] < by_chance["value"] < by_chance["high"]
+        exceeded += ece(sample, np.ones((1, 200)))[0] > by_chance["high"]
+    assert 0.02 <= exceeded / 200 <= 0.08  # half of the 10 % that the range leaves out
+
+
+def test_the_ece_of_overconfidence_is_more_than_chance() -> None:
+    rng = np.random.default_rng(1)
+    logits = rng.normal(0, 1, 500)
+    labels = (rng.random(500) < 1 / (1 + np.exp(-logits))).astype(int)
+    sample = outcomes(labels, logits, probabilities=1 / (1 + np.exp(-4 * logits)))
+    assert ece(sample, np.ones((1, 500)))[0] > ece_by_chance(sample, Bootstrap(200, 0.95, 1))["high"]

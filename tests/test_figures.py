@@ -52,7 +52,7 @@ def analysed(splits: dict[str, Outcomes], with_classes: bool = False) -> dict[st
         finding = [("mass", "nodule")[i // 2 % 2] if label else "none" for i, label in enumerate(outcomes.labels)]
         ill = outcomes.probabilities
         classes = np.stack([1 - ill, 0.6 * ill, 0.4 * ill], axis=1) if with_classes else None
-        judged[split] = Judged(outcomes, {"finding": finding}, classes)
+        judged[split] = Judged(outcomes, {"finding": finding}, outcomes.probabilities, classes)
     return analysis(judged, NAMES, {}, PARAMS, 7)
 
 
@@ -68,7 +68,7 @@ def save_all(splits: dict[str, Outcomes], point: dict[str, Any], folder: Path, w
     folder.mkdir(exist_ok=True)
     save_tables(splits["test"], folder)
     tables = analysed(splits, with_classes)
-    save_pictures(splits, p_values(splits), tables, float(point["threshold"]), "cnn", folder)
+    save_pictures(splits, p_values(splits)["test"], tables, float(point["threshold"]), "cnn", folder)
     save_operating(splits, point, "cnn", folder / "operating.png")
 
 
@@ -261,7 +261,7 @@ def test_counts_are_written_with_the_share_of_their_row(axes: Axes) -> None:
 def test_reliability_is_drawn_with_its_intervals(axes: Axes) -> None:
     tables = analysed(val_and_test())["reliability"]
     draw_reliability(axes, tables)
-    assert [container.get_label() for container in axes.containers] == ["val", "test"]
+    assert [container.get_label() for container in axes.containers] == ["val, where it was fitted", "test"]
     for container, table in zip(axes.containers, tables.values(), strict=True):
         points, _, (bars,) = container.lines
         assert points.get_xdata().tolist() == [row["mean_probability"] for row in table]
@@ -285,11 +285,14 @@ def test_a_decision_curve_is_between_its_ends(axes: Axes) -> None:
 
 
 def test_shift_is_the_share_of_p_values_at_or_below(axes: Axes) -> None:
-    draw_shift(axes, {"val": np.array([0.5, 0.25, 1.0, 0.75]), "test": np.zeros(0)})
-    steps = line(axes, "healthy images of val")
+    draw_shift(axes, np.array([0.5, 0.25, 1.0, 0.75]))
+    steps = line(axes, "4 healthy images of test")
     assert steps.tolist() == [[0, 0], [0.25, 0.25], [0.5, 0.5], [0.75, 0.75], [1, 1], [1, 1]]
-    assert line(axes, "healthy images of test").tolist() == [[0, 0], [1, 1]]
     assert axes.lines[1].get_drawstyle() == "steps-post"
+    (band,) = axes.collections
+    heights = band.get_paths()[0].vertices[:, 1]
+    assert heights.max() - 1 == pytest.approx(np.sqrt(np.log(40) / 8))
+    draw_shift(axes, np.zeros(0))
 
 
 def test_errors_show_every_score_in_its_place(axes: Axes) -> None:

@@ -110,7 +110,7 @@ def test_seeds_are_a_column_where_there_are_several() -> None:
     assert not any("seeds" in line for line in one)
     several = {"val": [0.8, 0.9], "test": [0.5, 0.6, 0.7]}
     lines = printed(league_rows([result("cnn", 0.8, seeds=several), result("b", 0.7, seeds=several)], {"b": "refused"}))
-    assert "test AUROC, 3 seeds" in lines[2]
+    assert "over 3 seeds" in lines[2]
     assert all(".600 sd .100" in line for line in lines[4:6])
     assert lines[5].rstrip().endswith("refused")
 

@@ -20,7 +20,7 @@ from medscreen.cli import main
 from medscreen.errors import MedscreenError
 from medscreen.evaluation import Bootstrap, Outcomes, evaluate
 from medscreen.layout import Layout
-from medscreen.operating import choose_operating_point, choose_threshold
+from medscreen.operating import OperatingPoint, choose_operating_point, choose_threshold
 from medscreen.packaging.detector import PackagedDetector, packaged_digest
 from medscreen.packaging.operating_nodes import package
 from medscreen.packaging.scoring import scoring_graph
@@ -49,6 +49,7 @@ OPERATING = OperatingParams(
 )
 SETTINGS = EvaluationParams(resamples=100, confidence=0.9, prevalence=0.05, bench=[])
 RATES = ["sensitivity", "specificity", "false_positive_rate", "false_negative_rate", "ppv", "npv", "accuracy"]
+RATES += ["coverage", "error_kept", "error_referred"]
 
 
 def films(number: int, seed: int) -> tuple[Any, Any]:
@@ -78,11 +79,12 @@ def columns(scores: pa.Table, split: str) -> tuple[Any, Any, Any]:
     return rows["score"].to_numpy().astype(np.float64), rows["label"].to_numpy().astype(int), rows["patient"].to_numpy()
 
 
-def judged(scores: pa.Table, threshold: float) -> dict[str, Any]:
+def judged(scores: pa.Table, point: OperatingPoint) -> dict[str, Any]:
     found = {}
     for split in ("val", "test"):
         score, label, patient = columns(scores, split)
-        said = Outcomes(label, score, score >= threshold, patient, None)
+        refer = (score >= point.refer_from) & (score < point.refer_to)
+        said = Outcomes(label, score, score >= point.threshold, patient, None, None, refer)
         found[split] = evaluate(said, Bootstrap(100, 0.9, 7), [*RATES, "auroc"])
     return found
 
@@ -98,7 +100,6 @@ def result_of(folder: Path) -> Result:
     scores = pa.concat_tables(parts)
     score, label, _ = columns(scores, "val")
     point = choose_operating_point(OPERATING, score, label, HALF)
-    scores = scores.append_column("abnormal", [scores["score"].to_numpy() >= np.float32(point.threshold)])
     metadata = {"detector": "mean", "image_size": SIZE, "score_at_half": HALF, "findings": []}
     packaged = folder / "detector.onnx"
     onnx.save(package(scoring, point, metadata), packaged)
@@ -108,7 +109,7 @@ def result_of(folder: Path) -> Result:
     }  # fmt: skip
     return Result(
         dataset="phantom", detector="mean", params=logged, run_key="key", history=[{"epoch": 1, "loss": 0.5}],
-        evaluation=judged(scores, point.threshold), analysis={},
+        evaluation=judged(scores, point), analysis={},
         data={split: {"digest": f"digest-{split}", "images": 9} for split in ("val", "test")},
         data_digest="data", packaged=packaged, digest=packaged_digest(packaged), files={}, scores=scores,
         is_baseline=False,
@@ -194,7 +195,7 @@ def test_the_threshold_is_chosen_on_the_scores_of_val(changed: Any, tmp_path: Pa
     assert new.point.threshold == choose_threshold(SENSITIVE, score, label)
     was, now = (loaded(client, version).metadata for version in (old, new.version))
     assert now["operating_point"]["threshold"] == new.point.threshold != was["operating_point"]["threshold"]
-    assert now["operating_point"]["policy"] == new.point.policy == "sensitivity"
+    assert now["operating_point"]["policy"] == new.point.policy == "sensitivity at_least=0.9"
     for shared in ("calibration", "curve", "healthy_scores"):
         assert now["operating_point"][shared] == was["operating_point"][shared]
     assert now["operating_point"]["calibration"] == "temperature"
@@ -213,7 +214,7 @@ def test_scores_are_identical_and_decisions_are_not(changed: Any) -> None:
 
 def test_rates_are_those_at_the_new_threshold(changed: Any, tmp_path: Path) -> None:
     client, old, new = changed
-    expected = judged(kept(client, old, tmp_path), new.point.threshold)
+    expected = judged(kept(client, old, tmp_path), new.point)
     assert new.rates == {split: {rate: of_split[rate] for rate in RATES} for split, of_split in expected.items()}
     assert new.rates["val"]["sensitivity"]["value"] >= 0.9
     assert new.rates["val"] != new.rates["test"]
@@ -228,7 +229,7 @@ def test_the_new_run_shows_what_it_is(changed: Any, tmp_path: Path) -> None:
     changed_params = {"operating.threshold.policy": "sensitivity", "operating.threshold.at_least": "0.9"}
     assert now.data.params == was.data.params | changed_params
     expected = {}
-    for split, of_split in judged(kept(client, old, tmp_path), new.point.threshold).items():
+    for split, of_split in judged(kept(client, old, tmp_path), new.point).items():
         for metric, estimate in of_split.items():
             for key, suffix in (("value", ""), ("low", "_low"), ("high", "_high")):
                 expected[f"{split}/{metric}{suffix}"] = estimate[key]
@@ -248,11 +249,11 @@ def test_the_new_run_keeps_scores_and_operating_point(changed: Any, tmp_path: Pa
     (tmp_path / "old").mkdir()
     (tmp_path / "new").mkdir()
     scores = kept(client, new.version, tmp_path / "new")
-    assert scores.column_names == ["split", "patient", "label", "score", "abnormal"]  # and no file's name
+    assert scores.column_names == ["split", "patient", "label", "score"]  # and no file's name
     assert scores.equals(kept(client, old, tmp_path / "old"))
     point = json.loads(Path(client.download_artifacts(new.version.run_id, "operating.json", str(tmp_path))).read_text())
     assert point["threshold"] == new.point.threshold
-    assert point["policy"] == "sensitivity"
+    assert point["policy"] == "sensitivity at_least=0.9"
 
 
 def test_a_version_that_is_there_already_is_not_made_again(changed: Any) -> None:

@@ -1,14 +1,15 @@
 """All that is reported of one detector: numbers for DVC and MLflow, and the tables behind them."""
 
+import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
 from medscreen.errors import MedscreenError
 from medscreen.evaluation import Bootstrap, Estimate, Floats, Outcomes, auroc, balanced_view, evaluate
-from medscreen.evaluation.calibration import reliability
+from medscreen.evaluation.calibration import ece_by_chance, reliability
 from medscreen.evaluation.comparison import spread
 from medscreen.evaluation.distribution import score_distribution
 from medscreen.evaluation.findings import findings
@@ -20,6 +21,7 @@ from medscreen.params import EvaluationParams
 
 _OF_TRAIN = ["accuracy"]
 _OF_SUBGROUPS = ["auroc", "sensitivity", "specificity"]
+_LEVELS = (0.01, 0.05, 0.1)
 _FINDING, _AGE = "finding", "age"
 _TREATMENT_THRESHOLDS = tuple(round(float(share), 2) for share in np.linspace(0.02, 0.98, 49))
 
@@ -28,11 +30,12 @@ _TREATMENT_THRESHOLDS = tuple(round(float(share), 2) for share in np.linspace(0.
 class Judged:
     """A split as a detector judged it; the arrays of `outcomes` and `traits` have one entry an image.
 
-    `classes`, (N, K) probabilities, is None of a detector that tells no findings apart.
+    `p_values` (N,) are conformal; `classes`, (N, K) probabilities, is None of a detector that tells no findings apart.
     """
 
     outcomes: Outcomes
     traits: Mapping[str, Sequence[str]]
+    p_values: Floats
     classes: Floats | None = None
 
 
@@ -69,6 +72,8 @@ def analysis(
         "scores": {split: score_distribution(of_split) for split, of_split in outcomes.items()},
         "bench": bench(params.bench, choosing, bootstrap),
         "reliability": {split: reliability(of_split, params.confidence) for split, of_split in choosing.items()},
+        "ece_by_chance": {split: ece_by_chance(of_split, bootstrap) for split, of_split in choosing.items()},
+        "false_positive_rate_at_p": {str(level): _alarms(test, level, bootstrap) for level in _LEVELS},
         "decision_curve": decision_curve(test.outcomes, _TREATMENT_THRESHOLDS, bootstrap),
         "subgroups": {
             name: subgroups(test.outcomes, _grouped(name, values), bootstrap, _OF_SUBGROUPS)
@@ -83,17 +88,24 @@ def analysis(
     return report
 
 
+def _alarms(judged: Judged, level: float, bootstrap: Bootstrap) -> Estimate:
+    """The share of healthy images whose p-value is at most `level`: at most that if they are like those of `val`."""
+    by_p_value = replace(judged.outcomes, abnormal=judged.p_values <= level)
+    return evaluate(by_p_value, bootstrap, ["false_positive_rate"])["false_positive_rate"]
+
+
 def _grouped(name: str, values: Sequence[str]) -> Sequence[str]:
     if name != _AGE:
-        return [value or "unknown" for value in values]
+        return [value.strip() or "unknown" for value in values]
     return [str(band) for band in age_bands(np.array([_years(value) for value in values]))]
 
 
 def _years(age: str) -> float:
     try:
-        return float(age)
+        years = float(age)
     except ValueError:
         return float("nan")
+    return years if 0 <= years < math.inf else float("nan")
 
 
 def _over_seeds(

@@ -124,7 +124,7 @@ def print_league(rows: Sequence[Row], title: str, console: Console) -> None:
         table.add_column(word, justify="right", no_wrap=True)
     several = any(row["test/auroc_sd"] for row in rows)
     if several:
-        table.add_column(f"test AUROC, {rows[0]['test/seeds']} seeds", justify="right", no_wrap=True)
+        table.add_column(f"over {rows[0]['test/seeds']} seeds", justify="right", no_wrap=True)
     table.add_column("verdict", no_wrap=True)
     for row in rows:
         seeds = [f"{_three(row['test/auroc_mean'])} [dim]sd {_three(row['test/auroc_sd'])}[/dim]"] if several else []

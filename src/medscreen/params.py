@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Discriminator, Field, ValidationError, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Discriminator, Field, ValidationError, model_validator
 
 from medscreen.errors import MedscreenError
 
@@ -21,11 +21,7 @@ Share = Annotated[float, Field(gt=0, le=1)]
 
 
 class PhantomParams(_Block):
-    """Simulated chest films, written as DICOM files below `root` unless they are there already.
-
-    `contrast` 1 gives the median finding the attenuation of water. The copies, respelled patients and unreadable
-    files are numbers of files (of patients), as many as there are films for.
-    """
+    """Simulated chest films as DICOM below `root`; copies and the like are numbers, as far as there are films for."""
 
     kind: Literal["phantom"]
     root: str
@@ -104,11 +100,17 @@ class AutoencoderParams(_Block):
     is_baseline: ClassVar[bool] = False
 
 
+def _different_findings(names: list[str]) -> list[str]:
+    if len({*names, "normal"}) <= len(names):
+        raise ValueError(f"{names} names a finding twice, or normal, which is always one")
+    return names
+
+
 class CnnParams(_Block):
     """A small residual network trained on both classes; with `findings`, on normal and each of them."""
 
     kind: Literal["cnn"]
-    findings: list[str]
+    findings: Annotated[list[Annotated[str, Field(pattern=r"^\S(.*\S)?$")]], AfterValidator(_different_findings)]
     width: Annotated[int, Field(ge=1)]
     unshuffle: Annotated[int, Field(ge=1, le=8)]
     training: TrainingParams
@@ -273,13 +275,14 @@ def load_params(path: Path) -> Params:
 
 
 # Where pydantic puts the chosen member of a union into an error's path: not a key of the file.
-_UNION_DEPTH = {"datasets": 2, "detectors": 2, "operating": 2, "evaluation": 3}
+_UNIONS = {("datasets",): 2, ("detectors",): 2, ("operating", "threshold"): 2, ("evaluation", "bench"): 3}
 
 
 def _first_problem(error: ValidationError) -> str:
     problem = error.errors(include_url=False)[0]
     location = [str(part) for part in problem["loc"]]
-    depth = _UNION_DEPTH.get(location[0], len(location)) if location else 0
+    depths = (depth for start, depth in _UNIONS.items() if tuple(location[: len(start)]) == start)
+    depth = next(depths, len(location))
     key = ".".join(location[:depth] + location[depth + 1 :])
     match problem["type"]:
         case "extra_forbidden":

@@ -28,7 +28,10 @@ def threshold(version: str, policy: str, numbers: tuple[str, ...], name: str | N
     layout = find_layout()
     params = load_params(layout.params)
     try:
-        chosen = parse_policy(policy, dict(_number(text) for text in numbers))
+        pairs = [_number(text) for text in numbers]
+        if len(dict(pairs)) < len(pairs):
+            raise MedscreenError("--with gives a number of the policy twice; give each once.")
+        chosen = parse_policy(policy, dict(pairs))
     except ValidationError as error:
         problem = error.errors(include_url=False)[0]
         where = "".join(f" {part}" for part in problem["loc"][1:])

@@ -1,5 +1,6 @@
 """Intervals by resampling patients."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TypedDict
 
@@ -39,12 +40,20 @@ class Bootstrap:
 
     def estimate(self, values: Floats) -> Estimate:
         """From a metric's value on each row of the weights; undefined resamples are left out."""
-        resampled = values[1:][np.isfinite(values[1:])]
-        if not np.isfinite(values[0]) or len(resampled) == 0:
-            return UNDEFINED.copy()
-        tail = (1 - self.confidence) / 2
-        low, high = np.quantile(resampled, [tail, 1 - tail])
-        return estimate(values[0], low, high)
+        return _estimate(values, self.confidence, rounded)
+
+    def estimate_on_any_scale(self, values: Floats) -> Estimate:
+        """The same for scores and thresholds, which may be tiny or huge: rounded to six significant digits."""
+        return _estimate(values, self.confidence, significant)
+
+
+def _estimate(values: Floats, confidence: float, rounding: Callable[[float], float]) -> Estimate:
+    resampled = values[1:][np.isfinite(values[1:])]
+    if not np.isfinite(values[0]) or len(resampled) == 0:
+        return UNDEFINED.copy()
+    tail = (1 - confidence) / 2
+    low, high = np.quantile(resampled, [tail, 1 - tail])
+    return {"value": rounding(values[0]), "low": rounding(low), "high": rounding(high)}
 
 
 def estimate(value: float, low: float, high: float) -> Estimate:
@@ -53,5 +62,10 @@ def estimate(value: float, low: float, high: float) -> Estimate:
 
 
 def rounded(value: float) -> float:
-    """To six decimals: more than any sample here can tell apart."""
+    """To six decimals: more than any sample here can tell apart in a share."""
     return round(float(value), 6)
+
+
+def significant(value: float) -> float:
+    """To six significant digits."""
+    return float(f"{value:.6g}")

@@ -5,7 +5,7 @@ from typing import TypedDict
 import numpy as np
 from numpy.typing import NDArray
 
-from medscreen.evaluation.bootstrap import Estimate, rounded
+from medscreen.evaluation.bootstrap import Bootstrap, Estimate, rounded
 from medscreen.evaluation.outcomes import Floats, Outcomes
 from medscreen.evaluation.rates import wilson
 
@@ -34,15 +34,35 @@ def ece(outcomes: Outcomes, weights: Floats) -> Floats:
     """Expected calibration error over 15 bins of equal width, in 0..1, less is better; per row of weights.
 
     The mean over images of |share abnormal - mean probability| in the image's bin (Guo 2017, arXiv 1706.04599,
-    equation 3, for the probability of being abnormal). Chance adds to it, to a resample more than to the sample: of
-    a well calibrated detector and few images the interval can lie wholly above the value, and never reaches 0.
+    equation 3, for the probability of being abnormal). Chance adds to it: hold it against `ece_by_chance`.
     Raises ValueError where the outcomes have no probabilities.
     """
     probabilities = probabilities_of(outcomes)
-    bins = np.searchsorted(np.linspace(0, 1, _WIDTHS + 1)[1:-1], probabilities)
-    surplus = (outcomes.labels - probabilities)[:, None] * (bins[:, None] == np.arange(_WIDTHS))
+    surplus = (outcomes.labels - probabilities)[:, None] * _in_bins(probabilities)
     error: Floats = np.abs(weights @ surplus).sum(axis=1) / weights.sum(axis=1)
     return error
+
+
+def ece_by_chance(outcomes: Outcomes, bootstrap: Bootstrap) -> Estimate:
+    """Mean and range of the ECE that these images would show if every stated probability were right.
+
+    Labels are drawn from the probabilities (consistency resampling, Broecker, Smith 2007, doi 10.1175/WAF993.1); images
+    count as independent. An ECE above the range is miscalibration that chance does not explain. Raises ValueError where
+    the outcomes have no probabilities.
+    """
+    probabilities = probabilities_of(outcomes)
+    rng = np.random.default_rng(bootstrap.seed)
+    drawn = rng.random((bootstrap.resamples, len(probabilities))) < probabilities
+    surplus = (drawn - probabilities) @ _in_bins(probabilities)
+    errors = np.abs(surplus).sum(axis=1) / max(len(probabilities), 1)
+    return bootstrap.estimate(np.concatenate([[errors.mean()], errors]))
+
+
+def _in_bins(probabilities: Floats) -> NDArray[np.bool_]:
+    """(N, 15): which bin of equal width each probability falls into."""
+    bins = np.searchsorted(np.linspace(0, 1, _WIDTHS + 1)[1:-1], probabilities)
+    result: NDArray[np.bool_] = bins[:, None] == np.arange(_WIDTHS)
+    return result
 
 
 def reliability(outcomes: Outcomes, confidence: float) -> list[ReliabilityBin]:
@@ -64,7 +84,7 @@ def _bin(probabilities: Floats, labels: NDArray[np.int64], confidence: float) ->
     return {
         "images": len(labels),
         "mean_probability": rounded(probabilities.mean()),
-        "observed": wilson(int(labels.sum()), len(labels), confidence),
+        "observed": wilson(float(labels.mean()), len(labels), confidence),
     }
 
 

@@ -4,7 +4,7 @@ from typing import TypedDict
 
 import numpy as np
 
-from medscreen.evaluation.bootstrap import rounded
+from medscreen.evaluation.bootstrap import significant
 from medscreen.evaluation.outcomes import Floats, Outcomes
 
 _CLASSES = ("normal", "abnormal")  # what labels 0 and 1 mean
@@ -32,10 +32,10 @@ def _distribution(scores: Floats) -> Distribution:
     quantiles = np.quantile(scores, _QUANTILES) if len(scores) else [None] * len(_QUANTILES)
     return {
         "images": len(scores),
-        "mean": rounded(scores.mean()) if len(scores) else None,
-        "sd": rounded(scores.std(ddof=1)) if len(scores) > 1 else None,
+        "mean": significant(scores.mean()) if len(scores) else None,
+        "sd": significant(scores.std(ddof=1)) if len(scores) > 1 else None,
         "quantiles": {
-            str(share): None if value is None else rounded(value)
+            str(share): None if value is None else significant(value)
             for share, value in zip(_QUANTILES, quantiles, strict=True)
         },
     }

@@ -1,23 +1,41 @@
 """Metrics of a detector that says normal or abnormal, each computed for all resamples at once."""
 
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from medscreen.evaluation.bootstrap import Bootstrap, Estimate
 from medscreen.evaluation.calibration import brier, ece
 from medscreen.evaluation.outcomes import Floats, Outcomes
+from medscreen.evaluation.rates import clustered
 
 Metric = Callable[[Outcomes, Floats], Floats]
 
 
 def evaluate(outcomes: Outcomes, bootstrap: Bootstrap, metrics: list[str] | None = None) -> dict[str, Estimate]:
-    """Each metric (default: all that apply) with its interval; a metric the outcomes have no data for raises."""
+    """Each metric (default: all that apply) with its interval; a metric the outcomes have no data for raises.
+
+    Shares have a Wilson interval for the effective number of images, the others a percentile interval of resampled
+    patients, `ece` none.
+    """
     weights = bootstrap.weights(outcomes.patients)
     if metrics is None:
         metrics = [name for name in METRICS if name not in _NEEDS or getattr(outcomes, _NEEDS[name]) is not None]
     with np.errstate(divide="ignore", invalid="ignore"):
-        return {name: bootstrap.estimate(METRICS[name](outcomes, weights)) for name in metrics}
+        return {name: _estimated(name, outcomes, weights, bootstrap) for name in metrics}
+
+
+def _estimated(name: str, outcomes: Outcomes, weights: Floats, bootstrap: Bootstrap) -> Estimate:
+    metric = METRICS[name]
+    values = metric(outcomes, weights)
+    if isinstance(metric, Share):
+        counted = np.flatnonzero(metric.among_of(outcomes))
+        return clustered(values, len(counted), len(np.unique(outcomes.patients[counted])), bootstrap.confidence)
+    found = bootstrap.estimate(values)
+    # every resample is less calibrated than the sample: `calibration.ece_by_chance` says what it is to be held against
+    return found | {"low": None, "high": None} if name == "ece" else found
 
 
 def auroc(outcomes: Outcomes, weights: Floats) -> Floats:
@@ -47,32 +65,43 @@ def _by_score(outcomes: Outcomes, weights: Floats) -> tuple[Floats, Floats]:
     return np.add.reduceat(weighted * truth, starts, axis=1), np.add.reduceat(weighted * ~truth, starts, axis=1)
 
 
-def _share(of: str, among: str) -> Metric:
+@dataclass(frozen=True)
+class Share:
     """The metric: weight of the images where `of` holds, divided by that of those where `among` holds."""
 
-    def metric(outcomes: Outcomes, weights: Floats) -> Floats:
-        truth, called = outcomes.labels == 1, outcomes.abnormal
-        referred = np.zeros_like(called) if outcomes.refer is None else outcomes.refer
-        masks = {
-            "all": np.ones_like(called),
-            "abnormal": truth,
-            "normal": ~truth,
-            "called": called,
-            "not called": ~called,
-            "right": truth == called,
-            "true positive": truth & called,
-            "true negative": ~truth & ~called,
-            "false positive": ~truth & called,
-            "false negative": truth & ~called,
-            "referred": referred,
-            "kept": ~referred,
-            "wrong referred": referred & (truth != called),
-            "wrong kept": ~referred & (truth != called),
-        }
-        share: Floats = (weights @ masks[of]) / (weights @ masks[among])
+    of: str
+    among: str
+
+    def __call__(self, outcomes: Outcomes, weights: Floats) -> Floats:
+        """The share, per row of weights."""
+        masks = _masks(outcomes)
+        share: Floats = (weights @ masks[self.of]) / (weights @ masks[self.among])
         return share
 
-    return metric
+    def among_of(self, outcomes: Outcomes) -> NDArray[np.bool_]:
+        """(N,): the images that count."""
+        return _masks(outcomes)[self.among]
+
+
+def _masks(outcomes: Outcomes) -> dict[str, NDArray[np.bool_]]:
+    truth, called = outcomes.labels == 1, outcomes.abnormal
+    referred = np.zeros_like(called) if outcomes.refer is None else outcomes.refer
+    return {
+        "all": np.ones_like(called),
+        "abnormal": truth,
+        "normal": ~truth,
+        "called": called,
+        "not called": ~called,
+        "right": truth == called,
+        "true positive": truth & called,
+        "true negative": ~truth & ~called,
+        "false positive": ~truth & called,
+        "false negative": truth & ~called,
+        "referred": referred,
+        "kept": ~referred,
+        "wrong referred": referred & (truth != called),
+        "wrong kept": ~referred & (truth != called),
+    }
 
 
 def _balanced_accuracy(outcomes: Outcomes, weights: Floats) -> Floats:
@@ -96,19 +125,19 @@ def _accuracy_at_half(outcomes: Outcomes, weights: Floats) -> Floats:
 METRICS: dict[str, Metric] = {
     "auroc": auroc,
     "average_precision": average_precision,
-    "accuracy": _share("right", "all"),
+    "accuracy": Share("right", "all"),
     "balanced_accuracy": _balanced_accuracy,
-    "sensitivity": _share("true positive", "abnormal"),
-    "specificity": _share("true negative", "normal"),
-    "ppv": _share("true positive", "called"),
-    "npv": _share("true negative", "not called"),
+    "sensitivity": Share("true positive", "abnormal"),
+    "specificity": Share("true negative", "normal"),
+    "ppv": Share("true positive", "called"),
+    "npv": Share("true negative", "not called"),
     "f1": _f1,
-    "false_positive_rate": _share("false positive", "normal"),
-    "false_negative_rate": _share("false negative", "abnormal"),
+    "false_positive_rate": Share("false positive", "normal"),
+    "false_negative_rate": Share("false negative", "abnormal"),
     "accuracy_at_half": _accuracy_at_half,
-    "coverage": _share("kept", "all"),
-    "error_kept": _share("wrong kept", "kept"),
-    "error_referred": _share("wrong referred", "referred"),
+    "coverage": Share("kept", "all"),
+    "error_kept": Share("wrong kept", "kept"),
+    "error_referred": Share("wrong referred", "referred"),
     "brier": brier,
     "ece": ece,
 }

@@ -1,38 +1,36 @@
-"""Intervals of a share, from its counts alone."""
+"""Intervals of a share."""
 
-from scipy.stats import binomtest
+import math
+
+import numpy as np
+from scipy.stats import norm
 
 from medscreen.evaluation.bootstrap import UNDEFINED, Estimate, estimate
-from medscreen.evaluation.outcomes import Outcomes, confusion
+from medscreen.evaluation.outcomes import Floats
 
 
-def wilson(successes: int, trials: int, confidence: float) -> Estimate:
-    """The share successes / trials with its Wilson score interval; undefined without trials.
+def wilson(share: float, trials: float, confidence: float) -> Estimate:
+    """A share of so many independent trials with its Wilson score interval; undefined without trials.
 
-    It takes trials as independent. Images of one patient are not: where patients have several images it is too
-    narrow, and the bootstrap over patients is the interval to report (Wilson 1927, doi 10.2307/2276774).
+    Unlike a bootstrap interval it has a width where the share is 0 or 1: no miss among 20 is a sensitivity of .84
+    to 1. `trials` need not be whole (Wilson 1927, doi 10.2307/2276774).
     """
-    if trials == 0:
+    if trials <= 0 or not math.isfinite(share):
         return UNDEFINED.copy()
-    interval = binomtest(successes, trials).proportion_ci(confidence, method="wilson")
-    return estimate(successes / trials, interval.low, interval.high)
+    z = float(norm.isf((1 - confidence) / 2))
+    centre = (share + z**2 / (2 * trials)) / (1 + z**2 / trials)
+    reach = z / (1 + z**2 / trials) * math.sqrt(share * (1 - share) / trials + z**2 / (4 * trials**2))
+    return estimate(share, max(centre - reach, 0.0), min(centre + reach, 1.0))
 
 
-def wilson_rates(outcomes: Outcomes, confidence: float) -> dict[str, Estimate]:
-    """The shares that the decision is judged by, each with its Wilson interval; see `wilson` for its assumption.
+def clustered(values: Floats, images: int, patients: int, confidence: float) -> Estimate:
+    """Wilson's interval for as many independent images as the `images` of these `patients` are worth.
 
-    Unlike a bootstrap interval it has a width where a share is 0 or 1: no miss among 20 is a sensitivity of .84 to 1.
+    `values`: the share on the sample and on resamples of patients, see `Bootstrap.weights`. Their variance says how
+    many images would vary as much (Kish 1965, the design effect); a share of 0 or 1 has none, and counts its
+    patients. Between the number of patients and of images lies what is taken.
     """
-    counts = confusion(outcomes)
-    tn, fp = counts["true_negative"], counts["false_positive"]
-    fn, tp = counts["false_negative"], counts["true_positive"]
-    shares = {
-        "accuracy": (tp + tn, tn + fp + fn + tp),
-        "sensitivity": (tp, tp + fn),
-        "specificity": (tn, tn + fp),
-        "ppv": (tp, tp + fp),
-        "npv": (tn, tn + fn),
-        "false_positive_rate": (fp, tn + fp),
-        "false_negative_rate": (fn, tp + fn),
-    }
-    return {name: wilson(*share, confidence) for name, share in shares.items()}
+    share, resampled = float(values[0]), values[1:][np.isfinite(values[1:])]
+    variance = float(resampled.var()) if len(resampled) else 0.0
+    worth = share * (1 - share) / variance if variance > 0 else float(patients)
+    return wilson(share, min(max(worth, float(min(patients, images))), float(images)), confidence)

@@ -19,13 +19,16 @@ __all__ = ["save_bench", "save_operating", "save_pictures", "save_tables"]
 
 def save_pictures(
     splits: Mapping[str, Outcomes],
-    healthy_p_values: Mapping[str, Floats],
+    healthy_p_values: Floats,
     analysis: Mapping[str, Any],
     threshold: float,
     name: str,
     folder: Path,
 ) -> None:
-    """Writes the pictures of a detector's analysis into `folder`; `splits` are val and test, in this order."""
+    """Writes the pictures of a detector's analysis into `folder`; `splits` are val and test, in this order.
+
+    `healthy_p_values`: of the normal images of test.
+    """
     test = splits["test"]
     pictures: dict[str, tuple[str, Callable[[Axes], None]]] = {
         "confusion": ("test split", lambda axes: draw_confusion(axes, test)),

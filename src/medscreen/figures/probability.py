@@ -6,7 +6,10 @@ from typing import Any
 import numpy as np
 from matplotlib.axes import Axes
 
+from medscreen.evaluation import Floats
 from medscreen.figures.canvas import ABNORMAL, NORMAL, THRESHOLD
+
+_SPLITS = {"val": "val, where it was fitted", "test": "test"}
 
 
 def draw_reliability(axes: Axes, tables: Mapping[str, Sequence[Mapping[str, Any]]]) -> None:
@@ -17,7 +20,15 @@ def draw_reliability(axes: Axes, tables: Mapping[str, Sequence[Mapping[str, Any]
         observed = np.array([row["observed"]["value"] for row in table])
         ends = np.array([[row["observed"]["low"], row["observed"]["high"]] for row in table]).reshape(-1, 2).T
         axes.errorbar(
-            stated, observed, np.abs(ends - observed), fmt="o-", ms=4, lw=1, capsize=2, color=colour, label=split
+            stated,
+            observed,
+            np.abs(ends - observed),
+            fmt="o-",
+            ms=4,
+            lw=1,
+            capsize=2,
+            color=colour,
+            label=_SPLITS[split],
         )
     axes.set(xlabel="stated probability of being abnormal", ylabel="share that is abnormal", aspect="equal")
     axes.legend(frameon=False)
@@ -41,17 +52,21 @@ def draw_decision_curve(axes: Axes, curve: Sequence[Mapping[str, Any]], prevalen
     axes.legend(frameon=False, fontsize=8, ncols=3, loc="upper center")
 
 
-def draw_shift(axes: Axes, p_values: Mapping[str, Any]) -> None:
-    """Share of healthy images with a p-value at most that: on the diagonal if they are like those of `val`."""
-    axes.plot([0, 1], [0, 1], color="0.8", lw=1, label="promised: at most this")
-    for (split, values), colour in zip(p_values.items(), (NORMAL, ABNORMAL), strict=True):
-        ranked = np.sort(values)
-        axes.step(
-            np.concatenate([[0], ranked, [1]]),
-            np.concatenate([[0], np.arange(1, len(ranked) + 1) / max(len(ranked), 1), [1]]),
-            where="post",
-            color=colour,
-            label=f"healthy images of {split}",
-        )
-    axes.set(xlabel="conformal p-value", ylabel="share of healthy images at or below", aspect="equal")
+def draw_shift(axes: Axes, p_values: Floats) -> None:
+    """Share of the healthy images of test with a p-value at most that, and where 95 % of such shares would lie.
+
+    Above the band they are less like the healthy images of `val` than the p-values promise. The band takes images as
+    independent: Dvoretzky, Kiefer, Wolfowitz with Massart's constant (1990, doi 10.1214/aop/1176990746).
+    """
+    level = np.linspace(0, 1, 101)
+    reach = float(np.sqrt(np.log(2 / 0.05) / (2 * max(len(p_values), 1))))
+    axes.fill_between(level, level - reach, level + reach, color=NORMAL, alpha=0.18, lw=0, label="chance, 95 %")
+    axes.plot([0, 1], [0, 1], color=NORMAL, lw=1, label="healthy images like those of val")
+    ranked = np.sort(p_values)
+    shares = np.arange(1, len(ranked) + 1) / max(len(ranked), 1)
+    axes.step(
+        np.concatenate([[0], ranked, [1]]), np.concatenate([[0], shares, [1]]), where="post", color=ABNORMAL,
+        label=f"{len(ranked)} healthy images of test",
+    )  # fmt: skip
+    axes.set(xlabel="conformal p-value", ylabel="share at or below", aspect="equal", xlim=(0, 1), ylim=(0, 1))
     axes.legend(frameon=False, fontsize=8, loc="lower right")

@@ -5,16 +5,18 @@ from typing import TypedDict
 
 import numpy as np
 
-from medscreen.evaluation import Bootstrap, Estimate, Floats, Outcomes
-from medscreen.evaluation.rates import wilson_rates
-from medscreen.operating.policies import choose_threshold
+from medscreen.evaluation import Bootstrap, Estimate, Floats, Outcomes, evaluate
+from medscreen.operating.policies import choose_threshold, described
 from medscreen.params import Policy
 
 RATES = ("false_positive_rate", "false_negative_rate")
 
 
 class BenchRow(TypedDict):
-    """A policy, its threshold, and split -> rate -> Wilson interval; `drift`: rate on test less that on val."""
+    """A policy, its threshold, and split -> rate -> estimate; `drift`: rate on test less that on val.
+
+    The rates on `val` flatter: the threshold was chosen there. Drift is that optimism and the shift of the data.
+    """
 
     policy: str
     threshold: Estimate
@@ -36,11 +38,10 @@ def _row(policy: Policy, splits: Mapping[str, Outcomes], weights: Floats, bootst
     threshold = choose_threshold(policy, val.scores, val.labels)
     rates: dict[str, dict[str, Estimate]] = {}
     for split, outcomes in splits.items():
-        of_split = wilson_rates(outcomes.at(threshold), bootstrap.confidence)
-        rates[split] = {rate: of_split[rate] for rate in RATES}
+        rates[split] = evaluate(outcomes.at(threshold), bootstrap, list(RATES))
     return {
         "policy": described(policy),
-        "threshold": bootstrap.estimate(np.array([_again(policy, val, row) for row in weights])),
+        "threshold": bootstrap.estimate_on_any_scale(np.array([_again(policy, val, row) for row in weights])),
         "rates": rates,
         "drift": {rate: _difference(rates["test"][rate]["value"], rates["val"][rate]["value"]) for rate in RATES},
     }
@@ -57,9 +58,3 @@ def _again(policy: Policy, val: Outcomes, weights: Floats) -> float:
 
 def _difference(a: float | None, b: float | None) -> float | None:
     return None if a is None or b is None else round(a - b, 6)
-
-
-def described(policy: Policy) -> str:
-    """A policy in one line: its name and its numbers."""
-    numbers = {key: value for key, value in policy.model_dump().items() if key != "policy"}
-    return " ".join([policy.policy, *(f"{key}={value:g}" for key, value in numbers.items())])

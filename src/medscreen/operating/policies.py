@@ -106,4 +106,10 @@ class _Cuts:
 
 def _best(worth: Floats) -> int:
     """The first of the greatest, equal up to rounding."""
-    return int(np.argmax(np.round(worth, 12)))
+    return int(np.argmax(np.round(worth / (np.abs(worth).max() or 1.0), 12)))
+
+
+def described(policy: Policy) -> str:
+    """A policy in one line: its name and its numbers."""
+    numbers = {key: value for key, value in policy.model_dump().items() if key != "policy"}
+    return " ".join([policy.policy, *(f"{key}={value:g}" for key, value in numbers.items())])

@@ -18,6 +18,7 @@ from pydantic import TypeAdapter
 
 from medscreen.errors import MedscreenError
 from medscreen.evaluation import Bootstrap, Outcomes, evaluate
+from medscreen.figures import save_operating
 from medscreen.operating import OperatingPoint, choose_operating_point
 from medscreen.packaging.detector import packaged_digest
 from medscreen.packaging.operating_nodes import package, scoring_part
@@ -29,6 +30,8 @@ from medscreen.tracking.runs import RUN_KEY, SCORES, flat_metrics, log_scores
 _THRESHOLD = "operating.threshold."
 _SHARED_TAGS = ("medscreen.detector", "medscreen.data_digest", "medscreen.dirty")
 _RATES = ["sensitivity", "specificity", "false_positive_rate", "false_negative_rate", "ppv", "npv", "accuracy"]
+_RATES += ["coverage", "error_kept", "error_referred"]
+_UNCHANGED = ("auroc", "average_precision", "brier", "ece")
 
 
 @dataclass(frozen=True)
@@ -66,13 +69,19 @@ def set_threshold(
         onnx.save(package(scoring, point, metadata), packaged)
         digest = packaged_digest(packaged)
         bootstrap = Bootstrap(settings.resamples, settings.confidence, seed)
-        rates = {split: _rates(scores, split, point.threshold, bootstrap) for split in ("val", "test")}
+        outcomes = {split: _outcomes(scores, split, point) for split in ("val", "test")}
+        rates: dict[str, dict[str, Any]] = {
+            split: dict(evaluate(of_split, bootstrap, _RATES)) for split, of_split in outcomes.items()
+        }
         # registered again, it would take the place of that version, be it the one in Production
         known = version_of(client, version.model, digest)
         if known is not None:
             return Rethresholded(known, False, point, rates)
         run_id = _new_run(client, run, version, policy, point, rates)
         log_scores(client, run_id, scores)
+        picture = Path(folder) / "operating.png"
+        save_operating(outcomes, asdict(point), version.detector, picture)
+        client.log_artifact(run_id, str(picture))
         log_model(client, run_id, onnx.load(packaged), digest)
         # last, both at once: a run that was cut short belongs to no training, and publish leaves it alone
         client.log_batch(run_id, tags=[RunTag(RUN_KEY, version.run_key), RunTag(DIGEST, digest)])
@@ -103,12 +112,13 @@ def _settings(run: Run, policy: Policy) -> OperatingParams:
     )
 
 
-def _rates(scores: pa.Table, split: str, threshold: float, bootstrap: Bootstrap) -> dict[str, Any]:
+def _outcomes(scores: pa.Table, split: str, point: OperatingPoint) -> Outcomes:
     rows = scores.filter(pc.field("split") == split)
-    outcomes = Outcomes(
-        _labels(rows), _floats(rows["score"]), rows["abnormal"].to_numpy(), rows["patient"].to_numpy(), None
-    )
-    return dict(evaluate(outcomes.at(threshold), bootstrap, _RATES))
+    values = _floats(rows["score"])
+    refer = (values >= point.refer_from) & (values < point.refer_to)
+    undecided = np.zeros(len(values), dtype=np.bool_)
+    said = Outcomes(_labels(rows), values, undecided, rows["patient"].to_numpy(), None, None, refer)
+    return said.at(point.threshold)
 
 
 def _new_run(
@@ -126,7 +136,7 @@ def _new_run(
     run_id = str(run.info.run_id)
     shared = {name: value for name, value in source.data.params.items() if not name.startswith(_THRESHOLD)}
     chosen = {f"{_THRESHOLD}{name}": str(value) for name, value in policy.model_dump().items()}
-    unchanged = {name: value for name, value in source.data.metrics.items() if "auroc" in name}
+    unchanged = {name: value for name, value in source.data.metrics.items() if _of_scores(name)}
     measured = unchanged | dict(flat_metrics(rates))
     now = int(run.info.start_time)
     client.log_batch(
@@ -136,6 +146,12 @@ def _new_run(
     )
     client.log_text(run_id, json.dumps(asdict(point), indent=1), "operating.json")
     return run_id
+
+
+def _of_scores(metric: str) -> bool:
+    """Whether a logged metric depends on scores and probabilities alone: val/auroc_low, test/brier."""
+    split, _, name = metric.partition("/")
+    return split in {"val", "test"} and name.removesuffix("_low").removesuffix("_high") in _UNCHANGED
 
 
 def parse_policy(name: str, numbers: Mapping[str, float]) -> Policy:

@@ -35,7 +35,7 @@ def evaluate(layout: Layout, params: Params, name: str) -> None:
     with replaced(layout.predictions(name)) as partial:
         pq.write_table(_table(splits, screenings, detector.metadata["findings"]), partial)
     _save(layout, name, report, tables)
-    _draw(layout, name, judged, screenings, tables, detector.metadata["operating_point"])
+    _draw(layout, name, judged, tables, detector.metadata["operating_point"])
     auroc = report["test"]["auroc"]
     print(f"{name}: test AUROC {auroc['value']:.3f} ({auroc['low']:.3f} to {auroc['high']:.3f})")
 
@@ -50,7 +50,8 @@ def _judged(images: ImageSet, said: Screening, half: float | None) -> Judged:
         said.probability.astype(np.float64),
         said.refer,
     )
-    return Judged(outcomes, images.traits, None if said.findings is None else said.findings.astype(np.float64))
+    classes = None if said.findings is None else said.findings.astype(np.float64)
+    return Judged(outcomes, images.traits, said.p_value.astype(np.float64), classes)
 
 
 def _scores_by_seed(
@@ -79,18 +80,17 @@ def _draw(
     layout: Layout,
     name: str,
     judged: Mapping[str, Judged],
-    screenings: Mapping[str, Screening],
     tables: dict[str, Any],
     point: Mapping[str, Any],
 ) -> None:
     shown = {split: judged[split].outcomes for split in ("val", "test")}
-    p_values = {split: screenings[split].p_value[outcomes.labels == 0] for split, outcomes in shown.items()}
+    healthy_p_values = judged["test"].p_values[shown["test"].labels == 0]
     with replaced(layout.tables(name)) as partial:
         partial.mkdir()
         save_tables(shown["test"], partial)
     with replaced(layout.figures(name)) as partial:
         partial.mkdir()
-        save_pictures(shown, p_values, tables, float(point["threshold"]), name, partial)
+        save_pictures(shown, healthy_p_values, tables, float(point["threshold"]), name, partial)
     with replaced(layout.operating_picture(name)) as partial:
         save_operating(shown, point, name, partial)
 

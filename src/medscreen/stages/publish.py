@@ -17,7 +17,7 @@ from medscreen.registry import promote_best, register
 from medscreen.stages.running import run_stage
 from medscreen.tracking import finish_run, open_store, read_result
 
-_WIDTH = 140  # where the output is no terminal: wide enough for the table
+_WIDTH = 160  # where the output is no terminal: wide enough for the table
 
 
 def publish(layout: Layout, params: Params) -> None:

@@ -22,7 +22,7 @@ class Result:
 
     `history`: one mapping an epoch, its number under `epoch`. `evaluation`: split -> metric -> estimate.
     `analysis`: see appraisal. `data`: split -> digest. `files`: what the run shows, by folder. `scores`: of val and
-    test, with label, decision and patient number; no name of a file.
+    test, with label and patient number; no name of a file.
     """
 
     dataset: str
@@ -97,7 +97,7 @@ def read_result(layout: Layout, params: Params, detector: str) -> Result:
 
 
 def _scores(predictions: Path) -> pa.Table:
-    said = pq.read_table(predictions, columns=["split", "patient", "label", "score", "abnormal"])
+    said = pq.read_table(predictions, columns=["split", "patient", "label", "score"])
     return said.filter(pc.field("split").isin(["val", "test"]))
 
 
