@@ -88,8 +88,10 @@ def test_mlflow_shows_the_same_numbers_as_the_reports(finished: Path) -> None:
         for metric, estimate in report["test"].items():
             if "value" in estimate and estimate["value"] is not None:
                 assert found.data.metrics[f"test/{metric}"] == estimate["value"]
-                assert found.data.metrics[f"test/{metric}_low"] == estimate["low"]
-                assert found.data.metrics[f"test/{metric}_high"] == estimate["high"]
+                assert found.data.metrics.get(f"test/{metric}_low") == estimate["low"]
+                assert found.data.metrics.get(f"test/{metric}_high") == estimate["high"]
+        assert "test/auroc_low" in found.data.metrics
+        assert "test/ece_low" not in found.data.metrics  # it has no interval
         assert found.data.params["dataset"] == "phantom"
         assert {"medscreen.run_key", "medscreen.packaged_digest", "medscreen.data_digest"} <= set(found.data.tags)
         assert found.data.tags["mlflow.source.git.commit"]
