@@ -9,6 +9,9 @@ from typing import Any
 import pytest
 import yaml
 
+from factories import PHANTOM
+from medscreen.sources import phantom
+
 ROOT = Path(__file__).resolve().parent.parent
 BIN = Path(sys.executable).parent
 
@@ -120,3 +123,11 @@ def loaded_registry(monkeypatch: pytest.MonkeyPatch) -> Callable[[Path], None]:
         monkeypatch.delenv("DVC_ROOT", raising=False)
 
     return enter
+
+
+@pytest.fixture(scope="module")
+def export(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A small phantom as hospital DICOM."""
+    root = tmp_path_factory.mktemp("phantom") / "export"
+    phantom.find_files(PHANTOM, root, 1)
+    return root

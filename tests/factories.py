@@ -1,5 +1,6 @@
 """What three or more test files need: synthetic image sets, small parameters, and where the real data lies."""
 
+import csv
 import os
 from dataclasses import replace
 from pathlib import Path
@@ -99,3 +100,9 @@ def drawn_outcomes(number: int, seed: int, ties: bool = False) -> Outcomes:
     stated = 1 / (1 + np.exp(1 - 3 * scores))
     said = outcomes(labels, scores, 0.5, rng.integers(0, number // 2, number), 0.25, stated)
     return replace(said, refer=np.abs(scores - 0.5) <= 0.5)
+
+
+def labels_table(root: Path) -> list[dict[str, str]]:
+    """The rows of a phantom's table."""
+    with (root / "labels.csv").open(newline="") as file:
+        return list(csv.DictReader(file))

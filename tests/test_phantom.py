@@ -1,4 +1,3 @@
-import csv
 import re
 from collections import Counter
 from collections.abc import Callable
@@ -11,7 +10,7 @@ from PIL import Image
 from pydicom import Dataset, dcmread
 from scipy import ndimage
 
-from factories import PHANTOM, one_sentence, written
+from factories import PHANTOM, labels_table, one_sentence, written
 from medscreen import sources
 from medscreen.curation import curate
 from medscreen.errors import MedscreenError
@@ -29,20 +28,8 @@ from medscreen.sources.phantom.radiography import expose
 BROKEN = ("-cut", "-empty", "-page")
 
 
-@pytest.fixture(scope="module")
-def export(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    root = tmp_path_factory.mktemp("phantom") / "export"
-    phantom.find_files(PHANTOM, root, 1)
-    return root
-
-
-def table(root: Path) -> list[dict[str, str]]:
-    with (root / "labels.csv").open(newline="") as file:
-        return list(csv.DictReader(file))
-
-
 def headers(root: Path) -> list[Dataset]:
-    readable = [row["file"] for row in table(root) if not any(flaw in row["file"] for flaw in BROKEN)]
+    readable = [row["file"] for row in labels_table(root) if not any(flaw in row["file"] for flaw in BROKEN)]
     return [dcmread(root / file) for file in readable]
 
 
@@ -160,7 +147,7 @@ def test_sites_store_films_in_their_own_ways(export: Path) -> None:
 
 
 def readable_rows(root: Path) -> list[dict[str, str]]:
-    return [row for row in table(root) if not any(flaw in row["file"] for flaw in BROKEN)]
+    return [row for row in labels_table(root) if not any(flaw in row["file"] for flaw in BROKEN)]
 
 
 def test_the_header_and_the_table_agree(export: Path) -> None:
@@ -172,7 +159,7 @@ def test_the_header_and_the_table_agree(export: Path) -> None:
 
 
 def test_the_phantom_has_the_flaws_it_was_asked_for(export: Path) -> None:
-    rows = table(export)
+    rows = labels_table(export)
     files = [row["file"] for row in rows]
     flaws = Counter(match[1] for file in files if (match := re.search(r"image-\d-(\w+)\.dcm", file)))
     assert flaws == {"resent": 3, "rewindowed": 2, "cut": 1, "empty": 1, "page": 1}
@@ -216,7 +203,7 @@ def test_finding_sex_age_and_site_are_independent() -> None:
 
 def test_a_patient_has_one_finding(export: Path) -> None:
     findings: dict[str, set[str]] = {}
-    for row in table(export):
+    for row in labels_table(export):
         findings.setdefault(row["patient"].upper().replace("_", "-"), set()).add(row["finding"])
         assert (row["finding"] == "none") == (row["label"] == "0")
     assert len(findings) == 40
@@ -351,7 +338,7 @@ def test_the_forms_hold_the_same_films(forms: dict[str, tuple[DatasetParams, Pat
 def test_the_forms_with_splits_keep_a_patient_in_one(forms: dict[str, tuple[DatasetParams, Path]]) -> None:
     for form, split_of in (("folders", r"^(\w+)/"), ("npz", r"#(\w+)/")):
         splits: dict[str, set[str]] = {}
-        for row in table(forms[form][1]):
+        for row in labels_table(forms[form][1]):
             person = row["patient"].upper().replace("_", "-")
             splits.setdefault(person, set()).add(re.search(split_of, row["file"])[1])
         assert all(len(found) == 1 for found in splits.values())
@@ -379,6 +366,6 @@ def assert_people_stay_together(root: Path, images: ImageSet, position: dict[str
     for row in readable_rows(root):
         number = int(images.patients[position[row["file"]]])
         people.setdefault(row["patient"].upper().replace("_", "-"), set()).add(number)
-    assert any(row["patient"].startswith("p_") for row in table(root))
+    assert any(row["patient"].startswith("p_") for row in labels_table(root))
     assert all(len(numbers) == 1 for numbers in people.values())
     assert len(set.union(*people.values())) == 60

@@ -1,4 +1,3 @@
-import csv
 import gc
 import pickle
 import shutil
@@ -9,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from factories import PHANTOM, one_sentence, real_data, written
+from factories import PHANTOM, labels_table, one_sentence, real_data, written
 from medscreen import sources
 from medscreen.errors import MedscreenError
 from medscreen.params import FoldersParams, MedMnistParams
@@ -18,21 +17,9 @@ from medscreen.sources import labelled_tree, medmnist, phantom
 MNIST = MedMnistParams(kind="medmnist", root="mnist", image_size=28, flag="pneumoniamnist", normal_labels=[0])
 
 
-@pytest.fixture(scope="module")
-def export(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    root = tmp_path_factory.mktemp("phantom") / "export"
-    phantom.find_files(PHANTOM, root, 1)
-    return root
-
-
-def table(root: Path) -> list[dict[str, str]]:
-    with (root / "labels.csv").open(newline="") as file:
-        return list(csv.DictReader(file))
-
-
 def test_sources_dispatch_on_the_kind(export: Path, tmp_path: Path) -> None:
     records = sources.read_records(PHANTOM, export)
-    assert [record.origin for record in records] == sorted(row["file"] for row in table(export))
+    assert [record.origin for record in records] == sorted(row["file"] for row in labels_table(export))
     assert sources.find_files(PHANTOM, export, 1) == phantom.find_files(PHANTOM, export, 1)
     with pytest.raises(MedscreenError, match=r"pneumoniamnist\.npz is missing"):
         sources.read_records(MNIST, tmp_path)
