@@ -52,6 +52,7 @@ def image_set(number: int, size: int, seed: int) -> ImageSet:
         labels.astype(np.int64),
         np.arange(number, dtype=np.int64) // 4 * 2 + labels,
         [f"film-{seed}-{i}.png" for i in range(number)],
+        [f"{seed:016x}{i:016x}" for i in range(number)],
         {"finding": [("none", "spot", "none", "stain")[i % 4] for i in range(number)]},
     )
 

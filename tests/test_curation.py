@@ -9,7 +9,7 @@ from PIL import Image
 from factories import CURATION, one_sentence, real_data, written
 from medscreen.curation import Curated, curate, person
 from medscreen.errors import MedscreenError
-from medscreen.images import SPLITS, set_digest
+from medscreen.images import SPLITS, image_digest, set_digest
 from medscreen.params import MedMnistParams
 from medscreen.sources import Record, medmnist
 
@@ -332,3 +332,31 @@ def test_images_of_unknown_patients_are_not_merged_by_their_names(tmp_path: Path
     curated = run(records, tmp_path)
     assert curated.audit["patients"] == 60
     assert curated.audit["respelled_patients"] == 0
+
+
+def test_splits_that_are_cut_here_leak_nothing(tmp_path: Path) -> None:
+    records = [record(i, patient=f"p{i // 3}", label=i // 3 % 2) for i in range(120)] + [record(0, origin="copy.png")]
+    assert run(records, tmp_path).audit["leaks"] == {}
+
+
+def test_a_patient_in_two_published_splits_is_a_leak(tmp_path: Path) -> None:
+    records = published()
+    shared = [record(100, split="val", patient="p51"), record(101, split="val", patient="p51")]  # p51 is of test
+    leaks = run([*records, *shared], tmp_path).audit["leaks"]
+    assert leaks == {"val+test": {"images": 1, "patients": 1, "exact_copies": 0}}
+
+
+def test_an_image_in_published_val_and_test_is_a_leak_and_stays(tmp_path: Path) -> None:
+    twice = record(50, split="val", origin="again.png", patient=None)
+    curated = run([*published(), twice], tmp_path)
+    assert curated.audit["leaks"] == {"val+test": {"images": 1, "patients": 0, "exact_copies": 1}}
+    assert {"again.png"} <= set(origins(curated)["val"])
+
+
+def test_images_keep_the_digest_of_their_full_size(tmp_path: Path) -> None:
+    records = [record(i, image=picture(i, 40)) for i in range(40)]
+    curated = run(records, tmp_path)
+    for name in SPLITS:
+        split = curated.split(name)
+        numbers = [int(origin.removesuffix(".png")) for origin in split.origins]
+        assert list(split.digests) == [image_digest(picture(number, 40)) for number in numbers]

@@ -49,11 +49,13 @@ def test_more_images_than_a_chunk_are_saved(tmp_path: Path) -> None:
         np.zeros(number, np.int64),
         np.arange(number),
         [str(i) for i in range(number)],
+        [f"{i:032x}" for i in range(number)],
     )
     save_images(many, np.arange(number)[::-1], tmp_path / "train")
     loaded = load_images(tmp_path / "train")
     np.testing.assert_array_equal(loaded.pixels, many.pixels[::-1])
     assert loaded.origins[0] == "2499"
+    assert loaded.digests[0] == f"{2499:032x}"
 
 
 @pytest.mark.parametrize("lost", ["images.npy", "manifest.parquet", None])
@@ -97,9 +99,9 @@ def test_a_sets_digest_tells_pixels_labels_patients_and_order(images: ImageSet) 
     base = set_digest(images)
     order = np.arange(12)[::-1].copy()
     others = [
-        ImageSet(255 - images.pixels, images.labels, images.patients, images.origins),
-        ImageSet(images.pixels, 1 - images.labels, images.patients, images.origins),
-        ImageSet(images.pixels, images.labels, images.patients + 1, images.origins),
+        ImageSet(255 - images.pixels, images.labels, images.patients, images.origins, images.digests),
+        ImageSet(images.pixels, 1 - images.labels, images.patients, images.origins, images.digests),
+        ImageSet(images.pixels, images.labels, images.patients + 1, images.origins, images.digests),
         images.take(order),
     ]
     assert len({base, *map(set_digest, others)}) == 5

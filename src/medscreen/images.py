@@ -27,14 +27,16 @@ class ImageSet:
     """Images with what is known of each; all arrays have one entry an image.
 
     `labels`: 0 normal, 1 abnormal. `patients`: numbers that stand for a person within this data set only.
-    `origins`: the file below the data set's root (and the index inside it) that the image came from. `traits`: what
-    else is known, by name and as text, "" where it is not known of an image: `finding`, sex, age, site.
+    `origins`: the file below the data set's root (and the index inside it) that the image came from. `digests`: of the
+    full-size image, by which another curation, of whatever size, knows it again. `traits`: what else is known, by name
+    and as text, "" where it is not known of an image: `finding`, sex, age, site.
     """
 
     pixels: Pixels
     labels: NDArray[np.int64]
     patients: NDArray[np.int64]
     origins: Sequence[str]
+    digests: Sequence[str]
     traits: Mapping[str, Sequence[str]] = field(default_factory=dict)
 
     def __len__(self) -> int:
@@ -48,6 +50,7 @@ class ImageSet:
             self.labels[chosen],
             self.patients[chosen],
             [self.origins[i] for i in chosen],
+            [self.digests[i] for i in chosen],
             {name: [column[i] for i in chosen] for name, column in self.traits.items()},
         )
 
@@ -69,6 +72,7 @@ def save_images(images: ImageSet, index: NDArray[np.int64], folder: Path) -> Non
             "origin": [images.origins[i] for i in index],
             "patient": images.patients[index],
             "label": images.labels[index].astype(np.int8),
+            "digest": [images.digests[i] for i in index],
             **{_TRAIT + name: [column[i] for i in index] for name, column in images.traits.items()},
         }
     )
@@ -87,6 +91,7 @@ def load_images(folder: Path) -> ImageSet:
         manifest["label"].to_numpy().astype(np.int64),
         manifest["patient"].to_numpy().astype(np.int64),
         manifest["origin"].to_pylist(),
+        manifest["digest"].to_pylist(),
         {c.removeprefix(_TRAIT): manifest[c].to_pylist() for c in manifest.column_names if c.startswith(_TRAIT)},
     )
 

@@ -1,127 +1,241 @@
-"""Which detector of a roster may go to Production: a pure function of numbers on `val`."""
+"""The gate to Production: whether a detector deserves it, as a pure function of what was said of `val`."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
 
-from medscreen.params import PromotionParams
+import numpy as np
+from numpy.typing import NDArray
+
+from medscreen.evaluation import Bootstrap, Outcomes
+from medscreen.evaluation.calibration import ece_by_chance
+from medscreen.evaluation.comparison import paired_bootstrap
+from medscreen.evaluation.metrics import METRICS
+from medscreen.operating.policies import choose_threshold
+from medscreen.params import PromotionParams, SpecificityPolicy
 
 
 @dataclass(frozen=True)
-class Candidate:
-    """A detector of the roster. `value`: the promotion metric on `val`, None where it is not defined.
+class Contestant:
+    """A packaged detector and what it says of the N images of `val`.
 
-    `run_key` names the training: equal keys and another digest are one network at two operating points.
+    `digest` names the package, `run_key` the training: equal keys and another digest are one network at two operating
+    points. `unseen` (N,): the images of people it was not trained on.
     """
 
     detector: str
     digest: str
-    value: float | None
-    is_baseline: bool
-    run_key: str = ""
+    run_key: str
+    val: Outcomes
+    unseen: NDArray[np.bool_]
 
 
 @dataclass(frozen=True)
-class Champion:
-    """The version in Production. `value` is None where its metric was measured on another `val` split."""
+class Candidate(Contestant):
+    """A detector that may go to Production; `baselines`: name -> what it says of the same images.
 
+    `leaked_images`: how many of val and test another split shares. `rivals`: how many candidates are tried against the
+    champion together, this one included. `rolled_back`: when and why it was taken out of Production, "" if it was not.
+    """
+
+    is_baseline: bool
+    baselines: Mapping[str, Outcomes]
+    leaked_images: int = 0
+    rivals: int = 1
+    rolled_back: str = ""
+
+
+@dataclass(frozen=True)
+class Champion(Contestant):
+    """The version in Production; `by_hand`: whether a person put it there."""
+
+    version: int
+    by_hand: bool = False
+
+
+@dataclass(frozen=True)
+class LostChampion:
+    """A version in Production that can't be scored again, and why."""
+
+    version: int
     detector: str
     digest: str
-    version: int
-    value: float | None
-    run_key: str = ""
+    reason: str
 
 
 @dataclass(frozen=True)
-class Standing:
-    """What was decided of one detector, and why."""
+class Check:
+    """One condition of the gate; `says` has the numbers, `bound` the lower one of a difference that was tested."""
 
-    detector: str
-    value: float | None
-    verdict: str  # promoted, champion, refused or baseline
-    reason: str
+    name: str
+    passed: bool
+    says: str
+    bound: float | None = None
 
 
 @dataclass(frozen=True)
 class Decision:
-    """`promote` is the candidate to put into Production, None where nothing is to change."""
+    """What the gate says of a candidate.
 
-    promote: Candidate | None
-    metric: str
-    reason: str
-    standings: tuple[Standing, ...]
-
-
-def decide(candidates: Sequence[Candidate], champion: Champion | None, params: PromotionParams) -> Decision:
-    """The best candidate on `val` if it beats the best baseline, and the champion where they compare.
-
-    A tie keeps the champion; the champion's own network at another operating point takes its place.
+    `verdict`: promote, refused, baseline, or champion of what is in Production already. `value`: the metric on the
+    images of `val` that were compared, None where it is not defined.
     """
-    metric = f"val/{params.metric}"
-    baselines = [c for c in candidates if c.is_baseline and c.value is not None]
-    if not baselines:
-        reason = "the roster has no one-line baseline to beat; add one (kind: gradient) to detectors:"
-        if any(c.is_baseline for c in candidates):
-            reason = f"{metric} of the baseline is not defined, so nothing can be shown to beat it"
-        return _decision(candidates, metric, None, {}, reason)
-    baseline = max(baselines, key=_value)
-    bar = _value(baseline) + params.margin_over_baseline
-    refused = {
-        c.detector: f"{metric} {_shown(c.value)} does not beat the baseline {baseline.detector} ({_shown(bar)})"
-        for c in candidates
-        if c.value is None or c.value <= bar
-    }
-    contenders = [c for c in candidates if not c.is_baseline and c.detector not in refused]
-    if not contenders:
-        return _decision(candidates, metric, None, refused, f"no detector beats the baseline {baseline.detector}")
-    held = champion.digest if champion else ""
-    best = max(contenders, key=lambda candidate: (_value(candidate), candidate.digest == held))
-    for contender in contenders:
-        if contender is not best:
-            behind = _value(best) - _value(contender)
-            refused[contender.detector] = f"{best.detector} is better by {behind:.4f}"
-    if champion is not None and champion.digest == best.digest:
-        return _decision(candidates, metric, None, refused, f"{best.detector} is in Production already", best)
-    if champion is not None and best.run_key and champion.run_key == best.run_key:
-        reason = f"{best.detector} is in Production as version {champion.version}; this is its new operating point"
-        return _decision(candidates, metric, best, refused, reason, best)
-    if champion is not None and champion.value is not None and _value(best) <= champion.value:
-        reason = (
-            f"{metric} {_shown(best.value)} is not better than the {_shown(champion.value)} of version "
-            f"{champion.version} ({champion.detector}) in Production"
-        )
-        refused[best.detector] = reason
-        return _decision(candidates, metric, None, refused, reason)
-    margin = f"beats the baseline {baseline.detector} by {_value(best) - _value(baseline):.4f}"
-    if champion is not None and champion.value is not None:
-        margin += f" and version {champion.version} ({champion.detector}) by {_value(best) - champion.value:.4f}"
-    elif champion is not None:
-        margin += f"; version {champion.version} was judged on other images"
-    reason = f"{best.detector}: {metric} {_shown(best.value)} {margin}"
-    return _decision(candidates, metric, best, refused, reason, best)
+
+    detector: str
+    metric: str
+    value: float | None
+    verdict: str
+    reason: str
+    checks: tuple[Check, ...]
 
 
-def _decision(
-    candidates: Sequence[Candidate],
-    metric: str,
-    promote: Candidate | None,
-    refused: dict[str, str],
-    reason: str,
-    winner: Candidate | None = None,
+def decide(
+    candidate: Candidate, champion: Champion | LostChampion | None, policy: PromotionParams, bootstrap: Bootstrap
 ) -> Decision:
-    standings = []
-    for candidate in candidates:
-        if candidate is winner:
-            verdict, why = ("promoted" if promote else "champion"), reason
-        elif candidate.is_baseline:
-            verdict, why = "baseline", "a baseline is never promoted"
-        else:
-            verdict, why = "refused", refused.get(candidate.detector, reason)
-        standings.append(Standing(candidate.detector, candidate.value, verdict, why))
-    return Decision(promote, metric, reason, tuple(standings))
+    """Promotes a candidate that meets every condition of the policy; a tie keeps the champion.
+
+    Bounds are one-sided, of a paired bootstrap over patients; the error that `policy.confidence` leaves is shared by
+    the rivals (Bonferroni), so that trying many candidates at once promotes a lucky one no more often.
+    """
+    known = candidate.unseen if not isinstance(champion, Champion) else candidate.unseen & champion.unseen
+    images = np.flatnonzero(known)
+    value = _metric(policy.metric, candidate.val.take(images))
+    metric = f"val/{policy.metric}"
+    if candidate.is_baseline:
+        return Decision(candidate.detector, metric, value, "baseline", "a baseline is never promoted", ())
+    if champion is not None and champion.digest == candidate.digest:
+        said = f"{candidate.detector} is in Production already, as version {champion.version}"
+        return Decision(candidate.detector, metric, value, "champion", said, ())
+    one_sided = replace(bootstrap, confidence=1 - 2 * (1 - policy.confidence) / candidate.rivals)
+    checks = [*_own_checks(candidate, images, policy, one_sided)]
+    if champion is not None:
+        checks.append(_against(champion, candidate, images, policy, one_sided))
+    failed = [check.says for check in checks if not check.passed]
+    reason = "; ".join(failed or [check.says for check in checks if check.name in _TOLD])
+    verdict = "refused" if failed else "promote"
+    return Decision(candidate.detector, metric, value, verdict, reason, tuple(checks))
 
 
-def _value(candidate: Candidate) -> float:
-    return float("-inf") if candidate.value is None else candidate.value
+# of a promotion, what is said besides the checks themselves
+_TOLD = ("baseline", "champion")
+
+
+def _own_checks(
+    candidate: Candidate, images: NDArray[np.int64], policy: PromotionParams, bootstrap: Bootstrap
+) -> Iterator[Check]:
+    """The conditions that do not look at the champion."""
+    val = candidate.val.take(images)
+    area = _metric("auroc", val)
+    way = "wrong" if area is not None and area < 0.5 else "right"
+    yield Check("direction", way == "right", f"its score points the {way} way (AUROC on val {_shown(area)})")
+    yield _over_baseline(candidate, images, policy, bootstrap)
+    yield _sensitive(val, policy)
+    yield _calibrated(val, policy, bootstrap)
+    yield Check(
+        "leaks",
+        candidate.leaked_images <= policy.max_leaked_images,
+        f"val and test share {candidate.leaked_images} images or their patients with another split "
+        f"(at most {policy.max_leaked_images}; leaks in reports/curation.json)",
+    )
+    yield Check("rollback", not candidate.rolled_back, candidate.rolled_back or "it was never rolled back")
+
+
+def _over_baseline(
+    candidate: Candidate, images: NDArray[np.int64], policy: PromotionParams, bootstrap: Bootstrap
+) -> Check:
+    values = {name: _metric(policy.metric, said.take(images)) for name, said in candidate.baselines.items()}
+    defined = {name: value for name, value in values.items() if value is not None}
+    if not defined:
+        missing = f"val/{policy.metric} of the baseline is not defined"
+        if not values:
+            missing = "the roster has no one-line baseline to beat: add one (kind: gradient) to detectors:"
+        return Check("baseline", False, missing)
+    best = max(defined, key=lambda name: defined[name])
+    lead = _lead(candidate.val, candidate.baselines[best], images, policy, bootstrap)
+    value = _metric(policy.metric, candidate.val.take(images))
+    passed = lead is not None and lead > policy.margin_over_baseline
+    return Check(
+        "baseline",
+        passed,
+        f"val/{policy.metric} {_shown(value)} {'beats' if passed else 'does not beat'} the baseline {best} "
+        f"({_shown(defined[best])}) by more than {policy.margin_over_baseline:g}: lower bound of the difference "
+        f"{_shown(lead)}",
+        lead,
+    )
+
+
+def _sensitive(val: Outcomes, policy: PromotionParams) -> Check:
+    floor = policy.sensitivity
+    reached = None
+    if _has_both_classes(val):
+        at = SpecificityPolicy(policy="specificity", at_least=floor.at_specificity)
+        reached = _metric("sensitivity", val.at(choose_threshold(at, val.scores, val.labels)))
+    return Check(
+        "sensitivity",
+        reached is not None and reached >= floor.at_least,
+        f"sensitivity {_shown(reached)} at specificity {floor.at_specificity:g} (at least {floor.at_least:g})",
+    )
+
+
+def _calibrated(val: Outcomes, policy: PromotionParams, bootstrap: Bootstrap) -> Check:
+    """An error that chance explains is no fault: few images show one even where every probability is right."""
+    error = None if val.probabilities is None or len(val.labels) == 0 else _metric("ece", val)
+    chance = None if error is None else ece_by_chance(val, bootstrap)["high"]
+    return Check(
+        "calibration",
+        error is not None and error <= max(policy.max_calibration_error, chance or 0),
+        f"calibration error {_shown(error)} (at most {policy.max_calibration_error:g}; by chance up to "
+        f"{_shown(chance)})",
+    )
+
+
+def _against(
+    champion: Champion | LostChampion,
+    candidate: Candidate,
+    images: NDArray[np.int64],
+    policy: PromotionParams,
+    bootstrap: Bootstrap,
+) -> Check:
+    held = f"version {champion.version} ({champion.detector}) in Production"
+    if isinstance(champion, LostChampion):
+        return Check("champion", False, f"{held} can't be compared with: {champion.reason}")
+    if champion.run_key == candidate.run_key:
+        chosen = "its operating point was chosen by hand" if champion.by_hand else "this is its new operating point"
+        return Check("champion", not champion.by_hand, f"{held} is the same network, {chosen}")
+    lead = _lead(candidate.val, champion.val, images, policy, bootstrap)
+    if lead is None:
+        known = f"only {len(images)} images of val, or of one class alone, are of people that neither was trained on"
+        return Check("champion", False, f"{held} can't be compared with: {known}")
+    passed = lead > policy.margin_over_champion
+    values = " against ".join(_shown(_metric(policy.metric, one.val.take(images))) for one in (candidate, champion))
+    return Check(
+        "champion",
+        passed,
+        f"{'' if passed else 'not '}better than {held} by more than {policy.margin_over_champion:g}: {values} on "
+        f"{len(images)} images, lower bound of the difference {_shown(lead)}",
+        lead,
+    )
+
+
+def _lead(
+    candidate: Outcomes, other: Outcomes, images: NDArray[np.int64], policy: PromotionParams, bootstrap: Bootstrap
+) -> float | None:
+    """The lower bound of the difference in the metric, None where it is not defined."""
+    ours, theirs = candidate.take(images), other.take(images)
+    if not _has_both_classes(ours):
+        return None
+    return paired_bootstrap(ours, theirs, policy.metric, bootstrap)["low"]
+
+
+def _metric(name: str, outcomes: Outcomes) -> float | None:
+    with np.errstate(divide="ignore", invalid="ignore"):
+        if not _has_both_classes(outcomes) and name != "ece":
+            return None
+        value = float(METRICS[name](outcomes, np.ones((1, len(outcomes.labels))))[0])
+    return round(value, 6) if np.isfinite(value) else None
+
+
+def _has_both_classes(outcomes: Outcomes) -> bool:
+    return 0 < int(outcomes.labels.sum()) < len(outcomes.labels)
 
 
 def _shown(value: float | None) -> str:

@@ -49,7 +49,7 @@ def read_only(images: ImageSet) -> ImageSet:
 
 
 TRAIN, TUNE, FRESH = (read_only(image_set(number, SIZE, seed)) for number, seed in ((66, 1), (20, 2), (50, 3)))
-OTHER = read_only(ImageSet(TRAIN.pixels // 2, TRAIN.labels, TRAIN.patients, TRAIN.origins, TRAIN.traits))
+OTHER = read_only(ImageSet(TRAIN.pixels // 2, TRAIN.labels, TRAIN.patients, TRAIN.origins, TRAIN.digests, TRAIN.traits))
 _FITTED: dict[str, Detector] = {}
 
 
@@ -194,7 +194,7 @@ def test_one_class_detectors_ignore_abnormal_images(kind: str, fitted: Detector)
 @every_kind
 def test_every_detector_learns_which_images_are_healthy(kind: str, fitted: Detector) -> None:
     swapped_findings = {"finding": [("spot", "none", "stain", "none")[i % 4] for i in range(len(TRAIN))]}
-    swapped = ImageSet(TRAIN.pixels, 1 - TRAIN.labels, TRAIN.patients, TRAIN.origins, swapped_findings)
+    swapped = ImageSet(TRAIN.pixels, 1 - TRAIN.labels, TRAIN.patients, TRAIN.origins, TRAIN.digests, swapped_findings)
     other = built(kind).fit(swapped, TUNE)
     assert np.abs(score(other, FRESH.pixels) - score(fitted, FRESH.pixels)).max() > 1e-3
 

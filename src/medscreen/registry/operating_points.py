@@ -19,16 +19,38 @@ from pydantic import TypeAdapter
 from medscreen.errors import MedscreenError
 from medscreen.evaluation import Bootstrap, Outcomes, evaluate
 from medscreen.figures import save_operating
+from medscreen.lineage import lineage_digest, with_policy
 from medscreen.operating import OperatingPoint, choose_operating_point
 from medscreen.packaging.detector import packaged_digest
 from medscreen.packaging.operating_nodes import package, scoring_part
 from medscreen.params import EvaluationParams, OperatingParams, Policy
-from medscreen.registry.versions import Identity, Version, register_run, version_of
-from medscreen.tracking.models import DIGEST, log_model, logged_model
-from medscreen.tracking.runs import RUN_KEY, SCORES, flat_metrics, log_scores
+from medscreen.registry.versions import (
+    BASELINE,
+    OPERATING_POINT_OF,
+    POLICY,
+    SPLITS,
+    VAL,
+    Version,
+    register_run,
+    require_graph,
+    version_of,
+)
+from medscreen.tracking.models import DIGEST, log_model
+from medscreen.tracking.runs import (
+    DATA,
+    DETECTOR,
+    DIRTY,
+    LINEAGE,
+    LINEAGE_FILE,
+    RUN_KEY,
+    SCORES,
+    TRAINED_ON,
+    flat_metrics,
+    log_table,
+)
 
 _THRESHOLD = "operating.threshold."
-_SHARED_TAGS = ("medscreen.detector", "medscreen.data_digest", "medscreen.dirty")
+_SHARED_TAGS = (DETECTOR, DATA, DIRTY)
 _RATES = ["sensitivity", "specificity", "false_positive_rate", "false_negative_rate", "ppv", "npv", "accuracy"]
 _RATES += ["coverage", "error_kept", "error_referred"]
 _UNCHANGED = ("auroc", "average_precision", "brier", "ece")
@@ -53,11 +75,7 @@ def set_threshold(
     band are those of the old version. Raises MedscreenError where its files are lost.
     """
     run = client.get_run(version.run_id)
-    graph = logged_model(client, version.run_id)
-    if graph is None or not graph.is_file():
-        raise MedscreenError(
-            f"The files of {version.model} version {version.number} are lost; `dvc repro publish` logs them again."
-        )
+    graph = require_graph(client, version)
     with TemporaryDirectory() as folder:
         scores = _kept_scores(client, version, Path(folder))
         scoring, metadata = scoring_part(onnx.load(graph))
@@ -78,16 +96,17 @@ def set_threshold(
         if known is not None:
             return Rethresholded(known, False, point, rates)
         run_id = _new_run(client, run, version, policy, point, rates)
-        log_scores(client, run_id, scores)
+        log_table(client, run_id, scores, SCORES)
+        _log_lineage(client, version, run_id, policy, Path(folder))
         picture = Path(folder) / "operating.png"
         save_operating(outcomes, asdict(point), version.detector, picture)
         client.log_artifact(run_id, str(picture))
         log_model(client, run_id, onnx.load(packaged), digest)
         # last, both at once: a run that was cut short belongs to no training, and publish leaves it alone
         client.log_batch(run_id, tags=[RunTag(RUN_KEY, version.run_key), RunTag(DIGEST, digest)])
-    identity = Identity(version.detector, digest, version.val_digest, version.run_key)
-    about = f"{version.detector}: version {version.number} with the threshold of {policy.policy}"
-    return Rethresholded(register_run(client, version.model, run_id, identity, about), True, point, rates)
+    about = {name: version.tags[name] for name in (VAL, SPLITS, BASELINE) if name in version.tags}
+    made = register_run(client, version.model, run_id, about | {POLICY: policy.policy})
+    return Rethresholded(made, True, point, rates)
 
 
 def _kept_scores(client: MlflowClient, version: Version, folder: Path) -> pa.Table:
@@ -131,7 +150,7 @@ def _new_run(
 ) -> str:
     """A run that shows the new operating point; what it has in common with the old one is copied."""
     tags = {name: value for name, value in source.data.tags.items() if name in _SHARED_TAGS or "git" in name}
-    tags["medscreen.operating_point_of"] = f"version {version.number}"
+    tags[OPERATING_POINT_OF] = f"version {version.number}"
     run = client.create_run(source.info.experiment_id, run_name=f"{version.detector}, {policy.policy}", tags=tags)
     run_id = str(run.info.run_id)
     shared = {name: value for name, value in source.data.params.items() if not name.startswith(_THRESHOLD)}
@@ -146,6 +165,18 @@ def _new_run(
     )
     client.log_text(run_id, json.dumps(asdict(point), indent=1), "operating.json")
     return run_id
+
+
+def _log_lineage(client: MlflowClient, version: Version, run_id: str, policy: Policy, folder: Path) -> None:
+    """The old version's chain with the new policy in its params.yaml, and the images that it was trained on."""
+    kept = {item.path for item in client.list_artifacts(version.run_id)}
+    if TRAINED_ON in kept:
+        client.log_artifact(run_id, client.download_artifacts(version.run_id, TRAINED_ON, str(folder)))
+    if LINEAGE_FILE in kept:
+        lineage = json.loads(Path(client.download_artifacts(version.run_id, LINEAGE_FILE, str(folder))).read_text())
+        lineage["params.yaml"] = with_policy(lineage["params.yaml"], policy)
+        client.log_text(run_id, json.dumps(lineage, indent=1), LINEAGE_FILE)
+        client.set_tag(run_id, LINEAGE, lineage_digest(lineage))
 
 
 def _of_scores(metric: str) -> bool:

@@ -1,118 +1,127 @@
-"""Carries a promotion out and remembers it: an append-only log beside MLflow's store, which keeps no such history."""
+"""What a person moves: a version to Staging or Production, and Production back to what it was."""
 
-import json
-import os
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict
-from datetime import UTC, datetime
-from pathlib import Path
-from typing import Any
+from collections.abc import Sequence
+from dataclasses import asdict, replace
 
 from mlflow import MlflowClient
 
+from medscreen.errors import MedscreenError
 from medscreen.layout import Layout
-from medscreen.params import PromotionParams
-from medscreen.promotion import Candidate, Champion, Decision, decide
-from medscreen.registry.versions import Version, in_stage, model_name, move_to
+from medscreen.params import Params
+from medscreen.promotion import Decision, decide
+from medscreen.registry.decisions import DecisionLog, Entry
+from medscreen.registry.evidence import Evidence, LostVersionError
+from medscreen.registry.selection import bootstrap_of, named
+from medscreen.registry.stages import one_at_a_time
+from medscreen.registry.versions import Version, graph_of, held, require_graph, versions_of
 from medscreen.tracking import Result
 
-Report = dict[str, Any]
 
-
-def promote_best(
+def promote_version(
     client: MlflowClient,
     layout: Layout,
     results: Sequence[Result],
-    versions: Mapping[str, Version],
-    params: PromotionParams,
-) -> Report:
-    """Puts the best detector into Production if it deserves it, and returns what was decided and why.
+    version: Version,
+    stage: str,
+    params: Params,
+    forced: str,
+) -> Decision | None:
+    """Puts a registered version into Staging, or into Production if the gate lets it or `forced` says why not to ask.
 
-    An experiment (`dvc exp run`) is judged and never promoted. Deciding the same again changes nothing and reports
-    the same.
+    Returns the gate's decision, None for Staging, which has no gate. Raises MedscreenError where the version is there
+    already, where its files are lost, and where the gate refuses; the refusal is in the log.
     """
-    model = model_name(results[0].dataset)
-    held = in_stage(client, model, "Production")
-    candidates = [_candidate(result, params.metric) for result in results]
-    decision = decide(candidates, _champion(client, held, results[0], params.metric), params)
-    report = _report(model, decision, held)
-    experiment = os.environ.get("DVC_EXP_NAME")
-    if decision.promote is not None and experiment:
-        report["reason"] = f"not promoted: experiment {experiment} ({decision.reason})"
-        for standing in report["standings"]:
-            standing["verdict"] = standing["verdict"].replace("promoted", "experiment")
-    elif decision.promote is not None:
-        report["promoted"] = _named(versions[decision.promote.detector])
-    # written before it is done: after a kill in between, the next publish decides the same again and does it
-    report = _remembered(layout.mlruns / "promotions.jsonl", report)
-    if decision.promote is not None and not experiment:
-        move_to(client, versions[decision.promote.detector], "Production")
-    return report
+    with one_at_a_time(layout, version.model, wait=False):
+        log = DecisionLog(client, layout, version.model)
+        log.settle()
+        champion = held(client, version.model, stage)
+        if champion is not None and champion.number == version.number:
+            raise MedscreenError(f"{version.model} version {version.number} is in {stage} already.")
+        require_graph(client, version)
+        decision = None
+        if stage == "Production":
+            decision = _judged(Evidence(client, layout, results), version, champion, log, params)
+        entry = _move(version, stage, champion, decision, forced)
+        report = {"decision": decision and asdict(decision), "policy": params.promotion.model_dump()}
+        if decision is not None and decision.verdict != "promote" and not forced:
+            refused = replace(entry, title=f"refused: {entry.title}", version=None, stage="", replaced=None)
+            log.record(refused, report)
+            raise MedscreenError(
+                f"{version.model} version {version.number} is refused: {decision.reason}. To promote it all the same: "
+                '--force --reason "WHY".'
+            )
+        log.record(entry, report)
+    return decision
 
 
-def _candidate(result: Result, metric: str) -> Candidate:
-    value = result.value("val", metric)
-    return Candidate(result.detector, result.digest, value, result.is_baseline, result.run_key)
-
-
-def _champion(client: MlflowClient, version: Version | None, result: Result, metric: str) -> Champion | None:
-    if version is None:
-        return None
-    value = None
-    if version.val_digest == result.data["val"]["digest"]:
-        value = client.get_run(version.run_id).data.metrics.get(f"val/{metric}")
-    return Champion(version.detector, version.digest, version.number, value, version.run_key)
-
-
-def _report(model: str, decision: Decision, held: Version | None) -> Report:
-    return {
-        "model": model,
-        "metric": decision.metric,
-        "reason": decision.reason,
-        "champion": _named(held),
-        "promoted": None,
-        "standings": [asdict(standing) for standing in decision.standings],
-    }
-
-
-def _named(version: Version | None) -> dict[str, Any] | None:
-    if version is None:
-        return None
-    return {"version": version.number, "detector": version.detector, "digest": version.digest}
-
-
-def _remembered(log: Path, report: Report) -> Report:
-    """The report, appended to the log unless the last entry on this model says the same.
-
-    When the best detector is in Production already, the entry of its promotion still stands and is returned.
-    """
-    text = log.read_text() if log.is_file() else ""
-    entries = [entry for entry in map(_parsed, text.splitlines()) if entry.get("model") == report["model"]]
-    if any(standing["verdict"] == "champion" for standing in report["standings"]):
-        champion = report["champion"]
-        promotions = [entry for entry in entries if entry["promoted"] == champion]
-        if promotions and _values(promotions[-1]) == _values(report):
-            return _undated(promotions[-1])
-    if not entries or _undated(entries[-1]) != report:
-        with log.open("a") as file:
-            if text and not text.endswith("\n"):
-                file.write("\n")
-            file.write(json.dumps({"at": datetime.now(UTC).isoformat(timespec="seconds"), **report}) + "\n")
-    return report
-
-
-def _parsed(line: str) -> Report:
-    """An entry of the log; a line cut short by a kill is none."""
+def _judged(
+    evidence: Evidence, version: Version, champion: Version | None, log: DecisionLog, params: Params
+) -> Decision:
     try:
-        entry: Report = json.loads(line)
-    except ValueError:
-        return {}
-    return entry
+        candidate = evidence.of_version(version)
+    except LostVersionError as error:
+        raise MedscreenError(f"{version.model} version {version.number} can't be judged: {error}.") from error
+    facing = evidence.champion(champion, log)
+    return decide(candidate, facing, params.promotion, bootstrap_of(params))
 
 
-def _undated(entry: Report) -> Report:
-    return {name: value for name, value in entry.items() if name != "at"}
+def _move(version: Version, stage: str, former: Version | None, decision: Decision | None, forced: str) -> Entry:
+    reason = decision.reason if decision else "put into Staging by hand"
+    overruled = decision is not None and decision.verdict != "promote" and bool(forced)
+    return Entry(
+        number=0,
+        at="",
+        by="",
+        action="promote",
+        title=f"version {version.number} ({version.detector}) to {stage}" + (", forced" if overruled else ""),
+        reason=f"{forced} (the gate: {reason})" if overruled else reason,
+        version=version.number,
+        stage=stage,
+        replaced=former.number if former else None,
+        forced=overruled,
+    )
 
 
-def _values(report: Report) -> list[tuple[str, float | None]]:
-    return [(standing["detector"], standing["value"]) for standing in report["standings"]]
+def roll_back(client: MlflowClient, layout: Layout, model: str, reason: str) -> tuple[Version, Version]:
+    """Takes the version in Production out of it and puts the one before it back; returns both, in that order.
+
+    The one taken out is archived and marked: no repro promotes it again. Raises MedscreenError where nothing is in
+    Production, and where nothing was there before that can go back.
+    """
+    with one_at_a_time(layout, model, wait=False):
+        log = DecisionLog(client, layout, model)
+        log.settle()
+        now = held(client, model, "Production")
+        if now is None:
+            raise MedscreenError(f"{model} has no version in Production to roll back.")
+        before = _version_before(client, model, now, log)
+        log.record(
+            Entry(
+                number=0,
+                at="",
+                by="",
+                action="rollback",
+                title=f"version {now.number} ({now.detector}) rolled back to version {before.number}",
+                reason=reason,
+                version=before.number,
+                stage="Production",
+                replaced=now.number,
+            ),
+            {"from": named(now), "to": named(before)},
+        )
+    return now, before
+
+
+def _version_before(client: MlflowClient, model: str, now: Version, log: DecisionLog) -> Version:
+    """The last version that was in Production before, is not rolled back itself and has its files."""
+    known = {version.number: version for version in versions_of(client, model)}
+    for entry in log.moves():
+        version = known.get(entry.version or 0) if entry.stage == "Production" else None
+        if version is None or version.number == now.number or version.rolled_back:
+            continue
+        if graph_of(client, version):
+            return version
+    raise MedscreenError(
+        f"{model} version {now.number} is the only one that was in Production, or the only one whose files are left; "
+        "to put another there: medscreen promote VERSION."
+    )

@@ -1,48 +1,75 @@
-"""Versions of packaged detectors, their stages, and how users load them.
+"""Versions of packaged detectors: what each carries, and how one is found."""
 
-A stage and the alias of the same meaning are set together: stages are what this project's users load by, aliases
-are what MLflow will keep.
-"""
-
-import re
-import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
 
 from mlflow import MlflowClient
 from mlflow.entities.model_registry import ModelVersion
 from mlflow.exceptions import MlflowException
 
 from medscreen.errors import MedscreenError
-from medscreen.layout import find_layout
-from medscreen.packaging.detector import PackagedDetector
-from medscreen.tracking import Result, open_store
+from medscreen.registry.stages import STAGES, in_stage, quiet
+from medscreen.tracking import Result
 from medscreen.tracking.models import DIGEST, logged_model, logged_model_id
-from medscreen.tracking.runs import RUN_KEY
+from medscreen.tracking.runs import COMMIT, DATA, DETECTOR, DIRTY, LINEAGE, RUN_KEY
 
-STAGES = ("Staging", "Production", "Archived")
-_DETECTOR, _VAL = "medscreen.detector", "medscreen.val_digest"
+VAL, SPLITS, BASELINE, POLICY = (
+    "medscreen.val_digest",
+    "medscreen.split_digests",
+    "medscreen.is_baseline",
+    "medscreen.threshold_policy",
+)
+DECISION, ROLLED_BACK, OPERATING_POINT_OF = (
+    "medscreen.decision",
+    "medscreen.rolled_back",
+    "medscreen.operating_point_of",
+)
+# what a version takes over from its run
+_OF_RUN = (DIGEST, RUN_KEY, DETECTOR, DATA, COMMIT, DIRTY, LINEAGE, OPERATING_POINT_OF)
 
 
 @dataclass(frozen=True)
-class Identity:
-    """What a version is: the packaged detector, the training behind it, the images its threshold was chosen on."""
-
-    detector: str
-    digest: str
-    val_digest: str
-    run_key: str
-
-
-@dataclass(frozen=True)
-class Version(Identity):
-    """A registered version of a packaged detector."""
+class Version:
+    """A registered version of a packaged detector; what it carries are its tags."""
 
     model: str
     number: int
     stage: str
     run_id: str
+    made: datetime
+    tags: Mapping[str, str]
+
+    @property
+    def detector(self) -> str:
+        """Its name in the roster."""
+        return self.tags.get(DETECTOR, "")
+
+    @property
+    def digest(self) -> str:
+        """Names the package."""
+        return self.tags.get(DIGEST, "")
+
+    @property
+    def run_key(self) -> str:
+        """Names the training."""
+        return self.tags.get(RUN_KEY, "")
+
+    @property
+    def val_digest(self) -> str:
+        """Names the images that its threshold was chosen on."""
+        return self.tags.get(VAL, "")
+
+    @property
+    def is_baseline(self) -> bool:
+        """Whether it is a one-line baseline."""
+        return self.tags.get(BASELINE) == "true"
+
+    @property
+    def rolled_back(self) -> str:
+        """When and why it was taken out of Production, "" if it was not."""
+        return self.tags.get(ROLLED_BACK, "")
 
 
 def model_name(dataset: str) -> str:
@@ -52,42 +79,47 @@ def model_name(dataset: str) -> str:
 
 def register(client: MlflowClient, result: Result, run_id: str) -> Version:
     """The version of this result, made unless there is one of the same packaged digest."""
-    name = model_name(result.dataset)
-    identity = Identity(result.detector, result.digest, result.data["val"]["digest"], result.run_key)
-    return register_run(client, name, run_id, identity, f"{result.detector} on {result.dataset}")
+    about = {
+        VAL: result.data["val"]["digest"],
+        SPLITS: " ".join(f"{split}={about['digest']}" for split, about in result.data.items()),
+        BASELINE: str(result.is_baseline).lower(),
+        POLICY: str(result.params["operating.threshold.policy"]),
+    }
+    return register_run(client, model_name(result.dataset), run_id, about)
 
 
-def register_run(client: MlflowClient, name: str, run_id: str, identity: Identity, description: str) -> Version:
-    """The version of the packaged detector that a run has logged, made unless there is one of its digest."""
-    with _quiet():
+def register_run(client: MlflowClient, name: str, run_id: str, about: Mapping[str, str]) -> Version:
+    """The version of the packaged detector that a run has logged, made unless there is one of its digest.
+
+    Its tags are `about`, and what it takes over from the run.
+    """
+    of_run = client.get_run(run_id).data.tags
+    tags = {**about, **{name: of_run[name] for name in _OF_RUN if name in of_run}}
+    with quiet():
         try:
             client.get_registered_model(name)
         except MlflowException:
             client.create_registered_model(name, description="Research use only, never diagnosis.")
+        for version in versions_of(client, name):
+            if version.digest == tags[DIGEST]:
+                for tag in (tag for tag, value in tags.items() if version.tags.get(tag) != value):
+                    client.set_model_version_tag(name, str(version.number), tag, tags[tag])
+                return version
         source = f"models:/{logged_model_id(client, run_id)}"
-        for found in client.search_model_versions(f"name = '{name}'"):
-            if found.tags.get(DIGEST) != identity.digest:
-                continue
-            if found.source == source:
-                return _version(found)
-            # its files were lost and the run has logged them again: a version can't be pointed elsewhere
-            client.delete_model_version(name, found.version)
-        tags = {
-            DIGEST: identity.digest,
-            RUN_KEY: identity.run_key,
-            _DETECTOR: identity.detector,
-            _VAL: identity.val_digest,
-        }
-        made = client.create_model_version(name, source, run_id, tags=tags, description=description)
-    return _version(made)
+        return _version(client.create_model_version(name, source, run_id, tags=tags))
 
 
-def in_stage(client: MlflowClient, model: str, stage: str) -> Version | None:
-    """The version in that stage, None if there is none; where MLflow holds several, the newest."""
-    _require_stage(stage)
-    with _quiet():
-        found = [v for v in client.search_model_versions(f"name = '{model}'") if v.current_stage == stage]
-    return _version(max(found, key=lambda v: int(v.version))) if found else None
+def versions_of(client: MlflowClient, model: str) -> list[Version]:
+    """Every version of a registered model, the newest first."""
+    with quiet():
+        found = [_version(version) for version in client.search_model_versions(f"name = '{model}'")]
+    return sorted(found, key=lambda version: -version.number)
+
+
+def held(client: MlflowClient, model: str, stage: str) -> Version | None:
+    """The version in that stage, None if there is none."""
+    found = in_stage(client, model, stage)
+    return _version(found) if found else None
 
 
 def find_version(client: MlflowClient, model: str, which: str) -> Version:
@@ -95,13 +127,11 @@ def find_version(client: MlflowClient, model: str, which: str) -> Version:
 
     Raises MedscreenError where there is none.
     """
-    with _quiet():
-        if which in STAGES:
-            held = in_stage(client, model, which)
-            if held is not None:
-                return held
-        found = [_version(v) for v in client.search_model_versions(f"name = '{model}'")]
-    numbered = {str(version.number): version for version in found}
+    if which in STAGES:
+        in_it = held(client, model, which)
+        if in_it is not None:
+            return in_it
+    numbered = {str(version.number): version for version in versions_of(client, model)}
     if which not in numbered:
         known = ", ".join(sorted(numbered, key=int)) or "none"
         raise MedscreenError(
@@ -110,53 +140,29 @@ def find_version(client: MlflowClient, model: str, which: str) -> Version:
     return numbered[which]
 
 
+def graph_of(client: MlflowClient, version: Version) -> Path | None:
+    """The packaged graph of a version, None where its files are lost."""
+    graph = logged_model(client, version.run_id)
+    return graph if graph is not None and graph.is_file() else None
+
+
+def require_graph(client: MlflowClient, version: Version) -> Path:
+    """The packaged graph of a version; raises MedscreenError where its files are lost."""
+    graph = graph_of(client, version)
+    if graph is None:
+        raise MedscreenError(
+            f"The files of {version.model} version {version.number} are lost; `dvc repro publish` logs them again "
+            "where the version is the workspace's own."
+        )
+    return graph
+
+
 def version_of(client: MlflowClient, model: str, digest: str) -> Version | None:
     """The version of that packaged digest, None if there is none or its files are lost."""
-    with _quiet():
-        found = [_version(v) for v in client.search_model_versions(f"name = '{model}'")]
-    for version in found:
-        graph = logged_model(client, version.run_id) if version.digest == digest else None
-        if graph is not None and graph.is_file():
+    for version in versions_of(client, model):
+        if version.digest == digest and graph_of(client, version):
             return version
     return None
-
-
-def move_to(client: MlflowClient, version: Version, stage: str) -> None:
-    """Gives a version the stage and its alias; the one that had them is archived."""
-    _require_stage(stage)
-    with _quiet():
-        client.set_registered_model_alias(version.model, stage.lower(), str(version.number))
-        client.transition_model_version_stage(
-            version.model, str(version.number), stage, archive_existing_versions=stage != "Archived"
-        )
-
-
-def load_detector(name: str, stage: str = "Production") -> PackagedDetector:
-    """The detector that the registered model `name` has in `stage`, ready to screen images.
-
-    Raises MedscreenError outside a checkout, for an unknown stage and where no version has that stage.
-    """
-    if not re.fullmatch(r"[\w.-]+", name):
-        raise MedscreenError(f"{name!r} is no name of a registered model; letters, digits, '.', '-' and '_' make one.")
-    client = open_store(find_layout())
-    version = in_stage(client, name, stage)
-    if version is None:
-        with _quiet():
-            known = ", ".join(model.name for model in client.search_registered_models()) or "none yet"
-        raise MedscreenError(
-            f"No version of {name} is in {stage} (registered models: {known}); `make repro` puts one into Production."
-        )
-    graph = logged_model(client, version.run_id)
-    if graph is None or not graph.is_file():
-        raise MedscreenError(
-            f"The files of {name} version {version.number} are lost; `dvc repro publish` logs them again."
-        )
-    return PackagedDetector(graph)
-
-
-def _require_stage(stage: str) -> None:
-    if stage not in STAGES:
-        raise MedscreenError(f"{stage!r} is no stage; the stages are {', '.join(STAGES)}.")
 
 
 def _version(version: ModelVersion) -> Version:
@@ -164,17 +170,7 @@ def _version(version: ModelVersion) -> Version:
         model=version.name,
         number=int(version.version),
         stage=version.current_stage or "None",
-        detector=version.tags.get(_DETECTOR, ""),
-        digest=version.tags.get(DIGEST, ""),
-        val_digest=version.tags.get(_VAL, ""),
         run_id=version.run_id or "",
-        run_key=version.tags.get(RUN_KEY, ""),
+        made=datetime.fromtimestamp(version.creation_timestamp / 1000, UTC),
+        tags=dict(version.tags),
     )
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Without MLflow's word that stages are deprecated: docs/decisions says why they are used."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", FutureWarning)
-        yield

@@ -3,17 +3,14 @@
 import json
 import os
 
-import numpy as np
-import pyarrow.compute as pc
-import pyarrow.parquet as pq
 from rich.console import Console
 
-from medscreen.evaluation import Bootstrap, Outcomes
 from medscreen.layout import Layout
 from medscreen.league import Pair, balanced_rows, comparisons, league_rows, print_league, save_rows
 from medscreen.outputs import replaced
 from medscreen.params import Params
 from medscreen.registry import promote_best, register
+from medscreen.registry.selection import bootstrap_of
 from medscreen.stages.running import run_stage
 from medscreen.tracking import finish_run, open_store, read_result
 
@@ -25,7 +22,7 @@ def publish(layout: Layout, params: Params) -> None:
     client = open_store(layout)
     results = [read_result(layout, params, name) for name in params.detectors]
     versions = {r.detector: register(client, r, finish_run(client, layout, r)) for r in results}
-    report = promote_best(client, layout, results, versions, params.promotion)
+    report = promote_best(client, layout, results, versions, params)
     with replaced(layout.promotion) as partial:
         partial.write_text(json.dumps(report, indent=1))
     rows = league_rows(results, {standing["detector"]: standing["verdict"] for standing in report["standings"]})
@@ -35,7 +32,8 @@ def publish(layout: Layout, params: Params) -> None:
         balanced = balanced_rows(results)
         save_rows(balanced, list(balanced[0]), partial)
     with replaced(layout.comparison) as partial:
-        pairs = comparisons(_outcomes(layout, params), rows[0]["detector"], _bootstrap(params))
+        outcomes = {split: {r.detector: r.outcomes(split) for r in results} for split in ("val", "test")}
+        pairs = comparisons(outcomes, rows[0]["detector"], bootstrap_of(params))
         save_rows(pairs, list(Pair.__annotations__), partial)
     console = Console(width=None if os.isatty(1) else _WIDTH)
     print_league(
@@ -45,27 +43,6 @@ def publish(layout: Layout, params: Params) -> None:
         console.print(f"In Production: {report['model']} version {promoted['version']} ({promoted['detector']})")
     console.print(report["reason"], highlight=False)
     console.print("Research use only, never diagnosis.")
-
-
-def _bootstrap(params: Params) -> Bootstrap:
-    return Bootstrap(params.evaluation.resamples, params.evaluation.confidence, params.seed)
-
-
-def _outcomes(layout: Layout, params: Params) -> dict[str, dict[str, Outcomes]]:
-    """Split -> detector -> what it said, as `evaluate` saved it: nothing is chosen on it here."""
-    found: dict[str, dict[str, Outcomes]] = {"val": {}, "test": {}}
-    for detector in params.detectors:
-        said = pq.read_table(layout.predictions(detector))
-        for split, of_split in found.items():
-            rows = said.filter(pc.field("split") == split)
-            of_split[detector] = Outcomes(
-                rows["label"].to_numpy().astype(np.int64),
-                rows["score"].to_numpy().astype(np.float64),
-                rows["abnormal"].to_numpy(),
-                rows["patient"].to_numpy(),
-                None,
-            )
-    return found
 
 
 if __name__ == "__main__":

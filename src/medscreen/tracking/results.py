@@ -7,11 +7,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from medscreen.evaluation import Outcomes
 from medscreen.layout import Layout
+from medscreen.lineage import read_lineage
 from medscreen.packaging.detector import packaged_digest
 from medscreen.params import Params
 
@@ -21,8 +24,9 @@ class Result:
     """A fitted, calibrated and evaluated detector.
 
     `history`: one mapping an epoch, its number under `epoch`. `evaluation`: split -> metric -> estimate.
-    `analysis`: see appraisal. `data`: split -> digest. `files`: what the run shows, by folder. `scores`: of val and
-    test, with label and patient number; no name of a file.
+    `analysis`: see appraisal. `curation`: see there. `files`: what the run shows, by folder. `said`: what it says of
+    the images of val and test, with label and patient number; no name of a file. `trained_on`: digests of the images
+    of train and tune. `lineage`: see there.
     """
 
     dataset: str
@@ -32,13 +36,21 @@ class Result:
     history: list[dict[str, float]]
     evaluation: dict[str, Any]
     analysis: dict[str, Any]
-    data: dict[str, dict[str, Any]]
+    curation: dict[str, Any]
     data_digest: str
     packaged: Path
     digest: str
     files: dict[str, list[Path]]
-    scores: pa.Table
+    said: pa.Table
+    trained_on: list[str]
+    lineage: dict[str, Any]
     is_baseline: bool
+
+    @property
+    def data(self) -> dict[str, dict[str, Any]]:
+        """Split -> digest and counts."""
+        of_splits: dict[str, dict[str, Any]] = self.curation["splits"]
+        return of_splits
 
     @property
     def report_digest(self) -> str:
@@ -50,6 +62,18 @@ class Result:
         """A metric's value on a split, None where it is not defined."""
         value: float | None = self.evaluation[split][metric]["value"]
         return value
+
+    def outcomes(self, split: str) -> Outcomes:
+        """What it says of val or test and what is true, as `evaluate` saved it."""
+        rows = self.said.filter(pc.field("split") == split)
+        return Outcomes(
+            rows["label"].to_numpy().astype(np.int64),
+            rows["score"].to_numpy().astype(np.float64),
+            rows["abnormal"].to_numpy(),
+            rows["patient"].to_numpy(),
+            None,
+            rows["probability"].to_numpy().astype(np.float64),
+        )
 
 
 def read_result(layout: Layout, params: Params, detector: str) -> Result:
@@ -75,7 +99,7 @@ def read_result(layout: Layout, params: Params, detector: str) -> Result:
         history=history,
         evaluation=json.loads((report / "evaluation.json").read_text()),
         analysis=json.loads(layout.analysis(detector).read_text()),
-        data=json.loads(layout.curation_report.read_text())["splits"],
+        curation=json.loads(layout.curation_report.read_text()),
         data_digest=raw["digest"],
         packaged=packaged,
         digest=packaged_digest(packaged),
@@ -91,14 +115,23 @@ def read_result(layout: Layout, params: Params, detector: str) -> Result:
                 layout.curation_report,
             ],
         },
-        scores=_scores(layout.predictions(detector)),
+        said=_said(layout.predictions(detector)),
+        trained_on=_digests(layout, "train") + _digests(layout, "tune"),
+        lineage=read_lineage(layout, detector),
         is_baseline=entry.is_baseline,
     )
 
 
-def _scores(predictions: Path) -> pa.Table:
-    said = pq.read_table(predictions, columns=["split", "patient", "label", "score"])
-    return said.filter(pc.field("split").isin(["val", "test"]))
+def _said(predictions: Path) -> pa.Table:
+    columns = ["split", "patient", "label", "score", "probability", "abnormal"]
+    return pq.read_table(predictions, columns=columns, filters=pc.field("split").isin(["val", "test"]))
+
+
+def _digests(layout: Layout, split: str) -> list[str]:
+    digests: list[str] = pq.read_table(layout.curated(split) / "manifest.parquet", columns=["digest"])[
+        "digest"
+    ].to_pylist()
+    return digests
 
 
 def _flat(block: dict[str, Any], prefix: str = "") -> dict[str, Any]:

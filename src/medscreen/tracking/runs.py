@@ -1,5 +1,6 @@
 """One result, one run: opened while the detector trains, closed with what DVC's files hold."""
 
+import json
 import os
 import time
 from collections.abc import Iterator, Mapping
@@ -15,14 +16,18 @@ from mlflow import MlflowClient
 from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, Run, RunTag
 
 from medscreen.layout import Layout
+from medscreen.lineage import lineage_digest, source_of
 from medscreen.outputs import is_writing, this_writer
 from medscreen.packaging.detector import packaged_digest
-from medscreen.tracking.models import DIGEST, log_model, logged_model
+from medscreen.tracking.models import DIGEST, log_model, logged_model, restore_model
 from medscreen.tracking.results import Result
 from medscreen.tracking.store import open_experiment, open_store
 
 RUN_KEY = "medscreen.run_key"
-SCORES = "scores.parquet"
+COMMIT, DIRTY = "mlflow.source.git.commit", "medscreen.dirty"
+DETECTOR, DATA = "medscreen.detector", "medscreen.data_digest"
+LINEAGE = "medscreen.lineage_digest"
+SCORES, TRAINED_ON, LINEAGE_FILE = "scores.parquet", "trained_on.parquet", "lineage.json"
 _TRAINED_AT, _WRITER, _REPORTED = "medscreen.trained_at", "medscreen.writer", "medscreen.report_digest"
 
 
@@ -39,7 +44,7 @@ def live_run(layout: Layout, dataset: str, detector: str, run_key: str) -> "Iter
     run = client.create_run(
         experiment,
         run_name=detector,
-        tags={RUN_KEY: run_key, _WRITER: this_writer(), "medscreen.detector": detector, **_origin(layout)},
+        tags={RUN_KEY: run_key, _WRITER: this_writer(), DETECTOR: detector, **_origin(layout)},
     )
     live = LiveRun(client, run.info.run_id)
     try:
@@ -88,14 +93,13 @@ def finish_run(client: MlflowClient, layout: Layout, result: Result) -> str:
 
 
 def _mend(client: MlflowClient, run: Run, result: Result) -> None:
-    """Brings a finished run up to date: evaluated anew, or its files lost."""
-    run_id, ended = run.info.run_id, run.info.end_time
+    """Brings a finished run up to date: evaluated anew, or its files lost or changed."""
+    run_id = run.info.run_id
     if run.data.tags.get(_REPORTED) != result.report_digest or not client.list_artifacts(run_id):
         _log_report(client, run_id, result)
     model = logged_model(client, run_id)
     if model is None or not model.is_file() or packaged_digest(model) != result.digest:
-        log_model(client, run_id, onnx.load(result.packaged), result.digest)
-        client.set_terminated(run_id, "FINISHED", end_time=ended)
+        restore_model(client, run_id, onnx.load(result.packaged), result.digest)
 
 
 def _unfinished(client: MlflowClient, experiment: str, run_key: str) -> list[Run]:
@@ -119,7 +123,7 @@ def _rebuild(client: MlflowClient, layout: Layout, experiment: str, result: Resu
         run_name=result.detector,
         tags={
             RUN_KEY: result.run_key,
-            "medscreen.detector": result.detector,
+            DETECTOR: result.detector,
             "medscreen.origin": "rebuilt from the files that DVC versions",
             **_origin(layout),
         },
@@ -140,7 +144,7 @@ def _log_report(client: MlflowClient, run_id: str, result: Result) -> None:
     client.log_batch(
         run_id,
         metrics=[Metric(name, value, now, 0) for name, value in flat_metrics(result.evaluation)],
-        tags=[RunTag("medscreen.data_digest", result.data_digest), RunTag(_REPORTED, result.report_digest)],
+        tags=[RunTag(DATA, result.data_digest), RunTag(LINEAGE, lineage_digest(result.lineage))],
     )
     client.log_inputs(
         run_id,
@@ -161,14 +165,22 @@ def _log_report(client: MlflowClient, run_id: str, result: Result) -> None:
     for folder, paths in result.files.items():
         for path in paths:
             client.log_artifact(run_id, str(path), folder or None)
-    log_scores(client, run_id, result.scores)
+    log_table(client, run_id, result.said.select(["split", "patient", "label", "score"]), SCORES)
+    log_table(client, run_id, pa.table({"digest": result.trained_on}), TRAINED_ON)
+    client.log_text(run_id, json.dumps(result.lineage, indent=1), LINEAGE_FILE)
+    # last: a run without it is reported again
+    client.set_tag(run_id, _REPORTED, result.report_digest)
 
 
-def log_scores(client: MlflowClient, run_id: str, scores: pa.Table) -> None:
-    """Keeps scores and labels of `val` and `test` with the run: another operating point is chosen on them."""
+def log_table(client: MlflowClient, run_id: str, table: pa.Table, name: str) -> None:
+    """Keeps a table with the run.
+
+    SCORES: scores and labels of `val` and `test`, on which another operating point is chosen. TRAINED_ON: the images
+    that no comparison with this detector may use.
+    """
     with TemporaryDirectory() as folder:
-        pq.write_table(scores, Path(folder) / SCORES)
-        client.log_artifact(run_id, str(Path(folder) / SCORES))
+        pq.write_table(table, Path(folder) / name)
+        client.log_artifact(run_id, str(Path(folder) / name))
 
 
 def flat_metrics(block: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, float]]:
@@ -184,19 +196,8 @@ def flat_metrics(block: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[s
 
 def _origin(layout: Layout) -> dict[str, str]:
     """Tags that say which code and which experiment a run comes from."""
-    from git import Repo
-    from git.exc import GitError
-
-    tags = {}
-    try:
-        repository = Repo(layout.workspace, search_parent_directories=True)
-        tags["mlflow.source.git.commit"] = repository.head.commit.hexsha
-        changed = [item.a_path for item in repository.index.diff(None) + repository.head.commit.diff()]
-        # dvc.lock and reports/ are what a repro itself writes
-        dirty = any(path and path != "dvc.lock" and not path.startswith("reports/") for path in changed)
-        tags["medscreen.dirty"] = str(dirty).lower()
-    except (GitError, ValueError):  # no repository, or one without a commit
-        pass
+    source = source_of(layout)
+    tags = {COMMIT: source["commit"], DIRTY: str(bool(source["uncommitted"])).lower()} if source["commit"] else {}
     for variable in ("DVC_EXP_NAME", "DVC_EXP_BASELINE_REV"):
         if value := os.environ.get(variable):
             tags[f"medscreen.{variable.lower()}"] = value

@@ -1,0 +1,89 @@
+"""What a result was made from: data, code, parameters, DVC's lock, environment; enough to make it again."""
+
+import hashlib
+import json
+import platform
+from functools import cache
+from importlib.metadata import distributions
+from typing import Any
+
+import yaml
+
+from medscreen.codebase import code_digest
+from medscreen.layout import Layout
+from medscreen.params import Policy
+
+# What a repro itself writes: a change there is no change of the code.
+_WRITTEN = ("dvc.lock", "reports/")
+
+
+def read_lineage(layout: Layout, detector: str) -> dict[str, Any]:
+    """The chain from data to package of one detector of the workspace, ready for JSON.
+
+    Names and contents of data files are left out: they may say whose images they are. `trial` is None of a detector
+    whose parameters come from no study.
+    """
+    raw = json.loads(layout.raw.read_text())
+    fitted = json.loads((layout.fitted(detector) / "fit.json").read_text())
+    splits = json.loads(layout.curation_report.read_text())["splits"]
+    return {
+        "detector": detector,
+        "dataset": raw["dataset"],
+        "data": {"digest": raw["digest"], "splits": {name: about["digest"] for name, about in splits.items()}},
+        "training": {"run_key": fitted["run_key"], "code": code_digest("medscreen.stages.fit")},
+        "trial": None,
+        "source": source_of(layout),
+        "params.yaml": layout.params.read_text(),
+        "dvc.lock": locked_stages(layout, detector),
+        "environment": environment(),
+    }
+
+
+def lineage_digest(lineage: dict[str, Any]) -> str:
+    """32 hexadecimal characters that name a lineage."""
+    return hashlib.blake2b(json.dumps(lineage, sort_keys=True).encode(), digest_size=16).hexdigest()
+
+
+def with_policy(params: str, policy: Policy) -> str:
+    """The text of a params.yaml with another threshold policy."""
+    content = yaml.safe_load(params)
+    content["operating"]["threshold"] = policy.model_dump()
+    return yaml.safe_dump(content, sort_keys=False)
+
+
+def source_of(layout: Layout) -> dict[str, Any]:
+    """`commit` of the workspace and the `uncommitted` files; commit is "" without a repository or a commit."""
+    from git import Repo
+    from git.exc import GitError
+
+    try:
+        repository = Repo(layout.workspace, search_parent_directories=True)
+        commit = repository.head.commit
+        changed = [item.a_path or "" for item in repository.index.diff(None) + commit.diff()]
+        changed += [path for path in repository.untracked_files if path.endswith((".py", ".yaml"))]
+    except (GitError, ValueError):  # no repository, or one without a commit
+        return {"commit": "", "uncommitted": []}
+    return {"commit": commit.hexsha, "uncommitted": sorted({p for p in changed if not p.startswith(_WRITTEN)})}
+
+
+def chain(detector: str) -> tuple[str, ...]:
+    """The stages that a detector goes through, as dvc.lock names them."""
+    return ("raw", "curate", f"fit@{detector}", f"calibrate@{detector}", f"evaluate@{detector}")
+
+
+def locked_stages(layout: Layout, detector: str) -> dict[str, Any]:
+    """DVC's lock of the chain: command, and digest of every dependency and output."""
+    path = layout.workspace / "dvc.lock"
+    stages = yaml.safe_load(path.read_text()).get("stages", {}) if path.is_file() else {}
+    return {name: stages[name] for name in chain(detector) if name in stages}
+
+
+@cache
+def environment() -> dict[str, Any]:
+    """Python, system and every installed package with its version."""
+    packages = {found.metadata["Name"].lower(): found.version for found in distributions()}
+    return {
+        "python": platform.python_version(),
+        "system": f"{platform.system()} {platform.machine()}",
+        "packages": dict(sorted(packages.items())),
+    }

@@ -1,0 +1,98 @@
+"""params.yaml as one value, and what is wrong with it in one sentence."""
+
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import Field, ValidationError, model_validator
+
+from medscreen.errors import MedscreenError
+from medscreen.params.block import Block, Seed
+from medscreen.params.data import CurationParams, DatasetParams
+from medscreen.params.detectors import (
+    DetectorName,
+    DetectorParams,
+)
+from medscreen.params.operating import (
+    EvaluationParams,
+    OperatingParams,
+)
+from medscreen.params.promotion import PromotionParams
+
+
+class ComputeParams(Block):
+    """What a result's last bits depend on besides the seed."""
+
+    threads: Annotated[int, Field(ge=1)]
+    device: Literal["cpu", "cuda"]
+
+
+class Params(Block):
+    """All of params.yaml."""
+
+    seed: Seed
+    seeds: list[Seed]
+    dataset: str
+    datasets: dict[DetectorName, DatasetParams]
+    curation: CurationParams
+    compute: ComputeParams
+    detectors: Annotated[dict[DetectorName, DetectorParams], Field(min_length=1)]
+    operating: OperatingParams
+    evaluation: EvaluationParams
+    promotion: PromotionParams
+
+    @model_validator(mode="after")
+    def _active_entries_exist(self) -> "Params":
+        if self.dataset not in self.datasets:
+            known = ", ".join(self.datasets)
+            raise ValueError(f"dataset: {self.dataset!r} is no entry of datasets: ({known})")
+        if len({self.seed, *self.seeds}) <= len(self.seeds):
+            raise ValueError(f"seeds: {self.seeds} names a seed twice, or {self.seed}, which seed: names already")
+        return self
+
+    def detector(self, name: str) -> DetectorParams:
+        """The roster's entry `name`; raises MedscreenError if there is none."""
+        if name not in self.detectors:
+            raise MedscreenError(
+                f"params.yaml has no detector {name!r}; its detectors: block holds {', '.join(self.detectors)}."
+            )
+        return self.detectors[name]
+
+
+def load_params(path: Path) -> Params:
+    """The validated content of a params.yaml; raises MedscreenError that names the first wrong key."""
+    try:
+        content: Any = yaml.safe_load(path.read_text())
+    except OSError as error:
+        raise MedscreenError(f"{path.name} can't be read ({error.strerror}): restore it with git.") from error
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise MedscreenError(f"{path.name} is no valid YAML: {' '.join(str(error).split())}.") from error
+    try:
+        return Params.model_validate(content)
+    except ValidationError as error:
+        raise MedscreenError(f"{path.name}: {_first_problem(error)}") from error
+
+
+# Where pydantic puts the chosen member of a union into an error's path: not a key of the file.
+_UNIONS = {("datasets",): 2, ("detectors",): 2, ("operating", "threshold"): 2, ("evaluation", "bench"): 3}
+
+
+def _first_problem(error: ValidationError) -> str:
+    problem = error.errors(include_url=False)[0]
+    location = [str(part) for part in problem["loc"]]
+    depths = (depth for start, depth in _UNIONS.items() if tuple(location[: len(start)]) == start)
+    depth = next(depths, len(location))
+    key = ".".join(location[:depth] + location[depth + 1 :])
+    match problem["type"]:
+        case "extra_forbidden":
+            return f"{key} is no known key; remove it or correct its spelling."
+        case "missing":
+            return f"{key} is missing; every key of the file is needed."
+        case "union_tag_invalid" | "union_tag_not_found":
+            chooser = problem["ctx"]["discriminator"].strip("'")
+            choices = problem["ctx"].get("expected_tags", "one of those in params.yaml's comments")
+            return f"{key}.{chooser} is {problem['ctx'].get('tag', 'missing')!r}; it has to be {choices}."
+        case "value_error":
+            return f"{problem['msg'].removeprefix('Value error, ')}; correct {key or 'it'}."
+        case _:
+            return f"{key or 'its content'} = {problem['input']!r} is not valid: {problem['msg']}."

@@ -1,0 +1,148 @@
+"""After a repro: the best detector of the roster goes to Production if the gate lets it."""
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, replace
+from typing import Any
+
+from mlflow import MlflowClient
+
+from medscreen.evaluation import Bootstrap
+from medscreen.layout import Layout
+from medscreen.params import Params
+from medscreen.promotion import Decision, decide
+from medscreen.registry.decisions import DecisionLog, Entry
+from medscreen.registry.evidence import Evidence
+from medscreen.registry.stages import one_at_a_time
+from medscreen.registry.versions import Version, held, model_name
+from medscreen.tracking import Result
+
+Report = dict[str, Any]
+
+
+def promote_best(
+    client: MlflowClient, layout: Layout, results: Sequence[Result], versions: Mapping[str, Version], params: Params
+) -> Report:
+    """Puts the best detector into Production if the gate lets it, and returns what was decided and why.
+
+    An experiment (`dvc exp run`) is judged and never promoted. Deciding the same again changes nothing and reports
+    the same.
+    """
+    model = model_name(results[0].dataset)
+    with one_at_a_time(layout, model, wait=True):
+        log = DecisionLog(client, layout, model)
+        log.settle()
+        champion = held(client, model, "Production")
+        evidence = Evidence(client, layout, results)
+        facing = evidence.champion(champion, log)
+        decisions = [
+            decide(
+                evidence.of_roster(result, champion, versions[result.detector].rolled_back),
+                facing,
+                params.promotion,
+                bootstrap_of(params),
+            )
+            for result in results
+        ]
+        decisions, winner = best_of(decisions)
+        report = _report(model, decisions, winner, champion, params)
+        if winner and not os.environ.get("DVC_EXP_NAME"):
+            report["promoted"] = named(versions[winner.detector])
+        return _remembered(log, report)
+
+
+def bootstrap_of(params: Params) -> Bootstrap:
+    """The resamples that the gate's bounds come from."""
+    return Bootstrap(params.evaluation.resamples, params.evaluation.confidence, params.seed)
+
+
+def best_of(decisions: Sequence[Decision]) -> tuple[list[Decision], Decision | None]:
+    """The decisions with one promotion at most, that of the greatest value; None where nothing is to change."""
+    passed = [decision for decision in decisions if decision.verdict == "promote"]
+    if not passed:
+        return list(decisions), None
+    winner = max(passed, key=lambda decision: decision.value or 0.0)
+    return [
+        replace(
+            decision,
+            verdict="refused",
+            reason=f"{winner.detector} is better by {(winner.value or 0) - (decision.value or 0):.4f}",
+        )
+        if decision in passed and decision is not winner
+        else decision
+        for decision in decisions
+    ], winner
+
+
+def _report(
+    model: str, decisions: Sequence[Decision], winner: Decision | None, champion: Version | None, params: Params
+) -> Report:
+    experiment = os.environ.get("DVC_EXP_NAME")
+    standings = [asdict(decision) for decision in decisions]
+    reason = f"{winner.detector}: {winner.reason}" if winner else _why_none(decisions)
+    for standing in standings:
+        if standing["verdict"] == "promote":
+            standing["verdict"] = "experiment" if experiment else "promoted"
+    if winner and experiment:
+        reason = f"not promoted: experiment {experiment} ({reason})"
+    return {
+        "model": model,
+        "metric": f"val/{params.promotion.metric}",
+        "policy": params.promotion.model_dump(),
+        "reason": reason,
+        "champion": named(champion),
+        "promoted": None,
+        "standings": standings,
+    }
+
+
+def _why_none(decisions: Sequence[Decision]) -> str:
+    in_production = [decision for decision in decisions if decision.verdict == "champion"]
+    refused = [decision for decision in decisions if decision.verdict == "refused"]
+    if in_production:
+        return in_production[0].reason
+    if not refused:
+        return "the roster has no detector but baselines"
+    best = max(refused, key=lambda decision: decision.value or 0.0)
+    return f"{best.detector} is refused: {best.reason}"
+
+
+def named(version: Version | None) -> dict[str, Any] | None:
+    """What reports and logs say of a version."""
+    if version is None:
+        return None
+    return {"version": version.number, "detector": version.detector, "digest": version.digest}
+
+
+def _remembered(log: DecisionLog, report: Report) -> Report:
+    """The report, written down and carried out, unless the last one of a repro says the same.
+
+    While what a repro has promoted is in Production and nothing is judged otherwise, the report of then stands.
+    """
+    before = next((log.report(run) for entry, run in log.entries() if entry.action == "publish"), {})
+    if before and not report["promoted"] and (_told(before) == _told(report) or _stands(before, report)):
+        return before
+    promoted, champion = report["promoted"], report["champion"]
+    title = "nothing promoted"
+    if promoted:
+        title = f"version {promoted['version']} ({promoted['detector']}) to Production"
+    entry = Entry(0, "", "", "publish", title, report["reason"])
+    if promoted:
+        entry = replace(
+            entry, version=promoted["version"], stage="Production", replaced=champion and champion["version"]
+        )
+    log.record(entry, report)
+    return report
+
+
+def _told(report: Report) -> list[Any]:
+    return [report["reason"], report["champion"], report["promoted"], report["standings"]]
+
+
+def _stands(before: Report, report: Report) -> bool:
+    """Whether the only news is that what was promoted then is the champion now."""
+    if before["promoted"] is None or before["promoted"] != report["champion"]:
+        return False
+    return [(s["detector"], s["value"]) for s in before["standings"]] == [
+        (s["detector"], s["value"]) for s in report["standings"]
+    ]

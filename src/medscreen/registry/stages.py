@@ -1,0 +1,93 @@
+"""Stages and the aliases of the same meaning, changed together and by one process at a time.
+
+Stages are what this project's users load by, aliases are what MLflow will keep. MLflow moves a version into a stage,
+and the former one out of it, in one transaction: so stages are the truth, and aliases follow them.
+"""
+
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from filelock import FileLock, Timeout
+from mlflow import MlflowClient
+from mlflow.entities.model_registry import ModelVersion
+
+from medscreen.errors import MedscreenError
+from medscreen.layout import Layout
+
+STAGES = ("Staging", "Production", "Archived")
+
+
+@contextmanager
+def one_at_a_time(layout: Layout, model: str, wait: bool) -> Iterator[None]:
+    """Holds the stages of a registered model; raises MedscreenError if another process does, unless `wait`."""
+    folder = layout.scratch / "locks"
+    folder.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(folder / f"stages-{model}.lock")
+    try:
+        lock.acquire(timeout=-1 if wait else 0)
+    except Timeout as error:
+        raise MedscreenError(
+            f"Another promotion or rollback of {model} is under way; nothing was changed here, run it again when that "
+            "one has ended."
+        ) from error
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def in_stage(client: MlflowClient, model: str, stage: str) -> ModelVersion | None:
+    """The version in that stage, None if there is none; where MLflow holds several, the one that was moved last."""
+    if stage not in STAGES:
+        raise MedscreenError(f"{stage!r} is no stage; the stages are {', '.join(STAGES)}.")
+    found = [version for version in _versions(client, model) if version.current_stage == stage]
+    return max(found, key=_moved) if found else None
+
+
+def move(client: MlflowClient, model: str, number: int, stage: str) -> None:
+    """Puts a version into a stage; the one that was in Staging or Production before is archived."""
+    with quiet():
+        client.transition_model_version_stage(model, str(number), stage, archive_existing_versions=stage != "Archived")
+
+
+def align(client: MlflowClient, model: str, archived: int | None) -> None:
+    """Leaves one version in Staging and in Production each, and sets the aliases to what the stages say.
+
+    `archived` is the version that the alias of that name is to have, if it is archived.
+    """
+    versions = _versions(client, model)
+    if not versions:
+        return
+    aliases: dict[str, int | None] = {}
+    for stage in ("Staging", "Production"):
+        # two servers' clients that promote at the same moment can leave two: the last one moved stays
+        in_it = sorted((v for v in versions if v.current_stage == stage), key=_moved)
+        for other in in_it[:-1]:
+            move(client, model, int(other.version), "Archived")
+        aliases[stage.lower()] = int(in_it[-1].version) if in_it else None
+    is_archived = any(int(v.version) == archived and v.current_stage == "Archived" for v in versions)
+    aliases["archived"] = archived if is_archived else None
+    now = {alias: int(version) for alias, version in client.get_registered_model(model).aliases.items()}
+    for alias, wanted in aliases.items():
+        if wanted is not None and now.get(alias) != wanted:
+            client.set_registered_model_alias(model, alias, str(wanted))
+        elif wanted is None and alias in now:
+            client.delete_registered_model_alias(model, alias)
+
+
+def _versions(client: MlflowClient, model: str) -> list[ModelVersion]:
+    with quiet():
+        return list(client.search_model_versions(f"name = '{model}'"))
+
+
+def _moved(version: ModelVersion) -> tuple[int, int]:
+    return version.last_updated_timestamp or 0, int(version.version)
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Without MLflow's word that stages are deprecated: docs/decisions says why they are used."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)
+        yield

@@ -1,0 +1,140 @@
+"""A checkout as a repro leaves it, in seconds: real curation, packages, evaluation and store; only the training is not.
+
+Its films have four quarters. The brightness of three of them tells normal from abnormal, each a little; a detector is
+the mean brightness of some quarters. `whole` sees all three, `half` one and a half, `corner` (the baseline) none.
+"""
+
+import json
+import shutil
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import pyarrow as pa
+import pyarrow.parquet as pq
+import yaml
+from onnx import TensorProto, helper
+
+from factories import REPOSITORY
+from medscreen.curation import curate
+from medscreen.images import SPLITS, ImageSet, load_images, save_images, set_digest
+from medscreen.layout import Layout
+from medscreen.packaging.detector import PackagedDetector
+from medscreen.packaging.scoring import scoring_graph
+from medscreen.params import Params, load_params
+from medscreen.sources import Record
+from medscreen.stages.calibrate import calibrate
+from medscreen.stages.evaluate import evaluate
+
+SIZE, PEOPLE = 16, 400
+MODEL = "films-detector"
+CNN: dict[str, Any] = {
+    "kind": "cnn", "findings": [], "width": 1, "unshuffle": 1,
+    "training": {"epochs": 1, "batch_size": 2, "learning_rate": 0.1, "weight_decay": 0.0, "patience": 1},
+}  # fmt: skip
+ROSTER = {"corner": {"kind": "gradient"}, "half": CNN, "whole": CNN}
+WEIGHTS = {"corner": (0, 0, 0, 1), "half": (1, 0.3, 0, 0), "whole": (1, 1, 1, 0)}
+
+
+def film(person: int, label: int, separation: float = 22.0) -> np.ndarray:
+    """(SIZE, SIZE) grey: quarters of independent brightness, three of them brighter where the label is 1."""
+    rng = np.random.default_rng(person)
+    quarters = rng.normal(110 + separation * label * np.array([1, 1, 1, 0]), 22).reshape(2, 2)
+    pixels = np.kron(quarters, np.ones((SIZE // 2, SIZE // 2))) + rng.normal(0, 4, (SIZE, SIZE))
+    return np.clip(pixels, 2, 255).astype(np.uint8)
+
+
+def mean_of_quarters(weights: tuple[float, ...]) -> onnx.ModelProto:
+    """The scoring graph of a detector."""
+    mask = np.kron(np.reshape(weights, (2, 2)), np.ones((SIZE // 2, SIZE // 2))) / sum(weights)
+    graph = helper.make_graph(
+        [
+            helper.make_node("Mul", ["images", "mask"], ["seen"]),
+            helper.make_node("ReduceMean", ["seen", "axes"], ["score"], keepdims=0),
+        ],
+        "quarters",
+        [helper.make_tensor_value_info("images", TensorProto.FLOAT, ["N", 1, SIZE, SIZE])],
+        [helper.make_tensor_value_info("score", TensorProto.FLOAT, ["N"])],
+        [
+            helper.make_tensor("axes", TensorProto.INT64, [3], [1, 2, 3]),
+            helper.make_tensor("mask", TensorProto.FLOAT, [1, 1, SIZE, SIZE], mask.astype(np.float32).ravel().tolist()),
+        ],
+    )
+    network = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)], ir_version=10)
+    return scoring_graph(network, SIZE)
+
+
+def settings_of(home: Path) -> Params:
+    return load_params(home / "params.yaml")
+
+
+def change_params(home: Path, **blocks: Any) -> None:
+    """Replaces top-level blocks of params.yaml."""
+    path = home / "params.yaml"
+    path.write_text(yaml.safe_dump(yaml.safe_load(path.read_text()) | blocks, sort_keys=False))
+
+
+def curate_films(layout: Layout, seed: int = 7) -> None:
+    """Splits of the films, with the audit, as the stages raw and curate leave them."""
+    records = [
+        Record(origin=f"{p:04d}.png", image=film(p, p % 2), patient=f"p{p}", label=p % 2, finding="spot" if p % 2 else "")
+        for p in range(PEOPLE)
+    ]  # fmt: skip
+    params = settings_of(layout.workspace)
+    layout.scratch.mkdir(parents=True, exist_ok=True)
+    curated = curate(records, SIZE, params.curation, seed, 1, layout.scratch / "films")
+    audit = curated.audit | {"dataset": "films"}
+    for split in SPLITS:
+        shutil.rmtree(layout.curated(split), ignore_errors=True)
+        save_images(curated.images, curated.splits[split], layout.curated(split))
+        audit["splits"][split]["digest"] = set_digest(load_images(layout.curated(split)))
+    layout.curation_report.parent.mkdir(exist_ok=True)
+    layout.curation_report.write_text(json.dumps(audit))
+    layout.raw.write_text(json.dumps({"dataset": "films", "digest": "films of the tests", "files": {}, "settings": {}}))
+
+
+def fit_by_hand(layout: Layout, name: str, weights: tuple[float, ...], run_key: str = "") -> None:
+    """A detector as the stages fit, calibrate and evaluate leave it."""
+    folder = layout.fitted(name)
+    folder.mkdir(parents=True, exist_ok=True)
+    graph = mean_of_quarters(weights)
+    onnx.save(graph, folder / "network.onnx")
+    detector = PackagedDetector(graph.SerializeToString())
+    splits: dict[str, ImageSet] = {split: load_images(layout.curated(split)) for split in ("train", "tune", "val")}
+    rows = [
+        pa.table({"split": [split] * len(of), "label": of.labels.astype(np.int8), "score": detector.score(of.pixels)})
+        for split, of in splits.items()
+    ]
+    pq.write_table(pa.concat_tables(rows), folder / "scores.parquet")
+    (folder / "history.csv").write_text("epoch,train_loss\n1,0.5\n")
+    data = {split: {"digest": set_digest(of), "images": len(of)} for split, of in splits.items()}
+    key = run_key or f"training of {name} {weights}"
+    about = {"run_key": key, "data": data, "image_size": SIZE, "score_at_half": None, "findings": []}
+    (folder / "fit.json").write_text(json.dumps(about))
+    params = settings_of(layout.workspace)
+    calibrate(layout, params, name)
+    evaluate(layout, params, name)
+
+
+def new_workspace(home: Path) -> Layout:
+    """A checkout with a git commit, three detectors, and no store yet."""
+    home.mkdir(parents=True)
+    for name in ("params.yaml", "dvc.yaml", ".gitignore"):
+        shutil.copy(REPOSITORY / name, home / name)
+    params = yaml.safe_load((home / "params.yaml").read_text())
+    folders = {"kind": "folders", "root": "films", "image_size": SIZE, "normal_classes": ["normal"]}
+    evaluation = params["evaluation"] | {"resamples": 200}
+    change_params(home, dataset="films", datasets={"films": folders}, detectors=ROSTER, evaluation=evaluation)
+    layout = Layout(home, home)
+    curate_films(layout)
+    for command in (
+        ["init", "-q", "-b", "main"],
+        ["add", "-A"],
+        ["-c", "user.name=test", "-c", "user.email=test@localhost", "commit", "-q", "-m", "start"],
+    ):
+        subprocess.run(["git", *command], cwd=home, check=True)
+    for name, weights in WEIGHTS.items():
+        fit_by_hand(layout, name, weights)
+    return layout
