@@ -240,6 +240,13 @@ def test_the_worst_subgroup_is_named_and_those_that_end_below_the_whole_split() 
     assert "unknown" not in said
 
 
+def test_groups_whose_names_print_alike_are_both_told() -> None:
+    alike = {"site": {"A": group(0.6, 0.01), "A\n": group(0.5, 0.01), "B": group(0.9)}}
+    said = failures(judged({"sensitivity": estimate(0.8)}, subgroups=alike))
+    assert "for site A: 0.500" in said
+    assert "for site A: 0.600" in said
+
+
 def test_no_subgroup_is_blamed_where_all_do_as_well_as_the_whole() -> None:
     equal = {"sex": {"F": group(0.8), "M": group(0.8)}}
     said = failures(judged({"sensitivity": estimate(0.8)}, subgroups=equal))

@@ -1,6 +1,6 @@
 """The section on where a version fails: each sentence is computed from its reports, none is written beforehand."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from medscreen.card.facts import CardFacts
@@ -60,23 +60,23 @@ def _guessing(facts: CardFacts) -> list[str] | None:
 
 
 def _subgroups(facts: CardFacts) -> list[str] | None:
-    groups = {
-        f"{inert(trait)} {inert(group)}": row
+    groups = [
+        (f"{inert(trait)} {inert(group)}", row)
         for trait, of_trait in facts.analysis.get("subgroups", {}).items()
         if len(of_trait) > 1
         for group, row in of_trait.items()
-    }
+    ]
     return _weak("Sensitivity", "sensitivity", groups, facts.estimate("test", "sensitivity"))
 
 
 def _findings(facts: CardFacts) -> list[str] | None:
-    found = {inert(name): row for name, row in facts.analysis.get("findings", {}).items()}
-    return _weak("AUROC", "auroc", found if len(found) > 1 else {}, facts.estimate("test", "auroc"))
+    found = [(inert(name), row) for name, row in facts.analysis.get("findings", {}).items()]
+    return _weak("AUROC", "auroc", found if len(found) > 1 else [], facts.estimate("test", "auroc"))
 
 
-def _weak(words: str, metric: str, groups: Mapping[str, Metrics], whole: Metrics | None) -> list[str] | None:
+def _weak(words: str, metric: str, groups: Sequence[tuple[str, Metrics]], whole: Metrics | None) -> list[str] | None:
     """The group that does worst, if worse than the whole split, and those whose interval ends below that."""
-    measured = [(name, row["abnormal"], row["metrics"][metric]) for name, row in groups.items()]
+    measured = [(name, row["abnormal"], row["metrics"].get(metric)) for name, row in groups]
     ranked = sorted(
         (entry for entry in measured if _bounded(entry[2])), key=lambda entry: (entry[2]["value"], entry[2]["high"])
     )
@@ -106,10 +106,11 @@ def _drift(facts: CardFacts) -> list[str] | None:
         if before is None or after is None or not (_bounded(before) and _bounded(after)):
             continue
         compared = True
-        if after["value"] > before["value"]:
+        rise = round(after["value"] - before["value"], 3)
+        if rise > 0:
             apart = "do not meet" if after["low"] > before["high"] else "meet"
             lines.append(
-                f"{words} rises by {share(after['value'] - before['value'])}, from {interval(before)} on val to "
+                f"{words} rises by {share(rise)}, from {interval(before)} on val to "
                 f"{interval(after)} on test; the intervals {apart}."
             )
     return lines if compared else None
