@@ -8,9 +8,13 @@ from typing import Any
 
 import pytest
 import yaml
+from mlflow.tracking._tracking_service.utils import _artifact_repos_cache
 
 from factories import PHANTOM
+from medscreen.layout import Layout
 from medscreen.sources import phantom
+from medscreen.stages.publish import publish
+from workspaces import new_workspace, settings_of
 
 ROOT = Path(__file__).resolve().parent.parent
 BIN = Path(sys.executable).parent
@@ -131,3 +135,20 @@ def export(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("phantom") / "export"
     phantom.find_files(PHANTOM, root, 1)
     return root
+
+
+@pytest.fixture(scope="session")
+def published(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A small workspace whose detectors are registered, `whole` in Production; tests work on a copy."""
+    layout = new_workspace(tmp_path_factory.mktemp("published") / "workspace")
+    publish(layout, settings_of(layout.workspace))
+    return layout.home
+
+
+@pytest.fixture
+def workspace(published: Path, tmp_path: Path) -> Layout:
+    """A copy of it."""
+    # MLflow remembers for the life of a process where the artefacts of a run lie: those of copies have the same ids
+    _artifact_repos_cache.clear()
+    home = Path(shutil.copytree(published, tmp_path / "workspace"))
+    return Layout(home, home)

@@ -7,6 +7,8 @@ import click
 from medscreen.cli.browsing import ui
 from medscreen.cli.data import phantom, use
 from medscreen.cli.operating import threshold
+from medscreen.cli.promotion import promote, rollback
+from medscreen.cli.registered import compare, models
 from medscreen.cli.screening import predict
 from medscreen.errors import MedscreenError
 
@@ -16,7 +18,7 @@ def commands() -> None:
     """Screens medical images for what looks abnormal. Research use only, never diagnosis."""
 
 
-for command in (use, phantom, predict, threshold, ui):
+for command in (use, phantom, predict, models, compare, promote, rollback, threshold, ui):
     commands.add_command(command)
 
 

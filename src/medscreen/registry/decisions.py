@@ -6,7 +6,8 @@ in one transaction. Nothing here is ever removed or rewritten but for the word t
 
 import getpass
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -16,8 +17,8 @@ from mlflow import MlflowClient
 from mlflow.entities import Run
 
 from medscreen.layout import Layout
-from medscreen.registry.stages import align, in_stage, move, quiet
-from medscreen.registry.versions import ROLLED_BACK
+from medscreen.registry.stages import BusyError, align, in_stage, move, one_at_a_time, quiet
+from medscreen.registry.versions import DECISION, ROLLED_BACK
 from medscreen.tracking.store import open_experiment
 
 _ENTRY, _STATE, _REPORT = "medscreen.entry", "medscreen.state", "decision.json"
@@ -99,8 +100,8 @@ class DecisionLog:
             if held is None or int(held.version) != entry.version:
                 move(self._client, self._model, entry.version, entry.stage)
             self._align()
-        self._client.set_tag(run_id, _STATE, _DONE)
         self._client.set_terminated(run_id, "FINISHED")
+        self._client.set_tag(run_id, _STATE, _DONE)
 
     def _align(self) -> None:
         moved = next((entry for entry in self.moves() if entry.stage == "Production"), None)
@@ -108,9 +109,12 @@ class DecisionLog:
 
     def _mark(self, entry: Entry) -> None:
         """A version that is rolled back says so: no repro promotes it again. One that is put back says so no more."""
+        said = f"{entry.title} by {entry.by} on {entry.at[:10]}: {entry.reason}"
+        if entry.action != "publish":
+            self._client.set_model_version_tag(self._model, str(entry.version), DECISION, said)
         if entry.action == "rollback" and entry.replaced is not None:
-            said = f"version {entry.replaced} was rolled back on {entry.at[:10]}: {entry.reason}"
-            self._client.set_model_version_tag(self._model, str(entry.replaced), ROLLED_BACK, said)
+            why = f"version {entry.replaced} was rolled back on {entry.at[:10]}: {entry.reason}"
+            self._client.set_model_version_tag(self._model, str(entry.replaced), ROLLED_BACK, why)
         elif entry.stage == "Production" and ROLLED_BACK in self._tags(entry.version):
             self._client.delete_model_version_tag(self._model, str(entry.version), ROLLED_BACK)
 
@@ -118,3 +122,10 @@ class DecisionLog:
         with quiet():
             tags: Mapping[str, str] = self._client.get_model_version(self._model, str(version)).tags
         return tags
+
+
+def settle_all(client: MlflowClient, layout: Layout, models: Iterable[str]) -> None:
+    """Repairs what a kill has left of these registered models, but for those that another process is changing now."""
+    for model in models:
+        with suppress(BusyError), one_at_a_time(layout, model, wait=False):
+            DecisionLog(client, layout, model).settle()

@@ -60,7 +60,7 @@ class Evidence:
 
     def of_version(self, version: Version) -> Candidate:
         """A registered version, scored again from its package; raises LostVersionError where that can't be done."""
-        known = self._contestant(version)
+        known = self.contestant(version)
         return Candidate(
             **vars(known),
             is_baseline=version.is_baseline,
@@ -76,12 +76,13 @@ class Evidence:
         moves = (entry for entry in log.moves() if entry.stage == "Production" and entry.version == version.number)
         last = next(moves, None)
         try:
-            known = self._contestant(version)
+            known = self.contestant(version)
         except LostVersionError as error:
             return LostChampion(version.number, version.detector, version.digest, str(error))
         return Champion(**vars(known), version=version.number, by_hand=last is not None and last.action != "publish")
 
-    def _contestant(self, version: Version) -> Contestant:
+    def contestant(self, version: Version) -> Contestant:
+        """What a registered version says of `val`; raises LostVersionError where it can't be scored again."""
         of_roster = next((r for r in self.results if r.digest == version.digest), None)
         val = of_roster.outcomes("val") if of_roster else self._scored(version)
         unseen = np.ones(len(val.labels), np.bool_) if of_roster else self._unseen(version)

@@ -1,5 +1,6 @@
 """After a repro: the best detector of the roster goes to Production if the gate lets it."""
 
+import json
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
@@ -61,12 +62,12 @@ def best_of(decisions: Sequence[Decision]) -> tuple[list[Decision], Decision | N
     passed = [decision for decision in decisions if decision.verdict == "promote"]
     if not passed:
         return list(decisions), None
-    winner = max(passed, key=lambda decision: decision.value or 0.0)
+    winner = max(passed, key=_value)
     return [
         replace(
             decision,
             verdict="refused",
-            reason=f"{winner.detector} is better by {(winner.value or 0) - (decision.value or 0):.4f}",
+            reason=f"{winner.detector} is better by {_value(winner) - _value(decision):.4f}",
         )
         if decision in passed and decision is not winner
         else decision
@@ -78,7 +79,7 @@ def _report(
     model: str, decisions: Sequence[Decision], winner: Decision | None, champion: Version | None, params: Params
 ) -> Report:
     experiment = os.environ.get("DVC_EXP_NAME")
-    standings = [asdict(decision) for decision in decisions]
+    standings = json.loads(json.dumps([asdict(decision) for decision in decisions]))  # as a report read back has them
     reason = f"{winner.detector}: {winner.reason}" if winner else _why_none(decisions)
     for standing in standings:
         if standing["verdict"] == "promote":
@@ -97,14 +98,20 @@ def _report(
 
 
 def _why_none(decisions: Sequence[Decision]) -> str:
-    in_production = [decision for decision in decisions if decision.verdict == "champion"]
+    """Why nothing is promoted: of the champion, and of whatever has the greater value and is refused all the same."""
+    champion = next((decision for decision in decisions if decision.verdict == "champion"), None)
     refused = [decision for decision in decisions if decision.verdict == "refused"]
-    if in_production:
-        return in_production[0].reason
-    if not refused:
+    if champion is None and not refused:
         return "the roster has no detector but baselines"
-    best = max(refused, key=lambda decision: decision.value or 0.0)
-    return f"{best.detector} is refused: {best.reason}"
+    said = [champion.reason] if champion else []
+    best = max(refused, key=_value, default=None)
+    if best is not None and (champion is None or _value(best) > _value(champion)):
+        said.append(f"{best.detector} is refused: {best.reason}")
+    return "; ".join(said)
+
+
+def _value(decision: Decision) -> float:
+    return float("-inf") if decision.value is None else decision.value
 
 
 def named(version: Version | None) -> dict[str, Any] | None:

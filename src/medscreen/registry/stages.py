@@ -18,16 +18,20 @@ from medscreen.layout import Layout
 STAGES = ("Staging", "Production", "Archived")
 
 
+class BusyError(MedscreenError):
+    """Another process is changing the stages."""
+
+
 @contextmanager
 def one_at_a_time(layout: Layout, model: str, wait: bool) -> Iterator[None]:
-    """Holds the stages of a registered model; raises MedscreenError if another process does, unless `wait`."""
+    """Holds the stages of a registered model; raises BusyError if another process does, unless `wait`."""
     folder = layout.scratch / "locks"
     folder.mkdir(parents=True, exist_ok=True)
     lock = FileLock(folder / f"stages-{model}.lock")
     try:
         lock.acquire(timeout=-1 if wait else 0)
     except Timeout as error:
-        raise MedscreenError(
+        raise BusyError(
             f"Another promotion or rollback of {model} is under way; nothing was changed here, run it again when that "
             "one has ended."
         ) from error

@@ -10,9 +10,10 @@ from medscreen.league import Pair, balanced_rows, comparisons, league_rows, prin
 from medscreen.outputs import replaced
 from medscreen.params import Params
 from medscreen.registry import promote_best, register
+from medscreen.registry.cards import describe
 from medscreen.registry.selection import bootstrap_of
 from medscreen.stages.running import run_stage
-from medscreen.tracking import finish_run, open_store, read_result
+from medscreen.tracking import finish_run, open_store, read_results
 
 _WIDTH = 160  # where the output is no terminal: wide enough for the table
 
@@ -20,12 +21,15 @@ _WIDTH = 160  # where the output is no terminal: wide enough for the table
 def publish(layout: Layout, params: Params) -> None:
     """Writes league, balanced, comparison and promotion of reports/; changes MLflow only where a result is new."""
     client = open_store(layout)
-    results = [read_result(layout, params, name) for name in params.detectors]
+    results = read_results(layout, params)
     versions = {r.detector: register(client, r, finish_run(client, layout, r)) for r in results}
     report = promote_best(client, layout, results, versions, params)
+    standings = {standing["detector"]: standing for standing in report["standings"]}
+    for result in results:
+        describe(client, versions[result.detector], result, params, standings[result.detector])
     with replaced(layout.promotion) as partial:
         partial.write_text(json.dumps(report, indent=1))
-    rows = league_rows(results, {standing["detector"]: standing["verdict"] for standing in report["standings"]})
+    rows = league_rows(results, {name: standing["verdict"] for name, standing in standings.items()})
     with replaced(layout.league) as partial:
         save_rows(rows, list(rows[0]), partial)
     with replaced(layout.balanced) as partial:

@@ -12,6 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from medscreen.errors import MedscreenError
 from medscreen.evaluation import Outcomes
 from medscreen.layout import Layout
 from medscreen.lineage import read_lineage
@@ -26,7 +27,7 @@ class Result:
     `history`: one mapping an epoch, its number under `epoch`. `evaluation`: split -> metric -> estimate.
     `analysis`: see appraisal. `curation`: see there. `files`: what the run shows, by folder. `said`: what it says of
     the images of val and test, with label and patient number; no name of a file. `trained_on`: digests of the images
-    of train and tune. `lineage`: see there.
+    of train and tune. `operating_point`, `lineage`: see there.
     """
 
     dataset: str
@@ -43,6 +44,7 @@ class Result:
     files: dict[str, list[Path]]
     said: pa.Table
     trained_on: list[str]
+    operating_point: dict[str, Any]
     lineage: dict[str, Any]
     is_baseline: bool
 
@@ -74,6 +76,17 @@ class Result:
             None,
             rows["probability"].to_numpy().astype(np.float64),
         )
+
+
+def read_results(layout: Layout, params: Params) -> list[Result]:
+    """The results of the whole roster; raises MedscreenError where the workspace does not hold them."""
+    try:
+        return [read_result(layout, params, name) for name in params.detectors]
+    except FileNotFoundError as error:
+        missing = Path(error.filename or "").name
+        raise MedscreenError(
+            f"The workspace lacks results of the roster in params.yaml ({missing} is missing); run `dvc repro` first."
+        ) from error
 
 
 def read_result(layout: Layout, params: Params, detector: str) -> Result:
@@ -117,6 +130,7 @@ def read_result(layout: Layout, params: Params, detector: str) -> Result:
         },
         said=_said(layout.predictions(detector)),
         trained_on=_digests(layout, "train") + _digests(layout, "tune"),
+        operating_point=json.loads(layout.operating_point(detector).read_text()),
         lineage=read_lineage(layout, detector),
         is_baseline=entry.is_baseline,
     )

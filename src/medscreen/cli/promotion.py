@@ -1,0 +1,66 @@
+"""Moving versions between stages."""
+
+from typing import Literal
+
+import click
+
+from medscreen.cli.store import open_registry
+from medscreen.errors import MedscreenError
+
+
+@click.command()
+@click.argument("version", required=False)
+@click.option("--to", "stage", type=click.Choice(["Staging", "Production"]), default="Production", show_default=True)
+@click.option("--force", is_flag=True, help="Promote although the gate refuses; needs --reason, and is recorded.")
+@click.option("--reason", default="", help="Why the gate is overruled.")
+@click.option("--name", help="Registered model; by default that of the active data set.")
+def promote(
+    version: str | None, stage: Literal["Staging", "Production"], force: bool, reason: str, name: str | None
+) -> None:
+    """Puts VERSION into a stage; without it, what is in Staging into Production, or the newest version into Staging.
+
+    Production has a gate (promotion: in params.yaml). What it decides is in the promotion log, refusals too.
+    """
+    from medscreen.registry import find_version, held, promote_version, versions_of
+    from medscreen.tracking import read_results
+
+    if force != bool(reason.strip()):
+        raise MedscreenError("--force and --reason go together: say why the gate is overruled; it is recorded.")
+    registry = open_registry(name)
+    client, model = registry.client, registry.model
+    if version is not None:
+        chosen = find_version(client, model, version)
+    elif stage == "Production":
+        staged = held(client, model, "Staging")
+        if staged is None:
+            raise MedscreenError(f"No version of {model} is in Staging: medscreen promote VERSION.")
+        chosen = staged
+    else:
+        known = versions_of(client, model)
+        if not known:
+            raise MedscreenError(f"{model} has no version yet; `make repro` registers one.")
+        chosen = known[0]
+    results = read_results(registry.layout, registry.params)
+    decision = promote_version(client, registry.layout, results, chosen, stage, registry.params, reason.strip())
+    click.echo(f"{model} version {chosen.number} ({chosen.detector}) is in {stage}.")
+    if decision is not None:
+        for check in decision.checks:
+            click.echo(f"  {'yes' if check.passed else 'NO '}  {check.name}: {check.says}")
+
+
+@click.command()
+@click.option("--reason", default="no reason given", help="Why; it is recorded.")
+@click.option("--name", help="Registered model; by default that of the active data set.")
+def rollback(reason: str, name: str | None) -> None:
+    """Puts the version that was in Production before back there; the one taken out is archived.
+
+    No repro promotes it again; `medscreen promote VERSION --force --reason WHY` does.
+    """
+    from medscreen.registry import roll_back
+
+    registry = open_registry(name)
+    former, now = roll_back(registry.client, registry.layout, registry.model, reason)
+    click.echo(
+        f"{registry.model} version {now.number} ({now.detector}) is in Production again; version {former.number} "
+        f"({former.detector}) is archived."
+    )

@@ -1,0 +1,158 @@
+"""Looking at registered versions."""
+
+import json
+from dataclasses import asdict
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+import click
+from rich import box
+from rich.console import Console
+from rich.table import Table
+
+from medscreen.cli.store import open_registry
+from medscreen.errors import MedscreenError
+from medscreen.layout import find_layout
+
+if TYPE_CHECKING:
+    from medscreen.evaluation import Estimate
+    from medscreen.registry.decisions import Entry
+    from medscreen.registry.overview import Row
+
+_WORDS = {
+    "val/auroc": "val AUROC",
+    "test/auroc": "test AUROC",
+    "test/sensitivity": "sensitivity",
+    "test/specificity": "specificity",
+}
+_AGES = ((86_400, "d"), (3_600, "h"), (60, "min"))
+
+
+@click.command()
+@click.option("--name", help="One registered model; by default all of them.")
+@click.option("--log", "show_log", is_flag=True, help="The promotion log instead: every decision, the newest first.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
+def models(name: str | None, show_log: bool, as_json: bool) -> None:
+    """Lists registered versions: stage, detector, data, headline metrics with intervals, age."""
+    from medscreen.registry.decisions import DecisionLog, settle_all
+    from medscreen.registry.overview import model_names, overview
+    from medscreen.tracking import open_store
+
+    layout = find_layout()
+    client = open_store(layout)
+    known = model_names(client)
+    if name is not None and name not in known:
+        raise MedscreenError(
+            f"There is no registered model {name!r}; there {'is ' + ', '.join(known) if known else 'are none yet'}."
+        )
+    if not known:
+        raise MedscreenError("No model is registered yet; `make repro` registers one.")
+    chosen = [name] if name else known
+    settle_all(client, layout, chosen)
+    if show_log:
+        entries = {model: [entry for entry, _ in DecisionLog(client, layout, model).entries()] for model in chosen}
+        _print_log(entries, as_json)
+        return
+    rows = overview(client, chosen)
+    if as_json:
+        click.echo(json.dumps([asdict(row) | {"made": row.made.isoformat()} for row in rows], indent=1))
+        return
+    for model in chosen:
+        _print_models(model, [row for row in rows if row.model == model])
+
+
+def _print_models(model: str, rows: "list[Row]") -> None:
+    table = Table(title=model, box=box.SIMPLE_HEAD, title_justify="left")
+    table.add_column("version", justify="right")
+    for heading in ("stage", "detector", "threshold", "data"):
+        table.add_column(heading)
+    for heading in (*_WORDS.values(), "age"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    for row in rows:
+        stage = "-" if row.stage == "None" else row.stage
+        if row.rolled_back:
+            stage += " (rolled back)"
+        table.add_row(
+            str(row.version),
+            f"[bold]{stage}[/bold]" if row.stage == "Production" else stage,
+            row.detector + (" [red](files lost)[/red]" if row.lost else ""),
+            row.threshold,
+            row.data[:8],
+            *(_shown(row.metrics[metric]) for metric in _WORDS),
+            _age(row.made),
+        )
+    _console().print(table)
+
+
+def _print_log(entries: "dict[str, list[Entry]]", as_json: bool) -> None:
+    if as_json:
+        click.echo(
+            json.dumps([{"model": m} | asdict(e) for m, of_model in entries.items() for e in of_model], indent=1)
+        )
+        return
+    for model, of_model in entries.items():
+        table = Table(title=f"{model}: decisions", box=box.SIMPLE_HEAD, title_justify="left")
+        for heading in ("", "when", "who", "what", "why"):
+            table.add_column(heading, no_wrap=heading in {"", "when"})
+        for entry in of_model:
+            when = datetime.fromisoformat(entry.at)
+            table.add_row(str(entry.number), f"{when:%Y-%m-%d %H:%M}", entry.by, entry.title, entry.reason)
+        _console().print(table)
+
+
+@click.command()
+@click.argument("a")
+@click.argument("b")
+@click.option("--name", help="Registered model; by default that of the active data set.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
+def compare(a: str, b: str, name: str | None, as_json: bool) -> None:
+    """Compares two versions (numbers or stages) on the same images of val, and what they were made from.
+
+    Both are scored again; images of people that either was trained on are left out.
+    """
+    from medscreen.registry import find_version
+    from medscreen.registry.comparison import compare as compare_versions
+    from medscreen.registry.evidence import Evidence
+    from medscreen.registry.selection import bootstrap_of
+    from medscreen.tracking import read_results
+
+    registry = open_registry(name)
+    versions = [find_version(registry.client, registry.model, which) for which in (a, b)]
+    evidence = Evidence(registry.client, registry.layout, read_results(registry.layout, registry.params))
+    found = compare_versions(registry.client, evidence, versions[0], versions[1], bootstrap_of(registry.params))
+    if as_json:
+        click.echo(json.dumps(asdict(found), indent=1))
+        return
+    titles = [f"version {version.number} ({version.detector})" for version in versions]
+    table = Table(title=f"{registry.model} on {found.images} images of val", box=box.SIMPLE_HEAD, title_justify="left")
+    table.add_column("")
+    for heading in (*titles, "difference"):
+        table.add_column(heading, justify="right")
+    for metric, estimates in found.metrics.items():
+        table.add_row(metric.replace("_", " "), *map(_shown, estimates))
+    _console().print(table)
+    differ = Table(title="made from", box=box.SIMPLE_HEAD, title_justify="left")
+    for heading in ("", *titles):
+        differ.add_column(heading, overflow="fold")
+    for key, pair in found.differ.items():
+        differ.add_row(key, *pair)
+    _console().print(differ)
+
+
+def _shown(estimate: "Estimate") -> str:
+    if estimate["value"] is None:
+        return "-"
+    if estimate["low"] is None:
+        return f"{estimate['value']:.3f}"
+    return f"{estimate['value']:.3f} [dim]{estimate['low']:.3f} to {estimate['high']:.3f}[/dim]"
+
+
+def _age(made: datetime) -> str:
+    seconds = (datetime.now(UTC) - made).total_seconds()
+    return next((f"{seconds / size:.0f} {unit}" for size, unit in _AGES if seconds >= size), "new")
+
+
+def _console() -> Console:
+    """As wide as the table needs where the output is no terminal."""
+    probe: Any = Console()
+    return probe if probe.is_terminal else Console(width=160)
