@@ -579,7 +579,7 @@ def test_the_commands_say_what_they_did(registered: Path, home: Path, command: A
     (archive,) = registered.glob("mlruns-*.tar.gz")
     files, size = len(members_of(archive)) - 1, archive.stat().st_size / 1e6
     assert status == 0
-    assert out == f"{archive.name}: 2 runs, 1 registered versions, {files} files, {size:.1f} MB.\n"
+    assert out == f"{archive.name}: runs 2, registered versions 1, files {files}, {size:.1f} MB.\n"
     shutil.move(archive, home)
     status, out, _ = command(home, "restore", archive.name)
     (kept,) = former(home)

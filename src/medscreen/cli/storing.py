@@ -20,7 +20,7 @@ def backup(file: Path | None) -> None:
     layout = find_layout()
     made = back_up(layout, file or Path(f"mlruns-{datetime.now(UTC):%Y%m%dT%H%M%SZ}.tar.gz"))
     click.echo(
-        f"{made.path}: {made.runs} runs, {made.versions} registered versions, {made.files} files, "
+        f"{made.path}: runs {made.runs}, registered versions {made.versions}, files {made.files}, "
         f"{made.size / 1e6:.1f} MB."
     )
 
