@@ -17,7 +17,7 @@ ifneq ($(shell cat $(READY) 2>/dev/null),$(CURDIR))
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help setup repro test check bench lock ui plots clean
+.PHONY: help setup repro test check bench lock ui plots backup clean
 
 help: ## this list
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sort | awk -F ':.*## ' '{printf "  make %-8s %s\n", $$1, $$2}'
@@ -63,6 +63,9 @@ ui: $(READY) ## MLflow on mlruns/, at http://127.0.0.1:5000
 
 plots: $(READY) ## the curves of every detector as one page that needs no network
 	@dvc plots show
+
+backup: $(READY) ## MLflow's history as one file, mlruns-DATE.tar.gz; `medscreen restore FILE` brings it back
+	@medscreen backup
 
 clean: ## remove the environment, the phantom and caches; results and MLflow's history stay
 	@rm -rf $(VENV) .medscreen data/phantom dvc_plots .mypy_cache .ruff_cache .pytest_cache .import_linter_cache

@@ -10,6 +10,7 @@ from medscreen.cli.operating import threshold
 from medscreen.cli.promotion import promote, rollback
 from medscreen.cli.registered import compare, models
 from medscreen.cli.screening import predict
+from medscreen.cli.storing import backup, restore
 from medscreen.errors import MedscreenError
 
 
@@ -18,7 +19,7 @@ def commands() -> None:
     """Screens medical images for what looks abnormal. Research use only, never diagnosis."""
 
 
-for command in (use, phantom, predict, models, compare, promote, rollback, threshold, ui):
+for command in (use, phantom, predict, models, compare, promote, rollback, threshold, backup, restore, ui):
     commands.add_command(command)
 
 

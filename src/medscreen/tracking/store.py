@@ -14,6 +14,7 @@ from filelock import FileLock
 
 from medscreen.errors import MedscreenError
 from medscreen.layout import Layout
+from medscreen.tracking.exchange import settle
 
 # People's medical projects call nobody; and MLflow reads these when it is imported.
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
@@ -34,7 +35,8 @@ _LOCATIONS = (
 def open_store(layout: Layout) -> MlflowClient:
     """A client of the checkout's store, which is created if it isn't there.
 
-    Where the checkout has been moved or copied, the stored locations are rewritten to where it is now. Raises
+    Where the checkout has been moved or copied, the stored locations are rewritten to where it is now; a restore that
+    was killed is brought to an end. Raises
     MedscreenError for a damaged database and for a path that a database address can't hold.
     """
     database = layout.mlruns / "mlflow.db"
@@ -42,10 +44,11 @@ def open_store(layout: Layout) -> MlflowClient:
         raise MedscreenError(
             f"MLflow can't keep its store at {database}; move the checkout to a path without ?, # and %."
         )
-    layout.mlruns.mkdir(parents=True, exist_ok=True)
     layout.scratch.mkdir(parents=True, exist_ok=True)
     # two processes that create or migrate the database together kill one another
-    with FileLock(layout.scratch / "mlflow.lock"):
+    with store_lock(layout):
+        settle(layout)
+        layout.mlruns.mkdir(parents=True, exist_ok=True)
         if not database.exists():
             _create(database)
         try:
@@ -59,12 +62,17 @@ def open_store(layout: Layout) -> MlflowClient:
 
 def open_experiment(client: MlflowClient, layout: Layout, name: str) -> str:
     """The id of an experiment whose artefacts lie below mlruns/artifacts."""
-    with FileLock(layout.scratch / "mlflow.lock"):
+    with store_lock(layout):
         experiment = client.get_experiment_by_name(name)
         if experiment is not None:
             return str(experiment.experiment_id)
         location = (layout.mlruns / "artifacts" / name).as_uri()
         return str(client.create_experiment(name, artifact_location=location))
+
+
+def store_lock(layout: Layout) -> FileLock:
+    """Held by whoever creates, moves or replaces the store; `layout.scratch` has to exist."""
+    return FileLock(layout.scratch / "mlflow.lock")
 
 
 def _uri(database: Path) -> str:

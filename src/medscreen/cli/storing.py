@@ -1,0 +1,46 @@
+"""Keeping MLflow's history: a backup in one file, and the way back."""
+
+from datetime import UTC, datetime
+from pathlib import Path
+
+import click
+
+from medscreen.layout import find_layout
+
+
+@click.command()
+@click.argument("file", required=False, type=click.Path(path_type=Path))
+def backup(file: Path | None) -> None:
+    """Writes runs, registered versions and promotions to FILE, which must not exist; trainings may go on.
+
+    By default FILE is mlruns-<UTC date and time>.tar.gz in the working directory.
+    """
+    from medscreen.tracking.backups import back_up
+
+    layout = find_layout()
+    made = back_up(layout, file or Path(f"mlruns-{datetime.now(UTC):%Y%m%dT%H%M%SZ}.tar.gz"))
+    click.echo(
+        f"{made.path}: runs {made.runs}, registered versions {made.versions}, files {made.files}, "
+        f"{made.size / 1e6:.1f} MB."
+    )
+
+
+@click.command()
+@click.argument("file", type=click.Path(path_type=Path))
+def restore(file: Path) -> None:
+    """Puts the backup FILE in the place of mlruns/; the former store is kept beside it."""
+    from medscreen.registry import in_stage
+    from medscreen.tracking import open_store
+    from medscreen.tracking.backups import restore as put_back
+
+    layout = find_layout()
+    former = put_back(layout, file)
+    if former is not None:
+        click.echo(f"The former store is kept as {former}.")
+    client = open_store(layout)
+    held = [in_stage(client, model.name, "Production") for model in client.search_registered_models()]
+    for version in held:
+        if version is not None:
+            click.echo(f"In Production: {version.model} version {version.number} ({version.detector}).")
+    if not any(held):
+        click.echo("Nothing is in Production.")

@@ -1,0 +1,161 @@
+"""Backups of MLflow's store: everything below mlruns/ that is not in git as one compressed tar, and the way back."""
+
+import os
+import shutil
+import sqlite3
+from collections.abc import Iterator
+from contextlib import ExitStack, closing, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+from medscreen.errors import MedscreenError
+from medscreen.layout import Layout
+from medscreen.outputs import replaced
+from medscreen.tracking.archive import check, unpack, write
+from medscreen.tracking.exchange import FROM_GIT, exchange, settle
+from medscreen.tracking.store import open_store, store_lock
+
+
+@dataclass(frozen=True)
+class Backup:
+    """A backup that was written: its bytes, and the files, runs and registered versions in it."""
+
+    path: Path
+    size: int
+    files: int
+    runs: int
+    versions: int
+
+
+def back_up(layout: Layout, target: Path) -> Backup:
+    """Writes the checkout's store to the new file `target`; trainings may go on meanwhile.
+
+    Raises MedscreenError where there is no store or a damaged one, and where `target` exists or can't be written.
+    """
+    _require_own_store()
+    _require_free(layout, target)
+    with _alone(layout):
+        with store_lock(layout):
+            settle(layout)
+        if not (layout.mlruns / "mlflow.db").is_file():
+            raise MedscreenError(f"{layout.mlruns} holds no store to back up; `make repro` or `dvc repro` makes one.")
+        open_store(layout)  # its .location then says where it is now
+        snapshot = layout.scratch / "backup.db"
+        try:
+            # the database first: whatever it names lies among the artefacts, which only get more
+            runs, versions = _copy_database(layout.mlruns / "mlflow.db", snapshot)
+            with replaced(target) as partial:
+                files = write(partial, layout.mlruns, snapshot)
+                _require_free(layout, target)
+        except OSError as error:
+            raise MedscreenError(
+                f"{target} can't be written ({error.strerror or error}); name a file that can, where there is room."
+            ) from error
+        finally:
+            snapshot.unlink(missing_ok=True)
+    return Backup(target, target.stat().st_size, files, runs, versions)
+
+
+def restore(layout: Layout, source: Path) -> Path | None:
+    """Puts the store in the backup `source` in the place of mlruns/ and returns where the former one is kept.
+
+    None if there was no former one. Raises MedscreenError, and changes nothing, for a file that is no whole backup
+    and while another process has the store open.
+    """
+    _require_own_store()
+    if not source.is_file():
+        raise MedscreenError(f"{source} is no file; name one that `medscreen backup` has written.")
+    with _alone(layout):
+        ready = layout.home / "mlruns-restoring"
+        try:
+            check(source)
+            with replaced(ready) as partial:
+                unpack(source, partial)
+            with store_lock(layout):
+                settle(layout)
+                for path in (layout.mlruns / name for name in FROM_GIT):
+                    if path.is_file():
+                        shutil.copy2(path, ready)
+                with _unused(layout.mlruns / "mlflow.db"):
+                    return exchange(layout, ready)
+        except OSError as error:
+            raise MedscreenError(
+                f"{source} can't be restored ({error.strerror or error}); mlruns/ is as it was: make room, or let "
+                f"medscreen read that file and write to {layout.home}."
+            ) from error
+        finally:
+            shutil.rmtree(ready, ignore_errors=True)
+
+
+def _require_own_store() -> None:
+    address = os.environ.get("MLFLOW_TRACKING_URI", "")
+    # MLflow itself sets the variable to the database it logs models to
+    if address and not address.startswith("sqlite:"):
+        raise MedscreenError(
+            f"MLFLOW_TRACKING_URI is {address}: who runs that server backs its store up (docs/servers.md says how); "
+            "unset it for the checkout's own."
+        )
+
+
+def _require_free(layout: Layout, target: Path) -> None:
+    if os.path.lexists(target):
+        raise MedscreenError(f"{target} exists already; name another file.")
+    if target.resolve().is_relative_to(layout.mlruns.resolve()):
+        raise MedscreenError(f"{target} lies in the store that is backed up; name a file elsewhere.")
+
+
+@contextmanager
+def _alone(layout: Layout) -> Iterator[None]:
+    layout.scratch.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(layout.scratch / "backup.lock")
+    try:
+        lock.acquire(timeout=0)
+    except Timeout as error:
+        raise MedscreenError(f"Another backup or restore of {layout.mlruns} is running; let it end first.") from error
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def _copy_database(database: Path, snapshot: Path) -> tuple[int, int]:
+    """The numbers of runs and of registered versions in the copy, which is of one moment and needs no other file."""
+    snapshot.unlink(missing_ok=True)  # a killed backup left it
+    try:
+        with closing(sqlite3.connect(database, timeout=20)) as store, closing(sqlite3.connect(snapshot)) as copy:
+            store.backup(copy)
+            (found,) = copy.execute("pragma quick_check(1)").fetchone()
+            if found != "ok":
+                raise sqlite3.DatabaseError(found)
+            (runs,) = copy.execute("select count(*) from runs where lifecycle_stage = 'active'").fetchone()
+            (versions,) = copy.execute(
+                "select count(*) from model_versions where current_stage <> 'Deleted_Internal'"
+            ).fetchone()
+    except sqlite3.OperationalError as error:
+        raise MedscreenError(f"{database} can't be copied to {snapshot} ({error}); make room there.") from error
+    except sqlite3.DatabaseError as error:
+        raise MedscreenError(f"{database} is damaged ({error}): restore an older backup.") from error
+    return runs, versions
+
+
+@contextmanager
+def _unused(database: Path) -> Iterator[None]:
+    """Nobody else has the database open, nor can open it until the block ends; one that is damaged counts as unused."""
+    if not database.is_file():
+        yield
+        return
+    with ExitStack() as held:
+        try:
+            connection = held.enter_context(closing(sqlite3.connect(database, timeout=1)))
+            # whoever logs keeps a connection, and would go on writing to the store that is moved aside
+            connection.execute("pragma locking_mode=exclusive")
+            connection.execute("begin immediate")
+            connection.rollback()  # the exclusive lock stays
+        except sqlite3.DatabaseError as error:
+            if error.sqlite_errorcode & 0xFF == sqlite3.SQLITE_BUSY:
+                raise MedscreenError(
+                    f"{database} is in use: end the trainings, `medscreen ui` and whatever else has it open first."
+                ) from error
+        yield

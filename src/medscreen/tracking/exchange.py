@@ -1,0 +1,55 @@
+"""One store in the place of another; a kill at any moment leaves the one or the other, and loses neither."""
+
+import os
+import shutil
+from datetime import UTC, datetime
+from pathlib import Path
+
+from medscreen.layout import Layout
+
+# What git keeps of mlruns/: it belongs to the checkout, not to the store.
+FROM_GIT = frozenset({"README.md", ".gitignore"})
+_FORMER = "mlruns-before-restore-"
+
+
+def exchange(layout: Layout, restored: Path) -> Path | None:
+    """Puts the folder `restored` in the place of mlruns/ and returns where the former one is kept.
+
+    None if the former one held nothing but what git keeps. The caller holds the store's lock and has called `settle`.
+    """
+    if os.path.lexists(layout.mlruns):
+        # the dot says that the exchange goes on: dropping it is the last step
+        layout.mlruns.rename(layout.home / f".{_former_name()}")
+    try:
+        restored.rename(layout.mlruns)
+    finally:
+        kept = settle(layout)
+    return kept
+
+
+def settle(layout: Layout) -> Path | None:
+    """Ends an exchange that was cut short: the former store goes back unless the restored one is in its place.
+
+    Returns where the former one is kept, None if there is none to keep. The caller holds the store's lock.
+    """
+    kept = None
+    for former in sorted(layout.home.glob(f".{_FORMER}*")):
+        if (layout.mlruns / "mlflow.db").is_file():
+            kept = _keep(former, former.with_name(former.name.removeprefix(".")))
+            continue
+        if os.path.lexists(layout.mlruns):  # git, or a person, has made the folder again
+            _keep(layout.mlruns, layout.home / _former_name())
+        former.rename(layout.mlruns)
+    return kept
+
+
+def _former_name() -> str:
+    return f"{_FORMER}{datetime.now(UTC):%Y%m%dT%H%M%S.%fZ}"
+
+
+def _keep(folder: Path, kept: Path) -> Path | None:
+    if not folder.is_symlink() and all(path.name in FROM_GIT for path in folder.iterdir()):
+        shutil.rmtree(folder)
+        return None
+    folder.rename(kept)
+    return kept
