@@ -11,6 +11,7 @@ import yaml
 
 from factories import PHANTOM
 from medscreen.sources import phantom
+from servers import mlflow_server, postgresql  # noqa: F401  # fixtures
 
 ROOT = Path(__file__).resolve().parent.parent
 BIN = Path(sys.executable).parent

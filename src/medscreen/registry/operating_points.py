@@ -19,12 +19,13 @@ from pydantic import TypeAdapter
 from medscreen.errors import MedscreenError
 from medscreen.evaluation import Bootstrap, Outcomes, evaluate
 from medscreen.figures import save_operating
+from medscreen.layout import Layout
 from medscreen.operating import OperatingPoint, choose_operating_point
 from medscreen.packaging.detector import packaged_digest
 from medscreen.packaging.operating_nodes import package, scoring_part
 from medscreen.params import EvaluationParams, OperatingParams, Policy
 from medscreen.registry.versions import Identity, Version, register_run, version_of
-from medscreen.tracking.models import DIGEST, log_model, logged_model
+from medscreen.tracking.models import DIGEST, log_model, logged_graph
 from medscreen.tracking.runs import RUN_KEY, SCORES, flat_metrics, log_scores
 
 _THRESHOLD = "operating.threshold."
@@ -45,7 +46,7 @@ class Rethresholded:
 
 
 def set_threshold(
-    client: MlflowClient, version: Version, policy: Policy, settings: EvaluationParams, seed: int
+    client: MlflowClient, layout: Layout, version: Version, policy: Policy, settings: EvaluationParams, seed: int
 ) -> Rethresholded:
     """A version of the same network whose threshold `policy` chose on the scores of `val` that its run keeps.
 
@@ -53,8 +54,8 @@ def set_threshold(
     band are those of the old version. Raises MedscreenError where its files are lost.
     """
     run = client.get_run(version.run_id)
-    graph = logged_model(client, version.run_id)
-    if graph is None or not graph.is_file():
+    graph = logged_graph(client, layout, version.run_id)
+    if graph is None:
         raise MedscreenError(
             f"The files of {version.model} version {version.number} are lost; `dvc repro publish` logs them again."
         )

@@ -94,6 +94,7 @@ def _remembered(log: Path, report: Report) -> Report:
         if promotions and _values(promotions[-1]) == _values(report):
             return _undated(promotions[-1])
     if not entries or _undated(entries[-1]) != report:
+        log.parent.mkdir(parents=True, exist_ok=True)  # with a server, nothing else lies there
         with log.open("a") as file:
             if text and not text.endswith("\n"):
                 file.write("\n")

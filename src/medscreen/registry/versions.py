@@ -18,7 +18,7 @@ from medscreen.errors import MedscreenError
 from medscreen.layout import find_layout
 from medscreen.packaging.detector import PackagedDetector
 from medscreen.tracking import Result, open_store
-from medscreen.tracking.models import DIGEST, logged_model, logged_model_id
+from medscreen.tracking.models import DIGEST, keeps_graph, logged_graph, logged_model_id
 from medscreen.tracking.runs import RUN_KEY
 
 STAGES = ("Staging", "Production", "Archived")
@@ -115,8 +115,7 @@ def version_of(client: MlflowClient, model: str, digest: str) -> Version | None:
     with _quiet():
         found = [_version(v) for v in client.search_model_versions(f"name = '{model}'")]
     for version in found:
-        graph = logged_model(client, version.run_id) if version.digest == digest else None
-        if graph is not None and graph.is_file():
+        if version.digest == digest and keeps_graph(client, version.run_id):
             return version
     return None
 
@@ -138,7 +137,8 @@ def load_detector(name: str, stage: str = "Production") -> PackagedDetector:
     """
     if not re.fullmatch(r"[\w.-]+", name):
         raise MedscreenError(f"{name!r} is no name of a registered model; letters, digits, '.', '-' and '_' make one.")
-    client = open_store(find_layout())
+    layout = find_layout()
+    client = open_store(layout)
     version = in_stage(client, name, stage)
     if version is None:
         with _quiet():
@@ -146,8 +146,8 @@ def load_detector(name: str, stage: str = "Production") -> PackagedDetector:
         raise MedscreenError(
             f"No version of {name} is in {stage} (registered models: {known}); `make repro` puts one into Production."
         )
-    graph = logged_model(client, version.run_id)
-    if graph is None or not graph.is_file():
+    graph = logged_graph(client, layout, version.run_id)
+    if graph is None:
         raise MedscreenError(
             f"The files of {name} version {version.number} are lost; `dvc repro publish` logs them again."
         )
