@@ -44,7 +44,7 @@ def promote_best(
     elif decision.promote is not None:
         report["promoted"] = _named(versions[decision.promote.detector])
     # written before it is done: after a kill in between, the next publish decides the same again and does it
-    report = _remembered(layout.mlruns / "promotions.jsonl", report)
+    report = _remembered(layout.mlruns / "promotions.jsonl", layout.promotion, report)
     if decision.promote is not None and not experiment:
         move_to(client, versions[decision.promote.detector], "Production")
     return report
@@ -81,16 +81,19 @@ def _named(version: Version | None) -> dict[str, Any] | None:
     return {"version": version.number, "detector": version.detector, "digest": version.digest}
 
 
-def _remembered(log: Path, report: Report) -> Report:
+def _remembered(log: Path, told: Path, report: Report) -> Report:
     """The report, appended to the log unless the last entry on this model says the same.
 
-    When the best detector is in Production already, the entry of its promotion still stands and is returned.
+    When the best detector is in Production already, the entry of its promotion still stands and is returned; so does
+    the report that is `told` so far, which came with git where another checkout has promoted.
     """
     text = log.read_text() if log.is_file() else ""
     entries = [entry for entry in map(_parsed, text.splitlines()) if entry.get("model") == report["model"]]
     if any(standing["verdict"] == "champion" for standing in report["standings"]):
         champion = report["champion"]
-        promotions = [entry for entry in entries if entry["promoted"] == champion]
+        former = _parsed(told.read_text()) if told.is_file() else {}
+        known = [former, *entries] if former.get("model") == report["model"] else entries
+        promotions = [entry for entry in known if entry["promoted"] == champion]
         if promotions and _values(promotions[-1]) == _values(report):
             return _undated(promotions[-1])
     if not entries or _undated(entries[-1]) != report:

@@ -64,7 +64,8 @@ def register_run(client: MlflowClient, name: str, run_id: str, identity: Identit
             client.get_registered_model(name)
         except MlflowException:
             client.create_registered_model(name, description="Research use only, never diagnosis.")
-        source = f"models:/{logged_model_id(client, run_id)}"
+        model_id = logged_model_id(client, run_id)
+        source = f"models:/{model_id}"
         for found in client.search_model_versions(f"name = '{name}'"):
             if found.tags.get(DIGEST) != identity.digest:
                 continue
@@ -78,7 +79,7 @@ def register_run(client: MlflowClient, name: str, run_id: str, identity: Identit
             _DETECTOR: identity.detector,
             _VAL: identity.val_digest,
         }
-        made = client.create_model_version(name, source, run_id, tags=tags, description=description)
+        made = client.create_model_version(name, source, run_id, tags, description=description, model_id=model_id)
     return _version(made)
 
 
