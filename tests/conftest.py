@@ -14,6 +14,7 @@ from factories import PHANTOM
 from medscreen.layout import Layout
 from medscreen.sources import phantom
 from medscreen.stages.publish import publish
+from servers import mlflow_server, postgresql  # noqa: F401  # fixtures
 from workspaces import new_workspace, settings_of
 
 ROOT = Path(__file__).resolve().parent.parent

@@ -29,12 +29,12 @@ from medscreen.layout import Layout
 from medscreen.operating import LogisticCurve, OperatingPoint
 from medscreen.packaging.operating_nodes import package
 from medscreen.packaging.scoring import scoring_graph
-from medscreen.registry import move_to
-from medscreen.registry.versions import Identity, register_run
+from medscreen.registry.stages import move
+from medscreen.registry.versions import register_run
 from medscreen.tracking import open_store
 from medscreen.tracking.backups import Backup, back_up, restore
 from medscreen.tracking.exchange import settle
-from medscreen.tracking.models import log_model
+from medscreen.tracking.models import DIGEST, log_model
 from medscreen.tracking.store import open_experiment
 
 # what MLflow says of its own type hints when it first logs a model
@@ -79,7 +79,7 @@ def small(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for name in ("params.yaml", "dvc.yaml"):
         shutil.copy(REPOSITORY / name, home / name)
     add_run(home, "first")
-    (home / "mlruns" / "promotions.jsonl").write_text('{"model": "phantom-detector"}\n')
+    (home / "mlruns" / "notes.txt").write_text("kept beside the store\n")
     return home
 
 
@@ -90,8 +90,9 @@ def registered(small: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     run_id = add_run(home, "mean")
     client = open_store(of(home))
     log_model(client, run_id, brightness(), "digest")
-    identity = Identity("mean", "digest", "digest-val", "key")
-    move_to(client, register_run(client, MODEL, run_id, identity, "mean on phantom"), "Production")
+    for tag, value in ((DIGEST, "digest"), ("medscreen.detector", "mean")):
+        client.set_tag(run_id, tag, value)
+    move(client, MODEL, register_run(client, MODEL, run_id, {}).number, "Production")
     return home
 
 
@@ -144,7 +145,7 @@ def contents(folder: Path) -> dict[str, bytes]:
 
 
 def is_whole(mlruns: Path, names: list[str]) -> bool:
-    return run_names(mlruns) == notes(mlruns) == names and (mlruns / "promotions.jsonl").is_file()
+    return run_names(mlruns) == notes(mlruns) == names and (mlruns / "notes.txt").is_file()
 
 
 def members_of(archive: Path) -> Members:
@@ -199,7 +200,7 @@ def test_a_backup_counts_what_is_in_it(registered: Path, tmp_path: Path) -> None
     manifest = json.loads(members.pop("backup.json"))
     assert (manifest["format"], manifest["number_of_files"]) == (1, len(members))
     assert manifest["files"] == {name: blake2b(data, digest_size=16).hexdigest() for name, data in members.items()}
-    assert {"mlruns/mlflow.db", "mlruns/.location", "mlruns/promotions.jsonl"} < set(members)
+    assert {"mlruns/mlflow.db", "mlruns/.location", "mlruns/notes.txt"} < set(members)
     assert {"mlruns/README.md", "mlruns/.gitignore"}.isdisjoint(members)
     assert [path.name for path in target.parent.iterdir()] == ["store.tar.gz"]
     assert not (registered / ".medscreen" / "backup.db").exists()

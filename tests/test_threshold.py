@@ -33,10 +33,11 @@ from medscreen.params import (
     SpecificityPolicy,
     YoudenPolicy,
 )
-from medscreen.registry import Version, find_version, in_stage, move_to, register, set_threshold
+from medscreen.registry import Version, find_version, held, register, set_threshold
 from medscreen.registry.operating_points import parse_policy
+from medscreen.registry.stages import align, move
 from medscreen.tracking import Result, finish_run, open_store
-from medscreen.tracking.models import logged_model
+from medscreen.tracking.models import logged_graph
 
 # what MLflow says of its own type hints when it first logs a model
 pytestmark = pytest.mark.filterwarnings("ignore:.*type hint is inferred as AnyType:UserWarning")
@@ -89,6 +90,13 @@ def judged(scores: pa.Table, point: OperatingPoint) -> dict[str, Any]:
     return found
 
 
+def said_of(scores: pa.Table) -> pa.Table:
+    number = len(scores)
+    return scores.append_column("probability", [np.full(number, 0.5)]).append_column(
+        "abnormal", [np.zeros(number, bool)]
+    )
+
+
 def result_of(folder: Path) -> Result:
     """What the pipeline would have left of a detector with OPERATING."""
     scoring, parts = brightness(), []
@@ -110,8 +118,9 @@ def result_of(folder: Path) -> Result:
     return Result(
         dataset="phantom", detector="mean", params=logged, run_key="key", history=[{"epoch": 1, "loss": 0.5}],
         evaluation=judged(scores, point), analysis={},
-        data={split: {"digest": f"digest-{split}", "images": 9} for split in ("val", "test")},
-        data_digest="data", packaged=packaged, digest=packaged_digest(packaged), files={}, scores=scores,
+        curation={"splits": {split: {"digest": f"digest-{split}", "images": 9} for split in ("val", "test")}},
+        data_digest="data", packaged=packaged, digest=packaged_digest(packaged), files={}, said=said_of(scores),
+        trained_on=["a", "b"], operating_point={}, lineage={"params.yaml": (REPOSITORY / "params.yaml").read_text()},
         is_baseline=False,
     )  # fmt: skip
 
@@ -126,7 +135,9 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     layout = Layout(home, home)
     client = open_store(layout)
     result = result_of(home)
-    move_to(client, register(client, result, finish_run(client, layout, result)), "Production")
+    register(client, result, finish_run(client, layout, result))
+    move(client, MODEL, 1, "Production")
+    align(client, MODEL, archived=None)
     return home
 
 
@@ -135,7 +146,7 @@ def changed(project: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Ml
     """A copy of the project with version 2, and what made it."""
     client = store(Path(shutil.copytree(project, tmp_path_factory.mktemp("changed") / "project")))
     old = find_version(client, MODEL, "1")
-    return client, old, set_threshold(client, old, SENSITIVE, SETTINGS, 7)
+    return client, old, set_threshold(client, layout_of(client), old, SENSITIVE, SETTINGS, 7)
 
 
 @pytest.fixture
@@ -145,6 +156,12 @@ def copy(project: Path, tmp_path: Path) -> Path:
 
 def store(home: Path) -> MlflowClient:
     return open_store(Layout(home, home))
+
+
+def layout_of(client: MlflowClient) -> Layout:
+    """The checkout whose store a client opened."""
+    home = Path(client.tracking_uri.removeprefix("sqlite:///")).parent.parent
+    return Layout(home, home)
 
 
 def numbers(client: MlflowClient) -> list[int]:
@@ -160,7 +177,7 @@ def kept(client: MlflowClient, version: Version, folder: Path) -> pa.Table:
 
 
 def loaded(client: MlflowClient, version: Version) -> PackagedDetector:
-    path = logged_model(client, version.run_id)
+    path = logged_graph(client, layout_of(client), version.run_id)
     assert path is not None
     return PackagedDetector(path)
 
@@ -168,7 +185,7 @@ def loaded(client: MlflowClient, version: Version) -> PackagedDetector:
 def test_the_policy_it_has_is_the_same_version(copy: Path) -> None:
     client = store(copy)
     old = find_version(client, MODEL, "Production")
-    same = set_threshold(client, old, YOUDEN, SETTINGS, 7)
+    same = set_threshold(client, layout_of(client), old, YOUDEN, SETTINGS, 7)
     assert same.version == old
     assert (numbers(client), runs(client)) == ([1], 1)
 
@@ -184,7 +201,7 @@ def test_another_policy_is_a_new_version_without_a_stage(changed: Any) -> None:
 
 def test_production_is_left_as_it_was(changed: Any) -> None:
     client, old, _ = changed
-    assert in_stage(client, MODEL, "Production") == old
+    assert held(client, MODEL, "Production") == old
     assert int(client.get_model_version_by_alias(MODEL, "production").version) == 1
     assert loaded(client, old).metadata["operating_point"]["policy"] == "youden"
 
@@ -240,7 +257,7 @@ def test_the_new_run_shows_what_it_is(changed: Any, tmp_path: Path) -> None:
     assert now.data.tags["medscreen.run_key"] == "key"
     assert now.data.tags["medscreen.detector"] == "mean"
     assert now.data.tags["medscreen.operating_point_of"] == "version 1"
-    path = logged_model(client, new.version.run_id)
+    path = logged_graph(client, layout_of(client), new.version.run_id)
     assert packaged_digest(path) == new.version.digest
 
 
@@ -259,23 +276,25 @@ def test_the_new_run_keeps_scores_and_operating_point(changed: Any, tmp_path: Pa
 def test_a_version_that_is_there_already_is_not_made_again(changed: Any) -> None:
     client, old, new = changed
     before = (numbers(client), runs(client))
-    assert set_threshold(client, old, SENSITIVE, SETTINGS, 7).version == new.version
+    assert set_threshold(client, layout_of(client), old, SENSITIVE, SETTINGS, 7).version == new.version
     assert (numbers(client), runs(client)) == before
 
 
 def test_the_way_back_leads_to_the_version_in_production(changed: Any) -> None:
     client, old, new = changed
     before = (numbers(client), runs(client))
-    back = set_threshold(client, new.version, YOUDEN, SETTINGS, 7)
+    back = set_threshold(client, layout_of(client), new.version, YOUDEN, SETTINGS, 7)
     assert back.version == old
-    assert in_stage(client, MODEL, "Production") == old
+    assert held(client, MODEL, "Production") == old
     assert (numbers(client), runs(client)) == before
 
 
 def test_the_numbers_of_the_former_policy_are_not_carried_on(changed: Any) -> None:
     client, _, new = changed
-    third = set_threshold(client, new.version, parse_policy("specificity", {"at_least": 0.9}), SETTINGS, 7)
-    fourth = set_threshold(client, third.version, parse_policy("f1", {}), SETTINGS, 7)
+    third = set_threshold(
+        client, layout_of(client), new.version, parse_policy("specificity", {"at_least": 0.9}), SETTINGS, 7
+    )
+    fourth = set_threshold(client, layout_of(client), third.version, parse_policy("f1", {}), SETTINGS, 7)
     logged = client.get_run(fourth.version.run_id).data
     named = {name: value for name, value in logged.params.items() if "threshold" in name}
     assert named == {"operating.threshold.policy": "f1"}
@@ -285,11 +304,11 @@ def test_the_numbers_of_the_former_policy_are_not_carried_on(changed: Any) -> No
 def test_a_version_with_lost_files_is_a_sentence(copy: Path) -> None:
     client = store(copy)
     old = find_version(client, MODEL, "1")
-    path = logged_model(client, old.run_id)
+    path = logged_graph(client, layout_of(client), old.run_id)
     assert path is not None
     path.unlink()
     with pytest.raises(MedscreenError, match=r"version 1 are lost; `dvc repro publish`") as error:
-        set_threshold(client, old, SENSITIVE, SETTINGS, 7)
+        set_threshold(client, layout_of(client), old, SENSITIVE, SETTINGS, 7)
     one_sentence(error)
     assert (numbers(client), runs(client)) == ([1], 1)
 
@@ -300,7 +319,7 @@ def test_a_run_without_scores_is_a_sentence(copy: Path) -> None:
     (scores,) = (copy / "mlruns").rglob(f"{old.run_id}/artifacts/scores.parquet")
     scores.unlink()
     with pytest.raises(MedscreenError, match=r"keeps no scores\.parquet") as error:
-        set_threshold(client, old, SENSITIVE, SETTINGS, 7)
+        set_threshold(client, layout_of(client), old, SENSITIVE, SETTINGS, 7)
     one_sentence(error)
     assert (numbers(client), runs(client)) == ([1], 1)
 
@@ -389,7 +408,7 @@ def test_the_command_says_what_was_made_and_what_it_costs(
 
 def test_lost_files_are_exit_status_2(copy: Path, command: Callable[..., tuple[int, str, str]]) -> None:
     client = store(copy)
-    logged_model(client, find_version(client, MODEL, "1").run_id).unlink()
+    logged_graph(client, layout_of(client), find_version(client, MODEL, "1").run_id).unlink()
     status, out, err = command(copy, "1", "--policy", "f1")
     assert (status, out) == (2, "")
     assert err.count("\n") == 1

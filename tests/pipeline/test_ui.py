@@ -1,15 +1,12 @@
 import os
 import shutil
-import socket
-import subprocess
-import time
-import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from conftest import environment
+from servers import free_port, serving
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 
@@ -25,36 +22,10 @@ def browser() -> str:
 
 @pytest.fixture(scope="module")
 def address(finished: Path) -> Iterator[str]:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    server = subprocess.Popen(
-        ["medscreen", "ui", "--port", str(port)],
-        cwd=finished,
-        env=environment(finished),
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        start_new_session=True,
-    )
+    port = free_port()
     url = f"http://127.0.0.1:{port}"
-    try:
-        deadline = time.monotonic() + 120
-        while not healthy(url):
-            assert server.poll() is None, "the server ended"
-            assert time.monotonic() < deadline, "the server did not answer"
-            time.sleep(0.5)
+    with serving(["medscreen", "ui", "--port", str(port)], url, finished, environment(finished)):
         yield url
-    finally:
-        os.killpg(server.pid, 15)
-        server.wait(timeout=30)
-
-
-def healthy(url: str) -> bool:
-    try:
-        with urllib.request.urlopen(f"{url}/health", timeout=2) as answer:  # noqa: S310
-            return answer.status == 200
-    except OSError:
-        return False
 
 
 def test_the_ui_shows_runs_metrics_pictures_and_the_version_in_production(

@@ -40,7 +40,7 @@ def threshold(version: str, policy: str, numbers: tuple[str, ...], name: str | N
         ) from error
     client = open_store(layout)
     old = find_version(client, name or model_name(params.dataset), version)
-    new = set_threshold(client, old, chosen, params.evaluation, params.seed)
+    new = set_threshold(client, layout, old, chosen, params.evaluation, params.seed)
     if not new.is_new:
         click.echo(f"{old.model} version {new.version.number} has that operating point already.")
     else:

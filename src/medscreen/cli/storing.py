@@ -29,7 +29,7 @@ def backup(file: Path | None) -> None:
 @click.argument("file", type=click.Path(path_type=Path))
 def restore(file: Path) -> None:
     """Puts the backup FILE in the place of mlruns/; the former store is kept beside it."""
-    from medscreen.registry import in_stage
+    from medscreen.registry import held
     from medscreen.tracking import open_store
     from medscreen.tracking.backups import restore as put_back
 
@@ -38,9 +38,9 @@ def restore(file: Path) -> None:
     if former is not None:
         click.echo(f"The former store is kept as {former}.")
     client = open_store(layout)
-    held = [in_stage(client, model.name, "Production") for model in client.search_registered_models()]
-    for version in held:
+    in_production = [held(client, model.name, "Production") for model in client.search_registered_models()]
+    for version in in_production:
         if version is not None:
             click.echo(f"In Production: {version.model} version {version.number} ({version.detector}).")
-    if not any(held):
+    if not any(in_production):
         click.echo("Nothing is in Production.")

@@ -19,8 +19,9 @@ from medscreen.outputs import replaced
 from medscreen.packaging.detector import PackagedDetector
 from medscreen.promotion import Candidate, Champion, Contestant, LostChampion
 from medscreen.registry.decisions import DecisionLog
-from medscreen.registry.versions import Version, graph_of
+from medscreen.registry.versions import Version
 from medscreen.tracking import Result
+from medscreen.tracking.models import logged_graph
 from medscreen.tracking.runs import TRAINED_ON
 
 
@@ -95,7 +96,7 @@ class Evidence:
         try:
             said = np.load(memory)
         except (OSError, ValueError):  # not scored yet, or half of it lost: only slower
-            graph = graph_of(self.client, version)
+            graph = logged_graph(self.client, self.layout, version.run_id)
             if graph is None:
                 raise LostVersionError("its files are lost") from None
             screening = PackagedDetector(graph).screen(self.val.pixels)

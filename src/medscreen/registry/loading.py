@@ -17,7 +17,8 @@ def load_detector(name: str, stage: str = "Production") -> PackagedDetector:
     """
     if not re.fullmatch(r"[\w.-]+", name):
         raise MedscreenError(f"{name!r} is no name of a registered model; letters, digits, '.', '-' and '_' make one.")
-    client = open_store(find_layout())
+    layout = find_layout()
+    client = open_store(layout)
     version = held(client, name, stage)
     if version is None:
         with quiet():
@@ -25,4 +26,4 @@ def load_detector(name: str, stage: str = "Production") -> PackagedDetector:
         raise MedscreenError(
             f"No version of {name} is in {stage} (registered models: {known}); `make repro` puts one into Production."
         )
-    return PackagedDetector(require_graph(client, version))
+    return PackagedDetector(require_graph(client, layout, version))

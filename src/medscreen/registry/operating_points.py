@@ -19,6 +19,7 @@ from pydantic import TypeAdapter
 from medscreen.errors import MedscreenError
 from medscreen.evaluation import Bootstrap, Outcomes, evaluate
 from medscreen.figures import save_operating
+from medscreen.layout import Layout
 from medscreen.lineage import lineage_digest, with_policy
 from medscreen.operating import OperatingPoint, choose_operating_point
 from medscreen.packaging.detector import packaged_digest
@@ -67,7 +68,7 @@ class Rethresholded:
 
 
 def set_threshold(
-    client: MlflowClient, version: Version, policy: Policy, settings: EvaluationParams, seed: int
+    client: MlflowClient, layout: Layout, version: Version, policy: Policy, settings: EvaluationParams, seed: int
 ) -> Rethresholded:
     """A version of the same network whose threshold `policy` chose on the scores of `val` that its run keeps.
 
@@ -75,7 +76,7 @@ def set_threshold(
     band are those of the old version. Raises MedscreenError where its files are lost.
     """
     run = client.get_run(version.run_id)
-    graph = require_graph(client, version)
+    graph = require_graph(client, layout, version)
     with TemporaryDirectory() as folder:
         scores = _kept_scores(client, version, Path(folder))
         scoring, metadata = scoring_part(onnx.load(graph))

@@ -8,7 +8,8 @@ from mlflow import MlflowClient
 
 from medscreen.evaluation import Estimate
 from medscreen.registry.stages import quiet
-from medscreen.registry.versions import OPERATING_POINT_OF, POLICY, Version, graph_of, versions_of
+from medscreen.registry.versions import OPERATING_POINT_OF, POLICY, Version, versions_of
+from medscreen.tracking.models import keeps_graph
 from medscreen.tracking.runs import COMMIT, DATA
 
 HEADLINE = ("val/auroc", "test/auroc", "test/sensitivity", "test/specificity")
@@ -60,5 +61,5 @@ def _row(client: MlflowClient, version: Version) -> Row:
         made=version.made,
         metrics=metrics,
         rolled_back=version.rolled_back,
-        lost=graph_of(client, version) is None,
+        lost=not keeps_graph(client, version.run_id),
     )

@@ -13,8 +13,9 @@ from medscreen.registry.decisions import DecisionLog, Entry
 from medscreen.registry.evidence import Evidence, LostVersionError
 from medscreen.registry.selection import bootstrap_of, named
 from medscreen.registry.stages import one_at_a_time
-from medscreen.registry.versions import Version, graph_of, held, require_graph, versions_of
+from medscreen.registry.versions import Version, held, require_graph, versions_of
 from medscreen.tracking import Result
+from medscreen.tracking.models import keeps_graph
 
 
 def promote_version(
@@ -37,7 +38,7 @@ def promote_version(
         champion = held(client, version.model, stage)
         if champion is not None and champion.number == version.number:
             raise MedscreenError(f"{version.model} version {version.number} is in {stage} already.")
-        require_graph(client, version)
+        require_graph(client, layout, version)
         decision = None
         if stage == "Production":
             decision = _judged(Evidence(client, layout, results), version, champion, log, params)
@@ -119,7 +120,7 @@ def _version_before(client: MlflowClient, model: str, now: Version, log: Decisio
         version = known.get(entry.version or 0) if entry.stage == "Production" else None
         if version is None or version.number == now.number or version.rolled_back:
             continue
-        if graph_of(client, version):
+        if keeps_graph(client, version.run_id):
             return version
     raise MedscreenError(
         f"{model} version {now.number} is the only one that was in Production, or the only one whose files are left; "

@@ -10,9 +10,10 @@ from mlflow.entities.model_registry import ModelVersion
 from mlflow.exceptions import MlflowException
 
 from medscreen.errors import MedscreenError
+from medscreen.layout import Layout
 from medscreen.registry.stages import STAGES, in_stage, quiet
 from medscreen.tracking import Result
-from medscreen.tracking.models import DIGEST, logged_model, logged_model_id
+from medscreen.tracking.models import DIGEST, keeps_graph, logged_graph, logged_model_id
 from medscreen.tracking.runs import COMMIT, DATA, DETECTOR, DIRTY, LINEAGE, RUN_KEY
 
 VAL, SPLITS, BASELINE, POLICY = (
@@ -105,8 +106,10 @@ def register_run(client: MlflowClient, name: str, run_id: str, about: Mapping[st
                 for tag in (tag for tag, value in tags.items() if version.tags.get(tag) != value):
                     client.set_model_version_tag(name, str(version.number), tag, tags[tag])
                 return version
-        source = f"models:/{logged_model_id(client, run_id)}"
-        return _version(client.create_model_version(name, source, run_id, tags=tags))
+        model_id = logged_model_id(client, run_id)
+        # a server takes a logged model as source only where it is named, too
+        made = client.create_model_version(name, f"models:/{model_id}", run_id, tags=tags, model_id=model_id)
+        return _version(made)
 
 
 def versions_of(client: MlflowClient, model: str) -> list[Version]:
@@ -140,15 +143,9 @@ def find_version(client: MlflowClient, model: str, which: str) -> Version:
     return numbered[which]
 
 
-def graph_of(client: MlflowClient, version: Version) -> Path | None:
-    """The packaged graph of a version, None where its files are lost."""
-    graph = logged_model(client, version.run_id)
-    return graph if graph is not None and graph.is_file() else None
-
-
-def require_graph(client: MlflowClient, version: Version) -> Path:
+def require_graph(client: MlflowClient, layout: Layout, version: Version) -> Path:
     """The packaged graph of a version; raises MedscreenError where its files are lost."""
-    graph = graph_of(client, version)
+    graph = logged_graph(client, layout, version.run_id)
     if graph is None:
         raise MedscreenError(
             f"The files of {version.model} version {version.number} are lost; `dvc repro publish` logs them again "
@@ -160,7 +157,7 @@ def require_graph(client: MlflowClient, version: Version) -> Path:
 def version_of(client: MlflowClient, model: str, digest: str) -> Version | None:
     """The version of that packaged digest, None if there is none or its files are lost."""
     for version in versions_of(client, model):
-        if version.digest == digest and graph_of(client, version):
+        if version.digest == digest and keeps_graph(client, version.run_id):
             return version
     return None
 

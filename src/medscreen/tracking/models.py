@@ -10,35 +10,101 @@ import mlflow
 import numpy as np
 import onnx
 from mlflow import MlflowClient
+from mlflow.entities import LoggedModel
+from mlflow.exceptions import MlflowException
 from mlflow.models import ModelSignature
 from mlflow.types import Schema, TensorSpec
 
+from medscreen.errors import MedscreenError
+from medscreen.layout import Layout
+from medscreen.outputs import replaced
+from medscreen.tracking.server import kept_address
+
 DIGEST = "medscreen.packaged_digest"
 MODEL = "detector"
+_GRAPH = "model.onnx"
 _REQUIREMENTS = ("onnx", "onnxruntime", "numpy")
 
 
-def logged_model(client: MlflowClient, run_id: str) -> Path | None:
-    """The graph that a run has logged last, None if it has logged none; the file may be lost."""
-    model_id = logged_model_id(client, run_id)
-    if model_id is None:
+def logged_graph(client: MlflowClient, layout: Layout, run_id: str) -> Path | None:
+    """The file of the graph that a run has logged last, None if it has logged none or the file is lost.
+
+    A server's is downloaded once, to .medscreen/models/<model id>/. Raises MedscreenError where that does not succeed.
+    """
+    model = _logged_model(client, run_id)
+    size = None if model is None else _kept_bytes(client, model)
+    if model is None or size is None:
         return None
-    location = urlsplit(client.get_logged_model(model_id).artifact_location)
-    return Path(unquote(location.path)) / "model.onnx"
+    here = _local(model)
+    if here is not None:
+        return here
+    copy = layout.scratch / "models" / model.model_id / _GRAPH
+    if not copy.is_file() or copy.stat().st_size != size:
+        _download(client, model, size, copy)
+    return copy
+
+
+def keeps_graph(client: MlflowClient, run_id: str) -> bool:
+    """Whether the graph that a run has logged last is still there."""
+    model = _logged_model(client, run_id)
+    return model is not None and _kept_bytes(client, model) is not None
 
 
 def logged_model_id(client: MlflowClient, run_id: str) -> str | None:
-    """MLflow's name for the model that a run has logged last; it lists them in no order."""
+    """MLflow's name for the model that a run has logged last."""
+    model = _logged_model(client, run_id)
+    return None if model is None else model.model_id
+
+
+def _logged_model(client: MlflowClient, run_id: str) -> LoggedModel | None:
+    """The model that a run has logged last; MLflow lists them in no order."""
     outputs = client.get_run(run_id).outputs
     models = [client.get_logged_model(output.model_id) for output in outputs.model_outputs] if outputs else []
-    return max(models, key=lambda model: model.creation_timestamp).model_id if models else None
+    return max(models, key=lambda model: model.creation_timestamp, default=None)
+
+
+def _local(model: LoggedModel) -> Path | None:
+    """Where on this machine a logged graph lies, None if a server keeps it."""
+    location = urlsplit(model.artifact_location)
+    return Path(unquote(location.path)) / _GRAPH if location.scheme in {"", "file"} else None
+
+
+def _kept_bytes(client: MlflowClient, model: LoggedModel) -> int | None:
+    """The size of a logged graph, None if it is lost."""
+    here = _local(model)
+    if here is not None:
+        return here.stat().st_size if here.is_file() else None
+    return next((i.file_size for i in client.list_logged_model_artifacts(model.model_id) if i.path == _GRAPH), None)
+
+
+def _download(client: MlflowClient, model: LoggedModel, size: int, copy: Path) -> None:
+    """Fetches a logged graph of so many bytes; `copy` appears whole or not at all."""
+    with replaced(copy.parent) as folder:
+        folder.mkdir()
+        try:
+            mlflow.artifacts.download_artifacts(
+                artifact_uri=f"{model.artifact_location}/{_GRAPH}",
+                dst_path=str(folder),
+                tracking_uri=client.tracking_uri,
+            )
+            arrived = (folder / _GRAPH).stat().st_size
+        except (MlflowException, OSError) as error:
+            raise MedscreenError(
+                f"{_GRAPH} of {model.model_id} can't be downloaded from the server ({type(error).__name__}); see what "
+                "its log says, and run the command again."
+            ) from error
+        if arrived != size:
+            raise MedscreenError(
+                f"{_GRAPH} of {model.model_id} came with {arrived} of {size} bytes; run the command again."
+            )
 
 
 def log_model(client: MlflowClient, run_id: str, graph: onnx.ModelProto, digest: str) -> None:
     """Logs a packaged detector to a run, with the signature that its graph has; the run is then finished."""
-    mlflow.set_tracking_uri(client.tracking_uri)  # log_model knows no client
-    with mlflow.start_run(run_id=run_id):
-        mlflow.onnx.log_model(graph, name=MODEL, **_form(graph, digest))
+    with kept_address():
+        mlflow.set_tracking_uri(client.tracking_uri)  # log_model knows no client
+        with mlflow.start_run(run_id=run_id):
+            mlflow.onnx.log_model(graph, name=MODEL, **_form(graph, digest))
 
 
 def restore_model(client: MlflowClient, run_id: str, graph: onnx.ModelProto, digest: str) -> None:

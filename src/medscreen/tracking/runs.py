@@ -19,8 +19,9 @@ from medscreen.layout import Layout
 from medscreen.lineage import lineage_digest, source_of
 from medscreen.outputs import is_writing, this_writer
 from medscreen.packaging.detector import packaged_digest
-from medscreen.tracking.models import DIGEST, log_model, logged_model, restore_model
+from medscreen.tracking.models import DIGEST, log_model, logged_graph, restore_model
 from medscreen.tracking.results import Result
+from medscreen.tracking.server import checkout_mark, on_server
 from medscreen.tracking.store import open_experiment, open_store
 
 RUN_KEY = "medscreen.run_key"
@@ -28,7 +29,8 @@ COMMIT, DIRTY = "mlflow.source.git.commit", "medscreen.dirty"
 DETECTOR, DATA = "medscreen.detector", "medscreen.data_digest"
 LINEAGE = "medscreen.lineage_digest"
 SCORES, TRAINED_ON, LINEAGE_FILE = "scores.parquet", "trained_on.parquet", "lineage.json"
-_TRAINED_AT, _WRITER, _REPORTED = "medscreen.trained_at", "medscreen.writer", "medscreen.report_digest"
+_WRITER, _CHECKOUT = "medscreen.writer", "medscreen.checkout"
+_TRAINED_AT, _REPORTED = "medscreen.trained_at", "medscreen.report_digest"
 
 
 @contextmanager
@@ -39,12 +41,12 @@ def live_run(layout: Layout, dataset: str, detector: str, run_key: str) -> "Iter
     """
     client = open_store(layout)
     experiment = open_experiment(client, layout, dataset)
-    for stale in _unfinished(client, experiment, run_key):
+    for stale in _unfinished(client, layout, experiment, run_key):
         client.delete_run(stale.info.run_id)
     run = client.create_run(
         experiment,
         run_name=detector,
-        tags={RUN_KEY: run_key, _WRITER: this_writer(), DETECTOR: detector, **_origin(layout)},
+        tags={RUN_KEY: run_key, DETECTOR: detector, **_writer(client, layout), **_origin(layout)},
     )
     live = LiveRun(client, run.info.run_id)
     try:
@@ -73,11 +75,11 @@ def finish_run(client: MlflowClient, layout: Layout, result: Result) -> str:
     """
     experiment = open_experiment(client, layout, result.dataset)
     known = _find(client, experiment, DIGEST, result.digest)
-    unfinished = _unfinished(client, experiment, result.run_key)
+    unfinished = _unfinished(client, layout, experiment, result.run_key)
     if known:
         for extra in [*known[1:], *unfinished]:
             client.delete_run(extra.info.run_id)
-        _mend(client, known[0], result)
+        _mend(client, layout, known[0], result)
         return str(known[0].info.run_id)
     if unfinished:
         run_id, ended = unfinished[0].info.run_id, unfinished[0].data.tags.get(_TRAINED_AT)
@@ -92,24 +94,36 @@ def finish_run(client: MlflowClient, layout: Layout, result: Result) -> str:
     return str(run_id)
 
 
-def _mend(client: MlflowClient, run: Run, result: Result) -> None:
+def _mend(client: MlflowClient, layout: Layout, run: Run, result: Result) -> None:
     """Brings a finished run up to date: evaluated anew, or its files lost or changed."""
     run_id = run.info.run_id
     if run.data.tags.get(_REPORTED) != result.report_digest or not client.list_artifacts(run_id):
         _log_report(client, run_id, result)
-    model = logged_model(client, run_id)
-    if model is None or not model.is_file() or packaged_digest(model) != result.digest:
+    model = logged_graph(client, layout, run_id)
+    if model is None or packaged_digest(model) != result.digest:
         restore_model(client, run_id, onnx.load(result.packaged), result.digest)
 
 
-def _unfinished(client: MlflowClient, experiment: str, run_key: str) -> list[Run]:
+def _unfinished(client: MlflowClient, layout: Layout, experiment: str, run_key: str) -> list[Run]:
     """Runs of that key which show no result, and whose training has ended, well or not."""
+    here = _writer(client, layout).get(_CHECKOUT)
     return [
         run
         for run in _find(client, experiment, RUN_KEY, run_key)
-        if DIGEST not in run.data.tags
-        and (_TRAINED_AT in run.data.tags or not is_writing(run.data.tags.get(_WRITER, "")))
+        if DIGEST not in run.data.tags and (_TRAINED_AT in run.data.tags or not _is_training(run, here))
     ]
+
+
+def _is_training(run: Run, here: str | None) -> bool:
+    """Whether the process that opened a run may still train; those of another checkout can't be seen from `here`."""
+    if run.data.tags.get(_CHECKOUT) != here:
+        return bool(run.info.status == "RUNNING")
+    return is_writing(run.data.tags.get(_WRITER, ""))
+
+
+def _writer(client: MlflowClient, layout: Layout) -> dict[str, str]:
+    """Tags that say which process trains; on a server also of which checkout, since others may be on other machines."""
+    return {_WRITER: this_writer()} | ({_CHECKOUT: checkout_mark(layout)} if on_server(client) else {})
 
 
 def _find(client: MlflowClient, experiment: str, tag: str, value: str) -> list[Run]:

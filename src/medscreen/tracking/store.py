@@ -1,4 +1,7 @@
-"""MLflow's store of a checkout: SQLite and artefacts below mlruns/, created once, followed when it moves."""
+"""MLflow's store of a checkout: SQLite and artefacts below mlruns/, created once, followed when it moves.
+
+Where MLFLOW_TRACKING_URI names a server, that is the store.
+"""
 
 import logging
 import os
@@ -8,7 +11,6 @@ import sys
 from contextlib import closing
 from itertools import product
 from pathlib import Path
-from typing import NoReturn
 
 from filelock import FileLock
 
@@ -20,8 +22,17 @@ from medscreen.tracking.exchange import settle
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
 os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
 os.environ.setdefault("MLFLOW_SKIP_PIP_REQUIREMENTS_CHECK", "true")
+os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")  # a server's may hold a password
 
 from mlflow import MlflowClient
+
+from medscreen.tracking.server import (
+    on_server,
+    open_experiment_on_server,
+    open_server,
+    server_address,
+    without_password,
+)
 
 # Columns in which MLflow stores absolute paths: nothing else in the database keeps it from moving.
 _LOCATIONS = (
@@ -33,18 +44,20 @@ _LOCATIONS = (
 
 
 def open_store(layout: Layout) -> MlflowClient:
-    """A client of the checkout's store, which is created if it isn't there.
+    """A client of the server that MLFLOW_TRACKING_URI names, or of the checkout's store, created if it isn't there.
 
     Where the checkout has been moved or copied, the stored locations are rewritten to where it is now; a restore that
-    was killed is brought to an end. Raises
-    MedscreenError for a damaged database and for a path that a database address can't hold.
+    was killed is brought to an end. Raises MedscreenError for a server that does not answer, a damaged database, and a
+    path that a database address can't hold.
     """
+    layout.scratch.mkdir(parents=True, exist_ok=True)
+    if address := server_address():
+        return open_server(address)
     database = layout.mlruns / "mlflow.db"
     if set(str(database)) & set("?#%"):
         raise MedscreenError(
             f"MLflow can't keep its store at {database}; move the checkout to a path without ?, # and %."
         )
-    layout.scratch.mkdir(parents=True, exist_ok=True)
     # two processes that create or migrate the database together kill one another
     with store_lock(layout):
         settle(layout)
@@ -61,7 +74,9 @@ def open_store(layout: Layout) -> MlflowClient:
 
 
 def open_experiment(client: MlflowClient, layout: Layout, name: str) -> str:
-    """The id of an experiment whose artefacts lie below mlruns/artifacts."""
+    """The id of an experiment whose artefacts lie below mlruns/artifacts, or where the server keeps them."""
+    if on_server(client):
+        return open_experiment_on_server(client, name)
     with store_lock(layout):
         experiment = client.get_experiment_by_name(name)
         if experiment is not None:
@@ -116,9 +131,15 @@ def _relocate(database: Path, mlruns: Path) -> None:
     note.write_text(now)
 
 
-def serve_ui(layout: Layout, port: int) -> NoReturn:
-    """Becomes an MLflow server on the checkout's store, at 127.0.0.1; raises MedscreenError if the port is taken."""
+def serve_ui(layout: Layout, port: int) -> None:
+    """Becomes an MLflow server on the checkout's store, at 127.0.0.1; raises MedscreenError if the port is taken.
+
+    Where the store is on a server, only says at which address.
+    """
     open_store(layout)
+    if address := server_address():
+        print(f"MLflow at {without_password(address)}, the server that MLFLOW_TRACKING_URI names.")
+        return
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:

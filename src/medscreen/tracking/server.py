@@ -1,0 +1,122 @@
+"""MLflow's store on a server that a team shares: MLFLOW_TRACKING_URI names it."""
+
+import os
+import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
+from urllib.parse import urlsplit
+
+from filelock import FileLock
+from mlflow import MlflowClient
+from mlflow.exceptions import MlflowException
+
+from medscreen.errors import MedscreenError
+from medscreen.layout import Layout
+
+ADDRESS = "MLFLOW_TRACKING_URI"
+_WAIT_S = 8
+_EXISTS = "RESOURCE_ALREADY_EXISTS"
+
+
+def server_address() -> str | None:
+    """The http or https address of the server to use, None for the checkout's own store.
+
+    Raises MedscreenError where the variable holds another kind of address.
+    """
+    address = os.environ.get(ADDRESS, "").strip()
+    if address and urlsplit(address).scheme not in {"http", "https"}:
+        raise MedscreenError(
+            f"{ADDRESS}={without_password(address)} is no http or https address of an MLflow server; unset it to use "
+            "the checkout's own store below mlruns/."
+        )
+    return address or None
+
+
+def on_server(client: MlflowClient) -> bool:
+    """Whether a client's store is on a server."""
+    return urlsplit(client.tracking_uri).scheme in {"http", "https"}
+
+
+def without_password(address: str) -> str:
+    """An address as it may be printed."""
+    name, at, host = address.rpartition("@")
+    return f"{name.partition('://')[0]}://{host}" if at and "://" in name else address
+
+
+def open_server(address: str) -> MlflowClient:
+    """A client of the server; raises MedscreenError where none answers within seconds."""
+    client = MlflowClient(address, address)
+    try:
+        with _impatient():
+            client.search_experiments(max_results=1)
+    except MlflowException as error:
+        raise MedscreenError(
+            f"No MLflow server can be used at {without_password(address)} ({_reason(error)}); start it, correct "
+            f"{ADDRESS}, or unset it to use the checkout's own store."
+        ) from error
+    return client
+
+
+def open_experiment_on_server(client: MlflowClient, name: str) -> str:
+    """The id of an experiment whose artefacts lie where the server keeps them."""
+    experiment = client.get_experiment_by_name(name)
+    if experiment is not None:
+        return str(experiment.experiment_id)
+    try:
+        return str(client.create_experiment(name))
+    except MlflowException as error:
+        if error.error_code != _EXISTS:
+            raise
+        return open_experiment_on_server(client, name)  # somebody else has just made it
+
+
+def checkout_mark(layout: Layout) -> str:
+    """A random name that this checkout keeps: it tells runs on a server apart and says of nobody who it is."""
+    path = layout.scratch / "checkout"
+    with FileLock(layout.scratch / "mlflow.lock"):
+        if not path.is_file():
+            path.write_text(secrets.token_hex(8))
+        return path.read_text()
+
+
+@contextmanager
+def _impatient() -> Iterator[None]:
+    """MLflow's own patience, retries for minutes, is for a server that was there a moment ago."""
+    wanted = {"MLFLOW_HTTP_REQUEST_TIMEOUT": str(_WAIT_S), "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0"}
+    given = {name: os.environ.get(name) for name in wanted}
+    os.environ.update(wanted)
+    try:
+        yield
+    finally:
+        for name, value in given.items():
+            _put_back(name, value)
+
+
+@contextmanager
+def kept_address() -> Iterator[None]:
+    """What MLflow's fluent functions write into the environment is not taken for a server afterwards."""
+    given = os.environ.get(ADDRESS)
+    try:
+        yield
+    finally:
+        _put_back(ADDRESS, given)
+
+
+def _put_back(name: str, value: str | None) -> None:
+    if value is None:
+        os.environ.pop(name, None)
+    else:
+        os.environ[name] = value
+
+
+def _reason(error: MlflowException) -> str:
+    """Why a server can't be used, in a few words; MLflow's own are pages and may hold the address with its password."""
+    import requests
+
+    cause = error.__cause__ or error.__context__
+    if isinstance(cause, requests.exceptions.SSLError):
+        return "TLS fails there, or its certificate is not trusted"
+    if isinstance(cause, requests.RequestException):
+        return f"nothing answers within {_WAIT_S} s"
+    said = str(error).partition("Response body: ")[2] or str(error)
+    return " ".join(said.split())[:120].strip("'. ") or "another kind of server"
