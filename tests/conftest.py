@@ -22,9 +22,9 @@ BIN = Path(sys.executable).parent
 
 # A phantom that is small and easy, and detectors that are small: the pipeline is what is tested, not the networks.
 TINY: dict[str, Any] = {
-    "datasets.phantom.patients": 160,
+    "datasets.phantom.patients": 240,
     "datasets.phantom.image_size": 32,
-    "datasets.phantom.contrast": 5.0,
+    "datasets.phantom.contrast": 30.0,
     "datasets.phantom.exact_copies": 3,
     "datasets.phantom.near_copies": 3,
     "datasets.phantom.respelled_patients": 3,
@@ -34,6 +34,7 @@ TINY: dict[str, Any] = {
     "detectors.cnn.width": 8,
     "detectors.cnn.training.epochs": 12,
     "detectors.cnn.training.batch_size": 16,
+    "detectors.cnn.training.learning_rate": 0.01,
     "evaluation.resamples": 100,
 }
 

@@ -12,6 +12,7 @@ import onnx
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+import yaml
 from mlflow import MlflowClient
 from onnx import TensorProto, helper
 
@@ -115,12 +116,24 @@ def result_of(folder: Path) -> Result:
         "kind": "mean", "operating.threshold.policy": "youden", "operating.calibration": "temperature",
         "operating.refer.sensitivity": 0.97, "operating.refer.specificity": 0.85, "seed": 7,
     }  # fmt: skip
+    (folder / "evaluation.json").write_text(json.dumps(judged(scores, point)))
+    splits = {
+        split: {"digest": f"digest-{split}", "images": 9, "normal": 4, "abnormal": 5, "patients": 9}
+        for split in ("val", "test")
+    }
+    (folder / "curation.json").write_text(json.dumps({"splits": splits}))
+    lineage = {
+        "dataset": "phantom", "data": {"digest": "data", "splits": {}}, "source": {"commit": "", "uncommitted": []},
+        "trial": None, "environment": {"python": "3", "system": "any"},
+        "params.yaml": (REPOSITORY / "params.yaml").read_text(),
+    }  # fmt: skip
     return Result(
         dataset="phantom", detector="mean", params=logged, run_key="key", history=[{"epoch": 1, "loss": 0.5}],
         evaluation=judged(scores, point), analysis={},
-        curation={"splits": {split: {"digest": f"digest-{split}", "images": 9} for split in ("val", "test")}},
-        data_digest="data", packaged=packaged, digest=packaged_digest(packaged), files={}, said=said_of(scores),
-        trained_on=["a", "b"], operating_point={}, lineage={"params.yaml": (REPOSITORY / "params.yaml").read_text()},
+        curation={"splits": splits},
+        data_digest="data", packaged=packaged, digest=packaged_digest(packaged),
+        files={"": [folder / "evaluation.json", folder / "curation.json"]}, said=said_of(scores),
+        trained_on=["a", "b"], operating_point={}, lineage=lineage,
         is_baseline=False,
     )  # fmt: skip
 
@@ -194,7 +207,7 @@ def test_another_policy_is_a_new_version_without_a_stage(changed: Any) -> None:
     client, old, new = changed
     assert numbers(client) == [1, 2]
     assert (new.version.number, new.version.stage, new.version.model) == (2, "None", MODEL)
-    assert find_version(client, MODEL, "2") == new.version
+    assert find_version(client, MODEL, "2").digest == new.version.digest
     assert new.version.digest != old.digest
     assert (new.version.detector, new.version.val_digest, new.version.run_key) == ("mean", "digest-val", "key")
 
@@ -276,7 +289,7 @@ def test_the_new_run_keeps_scores_and_operating_point(changed: Any, tmp_path: Pa
 def test_a_version_that_is_there_already_is_not_made_again(changed: Any) -> None:
     client, old, new = changed
     before = (numbers(client), runs(client))
-    assert set_threshold(client, layout_of(client), old, SENSITIVE, SETTINGS, 7).version == new.version
+    assert set_threshold(client, layout_of(client), old, SENSITIVE, SETTINGS, 7).version.number == new.version.number
     assert (numbers(client), runs(client)) == before
 
 
@@ -413,3 +426,15 @@ def test_lost_files_are_exit_status_2(copy: Path, command: Callable[..., tuple[i
     assert (status, out) == (2, "")
     assert err.count("\n") == 1
     assert "are lost" in err
+
+
+def test_the_new_version_has_a_card_with_its_own_rates(changed: Any, tmp_path: Path) -> None:
+    client, _, new = changed
+    described = client.get_model_version(MODEL, str(new.version.number)).description
+    assert "| operating.threshold.policy | sensitivity |" in described
+    assert f"{new.rates['val']['sensitivity']['value']:.3f}".removeprefix("0") in described
+    lineage = json.loads(Path(client.download_artifacts(new.version.run_id, "lineage.json", str(tmp_path))).read_text())
+    assert yaml.safe_load(lineage["params.yaml"])["operating"]["threshold"] == {
+        "policy": "sensitivity",
+        "at_least": 0.9,
+    }

@@ -65,7 +65,7 @@ def _print_models(model: str, rows: "list[Row]") -> None:
     table = Table(title=model, box=box.SIMPLE_HEAD, title_justify="left")
     table.add_column("version", justify="right")
     for heading in ("stage", "detector", "threshold", "data"):
-        table.add_column(heading)
+        table.add_column(heading, overflow="fold")
     for heading in (*_WORDS.values(), "age"):
         table.add_column(heading, justify="right", no_wrap=True)
     for row in rows:
@@ -142,9 +142,13 @@ def compare(a: str, b: str, name: str | None, as_json: bool) -> None:
 def _shown(estimate: "Estimate") -> str:
     if estimate["value"] is None:
         return "-"
-    if estimate["low"] is None:
-        return f"{estimate['value']:.3f}"
-    return f"{estimate['value']:.3f} [dim]{estimate['low']:.3f} to {estimate['high']:.3f}[/dim]"
+    ends = [estimate["low"], estimate["high"]]
+    interval = " to ".join(_three(end) for end in ends if end is not None)
+    return f"{_three(estimate['value'])} [dim]{interval}[/dim]".strip()
+
+
+def _three(number: float) -> str:
+    return f"{number:.3f}".replace("0.", ".", 1)
 
 
 def _age(made: datetime) -> str:

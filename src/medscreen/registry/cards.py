@@ -3,16 +3,21 @@
 import hashlib
 import json
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
+import yaml
 from mlflow import MlflowClient
 
 from medscreen.card import CardFacts, card_page, model_card, version_description
 from medscreen.params import Params, PhantomParams
 from medscreen.registry.versions import DECISION, Version
 from medscreen.tracking import Result
+from medscreen.tracking.runs import LINEAGE_FILE
 
 _CARD = "medscreen.card_digest"
+# metrics that depend on scores and probabilities alone, not on the threshold
+UNCHANGED = ("auroc", "average_precision", "brier", "ece")
 
 
 def describe(
@@ -37,16 +42,70 @@ def describe(
             is_simulated=isinstance(params.datasets[result.dataset], PhantomParams),
         )
     )
-    digest = hashlib.blake2b(card.encode(), digest_size=16).hexdigest()
-    if version.tags.get(_CARD) == digest:
-        return
-    client.log_text(version.run_id, json.dumps(dict(standing), indent=1), "decision.json")
+    if _is_new(version, card):
+        client.log_text(version.run_id, json.dumps(dict(standing), indent=1), "decision.json")
+        client.set_model_version_tag(version.model, str(version.number), DECISION, decision)
+        _keep(client, version, card)
+
+
+def describe_operating_point(
+    client: MlflowClient,
+    version: Version,
+    source: Version,
+    point: Mapping[str, Any],
+    rates: Mapping[str, Mapping[str, Any]],
+) -> None:
+    """Writes the card of a version that is `source` at another operating point; `rates`: split -> metric -> estimate.
+
+    What the threshold does not change is taken over from `source`.
+    """
+    lineage, curation = _kept(client, source, LINEAGE_FILE), _kept(client, source, "curation.json")
+    former, dataset = _kept(client, source, "evaluation.json"), lineage["dataset"]
+    evaluation = {
+        split: {**{name: former[split][name] for name in UNCHANGED if name in former[split]}, **of_split}
+        for split, of_split in rates.items()
+    }
+    client.log_text(version.run_id, json.dumps(evaluation, indent=1), "evaluation.json")
+    client.log_text(version.run_id, json.dumps(curation, indent=1), "curation.json")
+    card = model_card(
+        CardFacts(
+            model=version.model,
+            version=version.number,
+            detector=version.detector,
+            dataset=dataset,
+            made=f"{version.made:%Y-%m-%d}",
+            evaluation=evaluation,
+            analysis={},
+            curation=curation,
+            operating_point=point,
+            parameters=client.get_run(version.run_id).data.params,
+            lineage={"operating point of": f"version {source.number}", **_lineage(version, lineage)},
+            decision="",
+            is_simulated=yaml.safe_load(lineage["params.yaml"])["datasets"][dataset]["kind"] == "phantom",
+        )
+    )
+    _keep(client, version, card)
+
+
+def _kept(client: MlflowClient, version: Version, name: str) -> dict[str, Any]:
+    content: dict[str, Any] = json.loads(Path(client.download_artifacts(version.run_id, name)).read_text())
+    return content
+
+
+def _digest(card: str) -> str:
+    return hashlib.blake2b(card.encode(), digest_size=16).hexdigest()
+
+
+def _is_new(version: Version, card: str) -> bool:
+    return version.tags.get(_CARD) != _digest(card)
+
+
+def _keep(client: MlflowClient, version: Version, card: str) -> None:
     client.log_text(version.run_id, card, "card.md")
     client.log_text(version.run_id, card_page(card, f"{version.model} version {version.number}"), "card.html")
     client.update_model_version(version.model, str(version.number), version_description(card))
-    client.set_model_version_tag(version.model, str(version.number), DECISION, decision)
     # last: a card that was cut short is written again
-    client.set_model_version_tag(version.model, str(version.number), _CARD, digest)
+    client.set_model_version_tag(version.model, str(version.number), _CARD, _digest(card))
 
 
 def _lineage(version: Version, lineage: Mapping[str, Any]) -> dict[str, str]:

@@ -25,6 +25,7 @@ from medscreen.operating import OperatingPoint, choose_operating_point
 from medscreen.packaging.detector import packaged_digest
 from medscreen.packaging.operating_nodes import package, scoring_part
 from medscreen.params import EvaluationParams, OperatingParams, Policy
+from medscreen.registry.cards import UNCHANGED, describe_operating_point
 from medscreen.registry.versions import (
     BASELINE,
     OPERATING_POINT_OF,
@@ -54,7 +55,6 @@ _THRESHOLD = "operating.threshold."
 _SHARED_TAGS = (DETECTOR, DATA, DIRTY)
 _RATES = ["sensitivity", "specificity", "false_positive_rate", "false_negative_rate", "ppv", "npv", "accuracy"]
 _RATES += ["coverage", "error_kept", "error_referred"]
-_UNCHANGED = ("auroc", "average_precision", "brier", "ece")
 
 
 @dataclass(frozen=True)
@@ -107,6 +107,7 @@ def set_threshold(
         client.log_batch(run_id, tags=[RunTag(RUN_KEY, version.run_key), RunTag(DIGEST, digest)])
     about = {name: version.tags[name] for name in (VAL, SPLITS, BASELINE) if name in version.tags}
     made = register_run(client, version.model, run_id, about | {POLICY: policy.policy})
+    describe_operating_point(client, made, version, asdict(point), rates)
     return Rethresholded(made, True, point, rates)
 
 
@@ -183,7 +184,7 @@ def _log_lineage(client: MlflowClient, version: Version, run_id: str, policy: Po
 def _of_scores(metric: str) -> bool:
     """Whether a logged metric depends on scores and probabilities alone: val/auroc_low, test/brier."""
     split, _, name = metric.partition("/")
-    return split in {"val", "test"} and name.removesuffix("_low").removesuffix("_high") in _UNCHANGED
+    return split in {"val", "test"} and name.removesuffix("_low").removesuffix("_high") in UNCHANGED
 
 
 def parse_policy(name: str, numbers: Mapping[str, float]) -> Policy:
