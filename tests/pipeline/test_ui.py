@@ -1,9 +1,11 @@
+import json
 import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from playwright.sync_api import Page, expect, sync_playwright
 
 from conftest import environment
 from servers import free_port, serving
@@ -28,40 +30,67 @@ def address(finished: Path) -> Iterator[str]:
         yield url
 
 
-def test_the_ui_shows_runs_metrics_pictures_and_the_version_in_production(
-    browser: str, address: str, tmp_path: Path
-) -> None:
-    from playwright.sync_api import expect, sync_playwright
-
-    seen = Path(os.environ.get("MEDSCREEN_SCREENSHOTS") or tmp_path)
-    seen.mkdir(parents=True, exist_ok=True)
+@pytest.fixture
+def page(browser: str) -> Iterator[Page]:
+    """A tab as somebody has it who has clicked away what MLflow shows at the first visit."""
     with sync_playwright() as playwright:
         chromium = playwright.chromium.launch(
             executable_path=browser, args=["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
         )
-        page = chromium.new_page(viewport={"width": 1500, "height": 950})
-        page.set_default_timeout(60_000)
-        # what a person would click away at the first visit
-        page.add_init_script(
+        tab = chromium.new_page(viewport={"width": 1500, "height": 950})
+        tab.set_default_timeout(60_000)
+        tab.add_init_script(
             "localStorage.setItem('mlflow.workflowType_v1', '\"machine_learning\"');"
             "localStorage.setItem('mlflow.assistant.panelOpen_v1', 'false');"
             "localStorage.setItem('mlflow.assistant.fab.autoOpenedOnFirstLoad_v1', 'true');"
         )
-        page.goto(f"{address}/#/experiments")
-        page.get_by_role("link", name="phantom", exact=True).first.click()
-        expect(page.get_by_text("autoencoder").first).to_be_visible()
-        page.screenshot(path=seen / "runs.png")
-        page.get_by_role("link", name="cnn", exact=True).first.click()
-        expect(page.get_by_text("test/auroc", exact=True).first).to_be_visible()
-        page.screenshot(path=seen / "run.png")
-        page.get_by_role("tab", name="Artifacts").or_(page.get_by_role("link", name="Artifacts")).first.click()
-        page.get_by_text("figures", exact=True).first.click()
-        page.get_by_text("confusion.png", exact=True).first.click()
-        expect(
-            page.locator("img[src*='confusion'], img[src^='blob:'], .image-outer-container img").first
-        ).to_be_visible()
-        page.screenshot(path=seen / "confusion.png")
-        page.goto(f"{address}/#/models/phantom-detector")
-        expect(page.get_by_text("production").first).to_be_visible()
-        page.screenshot(path=seen / "model.png")
+        yield tab
         chromium.close()
+
+
+@pytest.fixture
+def seen(tmp_path: Path) -> Path:
+    """Where screenshots go."""
+    folder = Path(os.environ.get("MEDSCREEN_SCREENSHOTS") or tmp_path)
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+def test_the_ui_shows_runs_metrics_and_pictures(page: Page, address: str, seen: Path) -> None:
+    page.goto(f"{address}/#/experiments")
+    page.get_by_role("link", name="phantom", exact=True).first.click()
+    expect(page.get_by_text("autoencoder").first).to_be_visible()
+    page.screenshot(path=seen / "runs.png")
+    page.get_by_role("link", name="cnn", exact=True).first.click()
+    expect(page.get_by_text("test/auroc", exact=True).first).to_be_visible()
+    page.screenshot(path=seen / "run.png")
+    page.get_by_role("tab", name="Artifacts").or_(page.get_by_role("link", name="Artifacts")).first.click()
+    page.get_by_text("figures", exact=True).first.click()
+    page.get_by_text("confusion.png", exact=True).first.click()
+    expect(page.locator("img[src*='confusion'], img[src^='blob:'], .image-outer-container img").first).to_be_visible()
+    page.screenshot(path=seen / "confusion.png")
+
+
+def test_the_ui_shows_alias_card_tags_and_decision_of_the_version_in_production(
+    page: Page, address: str, seen: Path, finished: Path
+) -> None:
+    promoted = json.loads((finished / "reports" / "promotion.json").read_text())["promoted"]
+    page.goto(f"{address}/#/models/phantom-detector")
+    expect(page.get_by_text("production").first).to_be_visible()
+    page.screenshot(path=seen / "model.png")
+    page.get_by_role("link", name=f"Version {promoted['version']}", exact=True).first.click()
+    expect(page.get_by_text("Aliases").first).to_be_visible()
+    expect(page.get_by_text("@ production").first).to_be_visible()
+    expect(page.get_by_role("heading", name="Intended use")).to_be_visible()
+    expect(page.get_by_text("Research use only, never diagnosis.").first).to_be_visible()
+    page.screenshot(path=seen / "version.png")
+    tags = page.get_by_text("medscreen.decision", exact=False).first
+    tags.scroll_into_view_if_needed()
+    expect(tags).to_be_visible()
+    expect(page.get_by_text("promoted: val/auroc", exact=False).first).to_be_visible()
+    page.screenshot(path=seen / "tags.png")
+    page.goto(f"{address}/#/experiments")
+    page.get_by_role("link", name="phantom-detector decisions", exact=True).first.click()
+    page.get_by_role("link", name=f"version {promoted['version']} ({promoted['detector']}) to Production").first.click()
+    expect(page.get_by_text("beats the baseline gradient", exact=False).first).to_be_visible()
+    page.screenshot(path=seen / "decision.png")

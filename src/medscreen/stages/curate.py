@@ -1,8 +1,6 @@
 """Turns the raw data set into train, tune, val and test, and writes the audit."""
 
 import json
-from pathlib import Path
-from tempfile import NamedTemporaryFile
 
 from pydantic import TypeAdapter
 
@@ -22,7 +20,9 @@ def curate(layout: Layout, params: Params) -> None:
     settings: DatasetParams = TypeAdapter(DatasetParams).validate_python(raw["settings"])
     records = sources.read_records(settings, sources.root_of(settings, layout.workspace))
     layout.curated("").mkdir(parents=True, exist_ok=True)
-    with NamedTemporaryFile(dir=layout.curated(""), prefix=".decoded-") as scratch:
+    # always the same name: what a kill leaves, the next run takes over and removes
+    scratch = layout.curated(".decoded")
+    try:
         with progress("reading images", len(records)) as advance:
             curated = curate_records(
                 records,
@@ -30,13 +30,15 @@ def curate(layout: Layout, params: Params) -> None:
                 params.curation,
                 params.seed,
                 params.compute.threads,
-                Path(scratch.name),
+                scratch,
                 lambda: advance(""),
             )
         for split in SPLITS:
             with replaced(layout.curated(split)) as partial:
                 save_images(curated.images, curated.splits[split], partial)
             curated.audit["splits"][split]["digest"] = set_digest(load_images(layout.curated(split)))
+    finally:
+        scratch.unlink(missing_ok=True)
     with replaced(layout.curation_report) as partial:
         partial.write_text(json.dumps({"dataset": raw["dataset"], **curated.audit}, indent=1))
     audit = curated.audit
