@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from sklearn import metrics as sk
 
-from medscreen.evaluation import Bootstrap
+from medscreen.evaluation import Bootstrap, evaluate
 from medscreen.evaluation.multiclass import ClassOutcomes, confusion_matrix, macro_auroc, per_class
 
 BOOTSTRAP = Bootstrap(200, 0.95, 3)
@@ -38,6 +38,8 @@ def test_class_rows_are_those_of_scikit_learn() -> None:
     for number, row in enumerate(rows.values()):
         assert row["patients"] == len(set(sample.patients[sample.labels == number]))
         assert row["auroc"]["low"] < row["auroc"]["value"] < row["auroc"]["high"]
+        # shares have the interval that they have everywhere, with a width also at 0 and 1
+        assert row["sensitivity"] == evaluate(sample.one_vs_rest(number), BOOTSTRAP, ["sensitivity"])["sensitivity"]
 
 
 def test_the_interval_of_the_macro_average_is_from_resampled_patients() -> None:

@@ -26,9 +26,10 @@ from medscreen.registry import (
 )
 from medscreen.registry.decisions import DecisionLog, Entry
 from medscreen.registry.evidence import Evidence
-from medscreen.registry.versions import graph_of
 from medscreen.stages.publish import publish
 from medscreen.tracking import open_store, read_results
+from medscreen.tracking.models import logged_graph
+from medscreen.tracking.server import kept_address
 from workspaces import MODEL, change_params, curate_films, fit_by_hand, settings_of
 
 # what MLflow says of its own type hints when it first logs a model
@@ -110,12 +111,13 @@ def test_the_three_ways_to_load_production_agree(workspace: Layout, loaded_regis
     loaded_registry(workspace.home)
     promote(workspace, HALF, forced="another one than the first")
     client = open_store(workspace)
-    mlflow.set_tracking_uri(client.tracking_uri)
     images = np.random.default_rng(0).integers(2, 255, (5, 16, 16)).astype(np.uint8)
     ours = load_detector(MODEL, stage="Production").score(images)
-    for address in (f"models:/{MODEL}/Production", f"models:/{MODEL}@production"):
-        said = mlflow.pyfunc.load_model(address).predict(images[:, None])
-        np.testing.assert_array_equal(said["score"], ours)
+    with kept_address():
+        mlflow.set_tracking_uri(client.tracking_uri)
+        for address in (f"models:/{MODEL}/Production", f"models:/{MODEL}@production"):
+            said = mlflow.pyfunc.load_model(address).predict(images[:, None])
+            np.testing.assert_array_equal(said["score"], ours)
 
 
 @pytest.mark.parametrize(
@@ -157,6 +159,13 @@ def test_a_better_detector_replaces_the_champion_and_a_worse_one_does_not(worksp
     assert production(workspace) == WHOLE
 
 
+def test_a_reason_of_any_length_and_script_leaves_a_log_that_can_be_read(workspace: Layout) -> None:
+    promote(workspace, HALF, forced="weil es \u4e2d\n" + "\u4e2d\u6587 " * 9000)
+    assert log(workspace)[0].version == HALF
+    assert log(workspace)[0].reason.startswith("weil es \u4e2d \u4e2d\u6587")
+    assert production(workspace) == HALF
+
+
 def test_rollback_puts_the_former_version_back_and_no_repro_undoes_it(workspace: Layout) -> None:
     promote(workspace, HALF, forced="so that something worse is there")
     repro(workspace)
@@ -188,7 +197,7 @@ def test_rollback_passes_over_what_was_rolled_back_or_is_lost(workspace: Layout)
     client = open_store(workspace)
     promote(workspace, HALF, forced="second")
     promote(workspace, CORNER, forced="third")
-    shutil.rmtree(graph_of(client, find_version(client, MODEL, str(HALF))).parent)
+    shutil.rmtree(logged_graph(client, workspace, find_version(client, MODEL, str(HALF)).run_id).parent)
     roll_back(client, workspace, MODEL, "bad")
     assert production(workspace) == WHOLE
 
@@ -204,7 +213,7 @@ def test_a_new_operating_point_of_the_champion_takes_its_place_unless_a_person_c
     assert new not in {CORNER, HALF, WHOLE}
     client = open_store(workspace)
     chosen = set_threshold(
-        client, find_version(client, MODEL, str(new)), YoudenPolicy(policy="youden"), params.evaluation, 7
+        client, workspace, find_version(client, MODEL, str(new)), YoudenPolicy(policy="youden"), params.evaluation, 7
     )
     assert chosen.version.number == WHOLE
     promote(workspace, WHOLE, forced="the other threshold, please")
@@ -257,11 +266,11 @@ def test_lost_files_are_put_back_in_place_and_production_stays(
 def test_an_altered_package_is_put_back(workspace: Layout) -> None:
     client = open_store(workspace)
     version = find_version(client, MODEL, str(WHOLE))
-    graph = graph_of(client, version)
+    graph = logged_graph(client, workspace, version.run_id)
     before = graph.read_bytes()
     graph.write_bytes(before + b"x")
     repro(workspace)
-    assert graph_of(client, version).read_bytes() == before
+    assert logged_graph(client, workspace, version.run_id).read_bytes() == before
 
 
 def test_a_store_that_was_removed_is_built_again(workspace: Layout) -> None:

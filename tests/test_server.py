@@ -126,3 +126,9 @@ def test_the_ui_of_a_server_that_is_not_there_is_said(monkeypatch: pytest.Monkey
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://127.0.0.1:{free_port()}")
     with pytest.raises(MedscreenError, match="nothing answers"):
         serve_ui(layout, 5000)
+
+
+def test_the_address_of_the_own_store_is_no_server(layout: Layout, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A notebook that has called mlflow.set_tracking_uri, as the README says, goes on with medscreen."""
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{layout.mlruns / 'mlflow.db'}")
+    assert not server.on_server(open_store(layout))

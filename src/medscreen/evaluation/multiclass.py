@@ -8,7 +8,7 @@ import sklearn.metrics
 from numpy.typing import NDArray
 
 from medscreen.evaluation.bootstrap import Bootstrap, Estimate
-from medscreen.evaluation.metrics import METRICS, auroc
+from medscreen.evaluation.metrics import auroc, evaluate
 from medscreen.evaluation.outcomes import Floats, Outcomes
 
 
@@ -61,23 +61,17 @@ def macro_auroc(outcomes: ClassOutcomes, bootstrap: Bootstrap) -> Estimate:
 
 def per_class(outcomes: ClassOutcomes, bootstrap: Bootstrap) -> dict[str, ClassRow]:
     """Name of the class -> its row, in the order of the classes."""
-    weights = bootstrap.weights(outcomes.patients)
-    return {
-        name: _row(outcomes.one_vs_rest(number), weights, bootstrap) for number, name in enumerate(outcomes.classes)
-    }
+    return {name: _row(outcomes.one_vs_rest(number), bootstrap) for number, name in enumerate(outcomes.classes)}
 
 
-def _row(outcomes: Outcomes, weights: Floats, bootstrap: Bootstrap) -> ClassRow:
-    with np.errstate(divide="ignore", invalid="ignore"):
-        area, sensitivity, ppv = (
-            bootstrap.estimate(METRICS[name](outcomes, weights)) for name in ("auroc", "sensitivity", "ppv")
-        )
+def _row(outcomes: Outcomes, bootstrap: Bootstrap) -> ClassRow:
+    estimates = evaluate(outcomes, bootstrap, ["auroc", "sensitivity", "ppv"])
     return {
         "images": int(outcomes.labels.sum()),
         "patients": len(np.unique(outcomes.patients[outcomes.labels == 1])),
-        "auroc": area,
-        "sensitivity": sensitivity,
-        "ppv": ppv,
+        "auroc": estimates["auroc"],
+        "sensitivity": estimates["sensitivity"],
+        "ppv": estimates["ppv"],
     }
 
 

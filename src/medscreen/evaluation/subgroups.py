@@ -27,7 +27,7 @@ def subgroups(
     """Metrics (default: all that apply) for each distinct value of `groups` (N,), sorted by it.
 
     Patients are resampled within the group. A metric that needs a class the group lacks is None. With few patients
-    an interval says little, with one it has no width: read it beside the counts.
+    an interval says little, that of an AUROC nothing with one: read it beside the counts.
     """
     values = np.asarray(groups, dtype=np.str_)
     return {

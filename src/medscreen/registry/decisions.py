@@ -11,6 +11,7 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
+from textwrap import shorten
 from typing import Any
 
 from mlflow import MlflowClient
@@ -23,7 +24,8 @@ from medscreen.tracking.store import open_experiment
 
 _ENTRY, _STATE, _REPORT = "medscreen.entry", "medscreen.state", "decision.json"
 _DECIDED, _DONE = "decided", "carried out"
-_NAME_LENGTH = 120
+# MLflow cuts a tag at 8000 characters, and an entry that is cut can't be read
+_NAME_LENGTH, _REASON_LENGTH = 120, 3000
 
 
 @dataclass(frozen=True)
@@ -76,11 +78,16 @@ class DecisionLog:
         """Writes a decision down and then carries it out: what a kill leaves undone, `settle` does."""
         numbered = replace(
             entry,
+            reason=shorten(entry.reason, _REASON_LENGTH, placeholder=" ..."),
             number=max((known.number for known, _ in self.entries()), default=0) + 1,
             at=datetime.now(UTC).isoformat(timespec="seconds"),
             by=getpass.getuser(),
         )
-        tags = {_ENTRY: json.dumps(asdict(numbered)), _STATE: _DECIDED, "mlflow.note.content": numbered.reason}
+        tags = {
+            _ENTRY: json.dumps(asdict(numbered), ensure_ascii=False),
+            _STATE: _DECIDED,
+            "mlflow.note.content": numbered.reason,
+        }
         run = self._client.create_run(self._experiment, run_name=numbered.title[:_NAME_LENGTH], tags=tags)
         self._client.log_text(run.info.run_id, json.dumps(report, indent=1), _REPORT)
         self._carry_out(numbered, run.info.run_id)

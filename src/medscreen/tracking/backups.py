@@ -15,7 +15,8 @@ from medscreen.layout import Layout
 from medscreen.outputs import replaced
 from medscreen.tracking.archive import check, unpack, write
 from medscreen.tracking.exchange import FROM_GIT, exchange, settle
-from medscreen.tracking.store import open_store, store_lock
+from medscreen.tracking.server import server_address, without_password
+from medscreen.tracking.store import open_store, own_address, store_lock
 
 
 @dataclass(frozen=True)
@@ -34,7 +35,7 @@ def back_up(layout: Layout, target: Path) -> Backup:
 
     Raises MedscreenError where there is no store or a damaged one, and where `target` exists or can't be written.
     """
-    _require_own_store()
+    _require_own_store(layout)
     _require_free(layout, target)
     with _alone(layout):
         with store_lock(layout):
@@ -64,7 +65,7 @@ def restore(layout: Layout, source: Path) -> Path | None:
     None if there was no former one. Raises MedscreenError, and changes nothing, for a file that is no whole backup
     and while another process has the store open.
     """
-    _require_own_store()
+    _require_own_store(layout)
     if not source.is_file():
         raise MedscreenError(f"{source} is no file; name one that `medscreen backup` has written.")
     with _alone(layout):
@@ -89,13 +90,11 @@ def restore(layout: Layout, source: Path) -> Path | None:
             shutil.rmtree(ready, ignore_errors=True)
 
 
-def _require_own_store() -> None:
-    address = os.environ.get("MLFLOW_TRACKING_URI", "")
-    # MLflow itself sets the variable to the database it logs models to
-    if address and not address.startswith("sqlite:"):
+def _require_own_store(layout: Layout) -> None:
+    if address := server_address(own_address(layout)):
         raise MedscreenError(
-            f"MLFLOW_TRACKING_URI is {address}: who runs that server backs its store up (docs/servers.md says how); "
-            "unset it for the checkout's own."
+            f"MLFLOW_TRACKING_URI is {without_password(address)}: who runs that server backs its store up "
+            "(docs/servers.md says how); unset it for the checkout's own."
         )
 
 

@@ -18,12 +18,14 @@ _WAIT_S = 8
 _EXISTS = "RESOURCE_ALREADY_EXISTS"
 
 
-def server_address() -> str | None:
-    """The http or https address of the server to use, None for the checkout's own store.
+def server_address(own: str) -> str | None:
+    """The http or https address of the server to use, None for the checkout's own store, whose address is `own`.
 
     Raises MedscreenError where the variable holds another kind of address.
     """
     address = os.environ.get(ADDRESS, "").strip()
+    if address == own:  # mlflow.set_tracking_uri, as the README has it, writes the variable
+        return None
     if address and urlsplit(address).scheme not in {"http", "https"}:
         raise MedscreenError(
             f"{ADDRESS}={without_password(address)} is no http or https address of an MLflow server; unset it to use "

@@ -51,9 +51,9 @@ def open_store(layout: Layout) -> MlflowClient:
     path that a database address can't hold.
     """
     layout.scratch.mkdir(parents=True, exist_ok=True)
-    if address := server_address():
-        return open_server(address)
     database = layout.mlruns / "mlflow.db"
+    if address := server_address(own_address(layout)):
+        return open_server(address)
     if set(str(database)) & set("?#%"):
         raise MedscreenError(
             f"MLflow can't keep its store at {database}; move the checkout to a path without ?, # and %."
@@ -88,6 +88,11 @@ def open_experiment(client: MlflowClient, layout: Layout, name: str) -> str:
 def store_lock(layout: Layout) -> FileLock:
     """Held by whoever creates, moves or replaces the store; `layout.scratch` has to exist."""
     return FileLock(layout.scratch / "mlflow.lock")
+
+
+def own_address(layout: Layout) -> str:
+    """MLflow's address of the checkout's own store."""
+    return _uri(layout.mlruns / "mlflow.db")
 
 
 def _uri(database: Path) -> str:
@@ -137,7 +142,7 @@ def serve_ui(layout: Layout, port: int) -> None:
     Where the store is on a server, only says at which address.
     """
     open_store(layout)
-    if address := server_address():
+    if address := server_address(own_address(layout)):
         print(f"MLflow at {without_password(address)}, the server that MLFLOW_TRACKING_URI names.")
         return
     with socket.socket() as probe:
@@ -152,7 +157,7 @@ def serve_ui(layout: Layout, port: int) -> None:
         flush=True,
     )
     os.environ["MLFLOW_SERVER_ENABLE_JOB_EXECUTION"] = "false"  # 0.5 instead of 3 GiB: nobody here runs its jobs
-    store = ["--backend-store-uri", _uri(layout.mlruns / "mlflow.db")]
+    store = ["--backend-store-uri", own_address(layout)]
     artifacts = ["--artifacts-destination", str(layout.mlruns / "artifacts")]
     where = ["--workers", "1", "--host", "127.0.0.1", "--port", str(port)]
     os.execv(sys.executable, [sys.executable, "-m", "mlflow", "server", *store, *artifacts, *where])  # noqa: S606
