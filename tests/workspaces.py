@@ -79,9 +79,9 @@ def change_params(home: Path, **blocks: Any) -> None:
 def curate_films(layout: Layout, seed: int = 7) -> None:
     """Splits of the films, with the audit, as the stages raw and curate leave them."""
     records = [
-        Record(origin=f"{p:04d}.png", image=film(p, p % 2), patient=f"p{p}", label=p % 2, finding="spot" if p % 2 else "")
+        Record(f"{p:04d}.png", film(p, p % 2), patient=f"p{p}", label=p % 2, finding="spot" if p % 2 else "")
         for p in range(PEOPLE)
-    ]  # fmt: skip
+    ]
     params = settings_of(layout.workspace)
     layout.scratch.mkdir(parents=True, exist_ok=True)
     curated = curate(records, SIZE, params.curation, seed, 1, layout.scratch / "films")

@@ -8,6 +8,7 @@ from medscreen.cli.browsing import ui
 from medscreen.cli.data import phantom, use
 from medscreen.cli.operating import threshold
 from medscreen.cli.screening import predict
+from medscreen.cli.verifying import verify
 from medscreen.errors import MedscreenError
 
 
@@ -16,7 +17,7 @@ def commands() -> None:
     """Screens medical images for what looks abnormal. Research use only, never diagnosis."""
 
 
-for command in (use, phantom, predict, threshold, ui):
+for command in (use, phantom, predict, threshold, ui, verify):
     commands.add_command(command)
 
 
