@@ -8,7 +8,7 @@ from medscreen.cli.browsing import ui
 from medscreen.cli.data import phantom, use
 from medscreen.cli.operating import threshold
 from medscreen.cli.screening import predict
-from medscreen.cli.verifying import verify
+from medscreen.cli.verifying import reproduce, verify
 from medscreen.errors import MedscreenError
 
 
@@ -17,7 +17,7 @@ def commands() -> None:
     """Screens medical images for what looks abnormal. Research use only, never diagnosis."""
 
 
-for command in (use, phantom, predict, threshold, ui, verify):
+for command in (use, phantom, predict, threshold, ui, verify, reproduce):
     commands.add_command(command)
 
 

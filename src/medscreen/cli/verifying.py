@@ -1,4 +1,4 @@
-"""Whether a registered version can still be trusted."""
+"""Whether a registered version can still be trusted: looked at, and made again."""
 
 import json
 import sys
@@ -16,6 +16,7 @@ from medscreen.layout import find_layout
 from medscreen.params import load_params
 
 if TYPE_CHECKING:
+    from medscreen.registry.reproduction import Reproduction
     from medscreen.registry.verification import Finding
 
 _STYLES = {"changed": "bold red", "unreachable": "yellow", "matches": "green"}
@@ -67,3 +68,49 @@ def _table(findings: Sequence["Finding"]) -> Table:
         style = _STYLES[finding.status]
         table.add_row(f"  [{style}]{finding.status}[/{style}]", finding.subject, escape(finding.says))
     return table
+
+
+@click.command()
+@click.argument("which")
+@click.option("--tolerance", type=click.FloatRange(min=0), default=0.0, help="How far a metric may be off; 0: no bit.")
+@click.option("--keep", is_flag=True, help="Leave the work tree where it is.")
+def reproduce(which: str, tolerance: float, keep: bool) -> None:
+    """Makes version WHICH again from its commit, data and parameters, and compares metrics and package.
+
+    WHICH is as for verify. It is trained in a work tree below .medscreen/; the checkout stays as it is. Exit status 0
+    where the result is the same, 1 where it differs, 2 where it can't be made.
+    """
+    from medscreen.registry import reproduction
+    from medscreen.registry.versions import named_version
+    from medscreen.tracking import open_store
+
+    layout = find_layout()
+    client = open_store(layout)
+    version = named_version(client, load_params(layout.params).dataset, which)
+    made = reproduction.reproduce(client, layout, version, keep, lambda says: click.echo(f"medscreen: {says}"))
+    click.echo()
+    for line in _compared(made, version.digest):
+        click.echo(line)
+    same = made.is_within(tolerance)
+    name = f"{version.model} version {version.number}"
+    if made.is_identical:
+        click.echo(f"{name} was made again, bit for bit.")
+    elif same:
+        click.echo(f"{name} was made again: no metric is off by more than {tolerance:g}.")
+    else:
+        click.echo(f"{name} was not made again: the result differs.")
+    sys.exit(0 if same else 1)
+
+
+def _compared(made: "Reproduction", digest: str) -> list[str]:
+    """What is the same and what is not, a line each."""
+    metrics = {
+        True: "evaluation.json has the same bytes",
+        False: f"evaluation.json differs, most in {made.metric}: {made.apart:g}",
+        None: "the version keeps no evaluation.json: it shares the network of another one",
+    }[made.same_metrics]
+    return [
+        f"training  {'the same run key' if made.same_training else 'another run key: other code, data or parameters'}",
+        f"package   {f'the same digest, {digest}' if made.same_package else f'another digest than {digest}'}",
+        f"metrics   {metrics}",
+    ]

@@ -26,7 +26,7 @@ _CODE = "src/"
 def check_code(layout: Layout, lineage: Mapping[str, Any]) -> Iterator[Finding]:
     """The code that the stages ran, file by file; another commit with the same code is no change."""
     for stage, entry in lineage["dvc.lock"].items():
-        files = {d["path"]: d["md5"] for d in entry.get("deps", []) if d["path"].startswith(_CODE)}
+        files = locked_code({"dvc.lock": {stage: entry}})
         different = changed_files(layout, files)
         if different:
             yield changed(CODE, f"{stage} ran through other code: {listed(different)}")
@@ -38,6 +38,12 @@ def check_code(layout: Layout, lineage: Mapping[str, Any]) -> Iterator[Finding]:
     else:
         yield changed(CODE, f"training has the code digest {now}, had {then}")
     yield _commit(layout, lineage["source"])
+
+
+def locked_code(lineage: Mapping[str, Any]) -> dict[str, str]:
+    """Path and MD5 of every source file that the stages of a lineage ran through."""
+    dependencies = [dependency for entry in lineage["dvc.lock"].values() for dependency in entry.get("deps", [])]
+    return {found["path"]: found["md5"] for found in dependencies if found["path"].startswith(_CODE)}
 
 
 def changed_files(layout: Layout, files: Mapping[str, str]) -> list[str]:
