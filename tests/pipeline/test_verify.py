@@ -8,20 +8,14 @@ from pathlib import Path
 import pytest
 import yaml
 
-from conftest import run
+from conftest import number_of, run
 
 DETECTOR = "autoencoder"
 
 
-def number(project: Path) -> str:
-    """The version of DETECTOR; the roster is registered in its order."""
-    roster = yaml.safe_load((project / "params.yaml").read_text())["detectors"]
-    return str([*roster].index(DETECTOR) + 1)
-
-
 def said(project: Path, status: int) -> dict[str, list[str]]:
     """Status -> what verify says of DVC's objects."""
-    done = run(project, "medscreen", "verify", number(project), "--json")
+    done = run(project, "medscreen", "verify", number_of(project, DETECTOR), "--json")
     assert done.returncode == status, done.stdout + done.stderr
     findings = json.loads(done.stdout[done.stdout.index("{") :])["findings"]
     by_status: dict[str, list[str]] = {"matches": [], "changed": [], "unreachable": []}
