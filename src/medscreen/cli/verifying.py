@@ -72,8 +72,10 @@ def _table(findings: Sequence["Finding"]) -> Table:
 
 @click.command()
 @click.argument("which")
-@click.option("--tolerance", type=click.FloatRange(min=0), default=0.0, help="How far a metric may be off; 0: no bit.")
-@click.option("--keep", is_flag=True, help="Leave the work tree where it is.")
+@click.option(
+    "--tolerance", type=click.FloatRange(min=0), default=0.0, help="How far a metric may be off; by default no bit may."
+)
+@click.option("--keep", is_flag=True, help="Leave the work tree; `git worktree remove` ends it.")
 def reproduce(which: str, tolerance: float, keep: bool) -> None:
     """Makes version WHICH again from its commit, data and parameters, and compares metrics and package.
 

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cached_property
@@ -80,7 +81,7 @@ class Objects:
             return False
         with replaced(target) as partial:
             if place == "cache":
-                partial.write_bytes(self.cached(digest).read_bytes())
+                shutil.copyfile(self.cached(digest), partial)
             else:
                 with self._asking():
                     self._remote.fs.get_file(self._remote.oid_to_path(digest), str(partial))

@@ -68,7 +68,7 @@ def reproduce(client: MlflowClient, layout: Layout, version: Version, keep: bool
     if different:
         say(f"The environment is another one than then: {'; '.join(different)}.")
     with work_tree(layout, commit, keep) as tree:
-        say(f"{name}: commit {commit[:12]} in {tree.workspace}")
+        say(f"{name}: commit {commit[:12]} in {tree.workspace.relative_to(layout.home)}")
         tree.params.write_text(lineage["params.yaml"])
         lock = {"schema": "2.0", "stages": lineage["dvc.lock"]}
         (tree.workspace / "dvc.lock").write_text(yaml.safe_dump(lock, sort_keys=False))
