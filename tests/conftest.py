@@ -108,6 +108,11 @@ def repro(project: Path, *arguments: str) -> str:
     return done.stdout
 
 
+def number_of(project: Path, detector: str) -> str:
+    """The version of a detector after the first repro, which registers the roster in its order."""
+    return str([*yaml.safe_load((project / "params.yaml").read_text())["detectors"]].index(detector) + 1)
+
+
 @pytest.fixture(scope="session")
 def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A project after its first `dvc repro`; tests that change anything work on a copy."""

@@ -11,7 +11,7 @@ from sklearn.metrics import roc_auc_score
 
 from factories import drawn_outcomes, outcomes
 from medscreen.evaluation import METRICS, Bootstrap
-from medscreen.evaluation.comparison import delong, delong_auroc, paired_bootstrap, spread
+from medscreen.evaluation.comparison import delong, delong_auroc, paired_bootstrap, paired_lower_bound, spread
 
 Floats = NDArray[np.float64]
 BOOTSTRAP = Bootstrap(200, 0.95, 3)
@@ -157,3 +157,15 @@ def test_spread_over_seeds() -> None:
     assert spread([0.8, 0.9, 1.0]) == {"runs": 3, "mean": 0.9, "sd": 0.1}
     assert spread([0.8]) == {"runs": 1, "mean": 0.8, "sd": None}
     assert spread([]) == {"runs": 0, "mean": None, "sd": None}
+
+
+def test_the_lower_bound_is_below_both_of_its_kinds() -> None:
+    bootstrap = Bootstrap(500, 0.95, 3)
+    a, b = drawn_outcomes(120, 1), drawn_outcomes(120, 1)
+    b = replace(b, scores=b.scores + np.random.default_rng(0).normal(0, 1.5, 120))
+    bound = paired_lower_bound(a, b, "auroc", bootstrap)
+    two_sided = paired_bootstrap(a, b, "auroc", replace(bootstrap, confidence=0.9))
+    assert bound <= two_sided["low"] < two_sided["value"]
+    assert paired_lower_bound(a, b, "auroc", replace(bootstrap, confidence=0.99)) < bound
+    normal_only = a.take(np.flatnonzero(a.labels == 0))
+    assert paired_lower_bound(normal_only, normal_only, "auroc", bootstrap) is None

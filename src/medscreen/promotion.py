@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from medscreen.evaluation import Bootstrap, Outcomes
 from medscreen.evaluation.calibration import ece_by_chance
-from medscreen.evaluation.comparison import paired_bootstrap
+from medscreen.evaluation.comparison import paired_lower_bound
 from medscreen.evaluation.metrics import METRICS
 from medscreen.operating.policies import choose_threshold
 from medscreen.params import PromotionParams, SpecificityPolicy
@@ -105,7 +105,7 @@ def decide(
     if champion is not None and champion.digest == candidate.digest:
         said = f"{candidate.detector} is in Production already, as version {champion.version}"
         return Decision(candidate.detector, metric, value, "champion", said, ())
-    one_sided = replace(bootstrap, confidence=1 - 2 * (1 - policy.confidence) / candidate.rivals)
+    one_sided = replace(bootstrap, confidence=1 - (1 - policy.confidence) / candidate.rivals)
     checks = [*_own_checks(candidate, images, policy, one_sided)]
     if champion is not None:
         checks.append(_against(champion, candidate, images, policy, one_sided))
@@ -223,7 +223,7 @@ def _lead(
     ours, theirs = candidate.take(images), other.take(images)
     if not _has_both_classes(ours):
         return None
-    return paired_bootstrap(ours, theirs, policy.metric, bootstrap)["low"]
+    return paired_lower_bound(ours, theirs, policy.metric, bootstrap)
 
 
 def _metric(name: str, outcomes: Outcomes) -> float | None:

@@ -11,6 +11,7 @@ from medscreen.cli.promotion import promote, rollback
 from medscreen.cli.registered import compare, models
 from medscreen.cli.screening import predict
 from medscreen.cli.storing import backup, restore
+from medscreen.cli.verifying import reproduce, verify
 from medscreen.errors import MedscreenError
 
 
@@ -19,7 +20,9 @@ def commands() -> None:
     """Screens medical images for what looks abnormal. Research use only, never diagnosis."""
 
 
-for command in (use, phantom, predict, models, compare, promote, rollback, threshold, backup, restore, ui):
+for command in (use, phantom, predict, models, compare, promote, rollback, threshold):
+    commands.add_command(command)
+for command in (verify, reproduce, backup, restore, ui):
     commands.add_command(command)
 
 

@@ -1,5 +1,6 @@
 """Versions of packaged detectors: what each carries, and how one is found."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -141,6 +142,19 @@ def find_version(client: MlflowClient, model: str, which: str) -> Version:
             f"{model} has no version {which!r}; its versions are {known}, its stages {', '.join(STAGES)}."
         )
     return numbered[which]
+
+
+def named_version(client: MlflowClient, dataset: str, which: str) -> Version:
+    """The version that NAME/STAGE or NAME/NUMBER names; without a name it is one of the data set's model.
+
+    Raises MedscreenError where there is none.
+    """
+    name, slash, last = which.rpartition("/")
+    if not slash:
+        return find_version(client, model_name(dataset), which)
+    if not re.fullmatch(r"[\w.-]+", name):
+        raise MedscreenError(f"{which!r} names no version; name one as MODEL/STAGE or MODEL/NUMBER.")
+    return find_version(client, name, last)
 
 
 def require_graph(client: MlflowClient, layout: Layout, version: Version) -> Path:

@@ -101,13 +101,7 @@ def read_result(layout: Layout, params: Params, detector: str) -> Result:
     return Result(
         dataset=raw["dataset"],
         detector=detector,
-        params={
-            **_flat(entry.model_dump()),
-            **_flat({"operating": params.operating.model_dump()}),
-            **_flat({"compute": params.compute.model_dump()}),
-            "seed": params.seed,
-            "dataset": raw["dataset"],
-        },
+        params=logged_params(params, detector, raw["dataset"]),
         run_key=fitted["run_key"],
         history=history,
         evaluation=json.loads((report / "evaluation.json").read_text()),
@@ -134,6 +128,17 @@ def read_result(layout: Layout, params: Params, detector: str) -> Result:
         lineage=read_lineage(layout, detector),
         is_baseline=entry.is_baseline,
     )
+
+
+def logged_params(params: Params, detector: str, dataset: str) -> dict[str, Any]:
+    """What a run shows of the settings that its detector was made with."""
+    return {
+        **_flat(params.detector(detector).model_dump()),
+        **_flat({"operating": params.operating.model_dump()}),
+        **_flat({"compute": params.compute.model_dump()}),
+        "seed": params.seed,
+        "dataset": dataset,
+    }
 
 
 def _said(predictions: Path) -> pa.Table:

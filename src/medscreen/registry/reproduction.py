@@ -1,0 +1,175 @@
+"""A version made again: its commit, its data, its parameters, trained anew and held against what was kept."""
+
+import json
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+from mlflow import MlflowClient
+
+from medscreen.errors import MedscreenError
+from medscreen.images import load_images, set_digest
+from medscreen.layout import Layout
+from medscreen.packaging.detector import packaged_digest
+from medscreen.registry.objects import Objects, UnreachableRemoteError, outputs_of
+from medscreen.registry.record import Record
+from medscreen.registry.verification.finding import listed
+from medscreen.registry.verification.origins import changed_files, differences, has_commit, locked_code
+from medscreen.registry.versions import Version
+from medscreen.registry.work_tree import run_stage_again, work_tree
+from medscreen.tracking.runs import flat_metrics
+
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Reproduction:
+    """What came out, against what was kept.
+
+    `same_metrics`: whether evaluation.json has the same bytes; None of a version that keeps none. `apart`: the largest
+    absolute difference of any metric, infinite where one of the two lacks a metric; `metric` is its name.
+    """
+
+    same_training: bool
+    same_package: bool
+    same_metrics: bool | None
+    apart: float
+    metric: str
+
+    @property
+    def is_identical(self) -> bool:
+        """Bit for bit, metrics and package."""
+        return self.same_package and self.same_metrics is not False
+
+    def is_within(self, tolerance: float) -> bool:
+        """Whether no metric differs by more than that; 0 asks for every bit."""
+        return self.is_identical or (tolerance > 0 and self.same_metrics is not None and self.apart <= tolerance)
+
+
+def reproduce(client: MlflowClient, layout: Layout, version: Version, keep: bool, say: Say) -> Reproduction:
+    """Makes a version again in a work tree of its commit; the checkout's cache, store and workspace stay as they are.
+
+    `say` is told how far it has come. Raises MedscreenError where the version can't be made again here.
+    """
+    record = Record(client, layout, version)
+    name = f"{version.model} version {version.number}"
+    lineage = record.lineage
+    if lineage is None:
+        raise MedscreenError(f"{name} keeps no readable lineage.json, so nobody knows what it was made from.")
+    commit = lineage["source"]["commit"]
+    if not commit:
+        raise MedscreenError(f"{name} was made outside a git repository, so nobody has the code that made it.")
+    if not has_commit(layout, commit):
+        raise MedscreenError(f"{name} was made at commit {commit}, which is not in this repository; fetch it with git.")
+    different = differences(lineage["environment"])
+    if different:
+        say(f"The environment is another one than then: {'; '.join(different)}.")
+    with work_tree(layout, commit, keep) as tree:
+        say(f"{name}: commit {commit[:12]} in {tree.workspace.relative_to(layout.home)}")
+        tree.params.write_text(lineage["params.yaml"])
+        lock = {"schema": "2.0", "stages": lineage["dvc.lock"]}
+        (tree.workspace / "dvc.lock").write_text(yaml.safe_dump(lock, sort_keys=False))
+        _refuse_lost_code(name, tree, lineage)
+        _bring_data(layout, tree, record, say)
+        return _made_again(record, tree, lineage, say)
+
+
+def _refuse_lost_code(name: str, tree: Layout, lineage: Mapping[str, Any]) -> None:
+    """Files that were changed and not committed can't be had; those of them that the stages ran are the reason."""
+    lost = _uncommitted(lineage)
+    other = changed_files(tree, locked_code(lineage))
+    if lost and other:
+        raise MedscreenError(
+            f"{name} can't be made again from git: {listed(lost)} had changes that were not committed, and its commit "
+            f"has other code than its stages ran ({listed(other)})."
+        )
+
+
+def _uncommitted(lineage: Mapping[str, Any]) -> list[str]:
+    """What git does not have; params.yaml is in the lineage."""
+    return [path for path in lineage["source"]["uncommitted"] if Path(path).name != "params.yaml"]
+
+
+def _bring_data(layout: Layout, tree: Layout, record: Record, say: Say) -> None:
+    """The curated images into the work tree: from DVC's cache or remote, else made again from their source."""
+    lineage = record.lineage or {}
+    if not _from_dvc(layout, tree, lineage["dvc.lock"], say):
+        say("The data are in neither DVC's cache nor its remote: read and curated again.")
+        _link_source(layout, tree, record.params)
+        for stage in ("raw", "curate"):
+            run_stage_again(tree, stage)
+    for split, digest in lineage["data"]["splits"].items():
+        now = set_digest(load_images(tree.curated(split)))
+        if now != digest:
+            raise MedscreenError(
+                f"{split} is not the data that the version was made from (digest {now}, was {digest}); bring back its "
+                "source files, or the remote that `dvc push` was given."
+            )
+    say("data: every split has the digest of then")
+
+
+def _from_dvc(layout: Layout, tree: Layout, lock: Mapping[str, Any], say: Say) -> bool:
+    from dvc.exceptions import NotDvcRepoError
+
+    data = {stage: lock[stage] for stage in ("raw", "curate") if stage in lock}
+    if len(data) < 2:
+        return False
+    try:
+        objects = Objects(layout)
+        return all(objects.bring(digest, tree.workspace / path) for path, digest in outputs_of(tree, data))
+    except UnreachableRemoteError as error:
+        say(str(error))
+        return False
+    except NotDvcRepoError:
+        return False
+
+
+def _link_source(layout: Layout, tree: Layout, params: Mapping[str, Any]) -> None:
+    """Source files below the checkout are read where they are; a phantom is made in the work tree, not changed here."""
+    active = params["datasets"][params["dataset"]]
+    root = Path(active["root"]).expanduser()
+    here, there = layout.workspace / root, tree.workspace / root
+    if active["kind"] != "phantom" and not root.is_absolute() and here.is_dir() and not there.exists():
+        there.parent.mkdir(parents=True, exist_ok=True)
+        there.symlink_to(here.resolve(), target_is_directory=True)
+
+
+def _made_again(record: Record, tree: Layout, lineage: Mapping[str, Any], say: Say) -> Reproduction:
+    detector = lineage["detector"]
+    run_stage_again(tree, f"fit@{detector}")
+    run_key = json.loads((tree.fitted(detector) / "fit.json").read_text())["run_key"]
+    same_training = run_key == lineage["training"]["run_key"]
+    if not same_training:
+        lost = _uncommitted(lineage)
+        if lost:
+            raise MedscreenError(
+                f"{record.version.model} version {record.version.number} can't be made again from git: {listed(lost)} "
+                "had changes that were not committed."
+            )
+        say(f"training: run key {run_key}, was {lineage['training']['run_key']}: code, data or parameters differ")
+    run_stage_again(tree, f"calibrate@{detector}")
+    same_package = packaged_digest(tree.packaged(detector)) == record.version.digest
+    kept = record.content("evaluation.json") if record.has_own_training else None
+    if kept is None:
+        return Reproduction(same_training, same_package, None, math.inf, "")
+    run_stage_again(tree, f"evaluate@{detector}")
+    made = (tree.report(detector) / "evaluation.json").read_bytes()
+    apart, metric = largest_difference(json.loads(kept), json.loads(made))
+    return Reproduction(same_training, same_package, made == kept, apart, metric)
+
+
+def largest_difference(kept: Mapping[str, Any], made: Mapping[str, Any]) -> tuple[float, str]:
+    """The largest absolute difference of a metric (or an end of its interval), and its name.
+
+    Infinite where only one of the two has it.
+    """
+    then, now = dict(flat_metrics(kept)), dict(flat_metrics(made))
+    apart = {
+        name: abs(then[name] - now[name]) if name in then and name in now else math.inf
+        for name in sorted(then.keys() | now.keys())
+    }
+    worst = max(apart, key=lambda name: apart[name], default="")
+    return apart.get(worst, 0.0), worst

@@ -1,0 +1,308 @@
+"""`medscreen verify` on a workspace whose versions publish has registered."""
+
+import hashlib
+import json
+import shutil
+import sqlite3
+import sys
+from collections.abc import Callable
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote, urlsplit
+
+import numpy as np
+import onnx
+import pytest
+
+from factories import one_sentence
+from medscreen.cli import main
+from medscreen.errors import MedscreenError
+from medscreen.images import SPLITS
+from medscreen.layout import Layout
+from medscreen.params import SpecificityPolicy
+from medscreen.registry import find_version, set_threshold
+from medscreen.registry.verification import GROUPS, Finding, verify
+from medscreen.registry.versions import Version, named_version, require_graph
+from medscreen.stages.publish import publish
+from medscreen.tracking import open_store
+from workspaces import MODEL, change_params, new_workspace, settings_of
+
+# what MLflow says of its own type hints when it first logs a model
+pytestmark = pytest.mark.filterwarnings("ignore:.*type hint is inferred as AnyType:UserWarning")
+
+FOLDERS = {"kind": "folders", "root": "films", "image_size": 16, "normal_classes": ["normal"]}
+
+
+@pytest.fixture(scope="module")
+def published(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    home = tmp_path_factory.mktemp("verification") / "home"
+    layout = new_workspace(home)
+    contents = {f"normal/{number}.png": f"film {number}".encode() for number in range(5)}
+    for name, content in contents.items():
+        (home / "films" / name).parent.mkdir(parents=True, exist_ok=True)
+        (home / "films" / name).write_bytes(content)
+    files = {name: hashlib.blake2b(content, digest_size=16).hexdigest() for name, content in contents.items()}
+    raw = {"dataset": "films", "digest": "films of the tests", "files": files, "settings": FOLDERS}
+    layout.raw.write_text(json.dumps(raw))
+    publish(layout, settings_of(home))
+    return home
+
+
+@pytest.fixture
+def layout(published: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Layout:
+    home = Path(shutil.copytree(published, tmp_path / "home"))
+    monkeypatch.chdir(home)
+    monkeypatch.delenv("DVC_ROOT", raising=False)
+    return Layout(home, home)
+
+
+def production(layout: Layout) -> Version:
+    return find_version(open_store(layout), MODEL, "Production")
+
+
+def found(layout: Layout, which: str = "Production") -> list[Finding]:
+    client = open_store(layout)
+    return verify(client, layout, settings_of(layout.workspace), find_version(client, MODEL, which))
+
+
+def changes(findings: list[Finding]) -> dict[str, str]:
+    """Subject -> what is said of it, of all that has changed."""
+    said: dict[str, str] = {}
+    for finding in findings:
+        if finding.status == "changed":
+            said[finding.subject] = f"{said.get(finding.subject, '')} {finding.says}".strip()
+    return said
+
+
+def artefact(layout: Layout, name: str) -> Path:
+    """A file that the run of the version in Production keeps."""
+    uri = open_store(layout).get_run(production(layout).run_id).info.artifact_uri
+    path = Path(unquote(urlsplit(uri).path)) / name
+    assert path.is_file()
+    return path
+
+
+def rewritten(path: Path, change: Callable[[Any], None]) -> None:
+    content = json.loads(path.read_text())
+    change(content)
+    path.write_text(json.dumps(content))
+
+
+def test_nothing_has_changed_of_an_untouched_version(layout: Layout) -> None:
+    findings = found(layout)
+    assert changes(findings) == {}
+    assert {finding.subject for finding in findings} == {subject for group in GROUPS.values() for subject in group}
+    # a workspace without DVC has no locked objects, and that is all
+    assert {finding.subject for finding in findings if finding.status == "unreachable"} == {"DVC objects"}
+    said = " ".join(finding.says for finding in findings)
+    assert "of val the kept scores, bit for bit" in said
+    assert "put it into Production" in said
+    assert "5 source files below films have their digests" in said
+
+
+def test_verifying_changes_no_file(layout: Layout) -> None:
+    def contents() -> dict[Path, bytes]:
+        ours = (path for top in ("data", "models", "reports", "films") for path in (layout.workspace / top).rglob("*"))
+        kept = (layout.mlruns / "artifacts").rglob("*")
+        return {path: path.read_bytes() for path in [*ours, *kept] if path.is_file()}
+
+    before = contents()
+    found(layout)
+    assert contents() == before
+
+
+@pytest.mark.parametrize("split", SPLITS)
+def test_a_changed_pixel_is_found(layout: Layout, split: str) -> None:
+    path = layout.curated(split) / "images.npy"
+    pixels = np.load(path)
+    pixels[3, 5, 5] ^= 1
+    np.save(path, pixels)
+    said = changes(found(layout))
+    assert set(said) == {"data"}
+    assert said["data"].startswith(f"data/curated/{split} holds other pixels")
+
+
+def test_changed_and_missing_source_files_are_found(layout: Layout) -> None:
+    (layout.workspace / "films" / "normal" / "3.png").write_bytes(b"another film")
+    (layout.workspace / "films" / "normal" / "4.png").unlink()
+    said = changes(found(layout))
+    assert set(said) == {"data"}
+    assert "1 source files are missing below films: normal/4.png" in said["data"]
+    assert "1 source files below films have changed: normal/3.png" in said["data"]
+
+
+def test_a_changed_parameter_is_found_if_the_detector_depends_on_it(layout: Layout) -> None:
+    params = settings_of(layout.workspace).model_dump()
+    params["promotion"]["max_leaked_images"] = 3
+    params["detectors"]["half"]["width"] = 2
+    assert production(layout).detector == "whole"
+    change_params(layout.workspace, **params)
+    assert changes(found(layout)) == {}
+    params["detectors"]["whole"]["training"]["learning_rate"] = 0.2
+    change_params(layout.workspace, **params)
+    assert changes(found(layout)) == {"parameters": "detectors.whole.training.learning_rate is 0.2, was 0.1"}
+
+
+def test_another_threshold_in_the_workspace_is_found(layout: Layout) -> None:
+    rewritten(layout.operating_point("whole"), lambda point: point.update(threshold=0.75))
+    said = changes(found(layout))
+    assert set(said) == {"operating point"}
+    assert said["operating point"].startswith("the workspace's models/whole/operating.json says threshold 0.75")
+
+
+@pytest.mark.parametrize(("key", "value"), [("threshold", 0.75), ("refer_to", 9.0), ("policy", "luck")])
+def test_another_operating_point_in_the_run_is_found(layout: Layout, key: str, value: Any) -> None:
+    rewritten(artefact(layout, "operating.json"), lambda point: point.update({key: value}))
+    said = changes(found(layout))
+    assert set(said) == {"operating point"}
+    assert f"the run's operating.json says {key.replace('_', ' ')} {value}" in said["operating point"]
+
+
+def test_another_threshold_in_the_graph_is_found(layout: Layout) -> None:
+    path = require_graph(open_store(layout), layout, production(layout))
+    graph = onnx.load(path)
+    constant = next(tensor for tensor in graph.graph.initializer if tensor.name == "op_threshold")
+    constant.CopyFrom(onnx.numpy_helper.from_array(np.array(0.75, np.float32), "op_threshold"))
+    onnx.save(graph, path)
+    said = changes(found(layout))
+    assert set(said) == {"package", "operating point"}
+    assert said["operating point"].count("the package has 0.75") == 3
+
+
+def test_another_artefact_is_found(layout: Layout) -> None:
+    client = open_store(layout)
+    other = next(v for v in (find_version(client, MODEL, n) for n in "123") if v.detector == "half")
+    shutil.copy(require_graph(client, layout, other), require_graph(client, layout, production(layout)))
+    said = changes(found(layout))
+    assert "model.onnx is another artefact" in said["package"]
+    assert "have other scores than the run keeps" in said["scores"]
+    assert "record" not in said
+
+
+@pytest.mark.parametrize("content", [None, b"", b"no graph"])
+def test_a_lost_or_damaged_package_is_said(layout: Layout, content: bytes | None) -> None:
+    path = require_graph(open_store(layout), layout, production(layout))
+    if content is None:
+        path.unlink()
+    else:
+        path.write_bytes(content)
+    assert ("is lost" if content is None else "another artefact") in changes(found(layout))["package"]
+
+
+def test_a_changed_lineage_is_found(layout: Layout) -> None:
+    rewritten(artefact(layout, "lineage.json"), lambda lineage: lineage["training"].update(run_key="another"))
+    said = changes(found(layout))
+    assert set(said) == {"record"}
+    assert said["record"].startswith("lineage.json has the digest")
+
+
+def test_changed_numbers_in_mlflow_are_found(layout: Layout) -> None:
+    run_id = production(layout).run_id
+    with closing(sqlite3.connect(layout.mlruns / "mlflow.db")) as store, store:
+        store.execute("update params set value = '11' where run_uuid = ? and key = 'seed'", (run_id,))
+        for table in ("metrics", "latest_metrics"):
+            store.execute(f"update {table} set value = 0.99 where run_uuid = ? and key = 'val/auroc'", (run_id,))  # noqa: S608
+    said = changes(found(layout))
+    assert set(said) == {"record"}
+    assert "parameters in MLflow: seed is 11, params.yaml had 7" in said["record"]
+    assert "metrics in MLflow: val/auroc is 0.99, evaluation.json has" in said["record"]
+    assert "0.990000 in MLflow" in said["record"]
+
+
+def test_a_stage_that_nobody_decided_on_is_found(layout: Layout) -> None:
+    client = open_store(layout)
+    other = next(n for n in "123" if find_version(client, MODEL, n).stage == "None")
+    with closing(sqlite3.connect(layout.mlruns / "mlflow.db")) as store, store:
+        store.execute("update model_versions set current_stage = 'Production' where version = ?", (other,))
+    assert "no decision in the log put it there" in changes(found(layout, other))["record"]
+
+
+def test_a_version_by_threshold_is_not_held_against_the_operating_point_of_the_workspace(layout: Layout) -> None:
+    params = settings_of(layout.workspace)
+    client = open_store(layout)
+    chosen = SpecificityPolicy(policy="specificity", at_least=0.9)
+    made = set_threshold(client, layout, production(layout), chosen, params.evaluation, params.seed)
+    assert made.is_new
+    assert changes(found(layout, str(made.version.number))) == {}
+
+
+def test_another_active_data_set_leaves_the_version_itself_to_be_checked(layout: Layout) -> None:
+    rewritten(layout.raw, lambda raw: raw.update(dataset="others", digest="of others"))
+    rewritten(layout.operating_point("whole"), lambda point: point.update(threshold=0.75))
+    for split in SPLITS:
+        images = np.load(layout.curated(split) / "images.npy")
+        np.save(layout.curated(split) / "images.npy", images[::-1].copy())
+    findings = found(layout)
+    assert changes(findings) == {}
+    unreachable = {finding.subject for finding in findings if finding.status == "unreachable"}
+    assert unreachable == {"operating point", "scores", "data", "DVC objects"}
+
+
+DAMAGES: dict[str, Callable[[Layout], None]] = {
+    "no data": lambda layout: shutil.rmtree(layout.workspace / "data"),
+    "no models": lambda layout: shutil.rmtree(layout.workspace / "models"),
+    "no git": lambda layout: shutil.rmtree(layout.workspace / ".git"),
+    "raw.json is cut short": lambda layout: layout.raw.write_text('{"dataset":'),
+    "raw.json is a list": lambda layout: layout.raw.write_text("[]"),
+    "pixels are cut short": lambda layout: (layout.curated("val") / "images.npy").write_bytes(b"\x93NUMPY"),
+    "manifest is no table": lambda layout: (layout.curated("test") / "manifest.parquet").write_bytes(b"PAR1"),
+    "operating.json is empty": lambda layout: layout.operating_point("whole").write_text(""),
+    "no artefacts": lambda layout: shutil.rmtree(layout.mlruns / "artifacts"),
+    "no lineage": lambda layout: artefact(layout, "lineage.json").unlink(),
+    "lineage is damaged": lambda layout: artefact(layout, "lineage.json").write_text('{"data": {'),
+    "lineage is something else": lambda layout: artefact(layout, "lineage.json").write_text("{}"),
+    "no scores": lambda layout: artefact(layout, "scores.parquet").unlink(),
+    "scores are no table": lambda layout: artefact(layout, "scores.parquet").write_bytes(b""),
+    "evaluation is a list": lambda layout: artefact(layout, "evaluation.json").write_text("[1]"),
+    "params.yaml of then is of another medscreen": lambda layout: rewritten(
+        artefact(layout, "lineage.json"), lambda lineage: lineage.update({"params.yaml": "seed: 7"})
+    ),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_a_damaged_part_is_said_and_the_others_are_looked_at(layout: Layout, damage: str) -> None:
+    before = found(layout)
+    DAMAGES[damage](layout)
+    findings = found(layout)
+    assert {finding.subject for finding in findings} == {subject for group in GROUPS.values() for subject in group}
+    assert findings != before
+    assert {finding.status for finding in findings if finding not in before} <= {"changed", "unreachable"}
+    assert all("\n" not in finding.says for finding in findings)
+
+
+def run_command(*arguments: str) -> int:
+    sys.argv = ["medscreen", "verify", *arguments]
+    try:
+        main()
+    except SystemExit as ended:
+        return int(ended.code or 0)
+    return 0
+
+
+def test_the_command_says_it_by_exit_status_and_as_json(
+    layout: Layout, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "argv", [])
+    open_store(layout)  # says that the store has moved
+    capsys.readouterr()
+    assert run_command() == 0
+    assert capsys.readouterr().out.strip().splitlines()[-1].startswith("2")
+    rewritten(layout.operating_point("whole"), lambda point: point.update(threshold=0.75))
+    assert run_command(f"{MODEL}/Production", "--json") == 1
+    said = json.loads(capsys.readouterr().out)
+    assert (said["model"], said["stage"]) == (MODEL, "Production")
+    assert [f["subject"] for f in said["findings"] if f["status"] == "changed"] == ["operating point"]
+    assert run_command("77") == 2
+    assert "has no version '77'" in capsys.readouterr().err
+
+
+def test_what_names_no_version_is_said(layout: Layout) -> None:
+    client = open_store(layout)
+    number = production(layout).number
+    assert named_version(client, "films", f"{MODEL}/{number}") == named_version(client, "films", "Production")
+    for which in ("a'b/1", "/1", "mri-detector/Production", "Staging"):
+        with pytest.raises(MedscreenError) as refusal:
+            named_version(client, "films", which)
+        one_sentence(refusal)
