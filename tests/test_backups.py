@@ -18,7 +18,6 @@ from typing import Any
 import numpy as np
 import pytest
 from filelock import FileLock
-from onnx import TensorProto, helper
 
 from conftest import environment
 from factories import REPOSITORY, one_sentence
@@ -28,7 +27,6 @@ from medscreen.errors import MedscreenError
 from medscreen.layout import Layout
 from medscreen.operating import LogisticCurve, OperatingPoint
 from medscreen.packaging.operating_nodes import package
-from medscreen.packaging.scoring import scoring_graph
 from medscreen.registry.stages import move
 from medscreen.registry.versions import register_run
 from medscreen.tracking import open_store
@@ -36,6 +34,7 @@ from medscreen.tracking.backups import Backup, back_up, restore
 from medscreen.tracking.exchange import settle
 from medscreen.tracking.models import DIGEST, log_model
 from medscreen.tracking.store import open_experiment
+from workspaces import mean_of_quarters
 
 # what MLflow says of its own type hints when it first logs a model
 pytestmark = pytest.mark.filterwarnings("ignore:.*type hint is inferred as AnyType:UserWarning")
@@ -58,17 +57,9 @@ def add_run(home: Path, name: str) -> str:
 
 def brightness() -> Any:
     """A packaged detector that calls images abnormal whose mean brightness is half of white or more."""
-    graph = helper.make_graph(
-        [helper.make_node("ReduceMean", ["images", "axes"], ["score"], keepdims=0)],
-        "mean",
-        [helper.make_tensor_value_info("images", TensorProto.FLOAT, ["N", 1, SIZE, SIZE])],
-        [helper.make_tensor_value_info("score", TensorProto.FLOAT, ["N"])],
-        [helper.make_tensor("axes", TensorProto.INT64, [3], [1, 2, 3])],
-    )
-    network = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)], ir_version=10)
     point = OperatingPoint("youden", 0.5, 0.5, 0.5, (0.1, 0.2, 0.3), "platt", LogisticCurve(10.0, -5.0))
     about = {"detector": "mean", "image_size": SIZE, "score_at_half": None}
-    return package(scoring_graph(network, SIZE), point, about)
+    return package(mean_of_quarters((1, 1, 1, 1)), point, about)
 
 
 @pytest.fixture(scope="module")

@@ -14,7 +14,6 @@ import pyarrow.parquet as pq
 import pytest
 import yaml
 from mlflow import MlflowClient
-from onnx import TensorProto, helper
 
 from factories import REPOSITORY, one_sentence
 from medscreen.cli import main
@@ -24,7 +23,6 @@ from medscreen.layout import Layout
 from medscreen.operating import OperatingPoint, choose_operating_point, choose_threshold
 from medscreen.packaging.detector import PackagedDetector, packaged_digest
 from medscreen.packaging.operating_nodes import package
-from medscreen.packaging.scoring import scoring_graph
 from medscreen.params import (
     EvaluationParams,
     OperatingParams,
@@ -39,6 +37,7 @@ from medscreen.registry.operating_points import parse_policy
 from medscreen.registry.stages import align, move
 from medscreen.tracking import Result, finish_run, open_store
 from medscreen.tracking.models import logged_graph
+from workspaces import mean_of_quarters
 
 # what MLflow says of its own type hints when it first logs a model
 pytestmark = pytest.mark.filterwarnings("ignore:.*type hint is inferred as AnyType:UserWarning")
@@ -60,18 +59,6 @@ def films(number: int, seed: int) -> tuple[Any, Any]:
     labels = rng.integers(0, 2, number)
     bright = np.clip(rng.normal(90 + 40 * labels, 30), 10, 240)
     return (rng.random((number, SIZE, SIZE)) * 10 + bright[:, None, None]).astype(np.uint8), labels
-
-
-def brightness() -> onnx.ModelProto:
-    graph = helper.make_graph(
-        [helper.make_node("ReduceMean", ["images", "axes"], ["score"], keepdims=0)],
-        "mean",
-        [helper.make_tensor_value_info("images", TensorProto.FLOAT, ["N", 1, SIZE, SIZE])],
-        [helper.make_tensor_value_info("score", TensorProto.FLOAT, ["N"])],
-        [helper.make_tensor("axes", TensorProto.INT64, [3], [1, 2, 3])],
-    )
-    network = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)], ir_version=10)
-    return scoring_graph(network, SIZE)
 
 
 def columns(scores: pa.Table, split: str) -> tuple[Any, Any, Any]:
@@ -100,7 +87,7 @@ def said_of(scores: pa.Table) -> pa.Table:
 
 def result_of(folder: Path) -> Result:
     """What the pipeline would have left of a detector with OPERATING."""
-    scoring, parts = brightness(), []
+    scoring, parts = mean_of_quarters((1, 1, 1, 1)), []
     for split, number, seed in (("val", 150, 1), ("test", 130, 2)):
         pixels, labels = films(number, seed)
         said = PackagedDetector(scoring.SerializeToString()).score(pixels)

@@ -48,7 +48,7 @@ def film(person: int, label: int, separation: float = 22.0) -> np.ndarray:
 
 def mean_of_quarters(weights: tuple[float, ...]) -> onnx.ModelProto:
     """The scoring graph of a detector."""
-    mask = np.kron(np.reshape(weights, (2, 2)), np.ones((SIZE // 2, SIZE // 2))) / sum(weights)
+    mask = np.kron(np.reshape(weights, (2, 2)), np.ones((SIZE // 2, SIZE // 2))) / np.mean(weights)
     graph = helper.make_graph(
         [
             helper.make_node("Mul", ["images", "mask"], ["seen"]),
