@@ -250,6 +250,26 @@ def test_a_version_whose_run_keeps_no_training_images_is_not_compared(workspace:
     assert "does not keep which images it was trained on" in report["standings"][2]["reason"]
 
 
+def test_what_cannot_be_judged_is_refused_and_can_be_forced(workspace: Layout) -> None:
+    client = open_store(workspace)
+    fit_by_hand(workspace, "half", (1, 0.1, 0, 0))  # so that version 2 is none of the workspace's
+    repro(workspace)
+    run_id = find_version(client, MODEL, str(HALF)).run_id
+    for path in (workspace.mlruns / "artifacts" / "films" / run_id).rglob("trained_on.parquet"):
+        path.unlink()
+    assert "it can't be judged: its run does not keep which images it was trained on" in refusal(workspace, HALF)
+    promote(workspace, HALF, forced="the old one, please")
+    assert production(workspace) == HALF
+
+
+def test_a_user_without_a_name_has_a_number(workspace: Layout, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("LOGNAME", "USER", "LNAME", "USERNAME"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr("os.getuid", lambda: 54321)
+    promote(workspace, HALF, "Staging")
+    assert log(workspace)[0].by == "user 54321"
+
+
 def test_lost_files_are_put_back_in_place_and_production_stays(
     workspace: Layout, loaded_registry: Callable[[Path], None]
 ) -> None:

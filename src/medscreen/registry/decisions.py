@@ -6,6 +6,7 @@ in one transaction. Nothing here is ever removed or rewritten but for the word t
 
 import getpass
 import json
+import os
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
@@ -81,7 +82,7 @@ class DecisionLog:
             reason=shorten(entry.reason, _REASON_LENGTH, placeholder=" ..."),
             number=max((known.number for known, _ in self.entries()), default=0) + 1,
             at=datetime.now(UTC).isoformat(timespec="seconds"),
-            by=getpass.getuser(),
+            by=_user(),
         )
         tags = {
             _ENTRY: json.dumps(asdict(numbered), ensure_ascii=False),
@@ -129,6 +130,13 @@ class DecisionLog:
         with quiet():
             tags: Mapping[str, str] = self._client.get_model_version(self._model, str(version)).tags
         return tags
+
+
+def _user() -> str:
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):  # a container may run as a number that has no name
+        return f"user {os.getuid()}"
 
 
 def settle_all(client: MlflowClient, layout: Layout, models: Iterable[str]) -> None:

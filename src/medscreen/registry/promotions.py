@@ -61,7 +61,8 @@ def _judged(
     try:
         candidate = evidence.of_version(version)
     except LostVersionError as error:
-        raise MedscreenError(f"{version.model} version {version.number} can't be judged: {error}.") from error
+        metric = f"val/{params.promotion.metric}"
+        return Decision(version.detector, metric, None, "refused", f"it can't be judged: {error}", ())
     facing = evidence.champion(champion, log)
     return decide(candidate, facing, params.promotion, bootstrap_of(params))
 
