@@ -150,5 +150,5 @@ def relabelled(root: Path, old: str, new: str) -> None:
 
 
 def test_the_tiny_parameters_are_parameters(bare: Path) -> None:
-    assert (bare / "params.yaml").read_text().count("patients: 160") == 1
-    assert TINY["datasets.phantom.patients"] == 160
+    assert (bare / "params.yaml").read_text().count("patients: 240") == 1
+    assert TINY["datasets.phantom.patients"] == 240

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -359,6 +360,15 @@ def test_the_card_is_the_description_and_names_the_decision(workspace: Layout) -
     assert decision["verdict"] == "refused"
     assert "whole is better by" in decision["reason"]
     assert version_tags(client, HALF)["medscreen.decision"] == f"refused: {decision['reason']}"
+
+
+def test_another_commit_changes_no_card(workspace: Layout) -> None:
+    client = open_store(workspace)
+    before = client.get_model_version(MODEL, str(WHOLE)).description, version_tags(client, WHOLE)
+    who = ("-c", "user.name=test", "-c", "user.email=test@localhost")
+    subprocess.run(["git", *who, "commit", "-q", "--allow-empty", "-m", "next"], cwd=workspace.home, check=True)
+    repro(workspace)
+    assert (client.get_model_version(MODEL, str(WHOLE)).description, version_tags(client, WHOLE)) == before
 
 
 def test_two_in_production_are_mended(workspace: Layout) -> None:

@@ -37,7 +37,8 @@ def describe(
             curation=result.curation,
             operating_point=result.operating_point,
             parameters=result.params | {"evaluation.confidence": params.evaluation.confidence},
-            lineage=_lineage(version, result.lineage),
+            # what its run recorded: the workspace may be at another commit by now
+            lineage=_lineage(version, _kept(client, version, LINEAGE_FILE)),
             decision=decision,
             is_simulated=isinstance(params.datasets[result.dataset], PhantomParams),
         )
