@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx
 import pytest
 from filelock import FileLock
 
@@ -26,6 +27,7 @@ from medscreen.cli import main
 from medscreen.errors import MedscreenError
 from medscreen.layout import Layout
 from medscreen.operating import LogisticCurve, OperatingPoint
+from medscreen.packaging.detector import packaged_digest
 from medscreen.packaging.operating_nodes import package
 from medscreen.registry.stages import move
 from medscreen.registry.versions import register_run
@@ -80,8 +82,11 @@ def registered(small: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     home = Path(shutil.copytree(small, tmp_path_factory.mktemp("registered") / "project"))
     run_id = add_run(home, "mean")
     client = open_store(of(home))
-    log_model(client, run_id, brightness(), "digest")
-    for tag, value in ((DIGEST, "digest"), ("medscreen.detector", "mean")):
+    graph = home.parent / "model.onnx"
+    onnx.save(brightness(), graph)
+    digest = packaged_digest(graph)
+    log_model(client, run_id, brightness(), digest)
+    for tag, value in ((DIGEST, digest), ("medscreen.detector", "mean")):
         client.set_tag(run_id, tag, value)
     move(client, MODEL, register_run(client, MODEL, run_id, {}).number, "Production")
     return home

@@ -48,7 +48,8 @@ def result(
     return Result(
         dataset="films", detector=name, params={}, run_key="", history=[], evaluation=evaluation,
         analysis={"seeds": {split: spread(values) for split, values in seeds.items()}},
-        data={}, data_digest="", packaged=Path(), digest="", files={}, scores=pa.table({}), is_baseline=False,
+        curation={}, data_digest="", packaged=Path(), digest="", files={}, said=pa.table({}), trained_on=[],
+        operating_point={}, lineage={}, is_baseline=False,
     )  # fmt: skip
 
 

@@ -8,12 +8,15 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from mlflow import MlflowClient
 
 from factories import one_sentence
 from medscreen import MedscreenError, load_detector
 from medscreen.layout import Layout
+from medscreen.packaging.detector import PackagedDetector
 from medscreen.params import YoudenPolicy
 from medscreen.promotion import Decision
 from medscreen.registry import (
@@ -50,7 +53,7 @@ def promote(layout: Layout, number: int, stage: str = "Production", forced: str 
     client = open_store(layout)
     params = settings_of(layout.workspace)
     version = find_version(client, MODEL, str(number))
-    return promote_version(client, layout, read_results(layout, params), version, stage, params, forced)
+    return promote_version(client, layout, version, stage, params, forced)
 
 
 def stages(layout: Layout) -> dict[int, str]:
@@ -151,12 +154,24 @@ def test_force_is_recorded_with_its_reason_and_the_gates(workspace: Layout) -> N
 
 def test_a_better_detector_replaces_the_champion_and_a_worse_one_does_not(workspace: Layout) -> None:
     promote(workspace, HALF, forced="so that something worse is there")
+    fit_by_hand(workspace, "whole", (1, 1, 0.95, 0))
     report = repro(workspace)
-    assert report["promoted"] == {"version": WHOLE, "detector": "whole", "digest": report["promoted"]["digest"]}
+    better = report["promoted"]["version"]
+    assert report["promoted"]["detector"] == "whole"
     assert "better than version 2 (half) in Production" in report["reason"]
-    assert production(workspace) == WHOLE
+    assert production(workspace) == better
     report = retrained(workspace, (1, 0.2, 0, 0))
     assert report["promoted"] is None
+    assert production(workspace) == better
+
+
+def test_a_persons_choice_outlives_a_repro(workspace: Layout) -> None:
+    promote(workspace, HALF, forced="the clinic wants this one")
+    report = repro(workspace)
+    assert report["promoted"] is None
+    assert "put version 2 into Production" in report["standings"][2]["reason"]
+    assert production(workspace) == HALF
+    promote(workspace, WHOLE)  # by hand the gate alone is asked
     assert production(workspace) == WHOLE
 
 
@@ -169,7 +184,7 @@ def test_a_reason_of_any_length_and_script_leaves_a_log_that_can_be_read(workspa
 
 def test_rollback_puts_the_former_version_back_and_no_repro_undoes_it(workspace: Layout) -> None:
     promote(workspace, HALF, forced="so that something worse is there")
-    repro(workspace)
+    promote(workspace, WHOLE)
     client = open_store(workspace)
     former, now = roll_back(client, workspace, MODEL, "too many alarms at night")
     assert (former.number, now.number, production(workspace)) == (WHOLE, HALF, HALF)
@@ -180,7 +195,7 @@ def test_rollback_puts_the_former_version_back_and_no_repro_undoes_it(workspace:
         assert "version 3 was rolled back" in report["reason"]
         assert "too many alarms at night" in report["reason"]
         assert production(workspace) == HALF
-    assert [entry.action for entry in log(workspace)] == ["publish", "rollback", "publish", "promote", "publish"]
+    assert [entry.action for entry in log(workspace)] == ["publish", "rollback", "promote", "promote", "publish"]
     assert "was rolled back" in refusal(workspace, WHOLE)
     promote(workspace, WHOLE, forced="it was the scanner")
     assert production(workspace) == WHOLE
@@ -190,7 +205,7 @@ def test_rollback_puts_the_former_version_back_and_no_repro_undoes_it(workspace:
 def test_without_a_former_version_nothing_is_rolled_back(workspace: Layout) -> None:
     with pytest.raises(MedscreenError) as error:
         roll_back(open_store(workspace), workspace, MODEL, "")
-    assert "the only one that was in Production" in one_sentence(error)
+    assert "there was none, or each is rolled back" in one_sentence(error)
     assert production(workspace) == WHOLE
 
 
@@ -200,6 +215,9 @@ def test_rollback_passes_over_what_was_rolled_back_or_is_lost(workspace: Layout)
     promote(workspace, CORNER, forced="third")
     shutil.rmtree(logged_graph(client, workspace, find_version(client, MODEL, str(HALF)).run_id).parent)
     roll_back(client, workspace, MODEL, "bad")
+    assert production(workspace) == WHOLE  # not HALF, whose files are lost
+    with pytest.raises(MedscreenError, match="rolled back itself or has lost its files"):
+        roll_back(client, workspace, MODEL, "bad, too")  # CORNER is rolled back
     assert production(workspace) == WHOLE
 
 
@@ -218,8 +236,11 @@ def test_a_new_operating_point_of_the_champion_takes_its_place_unless_a_person_c
     )
     assert chosen.version.number == WHOLE
     promote(workspace, WHOLE, forced="the other threshold, please")
-    assert "its operating point was chosen by hand" in repro(workspace)["reason"]
+    assert "put version 3 into Production" in repro(workspace)["reason"]
     assert production(workspace) == WHOLE
+    change_params(workspace.workspace, operating=operating | {"threshold": {"policy": "specificity", "at_least": 0.85}})
+    fit_by_hand(workspace, "whole", (1, 1, 1, 0))
+    assert "this is its new operating point" in repro(workspace)["reason"]  # it came after the choice
 
 
 def test_a_champion_is_judged_on_people_it_was_not_trained_on(workspace: Layout) -> None:
@@ -249,6 +270,106 @@ def test_a_version_whose_run_keeps_no_training_images_is_not_compared(workspace:
     report = repro(workspace)
     assert report["promoted"] is None
     assert "does not keep which images it was trained on" in report["standings"][2]["reason"]
+
+
+def test_production_is_never_emptied_for_staging(workspace: Layout) -> None:
+    assert "Production, which would be left empty" in refusal(workspace, WHOLE, stage="Staging")
+    assert production(workspace) == WHOLE
+
+
+def test_an_altered_package_is_neither_loaded_nor_judged_nor_promoted(
+    workspace: Layout, loaded_registry: Callable[[Path], None]
+) -> None:
+    loaded_registry(workspace.home)
+    client = open_store(workspace)
+    paths = {
+        n: logged_graph(client, workspace, find_version(client, MODEL, str(n)).run_id) for n in (CORNER, HALF, WHOLE)
+    }
+    promote(workspace, HALF, forced="so that something worse is there")
+    shutil.copy(paths[CORNER], paths[WHOLE])
+    assert "is not the one that was registered" in refusal(workspace, WHOLE)
+    shutil.copy(paths[CORNER], paths[HALF])
+    with pytest.raises(MedscreenError, match="is not the one that was registered"):
+        load_detector(MODEL)
+
+
+def test_a_worse_version_is_refused_by_hand_as_often_as_in_a_repro(workspace: Layout) -> None:
+    """Promoting the roster's detectors one after another shares the error as a repro does."""
+    client, params = open_store(workspace), settings_of(workspace.workspace)
+    results = read_results(workspace, params)
+    evidence = Evidence(client, workspace, results)
+    corner, half, whole = (find_version(client, MODEL, str(number)) for number in (CORNER, HALF, WHOLE))
+    assert evidence.of_version(half, corner).rivals == evidence.of_roster(results[1], half, corner, None).rivals == 2
+    assert evidence.of_version(half, whole).rivals == 1
+
+
+def test_a_film_of_a_person_it_was_trained_on_counts_as_seen(workspace: Layout) -> None:
+    client, params = open_store(workspace), settings_of(workspace.workspace)
+    evidence = Evidence(client, workspace, [])
+    val = evidence.val
+    two_of_one = evidence.val.patients.copy()
+    two_of_one[1] = two_of_one[0]
+    object.__setattr__(val, "patients", two_of_one)
+    version = find_version(client, MODEL, str(WHOLE))
+    (kept,) = (workspace.mlruns / "artifacts" / "films" / version.run_id).rglob("trained_on.parquet")
+    pq.write_table(pa.table({"digest": [val.digests[0]]}), kept)
+    assert evidence.contestant(version).unseen[:3].tolist() == [False, False, True]
+    pq.write_table(pa.table({"digest": pa.array([], pa.string())}), kept)
+    with pytest.raises(MedscreenError, match="an empty list"):
+        evidence.contestant(version)
+    assert params.dataset == "films"
+
+
+def test_an_old_champion_is_scored_anew_on_another_val(workspace: Layout) -> None:
+    client = open_store(workspace)
+    version = find_version(client, MODEL, str(WHOLE))
+    before = Evidence(client, workspace, []).contestant(version).val.scores
+    change_params(workspace.workspace, seed=8)
+    curate_films(workspace, seed=8)
+    after = Evidence(client, workspace, [])
+    graph = logged_graph(client, workspace, version.run_id)
+    np.testing.assert_array_equal(after.contestant(version).val.scores, PackagedDetector(graph).score(after.val.pixels))
+    assert not np.array_equal(before, after.contestant(version).val.scores)
+
+
+def test_staging_needs_no_results_of_the_workspace(workspace: Layout) -> None:
+    shutil.rmtree(workspace.workspace / "models")
+    promote(workspace, HALF, "Staging")
+    assert aliases(workspace)["staging"] == HALF
+    assert "it can't be judged: The workspace lacks results" in refusal(workspace, HALF)
+    promote(workspace, HALF, forced="at night")
+    assert production(workspace) == HALF
+
+
+def test_results_of_another_data_set_judge_nothing(workspace: Layout) -> None:
+    raw = json.loads(workspace.raw.read_text())
+    workspace.raw.write_text(json.dumps(raw | {"dataset": "mri"}))
+    assert "The workspace holds results of mri, params.yaml says films" in refusal(workspace, HALF)
+
+
+def test_a_changed_refusal_is_a_new_entry(workspace: Layout) -> None:
+    retrained(workspace, (1, 0.2, 0, 0))
+    first = len(log(workspace))
+    retrained(workspace, (1, 0.1, 0, 0))
+    assert len(log(workspace)) == first + 1
+
+
+def test_deleted_decisions_come_back(workspace: Layout) -> None:
+    client = open_store(workspace)
+    client.delete_experiment(client.get_experiment_by_name(f"{MODEL} decisions").experiment_id)
+    assert [entry.version for entry in log(workspace)] == [WHOLE]
+    repro(workspace)
+
+
+def test_tags_say_what_became_of_a_version(workspace: Layout) -> None:
+    client = open_store(workspace)
+    promote(workspace, HALF, "Staging")
+    promote(workspace, HALF, forced="why not")
+    repro(workspace)
+    tags = {number: version_tags(client, number)["medscreen.decision"] for number in (CORNER, HALF, WHOLE)}
+    assert tags[CORNER] == "baseline: a baseline is never promoted"
+    assert tags[HALF].startswith("version 2 (half) to Production, forced by ")
+    assert tags[WHOLE] == tags[HALF]  # what replaced it
 
 
 def test_what_cannot_be_judged_is_refused_and_can_be_forced(workspace: Layout) -> None:
@@ -316,6 +437,7 @@ def test_a_leak_in_the_audit_keeps_all_out_of_production(workspace: Layout) -> N
 
 def test_an_experiment_is_judged_and_not_promoted(workspace: Layout, monkeypatch: pytest.MonkeyPatch) -> None:
     promote(workspace, HALF, forced="so that something worse is there")
+    fit_by_hand(workspace, "whole", (1, 1, 0.95, 0))
     monkeypatch.setenv("DVC_EXP_NAME", "try-this")
     report = repro(workspace)
     assert report["reason"].startswith("not promoted: experiment try-this (whole: ")
@@ -372,14 +494,14 @@ def test_another_commit_changes_no_card(workspace: Layout) -> None:
 
 
 def test_two_in_production_are_mended(workspace: Layout) -> None:
-    """What two clients of a server can leave that promote at the same moment."""
+    """What two clients of a server can leave that promote at the same moment; the log knows who came last."""
     client = open_store(workspace)
     client.transition_model_version_stage(MODEL, str(HALF), "Production", archive_existing_versions=False)
     assert sorted(stages(workspace).values()) == ["None", "Production", "Production"]
     log_of_it = DecisionLog(client, workspace, MODEL)
     log_of_it.settle()
-    assert production(workspace) == HALF
-    assert stages(workspace)[WHOLE] == "Archived"
+    assert production(workspace) == WHOLE
+    assert stages(workspace)[HALF] == "Archived"
 
 
 @pytest.mark.parametrize(

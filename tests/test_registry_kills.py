@@ -18,7 +18,7 @@ from medscreen.layout import Layout
 from medscreen.registry import find_version, promote_version, roll_back, versions_of
 from medscreen.registry.decisions import DecisionLog, settle_all
 from medscreen.registry.stages import BusyError
-from medscreen.tracking import open_store, read_results
+from medscreen.tracking import open_store
 from workspaces import MODEL, settings_of
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*type hint is inferred as AnyType:UserWarning")
@@ -31,7 +31,7 @@ PROCESSES.set_forkserver_preload(["test_registry_kills"])
 def promotion(layout: Layout) -> None:
     client, params = open_store(layout), settings_of(layout.workspace)
     half = find_version(client, MODEL, str(HALF))
-    promote_version(client, layout, read_results(layout, params), half, "Production", params, "a test")
+    promote_version(client, layout, half, "Production", params, "a test")
 
 
 def rollback(layout: Layout) -> None:
@@ -149,7 +149,7 @@ def test_of_two_promotions_at_once_one_wins_and_one_says_so(published: Path, tmp
 
 
 def test_whoever_waits_decides_on_what_the_other_left(published: Path, tmp_path: Path) -> None:
-    """A repro waits for a promotion and then judges against the new champion."""
+    """A repro waits for a promotion and then knows of it."""
     home = Path(shutil.copytree(published, tmp_path / "waits"))
     started, go_on = PROCESSES.Event(), PROCESSES.Event()
     first = PROCESSES.Process(target=hold, args=(home, started, go_on))
@@ -161,9 +161,11 @@ def test_whoever_waits_decides_on_what_the_other_left(published: Path, tmp_path:
     first.join(120)
     second.join(120)
     layout = Layout(home, home)
-    moves = DecisionLog(open_store(layout), layout, MODEL).moves()
-    assert [(entry.version, entry.replaced) for entry in moves[:2]] == [(WHOLE, HALF), (HALF, WHOLE)]
-    assert in_production(layout) == [WHOLE]
+    (last, _), (before, _) = DecisionLog(open_store(layout), layout, MODEL).entries()[:2]
+    assert (before.action, before.version, before.replaced) == ("promote", HALF, WHOLE)
+    assert (last.action, last.version) == ("publish", None)
+    assert "put version 2 into Production" in last.reason
+    assert in_production(layout) == [HALF]
 
 
 def repro(home: Path) -> None:

@@ -110,7 +110,9 @@ def result_of(folder: Path) -> Result:
     }
     (folder / "curation.json").write_text(json.dumps({"splits": splits}))
     lineage = {
-        "dataset": "phantom", "data": {"digest": "data", "splits": {}}, "source": {"commit": "", "uncommitted": []},
+        "detector": "mean", "dataset": "phantom", "training": {"run_key": "key"},
+        "data": {"digest": "data", "splits": {split: f"digest-{split}" for split in ("val", "test")}},
+        "source": {"commit": "", "uncommitted": []},
         "trial": None, "environment": {"python": "3", "system": "any"},
         "params.yaml": (REPOSITORY / "params.yaml").read_text(),
     }  # fmt: skip
@@ -137,7 +139,7 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     result = result_of(home)
     register(client, result, finish_run(client, layout, result))
     move(client, MODEL, 1, "Production")
-    align(client, MODEL, archived=None)
+    align(client, MODEL, {}, archived=None)
     return home
 
 
@@ -307,7 +309,7 @@ def test_a_version_with_lost_files_is_a_sentence(copy: Path) -> None:
     path = logged_graph(client, layout_of(client), old.run_id)
     assert path is not None
     path.unlink()
-    with pytest.raises(MedscreenError, match=r"version 1 are lost; `dvc repro publish`") as error:
+    with pytest.raises(MedscreenError, match=r"1 can't be used: its files are lost; `dvc repro publish`") as error:
         set_threshold(client, layout_of(client), old, SENSITIVE, SETTINGS, 7)
     one_sentence(error)
     assert (numbers(client), runs(client)) == ([1], 1)

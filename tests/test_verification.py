@@ -13,7 +13,10 @@ from urllib.parse import unquote, urlsplit
 
 import numpy as np
 import onnx
+import pyarrow.parquet as pq
 import pytest
+import yaml
+from mlflow.tracking._tracking_service.utils import _artifact_repos_cache
 
 from factories import one_sentence
 from medscreen.cli import main
@@ -51,6 +54,7 @@ def published(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def layout(published: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Layout:
+    _artifact_repos_cache.clear()  # by the ids of runs and models, which those of copies share
     home = Path(shutil.copytree(published, tmp_path / "home"))
     monkeypatch.chdir(home)
     monkeypatch.delenv("DVC_ROOT", raising=False)
@@ -190,11 +194,71 @@ def test_a_lost_or_damaged_package_is_said(layout: Layout, content: bytes | None
     assert ("is lost" if content is None else "another artefact") in changes(found(layout))["package"]
 
 
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda flavors: flavors["python_function"].update(data="other.onnx"),
+        lambda flavors: flavors["onnx"].update(code="code"),
+        lambda flavors: flavors.pop("onnx"),
+    ],
+)
+def test_a_package_past_which_mlflow_loads_is_found_not_loaded_and_mended(
+    layout: Layout, change: Callable[[Any], None]
+) -> None:
+    path = require_graph(open_store(layout), layout, production(layout)).with_name("MLmodel")
+    before = path.read_text()
+    content = yaml.safe_load(before)
+    change(content["flavors"])
+    path.write_text(yaml.safe_dump(content))
+    assert "MLmodel lets MLflow load something else than model.onnx" in changes(found(layout))["package"]
+    with pytest.raises(MedscreenError, match="lets MLflow load something else"):
+        require_graph(open_store(layout), layout, production(layout))
+    path.write_text("flavors: [")
+    assert "MLmodel, by which MLflow loads it, can't be read" in changes(found(layout))["package"]
+    publish(layout, settings_of(layout.workspace))
+    assert yaml.safe_load(path.read_text())["flavors"] == yaml.safe_load(before)["flavors"]
+    assert changes(found(layout)) == {}
+
+
+@pytest.mark.parametrize(
+    ("tag", "value"),
+    [("medscreen.run_key", "another"), ("medscreen.val_digest", "0"), ("medscreen.is_baseline", "true")],
+)
+def test_another_tag_is_found(layout: Layout, tag: str, value: str) -> None:
+    version = production(layout)
+    open_store(layout).set_model_version_tag(MODEL, str(version.number), tag, value)
+    assert f"tags of the version: {tag} is {value}, the lineage has" in changes(found(layout))["record"]
+
+
+def test_other_training_images_are_found(layout: Layout) -> None:
+    """The gate compares on what a version was not trained on: this list says what that is."""
+    path = artefact(layout, "trained_on.parquet")
+    images = pq.read_table(path)
+    pq.write_table(images.slice(1), path)
+    assert "trained_on.parquet lists other images" in changes(found(layout))["record"]
+    pq.write_table(images.take(list(reversed(range(len(images))))), path)
+    assert changes(found(layout)) == {}
+    path.unlink()
+    assert "trained_on.parquet is lost" in changes(found(layout))["record"]
+
+
+def test_a_card_that_somebody_edited_is_found(layout: Layout) -> None:
+    client, version = open_store(layout), production(layout)
+    client.update_model_version(MODEL, str(version.number), "Fit for the clinic.")
+    assert "the description of the version is not the beginning of card.md" in changes(found(layout))["record"]
+    card = artefact(layout, "card.md")
+    card.write_text(card.read_text().replace("never diagnosis", "diagnosis"))
+    assert "card.md is not the one that medscreen wrote" in changes(found(layout))["record"]
+    card.unlink()
+    assert "card.md is lost" in changes(found(layout))["record"]
+
+
 def test_a_changed_lineage_is_found(layout: Layout) -> None:
     rewritten(artefact(layout, "lineage.json"), lambda lineage: lineage["training"].update(run_key="another"))
     said = changes(found(layout))
     assert set(said) == {"record"}
     assert said["record"].startswith("lineage.json has the digest")
+    assert "tags of the version: medscreen.run_key is" in said["record"]
 
 
 def test_changed_numbers_in_mlflow_are_found(layout: Layout) -> None:

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import platform
+from collections.abc import Sequence
 from functools import cache
 from importlib.metadata import distributions
 from typing import Any
@@ -17,9 +18,10 @@ from medscreen.params import Policy
 _WRITTEN = ("dvc.lock", "reports/")
 
 
-def read_lineage(layout: Layout, detector: str) -> dict[str, Any]:
+def read_lineage(layout: Layout, detector: str, trained_on: Sequence[str]) -> dict[str, Any]:
     """The chain from data to package of one detector of the workspace, ready for JSON.
 
+    `trained_on`: digests of the images of train and tune.
     Names and contents of data files are left out: they may say whose images they are. `trial` is None of a detector
     whose parameters come from no study.
     """
@@ -30,13 +32,22 @@ def read_lineage(layout: Layout, detector: str) -> dict[str, Any]:
         "detector": detector,
         "dataset": raw["dataset"],
         "data": {"digest": raw["digest"], "splits": {name: about["digest"] for name, about in splits.items()}},
-        "training": {"run_key": fitted["run_key"], "code": code_digest("medscreen.stages.fit")},
+        "training": {
+            "run_key": fitted["run_key"],
+            "code": code_digest("medscreen.stages.fit"),
+            "images": digest_of_all(trained_on),
+        },
         "trial": None,
         "source": source_of(layout),
         "params.yaml": layout.params.read_text(),
         "dvc.lock": locked_stages(layout, detector),
         "environment": environment(),
     }
+
+
+def digest_of_all(digests: Sequence[str]) -> str:
+    """32 hexadecimal characters that name images by their digests, in any order."""
+    return hashlib.blake2b("\n".join(sorted(digests)).encode(), digest_size=16).hexdigest()
 
 
 def lineage_digest(lineage: dict[str, Any]) -> str:

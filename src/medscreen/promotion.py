@@ -34,7 +34,8 @@ class Candidate(Contestant):
     """A detector that may go to Production; `baselines`: name -> what it says of the same images.
 
     `leaked_images`: how many of val and test another split shares. `rivals`: how many candidates are tried against the
-    champion together, this one included. `rolled_back`: when and why it was taken out of Production, "" if it was not.
+    champion together, this one included. `rolled_back`: when and why it was taken out of Production; `passed_over`:
+    when a person chose another version although this one was there; "" if not so.
     """
 
     is_baseline: bool
@@ -42,14 +43,14 @@ class Candidate(Contestant):
     leaked_images: int = 0
     rivals: int = 1
     rolled_back: str = ""
+    passed_over: str = ""
 
 
 @dataclass(frozen=True)
 class Champion(Contestant):
-    """The version in Production; `by_hand`: whether a person put it there."""
+    """The version in Production."""
 
     version: int
-    by_hand: bool = False
 
 
 @dataclass(frozen=True)
@@ -125,10 +126,11 @@ def _own_checks(
     """The conditions that do not look at the champion."""
     val = candidate.val.take(images)
     area = _metric("auroc", val)
-    way = "wrong" if area is not None and area < 0.5 else "right"
+    way = "right" if area is not None and area >= 0.5 else "wrong"
     yield Check("direction", way == "right", f"its score points the {way} way (AUROC on val {_shown(area)})")
     yield _over_baseline(candidate, images, policy, bootstrap)
     yield _sensitive(val, policy)
+    yield _decides(val, policy)
     yield _calibrated(val, policy, bootstrap)
     yield Check(
         "leaks",
@@ -137,6 +139,7 @@ def _own_checks(
         f"(at most {policy.max_leaked_images}; leaks in reports/curation.json)",
     )
     yield Check("rollback", not candidate.rolled_back, candidate.rolled_back or "it was never rolled back")
+    yield Check("choice", not candidate.passed_over, candidate.passed_over or "no person chose another one over it")
 
 
 def _over_baseline(
@@ -176,6 +179,16 @@ def _sensitive(val: Outcomes, policy: PromotionParams) -> Check:
     )
 
 
+def _decides(val: Outcomes, policy: PromotionParams) -> Check:
+    """The threshold it would serve with: scores that rank well say nothing of it."""
+    reached = _metric("balanced_accuracy", val)
+    return Check(
+        "threshold",
+        reached is not None and reached >= policy.min_balanced_accuracy,
+        f"balanced accuracy {_shown(reached)} at its own threshold (at least {policy.min_balanced_accuracy:g})",
+    )
+
+
 def _calibrated(val: Outcomes, policy: PromotionParams, bootstrap: Bootstrap) -> Check:
     """An error that chance explains is no fault: few images show one even where every probability is right."""
     error = None if val.probabilities is None or len(val.labels) == 0 else _metric("ece", val)
@@ -199,8 +212,7 @@ def _against(
     if isinstance(champion, LostChampion):
         return Check("champion", False, f"{held} can't be compared with: {champion.reason}")
     if champion.run_key == candidate.run_key:
-        chosen = "its operating point was chosen by hand" if champion.by_hand else "this is its new operating point"
-        return Check("champion", not champion.by_hand, f"{held} is the same network, {chosen}")
+        return Check("champion", True, f"{held} is the same network, this is its new operating point")
     lead = _lead(candidate.val, champion.val, images, policy, bootstrap)
     if lead is None:
         known = f"only {len(images)} images of val, or of one class alone, are of people that neither was trained on"

@@ -87,7 +87,7 @@ def test_the_ui_shows_alias_card_tags_and_decision_of_the_version_in_production(
     tags = page.get_by_text("medscreen.decision", exact=False).first
     tags.scroll_into_view_if_needed()
     expect(tags).to_be_visible()
-    expect(page.get_by_text("promoted: val/auroc", exact=False).first).to_be_visible()
+    expect(page.get_by_text("to Production by", exact=False).first).to_be_visible()
     page.screenshot(path=seen / "tags.png")
     page.goto(f"{address}/#/experiments")
     page.get_by_role("link", name="phantom-detector decisions", exact=True).first.click()

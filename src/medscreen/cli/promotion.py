@@ -17,12 +17,12 @@ from medscreen.errors import MedscreenError
 def promote(
     version: str | None, stage: Literal["Staging", "Production"], force: bool, reason: str, name: str | None
 ) -> None:
-    """Puts VERSION into a stage; without it, what is in Staging into Production, or the newest version into Staging.
+    """Puts VERSION into a stage; without it, what is in Staging into Production, or the newest one without
+    a stage into Staging.
 
     Production has a gate (promotion: in params.yaml). What it decides is in the promotion log, refusals too.
     """
     from medscreen.registry import find_version, held, promote_version, versions_of
-    from medscreen.tracking import read_results
 
     if force != bool(reason.strip()):
         raise MedscreenError("--force and --reason go together: say why the gate is overruled; it is recorded.")
@@ -36,12 +36,11 @@ def promote(
             raise MedscreenError(f"No version of {model} is in Staging: medscreen promote VERSION.")
         chosen = staged
     else:
-        known = versions_of(client, model)
+        known = [version for version in versions_of(client, model) if version.stage == "None"]
         if not known:
-            raise MedscreenError(f"{model} has no version yet; `make repro` registers one.")
+            raise MedscreenError(f"{model} has no version without a stage; name one: medscreen promote VERSION.")
         chosen = known[0]
-    results = read_results(registry.layout, registry.params)
-    decision = promote_version(client, registry.layout, results, chosen, stage, registry.params, reason.strip())
+    decision = promote_version(client, registry.layout, chosen, stage, registry.params, reason.strip())
     click.echo(f"{model} version {chosen.number} ({chosen.detector}) is in {stage}.")
     if decision is not None:
         for check in decision.checks:

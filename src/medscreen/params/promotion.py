@@ -23,10 +23,13 @@ class PromotionParams(Block):
     promoted in at most the rest of cases.
     """
 
-    metric: Literal["auroc", "average_precision", "balanced_accuracy"]
+    metric: Literal[
+        "auroc", "average_precision"
+    ]  # without a threshold: each was chosen on some val, and flatters there
     confidence: Annotated[float, Field(ge=0.5, lt=1)]
     margin_over_baseline: Margin
     margin_over_champion: Margin
     sensitivity: SensitivityFloor
+    min_balanced_accuracy: Annotated[float, Field(ge=0, le=1)]
     max_calibration_error: Annotated[float, Field(ge=0, le=1)]
     max_leaked_images: Annotated[int, Field(ge=0)]

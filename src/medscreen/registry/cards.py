@@ -15,7 +15,7 @@ from medscreen.registry.versions import DECISION, Version
 from medscreen.tracking import Result
 from medscreen.tracking.runs import LINEAGE_FILE
 
-_CARD = "medscreen.card_digest"
+CARD = "medscreen.card_digest"
 # metrics that depend on scores and probabilities alone, not on the threshold
 UNCHANGED = ("auroc", "average_precision", "brier", "ece")
 
@@ -23,8 +23,13 @@ UNCHANGED = ("auroc", "average_precision", "brier", "ece")
 def describe(
     client: MlflowClient, version: Version, result: Result, params: Params, standing: Mapping[str, Any]
 ) -> None:
-    """Writes card and decision of a version of the workspace, unless they say so already."""
-    decision = f"{standing['verdict']}: {standing['reason']}"
+    """Writes card and decision of a version of the workspace, unless they say so already.
+
+    A version that is or was in a stage keeps the decision that put it there, or took it out.
+    """
+    decision = version.tags.get(DECISION, "")
+    if version.stage == "None" and not version.rolled_back:
+        decision = f"{standing['verdict']}: {standing['reason']}"
     card = model_card(
         CardFacts(
             model=version.model,
@@ -45,7 +50,8 @@ def describe(
     )
     if _is_new(version, card):
         client.log_text(version.run_id, json.dumps(dict(standing), indent=1), "decision.json")
-        client.set_model_version_tag(version.model, str(version.number), DECISION, decision)
+        if version.tags.get(DECISION) != decision:
+            client.set_model_version_tag(version.model, str(version.number), DECISION, decision)
         _keep(client, version, card)
 
 
@@ -93,12 +99,13 @@ def _kept(client: MlflowClient, version: Version, name: str) -> dict[str, Any]:
     return content
 
 
-def _digest(card: str) -> str:
+def card_digest(card: str) -> str:
+    """32 hexadecimal characters that name a card."""
     return hashlib.blake2b(card.encode(), digest_size=16).hexdigest()
 
 
 def _is_new(version: Version, card: str) -> bool:
-    return version.tags.get(_CARD) != _digest(card)
+    return version.tags.get(CARD) != card_digest(card)
 
 
 def _keep(client: MlflowClient, version: Version, card: str) -> None:
@@ -106,7 +113,7 @@ def _keep(client: MlflowClient, version: Version, card: str) -> None:
     client.log_text(version.run_id, card_page(card, f"{version.model} version {version.number}"), "card.html")
     client.update_model_version(version.model, str(version.number), version_description(card))
     # last: a card that was cut short is written again
-    client.set_model_version_tag(version.model, str(version.number), _CARD, _digest(card))
+    client.set_model_version_tag(version.model, str(version.number), CARD, card_digest(card))
 
 
 def _lineage(version: Version, lineage: Mapping[str, Any]) -> dict[str, str]:

@@ -12,7 +12,6 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from textwrap import shorten
 from typing import Any
 
 from mlflow import MlflowClient
@@ -66,6 +65,13 @@ class DecisionLog:
         """Every decision that moved a version."""
         return [entry for entry, _ in self.entries() if entry.version is not None]
 
+    def choice_of(self, number: int) -> tuple[Entry, int] | None:
+        """The decision of a person that put this version into Production, and its time (ms); None if a repro did."""
+        for entry, run in self.entries():
+            if entry.stage == "Production" and entry.version == number:
+                return None if entry.action == "publish" else (entry, int(run.info.start_time))
+        return None
+
     def report(self, run: Run) -> dict[str, Any]:
         """The numbers behind a decision; empty where the writer was killed before it could keep them."""
         if not any(item.path == _REPORT for item in self._client.list_artifacts(run.info.run_id)):
@@ -79,7 +85,7 @@ class DecisionLog:
         """Writes a decision down and then carries it out: what a kill leaves undone, `settle` does."""
         numbered = replace(
             entry,
-            reason=shorten(entry.reason, _REASON_LENGTH, placeholder=" ..."),
+            reason=" ".join(entry.reason.split())[:_REASON_LENGTH],
             number=max((known.number for known, _ in self.entries()), default=0) + 1,
             at=datetime.now(UTC).isoformat(timespec="seconds"),
             by=_user(),
@@ -112,14 +118,21 @@ class DecisionLog:
         self._client.set_tag(run_id, _STATE, _DONE)
 
     def _align(self) -> None:
-        moved = next((entry for entry in self.moves() if entry.stage == "Production"), None)
-        align(self._client, self._model, moved.replaced if moved else None)
+        moves = self.moves()
+        last = {stage: next((m for m in moves if m.stage == stage), None) for stage in ("Staging", "Production")}
+        production = last["Production"]
+        align(
+            self._client,
+            self._model,
+            {stage: entry.version for stage, entry in last.items() if entry},
+            production.replaced if production else None,
+        )
 
     def _mark(self, entry: Entry) -> None:
-        """A version that is rolled back says so: no repro promotes it again. One that is put back says so no more."""
+        """Both versions say what became of them; one that is rolled back also that no repro is to promote it."""
         said = f"{entry.title} by {entry.by} on {entry.at[:10]}: {entry.reason}"
-        if entry.action != "publish":
-            self._client.set_model_version_tag(self._model, str(entry.version), DECISION, said)
+        for number in {entry.version, entry.replaced} - {None}:
+            self._client.set_model_version_tag(self._model, str(number), DECISION, said[:_REASON_LENGTH])
         if entry.action == "rollback" and entry.replaced is not None:
             why = f"version {entry.replaced} was rolled back on {entry.at[:10]}: {entry.reason}"
             self._client.set_model_version_tag(self._model, str(entry.replaced), ROLLED_BACK, why)

@@ -5,6 +5,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -18,10 +19,10 @@ from medscreen.layout import Layout
 from medscreen.outputs import replaced
 from medscreen.packaging.detector import PackagedDetector
 from medscreen.promotion import Candidate, Champion, Contestant, LostChampion
-from medscreen.registry.decisions import DecisionLog
+from medscreen.registry.decisions import Entry
 from medscreen.registry.versions import Version
 from medscreen.tracking import Result
-from medscreen.tracking.models import logged_graph
+from medscreen.tracking.models import fault_of, logged_graph
 from medscreen.tracking.runs import TRAINED_ON
 
 
@@ -42,9 +43,13 @@ class Evidence:
         """The images that everything is compared on."""
         return load_images(self.layout.curated("val"))
 
-    def of_roster(self, result: Result, champion: Version | None, rolled_back: str) -> Candidate:
-        """A detector of the workspace; it has seen nothing of `val`, or the audit counts it as a leak."""
-        tried = [r for r in self.results if not r.is_baseline and (champion is None or r.run_key != champion.run_key)]
+    def of_roster(
+        self, result: Result, version: Version, champion: Version | None, chosen: tuple[Entry, int] | None
+    ) -> Candidate:
+        """A detector of the workspace; it has seen nothing of `val`, or the audit counts it as a leak.
+
+        `chosen` is the move that put the champion there, and its time, if a person made it.
+        """
         val = result.outcomes("val")
         return Candidate(
             detector=result.detector,
@@ -55,11 +60,12 @@ class Evidence:
             is_baseline=result.is_baseline,
             baselines=self._baselines,
             leaked_images=self._leaked_images,
-            rivals=max(len(tried), 1),
-            rolled_back=rolled_back,
+            rivals=self._rivals(champion),
+            rolled_back=version.rolled_back,
+            passed_over=_passed_over(version, champion, chosen),
         )
 
-    def of_version(self, version: Version) -> Candidate:
+    def of_version(self, version: Version, champion: Version | None) -> Candidate:
         """A registered version, scored again from its package; raises LostVersionError where that can't be done."""
         known = self.contestant(version)
         return Candidate(
@@ -67,38 +73,43 @@ class Evidence:
             is_baseline=version.is_baseline,
             baselines=self._baselines,
             leaked_images=self._leaked_images,
+            rivals=self._rivals(champion),
             rolled_back=version.rolled_back,
         )
 
-    def champion(self, version: Version | None, log: DecisionLog) -> Champion | LostChampion | None:
-        """The version in Production, scored again from its package."""
+    def _rivals(self, champion: Version | None) -> int:
+        """How many detectors of the roster are tried against the champion, by a repro or one after another by hand."""
+        tried = [r for r in self.results if not r.is_baseline and (champion is None or r.run_key != champion.run_key)]
+        return max(len(tried), 1)
+
+    def champion(self, version: Version | None) -> Champion | LostChampion | None:
+        """The version in Production, scored again from its package unless the workspace has just done so."""
         if version is None:
             return None
-        moves = (entry for entry in log.moves() if entry.stage == "Production" and entry.version == version.number)
-        last = next(moves, None)
         try:
             known = self.contestant(version)
         except LostVersionError as error:
             return LostChampion(version.number, version.detector, version.digest, str(error))
-        return Champion(**vars(known), version=version.number, by_hand=last is not None and last.action != "publish")
+        return Champion(**vars(known), version=version.number)
 
     def contestant(self, version: Version) -> Contestant:
         """What a registered version says of `val`; raises LostVersionError where it can't be scored again."""
+        fault = fault_of(self.client, self.layout, version.run_id, version.digest)
+        graph = logged_graph(self.client, self.layout, version.run_id)
+        if fault or graph is None:
+            raise LostVersionError(fault)
         of_roster = next((r for r in self.results if r.digest == version.digest), None)
-        val = of_roster.outcomes("val") if of_roster else self._scored(version)
+        val = of_roster.outcomes("val") if of_roster else self._scored(version, graph)
         unseen = np.ones(len(val.labels), np.bool_) if of_roster else self._unseen(version)
         return Contestant(version.detector, version.digest, version.run_key, val, unseen)
 
-    def _scored(self, version: Version) -> Outcomes:
+    def _scored(self, version: Version, graph: Path) -> Outcomes:
         """What the version says of `val`; remembered, so that a repro does not score an old champion every time."""
         name = hashlib.blake2b(f"{version.digest} {set_digest(self.val)}".encode(), digest_size=16).hexdigest()
         memory = self.layout.scratch / "scored" / f"{name}.npy"
         try:
             said = np.load(memory)
         except (OSError, ValueError):  # not scored yet, or half of it lost: only slower
-            graph = logged_graph(self.client, self.layout, version.run_id)
-            if graph is None:
-                raise LostVersionError("its files are lost") from None
             screening = PackagedDetector(graph).screen(self.val.pixels)
             said = np.stack([screening.score, screening.probability, screening.abnormal.astype(np.float32)])
             with replaced(memory) as partial, partial.open("wb") as file:
@@ -113,10 +124,15 @@ class Evidence:
         )
 
     def _unseen(self, version: Version) -> NDArray[np.bool_]:
-        """(N,): the images of `val` of people of whom the version was trained on nothing."""
+        """(N,): the images of `val` of people of whom the version was trained on no image that `val` has.
+
+        That is all of them as long as no image is taken out of the data: one patient's images lie in one split.
+        """
         if not any(item.path == TRAINED_ON for item in self.client.list_artifacts(version.run_id)):
             raise LostVersionError("its run does not keep which images it was trained on")
         table = pq.read_table(self.client.download_artifacts(version.run_id, TRAINED_ON))
+        if len(table) == 0:
+            raise LostVersionError("its run keeps an empty list of the images it was trained on")
         seen = np.isin(np.array(self.val.digests), table["digest"].to_numpy(zero_copy_only=False))
         known: NDArray[np.bool_] = ~np.isin(self.val.patients, self.val.patients[seen])
         return known
@@ -130,3 +146,16 @@ class Evidence:
         """Train and tune are both for learning: what they share harms no comparison."""
         leaks = json.loads(self.layout.curation_report.read_text())["leaks"]
         return sum(about["images"] for pair, about in leaks.items() if pair != "train+tune")
+
+
+def _passed_over(version: Version, champion: Version | None, chosen: tuple[Entry, int] | None) -> str:
+    """A person's choice outlives a repro: only a version that came later may compete with what they chose."""
+    if champion is None or chosen is None or version.number == champion.number:
+        return ""
+    entry, at = chosen
+    if version.made.timestamp() * 1000 > at:
+        return ""
+    return (
+        f"{entry.by} put version {champion.number} into Production on {entry.at[:10]} when this one was there already "
+        f"(medscreen promote {version.number} puts it there)"
+    )

@@ -1,7 +1,9 @@
 """What a person moves: a version to Staging or Production, and Production back to what it was."""
 
-from collections.abc import Sequence
+import json
+from collections.abc import Mapping
 from dataclasses import asdict, replace
+from typing import Any
 
 from mlflow import MlflowClient
 
@@ -10,18 +12,17 @@ from medscreen.layout import Layout
 from medscreen.params import Params
 from medscreen.promotion import Decision, decide
 from medscreen.registry.decisions import DecisionLog, Entry
-from medscreen.registry.evidence import Evidence, LostVersionError
+from medscreen.registry.evidence import Evidence
 from medscreen.registry.selection import bootstrap_of, named
 from medscreen.registry.stages import one_at_a_time
-from medscreen.registry.versions import Version, held, require_graph, versions_of
-from medscreen.tracking import Result
+from medscreen.registry.versions import DECISION, Version, held, require_graph, versions_of
+from medscreen.tracking import read_results
 from medscreen.tracking.models import keeps_graph
 
 
 def promote_version(
     client: MlflowClient,
     layout: Layout,
-    results: Sequence[Result],
     version: Version,
     stage: str,
     params: Params,
@@ -30,7 +31,8 @@ def promote_version(
     """Puts a registered version into Staging, or into Production if the gate lets it or `forced` says why not to ask.
 
     Returns the gate's decision, None for Staging, which has no gate. Raises MedscreenError where the version is there
-    already, where its files are lost, and where the gate refuses; the refusal is in the log.
+    already, where its files are lost or changed, where Production would be left empty, and where the gate refuses; the
+    refusal is in the log.
     """
     with one_at_a_time(layout, version.model, wait=False):
         log = DecisionLog(client, layout, version.model)
@@ -38,32 +40,46 @@ def promote_version(
         champion = held(client, version.model, stage)
         if champion is not None and champion.number == version.number:
             raise MedscreenError(f"{version.model} version {version.number} is in {stage} already.")
+        in_production = held(client, version.model, "Production")
+        if in_production is not None and in_production.number == version.number:
+            raise MedscreenError(
+                f"{version.model} version {version.number} is in Production, which would be left empty: put another "
+                "one there first, or medscreen rollback."
+            )
         require_graph(client, layout, version)
-        decision = None
-        if stage == "Production":
-            decision = _judged(Evidence(client, layout, results), version, champion, log, params)
+        decision = _judged(client, layout, version, champion, params) if stage == "Production" else None
         entry = _move(version, stage, champion, decision, forced)
         report = {"decision": decision and asdict(decision), "policy": params.promotion.model_dump()}
         if decision is not None and decision.verdict != "promote" and not forced:
             refused = replace(entry, title=f"refused: {entry.title}", version=None, stage="", replaced=None)
             log.record(refused, report)
+            _tell(client, version, report, f"refused: {decision.reason}" if version.stage == "None" else "")
             raise MedscreenError(
                 f"{version.model} version {version.number} is refused: {decision.reason}. To promote it all the same: "
                 '--force --reason "WHY".'
             )
         log.record(entry, report)
+        _tell(client, version, report)
     return decision
 
 
+def _tell(client: MlflowClient, version: Version, report: Mapping[str, Any], decision: str = "") -> None:
+    """Keeps a decision with the version's run; and as its tag, unless it has moved, which the log has told."""
+    client.log_text(version.run_id, json.dumps(report, indent=1), "decision.json")
+    if decision:
+        client.set_model_version_tag(version.model, str(version.number), DECISION, decision)
+
+
 def _judged(
-    evidence: Evidence, version: Version, champion: Version | None, log: DecisionLog, params: Params
+    client: MlflowClient, layout: Layout, version: Version, champion: Version | None, params: Params
 ) -> Decision:
     try:
-        candidate = evidence.of_version(version)
-    except LostVersionError as error:
+        evidence = Evidence(client, layout, read_results(layout, params))
+        candidate = evidence.of_version(version, champion)
+    except MedscreenError as error:
         metric = f"val/{params.promotion.metric}"
-        return Decision(version.detector, metric, None, "refused", f"it can't be judged: {error}", ())
-    facing = evidence.champion(champion, log)
+        return Decision(version.detector, metric, None, "refused", f"it can't be judged: {str(error).rstrip('.')}", ())
+    facing = evidence.champion(champion)
     return decide(candidate, facing, params.promotion, bootstrap_of(params))
 
 
@@ -76,7 +92,7 @@ def _move(version: Version, stage: str, former: Version | None, decision: Decisi
         by="",
         action="promote",
         title=f"version {version.number} ({version.detector}) to {stage}" + (", forced" if overruled else ""),
-        reason=f"{forced} (the gate: {reason})" if overruled else reason,
+        reason=f"{forced} (the gate: {reason})" if forced and decision else forced or reason,
         version=version.number,
         stage=stage,
         replaced=former.number if former else None,
@@ -124,6 +140,6 @@ def _version_before(client: MlflowClient, model: str, now: Version, log: Decisio
         if keeps_graph(client, version.run_id):
             return version
     raise MedscreenError(
-        f"{model} version {now.number} is the only one that was in Production, or the only one whose files are left; "
-        "to put another there: medscreen promote VERSION."
+        f"No version that was in Production before {model} version {now.number} can go back: there was none, or each "
+        "is rolled back itself or has lost its files; medscreen promote VERSION puts another one there."
     )

@@ -16,7 +16,7 @@ from mlflow.entities import Run
 from medscreen.layout import Layout
 from medscreen.registry.versions import OPERATING_POINT_OF, Version
 from medscreen.tracking.models import logged_graph
-from medscreen.tracking.runs import LINEAGE_FILE, SCORES
+from medscreen.tracking.runs import LINEAGE_FILE, SCORES, TRAINED_ON
 
 
 class Record:
@@ -67,6 +67,11 @@ class Record:
         """The params.yaml of then as plain values; empty without a lineage."""
         content = yaml.safe_load((self.lineage or {}).get("params.yaml", "")) or {}
         return dict(content)
+
+    def trained_on(self) -> list[str] | None:
+        """Digests of the images of train and tune."""
+        content = self.content(TRAINED_ON)
+        return None if content is None else list(pq.read_table(pa.BufferReader(content))["digest"].to_pylist())
 
     def scores(self, split: str) -> pa.Table | None:
         """Score, label and patient of each image of `val` or `test`."""

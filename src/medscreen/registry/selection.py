@@ -35,10 +35,11 @@ def promote_best(
         log.settle()
         champion = held(client, model, "Production")
         evidence = Evidence(client, layout, results)
-        facing = evidence.champion(champion, log)
+        facing = evidence.champion(champion)
+        chosen = log.choice_of(champion.number) if champion else None
         decisions = [
             decide(
-                evidence.of_roster(result, champion, versions[result.detector].rolled_back),
+                evidence.of_roster(result, versions[result.detector], champion, chosen),
                 facing,
                 params.promotion,
                 bootstrap_of(params),

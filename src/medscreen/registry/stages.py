@@ -5,7 +5,7 @@ and the former one out of it, in one transaction: so stages are the truth, and a
 """
 
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
 from filelock import FileLock, Timeout
@@ -46,6 +46,9 @@ def in_stage(client: MlflowClient, model: str, stage: str) -> ModelVersion | Non
     if stage not in STAGES:
         raise MedscreenError(f"{stage!r} is no stage; the stages are {', '.join(STAGES)}.")
     found = [version for version in _versions(client, model) if version.current_stage == stage]
+    if stage == "Archived" and found:  # many are: the alias says which one Production gave up last
+        alias = client.get_registered_model(model).aliases.get("archived")
+        found = [version for version in found if str(version.version) == str(alias)] or found
     return max(found, key=_moved) if found else None
 
 
@@ -55,21 +58,25 @@ def move(client: MlflowClient, model: str, number: int, stage: str) -> None:
         client.transition_model_version_stage(model, str(number), stage, archive_existing_versions=stage != "Archived")
 
 
-def align(client: MlflowClient, model: str, archived: int | None) -> None:
+def align(client: MlflowClient, model: str, moved: Mapping[str, int | None], archived: int | None) -> None:
     """Leaves one version in Staging and in Production each, and sets the aliases to what the stages say.
 
-    `archived` is the version that the alias of that name is to have, if it is archived.
+    `moved`: stage -> the version that was moved there last, by the log; it stays where MLflow holds several. `archived`
+    is the version that the alias of that name is to have, if it is archived.
     """
     versions = _versions(client, model)
     if not versions:
         return
     aliases: dict[str, int | None] = {}
     for stage in ("Staging", "Production"):
-        # two servers' clients that promote at the same moment can leave two: the last one moved stays
-        in_it = sorted((v for v in versions if v.current_stage == stage), key=_moved)
-        for other in in_it[:-1]:
-            move(client, model, int(other.version), "Archived")
-        aliases[stage.lower()] = int(in_it[-1].version) if in_it else None
+        # two clients of a server that promote at the same moment can leave two
+        in_it = [int(v.version) for v in sorted(versions, key=_moved) if v.current_stage == stage]
+        last = moved.get(stage)
+        stays = last if last in in_it else max(in_it, key=in_it.index, default=None)
+        for other in in_it:
+            if other != stays:
+                move(client, model, other, "Archived")
+        aliases[stage.lower()] = stays
     is_archived = any(int(v.version) == archived and v.current_stage == "Archived" for v in versions)
     aliases["archived"] = archived if is_archived else None
     now = {alias: int(version) for alias, version in client.get_registered_model(model).aliases.items()}

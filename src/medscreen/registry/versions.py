@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 from mlflow import MlflowClient
 from mlflow.entities.model_registry import ModelVersion
@@ -14,7 +15,7 @@ from medscreen.errors import MedscreenError
 from medscreen.layout import Layout
 from medscreen.registry.stages import STAGES, in_stage, quiet
 from medscreen.tracking import Result
-from medscreen.tracking.models import DIGEST, keeps_graph, logged_graph, logged_model_id
+from medscreen.tracking.models import DIGEST, fault_of, keeps_graph, logged_graph, logged_model_id
 from medscreen.tracking.runs import COMMIT, DATA, DETECTOR, DIRTY, LINEAGE, RUN_KEY
 
 VAL, SPLITS, BASELINE, POLICY = (
@@ -81,13 +82,21 @@ def model_name(dataset: str) -> str:
 
 def register(client: MlflowClient, result: Result, run_id: str) -> Version:
     """The version of this result, made unless there is one of the same packaged digest."""
-    about = {
-        VAL: result.data["val"]["digest"],
-        SPLITS: " ".join(f"{split}={about['digest']}" for split, about in result.data.items()),
-        BASELINE: str(result.is_baseline).lower(),
-        POLICY: str(result.params["operating.threshold.policy"]),
-    }
+    about = tags_of(result.lineage, result.is_baseline) | {POLICY: str(result.params["operating.threshold.policy"])}
     return register_run(client, model_name(result.dataset), run_id, about)
+
+
+def tags_of(lineage: Mapping[str, Any], is_baseline: bool) -> dict[str, str]:
+    """What a version's tags say of its making, all of it from its lineage."""
+    splits = lineage["data"]["splits"]
+    return {
+        DETECTOR: lineage["detector"],
+        RUN_KEY: lineage["training"]["run_key"],
+        DATA: lineage["data"]["digest"],
+        VAL: splits["val"],
+        SPLITS: " ".join(f"{split}={digest}" for split, digest in splits.items()),
+        BASELINE: str(is_baseline).lower(),
+    }
 
 
 def register_run(client: MlflowClient, name: str, run_id: str, about: Mapping[str, str]) -> Version:
@@ -158,12 +167,13 @@ def named_version(client: MlflowClient, dataset: str, which: str) -> Version:
 
 
 def require_graph(client: MlflowClient, layout: Layout, version: Version) -> Path:
-    """The packaged graph of a version; raises MedscreenError where its files are lost."""
+    """The packaged graph of a version; raises MedscreenError where its files are lost or are not those registered."""
+    fault = fault_of(client, layout, version.run_id, version.digest)
     graph = logged_graph(client, layout, version.run_id)
-    if graph is None:
+    if fault or graph is None:
         raise MedscreenError(
-            f"The files of {version.model} version {version.number} are lost; `dvc repro publish` logs them again "
-            "where the version is the workspace's own."
+            f"{version.model} version {version.number} can't be used: {fault}; `dvc repro publish` puts it back where "
+            "the version is the workspace's own."
         )
     return graph
 

@@ -9,7 +9,7 @@ from medscreen.layout import Layout
 from medscreen.league import Pair, balanced_rows, comparisons, league_rows, print_league, save_rows
 from medscreen.outputs import replaced
 from medscreen.params import Params
-from medscreen.registry import promote_best, register
+from medscreen.registry import promote_best, register, versions_of
 from medscreen.registry.cards import describe
 from medscreen.registry.selection import bootstrap_of
 from medscreen.stages.running import run_stage
@@ -25,8 +25,9 @@ def publish(layout: Layout, params: Params) -> None:
     versions = {r.detector: register(client, r, finish_run(client, layout, r)) for r in results}
     report = promote_best(client, layout, results, versions, params)
     standings = {standing["detector"]: standing for standing in report["standings"]}
+    now = {version.number: version for version in versions_of(client, report["model"])}
     for result in results:
-        describe(client, versions[result.detector], result, params, standings[result.detector])
+        describe(client, now[versions[result.detector].number], result, params, standings[result.detector])
     with replaced(layout.promotion) as partial:
         partial.write_text(json.dumps(report, indent=1))
     rows = league_rows(results, {name: standing["verdict"] for name, standing in standings.items()})

@@ -12,17 +12,22 @@ import onnx
 from mlflow import MlflowClient
 from mlflow.entities import LoggedModel
 from mlflow.exceptions import MlflowException
-from mlflow.models import ModelSignature
+from mlflow.models import Model, ModelSignature
+from mlflow.models.model import MLMODEL_FILE_NAME
 from mlflow.types import Schema, TensorSpec
 
 from medscreen.errors import MedscreenError
 from medscreen.layout import Layout
 from medscreen.outputs import replaced
+from medscreen.packaging.detector import packaged_digest
 from medscreen.tracking.server import kept_address
 
 DIGEST = "medscreen.packaged_digest"
 MODEL = "detector"
 _GRAPH = "model.onnx"
+# what MLflow loads of a packaged detector
+_LOADS = ("loader_module", "data", "code")
+_LOADED = {"onnx": (None, _GRAPH, None), "python_function": ("mlflow.onnx", _GRAPH, None)}
 _REQUIREMENTS = ("onnx", "onnxruntime", "numpy")
 
 
@@ -42,6 +47,35 @@ def logged_graph(client: MlflowClient, layout: Layout, run_id: str) -> Path | No
     if not copy.is_file() or copy.stat().st_size != size:
         _download(client, model, size, copy)
     return copy
+
+
+def fault_of(client: MlflowClient, layout: Layout, run_id: str, digest: str) -> str:
+    """Why what a run has logged last is not the packaged detector of that digest, "" if it is."""
+    graph = logged_graph(client, layout, run_id)
+    if graph is None:
+        return "its files are lost"
+    if packaged_digest(graph) != digest:
+        return f"its {_GRAPH} is not the one that was registered"
+    return other_than_graph(client, run_id)
+
+
+def other_than_graph(client: MlflowClient, run_id: str) -> str:
+    """What `mlflow.pyfunc` and `mlflow.onnx` would load of a run, if it is anything but the logged graph; else ""."""
+    model = _logged_model(client, run_id)
+    if model is None:
+        return ""
+    try:
+        with TemporaryDirectory() as folder:
+            path = mlflow.artifacts.download_artifacts(
+                artifact_uri=f"{model.artifact_location}/{MLMODEL_FILE_NAME}",
+                dst_path=folder,
+                tracking_uri=client.tracking_uri,
+            )
+            flavors = Model.load(path).flavors
+        loaded = {flavor: tuple(about.get(key) for key in _LOADS) for flavor, about in flavors.items()}
+    except Exception as error:  # a damaged file of YAML fails in many ways
+        return f"its {MLMODEL_FILE_NAME}, by which MLflow loads it, can't be read ({type(error).__name__})"
+    return "" if loaded == _LOADED else f"its {MLMODEL_FILE_NAME} lets MLflow load something else than {_GRAPH}"
 
 
 def keeps_graph(client: MlflowClient, run_id: str) -> bool:

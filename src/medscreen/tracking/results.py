@@ -81,11 +81,16 @@ class Result:
 def read_results(layout: Layout, params: Params) -> list[Result]:
     """The results of the whole roster; raises MedscreenError where the workspace does not hold them."""
     try:
+        active = json.loads(layout.raw.read_text())["dataset"]
+        if active != params.dataset:
+            raise MedscreenError(
+                f"The workspace holds results of {active}, params.yaml says {params.dataset}; run `dvc repro` first."
+            )
         return [read_result(layout, params, name) for name in params.detectors]
     except FileNotFoundError as error:
-        missing = Path(error.filename or "").name
+        missing = Path(error.filename).name if error.filename else " ".join(str(error).split())
         raise MedscreenError(
-            f"The workspace lacks results of the roster in params.yaml ({missing} is missing); run `dvc repro` first."
+            f"The workspace lacks results of the roster in params.yaml ({missing} not found); run `dvc repro` first."
         ) from error
 
 
@@ -98,6 +103,7 @@ def read_result(layout: Layout, params: Params, detector: str) -> Result:
     report = layout.report(detector)
     packaged = layout.packaged(detector)
     entry = params.detector(detector)
+    trained_on = _digests(layout, "train") + _digests(layout, "tune")
     return Result(
         dataset=raw["dataset"],
         detector=detector,
@@ -123,9 +129,9 @@ def read_result(layout: Layout, params: Params, detector: str) -> Result:
             ],
         },
         said=_said(layout.predictions(detector)),
-        trained_on=_digests(layout, "train") + _digests(layout, "tune"),
+        trained_on=trained_on,
         operating_point=json.loads(layout.operating_point(detector).read_text()),
-        lineage=read_lineage(layout, detector),
+        lineage=read_lineage(layout, detector, trained_on),
         is_baseline=entry.is_baseline,
     )
 

@@ -18,8 +18,7 @@ from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, Run,
 from medscreen.layout import Layout
 from medscreen.lineage import lineage_digest, source_of
 from medscreen.outputs import is_writing, this_writer
-from medscreen.packaging.detector import packaged_digest
-from medscreen.tracking.models import DIGEST, log_model, logged_graph, restore_model
+from medscreen.tracking.models import DIGEST, fault_of, log_model, restore_model
 from medscreen.tracking.results import Result
 from medscreen.tracking.server import checkout_mark, on_server
 from medscreen.tracking.store import open_experiment, open_store
@@ -99,8 +98,7 @@ def _mend(client: MlflowClient, layout: Layout, run: Run, result: Result) -> Non
     run_id = run.info.run_id
     if run.data.tags.get(_REPORTED) != result.report_digest or not client.list_artifacts(run_id):
         _log_report(client, run_id, result)
-    model = logged_graph(client, layout, run_id)
-    if model is None or packaged_digest(model) != result.digest:
+    if fault_of(client, layout, run_id, result.digest):
         restore_model(client, run_id, onnx.load(result.packaged), result.digest)
 
 
@@ -158,7 +156,12 @@ def _log_report(client: MlflowClient, run_id: str, result: Result) -> None:
     client.log_batch(
         run_id,
         metrics=[Metric(name, value, now, 0) for name, value in flat_metrics(result.evaluation)],
-        tags=[RunTag(DATA, result.data_digest), RunTag(LINEAGE, lineage_digest(result.lineage))],
+        tags=[
+            # a package may come out of two trainings: a baseline that learns nothing of what has changed
+            RunTag(RUN_KEY, result.run_key),
+            RunTag(DATA, result.data_digest),
+            RunTag(LINEAGE, lineage_digest(result.lineage)),
+        ],
     )
     client.log_inputs(
         run_id,

@@ -8,6 +8,7 @@ from urllib.parse import urlsplit
 
 from filelock import FileLock
 from mlflow import MlflowClient
+from mlflow.entities import Experiment
 from mlflow.exceptions import MlflowException
 
 from medscreen.errors import MedscreenError
@@ -63,13 +64,20 @@ def open_experiment_on_server(client: MlflowClient, name: str) -> str:
     """The id of an experiment whose artefacts lie where the server keeps them."""
     experiment = client.get_experiment_by_name(name)
     if experiment is not None:
-        return str(experiment.experiment_id)
+        return restored(client, experiment)
     try:
         return str(client.create_experiment(name))
     except MlflowException as error:
         if error.error_code != _EXISTS:
             raise
         return open_experiment_on_server(client, name)  # somebody else has just made it
+
+
+def restored(client: MlflowClient, experiment: Experiment) -> str:
+    """The id of an experiment, which is brought back if somebody deleted it: MLflow keeps its name and its runs."""
+    if experiment.lifecycle_stage == "deleted":
+        client.restore_experiment(experiment.experiment_id)
+    return str(experiment.experiment_id)
 
 
 def checkout_mark(layout: Layout) -> str:

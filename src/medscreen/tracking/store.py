@@ -30,6 +30,7 @@ from medscreen.tracking.server import (
     on_server,
     open_experiment_on_server,
     open_server,
+    restored,
     server_address,
     without_password,
 )
@@ -80,7 +81,7 @@ def open_experiment(client: MlflowClient, layout: Layout, name: str) -> str:
     with store_lock(layout):
         experiment = client.get_experiment_by_name(name)
         if experiment is not None:
-            return str(experiment.experiment_id)
+            return restored(client, experiment)
         location = (layout.mlruns / "artifacts" / name).as_uri()
         return str(client.create_experiment(name, artifact_location=location))
 

@@ -21,13 +21,15 @@ from medscreen.registry.verification.finding import (
     unreachable,
 )
 from medscreen.registry.verification.origins import check_code, check_environment, check_objects
+from medscreen.registry.verification.package import check_operating_point, check_package
 from medscreen.registry.verification.stored import (
+    check_card,
     check_decision,
     check_lineage,
     check_logged_metrics,
     check_logged_params,
-    check_operating_point,
-    check_package,
+    check_tags,
+    check_trained_on,
 )
 from medscreen.registry.verification.workspace import (
     check_parameters,
@@ -50,6 +52,9 @@ def verify(client: MlflowClient, layout: Layout, params: Params, version: Versio
         (PACKAGE, check_package(record)),
         (OPERATING_POINT, check_operating_point(record, layout, elsewhere)),
         (RECORD, check_lineage(record)),
+        (RECORD, check_tags(record)),
+        (RECORD, check_trained_on(record)),
+        (RECORD, check_card(record)),
         (RECORD, check_logged_params(record)),
         (RECORD, check_logged_metrics(record)),
         (RECORD, check_decision(record, layout)),

@@ -1,106 +1,22 @@
-"""The version itself: its package, and whether what its run keeps agrees with itself."""
+"""What run and version keep of a detector: whether it agrees with itself."""
 
-import json
 from collections.abc import Iterator, Mapping
-from typing import Any
 
 import numpy as np
-import onnx
-from onnx import numpy_helper
 
-from medscreen.errors import MedscreenError
+from medscreen.card import version_description
 from medscreen.evaluation import Outcomes, auroc
 from medscreen.evaluation.bootstrap import rounded
 from medscreen.layout import Layout
-from medscreen.lineage import lineage_digest
-from medscreen.packaging.detector import PackagedDetector, packaged_digest
+from medscreen.lineage import digest_of_all, lineage_digest
 from medscreen.params import Params
+from medscreen.registry.cards import CARD, card_digest
 from medscreen.registry.decisions import DecisionLog
 from medscreen.registry.record import Record
-from medscreen.registry.verification.finding import (
-    OPERATING_POINT,
-    PACKAGE,
-    RECORD,
-    Finding,
-    changed,
-    listed,
-    matches,
-    unreachable,
-)
+from medscreen.registry.verification.finding import RECORD, Finding, changed, listed, matches, unreachable
+from medscreen.registry.versions import tags_of
 from medscreen.tracking.results import logged_params
-from medscreen.tracking.runs import LINEAGE, LINEAGE_FILE, SCORES, flat_metrics
-
-_LOGGED_AGAIN = "`dvc repro publish` logs it again where the version is the workspace's own"
-_NUMBERS = ("threshold", "refer_from", "refer_to")
-
-
-def check_package(record: Record) -> Iterator[Finding]:
-    """The logged graph against the digest that the version was registered with, and whether it opens."""
-    graph = record.graph
-    if graph is None:
-        yield changed(PACKAGE, f"model.onnx is lost; {_LOGGED_AGAIN}")
-        return
-    digest, registered = packaged_digest(graph), record.version.digest
-    if digest == registered:
-        yield matches(PACKAGE, f"model.onnx has the digest it was registered with, {digest}")
-    else:
-        yield changed(
-            PACKAGE, f"model.onnx is another artefact: digest {digest}, registered {registered}; {_LOGGED_AGAIN}"
-        )
-    try:
-        PackagedDetector(graph)
-    except MedscreenError as error:
-        yield changed(PACKAGE, f"ONNX Runtime does not open it: {' '.join(str(error).split())}")
-    else:
-        yield matches(PACKAGE, "ONNX Runtime opens it")
-
-
-def check_operating_point(record: Record, layout: Layout, elsewhere: str) -> Iterator[Finding]:
-    """Threshold, refer band and policy: what the graph decides by against every place that states them.
-
-    `elsewhere` says why the workspace is of something else, "" if it is not.
-    """
-    graph = record.graph
-    if graph is None:
-        yield unreachable(OPERATING_POINT, "the package is lost, so nothing says at what it decides")
-        return
-    decides, described = _of_graph(onnx.load(graph))
-    yield _compared(decides, described, "its own description")
-    of_run = record.json("operating.json")
-    if of_run is None:
-        yield unreachable(OPERATING_POINT, "the run keeps no operating.json")
-    else:
-        yield _compared(decides | {"policy": described["policy"]}, of_run, "the run's operating.json")
-    path = layout.operating_point(record.version.detector)
-    name = path.relative_to(layout.workspace).as_posix()
-    if elsewhere or not record.has_own_training:
-        why = elsewhere or f"{name} is of the version whose network this one shares"
-        yield unreachable(OPERATING_POINT, why)
-    elif not path.is_file():
-        yield unreachable(OPERATING_POINT, f"{name} is not in the workspace; `dvc checkout` brings it")
-    else:
-        stated = json.loads(path.read_text())
-        yield _compared(decides | {"policy": described["policy"]}, stated, f"the workspace's {name}")
-
-
-def _of_graph(model: onnx.ModelProto) -> tuple[dict[str, Any], dict[str, Any]]:
-    """What a package decides by, from its nodes' constants, and what its metadata say of it."""
-    constants = {tensor.name: tensor for tensor in model.graph.initializer}
-    decides = {name: float(numpy_helper.to_array(constants[f"op_{name}"])) for name in _NUMBERS}
-    metadata = next(json.loads(entry.value) for entry in model.metadata_props if entry.key == "medscreen")
-    return decides, metadata["operating_point"]
-
-
-def _compared(decides: Mapping[str, Any], stated: Mapping[str, Any], where: str) -> Finding:
-    """Constants of a graph have 32 bits, so that is what is compared."""
-    different = [
-        f"{name.replace('_', ' ')} {stated[name]}, the package has {value}"
-        for name, value in decides.items()
-        if (np.float32(stated[name]) != np.float32(value) if name in _NUMBERS else stated[name] != value)
-    ]
-    if different:
-        return changed(OPERATING_POINT, f"{where} says {'; '.join(different)}")
-    return matches(OPERATING_POINT, f"the package decides at {decides['threshold']:.6g}, as {where} says")
+from medscreen.tracking.runs import LINEAGE, LINEAGE_FILE, SCORES, TRAINED_ON, flat_metrics
 
 
 def check_lineage(record: Record) -> Iterator[Finding]:
@@ -118,6 +34,54 @@ def check_lineage(record: Record) -> Iterator[Finding]:
     else:
         carried = " and ".join(sorted(str(one) for one in said))
         yield changed(RECORD, f"{LINEAGE_FILE} has the digest {digest}, run and version carry {carried}")
+
+
+def check_tags(record: Record) -> Iterator[Finding]:
+    """What the version's tags say of its making against the lineage."""
+    if record.lineage is None:
+        return
+    is_baseline = Params.model_validate(record.params).detector(record.lineage["detector"]).is_baseline
+    expected = tags_of(record.lineage, is_baseline)
+    carried = record.version.tags
+    different = [
+        f"{name} is {carried.get(name, 'not there')}, the lineage has {value}"
+        for name, value in expected.items()
+        if carried.get(name) != value
+    ]
+    if different:
+        yield changed(RECORD, f"tags of the version: {listed(different)}")
+    else:
+        yield matches(RECORD, f"{len(expected)} tags of the version are those of its lineage")
+
+
+def check_trained_on(record: Record) -> Iterator[Finding]:
+    """The list of the images it was trained on, which the gate asks, against the lineage."""
+    if record.lineage is None:
+        return
+    listed_images = record.trained_on()
+    if listed_images is None:
+        yield changed(RECORD, f"{TRAINED_ON} is lost: nobody can say which images it was trained on")
+    elif (digest := digest_of_all(listed_images)) == record.lineage["training"]["images"]:
+        yield matches(RECORD, f"{TRAINED_ON} lists the {len(listed_images)} images of its lineage")
+    else:
+        then = record.lineage["training"]["images"]
+        yield changed(RECORD, f"{TRAINED_ON} lists other images: digest {digest}, the lineage has {then}")
+
+
+def check_card(record: Record) -> Iterator[Finding]:
+    """The model card of the run, and the version's description, which is its beginning."""
+    content = record.content("card.md")
+    if content is None:
+        yield changed(RECORD, "card.md is lost; `dvc repro publish` writes it again for a version of the workspace")
+        return
+    card = content.decode()
+    described = record.client.get_model_version(record.version.model, str(record.version.number)).description
+    if card_digest(card) != record.version.tags.get(CARD):
+        yield changed(RECORD, "card.md is not the one that medscreen wrote")
+    elif described != version_description(card):
+        yield changed(RECORD, "the description of the version is not the beginning of card.md")
+    else:
+        yield matches(RECORD, "card.md and the version's description are as medscreen wrote them")
 
 
 def check_logged_params(record: Record) -> Iterator[Finding]:
