@@ -4,16 +4,14 @@ import torch
 from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
-from medscreen.detectors.networks import (
-    Autoencoder,
-    GradientDistance,
-    LocalSurprise,
-    OddsOfAnyFinding,
-    ResidualClassifier,
-    soft_maximum,
-    standardised,
-    structural_similarity,
-)
+from medscreen.detectors.networks.autoencoders import Autoencoder
+from medscreen.detectors.networks.gradients import GradientDistance
+from medscreen.detectors.networks.odds import OddsOfAnyFinding
+from medscreen.detectors.networks.pooling import soft_maximum
+from medscreen.detectors.networks.residual import ResidualClassifier
+from medscreen.detectors.networks.similarity import structural_similarity
+from medscreen.detectors.networks.standardisation import standardised
+from medscreen.detectors.networks.surprise import LocalSurprise
 
 Floats = NDArray[np.float64]
 

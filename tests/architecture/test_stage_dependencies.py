@@ -46,8 +46,11 @@ def test_only_evaluate_names_the_test_split_to_load_it() -> None:
 def test_no_pickle_and_no_shell() -> None:
     for path in sorted((ROOT / "src").rglob("*.py")):
         text = path.read_text()
-        for forbidden in ("import pickle", "pickle.load", "allow_pickle=True", "shell=True", "torch.load("):
+        for forbidden in ("import pickle", "pickle.load", "allow_pickle=True", "shell=True"):
             assert forbidden not in text, path
+        # weights of others come as checkpoints of torch, which reads tensors alone if it is asked to
+        loads = [line for line in text.splitlines() if "torch.load(" in line]
+        assert all("weights_only=True" in line for line in loads), path
 
 
 def test_source_files_stay_small() -> None:

@@ -4,7 +4,7 @@ from typing import Self
 
 import torch
 
-from medscreen.detectors.networks import GradientDistance
+from medscreen.detectors.networks.gradients import GradientDistance
 from medscreen.detectors.protocol import OnEpoch, as_images, ignore
 from medscreen.images import ImageSet
 

@@ -9,7 +9,8 @@ from torch.nn import functional as F
 
 from medscreen.augmentation import augment_films
 from medscreen.detectors.fitting import Examples, Loss, Recipe, fit_network, seeded
-from medscreen.detectors.networks import OddsOfAnyFinding, OneLogit, ResidualClassifier
+from medscreen.detectors.networks.odds import OddsOfAnyFinding, OneLogit
+from medscreen.detectors.networks.residual import ResidualClassifier
 from medscreen.detectors.protocol import OnEpoch, as_images, ignore
 from medscreen.errors import MedscreenError
 from medscreen.images import ImageSet

@@ -7,7 +7,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from medscreen.detectors.fitting import Examples, Recipe, fit_network, seeded
-from medscreen.detectors.networks import Autoencoder, LocalSurprise
+from medscreen.detectors.networks.autoencoders import Autoencoder
+from medscreen.detectors.networks.surprise import LocalSurprise
 from medscreen.detectors.protocol import OnEpoch, ignore
 from medscreen.images import ImageSet
 from medscreen.params import AutoencoderParams, ComputeParams

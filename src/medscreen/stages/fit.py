@@ -22,7 +22,7 @@ from medscreen.layout import Layout
 from medscreen.outputs import replaced
 from medscreen.packaging.detector import PackagedDetector
 from medscreen.packaging.scoring import scoring_graph
-from medscreen.params import GradientParams, Params
+from medscreen.params import Params
 from medscreen.stages.progress import progress
 from medscreen.stages.running import run_stage
 from medscreen.tracking import live_run
@@ -40,8 +40,7 @@ def fit(layout: Layout, params: Params, name: str) -> None:
     key = _run_key(params, name, data)
     dataset = json.loads(layout.raw.read_text())["dataset"]
     history: list[dict[str, float]] = []
-    epochs = 0 if isinstance(entry, GradientParams) else entry.training.epochs
-    with live_run(layout, dataset, name, key) as live, progress(f"{name}: epoch", epochs) as advance:
+    with live_run(layout, dataset, name, key) as live, progress(f"{name}: epoch", entry.epochs) as advance:
 
         def on_epoch(epoch: int, terms: Mapping[str, float]) -> None:
             history.append({"epoch": epoch, **terms})

@@ -1,0 +1,106 @@
+"""How well the detectors of a roster do on a data set: mean and spread over seeds, on `val` and, if asked, `test`.
+
+python benchmarks/detectors.py pneumoniamnist --root FOLDER [--only NAME ...] [--seeds 7 8 9] [--roster FILE] [--test].
+The roster is the `detectors:` block of benchmarks/roster.yaml, which holds every kind. Whatever is chosen is chosen
+without --test, which is for finished detectors, once.
+"""
+
+import argparse
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import yaml
+from pydantic import TypeAdapter
+from sklearn.metrics import roc_auc_score
+
+from medscreen import sources
+from medscreen.curation import Curated, curate
+from medscreen.detectors import build, score
+from medscreen.images import ImageSet
+from medscreen.operating import choose_threshold
+from medscreen.params import DetectorParams, Params, YoudenPolicy, load_params
+
+ROSTER = Path(__file__).with_name("roster.yaml")
+
+
+def read_roster(path: Path) -> dict[str, DetectorParams]:
+    """Name -> settings, of a file's `detectors:` block."""
+    roster: dict[str, DetectorParams] = TypeAdapter(dict[str, DetectorParams]).validate_python(
+        yaml.safe_load(path.read_text())["detectors"]
+    )
+    return roster
+
+
+def curated_images(params: Params, name: str, root: str | None, folder: Path) -> Curated:
+    """A data set's four splits, as the pipeline cuts them."""
+    settings = params.datasets[name]
+    if root:
+        settings = settings.model_copy(update={"root": root})
+    where = sources.root_of(settings, Path.cwd())
+    sources.find_files(settings, where, params.compute.threads)
+    records = sources.read_records(settings, where)
+    return curate(
+        records, settings.image_size, params.curation, params.seed, params.compute.threads, folder / "grey.npy"
+    )
+
+
+def figures(entry: DetectorParams, params: Params, seed: int, splits: dict[str, ImageSet]) -> dict[str, float]:
+    """What one training gives; of `test` where that is among the splits."""
+    started = time.perf_counter()
+    detector = build(entry, int(splits["train"].pixels.shape[1]), params.compute, seed)
+    detector.fit(splits["train"], splits["tune"])
+    found = {"seconds": time.perf_counter() - started}
+    scores = {
+        name: score(detector, splits[name].pixels).astype(np.float64) for name in splits if name in ("val", "test")
+    }
+    threshold = choose_threshold(YoudenPolicy(policy="youden"), scores["val"], splits["val"].labels)
+    for name, values in scores.items():
+        labels, abnormal = splits[name].labels, values >= threshold
+        sensitivity, false_alarms = abnormal[labels == 1].mean(), abnormal[labels == 0].mean()
+        found |= {
+            f"{name} AUROC": float(roc_auc_score(labels, values)),
+            f"{name} balanced acc.": float((sensitivity + 1 - false_alarms) / 2),
+            f"{name} accuracy": float((abnormal == labels).mean()),
+            f"{name} false alarms": float(false_alarms),
+        }
+        if detector.score_at_half is not None:
+            found[f"{name} acc. at .5"] = float(((values >= detector.score_at_half) == labels).mean())
+    return found
+
+
+def rows(arguments: argparse.Namespace) -> Iterator[tuple[str, list[dict[str, float]]]]:
+    """Each detector's name and its figures, one dictionary a seed."""
+    params = load_params(Path("params.yaml"))
+    roster = read_roster(arguments.roster)
+    with tempfile.TemporaryDirectory() as folder:
+        curated = curated_images(params, arguments.dataset, arguments.root, Path(folder))
+        names = ("train", "tune", "val", *(("test",) if arguments.test else ()))
+        splits = {name: curated.split(name) for name in names}
+        for name in arguments.only or roster:
+            yield name, [figures(roster[name], params, seed, splits) for seed in arguments.seeds]
+
+
+def main() -> int:
+    """Prints a row a detector, each figure as mean and, behind it, standard deviation over the seeds."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("dataset")
+    parser.add_argument("--root")
+    parser.add_argument("--only", nargs="*")
+    parser.add_argument("--seeds", type=int, nargs="*", default=[7, 8, 9])
+    parser.add_argument("--roster", type=Path, default=ROSTER)
+    parser.add_argument("--test", action="store_true")
+    for name, found in rows(parser.parse_args()):
+        columns = sorted({column for figures in found for column in figures}, reverse=True)
+        print(name, flush=True)
+        for column in columns:
+            values = [figures[column] for figures in found]
+            print(f"  {column:22} {np.mean(values):8.3f} {np.std(values):8.3f}", flush=True)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

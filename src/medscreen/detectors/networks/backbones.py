@@ -1,0 +1,148 @@
+"""Networks of others, cut into stages: features of grey images at five depths."""
+
+import itertools
+from collections.abc import Callable, Mapping
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+BackboneName = Literal["resnet18", "resnet50", "densenet121", "vgg19", "efficientnet_lite0"]
+Channels = Literal["repeat", "sum"]
+STAGES = 5
+"""Every backbone has as many: each halves the side of its input, but the first of ResNet and DenseNet, a quarter."""
+
+# what the weights' training took from its pictures, per colour
+_IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
+_LITE = ((127 / 255,) * 3, (128 / 255,) * 3)
+
+
+class Backbone(nn.Module):
+    """A network's stages on grey images (N, 1, S, S) in 0..1, shown to it at `side` x `side` pixels.
+
+    `channels`: `repeat` shows the grey three times; `sum` adds up the first layer's weights over the colours, which
+    costs a third and differs at the border alone. `weights`: see pretrained.read_weights; without them the stages know
+    nothing yet. `widths`: the number of channels behind each stage.
+    """
+
+    mean: Tensor
+    spread: Tensor
+
+    def __init__(
+        self, name: BackboneName, channels: Channels, side: int, weights: Mapping[str, Tensor] | None = None
+    ) -> None:
+        super().__init__()
+        self.side = side
+        make, cut = _BUILDERS[name]
+        network = make()
+        if weights is not None:
+            network.load_state_dict(weights)
+        self.stages = nn.ModuleList(cut(network))
+        mean, spread = (torch.tensor(numbers).view(1, 3, 1, 1) for numbers in (_LITE if "lite" in name else _IMAGENET))
+        if channels == "sum":
+            mean, spread = mean.mean(1, keepdim=True), spread.mean(1, keepdim=True)
+        self.register_buffer("mean", mean)
+        self.register_buffer("spread", spread)
+        self.widths = _widths(self.stages, 3)
+        if channels == "sum":
+            _sum_colours(self.stages)
+
+    def shown(self, images: Tensor) -> Tensor:
+        """(N, 1, S, S) -> (N, 1 or 3, side, side), as the first stage takes it."""
+        if images.shape[-1] > self.side:
+            images = F.adaptive_avg_pool2d(images, self.side)
+        elif images.shape[-1] < self.side:
+            images = F.interpolate(images, size=(self.side, self.side), mode="bilinear", align_corners=False)
+        return (images - self.mean) / self.spread
+
+    def maps(self, images: Tensor, depth: int = STAGES) -> list[Tensor]:
+        """(N, 1, S, S) -> the maps (N, C, h, w) behind each of the first `depth` stages."""
+        features, found = self.shown(images), []
+        for stage in list(self.stages)[:depth]:
+            features = stage(features)
+            found.append(features)
+        return found
+
+    def forward(self, images: Tensor) -> Tensor:
+        """(N, 1, S, S) -> the last map (N, C, h, w)."""
+        return self.maps(images)[-1]
+
+
+def _sum_colours(stages: nn.Module) -> None:
+    """Makes the first convolution take one channel: its weights for the three colours, added up."""
+    first = next(module for module in stages.modules() if isinstance(module, nn.Conv2d))
+    first.weight = nn.Parameter(first.weight.detach().sum(1, keepdim=True))
+    first.in_channels = 1
+
+
+def _widths(stages: nn.ModuleList, channels: int) -> list[int]:
+    features, widths = torch.zeros(1, channels, 64, 64), []
+    with torch.no_grad():
+        for stage in stages:
+            features = stage.eval()(features)
+            widths.append(features.shape[1])
+    return widths
+
+
+def _resnet(name: str) -> nn.Module:
+    import torchvision.models
+
+    network: nn.Module = getattr(torchvision.models, name)()
+    network.fc = nn.Identity()
+    return network
+
+
+def _densenet121() -> nn.Module:
+    import torchvision.models
+
+    parts: nn.Module = torchvision.models.densenet121().features
+    return parts
+
+
+def _vgg19() -> nn.Module:
+    from torchvision.models.vgg import cfgs, make_layers
+
+    # the whole network would make 120 million weights that nobody uses
+    layers: nn.Module = make_layers(cfgs["E"])
+    return layers
+
+
+def _efficientnet_lite0() -> nn.Module:
+    from efficientnet_lite_pytorch import EfficientNet
+
+    network: nn.Module = EfficientNet.from_name("efficientnet-lite0")
+    network._fc = nn.Identity()
+    return network
+
+
+def _cut_resnet(network: Any) -> list[nn.Module]:
+    stem = nn.Sequential(network.conv1, network.bn1, network.relu, network.maxpool)
+    return [stem, network.layer1, network.layer2, network.layer3, network.layer4]
+
+
+def _cut_densenet(parts: Any) -> list[nn.Module]:
+    stem = nn.Sequential(parts.conv0, parts.norm0, parts.relu0, parts.pool0)
+    pairs = [(parts.get_submodule(f"denseblock{i}"), parts.get_submodule(f"transition{i}")) for i in (1, 2, 3)]
+    return [stem, *(nn.Sequential(*pair) for pair in pairs), nn.Sequential(parts.denseblock4, parts.norm5, nn.ReLU())]
+
+
+def _cut_vgg(layers: Any) -> list[nn.Module]:
+    ends = [i + 1 for i, layer in enumerate(layers) if isinstance(layer, nn.MaxPool2d)]
+    return [nn.Sequential(*layers[start:end]) for start, end in itertools.pairwise([0, *ends])]
+
+
+def _cut_efficientnet(network: Any) -> list[nn.Module]:
+    blocks = list(network._blocks)
+    stem = nn.Sequential(network._conv_stem, network._bn0, network._swish, blocks[0])
+    head = nn.Sequential(*blocks[11:], network._conv_head, network._bn1, network._swish)
+    return [stem, nn.Sequential(*blocks[1:3]), nn.Sequential(*blocks[3:5]), nn.Sequential(*blocks[5:11]), head]
+
+
+_BUILDERS: Mapping[BackboneName, tuple[Callable[[], nn.Module], Callable[[Any], list[nn.Module]]]] = {
+    "resnet18": (lambda: _resnet("resnet18"), _cut_resnet),
+    "resnet50": (lambda: _resnet("resnet50"), _cut_resnet),
+    "densenet121": (_densenet121, _cut_densenet),
+    "vgg19": (_vgg19, _cut_vgg),
+    "efficientnet_lite0": (_efficientnet_lite0, _cut_efficientnet),
+}

@@ -1,0 +1,14 @@
+"""From a map of features to one vector an image."""
+
+import math
+
+import torch
+from torch import Tensor
+
+
+def soft_maximum(features: Tensor) -> Tensor:
+    """(N, C, H, W) -> (N, C): log of the mean of exp over all places, so that a small finding counts.
+
+    Pinheiro, Collobert 2015 (arXiv 1411.6228), equation 4, with r = 1.
+    """
+    return torch.logsumexp(features, (2, 3)) - math.log(features.shape[2] * features.shape[3])

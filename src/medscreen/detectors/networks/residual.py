@@ -1,0 +1,53 @@
+"""A small residual classifier."""
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from medscreen.detectors.networks.pooling import soft_maximum
+from medscreen.detectors.networks.standardisation import standardised
+
+
+class ResidualClassifier(nn.Module):
+    """Standardised, pixel-unshuffled image through three residual stages to logits."""
+
+    def __init__(self, width: int, unshuffle: int, outputs: int) -> None:
+        super().__init__()
+        self.unshuffle = unshuffle
+        self.stem = nn.Sequential(
+            nn.PixelUnshuffle(unshuffle),
+            nn.Conv2d(unshuffle**2, width, 3, padding=1, bias=False),
+            nn.BatchNorm2d(width),
+            nn.SiLU(),
+        )
+        self.stages = nn.Sequential(
+            _Residual(width, width, 1), _Residual(width, 2 * width, 2), _Residual(2 * width, 4 * width, 2)
+        )
+        self.head = nn.Linear(2 * 4 * width, outputs)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """(N, 1, S, S) -> logits (N, outputs)."""
+        height, width = images.shape[2:]
+        missing = (0, -width % self.unshuffle, 0, -height % self.unshuffle)
+        features = self.stages(self.stem(F.pad(standardised(images), missing, mode="replicate")))
+        # the mean sees what is everywhere, the soft maximum what is in one place
+        logits: Tensor = self.head(torch.cat([features.mean((2, 3)), soft_maximum(features)], 1))
+        return logits
+
+
+class _Residual(nn.Module):
+    def __init__(self, inputs: int, outputs: int, stride: int) -> None:
+        super().__init__()
+        self.path = nn.Sequential(
+            nn.Conv2d(inputs, outputs, 3, stride=stride, padding=1, bias=False),
+            nn.BatchNorm2d(outputs),
+            nn.SiLU(),
+            nn.Conv2d(outputs, outputs, 3, padding=1, bias=False),
+            nn.BatchNorm2d(outputs),
+        )
+        self.skip: nn.Module = nn.Identity()
+        if stride != 1 or inputs != outputs:
+            self.skip = nn.Sequential(nn.Conv2d(inputs, outputs, 1, stride=stride, bias=False), nn.BatchNorm2d(outputs))
+
+    def forward(self, features: Tensor) -> Tensor:
+        return F.silu(self.path(features) + self.skip(features))

