@@ -227,7 +227,7 @@ def test_a_package_past_which_mlflow_loads_is_found_not_loaded_and_mended(
 def test_another_tag_is_found(layout: Layout, tag: str, value: str) -> None:
     version = production(layout)
     open_store(layout).set_model_version_tag(MODEL, str(version.number), tag, value)
-    assert f"tags of the version: {tag} is {value}, the lineage has" in changes(found(layout))["record"]
+    assert f"tags of the version: {tag} is {value}, its lineage has" in changes(found(layout))["record"]
 
 
 def test_other_training_images_are_found(layout: Layout) -> None:
@@ -251,6 +251,8 @@ def test_a_card_that_somebody_edited_is_found(layout: Layout) -> None:
     assert "card.md is not the one that medscreen wrote" in changes(found(layout))["record"]
     card.unlink()
     assert "card.md is lost" in changes(found(layout))["record"]
+    publish(layout, settings_of(layout.workspace))
+    assert changes(found(layout)) == {}
 
 
 def test_a_changed_lineage_is_found(layout: Layout) -> None:
@@ -269,7 +271,7 @@ def test_changed_numbers_in_mlflow_are_found(layout: Layout) -> None:
             store.execute(f"update {table} set value = 0.99 where run_uuid = ? and key = 'val/auroc'", (run_id,))  # noqa: S608
     said = changes(found(layout))
     assert set(said) == {"record"}
-    assert "parameters in MLflow: seed is 11, params.yaml had 7" in said["record"]
+    assert "parameters in MLflow: seed is 11, its params.yaml has 7" in said["record"]
     assert "metrics in MLflow: val/auroc is 0.99, evaluation.json has" in said["record"]
     assert "0.990000 in MLflow" in said["record"]
 

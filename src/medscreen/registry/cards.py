@@ -48,7 +48,7 @@ def describe(
             is_simulated=isinstance(params.datasets[result.dataset], PhantomParams),
         )
     )
-    if _is_new(version, card):
+    if _is_new(client, version, card):
         client.log_text(version.run_id, json.dumps(dict(standing), indent=1), "decision.json")
         if version.tags.get(DECISION) != decision:
             client.set_model_version_tag(version.model, str(version.number), DECISION, decision)
@@ -104,8 +104,9 @@ def card_digest(card: str) -> str:
     return hashlib.blake2b(card.encode(), digest_size=16).hexdigest()
 
 
-def _is_new(version: Version, card: str) -> bool:
-    return version.tags.get(CARD) != card_digest(card)
+def _is_new(client: MlflowClient, version: Version, card: str) -> bool:
+    kept = {item.path for item in client.list_artifacts(version.run_id)}
+    return "card.md" not in kept or version.tags.get(CARD) != card_digest(card)
 
 
 def _keep(client: MlflowClient, version: Version, card: str) -> None:

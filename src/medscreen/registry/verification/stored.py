@@ -1,6 +1,7 @@
 """What run and version keep of a detector: whether it agrees with itself."""
 
 from collections.abc import Iterator, Mapping
+from typing import Any
 
 import numpy as np
 
@@ -41,17 +42,7 @@ def check_tags(record: Record) -> Iterator[Finding]:
     if record.lineage is None:
         return
     is_baseline = Params.model_validate(record.params).detector(record.lineage["detector"]).is_baseline
-    expected = tags_of(record.lineage, is_baseline)
-    carried = record.version.tags
-    different = [
-        f"{name} is {carried.get(name, 'not there')}, the lineage has {value}"
-        for name, value in expected.items()
-        if carried.get(name) != value
-    ]
-    if different:
-        yield changed(RECORD, f"tags of the version: {listed(different)}")
-    else:
-        yield matches(RECORD, f"{len(expected)} tags of the version are those of its lineage")
+    yield _agreement("tags of the version", record.version.tags, "its lineage", tags_of(record.lineage, is_baseline))
 
 
 def check_trained_on(record: Record) -> Iterator[Finding]:
@@ -90,16 +81,8 @@ def check_logged_params(record: Record) -> Iterator[Finding]:
         return
     params = Params.model_validate(record.params)
     expected = logged_params(params, record.lineage["detector"], record.lineage["dataset"])
-    logged = record.run.data.params
-    different = [
-        f"{name} is {logged.get(name, 'not there')}, params.yaml had {value}"
-        for name, value in expected.items()
-        if logged.get(name) != str(value)
-    ]
-    if different:
-        yield changed(RECORD, f"parameters in MLflow: {listed(different)}")
-    else:
-        yield matches(RECORD, f"{len(expected)} parameters in MLflow are those of its params.yaml")
+    as_text = {name: str(value) for name, value in expected.items()}
+    yield _agreement("parameters in MLflow", record.run.data.params, "its params.yaml", as_text)
 
 
 def check_logged_metrics(record: Record) -> Iterator[Finding]:
@@ -112,17 +95,20 @@ def check_logged_metrics(record: Record) -> Iterator[Finding]:
             says += ": `medscreen threshold` computes rates alone"
         yield unreachable(RECORD, says)
     else:
-        expected = dict(flat_metrics(evaluation))
-        different = [
-            f"{name} is {logged.get(name, 'not there')}, evaluation.json has {value}"
-            for name, value in expected.items()
-            if logged.get(name) != value
-        ]
-        if different:
-            yield changed(RECORD, f"metrics in MLflow: {listed(different)}")
-        else:
-            yield matches(RECORD, f"{len(expected)} metrics in MLflow are those of evaluation.json")
+        yield _agreement("metrics in MLflow", logged, "evaluation.json", dict(flat_metrics(evaluation)))
     yield _recomputed_auroc(record, logged)
+
+
+def _agreement(what: str, found: Mapping[str, Any], source: str, expected: Mapping[str, Any]) -> Finding:
+    """Whether each expected value is found under its name; what is found besides says nothing."""
+    different = [
+        f"{name} is {found.get(name, 'not there')}, {source} has {value}"
+        for name, value in expected.items()
+        if found.get(name) != value
+    ]
+    if different:
+        return changed(RECORD, f"{what}: {listed(different)}")
+    return matches(RECORD, f"{len(expected)} {what} are those of {source}")
 
 
 def _recomputed_auroc(record: Record, logged: Mapping[str, float]) -> Finding:
