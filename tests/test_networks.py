@@ -157,7 +157,7 @@ def test_the_gradient_by_hand() -> None:
 
 @pytest.mark.parametrize(("size", "unshuffle"), [(16, 1), (16, 2), (28, 2), (33, 3), (64, 4)])
 def test_a_classifier_gives_its_logits_for_each_image(size: int, unshuffle: int) -> None:
-    network = ResidualClassifier(width=2, unshuffle=unshuffle, outputs=3).eval()
+    network = ResidualClassifier(width=2, unshuffle=unshuffle, pooling="mean_and_peak", outputs=3).eval()
     assert network(torch.rand(5, 1, size, size)).shape == (5, 3)
     assert network(torch.rand(1, 1, size, size)).shape == (1, 3)
 
@@ -181,7 +181,7 @@ def test_a_soft_maximum_lies_between_mean_and_maximum() -> None:
 
 def test_a_classifier_hardly_sees_the_exposure() -> None:
     torch.manual_seed(0)
-    network = ResidualClassifier(width=2, unshuffle=2, outputs=1).eval()
+    network = ResidualClassifier(width=2, unshuffle=2, pooling="mean", outputs=1).eval()
     images = torch.rand(4, 1, 16, 16)
     with torch.no_grad():
         torch.testing.assert_close(network(images), network(0.5 * images + 0.3), atol=5e-3, rtol=0)
