@@ -32,7 +32,7 @@ TINY: dict[str, Any] = {
     "detectors.autoencoder.width": 2,
     "detectors.autoencoder.training.epochs": 2,
     "detectors.cnn.width": 8,
-    "detectors.cnn.training.epochs": 12,
+    "detectors.cnn.training.epochs": 24,
     "detectors.cnn.training.batch_size": 16,
     "detectors.cnn.training.learning_rate": 0.01,
     "evaluation.resamples": 100,

@@ -157,7 +157,7 @@ def test_the_gradient_by_hand() -> None:
 
 @pytest.mark.parametrize(("size", "unshuffle"), [(16, 1), (16, 2), (28, 2), (33, 3), (64, 4)])
 def test_a_classifier_gives_its_logits_for_each_image(size: int, unshuffle: int) -> None:
-    network = ResidualClassifier(width=2, unshuffle=unshuffle, outputs=3).eval()
+    network = ResidualClassifier(width=2, unshuffle=unshuffle, pooling="mean_and_peak", outputs=3).eval()
     assert network(torch.rand(5, 1, size, size)).shape == (5, 3)
     assert network(torch.rand(1, 1, size, size)).shape == (1, 3)
 
@@ -181,7 +181,7 @@ def test_a_soft_maximum_lies_between_mean_and_maximum() -> None:
 
 def test_a_classifier_hardly_sees_the_exposure() -> None:
     torch.manual_seed(0)
-    network = ResidualClassifier(width=2, unshuffle=2, outputs=1).eval()
+    network = ResidualClassifier(width=2, unshuffle=2, pooling="mean", outputs=1).eval()
     images = torch.rand(4, 1, 16, 16)
     with torch.no_grad():
         torch.testing.assert_close(network(images), network(0.5 * images + 0.3), atol=5e-3, rtol=0)
@@ -193,3 +193,12 @@ def test_standardised_images_have_mean_0_and_deviation_1() -> None:
     torch.testing.assert_close(result.mean((1, 2, 3)), torch.zeros(4), atol=1e-5, rtol=0)
     torch.testing.assert_close(result.std((1, 2, 3)), torch.ones(4), atol=0.02, rtol=0)
     assert torch.isfinite(standardised(torch.full((1, 1, 8, 8), 0.7))).all()
+
+
+def test_the_peak_is_pooled_only_where_it_is_asked_for() -> None:
+    mean, both = (ResidualClassifier(width=2, unshuffle=2, pooling=p, outputs=3) for p in ("mean", "mean_and_peak"))
+    assert (mean.head.in_features, both.head.in_features) == (8, 16)
+    both.load_state_dict(mean.state_dict() | {"head.weight": torch.cat([mean.head.weight, torch.zeros(3, 8)], 1)})
+    images = torch.rand(4, 1, 16, 16)
+    with torch.no_grad():
+        torch.testing.assert_close(mean.eval()(images), both.eval()(images))

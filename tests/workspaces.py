@@ -31,8 +31,14 @@ from medscreen.stages.evaluate import evaluate
 SIZE, PEOPLE = 16, 400
 MODEL = "films-detector"
 CNN: dict[str, Any] = {
-    "kind": "cnn", "findings": [], "width": 1, "unshuffle": 1,
-    "training": {"epochs": 1, "batch_size": 2, "learning_rate": 0.1, "weight_decay": 0.0, "patience": 1},
+    "kind": "cnn", "findings": [], "width": 1, "unshuffle": 1, "pooling": "mean",
+    "recipe": {
+        "loss": "cross_entropy", "focal_gamma": 0.0, "label_smoothing": 0.0, "mixup": 0.0, "balance": "weights",
+        "augment": {"pose": 0.0, "exposure": 0.0, "grain": 0.0}, "views": 1,
+    },
+    "training": {
+        "epochs": 1, "batch_size": 2, "learning_rate": 0.1, "weight_decay": 0.0, "average": 0.0, "patience": 1,
+    },
 }  # fmt: skip
 ROSTER = {"corner": {"kind": "gradient"}, "half": CNN, "whole": CNN}
 WEIGHTS = {"corner": (0, 0, 0, 1), "half": (1, 0.3, 0, 0), "whole": (1, 1, 1, 0)}

@@ -1,10 +1,18 @@
 """Detectors: each learns what healthy (or abnormal) images look like and scores new ones."""
 
 from medscreen.detectors.baselines import GradientDetector
-from medscreen.detectors.classifiers import CnnDetector
+from medscreen.detectors.classifiers import ClassifierDetector
 from medscreen.detectors.protocol import Detector, score
 from medscreen.detectors.reconstruction import AutoencoderDetector
-from medscreen.params import AutoencoderParams, CnnParams, ComputeParams, DetectorParams, GradientParams
+from medscreen.params import (
+    AutoencoderParams,
+    CnnParams,
+    ComputeParams,
+    DetectorParams,
+    GradientParams,
+    TransferParams,
+    TunableCnnParams,
+)
 
 __all__ = ["Detector", "build", "score"]
 
@@ -16,5 +24,5 @@ def build(params: DetectorParams, size: int, compute: ComputeParams, seed: int) 
             return GradientDetector()
         case AutoencoderParams():
             return AutoencoderDetector(params, size, compute, seed)
-        case CnnParams():
-            return CnnDetector(params, compute, seed)
+        case CnnParams() | TunableCnnParams() | TransferParams():
+            return ClassifierDetector(params, size, compute, seed)

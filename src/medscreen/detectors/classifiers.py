@@ -1,86 +1,106 @@
 """Detectors that learn from both classes."""
 
+from dataclasses import replace
+from functools import partial
 from typing import Self
 
-import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from medscreen.augmentation import augment_films
+from medscreen.detectors.classes import classified, drawn_equally_often, weighing_the_same, with_rarest_thrice
+from medscreen.detectors.cross_entropy import cross_entropy, mixed, smoothed
 from medscreen.detectors.fitting import Examples, Loss, Recipe, fit_network, seeded
+from medscreen.detectors.networks.backbones import Backbone
+from medscreen.detectors.networks.halving import HalvingClassifier
 from medscreen.detectors.networks.odds import OddsOfAnyFinding, OneLogit
 from medscreen.detectors.networks.residual import ResidualClassifier
-from medscreen.detectors.protocol import OnEpoch, as_images, ignore
+from medscreen.detectors.networks.transfer import TransferClassifier
+from medscreen.detectors.networks.views import MeanOfViews
+from medscreen.detectors.pretrained import read_weights
+from medscreen.detectors.protocol import OnEpoch, ignore
 from medscreen.errors import MedscreenError
 from medscreen.images import ImageSet
-from medscreen.params import CnnParams, ComputeParams
+from medscreen.params import CnnParams, ComputeParams, TransferParams, TunableCnnParams
 
 
-class CnnDetector:
-    """A small residual network; its score is the logit of being abnormal, whichever finding it is."""
+class ClassifierDetector:
+    """A network trained on both classes; its score is the logit of being abnormal, whichever finding it is."""
 
     score_at_half: float | None = 0.0
 
-    def __init__(self, params: CnnParams, compute: ComputeParams, seed: int) -> None:
-        self.params, self.compute, self.seed = params, compute, seed
+    def __init__(
+        self, params: CnnParams | TunableCnnParams | TransferParams, size: int, compute: ComputeParams, seed: int
+    ) -> None:
+        self.params, self.size, self.compute, self.seed = params, size, compute, seed
         self.findings = ("normal", *params.findings) if params.findings else ()
-        self.network: nn.Module = self._fresh()
+        self.network: nn.Module = self._scoring(self._fresh())
 
-    def _fresh(self) -> OneLogit | OddsOfAnyFinding:
+    def _fresh(self, weights: dict[str, Tensor] | None = None) -> nn.Module:
+        """The classifier before it has learned, on the weights of others where it takes some."""
         seeded(self.seed)
-        outputs = len(self.findings) or 1
-        classifier = ResidualClassifier(self.params.width, self.params.unshuffle, outputs)
-        return (OddsOfAnyFinding(classifier) if self.findings else OneLogit(classifier)).eval()
+        params, outputs = self.params, len(self.findings) or 1
+        match params:
+            case CnnParams():
+                return ResidualClassifier(params.width, params.unshuffle, params.pooling, outputs)
+            case TunableCnnParams():
+                filters, dropouts = params.filters[: params.layers], (params.conv_dropout, params.dense_dropout)
+                return HalvingClassifier(self.size, filters, params.neurons, outputs, dropouts)
+            case TransferParams():
+                backbone = Backbone(params.backbone, params.channels, params.side, weights)
+                return TransferClassifier(backbone, params.frozen, params.dropout, outputs)
+
+    def _scoring(self, classifier: nn.Module) -> nn.Module:
+        looking = MeanOfViews(classifier, self.params.recipe.views)
+        return (OddsOfAnyFinding(looking) if self.findings else OneLogit(looking)).eval()
 
     def fit(self, train: ImageSet, tune: ImageSet, on_epoch: OnEpoch = ignore) -> Self:
-        """Minimises the cross-entropy, each class weighing the same.
+        """Minimises the cross-entropy as the recipe says.
 
-        Raises MedscreenError if an abnormal image has a finding that is not in the settings, or none has one of them.
+        Raises MedscreenError if an abnormal image has a finding that is not in the settings, or a class has no image.
         """
-        network = self._fresh()
-        examples, tuned = self._examples(train), self._examples(tune)
-        loss = self._loss(network.classifier, examples.labels)
-        recipe = Recipe(self.params.training, self.compute, self.seed, augment_films)
-        fit_network(network, loss, examples, tuned, recipe, on_epoch)
-        self.network = network
+        params, recipe = self.params, self.params.recipe
+        weights = read_weights(params.backbone, params.weights) if isinstance(params, TransferParams) else None
+        classifier = self._fresh(weights)
+        examples, tuned = (classified(images, params.findings) for images in (train, tune))
+        loss = self._loss(classifier, examples)
+        if recipe.balance == "triple":
+            examples = with_rarest_thrice(examples)
+        fit_network(classifier, loss, examples, tuned, self._recipe(classifier), on_epoch)
+        self.network = self._scoring(classifier)
         return self
 
-    def _examples(self, images: ImageSet) -> Examples:
-        """Labelled 0 and 1 or, where findings are told apart, by the position of the finding; 0 is normal."""
-        if not self.findings:
-            return Examples.of(images)
-        classes = np.zeros(len(images), np.int64)
-        for i, finding in enumerate(images.traits["finding"]):
-            if images.labels[i] == 0:
-                continue
-            if finding not in self.findings[1:]:
-                raise MedscreenError(
-                    f"An abnormal image has the finding {finding!r}, and the cnn's findings: in params.yaml are "
-                    f"{', '.join(self.findings[1:])}; name all of the data set's, or none."
-                )
-            classes[i] = self.findings.index(finding)
-        return Examples(as_images(images.pixels), torch.from_numpy(classes))
-
-    def _loss(self, classifier: nn.Module, labels: Tensor) -> Loss:
-        if not self.findings:
-            abnormal = labels.mean()
-
-            def one_logit(images: Tensor, labels: Tensor) -> dict[str, Tensor]:
-                weights = torch.where(labels > 0.5, 0.5 / abnormal, 0.5 / (1 - abnormal))
-                logits = classifier(images).squeeze(1)
-                return {"loss": F.binary_cross_entropy_with_logits(logits, labels, weights)}
-
-            return one_logit
-        counts = torch.bincount(labels, minlength=len(self.findings))
-        if (counts == 0).any():
+    def _loss(self, classifier: nn.Module, examples: Examples) -> Loss:
+        recipe = self.params.recipe
+        numbers = examples.labels.sum(0)
+        if (numbers == 0).any():
+            missing = (self.findings or ("normal", "abnormal"))[int(numbers.argmin())]
             raise MedscreenError(
-                f"No image of train has the finding {self.findings[int(counts.argmin())]!r}; take it out of the "
-                "cnn's findings: in params.yaml."
+                f"No image of train is of the class {missing!r}, and a classifier needs all of its classes; correct "
+                "the detector's findings: in params.yaml or the labels of the data set."
             )
-        balance = labels.numel() / (len(self.findings) * counts)
+        gamma = recipe.focal_gamma if recipe.loss == "focal" else 0.0
+        weights = torch.ones_like(numbers)
+        if recipe.balance == "weights":
+            weights = weighing_the_same(examples.labels)
 
-        def one_logit_a_class(images: Tensor, labels: Tensor) -> dict[str, Tensor]:
-            return {"loss": F.cross_entropy(classifier(images), labels, balance.to(images.device))}
+        def loss(images: Tensor, shares: Tensor) -> dict[str, Tensor]:
+            wanted = smoothed(shares, recipe.label_smoothing)
+            return {"loss": cross_entropy(classifier(images), wanted, weights.to(images.device), gamma)}
 
-        return one_logit_a_class
+        return loss
+
+    def _recipe(self, classifier: nn.Module) -> Recipe:
+        params, recipe = self.params, self.params.recipe
+        chosen = Recipe(
+            params.training,
+            self.compute,
+            self.seed,
+            augment=partial(augment_films, **recipe.augment.model_dump()),
+            mix=partial(mixed, alpha=recipe.mixup) if recipe.mixup else None,
+        )
+        if recipe.balance == "sampler":
+            chosen = replace(chosen, order=drawn_equally_often)
+        if isinstance(params, TransferParams) and isinstance(classifier, TransferClassifier):
+            chosen = replace(chosen, groups=lambda _: classifier.groups(params.rate_decay))
+        return chosen

@@ -1,13 +1,17 @@
 """The one optimiser loop; it knows losses by their names and no model."""
 
 import copy
+import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.optim import AdamW
+from torch.optim.lr_scheduler import OneCycleLR
 
+from medscreen.detectors.averaging import MovingAverage
 from medscreen.detectors.protocol import OnEpoch, as_images
 from medscreen.errors import MedscreenError
 from medscreen.images import ImageSet
@@ -32,14 +36,37 @@ class Examples:
         return cls(as_images(images.pixels), torch.from_numpy(images.labels.astype(np.float32)))
 
 
+def shuffled(labels: Tensor) -> Tensor:
+    """The positions of all images, each once."""
+    return torch.randperm(len(labels))
+
+
+def _all_alike(network: nn.Module) -> list[tuple[list[nn.Parameter], float]]:
+    return [([weight for weight in network.parameters() if weight.requires_grad], 1.0)]
+
+
 @dataclass(frozen=True)
 class Recipe:
-    """How a network is trained; `augment` changes a batch of images (N, 1, S, S), keeping its shape."""
+    """How a network is trained.
+
+    `augment` changes a batch of images (N, 1, S, S), keeping its shape; `mix` then changes images and labels together.
+    `order` says, of the labels of all images, at which positions are those of an epoch. `groups` are the weights that
+    learn, each group with the share of the learning rate that it learns at.
+    """
 
     training: TrainingParams
     compute: ComputeParams
     seed: int
     augment: Callable[[Tensor], Tensor] | None = None
+    mix: Callable[[Tensor, Tensor], tuple[Tensor, Tensor]] | None = None
+    order: Callable[[Tensor], Tensor] = shuffled
+    groups: Callable[[nn.Module], list[tuple[list[nn.Parameter], float]]] = _all_alike
+
+    def batch(self, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+        """What the network learns from these images and labels."""
+        if self.augment:
+            images = self.augment(images)
+        return self.mix(images, labels) if self.mix else (images, labels)
 
 
 def seeded(*numbers: int) -> None:
@@ -49,11 +76,22 @@ def seeded(*numbers: int) -> None:
 
 def _reproducible(compute: ComputeParams) -> torch.device:
     """Makes torch reproducible bit for bit: fixed threads, deterministic kernels."""
-    if compute.device == "cuda" and not torch.cuda.is_available():
-        raise MedscreenError("compute.device is cuda, but PyTorch finds no GPU here; set it to cpu.")
+    if compute.device == "cuda":
+        if not torch.cuda.is_available():
+            raise MedscreenError("compute.device is cuda, but PyTorch finds no GPU here; set it to cpu.")
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # without it cuBLAS may add in any order
     torch.set_num_threads(compute.threads)
     torch.use_deterministic_algorithms(True)
     return torch.device(compute.device)
+
+
+def _optimiser(network: nn.Module, recipe: Recipe, steps: int) -> tuple[AdamW, OneCycleLR]:
+    training = recipe.training
+    groups = [(weights, share * training.learning_rate) for weights, share in recipe.groups(network) if weights]
+    optimiser = AdamW(
+        [{"params": weights, "lr": rate} for weights, rate in groups], weight_decay=training.weight_decay, fused=True
+    )
+    return optimiser, OneCycleLR(optimiser, max_lr=[rate for _, rate in groups], total_steps=steps)
 
 
 def fit_network(
@@ -66,42 +104,38 @@ def fit_network(
 ) -> None:
     """Trains `network` in place and leaves it, in eval mode, as it was after its best epoch on `tune`.
 
-    Order and augmentation of an epoch derive from (seed, epoch) alone. Stops after `patience` epochs without a
-    lower loss on `tune`.
+    Judged and left is the average of its weights, where the training has one. Order and augmentation of an epoch derive
+    from (seed, epoch) alone. Stops after `patience` epochs without a lower loss on `tune`. On a GPU that can, the
+    forward pass is computed in bfloat16.
     """
-    training = recipe.training
-    device = _reproducible(recipe.compute)
-    network.to(device)
+    training, device = recipe.training, _reproducible(recipe.compute)
+    halves = device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
+    network.to(device).to(memory_format=torch.channels_last)  # 1.3 times as fast on a CPU
     images, labels = train.images.to(device), train.labels.to(device)
     steps = -(-len(images) // training.batch_size)
-    optimiser = torch.optim.AdamW(
-        network.parameters(), lr=training.learning_rate, weight_decay=training.weight_decay, fused=True
-    )
-    schedule = torch.optim.lr_scheduler.OneCycleLR(
-        optimiser, max_lr=training.learning_rate, total_steps=training.epochs * steps
-    )
+    optimiser, schedule = _optimiser(network, recipe, training.epochs * steps)
+    average = MovingAverage(network, training.average)
     best, best_state, best_epoch = float("inf"), copy.deepcopy(network.state_dict()), 0
     for epoch in range(1, training.epochs + 1):
         seeded(recipe.seed, epoch)
         network.train()
-        sums: dict[str, float] = {}
+        sums: dict[str, Tensor] = {}
         # chunks of like size: a last batch of one image is nothing to normalise over
-        for batch in torch.randperm(len(images)).to(device).tensor_split(steps):
-            chosen = images[batch]
-            terms = loss(recipe.augment(chosen) if recipe.augment else chosen, labels[batch])
+        for batch in recipe.order(train.labels).to(device).tensor_split(steps):
+            with torch.autocast(device.type, torch.bfloat16, enabled=halves):
+                terms = loss(*recipe.batch(images[batch], labels[batch]))
             optimiser.zero_grad(set_to_none=True)
             terms["loss"].backward()  # type: ignore[no-untyped-call]
             optimiser.step()
             schedule.step()
+            average.update()
             _add(sums, terms, len(batch))
-        tuned = _mean_terms(network, loss, tune, device)
-        on_epoch(
-            epoch,
-            {f"train_{name}": value / len(images) for name, value in sums.items()}
-            | {f"tune_{name}": value for name, value in tuned.items()},
-        )
-        if tuned["loss"] < best:
-            best, best_state, best_epoch = tuned["loss"], copy.deepcopy(network.state_dict()), epoch
+        with average.applied():
+            tuned = _mean_terms(network, loss, tune, device)
+            if tuned["loss"] < best:
+                best, best_state, best_epoch = tuned["loss"], copy.deepcopy(network.state_dict()), epoch
+        trained = {f"train_{name}": float(value) / len(images) for name, value in sums.items()}
+        on_epoch(epoch, trained | {f"tune_{name}": value for name, value in tuned.items()})
         if epoch - best_epoch >= training.patience:
             break
     if best_epoch == 0:
@@ -109,20 +143,22 @@ def fit_network(
             f"The loss is not finite after any of {epoch} epochs; lower training.learning_rate of this detector."
         )
     network.load_state_dict(best_state)
-    network.to("cpu").eval()
+    network.to("cpu").to(memory_format=torch.contiguous_format).eval()
 
 
 def _mean_terms(network: nn.Module, loss: Loss, examples: Examples, device: torch.device) -> dict[str, float]:
     network.eval()
-    sums: dict[str, float] = {}
+    sums: dict[str, Tensor] = {}
     with torch.no_grad():
         for start in range(0, len(examples.images), _BATCH_TUNE):
             stop = start + _BATCH_TUNE
             images, labels = examples.images[start:stop].to(device), examples.labels[start:stop].to(device)
             _add(sums, loss(images, labels), len(images))
-    return {name: value / len(examples.images) for name, value in sums.items()}
+    return {name: float(value) / len(examples.images) for name, value in sums.items()}
 
 
-def _add(sums: dict[str, float], terms: Mapping[str, Tensor], number: int) -> None:
+def _add(sums: dict[str, Tensor], terms: Mapping[str, Tensor], number: int) -> None:
+    """Adds up where the terms are: asking for a number would make a GPU wait."""
     for name, value in terms.items():
-        sums[name] = sums.get(name, 0.0) + float(value.detach()) * number
+        total = value.detach().double() * number
+        sums[name] = sums[name] + total if name in sums else total

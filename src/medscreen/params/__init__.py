@@ -2,12 +2,17 @@
 
 from medscreen.params.data import CurationParams, DatasetParams, FoldersParams, MedMnistParams, PhantomParams
 from medscreen.params.detectors import (
+    AugmentParams,
     AutoencoderParams,
+    ClassifierEntry,
     CnnParams,
     DetectorName,
     DetectorParams,
     GradientParams,
+    RecipeParams,
     TrainingParams,
+    TransferParams,
+    TunableCnnParams,
 )
 from medscreen.params.operating import (
     BestAccuracyPolicy,
@@ -28,9 +33,11 @@ from medscreen.params.promotion import PromotionParams, SensitivityFloor
 from medscreen.params.whole import ComputeParams, Params, load_params
 
 __all__ = [
+    "AugmentParams",
     "AutoencoderParams",
     "BestAccuracyPolicy",
     "CalibrationName",
+    "ClassifierEntry",
     "CnnParams",
     "ComputeParams",
     "CostPolicy",
@@ -50,11 +57,14 @@ __all__ = [
     "PhantomParams",
     "Policy",
     "PromotionParams",
+    "RecipeParams",
     "ReferParams",
     "SensitivityFloor",
     "SensitivityPolicy",
     "SpecificityPolicy",
     "TrainingParams",
+    "TransferParams",
+    "TunableCnnParams",
     "YoudenPolicy",
     "load_params",
 ]

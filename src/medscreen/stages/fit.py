@@ -85,9 +85,18 @@ def _run_key(params: Params, name: str, data: dict[str, Any]) -> str:
         "seed": params.seed,
         "compute": params.compute.model_dump(),
         "data": {split: data[split]["digest"] for split in ("train", "tune")},
+        "files": [_file_digest(path) for path in params.detector(name).files],
         "code": code_digest("medscreen.stages.fit"),
     }
     return hashlib.blake2b(json.dumps(ingredients, sort_keys=True).encode(), digest_size=16).hexdigest()
+
+
+def _file_digest(path: Path) -> str:
+    """32 hexadecimal characters for a file's content; "" where there is none, which `fit` will say."""
+    if not path.is_file():
+        return ""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=16)).hexdigest()
 
 
 def _save(

@@ -40,13 +40,11 @@ class Backbone(nn.Module):
             network.load_state_dict(weights)
         self.stages = nn.ModuleList(cut(network))
         mean, spread = (torch.tensor(numbers).view(1, 3, 1, 1) for numbers in (_LITE if "lite" in name else _IMAGENET))
-        if channels == "sum":
-            mean, spread = mean.mean(1, keepdim=True), spread.mean(1, keepdim=True)
-        self.register_buffer("mean", mean)
-        self.register_buffer("spread", spread)
         self.widths = _widths(self.stages, 3)
         if channels == "sum":
-            _sum_colours(self.stages)
+            mean, spread = _sum_colours(self.stages, mean, spread)
+        self.register_buffer("mean", mean)
+        self.register_buffer("spread", spread)
 
     def shown(self, images: Tensor) -> Tensor:
         """(N, 1, S, S) -> (N, 1 or 3, side, side), as the first stage takes it."""
@@ -69,11 +67,25 @@ class Backbone(nn.Module):
         return self.maps(images)[-1]
 
 
-def _sum_colours(stages: nn.Module) -> None:
-    """Makes the first convolution take one channel: its weights for the three colours, added up."""
+def tensors(name: BackboneName) -> dict[str, Tensor]:
+    """The names and shapes of all that the network learns, as tensors without content."""
+    with torch.device("meta"):
+        return dict(_BUILDERS[name][0]().state_dict())
+
+
+def _sum_colours(stages: nn.Module, mean: Tensor, spread: Tensor) -> tuple[Tensor, Tensor]:
+    """Makes the first convolution take one channel: its weights for the three colours, added up.
+
+    What mean and spread (1, 3, 1, 1) of the colours differ in moves into its weights and bias; gives those of the one.
+    """
     first = next(module for module in stages.modules() if isinstance(module, nn.Conv2d))
-    first.weight = nn.Parameter(first.weight.detach().sum(1, keepdim=True))
+    grey, width = mean.mean(1, keepdim=True), spread.mean(1, keepdim=True)
+    colours = first.weight.detach() / spread
+    offset = (colours * (grey - mean)).sum((1, 2, 3))
+    first.weight = nn.Parameter((colours * width).sum(1, keepdim=True))
+    first.bias = nn.Parameter(offset if first.bias is None else first.bias.detach() + offset)
     first.in_channels = 1
+    return grey, width
 
 
 def _widths(stages: nn.ModuleList, channels: int) -> list[int]:

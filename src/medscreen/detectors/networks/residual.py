@@ -1,5 +1,7 @@
 """A small residual classifier."""
 
+from typing import Literal
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -7,13 +9,19 @@ from torch.nn import functional as F
 from medscreen.detectors.networks.pooling import soft_maximum
 from medscreen.detectors.networks.standardisation import standardised
 
+Pooling = Literal["mean", "mean_and_peak"]
+
 
 class ResidualClassifier(nn.Module):
-    """Standardised, pixel-unshuffled image through three residual stages to logits."""
+    """Standardised, pixel-unshuffled image through three residual stages to logits.
 
-    def __init__(self, width: int, unshuffle: int, outputs: int) -> None:
+    The mean over the last features sees what is everywhere; the peak, a soft maximum, what is in one place.
+    """
+
+    def __init__(self, width: int, unshuffle: int, pooling: Pooling, outputs: int) -> None:
         super().__init__()
         self.unshuffle = unshuffle
+        self.peak = pooling == "mean_and_peak"
         self.stem = nn.Sequential(
             nn.PixelUnshuffle(unshuffle),
             nn.Conv2d(unshuffle**2, width, 3, padding=1, bias=False),
@@ -23,15 +31,15 @@ class ResidualClassifier(nn.Module):
         self.stages = nn.Sequential(
             _Residual(width, width, 1), _Residual(width, 2 * width, 2), _Residual(2 * width, 4 * width, 2)
         )
-        self.head = nn.Linear(2 * 4 * width, outputs)
+        self.head = nn.Linear((2 if self.peak else 1) * 4 * width, outputs)
 
     def forward(self, images: Tensor) -> Tensor:
         """(N, 1, S, S) -> logits (N, outputs)."""
         height, width = images.shape[2:]
         missing = (0, -width % self.unshuffle, 0, -height % self.unshuffle)
         features = self.stages(self.stem(F.pad(standardised(images), missing, mode="replicate")))
-        # the mean sees what is everywhere, the soft maximum what is in one place
-        logits: Tensor = self.head(torch.cat([features.mean((2, 3)), soft_maximum(features)], 1))
+        mean = features.mean((2, 3))
+        logits: Tensor = self.head(torch.cat([mean, soft_maximum(features)], 1) if self.peak else mean)
         return logits
 
 

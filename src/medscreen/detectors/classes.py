@@ -1,0 +1,51 @@
+"""Labels as shares of classes, and what is done where one class is rare."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from medscreen.detectors.fitting import Examples
+from medscreen.detectors.protocol import as_images
+from medscreen.errors import MedscreenError
+from medscreen.images import ImageSet
+
+
+def classified(images: ImageSet, findings: Sequence[str]) -> Examples:
+    """The images with a share of 1 in their class: labels (N, K), normal first, then each of `findings`.
+
+    Without findings the classes are normal and abnormal. Raises MedscreenError if an abnormal image has a finding that
+    is not among them.
+    """
+    classes = torch.from_numpy(images.labels.copy())
+    if findings:
+        for i in classes.nonzero().flatten().tolist():
+            finding = images.traits["finding"][i]
+            if finding not in findings:
+                raise MedscreenError(
+                    f"An abnormal image has the finding {finding!r}, and the detector's findings: in params.yaml are "
+                    f"{', '.join(findings)}; name all of the data set's, or none."
+                )
+            classes[i] = 1 + findings.index(finding)
+    return Examples(as_images(images.pixels), F.one_hot(classes, 1 + max(1, len(findings))).float())
+
+
+def weighing_the_same(shares: Tensor) -> Tensor:
+    """(N, K) -> (K,): weights of the classes, with mean 1 over the images, that make each count as much in a sum."""
+    return shares.sum() / (shares.shape[1] * shares.sum(0))
+
+
+def drawn_equally_often(shares: Tensor) -> Tensor:
+    """(N, K) -> N positions, drawn with replacement, such that each class is as likely."""
+    return torch.multinomial(shares @ weighing_the_same(shares), len(shares), replacement=True)
+
+
+def with_rarest_thrice(examples: Examples) -> Examples:
+    """The images, and behind them those of the rarest class mirrored left to right, then turned by 180 degrees."""
+    rare = examples.labels[:, examples.labels.sum(0).argmin()] > 0
+    images, shares = examples.images[rare], examples.labels[rare]
+    return Examples(
+        torch.cat([examples.images, images.flip(3), images.flip(2, 3)]),
+        torch.cat([examples.labels, shares, shares]),
+    )
