@@ -1,11 +1,11 @@
 import numpy as np
 import pytest
 import torch
+from medscreen.detectors.networks.gradients import GradientDistance
 from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
 from medscreen.detectors.networks.autoencoders import Autoencoder
-from medscreen.detectors.networks.gradients import GradientDistance
 from medscreen.detectors.networks.odds import OddsOfAnyFinding
 from medscreen.detectors.networks.pooling import soft_maximum
 from medscreen.detectors.networks.residual import ResidualClassifier

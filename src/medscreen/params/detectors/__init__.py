@@ -4,12 +4,22 @@ from typing import Annotated
 
 from pydantic import Discriminator, Field
 
-from medscreen.params.detectors.baselines import GradientParams
+from medscreen.params.detectors.baselines import StatisticParams
 from medscreen.params.detectors.classifiers import CnnParams
 from medscreen.params.detectors.entry import TrainingParams
-from medscreen.params.detectors.reconstruction import AutoencoderParams
+from medscreen.params.detectors.reconstruction import AutoencoderParams, LayersParams, ResidualScore, VaeParams
 
-__all__ = ["AutoencoderParams", "CnnParams", "DetectorName", "DetectorParams", "GradientParams", "TrainingParams"]
+__all__ = [
+    "AutoencoderParams",
+    "CnnParams",
+    "DetectorName",
+    "DetectorParams",
+    "LayersParams",
+    "ResidualScore",
+    "StatisticParams",
+    "TrainingParams",
+    "VaeParams",
+]
 
-DetectorParams = Annotated[GradientParams | AutoencoderParams | CnnParams, Discriminator("kind")]
+DetectorParams = Annotated[StatisticParams | AutoencoderParams | VaeParams | CnnParams, Discriminator("kind")]
 DetectorName = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]*$")]
