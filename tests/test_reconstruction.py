@@ -36,7 +36,8 @@ KINDS = {
     "without paint, tanh": SMALL | {"up": [4, 1], "doubling": "transposed3", "paint": None, "output": "tanh"},
 }
 ENTRY: dict[str, Any] = {
-    "kind": "autoencoder", "layers": SMALL, "bottleneck": 4, "standardise": False, "score": "mse", "top": 1.0,
+    "kind": "autoencoder", "layers": SMALL, "bottleneck": 4, "pose": 0.0, "standardise": False, "score": "mse",
+    "top": 1.0,
     "training": {"epochs": 2, "batch_size": 16, "learning_rate": 0.01, "weight_decay": 0.001, "patience": 2},
 }  # fmt: skip
 

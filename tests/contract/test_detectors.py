@@ -30,7 +30,8 @@ POOLED = LAYERS | {
 }  # fmt: skip
 TANH = LAYERS | {"up": [3, 1], "doubling": "transposed3", "paint": None, "output": "tanh"}
 REDRAWN: dict[str, Any] = {
-    "kind": "autoencoder", "layers": LAYERS, "bottleneck": 4, "standardise": False, "score": "mse", "top": 1.0,
+    "kind": "autoencoder", "layers": LAYERS, "bottleneck": 4, "pose": 0.0, "standardise": False, "score": "mse",
+    "top": 1.0,
     "training": TRAINING,
 }  # fmt: skip
 VAE = REDRAWN | {"kind": "vae", "beta": 1.0}
@@ -39,7 +40,7 @@ TINY: dict[str, dict[str, Any]] = {
     "gradient": {},
     "energy": {},
     "entropy": {},
-    "autoencoder": REDRAWN | {"score": "local", "top": 0.1, "standardise": True},
+    "autoencoder": REDRAWN | {"pose": 0.5, "score": "local", "top": 0.1, "standardise": True},
     "autoencoder, pooled, mse": REDRAWN | {"layers": POOLED, "bottleneck": None},
     "autoencoder, tanh, ssim": REDRAWN | {"layers": TANH, "bottleneck": None, "score": "ssim", "top": 0.5},
     "autoencoder, l1": REDRAWN | {"score": "l1"},

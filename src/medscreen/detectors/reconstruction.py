@@ -1,11 +1,13 @@
 """Detectors that learn to redraw healthy images and distrust what they redraw badly."""
 
+from dataclasses import replace
 from typing import Self
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from medscreen.augmentation import pose_films
 from medscreen.detectors.fitting import Examples, Loss, Recipe, fit_network, seeded
 from medscreen.detectors.networks.autoencoders import Autoencoder, VariationalAutoencoder
 from medscreen.detectors.networks.coders import Layers
@@ -57,25 +59,24 @@ class ReconstructionDetector:
     def _scoring(self, scorer: nn.Module) -> nn.Module:
         return (Standardised(scorer) if self.params.standardise else scorer).eval()
 
-    def _healthy(self, images: ImageSet) -> Examples:
-        """As the autoencoder sees them."""
-        healthy = Examples.of(images.healthy())
-        if not self.params.standardise:
-            return healthy
-        return Examples(
-            torch.cat([standardised_grey(batch) for batch in torch.split(healthy.images, _BATCH)]), healthy.labels
-        )
+    def _seen(self, images: Tensor) -> Tensor:
+        """(N, 1, S, S) as the autoencoder gets them."""
+        return standardised_grey(images) if self.params.standardise else images
 
     def fit(self, train: ImageSet, tune: ImageSet, on_epoch: OnEpoch = ignore) -> Self:
         """Learns to redraw the healthy images of `train`; those of `tune` say when to stop."""
-        (scorer, loss), healthy = self._fresh(), self._healthy(train)
-        recipe = Recipe(self.params.training, self.compute, self.seed)
-        fit_network(scorer, loss, healthy, self._healthy(tune), recipe, on_epoch)
+        scorer, loss = self._fresh()
+        healthy, tuned = Examples.of(train.healthy()), Examples.of(tune.healthy())
+
+        def augment(images: Tensor) -> Tensor:
+            return self._seen(pose_films(images, self.params.pose))
+
+        recipe = Recipe(self.params.training, self.compute, self.seed, augment)
+        fit_network(scorer, loss, healthy, replace(tuned, images=self._seen(tuned.images)), recipe, on_epoch)
         if isinstance(scorer, LocalSurprise):
             with torch.no_grad():
-                scorer.learn_usual(
-                    torch.cat([scorer.residuals(batch) for batch in torch.split(healthy.images, _BATCH)])
-                )
+                batches = torch.split(self._seen(healthy.images), _BATCH)
+                scorer.learn_usual(torch.cat([scorer.residuals(batch) for batch in batches]))
         self.network = self._scoring(scorer)
         return self
 
