@@ -3,7 +3,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from medscreen.augmentation import augment_films
+from medscreen.augmentation import augment_films, pose_films
 
 
 def augmented(images: Tensor, seed: int = 0, **strengths: float) -> Tensor:
@@ -119,3 +119,16 @@ def test_grain_is_blur_and_noise_within_their_limits() -> None:
     peaks = augmented(point, **NOTHING | {"grain": 1.0})[:, 0, 4, 4]
     assert 0.25 - 0.1 < peaks.min() < 0.35  # seen wholly through the blur, [1 2 1]/4 along both sides leaves a quarter
     assert peaks.max() > 0.95
+
+
+def test_a_pose_moves_and_never_mirrors() -> None:
+    torch.manual_seed(0)
+    found = brightest(pose_films(spot(200, 32, 0.5, 0.3), 0.5))
+    assert found[:, 1].max() < 0.45
+    assert found[:, 1].std() > 0.01
+    assert found[:, 0].std() > 0.01
+
+
+def test_a_pose_of_strength_0_is_the_image() -> None:
+    images = torch.rand(2, 1, 16, 16)
+    assert torch.equal(pose_films(images, 0.0), images)

@@ -8,7 +8,7 @@ from pydantic import ValidationError
 
 from factories import REPOSITORY, one_sentence
 from medscreen.errors import MedscreenError
-from medscreen.params import AutoencoderParams, CnnParams, GradientParams, Params, PhantomParams, load_params
+from medscreen.params import AutoencoderParams, CnnParams, Params, PhantomParams, StatisticParams, load_params
 
 Change = Callable[[dict[str, Any]], Any]
 
@@ -35,7 +35,7 @@ def test_the_projects_own_file_is_valid() -> None:
     assert params.dataset in params.datasets
     assert isinstance(params.datasets["phantom"], PhantomParams)
     kinds = {type(entry) for entry in params.detectors.values()}
-    assert {GradientParams, AutoencoderParams, CnnParams} <= kinds
+    assert {StatisticParams, AutoencoderParams, CnnParams} <= kinds
     assert params.detector("gradient").is_baseline
     assert not params.detector("cnn").is_baseline
 

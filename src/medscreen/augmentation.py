@@ -16,7 +16,7 @@ def augment_films(images: Tensor, pose: float = 1.0, exposure: float = 1.0, grai
     the image seen through a [1 2 1]/4 blur along both sides, then noise of a standard deviation within .03.
     """
     if pose:
-        images = _posed(images, pose)
+        images = _posed(images, pose, mirrored=True)
     if exposure:
         images = _exposed(images, exposure)
     if grain:
@@ -24,14 +24,22 @@ def augment_films(images: Tensor, pose: float = 1.0, exposure: float = 1.0, grai
     return images
 
 
+def pose_films(images: Tensor, strength: float) -> Tensor:
+    """The same films with the body placed otherwise: what `augment_films` calls pose, but never mirrored.
+
+    Who learns what healthy looks like had to learn a heart on the right, too.
+    """
+    return _posed(images, strength, mirrored=False) if strength else images
+
+
 def _spread(images: Tensor, width: float) -> Tensor:
     """(N, 1, 1, 1): a number within -width..width for each image."""
     return (torch.rand(len(images), 1, 1, 1, device=images.device) * 2 - 1) * width
 
 
-def _posed(images: Tensor, strength: float) -> Tensor:
+def _posed(images: Tensor, strength: float, mirrored: bool) -> Tensor:
     angle, scale = _spread(images, math.radians(10) * strength), 1 + _spread(images, 0.10 * strength)
-    mirror = torch.where(_spread(images, 1.0) < 0, -1.0, 1.0)
+    mirror = torch.where(_spread(images, 1.0) < 0, -1.0, 1.0) if mirrored else torch.ones_like(scale)
     cos, sin = torch.cos(angle) * scale, torch.sin(angle) * scale
     rows = (
         torch.cat([cos * mirror, -sin, _spread(images, 0.16 * strength)], 3),

@@ -16,42 +16,11 @@ from medscreen.images import ImageSet
 from medscreen.packaging.detector import PackagedDetector
 from medscreen.packaging.scoring import scoring_graph
 from medscreen.params import ComputeParams, DetectorParams
+from tiny_detectors import EPOCHS, LEAST_AUROC, ONE_CLASS, TINY
 
 SIZE = 20
 COMPUTE = ComputeParams(threads=1, device="cpu")
-TRAINING = {
-    "epochs": 2, "batch_size": 16, "learning_rate": 0.01, "weight_decay": 0.001, "average": 0.0, "patience": 2,
-}  # fmt: skip
-PLAIN = {
-    "loss": "cross_entropy", "focal_gamma": 2.0, "label_smoothing": 0.0, "mixup": 0.0, "balance": "none",
-    "augment": {"pose": 0.0, "exposure": 0.0, "grain": 0.0}, "views": 1,
-}  # fmt: skip
-RICH = {
-    "loss": "focal", "focal_gamma": 2.0, "label_smoothing": 0.05, "mixup": 0.2, "balance": "weights",
-    "augment": {"pose": 1.0, "exposure": 1.0, "grain": 1.0}, "views": 10,
-}  # fmt: skip
-SMALL_CNN = {"kind": "cnn", "width": 3, "unshuffle": 2, "findings": [], "pooling": "mean_and_peak"}
-AVERAGED = TRAINING | {"average": 0.9}
-TINY: dict[str, dict[str, Any]] = {
-    "gradient": {},
-    "autoencoder": {"width": 3, "bottleneck": 4, "top": 0.1, "training": TRAINING},
-    "cnn": SMALL_CNN | {"recipe": RICH, "training": AVERAGED},
-    "cnn of findings": SMALL_CNN | {"findings": ["spot", "stain"], "recipe": RICH, "training": AVERAGED},
-    "cnn on drawn classes": SMALL_CNN
-    | {"pooling": "mean", "recipe": RICH | {"balance": "sampler", "views": 5}, "training": TRAINING},
-    "tunable_cnn": {
-        "findings": [], "layers": 2, "filters": [4, 6, 8], "neurons": 8, "conv_dropout": 0.1, "dense_dropout": 0.1,
-        "recipe": PLAIN | {"balance": "triple"}, "training": TRAINING,
-    },
-    "transfer": {
-        "findings": [], "backbone": "efficientnet_lite0", "weights": "pretrained", "channels": "sum", "side": 32,
-        "frozen": 2, "rate_decay": 0.8, "dropout": 0.2, "recipe": PLAIN | {"balance": "weights", "views": 2},
-        "training": TRAINING,
-    },
-}  # fmt: skip
 TRAINED = [kind for kind, params in TINY.items() if "training" in params]
-ONE_CLASS = ("gradient", "autoencoder")
-EPOCHS_TO_SEE_ANOMALIES = dict.fromkeys(TINY, 20) | {"gradient": 0, "autoencoder": 30, "transfer": 5}
 
 every_kind = pytest.mark.parametrize("kind", TINY)
 every_trained_kind = pytest.mark.parametrize("kind", TRAINED)
@@ -86,9 +55,8 @@ def fitted(kind: str) -> Detector:
 
 def test_every_kind_is_held_to_the_contract() -> None:
     union = get_args(get_args(DetectorParams)[0])
-    kinds = {get_args(member.model_fields["kind"].annotation)[0] for member in union}
+    kinds = {kind for member in union for kind in get_args(member.model_fields["kind"].annotation)}
     assert kinds == {params.get("kind", name) for name, params in TINY.items()}
-    assert set(EPOCHS_TO_SEE_ANOMALIES) == set(TINY)
 
 
 def close(found: np.ndarray, expected: np.ndarray) -> None:
@@ -191,11 +159,11 @@ def test_the_same_network_gives_the_same_graph_and_no_source_lines(fitted: Detec
 
 @every_kind
 def test_planted_anomalies_score_higher(kind: str) -> None:
-    epochs = EPOCHS_TO_SEE_ANOMALIES[kind]
+    epochs = EPOCHS[kind]
     detector = built(kind, epochs=epochs, patience=epochs).fit(TRAIN, TUNE)
     scores = score(detector, FRESH.pixels)
     healthy, abnormal = scores[FRESH.labels == 0], scores[FRESH.labels == 1]
-    assert (abnormal[:, None] > healthy).mean() > 0.9
+    assert (abnormal[:, None] > healthy).mean() > LEAST_AUROC.get(kind, 0.9)
     if detector.score_at_half is not None:
         assert ((scores >= detector.score_at_half) == (FRESH.labels == 1)).mean() > 0.85
 

@@ -18,7 +18,7 @@ def test_the_road_on_real_films(test_data: Path, tmp_path: Path) -> None:
     assert audit["splits"]["test"]["images"] == 624
     with (project / "reports" / "league.csv").open(newline="") as file:
         league = {row["detector"]: row for row in csv.DictReader(file)}
-    assert set(league) == {"gradient", "autoencoder", "cnn"}
+    assert set(league) == {"gradient", "intensity", "entropy", "autoencoder", "cnn"}
     assert float(league["cnn"]["test/auroc"]) >= 0.95, log
     assert league["cnn"]["verdict"] == "promoted"
     balanced = json.loads((project / "reports" / "autoencoder" / "evaluation.json").read_text())["test"][

@@ -22,7 +22,7 @@ from medscreen.registry import versions_of
 from medscreen.registry.decisions import DecisionLog
 from medscreen.tracking import open_store
 
-DETECTORS = ("gradient", "autoencoder", "cnn")
+DETECTORS = ("gradient", "intensity", "entropy", "autoencoder", "cnn")
 
 
 def layout_of(project: Path) -> Layout:
@@ -172,7 +172,7 @@ def test_an_experiment_never_changes_production(copied: Path) -> None:
     said = json.loads((copied / "reports" / "promotion.json").read_text())
     assert said["promoted"] is None
     assert said["reason"].startswith("not promoted: experiment longer (")
-    assert f"; better than version {held[0]} (gradient) in Production" in said["reason"]
+    assert f"; better than version {held[0]} ({baseline.detector}) in Production" in said["reason"]
     runs = client.search_runs([client.get_experiment_by_name("phantom").experiment_id])
     assert [r.data.tags.get("medscreen.dvc_exp_name") for r in runs].count("longer") == len(DETECTORS)  # new splits
 

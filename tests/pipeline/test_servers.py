@@ -42,7 +42,7 @@ def git(project: Path, *arguments: str) -> str:
 def first(mlflow_server: MlflowServer, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The checkout of whoever trained: reproduced, pushed to a DVC remote, committed."""
     detectors = yaml.safe_load((ROOT / "params.yaml").read_text())["detectors"]
-    detectors["autoencoder"]["width"] = 2
+    detectors["autoencoder"]["layers"] |= {"down": [2, 4, 8], "up": [4, 2, 2]}
     detectors["autoencoder"]["training"]["epochs"] = EPOCHS
     folder = tmp_path_factory.mktemp("team")
     project = new_project(folder / "first", TINY | {"detectors": {name: detectors[name] for name in ROSTER}})

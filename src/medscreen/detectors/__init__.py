@@ -1,17 +1,18 @@
 """Detectors: each learns what healthy (or abnormal) images look like and scores new ones."""
 
-from medscreen.detectors.baselines import GradientDetector
+from medscreen.detectors.baselines import StatisticDetector
 from medscreen.detectors.classifiers import ClassifierDetector
 from medscreen.detectors.protocol import Detector, score
-from medscreen.detectors.reconstruction import AutoencoderDetector
+from medscreen.detectors.reconstruction import ReconstructionDetector
 from medscreen.params import (
     AutoencoderParams,
     CnnParams,
     ComputeParams,
     DetectorParams,
-    GradientParams,
+    StatisticParams,
     TransferParams,
     TunableCnnParams,
+    VaeParams,
 )
 
 __all__ = ["Detector", "build", "score"]
@@ -20,9 +21,9 @@ __all__ = ["Detector", "build", "score"]
 def build(params: DetectorParams, size: int, compute: ComputeParams, seed: int) -> Detector:
     """An unfitted detector for images of `size` x `size` pixels."""
     match params:
-        case GradientParams():
-            return GradientDetector()
-        case AutoencoderParams():
-            return AutoencoderDetector(params, size, compute, seed)
+        case StatisticParams():
+            return StatisticDetector(params)
+        case AutoencoderParams() | VaeParams():
+            return ReconstructionDetector(params, size, compute, seed)
         case CnnParams() | TunableCnnParams() | TransferParams():
             return ClassifierDetector(params, size, compute, seed)

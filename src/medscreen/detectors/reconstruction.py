@@ -1,53 +1,96 @@
 """Detectors that learn to redraw healthy images and distrust what they redraw badly."""
 
+from dataclasses import replace
 from typing import Self
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from medscreen.detectors.fitting import Examples, Recipe, fit_network, seeded
-from medscreen.detectors.networks.autoencoders import Autoencoder
+from medscreen.augmentation import pose_films
+from medscreen.detectors.fitting import Examples, Loss, Recipe, fit_network, seeded
+from medscreen.detectors.networks.autoencoders import Autoencoder, VariationalAutoencoder
+from medscreen.detectors.networks.coders import Layers
+from medscreen.detectors.networks.evidence import NegativeEvidence, evidence_terms
+from medscreen.detectors.networks.residuals import WorstResidual
+from medscreen.detectors.networks.standardisation import Standardised, standardised_grey
 from medscreen.detectors.networks.surprise import LocalSurprise
 from medscreen.detectors.protocol import OnEpoch, ignore
+from medscreen.errors import MedscreenError
 from medscreen.images import ImageSet
-from medscreen.params import AutoencoderParams, ComputeParams
+from medscreen.params import AutoencoderParams, ComputeParams, ResidualScore, VaeParams
 
 _BATCH = 256
 
 
-class AutoencoderDetector:
-    """A convolutional autoencoder with a small bottleneck, scored where it redraws an image worst."""
+class ReconstructionDetector:
+    """An autoencoder, plain or variational, of healthy images; it scores by how badly it redraws an image."""
 
     score_at_half: float | None = None
     findings: tuple[str, ...] = ()
 
-    def __init__(self, params: AutoencoderParams, size: int, compute: ComputeParams, seed: int) -> None:
+    def __init__(self, params: AutoencoderParams | VaeParams, size: int, compute: ComputeParams, seed: int) -> None:
         self.params, self.size, self.compute, self.seed = params, size, compute, seed
-        self.network: nn.Module = self._fresh()
+        if size < 2 ** sum(stride == 2 for stride in params.layers.strides):
+            raise MedscreenError(
+                f"An image of {size} pixels a side cannot be halved as often as layers.strides of the {params.kind} in "
+                "params.yaml say; leave out steps of layers.down and layers.strides."
+            )
+        self.network: nn.Module = self._scoring(self._fresh()[0])
 
-    def _fresh(self) -> LocalSurprise:
+    def _fresh(self) -> tuple[WorstResidual | LocalSurprise | NegativeEvidence, Loss]:
+        """What scores the images that the autoencoder sees, and what its autoencoder is to minimise."""
         seeded(self.seed)
-        autoencoder = Autoencoder(self.size, self.params.width, self.params.bottleneck)
-        return LocalSurprise(autoencoder, self.size, self.params.top).eval()
+        params, layers = self.params, Layers(**self.params.layers.model_dump())
+        if isinstance(params, AutoencoderParams):
+            plain = Autoencoder(layers, self.size, params.bottleneck)
+            return self._by_residual(plain, params.score), _squared_error(plain)
+        variational = VariationalAutoencoder(layers, self.size, params.bottleneck)
+        loss = _evidence(variational, params.beta)
+        if params.score == "elbo":
+            return NegativeEvidence(variational, params.beta), loss
+        return self._by_residual(variational, params.score), loss
+
+    def _by_residual(self, autoencoder: nn.Module, score: ResidualScore) -> WorstResidual | LocalSurprise:
+        if score == "local":
+            return LocalSurprise(autoencoder, self.size, self.params.top)
+        return WorstResidual(autoencoder, score, self.params.top)
+
+    def _scoring(self, scorer: nn.Module) -> nn.Module:
+        return (Standardised(scorer) if self.params.standardise else scorer).eval()
+
+    def _seen(self, images: Tensor) -> Tensor:
+        """(N, 1, S, S) as the autoencoder gets them."""
+        return standardised_grey(images) if self.params.standardise else images
 
     def fit(self, train: ImageSet, tune: ImageSet, on_epoch: OnEpoch = ignore) -> Self:
-        """Minimises the squared error on the healthy images of `train`; those of `tune` say when to stop."""
-        network = self._fresh()
-        healthy = Examples.of(train.healthy())
+        """Learns to redraw the healthy images of `train`; those of `tune` say when to stop."""
+        scorer, loss = self._fresh()
+        healthy, tuned = Examples.of(train.healthy()), Examples.of(tune.healthy())
 
-        def loss(images: Tensor, labels: Tensor) -> dict[str, Tensor]:  # noqa: ARG001
-            return {"loss": F.mse_loss(network.autoencoder(images), images)}
+        def augment(images: Tensor) -> Tensor:
+            return self._seen(pose_films(images, self.params.pose))
 
-        fit_network(
-            network,
-            loss,
-            healthy,
-            Examples.of(tune.healthy()),
-            Recipe(self.params.training, self.compute, self.seed),
-            on_epoch,
-        )
-        with torch.no_grad():
-            network.learn_usual(torch.cat([network.residuals(batch) for batch in torch.split(healthy.images, _BATCH)]))
-        self.network = network
+        recipe = Recipe(self.params.training, self.compute, self.seed, augment)
+        fit_network(scorer, loss, healthy, replace(tuned, images=self._seen(tuned.images)), recipe, on_epoch)
+        if isinstance(scorer, LocalSurprise):
+            with torch.no_grad():
+                batches = torch.split(self._seen(healthy.images), _BATCH)
+                scorer.learn_usual(torch.cat([scorer.residuals(batch) for batch in batches]))
+        self.network = self._scoring(scorer)
         return self
+
+
+def _squared_error(autoencoder: Autoencoder) -> Loss:
+    def loss(images: Tensor, labels: Tensor) -> dict[str, Tensor]:  # noqa: ARG001
+        return {"loss": F.mse_loss(autoencoder(images), images)}
+
+    return loss
+
+
+def _evidence(autoencoder: VariationalAutoencoder, beta: float) -> Loss:
+    def loss(images: Tensor, labels: Tensor) -> dict[str, Tensor]:  # noqa: ARG001
+        entropy, divergence = (term.mean() for term in evidence_terms(autoencoder, images))
+        return {"loss": entropy + beta * divergence, "cross_entropy": entropy, "divergence": divergence}
+
+    return loss

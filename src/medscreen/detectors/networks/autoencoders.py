@@ -1,47 +1,74 @@
-"""Networks that redraw an image through a small code."""
+"""Networks that redraw an image from a small code."""
 
-import itertools
+import math
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
+
+from medscreen.detectors.networks.coders import Decoder, Encoder, Layers
+
+_MOST_LOG_VARIANCE = 10.0  # beyond it, the exponential of an image unlike all others is no finite number
 
 
 class Autoencoder(nn.Module):
-    """Halves the image until at most 8 pixels are left a side, squeezes them through a small linear layer."""
+    """Encoder, code, decoder; the code has `bottleneck` numbers or, if that is None, is the encoder's last map."""
 
-    def __init__(self, size: int, width: int, bottleneck: int) -> None:
+    def __init__(self, layers: Layers, size: int, bottleneck: int | None) -> None:
         super().__init__()
-        sizes = [size]
-        while sizes[-1] > 8:
-            sizes.append(-(-sizes[-1] // 2))
-        widths = [1, *(width * 2**i for i in range(len(sizes) - 1))]
-        self.down = nn.ModuleList(_conv_block(a, b, stride=2) for a, b in itertools.pairwise(widths))
-        flat = widths[-1] * sizes[-1] ** 2
-        self.squeeze = nn.Linear(flat, bottleneck)
-        self.expand = nn.Linear(bottleneck, flat)
-        self.up = nn.ModuleList(
-            _conv_block(b, max(a, width), stride=1) for a, b in reversed(list(itertools.pairwise(widths)))
-        )
-        self.paint = nn.Conv2d(width, 1, 3, padding=1)
-        self.smallest = (widths[-1], sizes[-1], sizes[-1])
-        self.sizes_up = sizes[-2::-1]
+        self.encoder = Encoder(layers)
+        smallest = self.encoder.smallest(size)
+        self.squeeze = nn.Identity() if bottleneck is None else _squeezing(smallest, bottleneck)
+        self.expand = _expanding(layers, smallest, bottleneck)
+        self.decoder = Decoder(layers, smallest[0], size)
 
     def forward(self, images: Tensor) -> Tensor:
-        """(N, 1, S, S) -> its reconstruction in 0..1, same shape."""
-        features = images
-        for block in self.down:
-            features = block(features)
-        code = self.squeeze(features.flatten(1))
-        features = F.silu(self.expand(code)).view(-1, *self.smallest)
-        for block, size in zip(self.up, self.sizes_up, strict=True):
-            features = block(F.interpolate(features, size=(size, size), mode="nearest"))
-        return torch.sigmoid(self.paint(features))
+        """(N, 1, S, S) in 0..1 -> its reconstruction, same shape and range."""
+        redrawn: Tensor = self.decoder(self.expand(self.squeeze(self.encoder(images))))
+        return redrawn
 
 
-def _conv_block(inputs: int, outputs: int, stride: int) -> nn.Sequential:
-    return nn.Sequential(
-        nn.Conv2d(inputs, outputs, 3, stride=stride, padding=1, bias=False),
-        nn.BatchNorm2d(outputs),
-        nn.SiLU(),
-    )
+class VariationalAutoencoder(nn.Module):
+    """An autoencoder whose code is a normal distribution: drawn from in training, its mean at evaluation.
+
+    Kingma, Welling 2014 (arXiv 1312.6114). `bottleneck` as in `Autoencoder`.
+    """
+
+    def __init__(self, layers: Layers, size: int, bottleneck: int | None) -> None:
+        super().__init__()
+        self.encoder = Encoder(layers)
+        smallest = self.encoder.smallest(size)
+        self.mean = _squeezing(smallest, bottleneck)
+        self.log_variance = _squeezing(smallest, bottleneck)
+        self.expand = _expanding(layers, smallest, bottleneck)
+        self.decoder = Decoder(layers, smallest[0], size)
+
+    def redraw(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """(N, 1, S, S) in 0..1 -> its reconstruction, same shape, and the code's divergence (N,) in nats.
+
+        The divergence is that of Kullback and Leibler from the standard normal distribution (appendix B of the paper).
+        """
+        features = self.encoder(images)
+        mean = self.mean(features)
+        log_variance = self.log_variance(features).clamp(-_MOST_LOG_VARIANCE, _MOST_LOG_VARIANCE)
+        code = mean
+        if self.training:
+            code = mean + torch.exp(0.5 * log_variance) * torch.randn_like(mean)
+        divergence = 0.5 * (mean.square() + log_variance.exp() - 1 - log_variance).flatten(1).sum(1)
+        return self.decoder(self.expand(code)), divergence
+
+    def forward(self, images: Tensor) -> Tensor:
+        """(N, 1, S, S) in 0..1 -> its reconstruction, same shape and range."""
+        return self.redraw(images)[0]
+
+
+def _squeezing(smallest: tuple[int, int, int], bottleneck: int | None) -> nn.Module:
+    if bottleneck is None:
+        return nn.Conv2d(smallest[0], smallest[0], 1)
+    return nn.Sequential(nn.Flatten(), nn.Linear(math.prod(smallest), bottleneck))
+
+
+def _expanding(layers: Layers, smallest: tuple[int, int, int], bottleneck: int | None) -> nn.Module:
+    if bottleneck is None:
+        return nn.Identity()
+    back = nn.Sequential(nn.Linear(bottleneck, math.prod(smallest)), nn.Unflatten(1, smallest))
+    return nn.Sequential(back, nn.ReLU() if layers.activation == "relu" else nn.SiLU())

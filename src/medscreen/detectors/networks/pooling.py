@@ -12,3 +12,11 @@ def soft_maximum(features: Tensor) -> Tensor:
     Pinheiro, Collobert 2015 (arXiv 1411.6228), equation 4, with r = 1.
     """
     return torch.logsumexp(features, (2, 3)) - math.log(features.shape[2] * features.shape[3])
+
+
+def mean_of_top(maps: Tensor, share: float) -> Tensor:
+    """(N, C, H, W) -> (N,): the mean over that share of all values that is largest, of one value at least."""
+    values = maps.flatten(1)
+    number = max(1, round(share * values.shape[1]))
+    # of all values no order is needed, and sorting them costs more than the network
+    return values.mean(1) if number == values.shape[1] else values.topk(number).values.mean(1)

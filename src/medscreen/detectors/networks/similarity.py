@@ -13,10 +13,13 @@ def structural_similarity(a: Tensor, b: Tensor) -> Tensor:
     """
     window = WINDOW
     unbiased = window**2 / (window**2 - 1)
-    mean_a, mean_b = F.avg_pool2d(a, window, 1), F.avg_pool2d(b, window, 1)
-    var_a = unbiased * (F.avg_pool2d(a * a, window, 1) - mean_a**2)
-    var_b = unbiased * (F.avg_pool2d(b * b, window, 1) - mean_b**2)
-    covariance = unbiased * (F.avg_pool2d(a * b, window, 1) - mean_a * mean_b)
+    # moments about mid-grey: about 0, most digits of a difference of squares would cancel
+    centred_a, centred_b = a - 0.5, b - 0.5
+    mean_a, mean_b = F.avg_pool2d(centred_a, window, 1), F.avg_pool2d(centred_b, window, 1)
+    var_a = unbiased * (F.avg_pool2d(centred_a.square(), window, 1) - mean_a.square())
+    var_b = unbiased * (F.avg_pool2d(centred_b.square(), window, 1) - mean_b.square())
+    covariance = unbiased * (F.avg_pool2d(centred_a * centred_b, window, 1) - mean_a * mean_b)
+    mean_a, mean_b = mean_a + 0.5, mean_b + 0.5
     c1, c2 = 0.01**2, 0.03**2
     similarity = (2 * mean_a * mean_b + c1) * (2 * covariance + c2)
     result: Tensor = similarity / ((mean_a**2 + mean_b**2 + c1) * (var_a + var_b + c2))

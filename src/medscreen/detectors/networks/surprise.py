@@ -4,6 +4,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from medscreen.detectors.networks.pooling import mean_of_top
 from medscreen.detectors.networks.similarity import WINDOW, structural_similarity
 
 _MEAN_WINDOW = 5
@@ -23,7 +24,7 @@ class LocalSurprise(nn.Module):
         super().__init__()
         self.autoencoder = autoencoder
         side = size - WINDOW + 1
-        self.places = max(1, round(top * side**2))
+        self.top = top
         self.register_buffer("usual", torch.zeros(2, side, side))
         self.register_buffer("spread", torch.ones(2, side, side))
 
@@ -45,4 +46,4 @@ class LocalSurprise(nn.Module):
     def forward(self, images: Tensor) -> Tensor:
         """(N, 1, S, S) -> (N,)."""
         surprise = ((self.residuals(images) - self.usual) / self.spread).sum(1)
-        return surprise.flatten(1).topk(self.places).values.mean(1)
+        return mean_of_top(surprise, self.top)

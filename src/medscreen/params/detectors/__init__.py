@@ -4,7 +4,7 @@ from typing import Annotated
 
 from pydantic import Discriminator, Field
 
-from medscreen.params.detectors.baselines import GradientParams
+from medscreen.params.detectors.baselines import StatisticParams
 from medscreen.params.detectors.classifiers import (
     AugmentParams,
     ClassifierEntry,
@@ -14,7 +14,7 @@ from medscreen.params.detectors.classifiers import (
     TunableCnnParams,
 )
 from medscreen.params.detectors.entry import TrainingParams
-from medscreen.params.detectors.reconstruction import AutoencoderParams
+from medscreen.params.detectors.reconstruction import AutoencoderParams, LayersParams, ResidualScore, VaeParams
 
 __all__ = [
     "AugmentParams",
@@ -23,15 +23,18 @@ __all__ = [
     "CnnParams",
     "DetectorName",
     "DetectorParams",
-    "GradientParams",
+    "LayersParams",
     "RecipeParams",
+    "ResidualScore",
+    "StatisticParams",
     "TrainingParams",
     "TransferParams",
     "TunableCnnParams",
+    "VaeParams",
 ]
 
 DetectorParams = Annotated[
-    GradientParams | AutoencoderParams | CnnParams | TunableCnnParams | TransferParams,
+    StatisticParams | AutoencoderParams | VaeParams | CnnParams | TunableCnnParams | TransferParams,
     Discriminator("kind"),
 ]
 DetectorName = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]*$")]

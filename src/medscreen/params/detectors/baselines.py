@@ -5,8 +5,12 @@ from typing import ClassVar, Literal
 from medscreen.params.detectors.entry import DetectorEntry
 
 
-class GradientParams(DetectorEntry):
-    """The one-line baseline: distance of an image's mean gradient from the healthy median."""
+class StatisticParams(DetectorEntry):
+    """A one-line baseline: distance of one number of an image from the healthy median.
 
-    kind: Literal["gradient"]
+    `intensity`: mean grey; `gradient`: mean absolute difference of neighbouring pixels; `energy`: mean squared one;
+    `entropy`: of the grey levels' histogram, bits.
+    """
+
+    kind: Literal["intensity", "gradient", "energy", "entropy"]
     is_baseline: ClassVar[bool] = True

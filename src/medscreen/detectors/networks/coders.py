@@ -1,0 +1,109 @@
+"""Encoders that make an image smaller step by step, and decoders that draw one from what is left."""
+
+import itertools
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+
+@dataclass(frozen=True)
+class Layers:
+    """What an encoder and its decoder consist of.
+
+    `down`, `strides`: channels after each step of the encoder and by how much it divides the side (1 or 2).
+    `halving`: by the step's convolution itself, or by 2 x 2 maximum pooling behind it. `up`: channels after each step
+    of the decoder, all of which double the side: the nearest pixel repeated and a convolution of 3 x 3, or a
+    transposed convolution of 2 x 2 or 3 x 3. `paint`: the side of the convolution that makes the image out of the last
+    map; None: the last step has made it. `dropout`: of what enters the encoder's last step. `output`: with tanh the
+    network works in -1..1.
+    """
+
+    down: Sequence[int]
+    strides: Sequence[int]
+    halving: Literal["convolution", "pooling"]
+    up: Sequence[int]
+    doubling: Literal["nearest", "transposed2", "transposed3"]
+    paint: int | None
+    activation: Literal["relu", "silu"]
+    norm: bool
+    dropout: float
+    output: Literal["sigmoid", "tanh"]
+
+    def activated(self, *layers: nn.Module, channels: int) -> nn.Sequential:
+        """These layers and behind them norm and activation."""
+        norm = [nn.BatchNorm2d(channels)] if self.norm else []
+        return nn.Sequential(*layers, *norm, nn.ReLU() if self.activation == "relu" else nn.SiLU())
+
+
+class Encoder(nn.Sequential):
+    """Images (N, 1, S, S) in 0..1 -> the last map (N, C, s, s)."""
+
+    def __init__(self, layers: Layers) -> None:
+        steps: list[nn.Module] = [_Rescaling(2.0, -1.0)] if layers.output == "tanh" else []
+        for i, (inputs, outputs) in enumerate(itertools.pairwise([1, *layers.down])):
+            if layers.dropout and i == len(layers.down) - 1:
+                steps.append(nn.Dropout(layers.dropout))
+            pooled = layers.halving == "pooling"
+            stride = 1 if pooled else layers.strides[i]
+            convolution = nn.Conv2d(inputs, outputs, 3, stride, padding=1, bias=not layers.norm)
+            steps.append(layers.activated(convolution, channels=outputs))
+            if pooled:
+                steps.append(nn.MaxPool2d(2, layers.strides[i], ceil_mode=True))
+        super().__init__(*steps)
+
+    def smallest(self, size: int) -> tuple[int, int, int]:
+        """The shape (C, s, s) of the last map of an image of `size` x `size` pixels."""
+        was_training = self.training
+        with torch.no_grad():
+            _, channels, height, width = self.eval()(torch.zeros(1, 1, size, size)).shape
+        self.train(was_training)
+        return channels, height, width
+
+
+class Decoder(nn.Module):
+    """A map (N, C, s, s) -> images (N, 1, size, size) in 0..1."""
+
+    def __init__(self, layers: Layers, inputs: int, size: int) -> None:
+        super().__init__()
+        self.size = size
+        doublings = [_doubling(layers, a, b) for a, b in itertools.pairwise([inputs, *layers.up])]
+        steps: list[nn.Module] = [*doublings]
+        if layers.paint is None:
+            steps[-1] = doublings[-1][0]  # without norm and activation
+        else:
+            steps.append(nn.Conv2d(layers.up[-1], 1, layers.paint, padding=layers.paint // 2))
+        self.steps = nn.Sequential(*steps)
+        self.output = nn.Sequential(nn.Tanh(), _Rescaling(0.5, 0.5)) if layers.output == "tanh" else nn.Sigmoid()
+
+    def forward(self, features: Tensor) -> Tensor:
+        """(N, C, s, s) -> (N, 1, size, size)."""
+        drawn = self.steps(features)
+        if drawn.shape[2] != self.size:  # sides that are no multiple of what the steps make
+            drawn = F.interpolate(drawn, size=(self.size, self.size), mode="bilinear")
+        images: Tensor = self.output(drawn)
+        return images
+
+
+class _Rescaling(nn.Module):
+    def __init__(self, gain: float, shift: float) -> None:
+        super().__init__()
+        self.gain, self.shift = gain, shift
+
+    def forward(self, images: Tensor) -> Tensor:
+        return self.gain * images + self.shift
+
+
+def _doubling(layers: Layers, inputs: int, outputs: int) -> nn.Sequential:
+    bias = not layers.norm
+    if layers.doubling == "nearest":
+        repeated = nn.Upsample(scale_factor=2, mode="nearest")
+        step: nn.Module = nn.Sequential(repeated, nn.Conv2d(inputs, outputs, 3, padding=1, bias=bias))
+    elif layers.doubling == "transposed2":
+        step = nn.ConvTranspose2d(inputs, outputs, 2, stride=2, bias=bias)
+    else:
+        step = nn.ConvTranspose2d(inputs, outputs, 3, stride=2, padding=1, output_padding=1, bias=bias)
+    return layers.activated(step, channels=outputs)

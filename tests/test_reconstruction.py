@@ -1,0 +1,374 @@
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from numpy.lib.stride_tricks import sliding_window_view
+from numpy.typing import NDArray
+from pydantic import TypeAdapter, ValidationError
+from scipy.stats import multivariate_normal
+from torch import nn
+from torch.nn import functional as F
+
+from factories import image_set, one_sentence
+from medscreen.detectors import build
+from medscreen.detectors.networks.autoencoders import Autoencoder, VariationalAutoencoder
+from medscreen.detectors.networks.coders import Decoder, Encoder, Layers
+from medscreen.detectors.networks.evidence import NegativeEvidence
+from medscreen.detectors.networks.pooling import mean_of_top
+from medscreen.detectors.networks.residuals import RESIDUALS, ResidualName, WorstResidual
+from medscreen.detectors.networks.similarity import structural_similarity
+from medscreen.detectors.networks.standardisation import Standardised, standardised_grey
+from medscreen.detectors.networks.surprise import LocalSurprise
+from medscreen.errors import MedscreenError
+from medscreen.params import ComputeParams, DetectorParams
+
+Floats = NDArray[np.float64]
+COMPUTE = ComputeParams(threads=1, device="cpu")
+SMALL: dict[str, Any] = {
+    "down": [3, 5], "strides": [2, 2], "halving": "convolution", "up": [4, 3], "doubling": "nearest", "paint": 3,
+    "activation": "silu", "norm": True, "dropout": 0.0, "output": "sigmoid",
+}  # fmt: skip
+POOLED = SMALL | {"down": [3, 5, 4], "strides": [2, 2, 1], "halving": "pooling", "up": [4, 3, 3], "norm": False}
+KINDS = {
+    "nearest": SMALL,
+    "pooled, transposed": POOLED | {"doubling": "transposed2", "paint": 5, "activation": "relu"},
+    "without paint, tanh": SMALL | {"up": [4, 1], "doubling": "transposed3", "paint": None, "output": "tanh"},
+}
+ENTRY: dict[str, Any] = {
+    "kind": "autoencoder", "layers": SMALL, "bottleneck": 4, "pose": 0.0, "standardise": False, "score": "mse",
+    "top": 1.0,
+    "training": {"epochs": 2, "batch_size": 16, "learning_rate": 0.01, "weight_decay": 0.001, "average": 0.0, "patience": 2},
+}  # fmt: skip
+
+
+def layers_of(settings: dict[str, Any] = SMALL, **changes: Any) -> Layers:
+    return Layers(**(settings | changes))
+
+
+def params_of(**changes: Any) -> DetectorParams:
+    params: DetectorParams = TypeAdapter(DetectorParams).validate_python(ENTRY | changes)
+    return params
+
+
+def ssim_by_windows(a: Floats, b: Floats, window: int = 7) -> float:
+    first, second = (sliding_window_view(image, (window, window)).reshape(-1, window * window) for image in (a, b))
+    c1, c2 = 0.01**2, 0.03**2
+    values = []
+    for x, y in zip(first, second, strict=True):
+        covariance = np.cov(x, y)
+        numerator = (2 * x.mean() * y.mean() + c1) * (2 * covariance[0, 1] + c2)
+        denominator = (x.mean() ** 2 + y.mean() ** 2 + c1) * (covariance[0, 0] + covariance[1, 1] + c2)
+        values.append(numerator / denominator)
+    return float(np.mean(values))
+
+
+def pair(seed: int, noise: float, size: int = 20) -> tuple[Floats, Floats]:
+    rng = np.random.default_rng(seed)
+    a = rng.random((size, size))
+    return a, np.clip(a + rng.normal(0, noise, (size, size)), 0, 1)
+
+
+def tensor(*images: Floats) -> torch.Tensor:
+    return torch.from_numpy(np.stack(images)[:, None].astype(np.float32))
+
+
+def mean_similarity(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
+    return structural_similarity(a, b).mean((1, 2, 3))
+
+
+@pytest.mark.parametrize("noise", [0.01, 0.1, 0.5])
+def test_similarity_agrees_with_its_definition(noise: float) -> None:
+    pairs = [pair(seed, noise) for seed in range(3)]
+    found = mean_similarity(tensor(*(a for a, _ in pairs)), tensor(*(b for _, b in pairs)))
+    np.testing.assert_allclose(found.numpy(), [ssim_by_windows(a, b) for a, b in pairs], atol=1e-4)
+
+
+def test_similarity_of_smooth_images_agrees_with_its_definition() -> None:
+    y, x = np.mgrid[:24, :24] / 24
+    a, b = 0.5 + 0.3 * np.sin(3 * x), 0.5 + 0.3 * np.sin(3 * x + 0.3 * y)
+    found = mean_similarity(tensor(a), tensor(b))
+    np.testing.assert_allclose(found.numpy(), [ssim_by_windows(a, b)], atol=1e-3)
+
+
+def test_similarity_of_faint_images_agrees_with_its_definition() -> None:
+    # here the constants weigh as much as the variances, and these must be the unbiased ones
+    rng = np.random.default_rng(4)
+    a, b = 0.5 + 0.03 * rng.standard_normal((2, 20, 20))
+    found = mean_similarity(tensor(a), tensor(b))
+    np.testing.assert_allclose(found.numpy(), [ssim_by_windows(a, b)], atol=2e-4)
+
+
+def test_equal_images_have_similarity_one() -> None:
+    a = tensor(pair(1, 0)[0], np.zeros((20, 20)), np.ones((20, 20)))
+    np.testing.assert_allclose(structural_similarity(a, a).numpy(), 1, atol=1e-5)
+
+
+def test_similarity_is_symmetric_and_at_most_one() -> None:
+    a, b = (tensor(image) for image in pair(2, 0.4))
+    torch.testing.assert_close(structural_similarity(a, b), structural_similarity(b, a))
+    assert mean_similarity(a, b).item() < 1
+    assert mean_similarity(a, 1 - a).item() < 0
+
+
+@pytest.mark.parametrize("size", [16, 20, 28, 32, 33, 64, 100])
+@pytest.mark.parametrize("settings", KINDS.values(), ids=KINDS)
+@pytest.mark.parametrize("bottleneck", [3, None])
+def test_an_image_of_any_size_is_redrawn_at_its_size(size: int, settings: Any, bottleneck: int | None) -> None:
+    images = torch.rand(2, 1, size, size)
+    for kind in (Autoencoder, VariationalAutoencoder):
+        with torch.no_grad():
+            drawn = kind(layers_of(settings), size, bottleneck).eval()(images)
+        assert drawn.shape == images.shape
+        assert drawn.min() >= 0
+        assert drawn.max() <= 1
+
+
+@pytest.mark.parametrize("size", [16, 33, 64])
+def test_all_that_an_autoencoder_keeps_passes_its_bottleneck(size: int) -> None:
+    network = Autoencoder(layers_of(), size, 3).eval()
+    (linear,) = (layer for layer in network.squeeze.modules() if isinstance(layer, nn.Linear))
+    assert linear.out_features == 3
+    nn.init.zeros_(linear.weight)
+    with torch.no_grad():
+        first, second = network(torch.rand(2, 1, size, size))
+    torch.testing.assert_close(first, second)
+
+
+@pytest.mark.parametrize(
+    ("settings", "size", "smallest"),
+    [
+        ({"down": [16, 32, 64], "strides": [2, 2, 2]}, 32, (64, 4, 4)),
+        ({"down": [32, 16, 8], "strides": [2, 2, 1], "halving": "pooling"}, 28, (8, 6, 6)),
+        ({"down": [16, 8, 4], "strides": [2, 2, 2]}, 28, (4, 4, 4)),
+        ({"down": [16, 8, 8], "strides": [2, 2, 2], "halving": "pooling"}, 28, (8, 4, 4)),
+    ],
+)
+def test_the_maps_of_the_notebooks_have_their_sizes(settings: Any, size: int, smallest: tuple[int, int, int]) -> None:
+    assert Encoder(layers_of(**settings)).smallest(size) == smallest
+
+
+def test_the_encoder_of_the_fractures_is_that_of_the_notebook() -> None:
+    torch.manual_seed(0)
+    ours = layers_of(down=[16, 32, 64], strides=[2, 2, 2], norm=False, activation="relu", output="tanh")
+    theirs = nn.Sequential(
+        nn.Conv2d(1, 16, 3, 2, 1), nn.ReLU(), nn.Conv2d(16, 32, 3, 2, 1), nn.ReLU(),
+        nn.Conv2d(32, 64, 3, 2, 1), nn.ReLU(),
+    )  # fmt: skip
+    encoder, images = Encoder(ours), torch.rand(2, 1, 32, 32)
+    theirs.load_state_dict(dict(zip(theirs.state_dict(), encoder.state_dict().values(), strict=True)))
+    torch.testing.assert_close(encoder(images), theirs((images - 0.5) / 0.5))
+
+
+def test_the_decoder_of_the_fractures_is_that_of_the_notebook() -> None:
+    torch.manual_seed(0)
+    ours = layers_of(
+        up=[32, 16, 1], doubling="transposed3", paint=None, norm=False, activation="relu", output="tanh"
+    )  # fmt: skip
+    theirs = nn.Sequential(
+        nn.ConvTranspose2d(64, 32, 3, 2, 1, output_padding=1), nn.ReLU(),
+        nn.ConvTranspose2d(32, 16, 3, 2, 1, output_padding=1), nn.ReLU(),
+        nn.ConvTranspose2d(16, 1, 3, 2, 1, output_padding=1), nn.Tanh(),
+    )  # fmt: skip
+    decoder, code = Decoder(ours, 64, 32), 5 * torch.randn(2, 64, 4, 4)
+    theirs.load_state_dict(dict(zip(theirs.state_dict(), decoder.state_dict().values(), strict=True)))
+    torch.testing.assert_close(decoder(code), (theirs(code) + 1) / 2)
+
+
+def test_the_decoder_of_the_pooled_network_is_that_of_the_notebook() -> None:
+    torch.manual_seed(0)
+    ours = layers_of(up=[8, 8, 16], doubling="transposed2", paint=5, norm=False, activation="relu")
+    theirs = nn.Sequential(
+        nn.ConvTranspose2d(8, 8, 2, 2), nn.ReLU(), nn.ConvTranspose2d(8, 8, 2, 2), nn.ReLU(),
+        nn.ConvTranspose2d(8, 16, 2, 2), nn.ReLU(), nn.Conv2d(16, 1, 5, padding=2),
+        nn.Upsample(size=(28, 28), mode="bilinear"), nn.Sigmoid(),
+    )  # fmt: skip
+    decoder, code = Decoder(ours, 8, 28), 5 * torch.randn(2, 8, 6, 6)
+    theirs.load_state_dict(dict(zip(theirs.state_dict(), decoder.state_dict().values(), strict=True)))
+    torch.testing.assert_close(decoder(code), theirs(code))
+
+
+def test_dropout_changes_the_training_alone() -> None:
+    encoder, images = Encoder(layers_of(dropout=0.5, norm=False)), torch.rand(2, 1, 16, 16)
+    assert not torch.equal(encoder.train()(images), encoder(images))
+    torch.testing.assert_close(encoder.eval()(images), encoder(images), rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("bottleneck", [4, None])
+def test_a_variational_code_is_drawn_in_training_and_its_mean_afterwards(bottleneck: int | None) -> None:
+    torch.manual_seed(0)
+    network = VariationalAutoencoder(layers_of(norm=False), 16, bottleneck)
+    images = torch.rand(1, 1, 16, 16).expand(500, 1, 16, 16)
+    with torch.no_grad():
+        features = network.encoder(images)
+        mean, spread = network.mean(features), torch.exp(0.5 * network.log_variance(features))
+        codes: list[torch.Tensor] = []
+        network.expand.register_forward_pre_hook(lambda _, inputs: codes.append(inputs[0]))
+        network.train()(images)
+        network.eval()(images)
+    drawn, said = codes
+    torch.testing.assert_close(said, mean)
+    torch.testing.assert_close(drawn.mean(0), mean[0], atol=0.25, rtol=0)
+    torch.testing.assert_close(drawn.std(0), spread[0], atol=0.2, rtol=0)
+
+
+def test_the_divergence_agrees_with_drawn_codes() -> None:
+    torch.manual_seed(0)
+    network = VariationalAutoencoder(layers_of(norm=False), 16, 2).eval()
+    for head, bias in ((network.mean, [0.5, -1.0]), (network.log_variance, [0.3, -1.2])):
+        (linear,) = (layer for layer in head.modules() if isinstance(layer, nn.Linear))
+        nn.init.zeros_(linear.weight)
+        linear.bias.data = torch.tensor(bias)
+    with torch.no_grad():
+        _, divergence = network.redraw(torch.rand(3, 1, 16, 16))
+    posterior = multivariate_normal([0.5, -1.0], np.diag(np.exp([0.3, -1.2])))
+    codes = posterior.rvs(200_000, random_state=1)
+    expected = (posterior.logpdf(codes) - multivariate_normal([0, 0]).logpdf(codes)).mean()
+    np.testing.assert_allclose(divergence.numpy(), [expected] * 3, atol=0.01)
+
+
+def test_evidence_is_cross_entropy_of_all_pixels_and_the_weighed_divergence() -> None:
+    torch.manual_seed(0)
+    network, images = VariationalAutoencoder(layers_of(), 16, 3).eval(), torch.rand(4, 1, 16, 16)
+    with torch.no_grad():
+        redrawn, divergence = network.redraw(images)
+        entropy = F.binary_cross_entropy(redrawn, images, reduction="none").sum((1, 2, 3))
+        assert (divergence > 0).all()
+        torch.testing.assert_close(NegativeEvidence(network, 2.5)(images), entropy + 2.5 * divergence)
+
+
+def residual_by_numpy(name: str, a: Floats, b: Floats) -> Floats:
+    if name == "bce":
+        return -(a * np.log(b) + (1 - a) * np.log(1 - b))
+    if name == "gradient":
+        return sum(np.abs(np.diff(a, axis=axis) - np.diff(b, axis=axis))[: len(a) - 1, : len(a) - 1] for axis in (0, 1))
+    return (a - b) ** 2 if name == "mse" else np.abs(a - b)
+
+
+@pytest.mark.parametrize("name", ["mse", "l1", "bce", "gradient"])
+def test_a_residual_agrees_with_its_definition(name: ResidualName) -> None:
+    a, b = np.random.default_rng(3).uniform(0.01, 0.99, (2, 12, 12))
+    found = RESIDUALS[name](tensor(a), tensor(b))
+    np.testing.assert_allclose(found[0, 0].numpy(), residual_by_numpy(name, a, b), rtol=1e-4, atol=1e-6)
+
+
+def test_the_cross_entropy_of_black_drawn_white_is_finite() -> None:
+    assert torch.isfinite(RESIDUALS["bce"](torch.zeros(1, 1, 4, 4), torch.ones(1, 1, 4, 4))).all()
+
+
+def test_a_score_is_the_mean_of_the_worst_places() -> None:
+    image = torch.full((1, 1, 10, 10), 0.5)
+    image[0, 0, 2, 3:7] = torch.tensor([0.6, 0.7, 0.8, 0.9])
+    grey = nn.Threshold(2.0, 0.5)  # draws mid-grey, whatever it sees
+    assert WorstResidual(grey, "l1", 0.03)(image).item() == pytest.approx(0.3)
+    assert WorstResidual(grey, "l1", 1.0)(image).item() == pytest.approx(0.01)
+    assert WorstResidual(grey, "mse", 0.02)(image).item() == pytest.approx((0.09 + 0.16) / 2)
+    assert WorstResidual(grey, "ssim", 1.0)(image).item() == pytest.approx(
+        1 - ssim_by_windows(image[0, 0].numpy().astype(np.float64), np.full((10, 10), 0.5)), abs=1e-3
+    )
+
+
+@pytest.mark.parametrize(("share", "number"), [(0.02, 6), (0.5, 162), (1.0, 324), (1e-9, 1)])
+def test_the_top_is_a_share_of_all_values(share: float, number: int) -> None:
+    maps = torch.randn(3, 1, 18, 18)
+    expected = np.sort(maps.flatten(1).numpy())[:, -number:].mean(1)
+    np.testing.assert_allclose(mean_of_top(maps, share).numpy(), expected, atol=1e-5)
+
+
+def test_standardised_grey_is_the_same_at_any_exposure() -> None:
+    images = torch.rand(4, 1, 16, 16)
+    found = standardised_grey(images)
+    torch.testing.assert_close(found.mean((1, 2, 3)), torch.full((4,), 0.5), atol=1e-5, rtol=0)
+    torch.testing.assert_close(found.std((1, 2, 3)), torch.full((4,), 0.2), atol=2e-3, rtol=0)
+    torch.testing.assert_close(standardised_grey(0.4 * images + 0.3), found, atol=5e-3, rtol=0)
+    outlier = torch.zeros(1, 1, 16, 16)
+    outlier[0, 0, 0, 0] = 1.0
+    assert standardised_grey(outlier).max() == 1.0
+    assert standardised_grey(-outlier).min() == 0.0
+    network = Standardised(nn.Conv2d(1, 2, 3))
+    torch.testing.assert_close(network(images), network.network(found))
+
+
+def test_what_is_standardised_is_trained_on_standardised_images() -> None:
+    entry = params_of(standardise=True, score="local", top=0.5)
+    train, tune = image_set(40, 16, 1), image_set(20, 16, 2)
+    detector = build(entry, 16, COMPUTE, 7).fit(train, tune)
+    assert isinstance(detector.network, Standardised)
+    scorer = detector.network.network
+    assert isinstance(scorer, LocalSurprise)
+    seen = standardised_grey(torch.from_numpy(train.healthy().pixels)[:, None] / 255)
+    with torch.no_grad():
+        torch.testing.assert_close(scorer.residuals(seen).mean(0), scorer.usual, atol=1e-4, rtol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [
+        ({"score": "elbo"}, "elbo needs the distribution of codes of a vae; an autoencoder has none"),
+        ({"kind": "vae", "beta": 1.0, "score": "elbo", "top": 0.5}, "set top to 1.0"),
+        ({"layers": SMALL | {"strides": [2]}}, "down has 2 steps and strides 1"),
+        ({"layers": SMALL | {"paint": None}}, "the last number of up has to be 1"),
+    ],
+)
+def test_settings_that_do_not_fit_are_refused(changes: Any, says: str) -> None:
+    with pytest.raises(ValidationError, match=says):
+        params_of(**changes)
+
+
+def test_an_image_too_small_for_its_layers_is_a_sentence() -> None:
+    entry = params_of(layers=SMALL | {"down": [2] * 5, "strides": [2] * 5})
+    build(entry, 32, COMPUTE, 7)
+    with pytest.raises(MedscreenError, match="31 pixels") as error:
+        build(entry, 31, COMPUTE, 7)
+    assert "layers.strides" in one_sentence(error)
+
+
+def test_a_vae_reports_both_terms_of_its_loss() -> None:
+    entry = params_of(kind="vae", beta=0.5, score="elbo")
+    terms: list[dict[str, float]] = []
+    detector = build(entry, 16, COMPUTE, 7)
+    detector.fit(image_set(40, 16, 1), image_set(20, 16, 2), lambda _, said: terms.append(dict(said)))
+    for said in terms:
+        for split in ("train", "tune"):
+            total = said[f"{split}_cross_entropy"] + 0.5 * said[f"{split}_divergence"]
+            assert said[f"{split}_loss"] == pytest.approx(total, rel=1e-5)
+
+
+def surprised(network: LocalSurprise, images: torch.Tensor) -> Floats:
+    with torch.no_grad():
+        scores: Floats = network.eval()(images).numpy()
+    return scores
+
+
+def test_nothing_surprises_who_redraws_everything() -> None:
+    found = surprised(LocalSurprise(torch.nn.Identity(), 16, top=0.1), torch.rand(3, 1, 16, 16))
+    np.testing.assert_allclose(found, 0, atol=1e-5)
+
+
+def test_a_bright_spot_of_a_grey_image_by_hand() -> None:
+    blank = LocalSurprise(torch.nn.Threshold(2.0, 0.5), 16, top=1e-9)  # draws mid-grey; one place alone counts
+    image = torch.full((1, 1, 16, 16), 0.5)
+    image[0, 0, 6:11, 6:11] = 0.8
+    window = image[0, 0, 5:12, 5:12].numpy().astype(np.float64)  # the 7 x 7 window around the 5 x 5 spot
+    place = 1 - ssim_by_windows(window, np.full((7, 7), 0.5)) + 0.3
+    assert surprised(blank, image)[0] == pytest.approx(place, abs=1e-3)
+
+
+def test_surprise_is_in_units_of_what_is_usual_at_a_place() -> None:
+    network = LocalSurprise(torch.nn.Threshold(2.0, 0.5), 16, top=1.0)
+    healthy = torch.rand(200, 1, 16, 16)
+    with torch.no_grad():
+        network.learn_usual(network.residuals(healthy))
+    assert abs(surprised(network, healthy).mean()) < 1e-3
+    assert network.usual.shape == network.spread.shape == (2, 10, 10)
+
+
+def test_where_nothing_ever_happens_a_trifle_is_no_infinity() -> None:
+    network = LocalSurprise(torch.nn.Threshold(2.0, 0.5), 16, top=0.01)
+    healthy = torch.rand(50, 1, 16, 16)
+    healthy[:, :, :8] = 0.5
+    with torch.no_grad():
+        network.learn_usual(network.residuals(healthy))
+    trifle = healthy[:1].clone()
+    trifle[0, 0, 3, 3] += 0.004  # one grey level
+    assert surprised(network, trifle)[0] - surprised(network, healthy[:1])[0] < 1

@@ -1,0 +1,67 @@
+"""Every kind of detector with the smallest settings that show what it does; contract/ says what all of them promise."""
+
+from typing import Any
+
+Settings = dict[str, Any]
+
+TRAINING = {
+    "epochs": 2, "batch_size": 16, "learning_rate": 0.01, "weight_decay": 0.001, "average": 0.0, "patience": 2,
+}  # fmt: skip
+
+BASELINES: dict[str, Settings] = {"intensity": {}, "gradient": {}, "energy": {}, "entropy": {}}
+
+LAYERS: Settings = {
+    "down": [3, 6], "strides": [2, 2], "halving": "convolution", "up": [3, 3], "doubling": "nearest", "paint": 3,
+    "activation": "silu", "norm": True, "dropout": 0.0, "output": "sigmoid",
+}  # fmt: skip
+POOLED = LAYERS | {
+    "strides": [2, 1], "halving": "pooling", "doubling": "transposed2", "norm": False, "activation": "relu",
+    "dropout": 0.1,
+}  # fmt: skip
+TANH = LAYERS | {"up": [3, 1], "doubling": "transposed3", "paint": None, "output": "tanh"}
+REDRAWN: Settings = {
+    "kind": "autoencoder", "layers": LAYERS, "bottleneck": 4, "pose": 0.0, "standardise": False, "score": "mse",
+    "top": 1.0, "training": TRAINING,
+}  # fmt: skip
+VAE = REDRAWN | {"kind": "vae", "beta": 1.0}
+RECONSTRUCTION: dict[str, Settings] = {
+    "autoencoder": REDRAWN | {"pose": 0.5, "score": "local", "top": 0.1, "standardise": True},
+    "autoencoder, pooled, mse": REDRAWN | {"layers": POOLED, "bottleneck": None},
+    "autoencoder, tanh, ssim": REDRAWN | {"layers": TANH, "bottleneck": None, "score": "ssim", "top": 0.5},
+    "autoencoder, l1": REDRAWN | {"score": "l1"},
+    "autoencoder, gradient": REDRAWN | {"score": "gradient"},
+    "vae": VAE | {"standardise": True, "score": "elbo"},
+    "vae of a map, bce": VAE | {"layers": POOLED, "bottleneck": None, "score": "bce"},
+}
+
+PLAIN = {
+    "loss": "cross_entropy", "focal_gamma": 2.0, "label_smoothing": 0.0, "mixup": 0.0, "balance": "none",
+    "augment": {"pose": 0.0, "exposure": 0.0, "grain": 0.0}, "views": 1,
+}  # fmt: skip
+RICH = {
+    "loss": "focal", "focal_gamma": 2.0, "label_smoothing": 0.05, "mixup": 0.2, "balance": "weights",
+    "augment": {"pose": 1.0, "exposure": 1.0, "grain": 1.0}, "views": 10,
+}  # fmt: skip
+SMALL_CNN = {"kind": "cnn", "width": 3, "unshuffle": 2, "findings": [], "pooling": "mean_and_peak"}
+AVERAGED = TRAINING | {"average": 0.9}
+CLASSIFIERS: dict[str, Settings] = {
+    "cnn": SMALL_CNN | {"recipe": RICH, "training": AVERAGED},
+    "cnn of findings": SMALL_CNN | {"findings": ["spot", "stain"], "recipe": RICH, "training": AVERAGED},
+    "cnn on drawn classes": SMALL_CNN
+    | {"pooling": "mean", "recipe": RICH | {"balance": "sampler", "views": 5}, "training": TRAINING},
+    "tunable_cnn": {
+        "findings": [], "layers": 2, "filters": [4, 6, 8], "neurons": 8, "conv_dropout": 0.1, "dense_dropout": 0.1,
+        "recipe": PLAIN | {"balance": "triple"}, "training": TRAINING,
+    },
+    "transfer": {
+        "findings": [], "backbone": "efficientnet_lite0", "weights": "pretrained", "channels": "sum", "side": 32,
+        "frozen": 2, "rate_decay": 0.8, "dropout": 0.2, "recipe": PLAIN | {"balance": "weights", "views": 2},
+        "training": TRAINING,
+    },
+}  # fmt: skip
+
+ONE_CLASS: dict[str, Settings] = BASELINES | RECONSTRUCTION
+TINY: dict[str, Settings] = ONE_CLASS | CLASSIFIERS
+# how long what learns in epochs has to learn until it sees anomalies
+EPOCHS = dict.fromkeys(TINY, 20) | dict.fromkeys(RECONSTRUCTION, 30) | {"transfer": 5}
+LEAST_AUROC = {"intensity": 0.75}  # the blobs of healthy films differ in size, and so in mean grey
