@@ -20,15 +20,29 @@ from medscreen.params import ComputeParams, DetectorParams
 SIZE = 20
 COMPUTE = ComputeParams(threads=1, device="cpu")
 TRAINING = {"epochs": 2, "batch_size": 16, "learning_rate": 0.01, "weight_decay": 0.001, "patience": 2}
+RESNET = {"name": "resnet18", "weights": "none", "channels": "sum", "side": 32}
+LITE = {"name": "efficientnet_lite0", "weights": "none", "channels": "repeat", "side": 32}
 TINY: dict[str, dict[str, Any]] = {
     "gradient": {},
     "autoencoder": {"width": 3, "bottleneck": 4, "top": 0.1, "training": TRAINING},
     "cnn": {"width": 3, "unshuffle": 2, "findings": [], "training": TRAINING},
     "cnn of findings": {"kind": "cnn", "width": 3, "unshuffle": 2, "findings": ["spot", "stain"], "training": TRAINING},
+    "novelty by pyramid": {
+        "kind": "novelty",
+        "features": {"kind": "pyramid", "levels": 3, "grid": 4},
+        "distance": {"kind": "mahalanobis"},
+    },
+    "novelty by hog": {
+        "kind": "novelty",
+        "features": {"kind": "hog", "cells": 4, "bins": 6, "block": 2, "signed": True},
+        "distance": {"kind": "knn", "neighbours": 3, "most": 100},
+    },
+    "padim": {"backbone": RESNET, "depths": [1, 2], "grid": 4, "features": 12, "top": 0.2},
+    "patchcore": {"backbone": LITE, "depths": [1, 2], "grid": 4, "share": 0.2, "most": 40, "neighbours": 5},
 }
 TRAINED = [kind for kind, params in TINY.items() if "training" in params]
-ONE_CLASS = ("gradient", "autoencoder")
-EPOCHS_TO_SEE_ANOMALIES = {"gradient": 0, "autoencoder": 30, "cnn": 20, "cnn of findings": 20}
+ONE_CLASS = ("gradient", "autoencoder", "novelty by pyramid", "novelty by hog", "padim", "patchcore")
+EPOCHS_TO_SEE_ANOMALIES = dict.fromkeys(TINY, 0) | {"autoencoder": 30, "cnn": 20, "cnn of findings": 20}
 
 every_kind = pytest.mark.parametrize("kind", TINY)
 every_trained_kind = pytest.mark.parametrize("kind", TRAINED)
