@@ -79,9 +79,10 @@ def _key(location: Sequence[str | int], content: Any) -> str:
     keys: list[str] = []
     at = content
     for part in location:
-        if (isinstance(at, dict) and part in at) or (isinstance(at, list) and isinstance(part, int)):
+        inside = dict(enumerate(at)) if isinstance(at, list) else at
+        if isinstance(inside, dict) and part in inside:
             keys.append(str(part))
-            at = at[part]
+            at = inside[part]
     return ".".join(keys)
 
 

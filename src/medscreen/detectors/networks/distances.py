@@ -8,6 +8,7 @@ from medscreen.detectors.networks.scaling import Scaling
 from medscreen.detectors.networks.sized import Sized
 
 _LEAST = 0.05
+_NOTHING = 1e-6  # keeps the spread above 0 where all healthy images are alike
 
 
 def learn_scaling(scaling: Scaling, vectors: Tensor) -> None:
@@ -18,7 +19,7 @@ def learn_scaling(scaling: Scaling, vectors: Tensor) -> None:
     """
     scaling.mean.copy_(vectors.mean(0))
     spread = vectors.std(0, unbiased=False)
-    scaling.spread.copy_(spread + _LEAST * spread.mean() + torch.finfo(spread.dtype).tiny)
+    scaling.spread.copy_(spread + _LEAST * spread.mean() + _NOTHING)
 
 
 class MahalanobisDistance(nn.Module):
@@ -40,7 +41,9 @@ class MahalanobisDistance(nn.Module):
 
         learn_scaling(self.scaling, vectors)
         scaled = self.scaling(vectors).numpy().astype(np.float64)
-        precision = np.linalg.inv(LedoitWolf(assume_centered=True).fit(scaled).covariance_)
+        precision = np.linalg.inv(
+            LedoitWolf(assume_centered=True).fit(scaled).covariance_ + _NOTHING * np.eye(scaled.shape[1])
+        )
         self.root.copy_(torch.from_numpy(np.linalg.cholesky((precision + precision.T) / 2)))
 
     def forward(self, vectors: Tensor) -> Tensor:

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 _RIDGE = 0.01
+_NOTHING = 1e-6  # keeps the variance above 0 where all healthy images are alike
 
 
 class PlaceGaussians(nn.Module):
@@ -36,7 +37,7 @@ class PlaceGaussians(nn.Module):
         mean = total / number
         covariance = products / number - mean.unsqueeze(2) * mean.unsqueeze(1)
         variances = covariance.diagonal(dim1=1, dim2=2)
-        ridge = _RIDGE * variances.mean() + torch.finfo(torch.float32).tiny
+        ridge = _RIDGE * variances.mean() + _NOTHING
         precision = np.linalg.inv((covariance + ridge * torch.eye(mean.shape[1])).numpy())
         self.mean.copy_(mean)
         self.root.copy_(torch.from_numpy(np.linalg.cholesky((precision + precision.transpose(0, 2, 1)) / 2)))
