@@ -41,9 +41,8 @@ class MahalanobisDistance(nn.Module):
 
         learn_scaling(self.scaling, vectors)
         scaled = self.scaling(vectors).numpy().astype(np.float64)
-        precision = np.linalg.inv(
-            LedoitWolf(assume_centered=True).fit(scaled).covariance_ + _NOTHING * np.eye(scaled.shape[1])
-        )
+        covariance = LedoitWolf(assume_centered=True).fit(scaled).covariance_
+        precision = np.linalg.inv(covariance + _NOTHING * np.eye(len(covariance)))
         self.root.copy_(torch.from_numpy(np.linalg.cholesky((precision + precision.T) / 2)))
 
     def forward(self, vectors: Tensor) -> Tensor:
