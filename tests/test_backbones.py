@@ -5,7 +5,7 @@ import torch
 from torch import Tensor, nn
 
 from medscreen.detectors.networks.backbones import STAGES, Backbone, BackboneName, tensors
-from medscreen.params.detectors.entry import BackboneEntry
+from medscreen.params import BackboneParams
 
 NAMES = get_args(BackboneName)
 every_backbone = pytest.mark.parametrize("name", NAMES)
@@ -58,7 +58,7 @@ def network(name: str) -> nn.Module:
 
 
 def test_params_offer_the_backbones_that_there_are() -> None:
-    assert get_args(BackboneEntry.model_fields["backbone"].annotation) == NAMES
+    assert get_args(BackboneParams.model_fields["name"].annotation) == NAMES
 
 
 @every_backbone

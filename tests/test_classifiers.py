@@ -31,10 +31,14 @@ CNN = {
     "kind": "cnn", "findings": [], "width": 2, "unshuffle": 2, "pooling": "mean", "recipe": RECIPE,
     "training": TRAINING,
 }  # fmt: skip
+LITE = {"name": "efficientnet_lite0", "weights": "pretrained", "channels": "repeat", "side": 32}
 TRANSFER = {
-    "kind": "transfer", "findings": [], "backbone": "efficientnet_lite0", "weights": "pretrained", "channels": "repeat",
-    "side": 32, "frozen": 3, "rate_decay": 0.5, "dropout": 0.0, "recipe": RECIPE, "training": TRAINING,
+    "kind": "transfer", "findings": [], "backbone": LITE, "frozen": 3, "rate_decay": 0.5, "dropout": 0.0, "recipe": RECIPE, "training": TRAINING,
 }  # fmt: skip
+
+
+def with_weights(source: str) -> dict[str, Any]:
+    return TRANSFER | {"backbone": LITE | {"weights": source}}
 
 
 def entry(settings: dict[str, Any], **recipe: Any) -> DetectorParams:
@@ -167,7 +171,7 @@ def test_every_layer_has_its_filters(layers: int, filters: list[int], fine: bool
 def test_another_file_of_weights_is_another_training(tmp_path: Path) -> None:
     file = tmp_path / "weights.safetensors"
     params = load_params(REPOSITORY / "params.yaml")
-    detectors = {"cnn": entry(CNN), "transfer": entry(TRANSFER | {"weights": str(file)})}
+    detectors = {"cnn": entry(CNN), "transfer": entry(with_weights(str(file)))}
     params = params.model_copy(update={"detectors": detectors})
     data = {split: {"digest": "d"} for split in ("train", "tune")}
     keys = []
@@ -182,5 +186,5 @@ def test_another_file_of_weights_is_another_training(tmp_path: Path) -> None:
 
 
 def test_weights_that_come_with_no_file_have_none() -> None:
-    assert entry(TRANSFER).files == entry(TRANSFER | {"weights": "none"}).files == entry(CNN).files == ()
-    assert entry(TRANSFER | {"weights": "~/net.pt"}).files == (Path.home() / "net.pt",)
+    assert entry(TRANSFER).files == entry(with_weights("none")).files == entry(CNN).files == ()
+    assert entry(with_weights("~/net.pt")).files == (Path.home() / "net.pt",)

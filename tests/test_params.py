@@ -1,3 +1,4 @@
+import copy
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -226,3 +227,44 @@ def test_a_seed_named_twice_is_refused(content: dict[str, Any], tmp_path: Path, 
 def test_a_further_seed_that_is_none_is_named(content: dict[str, Any], tmp_path: Path, seeds: object, key: str) -> None:
     content["seeds"] = seeds
     assert refusal(content, tmp_path).startswith(f"params.yaml: {key} = ")
+
+
+NOVELTY: dict[str, Any] = {
+    "kind": "novelty",
+    "features": {"kind": "hog", "cells": 4, "bins": 9, "block": 2, "signed": True},
+    "distance": {"kind": "mahalanobis"},
+}
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        (lambda e: e["features"].update(cells=99), "detectors.hog.features.cells = 99 is not valid"),
+        (lambda e: e["features"].pop("bins"), "detectors.hog.features.bins is missing"),
+        (lambda e: e["features"].update(depth=3), "detectors.hog.features.depth is no known key"),
+        (lambda e: e["features"].update(kind="sift"), "detectors.hog.features.kind is 'sift'; it has to be 'pyramid'"),
+        (lambda e: e["features"].update(cells=1), "block = 2 is more than cells = 1; correct detectors.hog.features."),
+        (lambda e: e.update(distance=None), "detectors.hog.distance = None is not valid"),
+        (lambda e: e.pop("distance"), "detectors.hog.distance is missing"),
+    ],
+)
+def test_a_key_inside_a_choice_inside_a_choice_is_named(
+    content: dict[str, Any], tmp_path: Path, change: Change, says: str
+) -> None:
+    entry = copy.deepcopy(NOVELTY)
+    content["detectors"]["hog"] = entry  # a name that is also a choice
+    load(content, tmp_path)
+    change(entry)
+    assert says in refusal(content, tmp_path)
+
+
+def test_a_depth_named_twice_is_refused(content: dict[str, Any], tmp_path: Path) -> None:
+    content["detectors"]["padim"] = {
+        "kind": "padim",
+        "backbone": {"name": "resnet18", "weights": "none", "channels": "sum", "side": 32},
+        "depths": [2, 2],
+        "grid": 4,
+        "features": 8,
+        "top": 0.1,
+    }
+    assert "[2, 2] names a depth twice; correct detectors.padim.depths." in refusal(content, tmp_path)

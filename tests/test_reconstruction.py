@@ -22,6 +22,7 @@ from medscreen.detectors.networks.standardisation import Standardised, standardi
 from medscreen.detectors.networks.surprise import LocalSurprise
 from medscreen.errors import MedscreenError
 from medscreen.params import ComputeParams, DetectorParams
+from tiny_detectors import TRAINING
 
 Floats = NDArray[np.float64]
 COMPUTE = ComputeParams(threads=1, device="cpu")
@@ -37,8 +38,7 @@ KINDS = {
 }
 ENTRY: dict[str, Any] = {
     "kind": "autoencoder", "layers": SMALL, "bottleneck": 4, "pose": 0.0, "standardise": False, "score": "mse",
-    "top": 1.0,
-    "training": {"epochs": 2, "batch_size": 16, "learning_rate": 0.01, "weight_decay": 0.001, "average": 0.0, "patience": 2},
+    "top": 1.0, "training": TRAINING,
 }  # fmt: skip
 
 

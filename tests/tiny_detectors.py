@@ -54,13 +54,31 @@ CLASSIFIERS: dict[str, Settings] = {
         "recipe": PLAIN | {"balance": "triple"}, "training": TRAINING,
     },
     "transfer": {
-        "findings": [], "backbone": "efficientnet_lite0", "weights": "pretrained", "channels": "sum", "side": 32,
+        "findings": [],
+        "backbone": {"name": "efficientnet_lite0", "weights": "pretrained", "channels": "sum", "side": 32},
         "frozen": 2, "rate_decay": 0.8, "dropout": 0.2, "recipe": PLAIN | {"balance": "weights", "views": 2},
         "training": TRAINING,
     },
 }  # fmt: skip
 
-ONE_CLASS: dict[str, Settings] = BASELINES | RECONSTRUCTION
+RESNET = {"name": "resnet18", "weights": "none", "channels": "sum", "side": 32}
+LITE = {"name": "efficientnet_lite0", "weights": "none", "channels": "repeat", "side": 32}
+NOVELTY: dict[str, Settings] = {
+    "novelty by pyramid": {
+        "kind": "novelty",
+        "features": {"kind": "pyramid", "levels": 3, "grid": 4},
+        "distance": {"kind": "mahalanobis"},
+    },
+    "novelty by hog": {
+        "kind": "novelty",
+        "features": {"kind": "hog", "cells": 4, "bins": 6, "block": 2, "signed": True},
+        "distance": {"kind": "knn", "neighbours": 3, "most": 100},
+    },
+    "padim": {"backbone": RESNET, "depths": [1, 2], "grid": 4, "features": 12, "top": 0.2},
+    "patchcore": {"backbone": LITE, "depths": [1, 2], "grid": 4, "share": 0.2, "most": 40, "neighbours": 5},
+}
+
+ONE_CLASS: dict[str, Settings] = BASELINES | RECONSTRUCTION | NOVELTY
 TINY: dict[str, Settings] = ONE_CLASS | CLASSIFIERS
 # how long what learns in epochs has to learn until it sees anomalies
 EPOCHS = dict.fromkeys(TINY, 20) | dict.fromkeys(RECONSTRUCTION, 30) | {"transfer": 5}

@@ -2,6 +2,7 @@
 
 from medscreen.detectors.baselines import StatisticDetector
 from medscreen.detectors.classifiers import ClassifierDetector
+from medscreen.detectors.novelty import NoveltyDetector, PadimDetector, PatchcoreDetector
 from medscreen.detectors.protocol import Detector, score
 from medscreen.detectors.reconstruction import ReconstructionDetector
 from medscreen.params import (
@@ -9,6 +10,9 @@ from medscreen.params import (
     CnnParams,
     ComputeParams,
     DetectorParams,
+    NoveltyParams,
+    PadimParams,
+    PatchcoreParams,
     StatisticParams,
     TransferParams,
     TunableCnnParams,
@@ -27,3 +31,9 @@ def build(params: DetectorParams, size: int, compute: ComputeParams, seed: int) 
             return ReconstructionDetector(params, size, compute, seed)
         case CnnParams() | TunableCnnParams() | TransferParams():
             return ClassifierDetector(params, size, compute, seed)
+        case NoveltyParams():
+            return NoveltyDetector(params, size, compute, seed)
+        case PadimParams():
+            return PadimDetector(params, compute, seed)
+        case PatchcoreParams():
+            return PatchcoreDetector(params, compute, seed)

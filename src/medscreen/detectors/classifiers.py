@@ -47,7 +47,8 @@ class ClassifierDetector:
                 filters, dropouts = params.filters[: params.layers], (params.conv_dropout, params.dense_dropout)
                 return HalvingClassifier(self.size, filters, params.neurons, outputs, dropouts)
             case TransferParams():
-                backbone = Backbone(params.backbone, params.channels, params.side, weights)
+                of = params.backbone
+                backbone = Backbone(of.name, of.channels, of.side, weights)
                 return TransferClassifier(backbone, params.frozen, params.dropout, outputs)
 
     def _scoring(self, classifier: nn.Module) -> nn.Module:
@@ -60,7 +61,9 @@ class ClassifierDetector:
         Raises MedscreenError if an abnormal image has a finding that is not in the settings, or a class has no image.
         """
         params, recipe = self.params, self.params.recipe
-        weights = read_weights(params.backbone, params.weights) if isinstance(params, TransferParams) else None
+        weights = None
+        if isinstance(params, TransferParams):
+            weights = read_weights(params.backbone.name, params.backbone.weights)
         classifier = self._fresh(weights)
         examples, tuned = (classified(images, params.findings) for images in (train, tune))
         loss = self._loss(classifier, examples)

@@ -1,5 +1,6 @@
 """params.yaml as one value, and what is wrong with it in one sentence."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -70,24 +71,30 @@ def load_params(path: Path) -> Params:
     try:
         return Params.model_validate(content)
     except ValidationError as error:
-        raise MedscreenError(f"{path.name}: {_first_problem(error)}") from error
+        raise MedscreenError(f"{path.name}: {_first_problem(error, content)}") from error
 
 
-# Where pydantic puts the chosen member of a union into an error's path: not a key of the file.
-_UNIONS = {("datasets",): 2, ("detectors",): 2, ("operating", "threshold"): 2, ("evaluation", "bench"): 3}
+def _key(location: Sequence[str | int], content: Any) -> str:
+    """The dotted key of an error's path: without what pydantic puts between the keys, a union's chosen member."""
+    keys: list[str] = []
+    at = content
+    for part in location:
+        inside = dict(enumerate(at)) if isinstance(at, list) else at
+        if isinstance(inside, dict) and part in inside:
+            keys.append(str(part))
+            at = inside[part]
+    return ".".join(keys)
 
 
-def _first_problem(error: ValidationError) -> str:
+def _first_problem(error: ValidationError, content: Any) -> str:
     problem = error.errors(include_url=False)[0]
-    location = [str(part) for part in problem["loc"]]
-    depths = (depth for start, depth in _UNIONS.items() if tuple(location[: len(start)]) == start)
-    depth = next(depths, len(location))
-    key = ".".join(location[:depth] + location[depth + 1 :])
+    key = _key(problem["loc"], content)
     match problem["type"]:
         case "extra_forbidden":
             return f"{key} is no known key; remove it or correct its spelling."
         case "missing":
-            return f"{key} is missing; every key of the file is needed."
+            missing = f"{key}.{problem['loc'][-1]}".removeprefix(".")
+            return f"{missing} is missing; every key of the file is needed."
         case "union_tag_invalid" | "union_tag_not_found":
             chooser = problem["ctx"]["discriminator"].strip("'")
             choices = problem["ctx"].get("expected_tags", "one of those in params.yaml's comments")

@@ -2,8 +2,9 @@
 
 from typing import Annotated
 
-from pydantic import Discriminator, Field
+from pydantic import Discriminator
 
+from medscreen.params.detectors.backbones import BackboneParams
 from medscreen.params.detectors.baselines import StatisticParams
 from medscreen.params.detectors.classifiers import (
     AugmentParams,
@@ -13,17 +14,40 @@ from medscreen.params.detectors.classifiers import (
     TransferParams,
     TunableCnnParams,
 )
-from medscreen.params.detectors.entry import TrainingParams
+from medscreen.params.detectors.entry import DetectorName, TrainingParams
+from medscreen.params.detectors.novelty import (
+    DistanceParams,
+    FeaturesParams,
+    HogParams,
+    MahalanobisParams,
+    NearestParams,
+    NoveltyParams,
+    PadimParams,
+    PatchcoreParams,
+    PatchesParams,
+    PyramidParams,
+)
 from medscreen.params.detectors.reconstruction import AutoencoderParams, LayersParams, ResidualScore, VaeParams
 
 __all__ = [
     "AugmentParams",
     "AutoencoderParams",
+    "BackboneParams",
     "ClassifierEntry",
     "CnnParams",
     "DetectorName",
     "DetectorParams",
+    "DistanceParams",
+    "FeaturesParams",
+    "HogParams",
     "LayersParams",
+    "MahalanobisParams",
+    "NearestParams",
+    "NoveltyParams",
+    "PadimParams",
+    "PatchcoreParams",
+    "PatchesParams",
+    "PyramidParams",
     "RecipeParams",
     "ResidualScore",
     "StatisticParams",
@@ -34,7 +58,14 @@ __all__ = [
 ]
 
 DetectorParams = Annotated[
-    StatisticParams | AutoencoderParams | VaeParams | CnnParams | TunableCnnParams | TransferParams,
+    StatisticParams
+    | AutoencoderParams
+    | VaeParams
+    | CnnParams
+    | TunableCnnParams
+    | TransferParams
+    | NoveltyParams
+    | PadimParams
+    | PatchcoreParams,
     Discriminator("kind"),
 ]
-DetectorName = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]*$")]

@@ -1,11 +1,13 @@
 """Detectors that learn from both classes."""
 
+from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field, model_validator
 
 from medscreen.params.block import Block
-from medscreen.params.detectors.entry import BackboneEntry, TrainedEntry
+from medscreen.params.detectors.backbones import BackboneParams
+from medscreen.params.detectors.entry import TrainedEntry
 
 Strength = Annotated[float, Field(ge=0, le=2)]
 Dropout = Annotated[float, Field(ge=0, lt=1)]
@@ -77,7 +79,7 @@ class TunableCnnParams(ClassifierEntry):
         return self
 
 
-class TransferParams(BackboneEntry, ClassifierEntry):
+class TransferParams(ClassifierEntry):
     """A network of others with a head of its own.
 
     `frozen`: how many of its five stages stay as they are, the first ones; `rate_decay`: each stage learns at that
@@ -85,6 +87,12 @@ class TransferParams(BackboneEntry, ClassifierEntry):
     """
 
     kind: Literal["transfer"]
+    backbone: BackboneParams
     frozen: Annotated[int, Field(ge=0, le=5)]
     rate_decay: Annotated[float, Field(gt=0, le=1)]
     dropout: Dropout
+
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """The file of the backbone's weights, if they come from one."""
+        return self.backbone.files

@@ -1,11 +1,13 @@
 """What the entries of the roster have in common."""
 
 from pathlib import Path
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, ClassVar
 
 from pydantic import Field
 
 from medscreen.params.block import Block
+
+DetectorName = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]*$")]
 
 
 class DetectorEntry(Block):
@@ -47,21 +49,3 @@ class TrainedEntry(DetectorEntry):
     def epochs(self) -> int:
         """How many it trains at most."""
         return self.training.epochs
-
-
-class BackboneEntry(DetectorEntry):
-    """An entry that stands on a network of others.
-
-    `weights`: `pretrained` on ImageNet, `none`, or a file; `channels`: the grey image `repeat`ed three times, or the
-    first layer's weights `sum`med over the colours; `side`: pixels at which the images are shown to it.
-    """
-
-    backbone: Literal["resnet18", "resnet50", "densenet121", "vgg19", "efficientnet_lite0"]
-    weights: Annotated[str, Field(min_length=1)]
-    channels: Literal["repeat", "sum"]
-    side: Annotated[int, Field(ge=32)]
-
-    @property
-    def files(self) -> tuple[Path, ...]:
-        """The file of its weights, if they come from one."""
-        return () if self.weights in ("pretrained", "none") else (Path(self.weights).expanduser(),)
