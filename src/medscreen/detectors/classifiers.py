@@ -2,17 +2,16 @@
 
 from typing import Self
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from medscreen.augmentation import augment_films
+from medscreen.detectors.classes import class_weights, classes_of
 from medscreen.detectors.fitting import Examples, Loss, Recipe, fit_network, seeded
 from medscreen.detectors.networks.odds import OddsOfAnyFinding, OneLogit
 from medscreen.detectors.networks.residual import ResidualClassifier
 from medscreen.detectors.protocol import OnEpoch, as_images, ignore
-from medscreen.errors import MedscreenError
 from medscreen.images import ImageSet
 from medscreen.params import CnnParams, ComputeParams
 
@@ -50,16 +49,7 @@ class CnnDetector:
         """Labelled 0 and 1 or, where findings are told apart, by the position of the finding; 0 is normal."""
         if not self.findings:
             return Examples.of(images)
-        classes = np.zeros(len(images), np.int64)
-        for i, finding in enumerate(images.traits["finding"]):
-            if images.labels[i] == 0:
-                continue
-            if finding not in self.findings[1:]:
-                raise MedscreenError(
-                    f"An abnormal image has the finding {finding!r}, and the cnn's findings: in params.yaml are "
-                    f"{', '.join(self.findings[1:])}; name all of the data set's, or none."
-                )
-            classes[i] = self.findings.index(finding)
+        classes = classes_of(images, self.findings, self.params.kind)
         return Examples(as_images(images.pixels), torch.from_numpy(classes))
 
     def _loss(self, classifier: nn.Module, labels: Tensor) -> Loss:
@@ -72,13 +62,7 @@ class CnnDetector:
                 return {"loss": F.binary_cross_entropy_with_logits(logits, labels, weights)}
 
             return one_logit
-        counts = torch.bincount(labels, minlength=len(self.findings))
-        if (counts == 0).any():
-            raise MedscreenError(
-                f"No image of train has the finding {self.findings[int(counts.argmin())]!r}; take it out of the "
-                "cnn's findings: in params.yaml."
-            )
-        balance = labels.numel() / (len(self.findings) * counts)
+        balance = class_weights(labels.numpy(), self.findings, self.params.kind)
 
         def one_logit_a_class(images: Tensor, labels: Tensor) -> dict[str, Tensor]:
             return {"loss": F.cross_entropy(classifier(images), labels, balance.to(images.device))}

@@ -5,6 +5,7 @@ from typing import Annotated, Any, Literal
 
 import yaml
 from pydantic import Field, ValidationError, model_validator
+from pydantic_core import ErrorDetails
 
 from medscreen.errors import MedscreenError
 from medscreen.params.block import Block, Seed
@@ -70,19 +71,12 @@ def load_params(path: Path) -> Params:
     try:
         return Params.model_validate(content)
     except ValidationError as error:
-        raise MedscreenError(f"{path.name}: {_first_problem(error)}") from error
+        raise MedscreenError(f"{path.name}: {_first_problem(error, content)}") from error
 
 
-# Where pydantic puts the chosen member of a union into an error's path: not a key of the file.
-_UNIONS = {("datasets",): 2, ("detectors",): 2, ("operating", "threshold"): 2, ("evaluation", "bench"): 3}
-
-
-def _first_problem(error: ValidationError) -> str:
+def _first_problem(error: ValidationError, content: Any) -> str:
     problem = error.errors(include_url=False)[0]
-    location = [str(part) for part in problem["loc"]]
-    depths = (depth for start, depth in _UNIONS.items() if tuple(location[: len(start)]) == start)
-    depth = next(depths, len(location))
-    key = ".".join(location[:depth] + location[depth + 1 :])
+    key = _key(problem, content)
     match problem["type"]:
         case "extra_forbidden":
             return f"{key} is no known key; remove it or correct its spelling."
@@ -96,3 +90,16 @@ def _first_problem(error: ValidationError) -> str:
             return f"{problem['msg'].removeprefix('Value error, ')}; correct {key or 'it'}."
         case _:
             return f"{key or 'its content'} = {problem['input']!r} is not valid: {problem['msg']}."
+
+
+def _key(problem: ErrorDetails, content: Any) -> str:
+    """Where in the file a problem is: its location without the members of unions that pydantic puts between."""
+    here: Any = content
+    parts = []
+    for part in problem["loc"]:
+        try:
+            here = here[part]
+        except (KeyError, IndexError, TypeError):
+            continue
+        parts.append(str(part))
+    return ".".join([*parts, str(problem["loc"][-1])] if problem["type"] == "missing" else parts)

@@ -12,3 +12,19 @@ def soft_maximum(features: Tensor) -> Tensor:
     Pinheiro, Collobert 2015 (arXiv 1411.6228), equation 4, with r = 1.
     """
     return torch.logsumexp(features, (2, 3)) - math.log(features.shape[2] * features.shape[3])
+
+
+def cell_means(features: Tensor, grid: int) -> Tensor:
+    """(N, C, H, W) -> (N, C * grid**2): the mean over each cell of a `grid` x `grid`.
+
+    A place that the border of two cells would cut belongs to both, as in torch's adaptive average pooling, whose ONNX
+    graph has a node for every piece.
+    """
+    down, across = (_cells(side, grid).to(features.device) for side in features.shape[2:])
+    return (down @ features @ across.T).flatten(1)
+
+
+def _cells(side: int, grid: int) -> Tensor:
+    """(grid, side): rows that average over one cell each."""
+    bounds = [(i * side // grid, -(-(i + 1) * side // grid)) for i in range(grid)]
+    return torch.tensor([[(start <= place < stop) / (stop - start) for place in range(side)] for start, stop in bounds])

@@ -2,21 +2,16 @@
 
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, Field
+from pydantic import Field
 
 from medscreen.params.detectors.entry import TrainedEntry
-
-
-def _different_findings(names: list[str]) -> list[str]:
-    if len({*names, "normal"}) <= len(names):
-        raise ValueError(f"{names} names a finding twice, or normal, which is always one")
-    return names
+from medscreen.params.detectors.findings import Findings
 
 
 class CnnParams(TrainedEntry):
     """A small residual network trained on both classes; with `findings`, on normal and each of them."""
 
     kind: Literal["cnn"]
-    findings: Annotated[list[Annotated[str, Field(pattern=r"^\S(.*\S)?$")]], AfterValidator(_different_findings)]
+    findings: Findings
     width: Annotated[int, Field(ge=1)]
     unshuffle: Annotated[int, Field(ge=1, le=8)]

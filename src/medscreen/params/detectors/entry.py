@@ -6,6 +6,8 @@ from pydantic import Field
 
 from medscreen.params.block import Block
 
+DetectorName = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]*$")]
+
 
 class DetectorEntry(Block):
     """An entry of the roster; `is_baseline`: it is what the others have to beat, and is never promoted."""
