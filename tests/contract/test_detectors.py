@@ -1,3 +1,4 @@
+import copy
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, get_args
@@ -20,24 +21,65 @@ from medscreen.params import ComputeParams, DetectorParams
 SIZE = 20
 COMPUTE = ComputeParams(threads=1, device="cpu")
 TRAINING = {"epochs": 2, "batch_size": 16, "learning_rate": 0.01, "weight_decay": 0.001, "patience": 2}
+OWN = {"kind": "own", "width": 3, "unshuffle": 2, "training": TRAINING}
+PUBLIC = {"kind": "public", "name": "efficientnet_lite0", "weights": "none", "channels": "sum", "side": 32}
+
+
+def embedding(head: dict[str, Any], **others: Any) -> dict[str, Any]:
+    usual = {"findings": [], "backbone": OWN, "depths": [1, 2], "grid": 2, "folds": 2}
+    return {"kind": "embedding", "head": head, **usual, **others}
+
+
+KNN = embedding({"kind": "knn", "neighbours": [3, 5], "temperature": [0.1]}, grid=1, depths=[2], backbone=PUBLIC)
+MEMBERS = {"one": {"kind": "gradient"}, "other": KNN}
 TINY: dict[str, dict[str, Any]] = {
     "gradient": {},
     "autoencoder": {"width": 3, "bottleneck": 4, "top": 0.1, "training": TRAINING},
     "cnn": {"width": 3, "unshuffle": 2, "findings": [], "training": TRAINING},
     "cnn of findings": {"kind": "cnn", "width": 3, "unshuffle": 2, "findings": ["spot", "stain"], "training": TRAINING},
+    "logistic on embeddings": embedding({"kind": "logistic", "inverse_penalty": [0.01, 0.1]}),
+    "svm on embeddings": embedding(
+        {"kind": "svm", "inverse_penalty": [1.0, 10.0], "gamma": [1.0]}, backbone=PUBLIC | {"channels": "repeat"}
+    ),
+    "knn on embeddings": KNN,
+    "mlp of findings on embeddings": embedding(
+        {"kind": "mlp", "hidden": [16], "penalty": [0.1], "epochs": 100}, findings=["spot", "stain"], depths=[1, 2, 3]
+    ),
+    "ensemble by rank": {"kind": "ensemble", "combine": "rank", "members": MEMBERS},
+    "ensemble by probability": {"kind": "ensemble", "combine": "probability", "members": MEMBERS},
 }
-TRAINED = [kind for kind, params in TINY.items() if "training" in params]
+
+
+def trained_part(settings: dict[str, Any]) -> dict[str, Any] | None:
+    """The block with the optimiser's settings: the detector's own, or its backbone's."""
+    blocks = (settings, settings.get("backbone", {}))
+    return next((block for block in blocks if "training" in block), None)
+
+
+TRAINED = [kind for kind, params in TINY.items() if trained_part(params)]
+OF_FINDINGS = [kind for kind, params in TINY.items() if params.get("findings")]
 ONE_CLASS = ("gradient", "autoencoder")
-EPOCHS_TO_SEE_ANOMALIES = {"gradient": 0, "autoencoder": 30, "cnn": 20, "cnn of findings": 20}
+EPOCHS_TO_SEE_ANOMALIES = {
+    "gradient": 0,
+    "autoencoder": 30,
+    "cnn": 20,
+    "cnn of findings": 20,
+    "logistic on embeddings": 10,
+    "svm on embeddings": 0,
+    "knn on embeddings": 0,
+    "mlp of findings on embeddings": 10,
+    "ensemble by rank": 0,
+    "ensemble by probability": 0,
+}
 
 every_kind = pytest.mark.parametrize("kind", TINY)
 every_trained_kind = pytest.mark.parametrize("kind", TRAINED)
 
 
 def built(kind: str, seed: int = 7, **training: Any) -> Detector:
-    settings = {"kind": kind, **TINY[kind]}
-    if kind in TRAINED:
-        settings["training"] = TRAINING | training
+    settings = {"kind": kind, **copy.deepcopy(TINY[kind])}
+    if block := trained_part(settings):
+        block["training"] |= training
     params: DetectorParams = TypeAdapter(DetectorParams).validate_python(settings)
     return build(params, SIZE, COMPUTE, seed)
 
@@ -237,8 +279,9 @@ def test_a_fitted_network_is_in_eval_mode(fitted: Detector) -> None:
     assert all(value.device.type == "cpu" for value in fitted.network.state_dict().values())
 
 
-def test_findings_are_probabilities_and_the_score_their_odds() -> None:
-    detector = built("cnn of findings").fit(TRAIN, TUNE)
+@pytest.mark.parametrize("kind", OF_FINDINGS)
+def test_findings_are_probabilities_and_the_score_their_odds(kind: str, fitted: Detector) -> None:
+    detector = fitted
     assert detector.findings == ("normal", "spot", "stain")
     packaged = PackagedDetector(scoring_graph(export_network(detector, SIZE), SIZE).SerializeToString())
     scores, findings = packaged._run(FRESH.pixels, ["score", "findings"])
@@ -252,8 +295,9 @@ def test_findings_are_probabilities_and_the_score_their_odds() -> None:
     ("findings", "says"),
     [(["spot"], "has the finding 'stain'"), (["spot", "stain", "wart"], "has the finding 'wart'")],
 )
-def test_findings_that_are_not_those_of_the_data_are_a_sentence(findings: list[str], says: str) -> None:
-    settings = {**TINY["cnn of findings"], "findings": findings}
+@pytest.mark.parametrize("kind", OF_FINDINGS)
+def test_findings_that_are_not_those_of_the_data_are_a_sentence(kind: str, findings: list[str], says: str) -> None:
+    settings = {**TINY[kind], "findings": findings}
     detector = build(TypeAdapter(DetectorParams).validate_python(settings), SIZE, COMPUTE, 7)
     with pytest.raises(MedscreenError, match=says) as error:
         detector.fit(TRAIN, TUNE)

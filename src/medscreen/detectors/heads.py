@@ -25,7 +25,6 @@ from medscreen.detectors.networks.votes import NeighbourVotes
 from medscreen.params import HeadParams, KnnParams, LogisticParams, MlpParams, SvmParams
 
 _STEPS = 5000  # of solvers that stop by themselves long before
-_PLATT_PENALTY = 1e-3  # hardly any: a curve has two numbers
 
 
 @dataclass(frozen=True)
@@ -123,7 +122,8 @@ class _Svm:
             gamma=machines[0].gamma,
         )
         unseen = cross_val_predict(fitted, known.vectors, known.classes, cv=known.folds, method="decision_function")
-        curve = LogisticRegression(C=1 / _PLATT_PENALTY, class_weight="balanced", max_iter=_STEPS)
+        # the usual penalty: it leaves the two numbers of a curve alone and holds the K x K of many classes
+        curve = LogisticRegression(class_weight="balanced", max_iter=_STEPS)
         curve.fit(unseen.reshape(len(unseen), -1), known.classes)
         _put(module[2], weight=curve.coef_, bias=curve.intercept_)
 

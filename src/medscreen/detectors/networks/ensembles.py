@@ -7,6 +7,8 @@ from torch import Tensor, nn
 
 from medscreen.detectors.networks.sized import Sized
 
+_LEAST_GAP = 0.01
+
 
 class EmpiricalRank(Sized):
     """Which share of known scores lies below: linear between them, growing by the logarithm beyond their ends.
@@ -25,13 +27,22 @@ class EmpiricalRank(Sized):
         self.register_buffer("spread", torch.ones(()))
 
     def learn(self, scores: Tensor) -> None:
-        """Takes scores (N,) as the known ones; equal ones share their mean rank."""
+        """Takes scores (N,) as the known ones; equal ones share their mean rank.
+
+        Of scores that lie within a hundredth of their range the first stays: between two that hardly differ, a rounding
+        would be worth a rank.
+        """
         known, counts = torch.unique(scores, return_counts=True)
         ranks = (counts.cumsum(0) - counts / 2) / len(scores)
         if len(known) == 1:
             known, ranks = torch.cat([known - 1, known + 1]), torch.tensor([0.0, 1.0])
-        self.scores, self.ranks = known, ranks
         self.spread = known[-1] - known[0]
+        kept = [0]
+        for i in range(1, len(known) - 1):
+            if min(known[i] - known[kept[-1]], known[-1] - known[i]) >= _LEAST_GAP * self.spread:
+                kept.append(i)
+        kept.append(len(known) - 1)
+        self.scores, self.ranks = known[kept], ranks[kept]
 
     def forward(self, scores: Tensor) -> Tensor:
         """(N,) -> (N,)."""
