@@ -33,7 +33,8 @@ CNN = {
 }  # fmt: skip
 LITE = {"name": "efficientnet_lite0", "weights": "pretrained", "channels": "repeat", "side": 32}
 TRANSFER = {
-    "kind": "transfer", "findings": [], "backbone": LITE, "frozen": 3, "rate_decay": 0.5, "dropout": 0.0, "recipe": RECIPE, "training": TRAINING,
+    "kind": "transfer", "findings": [], "backbone": LITE, "frozen": 3,
+    "rate_decay": 0.5, "dropout": 0.0, "recipe": RECIPE, "training": TRAINING,
 }  # fmt: skip
 
 
@@ -178,11 +179,11 @@ def test_another_file_of_weights_is_another_training(tmp_path: Path) -> None:
     for content in (None, b"one", b"two"):
         if content:
             file.write_bytes(content)
-        keys.append((_run_key(params, "cnn", data), _run_key(params, "transfer", data)))
+        keys.append(tuple(_run_key(params, entry, data) for entry in detectors.values()))
     assert len({key for key, _ in keys}) == 1
     assert len({key for _, key in keys}) == 3
     file.write_bytes(b"one")
-    assert _run_key(params, "transfer", data) == keys[1][1]
+    assert _run_key(params, detectors["transfer"], data) == keys[1][1]
 
 
 def test_weights_that_come_with_no_file_have_none() -> None:

@@ -1,4 +1,5 @@
 import copy
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -268,3 +269,73 @@ def test_a_depth_named_twice_is_refused(content: dict[str, Any], tmp_path: Path)
         "top": 0.1,
     }
     assert "[2, 2] names a depth twice; correct detectors.padim.depths." in refusal(content, tmp_path)
+
+
+EMBEDDING = {
+    "kind": "embedding",
+    "findings": [],
+    "backbone": {"kind": "public", "name": "resnet18", "weights": "none", "channels": "sum", "side": 32},
+    "depths": [1, 2],
+    "grid": 2,
+    "folds": 3,
+    "head": {"kind": "knn", "neighbours": [3], "temperature": [0.1]},
+}
+OWN = {"kind": "own", "width": 4, "unshuffle": 2}
+TRAINING = {"epochs": 1, "batch_size": 2, "learning_rate": 0.1, "weight_decay": 0.1, "average": 0.0, "patience": 1}
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        (lambda e: e["backbone"].update(sides=32), "detectors.e.backbone.sides is no known key"),
+        (lambda e: e["backbone"].pop("side"), "detectors.e.backbone.side is missing"),
+        (lambda e: e["head"].update(neighbours=[3, 0]), "detectors.e.head.neighbours.1 = 0 is not valid"),
+        (lambda e: e["head"].update(temperature=[0.001]), "detectors.e.head.temperature.0 = 0.001 is not valid"),
+        (lambda e: e["head"].update(kind="forest"), "detectors.e.head.kind is 'forest'; it has to be 'logistic', "),
+        (lambda e: e.update(depths=[2, 2]), r"\[2, 2\] names a depth twice; correct detectors.e.depths"),
+        (lambda e: e.update(depths=[6]), "detectors.e.depths.0 = 6 is not valid"),
+        (
+            lambda e: e.update(depths=[4], backbone=OWN | {"training": TRAINING}),
+            r"depths: \[4\] goes beyond the own network's 3 stages; correct detectors.e",
+        ),
+        (lambda e: e.update(backbone=OWN), "detectors.e.backbone.training is missing"),
+    ],
+)  # fmt: skip
+def test_what_is_wrong_inside_an_embedding_is_named_as_in_the_file(
+    content: dict[str, Any], tmp_path: Path, change: Change, says: str
+) -> None:
+    entry = copy.deepcopy(EMBEDDING)
+    content["detectors"]["e"] = entry
+    load(content, tmp_path)
+    change(entry)
+    assert re.match(rf"params\.yaml: {says}", refusal(content, tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        (lambda m: m["net"]["training"].update(epochs=0), r"both.members.net.training.epochs = 0 is not valid"),
+        (lambda m: m["net"].pop("width"), "both.members.net.width is missing"),
+        (lambda m: m.pop("net"), "both.members = "),
+        (lambda m: m.update({"My net": {"kind": "gradient"}}), "both.members.My net = "),
+        (lambda m: m["plain"].update(kind="ensemble"), "both.members.plain.kind is 'ensemble'"),
+    ],
+)
+def test_what_is_wrong_inside_an_ensemble_is_named_as_in_the_file(
+    content: dict[str, Any], tmp_path: Path, change: Change, says: str
+) -> None:
+    members = {"plain": {"kind": "gradient"}, "net": copy.deepcopy(content["detectors"]["cnn"])}
+    content["detectors"]["both"] = {"kind": "ensemble", "combine": "rank", "members": members}
+    load(content, tmp_path)
+    change(members)
+    assert re.match(rf"params\.yaml: detectors\.{says}", refusal(content, tmp_path))
+
+
+def test_members_of_an_ensemble_can_be_anchors(content: dict[str, Any], tmp_path: Path) -> None:
+    entry = content["detectors"]["cnn"]
+    content["detectors"]["both"] = {"kind": "ensemble", "combine": "rank", "members": {"a": entry, "b": entry}}
+    text = yaml.safe_dump(content)
+    assert "&id" in text
+    params = load(content, tmp_path)
+    assert params.detectors["both"].members["a"] == params.detector("cnn")  # type: ignore[union-attr]
+    assert params.detector("both").epochs == 0

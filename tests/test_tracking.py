@@ -11,6 +11,7 @@ from mlflow import MlflowClient
 from conftest import environment
 from medscreen.layout import Layout
 from medscreen.tracking import live_run, open_store
+from medscreen.tracking.runs import log_params
 from medscreen.tracking.store import open_experiment
 
 
@@ -64,6 +65,14 @@ def test_a_live_run_shows_epochs_and_stays_open(layout: Layout) -> None:
     assert run.data.metrics == {"epoch/train_loss": 0.25}
     assert run.data.tags["medscreen.run_key"] == "key"
     assert "medscreen.trained_at" in run.data.tags
+
+
+def test_more_params_than_mlflow_takes_at_once_are_all_shown(layout: Layout) -> None:
+    client = open_store(layout)
+    run = client.create_run(open_experiment(client, layout, "films"))
+    params = {f"members.net-{i}.training.epochs": i for i in range(230)}
+    log_params(client, run.info.run_id, params)
+    assert client.get_run(run.info.run_id).data.params == {name: str(value) for name, value in params.items()}
 
 
 def test_a_failed_training_is_a_failed_run(layout: Layout) -> None:

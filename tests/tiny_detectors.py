@@ -78,8 +78,45 @@ NOVELTY: dict[str, Settings] = {
     "patchcore": {"backbone": LITE, "depths": [1, 2], "grid": 4, "share": 0.2, "most": 40, "neighbours": 5},
 }
 
+OWN = {"kind": "own", "width": 3, "unshuffle": 2, "training": TRAINING}
+PUBLIC = LITE | {"kind": "public", "channels": "sum"}
+
+
+def embedding(head: Settings, **others: Any) -> Settings:
+    usual = {"findings": [], "backbone": OWN, "depths": [1, 2], "grid": 2, "folds": 2}
+    return {"kind": "embedding", "head": head, **usual, **others}
+
+
+KNN = embedding({"kind": "knn", "neighbours": [3, 5], "temperature": [0.1]}, grid=1, depths=[2], backbone=PUBLIC)
+EMBEDDINGS: dict[str, Settings] = {
+    "logistic on embeddings": embedding({"kind": "logistic", "inverse_penalty": [0.01, 0.1]}),
+    "svm on embeddings": embedding(
+        {"kind": "svm", "inverse_penalty": [1.0, 10.0], "gamma": [1.0]}, backbone=PUBLIC | {"channels": "repeat"}
+    ),
+    "knn on embeddings": KNN,
+    "mlp of findings on embeddings": embedding(
+        {"kind": "mlp", "hidden": [16], "penalty": [0.1], "epochs": 100}, findings=["spot", "stain"], depths=[1, 2, 3]
+    ),
+}
+
+MEMBERS = {"one": {"kind": "gradient"}, "other": KNN}
+ENSEMBLES: dict[str, Settings] = {
+    "ensemble by rank": {"kind": "ensemble", "combine": "rank", "members": MEMBERS},
+    "ensemble by probability": {"kind": "ensemble", "combine": "probability", "members": MEMBERS},
+}
+
 ONE_CLASS: dict[str, Settings] = BASELINES | RECONSTRUCTION | NOVELTY
-TINY: dict[str, Settings] = ONE_CLASS | CLASSIFIERS
+TINY: dict[str, Settings] = ONE_CLASS | CLASSIFIERS | EMBEDDINGS | ENSEMBLES
+
+
+def trained_part(settings: Settings) -> Settings | None:
+    """The block with the optimiser's settings: the detector's own, or its backbone's."""
+    blocks = (settings, settings.get("backbone", {}))
+    return next((block for block in blocks if "training" in block), None)
+
+
+TRAINED = [kind for kind, params in TINY.items() if trained_part(params)]
+OF_FINDINGS = [kind for kind, params in TINY.items() if params.get("findings")]
 # how long what learns in epochs has to learn until it sees anomalies
-EPOCHS = dict.fromkeys(TINY, 20) | dict.fromkeys(RECONSTRUCTION, 30) | {"transfer": 5}
+EPOCHS = dict.fromkeys(TINY, 20) | dict.fromkeys(RECONSTRUCTION, 30) | dict.fromkeys(EMBEDDINGS, 10) | {"transfer": 5}
 LEAST_AUROC = {"intensity": 0.75}  # the blobs of healthy films differ in size, and so in mean grey

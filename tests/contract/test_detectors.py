@@ -1,3 +1,4 @@
+import copy
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, get_args
@@ -16,20 +17,18 @@ from medscreen.images import ImageSet
 from medscreen.packaging.detector import PackagedDetector
 from medscreen.packaging.scoring import scoring_graph
 from medscreen.params import ComputeParams, DetectorParams
-from tiny_detectors import EPOCHS, LEAST_AUROC, ONE_CLASS, TINY
+from tiny_detectors import EPOCHS, LEAST_AUROC, OF_FINDINGS, ONE_CLASS, TINY, TRAINED, trained_part
 
 SIZE = 20
 COMPUTE = ComputeParams(threads=1, device="cpu")
-TRAINED = [kind for kind, params in TINY.items() if "training" in params]
-
 every_kind = pytest.mark.parametrize("kind", TINY)
 every_trained_kind = pytest.mark.parametrize("kind", TRAINED)
 
 
 def built(kind: str, seed: int = 7, **training: Any) -> Detector:
-    settings = {"kind": kind, **TINY[kind]}
-    if kind in TRAINED:
-        settings["training"] = TINY[kind]["training"] | training
+    settings = {"kind": kind, **copy.deepcopy(TINY[kind])}
+    if block := trained_part(settings):
+        block["training"] |= training
     params: DetectorParams = TypeAdapter(DetectorParams).validate_python(settings)
     return build(params, SIZE, COMPUTE, seed)
 
@@ -228,8 +227,9 @@ def test_a_fitted_network_is_in_eval_mode(fitted: Detector) -> None:
     assert all(value.device.type == "cpu" for value in fitted.network.state_dict().values())
 
 
-def test_findings_are_probabilities_and_the_score_their_odds() -> None:
-    detector = built("cnn of findings").fit(TRAIN, TUNE)
+@pytest.mark.parametrize("kind", OF_FINDINGS)
+def test_findings_are_probabilities_and_the_score_their_odds(kind: str, fitted: Detector) -> None:
+    detector = fitted
     assert detector.findings == ("normal", "spot", "stain")
     packaged = PackagedDetector(scoring_graph(export_network(detector, SIZE), SIZE).SerializeToString())
     scores, findings = packaged._run(FRESH.pixels, ["score", "findings"])
@@ -243,8 +243,9 @@ def test_findings_are_probabilities_and_the_score_their_odds() -> None:
     ("findings", "says"),
     [(["spot"], "has the finding 'stain'"), (["spot", "stain", "wart"], "of the class 'wart'")],
 )
-def test_findings_that_are_not_those_of_the_data_are_a_sentence(findings: list[str], says: str) -> None:
-    settings = {**TINY["cnn of findings"], "findings": findings}
+@pytest.mark.parametrize("kind", OF_FINDINGS)
+def test_findings_that_are_not_those_of_the_data_are_a_sentence(kind: str, findings: list[str], says: str) -> None:
+    settings = {**TINY[kind], "findings": findings}
     detector = build(TypeAdapter(DetectorParams).validate_python(settings), SIZE, COMPUTE, 7)
     with pytest.raises(MedscreenError, match=says) as error:
         detector.fit(TRAIN, TUNE)

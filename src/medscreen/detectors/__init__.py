@@ -2,6 +2,8 @@
 
 from medscreen.detectors.baselines import StatisticDetector
 from medscreen.detectors.classifiers import ClassifierDetector
+from medscreen.detectors.embeddings import EmbeddingDetector
+from medscreen.detectors.ensembles import EnsembleDetector, KnownState, nothing_known
 from medscreen.detectors.novelty import NoveltyDetector, PadimDetector, PatchcoreDetector
 from medscreen.detectors.protocol import Detector, score
 from medscreen.detectors.reconstruction import ReconstructionDetector
@@ -10,6 +12,8 @@ from medscreen.params import (
     CnnParams,
     ComputeParams,
     DetectorParams,
+    EmbeddingParams,
+    EnsembleParams,
     NoveltyParams,
     PadimParams,
     PatchcoreParams,
@@ -19,11 +23,13 @@ from medscreen.params import (
     VaeParams,
 )
 
-__all__ = ["Detector", "build", "score"]
+__all__ = ["Detector", "KnownState", "build", "nothing_known", "score"]
 
 
-def build(params: DetectorParams, size: int, compute: ComputeParams, seed: int) -> Detector:
-    """An unfitted detector for images of `size` x `size` pixels."""
+def build(  # noqa: PLR0911  # one a kind
+    params: DetectorParams, size: int, compute: ComputeParams, seed: int, known: KnownState = nothing_known
+) -> Detector:
+    """An unfitted detector for images of `size` x `size` pixels; an ensemble takes members that are `known`."""
     match params:
         case StatisticParams():
             return StatisticDetector(params)
@@ -37,3 +43,7 @@ def build(params: DetectorParams, size: int, compute: ComputeParams, seed: int) 
             return PadimDetector(params, compute, seed)
         case PatchcoreParams():
             return PatchcoreDetector(params, compute, seed)
+        case EmbeddingParams():
+            return EmbeddingDetector(params, compute, seed)
+        case EnsembleParams():
+            return EnsembleDetector(params, lambda member: build(member, size, compute, seed), known)

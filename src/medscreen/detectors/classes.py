@@ -12,11 +12,10 @@ from medscreen.errors import MedscreenError
 from medscreen.images import ImageSet
 
 
-def classified(images: ImageSet, findings: Sequence[str]) -> Examples:
-    """The images with a share of 1 in their class: labels (N, K), normal first, then each of `findings`.
+def classes_of(images: ImageSet, findings: Sequence[str]) -> Tensor:
+    """(N,): 0 for normal, else the position of the image's finding in `findings`, from 1; without findings, the labels.
 
-    Without findings the classes are normal and abnormal. Raises MedscreenError if an abnormal image has a finding that
-    is not among them.
+    Raises MedscreenError if an abnormal image has a finding that is not among them.
     """
     classes = torch.from_numpy(images.labels.copy())
     if findings:
@@ -28,7 +27,28 @@ def classified(images: ImageSet, findings: Sequence[str]) -> Examples:
                     f"{', '.join(findings)}; name all of the data set's, or none."
                 )
             classes[i] = 1 + findings.index(finding)
-    return Examples(as_images(images.pixels), F.one_hot(classes, 1 + max(1, len(findings))).float())
+    return classes
+
+
+def shares_of(classes: Tensor, findings: Sequence[str]) -> Tensor:
+    """(N,) -> (N, K): a share of 1 in each image's class; without findings the classes are normal and abnormal."""
+    return F.one_hot(classes, 1 + max(1, len(findings))).float()
+
+
+def classified(images: ImageSet, findings: Sequence[str]) -> Examples:
+    """The images with the shares of their classes; raises MedscreenError as `classes_of` does."""
+    return Examples(as_images(images.pixels), shares_of(classes_of(images, findings), findings))
+
+
+def require_every_class(shares: Tensor, findings: Sequence[str]) -> None:
+    """Raises MedscreenError if a class has no image."""
+    numbers = shares.sum(0)
+    if (numbers == 0).any():
+        missing = ("normal", *(findings or ("abnormal",)))[int(numbers.argmin())]
+        raise MedscreenError(
+            f"No image of train is of the class {missing!r}, and a classifier needs all of its classes; correct "
+            "the detector's findings: in params.yaml or the labels of the data set."
+        )
 
 
 def weighing_the_same(shares: Tensor) -> Tensor:

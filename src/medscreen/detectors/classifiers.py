@@ -8,7 +8,13 @@ import torch
 from torch import Tensor, nn
 
 from medscreen.augmentation import augment_films
-from medscreen.detectors.classes import classified, drawn_equally_often, weighing_the_same, with_rarest_thrice
+from medscreen.detectors.classes import (
+    classified,
+    drawn_equally_often,
+    require_every_class,
+    weighing_the_same,
+    with_rarest_thrice,
+)
 from medscreen.detectors.cross_entropy import cross_entropy, mixed, smoothed
 from medscreen.detectors.fitting import Examples, Loss, Recipe, fit_network, seeded
 from medscreen.detectors.networks.backbones import Backbone
@@ -19,7 +25,6 @@ from medscreen.detectors.networks.transfer import TransferClassifier
 from medscreen.detectors.networks.views import MeanOfViews
 from medscreen.detectors.pretrained import read_weights
 from medscreen.detectors.protocol import OnEpoch, ignore
-from medscreen.errors import MedscreenError
 from medscreen.images import ImageSet
 from medscreen.params import CnnParams, ComputeParams, TransferParams, TunableCnnParams
 
@@ -75,15 +80,9 @@ class ClassifierDetector:
 
     def _loss(self, classifier: nn.Module, examples: Examples) -> Loss:
         recipe = self.params.recipe
-        numbers = examples.labels.sum(0)
-        if (numbers == 0).any():
-            missing = (self.findings or ("normal", "abnormal"))[int(numbers.argmin())]
-            raise MedscreenError(
-                f"No image of train is of the class {missing!r}, and a classifier needs all of its classes; correct "
-                "the detector's findings: in params.yaml or the labels of the data set."
-            )
+        require_every_class(examples.labels, self.params.findings)
         gamma = recipe.focal_gamma if recipe.loss == "focal" else 0.0
-        weights = torch.ones_like(numbers)
+        weights = torch.ones(examples.labels.shape[1])
         if recipe.balance == "weights":
             weights = weighing_the_same(examples.labels)
 

@@ -12,7 +12,8 @@ import numpy as np
 import onnx
 import pyarrow as pa
 import pyarrow.parquet as pq
-from safetensors.torch import save_file
+from safetensors.torch import load, save_file
+from torch import Tensor
 
 from medscreen.codebase import code_digest
 from medscreen.detectors import Detector, build
@@ -22,11 +23,12 @@ from medscreen.layout import Layout
 from medscreen.outputs import replaced
 from medscreen.packaging.detector import PackagedDetector
 from medscreen.packaging.scoring import scoring_graph
-from medscreen.params import Params
+from medscreen.params import DetectorParams, Params
 from medscreen.stages.progress import progress
 from medscreen.stages.running import run_stage
 from medscreen.tracking import live_run
 
+STATE = "state.safetensors"
 _SEEN = ("train", "tune", "val")  # val is scored here, never learned from
 
 
@@ -35,9 +37,13 @@ def fit(layout: Layout, params: Params, name: str) -> None:
     entry = params.detector(name)
     splits = {split: load_images(layout.curated(split)) for split in _SEEN}
     size = int(splits["train"].pixels.shape[1])
-    detector = build(entry, size, params.compute, params.seed)
     data = {split: {"digest": set_digest(images), "images": len(images)} for split, images in splits.items()}
-    key = _run_key(params, name, data)
+    key = _run_key(params, entry, data)
+
+    def known(member: DetectorParams) -> Mapping[str, Tensor] | None:
+        return _trained_before(layout, params, _run_key(params, member, data))
+
+    detector = build(entry, size, params.compute, params.seed, known)
     dataset = json.loads(layout.raw.read_text())["dataset"]
     history: list[dict[str, float]] = []
     with live_run(layout, dataset, name, key) as live, progress(f"{name}: epoch", entry.epochs) as advance:
@@ -57,6 +63,7 @@ def fit(layout: Layout, params: Params, name: str) -> None:
         _save(folder, detector, graph, history, splits, params.compute.threads)
         about = {
             "run_key": key,
+            "state": _digest((folder / STATE).read_bytes()),
             "data": data,
             "image_size": size,
             "score_at_half": detector.score_at_half,
@@ -78,17 +85,37 @@ def _with_further_seeds(
     return trained
 
 
-def _run_key(params: Params, name: str, data: dict[str, Any]) -> str:
-    """Names this training: same key, same result."""
+def _run_key(params: Params, entry: DetectorParams, data: dict[str, Any]) -> str:
+    """Names a training with these settings: same key, same result."""
     ingredients = {
-        "detector": params.detector(name).model_dump(),
+        "detector": entry.model_dump(),
         "seed": params.seed,
         "compute": params.compute.model_dump(),
         "data": {split: data[split]["digest"] for split in ("train", "tune")},
-        "files": [_file_digest(path) for path in params.detector(name).files],
+        "files": [_file_digest(path) for path in entry.files],
         "code": code_digest("medscreen.stages.fit"),
     }
-    return hashlib.blake2b(json.dumps(ingredients, sort_keys=True).encode(), digest_size=16).hexdigest()
+    return _digest(json.dumps(ingredients, sort_keys=True).encode())
+
+
+def _trained_before(layout: Layout, params: Params, key: str) -> dict[str, Tensor] | None:
+    """The state that the training of this key left in the workspace, whoever of the roster it was; None without one."""
+    for name in params.detectors:
+        folder = layout.fitted(name)
+        try:
+            fitted = json.loads((folder / "fit.json").read_text())
+            state = (folder / STATE).read_bytes()
+        except OSError:
+            continue
+        # both keys: a file that was changed, or is just being replaced, is no state of that training
+        if (fitted["run_key"], fitted.get("state")) == (key, _digest(state)):
+            print(f"taken from {name}, which was trained alike")
+            return load(state)
+    return None
+
+
+def _digest(content: bytes) -> str:
+    return hashlib.blake2b(content, digest_size=16).hexdigest()
 
 
 def _file_digest(path: Path) -> str:
@@ -107,7 +134,7 @@ def _save(
     splits: dict[str, ImageSet],
     threads: int,
 ) -> None:
-    save_file({k: v.contiguous() for k, v in detector.network.state_dict().items()}, folder / "state.safetensors")
+    save_file({k: v.contiguous() for k, v in detector.network.state_dict().items()}, folder / STATE)
     onnx.save(graph, folder / "network.onnx")
     with (folder / "history.csv").open("w", newline="") as file:
         writer = csv.DictWriter(file, fieldnames=list(history[0]) if history else ["epoch"], lineterminator="\n")

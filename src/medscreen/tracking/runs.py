@@ -29,6 +29,7 @@ DETECTOR, DATA = "medscreen.detector", "medscreen.data_digest"
 LINEAGE = "medscreen.lineage_digest"
 SCORES, TRAINED_ON, LINEAGE_FILE = "scores.parquet", "trained_on.parquet", "lineage.json"
 _WRITER, _CHECKOUT = "medscreen.writer", "medscreen.checkout"
+_PARAMS_AT_ONCE = 100  # MLflow refuses a batch of more
 _TRAINED_AT, _REPORTED = "medscreen.trained_at", "medscreen.report_digest"
 
 
@@ -84,7 +85,7 @@ def finish_run(client: MlflowClient, layout: Layout, result: Result) -> str:
         run_id, ended = unfinished[0].info.run_id, unfinished[0].data.tags.get(_TRAINED_AT)
     else:
         run_id, ended = _rebuild(client, layout, experiment, result), None
-    client.log_batch(run_id, params=[Param(name, str(value)) for name, value in result.params.items()])
+    log_params(client, run_id, result.params)
     _log_report(client, run_id, result)
     log_model(client, run_id, onnx.load(result.packaged), result.digest)
     # the tag goes last: a run without it is closed again, or replaced, by the next publish
@@ -144,6 +145,13 @@ def _rebuild(client: MlflowClient, layout: Layout, experiment: str, result: Resu
         terms = {name: value for name, value in row.items() if name != "epoch"}
         _log_epoch(client, run.info.run_id, int(row["epoch"]), terms)
     return str(run.info.run_id)
+
+
+def log_params(client: MlflowClient, run_id: str, params: Mapping[str, Any]) -> None:
+    """Shows all of these, however many: an ensemble has those of its members."""
+    logged = [Param(name, str(value)) for name, value in params.items()]
+    for start in range(0, len(logged), _PARAMS_AT_ONCE):
+        client.log_batch(run_id, params=logged[start : start + _PARAMS_AT_ONCE])
 
 
 def _log_epoch(client: MlflowClient, run_id: str, epoch: int, terms: Mapping[str, float]) -> None:

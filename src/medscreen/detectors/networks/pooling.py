@@ -20,3 +20,19 @@ def mean_of_top(maps: Tensor, share: float) -> Tensor:
     number = max(1, round(share * values.shape[1]))
     # of all values no order is needed, and sorting them costs more than the network
     return values.mean(1) if number == values.shape[1] else values.topk(number).values.mean(1)
+
+
+def cell_means(features: Tensor, grid: int) -> Tensor:
+    """(N, C, H, W) -> (N, C * grid**2): the mean over each cell of a `grid` x `grid`.
+
+    A place that the border of two cells would cut belongs to both, as in torch's adaptive average pooling, whose ONNX
+    graph has a node for every piece.
+    """
+    down, across = (_cells(side, grid).to(features.device) for side in features.shape[2:])
+    return (down @ features @ across.T).flatten(1)
+
+
+def _cells(side: int, grid: int) -> Tensor:
+    """(grid, side): rows that average over one cell each."""
+    bounds = [(i * side // grid, -(-(i + 1) * side // grid)) for i in range(grid)]
+    return torch.tensor([[(start <= place < stop) / (stop - start) for place in range(side)] for start, stop in bounds])

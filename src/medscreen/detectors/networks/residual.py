@@ -31,13 +31,22 @@ class ResidualClassifier(nn.Module):
         self.stages = nn.Sequential(
             _Residual(width, width, 1), _Residual(width, 2 * width, 2), _Residual(2 * width, 4 * width, 2)
         )
+        self.widths = [width, 2 * width, 4 * width]
         self.head = nn.Linear((2 if self.peak else 1) * 4 * width, outputs)
+
+    def maps(self, images: Tensor, depth: int = 3) -> list[Tensor]:
+        """(N, 1, S, S) -> the maps (N, C, h, w) behind each of the first `depth` stages, `widths` channels each."""
+        height, width = images.shape[2:]
+        missing = (0, -width % self.unshuffle, 0, -height % self.unshuffle)
+        features, found = self.stem(F.pad(standardised(images), missing, mode="replicate")), []
+        for stage in self.stages[:depth]:
+            features = stage(features)
+            found.append(features)
+        return found
 
     def forward(self, images: Tensor) -> Tensor:
         """(N, 1, S, S) -> logits (N, outputs)."""
-        height, width = images.shape[2:]
-        missing = (0, -width % self.unshuffle, 0, -height % self.unshuffle)
-        features = self.stages(self.stem(F.pad(standardised(images), missing, mode="replicate")))
+        features = self.maps(images)[-1]
         mean = features.mean((2, 3))
         logits: Tensor = self.head(torch.cat([mean, soft_maximum(features)], 1) if self.peak else mean)
         return logits

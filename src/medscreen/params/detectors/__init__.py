@@ -14,7 +14,19 @@ from medscreen.params.detectors.classifiers import (
     TransferParams,
     TunableCnnParams,
 )
+from medscreen.params.detectors.embeddings import (
+    EmbeddingParams,
+    HeadParams,
+    KnnParams,
+    LogisticParams,
+    MlpParams,
+    OwnBackboneParams,
+    PublicBackboneParams,
+    SvmParams,
+)
+from medscreen.params.detectors.ensembles import EnsembleParams
 from medscreen.params.detectors.entry import DetectorName, TrainingParams
+from medscreen.params.detectors.kinds import SingleParams
 from medscreen.params.detectors.novelty import (
     DistanceParams,
     FeaturesParams,
@@ -38,34 +50,33 @@ __all__ = [
     "DetectorName",
     "DetectorParams",
     "DistanceParams",
+    "EmbeddingParams",
+    "EnsembleParams",
     "FeaturesParams",
+    "HeadParams",
     "HogParams",
+    "KnnParams",
     "LayersParams",
+    "LogisticParams",
     "MahalanobisParams",
+    "MlpParams",
     "NearestParams",
     "NoveltyParams",
+    "OwnBackboneParams",
     "PadimParams",
     "PatchcoreParams",
     "PatchesParams",
+    "PublicBackboneParams",
     "PyramidParams",
     "RecipeParams",
     "ResidualScore",
+    "SingleParams",
     "StatisticParams",
+    "SvmParams",
     "TrainingParams",
     "TransferParams",
     "TunableCnnParams",
     "VaeParams",
 ]
 
-DetectorParams = Annotated[
-    StatisticParams
-    | AutoencoderParams
-    | VaeParams
-    | CnnParams
-    | TunableCnnParams
-    | TransferParams
-    | NoveltyParams
-    | PadimParams
-    | PatchcoreParams,
-    Discriminator("kind"),
-]
+DetectorParams = Annotated[SingleParams | EnsembleParams, Discriminator("kind")]

@@ -3,20 +3,15 @@
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import Field, model_validator
 
 from medscreen.params.block import Block
 from medscreen.params.detectors.backbones import BackboneParams
 from medscreen.params.detectors.entry import TrainedEntry
+from medscreen.params.detectors.findings import Findings
 
 Strength = Annotated[float, Field(ge=0, le=2)]
 Dropout = Annotated[float, Field(ge=0, lt=1)]
-
-
-def _different_findings(names: list[str]) -> list[str]:
-    if len({*names, "normal"}) <= len(names):
-        raise ValueError(f"{names} names a finding twice, or normal, which is always one")
-    return names
 
 
 class AugmentParams(Block):
@@ -49,7 +44,7 @@ class RecipeParams(Block):
 class ClassifierEntry(TrainedEntry):
     """A network trained on both classes; with `findings`, on normal and each of them."""
 
-    findings: Annotated[list[Annotated[str, Field(pattern=r"^\S(.*\S)?$")]], AfterValidator(_different_findings)]
+    findings: Findings
     recipe: RecipeParams
 
 
