@@ -27,7 +27,7 @@ from medscreen.params import ComputeParams, DetectorParams, Params, load_params
 from medscreen.stages import fit as fitting_stage
 
 SIZE = 20
-TRAINING = {"epochs": 1, "batch_size": 16, "learning_rate": 0.01, "weight_decay": 0.001, "patience": 1}
+TRAINING = {"epochs": 1, "batch_size": 16, "learning_rate": 0.01, "weight_decay": 0.001, "average": 0.0, "patience": 1}
 CNN = {"kind": "cnn", "width": 2, "unshuffle": 2, "findings": [], "training": TRAINING}
 GRADIENT = {"kind": "gradient"}
 FINDINGS = CNN | {"findings": ["spot", "stain"]}
