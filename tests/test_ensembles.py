@@ -16,7 +16,7 @@ from sklearn.metrics import roc_auc_score
 
 from factories import REPOSITORY, image_set, one_sentence
 from medscreen.detectors import build, score
-from medscreen.detectors.baselines import GradientDetector
+from medscreen.detectors.baselines import StatisticDetector
 from medscreen.detectors.classifiers import CnnDetector
 from medscreen.detectors.ensembles import log_likelihood, platt, raised_weights
 from medscreen.detectors.networks.ensembles import EmpiricalRank
@@ -195,7 +195,7 @@ def trainings(monkeypatch: pytest.MonkeyPatch) -> list[str]:
         return spy
 
     monkeypatch.setattr(CnnDetector, "fit", spied("cnn", CnnDetector.fit))
-    monkeypatch.setattr(GradientDetector, "fit", spied("gradient", GradientDetector.fit))
+    monkeypatch.setattr(StatisticDetector, "fit", spied("gradient", GradientDetector.fit))
     return trained
 
 

@@ -110,7 +110,7 @@ def fit_network(
     """
     training, device = recipe.training, _reproducible(recipe.compute)
     halves = device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
-    network.to(device).to(memory_format=torch.channels_last)  # 1.3 times as fast on a CPU
+    network.to(device)
     images, labels = train.images.to(device), train.labels.to(device)
     steps = -(-len(images) // training.batch_size)
     optimiser, schedule = _optimiser(network, recipe, training.epochs * steps)
@@ -143,7 +143,7 @@ def fit_network(
             f"The loss is not finite after any of {epoch} epochs; lower training.learning_rate of this detector."
         )
     network.load_state_dict(best_state)
-    network.to("cpu").to(memory_format=torch.contiguous_format).eval()
+    network.to("cpu").eval()
 
 
 def _mean_terms(network: nn.Module, loss: Loss, examples: Examples, device: torch.device) -> dict[str, float]:
