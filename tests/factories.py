@@ -21,6 +21,11 @@ PHANTOM = PhantomParams(
     exact_copies=3, near_copies=2, respelled_patients=2, unreadable_files=3, seed=20,
 )  # fmt: skip
 
+LAYERS: dict[str, Any] = {
+    "down": [3, 6], "strides": [2, 2], "halving": "convolution", "up": [3, 3], "doubling": "nearest", "paint": 3,
+    "activation": "silu", "norm": True, "dropout": 0.0, "output": "sigmoid",
+}  # fmt: skip
+
 
 def real_data(*below: str) -> Path:
     """A path of the sample data; skips the test where it is absent."""

@@ -8,7 +8,7 @@ import torch
 from pydantic import TypeAdapter
 from safetensors.torch import load_file, save_file
 
-from factories import image_set, one_sentence
+from factories import LAYERS, image_set, one_sentence
 from medscreen.detectors import Detector, build, score
 from medscreen.detectors.export import export_network
 from medscreen.errors import MedscreenError
@@ -20,10 +20,6 @@ from medscreen.params import ComputeParams, DetectorParams
 SIZE = 20
 COMPUTE = ComputeParams(threads=1, device="cpu")
 TRAINING = {"epochs": 2, "batch_size": 16, "learning_rate": 0.01, "weight_decay": 0.001, "patience": 2}
-LAYERS: dict[str, Any] = {
-    "down": [3, 6], "strides": [2, 2], "halving": "convolution", "up": [3, 3], "doubling": "nearest", "paint": 3,
-    "activation": "silu", "norm": True, "dropout": 0.0, "output": "sigmoid",
-}  # fmt: skip
 POOLED = LAYERS | {
     "strides": [2, 1], "halving": "pooling", "doubling": "transposed2", "norm": False, "activation": "relu",
     "dropout": 0.1,
