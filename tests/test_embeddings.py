@@ -283,7 +283,14 @@ def test_an_embedding_is_its_depths_side_by_side() -> None:
 
 
 def detector(**others: Any) -> Any:
-    training = {"epochs": 1, "batch_size": 16, "learning_rate": 0.01, "weight_decay": 0.001, "average": 0.0, "patience": 1}
+    training = {
+        "epochs": 1,
+        "batch_size": 16,
+        "learning_rate": 0.01,
+        "weight_decay": 0.001,
+        "average": 0.0,
+        "patience": 1,
+    }
     settings = {
         "kind": "embedding", "findings": [], "depths": [1], "grid": 1, "folds": 2,
         "backbone": {"kind": "own", "width": 2, "unshuffle": 2, "training": training},

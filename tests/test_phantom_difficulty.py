@@ -51,7 +51,7 @@ def test_the_baseline_says_little_the_autoencoder_more_the_cnn_most(params: Para
     detectors = {
         name: detector
         if detector.is_baseline
-        else detector.model_copy(update={"training": detector.training.model_copy(update={"epochs": 12})})
+        else detector.model_copy(update={"training": detector.training.model_copy(update={"epochs": 20})})
         for name, detector in params.detectors.items()
     }
     films = phantom_of(params, image_size=32, patients=700, contrast=5.0)
