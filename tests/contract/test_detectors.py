@@ -38,7 +38,15 @@ TINY: dict[str, dict[str, Any]] = {
         "distance": {"kind": "knn", "neighbours": 3, "most": 100},
     },
     "padim": {"backbone": RESNET, "depths": [1, 2], "grid": 4, "features": 12, "top": 0.2},
-    "patchcore": {"backbone": LITE, "depths": [1, 2], "grid": 4, "share": 0.2, "most": 40, "neighbours": 5},
+    "patchcore": {
+        "backbone": LITE,
+        "depths": [1, 2],
+        "grid": 4,
+        "neighbourhood": 3,
+        "share": 0.2,
+        "most": 40,
+        "top": 0.2,
+    },
 }
 TRAINED = [kind for kind, params in TINY.items() if "training" in params]
 ONE_CLASS = ("gradient", "autoencoder", "novelty by pyramid", "novelty by hog", "padim", "patchcore")
