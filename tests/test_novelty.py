@@ -20,7 +20,8 @@ TRAIN, TUNE, FRESH = image_set(60, SIZE, 1), image_set(4, SIZE, 2), image_set(30
 BACKBONE = {"name": "resnet18", "weights": "none", "channels": "sum", "side": 32}
 PADIM = {"kind": "padim", "backbone": BACKBONE, "depths": [1], "grid": 4, "features": 8, "top": 0.2}
 PATCHCORE = {
-    "kind": "patchcore", "backbone": BACKBONE, "depths": [1], "grid": 4, "neighbourhood": 3, "share": 0.1, "most": 100, "top": 0.2,
+    "kind": "patchcore", "backbone": BACKBONE, "depths": [1], "grid": 4, "neighbourhood": 3,
+    "share": 0.1, "most": 100, "top": 0.2,
 }  # fmt: skip
 PYRAMID = {"kind": "pyramid", "levels": 2, "grid": 3}
 KNN = {"kind": "knn", "neighbours": 5, "most": 100}
