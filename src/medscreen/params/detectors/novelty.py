@@ -102,9 +102,9 @@ class PadimParams(PatchesParams):
 class PatchcoreParams(PatchesParams):
     """A bank of healthy patches: of all (or a random part of them, lest `most` be exceeded) a covering `share`.
 
-    Each patch is averaged over `neighbourhood` x `neighbourhood` pixels of a map; the paper has 3. The score is the mean
-    distance of the `top` share of the patches, the worst ones, from their nearest in the bank,
-    which holds at most most x channels numbers.
+    Each patch is averaged over `neighbourhood` x `neighbourhood` pixels of a map; the paper has 3. The score is the
+    mean distance of the `top` share of the patches, the worst ones, from their nearest in the bank, which holds at most
+    most x channels numbers.
     """
 
     kind: Literal["patchcore"]
