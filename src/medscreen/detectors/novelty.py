@@ -33,7 +33,6 @@ from medscreen.params import (
 )
 
 _BATCH = 256
-_NEIGHBOURHOOD = 3  # PatchCore's p
 
 
 class NoveltyDetector:
@@ -119,8 +118,8 @@ class PatchcoreDetector:
         self.network: nn.Module = _chain(*self._fresh(None))
 
     def _fresh(self, weights: Mapping[str, Tensor] | None) -> tuple[Patches, PatchBank]:
-        patches = _patches(self.params, _NEIGHBOURHOOD, weights, self.seed)
-        return patches, PatchBank(self.params.most, patches.width, self.params.neighbours)
+        patches = _patches(self.params, self.params.neighbourhood, weights, self.seed)
+        return patches, PatchBank(self.params.most, patches.places, patches.width, self.params.top)
 
     def fit(self, train: ImageSet, tune: ImageSet, on_epoch: OnEpoch = ignore) -> Self:  # noqa: ARG002
         """Keeps a covering share of the patches of the healthy images of `train`; `tune` is not needed.

@@ -11,26 +11,22 @@ _CHUNK = 512
 
 
 class PatchBank(Sized):
-    """The distance of an image's worst patch from its nearest in the bank, weighed by what lies around that one.
+    """The distance of an image's patches from their nearest in the bank, the mean of the worst.
 
-    Roth et al. 2021 (PatchCore, arXiv 2106.08265), equations 6 and 7. `bank` (M, width), M at most `most`; `around`
-    (M, b): for each patch of the bank its b nearest there, itself first.
+    Roth et al. 2021 (PatchCore, arXiv 2106.08265) take the worst alone. `top`: the share of `places` that count, at
+    least one. `bank` (M, width), M at most `most`.
     """
 
     bank: Tensor
-    around: Tensor
 
-    def __init__(self, most: int, width: int, neighbours: int) -> None:
+    def __init__(self, most: int, places: int, width: int, top: float) -> None:
         super().__init__()
-        self.neighbours = neighbours
+        self.counted = max(1, round(top * places))
         self.register_buffer("bank", torch.zeros(most, width))
-        self.register_buffer("around", torch.zeros(most, neighbours, dtype=torch.int64))
 
     def learn(self, bank: Tensor) -> None:
         """Keeps patches (M, width)."""
-        between = squared_distances(bank, bank).fill_diagonal_(-1)
         self.bank = bank.clone()
-        self.around = between.topk(min(self.neighbours, len(bank)), 1, largest=False).indices
 
     def nearest(self, patches: Tensor) -> Tensor:
         """(K, width) -> (K,): the index, in the bank, of each patch's nearest."""
@@ -47,10 +43,5 @@ class PatchBank(Sized):
         """(N, places, width) -> (N,)."""
         index = self.nearest(patches.flatten(0, 1)).view(patches.shape[:2])
         # the nearest is found by a product, which loses digits, and measured by the difference, which doesn't
-        worst = torch.linalg.vector_norm(patches - self.bank[index], dim=2).max(1)
-        place = worst.indices.unsqueeze(1)
-        patch = patches.gather(1, place.unsqueeze(2).expand(-1, -1, patches.shape[2]))
-        others = self.bank[self.around[index.gather(1, place).squeeze(1)]]
-        apart = torch.linalg.vector_norm(patch - others, dim=2)
-        weighed: Tensor = worst.values * (1 - torch.softmax(apart, 1)[:, 0])
-        return weighed
+        distances: Tensor = torch.linalg.vector_norm(patches - self.bank[index], dim=2)
+        return distances.topk(self.counted).values.mean(1)

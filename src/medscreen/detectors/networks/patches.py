@@ -8,13 +8,15 @@ from torch.nn import functional as F
 
 from medscreen.detectors.networks.backbones import Backbone
 from medscreen.detectors.networks.regions import in_regions
+from medscreen.detectors.networks.standardisation import standardised
 
 
 class Patches(nn.Module):
     """A backbone's maps at `depths` (from 1), brought to `grid` x `grid` places and laid upon each other.
 
-    Each map is first averaged over `neighbourhood` x `neighbourhood` (odd) of its own pixels. `width`: the number of
-    channels of a place; `places`: how many there are.
+    The backbone is shown the image at mean .5 and standard deviation .25, whatever its exposure, and loses the stages
+    that nobody asks for. Each map is first averaged over `neighbourhood` x `neighbourhood` (odd) of its own pixels.
+    `width`: the number of channels of a place; `places`: how many there are.
     """
 
     def __init__(self, backbone: Backbone, depths: Sequence[int], grid: int, neighbourhood: int) -> None:
@@ -22,12 +24,12 @@ class Patches(nn.Module):
         self.depths, self.grid, self.neighbourhood = sorted(depths), grid, neighbourhood
         self.width = sum(backbone.widths[depth - 1] for depth in self.depths)
         self.places = grid**2
-        del backbone.stages[self.depths[-1] :]  # nobody asks for these
+        del backbone.stages[self.depths[-1] :]
         self.backbone = backbone
 
     def forward(self, images: Tensor) -> Tensor:
         """(N, 1, S, S) -> (N, places, width)."""
-        maps = self.backbone.maps(images, self.depths[-1])
+        maps = self.backbone.maps(0.5 + 0.25 * standardised(images), self.depths[-1])
         found = []
         for depth in self.depths:
             near = F.avg_pool2d(

@@ -91,11 +91,13 @@ class PadimParams(PatchesParams):
 class PatchcoreParams(PatchesParams):
     """A bank of healthy patches: of all (or a random part of them, lest `most` be exceeded) a covering `share`.
 
-    The score is the distance of the worst patch from its nearest in the bank, weighed as in the paper by what lies
-    around that one, its `neighbours` nearest. The bank holds at most most x channels numbers.
+    Each patch is averaged over `neighbourhood` x `neighbourhood` pixels of a map; the paper has 3. The score is the
+    mean distance of the `top` share of the patches, the worst ones, from their nearest in the bank, which holds at most
+    most x channels numbers.
     """
 
     kind: Literal["patchcore"]
+    neighbourhood: Literal[1, 3, 5]
     share: Share
     most: Annotated[int, Field(ge=1, le=4000)]
-    neighbours: Annotated[int, Field(ge=2, le=50)]
+    top: Share
