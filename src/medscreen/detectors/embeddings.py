@@ -68,9 +68,9 @@ class EmbeddingDetector:
         classifier: EmbeddingClassifier = network.classifier  # type: ignore[assignment]
         classes = classes_of(train, self.findings, self.params.kind)
         weights = class_weights(classes, self.findings, self.params.kind)
+        folds = patient_folds(classes, train.patients, self.params.folds, self.seed)
         if isinstance(self.params.backbone, OwnBackboneParams):
             self._train(classifier.embedding.backbone, self.params.backbone, weights, (train, tune), on_epoch)
-        folds = patient_folds(classes, train.patients, self.params.folds, self.seed)
         known = Known(_embedded(classifier.embedding, train.pixels).double().numpy(), classes, folds)
         chosen = fit_head(self.head, classifier.head, known, self.seed, self.compute.threads)
         classifier.chosen.copy_(torch.tensor(chosen))
