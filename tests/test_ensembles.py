@@ -17,7 +17,7 @@ from sklearn.metrics import roc_auc_score
 from factories import REPOSITORY, image_set, one_sentence
 from medscreen.detectors import build, score
 from medscreen.detectors.baselines import StatisticDetector
-from medscreen.detectors.classifiers import CnnDetector
+from medscreen.detectors.classifiers import ClassifierDetector
 from medscreen.detectors.ensembles import log_likelihood, platt, raised_weights
 from medscreen.detectors.networks.ensembles import EmpiricalRank
 from medscreen.errors import MedscreenError
@@ -25,10 +25,10 @@ from medscreen.images import ImageSet, save_images
 from medscreen.layout import Layout
 from medscreen.params import ComputeParams, DetectorParams, Params, load_params
 from medscreen.stages import fit as fitting_stage
+from tiny_detectors import PLAIN, SMALL_CNN, TRAINING
 
 SIZE = 20
-TRAINING = {"epochs": 1, "batch_size": 16, "learning_rate": 0.01, "weight_decay": 0.001, "average": 0.0, "patience": 1}
-CNN = {"kind": "cnn", "width": 2, "unshuffle": 2, "findings": [], "training": TRAINING}
+CNN = SMALL_CNN | {"width": 2, "recipe": PLAIN, "training": TRAINING | {"epochs": 1}}
 GRADIENT = {"kind": "gradient"}
 FINDINGS = CNN | {"findings": ["spot", "stain"]}
 TRAIN, TUNE, FRESH = (image_set(number, SIZE, seed) for number, seed in ((32, 1), (20, 2), (24, 3)))
@@ -194,8 +194,8 @@ def trainings(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
         return spy
 
-    monkeypatch.setattr(CnnDetector, "fit", spied("cnn", CnnDetector.fit))
-    monkeypatch.setattr(StatisticDetector, "fit", spied("gradient", GradientDetector.fit))
+    monkeypatch.setattr(ClassifierDetector, "fit", spied("cnn", ClassifierDetector.fit))
+    monkeypatch.setattr(StatisticDetector, "fit", spied("gradient", StatisticDetector.fit))
     return trained
 
 

@@ -75,8 +75,10 @@ NOVELTY: dict[str, Settings] = {
         "distance": {"kind": "knn", "neighbours": 3, "most": 100},
     },
     "padim": {"backbone": RESNET, "depths": [1, 2], "grid": 4, "features": 12, "top": 0.2},
-    "patchcore": {"backbone": LITE, "depths": [1, 2], "grid": 4, "share": 0.2, "most": 40, "neighbours": 5},
-}
+    "patchcore": {
+        "backbone": LITE, "depths": [1, 2], "grid": 4, "neighbourhood": 3, "share": 0.2, "most": 40, "top": 0.2,
+    },
+}  # fmt: skip
 
 OWN = {"kind": "own", "width": 3, "unshuffle": 2, "training": TRAINING}
 PUBLIC = LITE | {"kind": "public", "channels": "sum"}

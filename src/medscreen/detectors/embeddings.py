@@ -72,10 +72,10 @@ class EmbeddingDetector:
         classifier: EmbeddingClassifier = network.classifier  # type: ignore[assignment]
         labels = classes_of(train, self.params.findings)
         require_every_class(shares_of(labels, self.params.findings), self.params.findings)
-        if isinstance(self.params.backbone, OwnBackboneParams):
-            self._train(classifier.embedding.backbone, self.params.backbone, (train, tune), on_epoch)
         classes = labels.numpy()
         folds = patient_folds(classes, train.patients, self.params.folds, self.seed)
+        if isinstance(self.params.backbone, OwnBackboneParams):
+            self._train(classifier.embedding.backbone, self.params.backbone, (train, tune), on_epoch)
         known = Known(_embedded(classifier.embedding, train.pixels).double().numpy(), classes, folds)
         chosen = fit_head(self.head, classifier.head, known, self.seed, self.compute.threads)
         classifier.chosen.copy_(torch.tensor(chosen))

@@ -28,7 +28,7 @@ from medscreen.stages.progress import progress
 from medscreen.stages.running import run_stage
 from medscreen.tracking import live_run
 
-STATE = "state.safetensors"
+_STATE = "state.safetensors"
 _SEEN = ("train", "tune", "val")  # val is scored here, never learned from
 
 
@@ -63,7 +63,7 @@ def fit(layout: Layout, params: Params, name: str) -> None:
         _save(folder, detector, graph, history, splits, params.compute.threads)
         about = {
             "run_key": key,
-            "state": _digest((folder / STATE).read_bytes()),
+            "state": _digest((folder / _STATE).read_bytes()),
             "data": data,
             "image_size": size,
             "score_at_half": detector.score_at_half,
@@ -104,7 +104,7 @@ def _trained_before(layout: Layout, params: Params, key: str) -> dict[str, Tenso
         folder = layout.fitted(name)
         try:
             fitted = json.loads((folder / "fit.json").read_text())
-            state = (folder / STATE).read_bytes()
+            state = (folder / _STATE).read_bytes()
         except OSError:
             continue
         # both keys: a file that was changed, or is just being replaced, is no state of that training
@@ -134,7 +134,7 @@ def _save(
     splits: dict[str, ImageSet],
     threads: int,
 ) -> None:
-    save_file({k: v.contiguous() for k, v in detector.network.state_dict().items()}, folder / STATE)
+    save_file({k: v.contiguous() for k, v in detector.network.state_dict().items()}, folder / _STATE)
     onnx.save(graph, folder / "network.onnx")
     with (folder / "history.csv").open("w", newline="") as file:
         writer = csv.DictWriter(file, fieldnames=list(history[0]) if history else ["epoch"], lineterminator="\n")
