@@ -2,7 +2,8 @@
 
 python benchmarks/detectors.py pneumoniamnist --root FOLDER [--only NAME ...] [--seeds 7 8 9] [--roster FILE] [--test].
 The roster is the `detectors:` block of benchmarks/roster.yaml, which holds every kind. Whatever is chosen is chosen
-without --test, which is for finished detectors, once.
+without --test, which is for finished detectors, once. `elsewhere` is AUROC against healthy images of `val` that were
+changed as another source might have taken them.
 """
 
 import argparse
@@ -16,6 +17,7 @@ import numpy as np
 import yaml
 from pydantic import TypeAdapter
 from sklearn.metrics import roc_auc_score
+from sources_elsewhere import aurocs_elsewhere
 
 from medscreen import sources
 from medscreen.curation import Curated, curate
@@ -69,6 +71,8 @@ def figures(entry: DetectorParams, params: Params, seed: int, splits: dict[str, 
         }
         if detector.score_at_half is not None:
             found[f"{name} acc. at .5"] = float(((values >= detector.score_at_half) == labels).mean())
+    elsewhere = list(aurocs_elsewhere(splits["val"], lambda pixels: score(detector, pixels)).values())
+    found |= {"val elsewhere, mean": float(np.mean(elsewhere)), "val elsewhere, worst": min(elsewhere)}
     return found
 
 

@@ -269,7 +269,7 @@ def test_cell_means_are_adaptive_average_pooling(height: int, width: int, grid: 
 
 
 def test_an_embedding_is_its_depths_side_by_side() -> None:
-    backbone = ResidualClassifier(2, 2, 2).eval()
+    backbone = ResidualClassifier(2, 2, "mean", 2).eval()
     images = torch.rand(3, 1, 13, 13)
     with torch.no_grad():
         maps = backbone.maps(images, 3)
