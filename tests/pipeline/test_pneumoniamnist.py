@@ -8,7 +8,7 @@ from conftest import new_project, repro
 def test_the_road_on_real_films(test_data: Path, tmp_path: Path) -> None:
     root = test_data.resolve() / "medmnist"
     project = new_project(
-        tmp_path / "project", {"dataset": "pneumoniamnist", "datasets.pneumoniamnist.root": str(root)}
+        tmp_path / "project", {"dataset": "pneumoniamnist", "datasets.pneumoniamnist.root": str(root)}, roster=()
     )
     log = repro(project)
     audit = json.loads((project / "reports" / "curation.json").read_text())
@@ -18,7 +18,7 @@ def test_the_road_on_real_films(test_data: Path, tmp_path: Path) -> None:
     assert audit["splits"]["test"]["images"] == 624
     with (project / "reports" / "league.csv").open(newline="") as file:
         league = {row["detector"]: row for row in csv.DictReader(file)}
-    assert set(league) == {"gradient", "intensity", "entropy", "autoencoder", "cnn"}
+    assert set(league) == {"gradient", "intensity", "entropy", "autoencoder", "hog", "embedding", "cnn"}
     assert float(league["cnn"]["test/auroc"]) >= 0.95, log
     assert league["cnn"]["verdict"] == "promoted"
     balanced = json.loads((project / "reports" / "autoencoder" / "evaluation.json").read_text())["test"][

@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 import pytest
 from mlflow import MlflowClient
 
-from conftest import environment, new_project, repro, run, set_params
+from conftest import SAMPLE, environment, new_project, repro, run, set_params
 from medscreen import MedscreenError, load_detector
 from medscreen.images import load_images
 from medscreen.layout import Layout, find_layout
@@ -21,8 +21,6 @@ from medscreen.registry import held as in_stage
 from medscreen.registry import versions_of
 from medscreen.registry.decisions import DecisionLog
 from medscreen.tracking import open_store
-
-DETECTORS = ("gradient", "intensity", "entropy", "autoencoder", "cnn")
 
 
 def layout_of(project: Path) -> Layout:
@@ -38,7 +36,7 @@ def kinds_run(log: str) -> set[str]:
 
 
 def metrics(project: Path) -> dict[str, bytes]:
-    return {name: (layout_of(project).report(name) / "evaluation.json").read_bytes() for name in DETECTORS}
+    return {name: (layout_of(project).report(name) / "evaluation.json").read_bytes() for name in SAMPLE}
 
 
 def results(project: Path) -> dict[str, bytes]:
@@ -60,7 +58,7 @@ def test_a_repro_leaves_every_report(finished: Path) -> None:
     assert len(audit["quarantined"]) == 3
     assert audit["respelled_patients"] == 3
     assert audit["exact_copies"]["dropped"] == 3
-    for name in DETECTORS:
+    for name in SAMPLE:
         report = json.loads((layout.report(name) / "evaluation.json").read_text())
         assert set(report) == {"train", "val", "test"}
         assert set(report["train"]) == {"accuracy", "balanced_view"}
@@ -72,10 +70,10 @@ def test_a_repro_leaves_every_report(finished: Path) -> None:
         tables = json.loads(layout.analysis(name).read_text())
         assert set(tables["subgroups"]) == {"sex", "age", "site"}
         assert set(tables["findings"]) == {"nodule", "consolidation"}
-    assert len(layout.comparison.read_text().splitlines()) == 1 + 2 * (len(DETECTORS) - 1)
+    assert len(layout.comparison.read_text().splitlines()) == 1 + 2 * (len(SAMPLE) - 1)
     assert json.loads(layout.promotion.read_text())["promoted"]["version"] >= 1
     assert "League table" in (finished / "repro.log").read_text()
-    assert len(layout.league.read_text().splitlines()) == 1 + len(DETECTORS)
+    assert len(layout.league.read_text().splitlines()) == 1 + len(SAMPLE)
 
 
 def test_mlflow_shows_the_same_numbers_as_the_reports(finished: Path) -> None:
@@ -83,7 +81,7 @@ def test_mlflow_shows_the_same_numbers_as_the_reports(finished: Path) -> None:
     client = open_store(layout)
     experiment = client.get_experiment_by_name("phantom")
     runs = client.search_runs([experiment.experiment_id])
-    assert sorted(r.info.run_name for r in runs) == sorted(DETECTORS)
+    assert sorted(r.info.run_name for r in runs) == sorted(SAMPLE)
     for found in runs:
         assert found.info.status == "FINISHED"
         report = json.loads((layout.report(found.info.run_name) / "evaluation.json").read_text())
@@ -125,8 +123,8 @@ def test_a_second_repro_runs_raw_and_publish_and_changes_nothing(copied: Path) -
     assert stages_run(log) == ["raw", "publish"]
     assert results(copied) == before
     assert production(client) == held
-    assert len(client.search_model_versions("name = 'phantom-detector'")) == len(DETECTORS)
-    assert len(client.search_runs([client.get_experiment_by_name("phantom").experiment_id])) == len(DETECTORS)
+    assert len(client.search_model_versions("name = 'phantom-detector'")) == len(SAMPLE)
+    assert len(client.search_runs([client.get_experiment_by_name("phantom").experiment_id])) == len(SAMPLE)
     assert len(DecisionLog(client, layout_of(copied), "phantom-detector").entries()) == 1
 
 
@@ -137,7 +135,7 @@ def test_mlruns_comes_back_without_training(copied: Path) -> None:
     client = open_store(layout_of(copied))
     assert production(client)[1] == before
     runs = client.search_runs([client.get_experiment_by_name("phantom").experiment_id])
-    assert sorted(r.info.run_name for r in runs) == sorted(DETECTORS)
+    assert sorted(r.info.run_name for r in runs) == sorted(SAMPLE)
     trained = next(r for r in runs if r.info.run_name == "cnn")
     assert len(client.get_metric_history(trained.info.run_id, "epoch/train_loss")) == 12
     assert trained.data.metrics["test/auroc"]
@@ -174,7 +172,7 @@ def test_an_experiment_never_changes_production(copied: Path) -> None:
     assert said["reason"].startswith("not promoted: experiment longer (")
     assert f"; better than version {held[0]} ({baseline.detector}) in Production" in said["reason"]
     runs = client.search_runs([client.get_experiment_by_name("phantom").experiment_id])
-    assert [r.data.tags.get("medscreen.dvc_exp_name") for r in runs].count("longer") == len(DETECTORS)  # new splits
+    assert [r.data.tags.get("medscreen.dvc_exp_name") for r in runs].count("longer") == len(SAMPLE)  # new splits
 
 
 def test_another_operating_point_goes_to_production_without_training(copied: Path) -> None:
@@ -189,7 +187,7 @@ def test_another_operating_point_goes_to_production_without_training(copied: Pat
     }
     assert production(client)[1] != held[1]
     assert "new operating point" in json.loads((copied / "reports" / "promotion.json").read_text())["reason"]
-    assert len(client.search_model_versions("name = 'phantom-detector'")) == 2 * len(DETECTORS)
+    assert len(client.search_model_versions("name = 'phantom-detector'")) == 2 * len(SAMPLE)
 
 
 def test_findings_told_apart_and_further_seeds(copied: Path) -> None:
@@ -216,7 +214,7 @@ def test_another_evaluation_reaches_the_runs(copied: Path) -> None:
     assert kinds_run(repro(copied)) == {"raw", "evaluate", "publish"}
     client = open_store(layout_of(copied))
     runs = client.search_runs([client.get_experiment_by_name("phantom").experiment_id])
-    assert len(runs) == len(DETECTORS)
+    assert len(runs) == len(SAMPLE)
     for found in runs:
         report = json.loads((layout_of(copied).report(found.info.run_name) / "evaluation.json").read_text())
         assert found.data.metrics["test/auroc_low"] == report["test"]["auroc"]["low"]
@@ -232,7 +230,7 @@ def test_lost_model_files_come_back(copied: Path, loaded_registry: Callable[[Pat
     client = open_store(layout_of(copied))
     production(client)
     runs = client.search_runs([client.get_experiment_by_name("phantom").experiment_id])
-    assert len(runs) == len(DETECTORS)
+    assert len(runs) == len(SAMPLE)
     assert all(client.list_artifacts(found.info.run_id, "figures") for found in runs)
 
 
@@ -255,7 +253,7 @@ def test_killed_anywhere_the_next_repro_ends_with_the_undisturbed_bytes(finished
     assert results(project) == results(finished)
     client = open_store(layout_of(project))
     runs = client.search_runs([client.get_experiment_by_name("phantom").experiment_id])
-    assert sorted(r.info.run_name for r in runs) == sorted(DETECTORS)
+    assert sorted(r.info.run_name for r in runs) == sorted(SAMPLE)
     assert not [p for p in project.rglob("*partial-*") if ".dvc" not in p.parts]
 
 
