@@ -301,7 +301,7 @@ def detector(**others: Any) -> Any:
 
 def test_one_class_alone_is_a_sentence() -> None:
     healthy = image_set(24, 20, 1).healthy()
-    with pytest.raises(MedscreenError, match="No image of train is abnormal") as error:
+    with pytest.raises(MedscreenError, match="No image of train is of the class 'abnormal'") as error:
         detector().fit(healthy, healthy)
     one_sentence(error)
 
