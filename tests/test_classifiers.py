@@ -152,7 +152,7 @@ def test_frozen_stages_are_those_of_the_file_and_the_others_have_learned() -> No
 
 def test_earlier_stages_learn_more_slowly(asked: Asked) -> None:
     built(TRANSFER).fit(TRAIN, TUNE)
-    assert [share for _, share in asked.recipe.groups(asked.network)] == [1.0, 1.0, 0.5]
+    assert [share for _, share in asked.recipe.groups(asked.network)] == [1.0, 0.5, 0.25]
 
 
 @pytest.mark.parametrize(("layers", "filters", "fine"), [(2, [3, 4], True), (1, [3, 4], True), (3, [3, 4], False)])

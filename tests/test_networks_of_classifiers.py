@@ -94,7 +94,7 @@ def test_frozen_stages_stay_as_they_are_while_the_others_learn(transferred: Tran
 def test_earlier_stages_learn_at_a_share_of_the_next_ones_rate(transferred: TransferClassifier) -> None:
     groups = transferred.groups(0.5)
     stages = transferred.backbone.stages
-    assert [share for _, share in groups] == [1.0, 1.0, 0.5, 0.25]
+    assert [share for _, share in groups] == [1.0, 0.5, 0.25, 0.125]
     expected = [transferred.head, stages[4], stages[3], stages[2]]
     for (weights, _), module in zip(groups, expected, strict=True):
         assert [id(weight) for weight in weights] == [id(weight) for weight in module.parameters()]

@@ -29,12 +29,12 @@ class TransferClassifier(nn.Module):
         return self
 
     def groups(self, decay: float) -> list[tuple[list[nn.Parameter], float]]:
-        """Head, then stages from the last to the first that learns, and the share of the learning rate each learns at.
+        """Head, then stages from the last to the first that learns, and the share of the head's rate each learns at.
 
         Howard, Ruder 2018 (arXiv 1801.06146), section 3.2.
         """
         learning = reversed(self.backbone.stages[self.frozen :])
-        shares = [decay**i for i in range(len(self.backbone.stages))]
+        shares = [decay ** (i + 1) for i in range(len(self.backbone.stages))]
         parts = [(list(self.head.parameters()), 1.0)]
         return parts + [(list(stage.parameters()), share) for stage, share in zip(learning, shares, strict=False)]
 

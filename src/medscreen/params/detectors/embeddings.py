@@ -72,7 +72,8 @@ HeadParams = Annotated[LogisticParams | SvmParams | KnnParams | MlpParams, Discr
 class EmbeddingParams(DetectorEntry):
     """A backbone's features at `depths`, averaged over the cells of a `grid` x `grid`, under a classifier of its own.
 
-    The head's lists are searched by cross-validation in `folds` folds of train, no patient on both sides.
+    The head's lists are searched by cross-validation in `folds` folds of train, no patient on both sides. A backbone of
+    its own has seen all of train before: its search is too sure of itself, which `val` then shows.
     """
 
     kind: Literal["embedding"]
