@@ -10,7 +10,7 @@ from medscreen.params.detectors.kinds import SingleParams
 
 
 class EnsembleParams(DetectorEntry):
-    """A weighted mean of what its members say, the weights chosen on `tune`.
+    """A weighted mean of what its members say, the weights chosen on `tune`, which has told the members when to stop.
 
     `combine`: `rank` averages the share of `tune` that scores lower; `probability` the log odds by a Platt curve.
     """
