@@ -234,3 +234,15 @@ def test_another_seeds_training_is_not_taken(workspace: tuple[Layout, Params], m
     trained = trainings(monkeypatch)
     fitting_stage.fit(layout, params.model_copy(update={"seed": 8}), "both")
     assert trained == ["cnn", "gradient"]
+
+
+@pytest.mark.parametrize("content", ["{", "[]", "{}"])
+def test_a_damaged_neighbour_is_passed_over(
+    workspace: tuple[Layout, Params], monkeypatch: pytest.MonkeyPatch, content: str
+) -> None:
+    layout, params = workspace
+    fitting_stage.fit(layout, params, "cnn")
+    (layout.fitted("cnn") / "fit.json").write_text(content)
+    trained = trainings(monkeypatch)
+    fitting_stage.fit(layout, params, "both")
+    assert trained == ["cnn", "gradient"]
