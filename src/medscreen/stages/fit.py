@@ -105,10 +105,11 @@ def _trained_before(layout: Layout, params: Params, key: str) -> dict[str, Tenso
         try:
             fitted = json.loads((folder / "fit.json").read_text())
             state = (folder / _STATE).read_bytes()
-        except OSError:
+            left = (fitted["run_key"], fitted["state"])
+        except (OSError, ValueError, KeyError, TypeError):  # none, damaged, or of a medscreen that kept no digest
             continue
         # both keys: a file that was changed, or is just being replaced, is no state of that training
-        if (fitted["run_key"], fitted.get("state")) == (key, _digest(state)):
+        if left == (key, _digest(state)):
             print(f"taken from {name}, which was trained alike")
             return load(state)
     return None
