@@ -15,7 +15,8 @@ from medscreen.detectors.fitting import shuffled
 from medscreen.detectors.pretrained import read_weights
 from medscreen.errors import MedscreenError
 from medscreen.images import ImageSet
-from medscreen.params import ComputeParams, DetectorParams, load_params
+from medscreen.params import ComputeParams, DetectorParams, Params, load_params
+from medscreen.stages import fit as fitting_stage
 from medscreen.stages.fit import _run_key
 
 SIZE = 16
@@ -184,6 +185,27 @@ def test_another_file_of_weights_is_another_training(tmp_path: Path) -> None:
     assert len({key for _, key in keys}) == 3
     file.write_bytes(b"one")
     assert _run_key(params, detectors["transfer"], data) == keys[1][1]
+
+
+def test_a_training_is_named_by_all_that_it_depends_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    params = load_params(REPOSITORY / "params.yaml")
+    data = {split: {"digest": split} for split in ("train", "tune", "val")}
+    one = entry(CNN)
+
+    def key(params: Params = params, settings: DetectorParams = one, **digests: str) -> str:
+        return _run_key(params, settings, data | {split: {"digest": digest} for split, digest in digests.items()})
+
+    others = [
+        key(train="other"),
+        key(tune="other"),
+        key(settings=entry(CNN | {"width": 3})),
+        key(params.model_copy(update={"seed": 8})),
+        key(params.model_copy(update={"compute": ComputeParams(threads=1, device="cuda")})),
+    ]
+    assert key(val="other") == key()
+    before = key()
+    monkeypatch.setattr(fitting_stage, "code_digest", lambda module: f"other code of {module}")
+    assert len({before, *others, key()}) == 7
 
 
 def test_weights_that_come_with_no_file_have_none() -> None:

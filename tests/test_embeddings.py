@@ -13,9 +13,10 @@ from sklearn.metrics import log_loss
 from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import StandardScaler
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from factories import image_set, one_sentence
-from medscreen.detectors import build, score
+from medscreen.detectors import build, embeddings, score
 from medscreen.detectors.heads import Head, Known, head_of
 from medscreen.detectors.networks.embeddings import Embedding
 from medscreen.detectors.networks.pooling import cell_means
@@ -329,3 +330,21 @@ def test_what_the_search_chose_is_in_the_state() -> None:
     counted = made.network.state_dict()["classifier.head.1.counted"]
     assert counted.sum() == [3, 4][int(chosen[0])]
     assert np.isfinite(score(made, image_set(5, 20, 3).pixels)).all()
+
+
+def test_a_backbone_of_its_own_learns_from_changed_images_and_classes_that_weigh_the_same(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    asked: list[Any] = []
+    monkeypatch.setattr(embeddings, "fit_network", lambda *a: asked.append(a))
+    images = image_set(48, 20, 1)
+    labels = (np.arange(48) >= 36).astype(np.int64)
+    few = ImageSet(images.pixels, labels, images.patients, images.origins, images.digests, images.traits)
+    detector().fit(few, few)
+    ((backbone, loss, train, tune, recipe, _),) = asked
+    assert recipe.seed == 7
+    assert (len(train.images), len(tune.images)) == (48, 48)
+    assert not torch.equal(recipe.augment(train.images), train.images)
+    with torch.no_grad():
+        expected = F.cross_entropy(backbone(train.images), train.labels, torch.tensor([48 / 72, 48 / 24]))
+        torch.testing.assert_close(loss(train.images, train.labels)["loss"], expected)

@@ -15,7 +15,7 @@ from scipy.optimize import minimize
 from sklearn.metrics import roc_auc_score
 
 from factories import REPOSITORY, image_set, one_sentence
-from medscreen.detectors import build, score
+from medscreen.detectors import build, ensembles, score
 from medscreen.detectors.baselines import StatisticDetector
 from medscreen.detectors.classifiers import ClassifierDetector
 from medscreen.detectors.ensembles import log_likelihood, platt, raised_weights
@@ -150,6 +150,23 @@ def test_an_ensemble_is_the_weighted_mean_of_its_scaled_members(combine: str) ->
     np.testing.assert_allclose(score(made, FRESH.pixels), total, atol=1e-5)
     assert made.network.weights.sum().item() == pytest.approx(1)
     assert made.score_at_half == (0.0 if combine == "probability" else None)
+
+
+@pytest.mark.parametrize("combine", ["rank", "probability"])
+def test_weights_are_chosen_on_tune_and_applied(combine: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    heard: list[np.ndarray] = []
+
+    def chosen(said: np.ndarray, worth: Any) -> np.ndarray:
+        heard.append(said)
+        return np.array([0.9, 0.1])
+
+    monkeypatch.setattr(ensembles, "raised_weights", chosen)
+    made = built(ensemble(combine, one=GRADIENT, two=CNN)).fit(TRAIN, TUNE)
+    assert made.network.weights.tolist() == pytest.approx([0.9, 0.1])
+    with torch.no_grad():
+        said = made.network.opinions(torch.from_numpy(TUNE.pixels)[:, None] / 255).numpy()
+    np.testing.assert_allclose(heard[0], said, atol=1e-5)
+    np.testing.assert_allclose(score(made, TUNE.pixels), said @ [0.9, 0.1], atol=1e-5)
 
 
 def test_with_one_class_in_tune_ranks_weigh_the_same_and_probabilities_are_refused() -> None:

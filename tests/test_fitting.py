@@ -238,3 +238,20 @@ def test_weights_that_want_no_gradient_do_not_decay() -> None:
     np.testing.assert_array_equal(network.scale.weight.numpy(), before.numpy())
     assert network.scale.weight.is_contiguous()
     assert network.norm.bias.abs().max() > 0.05
+
+
+@pytest.mark.parametrize(("decay", "shrinks"), [(0.0, False), (1.0, True)])
+def test_weights_decay_as_the_training_says(decay: float, shrinks: bool) -> None:
+    network = Constant()
+    training = recipe(5, patience=5).training.model_copy(update={"weight_decay": decay})
+    reported: list[float] = []
+
+    def loss(images: Tensor, labels: Tensor) -> dict[str, Tensor]:
+        return {"loss": 0 * network.number}
+
+    def on_epoch(epoch: int, terms: Mapping[str, float]) -> None:
+        reported.append(network.number.item())
+
+    fit_network(network, loss, ZEROS, ZEROS, Recipe(training, COMPUTE, 1), on_epoch)
+    assert (reported[-1] < 0.8) == shrinks
+    assert (reported[-1] == 1.0) != shrinks

@@ -1,3 +1,5 @@
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
@@ -5,6 +7,7 @@ from numpy.typing import NDArray
 
 from medscreen.detectors.networks.backbones import Backbone
 from medscreen.detectors.networks.halving import HalvingClassifier
+from medscreen.detectors.networks.residual import ResidualClassifier
 from medscreen.detectors.networks.transfer import TransferClassifier
 from medscreen.detectors.networks.views import MeanOfViews
 
@@ -106,3 +109,13 @@ def test_a_transfer_classifier_averages_over_places(transferred: TransferClassif
         features = transferred.eval().backbone(images).mean((2, 3))
         expected = features @ transferred.head[1].weight.T + transferred.head[1].bias
         torch.testing.assert_close(transferred(images), expected)
+
+
+@pytest.mark.parametrize("pooling", ["mean", "mean_and_peak"])
+def test_a_residual_classifier_does_not_see_the_exposure(pooling: Any) -> None:
+    torch.manual_seed(1)
+    classifier = ResidualClassifier(4, 2, pooling, 2).eval()
+    images = torch.rand(6, 1, 20, 20)
+    with torch.no_grad():
+        first, darker = classifier(images), classifier(0.4 * images + 0.1)
+    torch.testing.assert_close(first, darker, atol=2e-3, rtol=0)

@@ -113,3 +113,11 @@ def test_of_many_healthy_images_some_are_remembered() -> None:
     assert detector.network.state_dict()["1.known"].shape == (100, 18)
     other = built(entry, seed=8).fit(many, TUNE)
     assert not np.allclose(score(other, FRESH.pixels), score(detector, FRESH.pixels), atol=1e-4)
+
+
+def test_the_bank_is_what_the_coreset_chose(monkeypatch: pytest.MonkeyPatch) -> None:
+    def banked(first: bool) -> torch.Tensor:
+        monkeypatch.setattr(novelty, "coreset", lambda _, number: torch.arange(number).flip(0 if not first else []))
+        return patchcore().network.state_dict()["1.bank"]
+
+    assert torch.equal(banked(first=True), banked(first=False).flip(0))

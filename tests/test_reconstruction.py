@@ -1,4 +1,4 @@
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
@@ -9,13 +9,16 @@ from pydantic import TypeAdapter, ValidationError
 from torch import nn
 
 from factories import image_set, one_sentence
-from medscreen.detectors import build
+from medscreen.augmentation import pose_films
+from medscreen.detectors import build, reconstruction
+from medscreen.detectors.networks.evidence import evidence_terms
 from medscreen.detectors.networks.pooling import mean_of_top
 from medscreen.detectors.networks.residuals import RESIDUALS, ResidualName, WorstResidual
 from medscreen.detectors.networks.similarity import structural_similarity
 from medscreen.detectors.networks.standardisation import Standardised, standardised_grey
 from medscreen.detectors.networks.surprise import LocalSurprise
 from medscreen.errors import MedscreenError
+from medscreen.images import ImageSet
 from medscreen.params import ComputeParams, DetectorParams
 from tiny_detectors import LAYERS, TRAINING
 
@@ -227,3 +230,56 @@ def test_where_nothing_ever_happens_a_trifle_is_no_infinity() -> None:
     trifle = healthy[:1].clone()
     trifle[0, 0, 3, 3] += 0.004  # one grey level
     assert surprised(network, trifle)[0] - surprised(network, healthy[:1])[0] < 1
+
+
+class Asked(NamedTuple):
+    """What the optimiser loop was asked to do."""
+
+    network: Any
+    loss: Any
+    train: Any
+    tune: Any
+    recipe: Any
+
+
+@pytest.fixture
+def asked(monkeypatch: pytest.MonkeyPatch) -> list[Asked]:
+    """Grows by each training that is asked for and not done."""
+    found: list[Asked] = []
+    monkeypatch.setattr(reconstruction, "fit_network", lambda *a: found.append(Asked(*a[:5])))
+    return found
+
+
+def grey(images: ImageSet) -> torch.Tensor:
+    return torch.from_numpy(images.healthy().pixels)[:, None] / 255
+
+
+@pytest.mark.parametrize("standardise", [False, True])
+def test_healthy_images_alone_are_learned_from_and_say_when_to_stop(asked: list[Asked], standardise: bool) -> None:
+    train, tune = image_set(40, 16, 1), image_set(20, 16, 2)
+    build(params_of(standardise=standardise), 16, COMPUTE, 7).fit(train, tune)
+    (one,) = asked
+    torch.testing.assert_close(one.train.images, grey(train))
+    torch.testing.assert_close(one.tune.images, standardised_grey(grey(tune)) if standardise else grey(tune))
+    assert one.recipe.seed == 7
+
+
+@pytest.mark.parametrize("pose", [0.0, 0.5])
+def test_images_are_placed_otherwise_if_the_settings_say_so(asked: list[Asked], pose: float) -> None:
+    train = image_set(40, 16, 1)
+    build(params_of(pose=pose), 16, COMPUTE, 7).fit(train, train)
+    images = grey(train)
+    torch.manual_seed(3)
+    found = asked[0].recipe.augment(images)
+    torch.manual_seed(3)
+    torch.testing.assert_close(found, pose_films(images, pose))
+    assert torch.equal(found, images) == (pose == 0)
+
+
+def test_a_vae_counts_its_divergence_as_often_as_beta_says() -> None:
+    network = build(params_of(kind="vae", beta=3.0, score="elbo"), 16, COMPUTE, 7).network
+    images = grey(image_set(8, 16, 1))
+    with torch.no_grad():
+        entropy, divergence = evidence_terms(network.autoencoder, images)
+        torch.testing.assert_close(network(images), entropy + 3 * divergence)
+    assert float(divergence.min()) > 0
