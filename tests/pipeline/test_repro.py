@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 import pytest
 from mlflow import MlflowClient
 
-from conftest import SAMPLE, environment, new_project, repro, run, set_params
+from conftest import SAMPLE, TINY, environment, new_project, repro, run, set_params
 from medscreen import MedscreenError, load_detector
 from medscreen.images import load_images
 from medscreen.layout import Layout, find_layout
@@ -21,6 +21,8 @@ from medscreen.registry import held as in_stage
 from medscreen.registry import versions_of
 from medscreen.registry.decisions import DecisionLog
 from medscreen.tracking import open_store
+
+EPOCHS = TINY["detectors.cnn.training.epochs"]
 
 
 def layout_of(project: Path) -> Layout:
@@ -100,7 +102,7 @@ def test_mlflow_shows_the_same_numbers_as_the_reports(finished: Path) -> None:
         figures = [item.path for item in client.list_artifacts(found.info.run_id, "figures")]
         assert "figures/confusion.png" in figures
     trained = next(r for r in runs if r.info.run_name == "cnn")
-    assert len(client.get_metric_history(trained.info.run_id, "epoch/tune_loss")) == 12
+    assert len(client.get_metric_history(trained.info.run_id, "epoch/tune_loss")) == EPOCHS
 
 
 def test_the_registered_model_is_the_packaged_file(finished: Path, loaded_registry: Callable[[Path], None]) -> None:
@@ -137,7 +139,7 @@ def test_mlruns_comes_back_without_training(copied: Path) -> None:
     runs = client.search_runs([client.get_experiment_by_name("phantom").experiment_id])
     assert sorted(r.info.run_name for r in runs) == sorted(SAMPLE)
     trained = next(r for r in runs if r.info.run_name == "cnn")
-    assert len(client.get_metric_history(trained.info.run_id, "epoch/train_loss")) == 12
+    assert len(client.get_metric_history(trained.info.run_id, "epoch/train_loss")) == EPOCHS
     assert trained.data.metrics["test/auroc"]
 
 
