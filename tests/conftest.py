@@ -94,7 +94,8 @@ def new_project(folder: Path, changes: dict[str, Any] = TINY, roster: Collection
     shutil.copy(ROOT / ".dvc" / "config", folder / ".dvc" / "config")
     shutil.copytree(ROOT / ".dvc" / "plots", folder / ".dvc" / "plots")
     detectors = yaml.safe_load((folder / "params.yaml").read_text())["detectors"]
-    set_params(folder, {"detectors": {name: detectors[name] for name in roster or detectors}} | changes)
+    set_params(folder, {"detectors": {name: detectors[name] for name in roster or detectors}})
+    set_params(folder, changes)
     for command in (
         ["init", "-q", "-b", "main"],
         ["add", "-A"],

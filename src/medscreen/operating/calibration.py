@@ -60,7 +60,7 @@ def temperature(scores: Floats, labels: Labels, score_at_half: float) -> Logisti
 
     found = minimize_scalar(loss, bounds=(-np.log(100), np.log(100)), method="bounded", options={"xatol": 1e-8})
     slope = float(np.exp(-found.x))
-    return LogisticCurve(slope, -slope * score_at_half)
+    return _curve(slope, -slope * score_at_half)
 
 
 def isotonic(scores: Floats, labels: Labels) -> SteppedCurve:
@@ -96,4 +96,9 @@ def platt(scores: Floats, labels: Labels) -> LogisticCurve:
         sample_weight=np.concatenate([target, 1 - target]),
     )
     slope = float(model.coef_[0, 0]) / spread
-    return LogisticCurve(slope, float(model.intercept_[0]) - slope * centre)
+    return _curve(slope, float(model.intercept_[0]) - slope * centre)
+
+
+def _curve(slope: float, intercept: float) -> LogisticCurve:
+    """With nine digits, more than the graph's 32 bits hold: an optimiser's last ones depend on where memory lies."""
+    return LogisticCurve(float(f"{slope:.9g}"), float(f"{intercept:.9g}"))
