@@ -36,8 +36,8 @@ def reproduce(project: Path, detector: str, *options: str) -> subprocess.Complet
 
 def kept(project: Path) -> dict[str, bytes]:
     """All that a reproduction must not touch."""
-    # of git, medscreen and DVC, for their locks and the like
-    own = ({".git"}, {".medscreen"}, {".dvc", "tmp"}, {".dvc", ".gitignore"})
+    # of git, medscreen, DVC and Python, for their locks and the like
+    own = ({".git"}, {".medscreen"}, {".dvc", "tmp"}, {".dvc", ".gitignore"}, {"__pycache__"})
     files = {path.relative_to(project): path for path in project.rglob("*") if path.is_file()}
     return {
         str(name): path.read_bytes()
