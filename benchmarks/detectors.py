@@ -15,12 +15,11 @@ from pathlib import Path
 
 import numpy as np
 import yaml
+from data_sets import curated
 from pydantic import TypeAdapter
 from sklearn.metrics import roc_auc_score
 from sources_elsewhere import aurocs_elsewhere
 
-from medscreen import sources
-from medscreen.curation import Curated, curate
 from medscreen.detectors import build, score
 from medscreen.images import ImageSet
 from medscreen.operating import choose_threshold
@@ -35,19 +34,6 @@ def read_roster(path: Path) -> dict[str, DetectorParams]:
         yaml.safe_load(path.read_text())["detectors"]
     )
     return roster
-
-
-def curated_images(params: Params, name: str, root: str | None, folder: Path) -> Curated:
-    """A data set's four splits, as the pipeline cuts them."""
-    settings = params.datasets[name]
-    if root:
-        settings = settings.model_copy(update={"root": root})
-    where = sources.root_of(settings, Path.cwd())
-    sources.find_files(settings, where, params.compute.threads)
-    records = sources.read_records(settings, where)
-    return curate(
-        records, settings.image_size, params.curation, params.seed, params.compute.threads, folder / "grey.npy"
-    )
 
 
 def figures(entry: DetectorParams, params: Params, seed: int, splits: dict[str, ImageSet]) -> dict[str, float]:
@@ -81,9 +67,12 @@ def rows(arguments: argparse.Namespace) -> Iterator[tuple[str, list[dict[str, fl
     params = load_params(Path("params.yaml"))
     roster = read_roster(arguments.roster)
     with tempfile.TemporaryDirectory() as folder:
-        curated = curated_images(params, arguments.dataset, arguments.root, Path(folder))
+        settings = params.datasets[arguments.dataset]
+        if arguments.root:
+            settings = settings.model_copy(update={"root": arguments.root})
+        found = curated(settings, params, params.seed, Path(folder))
         names = ("train", "tune", "val", *(("test",) if arguments.test else ()))
-        splits = {name: curated.split(name) for name in names}
+        splits = {name: found.split(name) for name in names}
         for name in arguments.only or roster:
             yield name, [figures(roster[name], params, seed, splits) for seed in arguments.seeds]
 

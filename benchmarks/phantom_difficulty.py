@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
+from data_sets import curated
 from numpy.typing import NDArray
 from sklearn.ensemble import HistGradientBoostingClassifier
 from sklearn.linear_model import LogisticRegression
@@ -19,8 +20,7 @@ from sklearn.metrics import roc_auc_score
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from medscreen import sources
-from medscreen.curation import Curated, curate
+from medscreen.curation import Curated
 from medscreen.detectors import build, score
 from medscreen.images import Pixels
 from medscreen.params import Params, PhantomParams, load_params
@@ -37,9 +37,9 @@ def global_statistics(pixels: Pixels) -> NDArray[np.float64]:
     return np.column_stack([grey.mean((1, 2)), grey.std((1, 2)), energy, entropy])
 
 
-def aurocs_of_statistics(curated: Curated, seed: int) -> dict[str, float]:
+def aurocs_of_statistics(images: Curated, seed: int) -> dict[str, float]:
     """AUROC on `val` of two classifiers that know nothing but `global_statistics`, trained on `train`."""
-    train, val = curated.split("train"), curated.split("val")
+    train, val = images.split("train"), images.split("val")
     classifiers = {
         "statistics, logistic": make_pipeline(StandardScaler(), LogisticRegression()),
         "statistics, boosted trees": HistGradientBoostingClassifier(max_depth=3, max_iter=80, random_state=seed),
@@ -58,12 +58,9 @@ def aurocs(params: Params, seed: int, folder: Path) -> dict[str, float]:
     if not isinstance(dataset, PhantomParams):
         raise SystemExit("params.yaml: datasets.phantom is no phantom.")
     dataset = dataset.model_copy(update={"seed": seed, "root": str(folder / "phantom")})
-    workers = params.compute.threads
-    sources.find_files(dataset, Path(dataset.root), workers)
-    records = sources.read_records(dataset, Path(dataset.root))
-    curated = curate(records, dataset.image_size, params.curation, seed, workers, folder / "decoded.npy")
-    train, tune, val = (curated.split(name) for name in ("train", "tune", "val"))
-    found = aurocs_of_statistics(curated, seed)
+    images = curated(dataset, params, seed, folder)
+    train, tune, val = (images.split(name) for name in ("train", "tune", "val"))
+    found = aurocs_of_statistics(images, seed)
     for name, detector in params.detectors.items():
         fitted = build(detector, dataset.image_size, params.compute, seed).fit(train, tune)
         found[name] = float(roc_auc_score(val.labels, score(fitted, val.pixels)))

@@ -8,7 +8,7 @@ import torch
 from pydantic import TypeAdapter, ValidationError
 
 from factories import REPOSITORY, image_set, one_sentence
-from medscreen.detectors import Detector, build, classifiers, score
+from medscreen.detectors import Detector, build, classifiers, pretrained, score
 from medscreen.detectors.classes import drawn_equally_often
 from medscreen.detectors.cross_entropy import cross_entropy
 from medscreen.detectors.fitting import shuffled
@@ -131,7 +131,7 @@ def test_weights_are_read_by_fit_alone(monkeypatch: pytest.MonkeyPatch, asked: A
         read.append(arguments)
         return read_weights(*arguments)
 
-    monkeypatch.setattr(classifiers, "read_weights", note)
+    monkeypatch.setattr(pretrained, "read_weights", note)
     detector = built(TRANSFER)
     score(detector, TUNE.pixels)
     assert not read

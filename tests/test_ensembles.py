@@ -263,3 +263,9 @@ def test_a_damaged_neighbour_is_passed_over(
     trained = trainings(monkeypatch)
     fitting_stage.fit(layout, params, "both")
     assert trained == ["cnn", "gradient"]
+
+
+def test_one_score_far_off_leaves_the_others_their_ranks() -> None:
+    known = [*np.linspace(0, 1, 50).tolist(), 1000.0]
+    found = ranked(known, [0.2, 0.5, 0.8])
+    np.testing.assert_allclose(found, [0.2, 0.5, 0.8], atol=0.03)

@@ -9,7 +9,8 @@ from safetensors.torch import save_file
 from torchvision.models import resnet18
 
 from factories import image_set, one_sentence
-from medscreen.detectors import Detector, build, novelty, score
+from medscreen import images
+from medscreen.detectors import Detector, build, novelty, pretrained, score
 from medscreen.detectors.novelty import PatchcoreDetector
 from medscreen.detectors.protocol import as_images
 from medscreen.errors import MedscreenError
@@ -50,7 +51,7 @@ def test_weights_are_read_to_fit_and_never_again(
     first = fitted.network.state_dict()["0.backbone.stages.0.0.weight"]
     torch.testing.assert_close(first, weights["conv1.weight"])
     path.unlink()
-    monkeypatch.setattr(novelty, "read_weights", None)
+    monkeypatch.setattr(pretrained, "read_weights", None)
     fresh = built(with_weights, seed=8)
     fresh.network.load_state_dict(fitted.network.state_dict())
     np.testing.assert_array_equal(score(fresh, FRESH.pixels), score(fitted, FRESH.pixels))
@@ -72,7 +73,7 @@ def test_a_bank_never_exceeds_most() -> None:
 
 def test_patches_are_drawn_across_batches(monkeypatch: pytest.MonkeyPatch) -> None:
     whole = patchcore(most=20).network.state_dict()["1.bank"]
-    monkeypatch.setattr(novelty, "_BATCH", 7)
+    monkeypatch.setattr(images, "_AT_ONCE", 7)
     torch.testing.assert_close(patchcore(most=20).network.state_dict()["1.bank"], whole, atol=1e-4, rtol=1e-4)
 
 
@@ -121,3 +122,11 @@ def test_the_bank_is_what_the_coreset_chose(monkeypatch: pytest.MonkeyPatch) -> 
         return patchcore().network.state_dict()["1.bank"]
 
     assert torch.equal(banked(first=True), banked(first=False).flip(0))
+
+
+@pytest.mark.parametrize("distance", [{"kind": "mahalanobis"}, {"kind": "knn", "neighbours": 1, "most": 20000}])
+def test_features_that_no_memory_holds_are_a_sentence(distance: dict[str, Any]) -> None:
+    features = {"kind": "hog", "cells": 16, "bins": 36, "block": 4, "signed": True}
+    with pytest.raises(MedscreenError, match="make 97,344 numbers of an image") as error:
+        built({"kind": "novelty", "features": features, "distance": distance})
+    one_sentence(error)

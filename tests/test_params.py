@@ -187,7 +187,11 @@ def test_loaded_values_do_not_change() -> None:
     ("change", "says"),
     [
         (lambda c: c["detectors"]["cnn"].update(kind="forest"), "detectors.cnn.kind is 'forest'; it has to be"),
-        (lambda c: c["detectors"]["cnn"].pop("kind"), "detectors.cnn.kind is 'missing'"),
+        (lambda c: c["detectors"]["cnn"].pop("kind"), "detectors.cnn.kind is missing; it has to be 'intensity'"),
+        (
+            lambda c: c["operating"].update(threshold={}),
+            "operating.threshold.policy is missing; it has to be 'mean_sd'",
+        ),
         (lambda c: c["datasets"]["phantom"].update(kind="ct"), "datasets.phantom.kind is 'ct'; it has to be"),
         (
             lambda c: c["operating"].update(threshold={"policy": "guess"}),

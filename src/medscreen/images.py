@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -19,6 +19,7 @@ Pixels = NDArray[np.uint8]
 """Images as one array: (number, height, width), display grey 0 to 255."""
 
 _CHUNK = 1024
+_AT_ONCE, _PIXELS_AT_ONCE = 32, 32 * 128**2  # what one pass of a network takes: more is no faster
 _TRAIT = "trait:"  # what a manifest's columns for traits begin with
 
 
@@ -57,6 +58,12 @@ class ImageSet:
     def healthy(self) -> "ImageSet":
         """The images labelled normal."""
         return self.take(self.labels == 0)
+
+
+def batches(number: int, side: int) -> Iterator[slice]:
+    """Cuts a row of so many images of `side` x `side` pixels into pieces that networks take at once."""
+    at_once = max(1, min(_AT_ONCE, _PIXELS_AT_ONCE // side**2))
+    return (slice(start, start + at_once) for start in range(0, number, at_once))
 
 
 def save_images(images: ImageSet, index: NDArray[np.int64], folder: Path) -> None:

@@ -27,6 +27,11 @@ class Layout:
         """The active data set: its settings and the digest of each of its files."""
         return self.workspace / "data" / "raw.json"
 
+    @property
+    def read_besides(self) -> Path:
+        """A file a detector, with the digests of what it reads besides the images: weights of others."""
+        return self.workspace / "data" / "read_besides"
+
     def curated(self, split: str) -> Path:
         return self.workspace / "data" / "curated" / split
 

@@ -1,6 +1,5 @@
 """What a result was made from: data, code, parameters, DVC's lock, environment; enough to make it again."""
 
-import hashlib
 import json
 import platform
 from collections.abc import Sequence
@@ -11,6 +10,7 @@ from typing import Any
 import yaml
 
 from medscreen.codebase import code_digest
+from medscreen.digests import digest_of
 from medscreen.layout import Layout
 from medscreen.params import Policy
 
@@ -47,12 +47,12 @@ def read_lineage(layout: Layout, detector: str, trained_on: Sequence[str]) -> di
 
 def digest_of_all(digests: Sequence[str]) -> str:
     """32 hexadecimal characters that name images by their digests, in any order."""
-    return hashlib.blake2b("\n".join(sorted(digests)).encode(), digest_size=16).hexdigest()
+    return digest_of("\n".join(sorted(digests)))
 
 
 def lineage_digest(lineage: dict[str, Any]) -> str:
     """32 hexadecimal characters that name a lineage."""
-    return hashlib.blake2b(json.dumps(lineage, sort_keys=True).encode(), digest_size=16).hexdigest()
+    return digest_of(json.dumps(lineage, sort_keys=True))
 
 
 def with_policy(params: str, policy: Policy) -> str:

@@ -4,12 +4,11 @@ from typing import Self
 
 import torch
 
+from medscreen.detectors.healthy import healthy_of
 from medscreen.detectors.networks.statistics import HealthyDistance
-from medscreen.detectors.protocol import OnEpoch, as_images, ignore
+from medscreen.detectors.protocol import OnEpoch, ignore, in_batches
 from medscreen.images import ImageSet
 from medscreen.params import StatisticParams
-
-_BATCH = 256
 
 
 class StatisticDetector:
@@ -23,8 +22,7 @@ class StatisticDetector:
 
     def fit(self, train: ImageSet, tune: ImageSet, on_epoch: OnEpoch = ignore) -> Self:  # noqa: ARG002
         """Takes the median over the healthy images of `train`; `tune` is not needed."""
-        healthy = as_images(train.healthy().pixels)
         with torch.no_grad():
-            values = torch.cat([self.network.statistic(batch) for batch in torch.split(healthy, _BATCH)])
+            values = in_batches(self.network.statistic, healthy_of(train, "train", least=2).pixels)
             self.network.healthy_median.copy_(values.median())
         return self

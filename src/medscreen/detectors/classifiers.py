@@ -1,5 +1,6 @@
 """Detectors that learn from both classes."""
 
+from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from typing import Self
@@ -23,10 +24,10 @@ from medscreen.detectors.networks.odds import OddsOfAnyFinding, OneLogit
 from medscreen.detectors.networks.residual import ResidualClassifier
 from medscreen.detectors.networks.transfer import TransferClassifier
 from medscreen.detectors.networks.views import MeanOfViews
-from medscreen.detectors.pretrained import read_weights
+from medscreen.detectors.pretrained import bare_backbone, read_backbone
 from medscreen.detectors.protocol import OnEpoch, ignore
 from medscreen.images import ImageSet
-from medscreen.params import CnnParams, ComputeParams, TransferParams, TunableCnnParams
+from medscreen.params import BackboneParams, CnnParams, ComputeParams, TransferParams, TunableCnnParams
 
 
 class ClassifierDetector:
@@ -41,8 +42,8 @@ class ClassifierDetector:
         self.findings = ("normal", *params.findings) if params.findings else ()
         self.network: nn.Module = self._scoring(self._fresh())
 
-    def _fresh(self, weights: dict[str, Tensor] | None = None) -> nn.Module:
-        """The classifier before it has learned, on the weights of others where it takes some."""
+    def _fresh(self, backbone: Callable[[BackboneParams], Backbone] = bare_backbone) -> nn.Module:
+        """The classifier before it has learned, on a backbone where it stands on one."""
         seeded(self.seed)
         params, outputs = self.params, len(self.findings) or 1
         match params:
@@ -52,9 +53,7 @@ class ClassifierDetector:
                 filters, dropouts = params.filters[: params.layers], (params.conv_dropout, params.dense_dropout)
                 return HalvingClassifier(self.size, filters, params.neurons, outputs, dropouts)
             case TransferParams():
-                of = params.backbone
-                backbone = Backbone(of.name, of.channels, of.side, weights)
-                return TransferClassifier(backbone, params.frozen, params.dropout, outputs)
+                return TransferClassifier(backbone(params.backbone), params.frozen, params.dropout, outputs)
 
     def _scoring(self, classifier: nn.Module) -> nn.Module:
         looking = MeanOfViews(classifier, self.params.recipe.views)
@@ -66,10 +65,7 @@ class ClassifierDetector:
         Raises MedscreenError if an abnormal image has a finding that is not in the settings, or a class has no image.
         """
         params, recipe = self.params, self.params.recipe
-        weights = None
-        if isinstance(params, TransferParams):
-            weights = read_weights(params.backbone.name, params.backbone.weights)
-        classifier = self._fresh(weights)
+        classifier = self._fresh(read_backbone)
         examples, tuned = (classified(images, params.findings) for images in (train, tune))
         loss = self._loss(classifier, examples)
         if recipe.balance == "triple":

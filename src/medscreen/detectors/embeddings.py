@@ -1,5 +1,6 @@
 """Detectors that classify an image by its embedding."""
 
+from collections.abc import Callable
 from functools import partial
 from typing import Self
 
@@ -15,13 +16,11 @@ from medscreen.detectors.networks.backbones import Backbone
 from medscreen.detectors.networks.embeddings import Embedding, EmbeddingClassifier
 from medscreen.detectors.networks.odds import OddsOfAnyFinding, OneLogit
 from medscreen.detectors.networks.residual import ResidualClassifier
-from medscreen.detectors.pretrained import read_weights
-from medscreen.detectors.protocol import OnEpoch, as_images, ignore
+from medscreen.detectors.pretrained import bare_backbone, read_backbone
+from medscreen.detectors.protocol import OnEpoch, as_images, ignore, in_batches
 from medscreen.detectors.search import fit_head, patient_folds
-from medscreen.images import ImageSet, Pixels
-from medscreen.params import ComputeParams, EmbeddingParams, OwnBackboneParams, PublicBackboneParams
-
-_BATCH = 64  # images: at 224 pixels a ResNet's first maps of as many take 200 MB
+from medscreen.images import ImageSet
+from medscreen.params import BackboneParams, ComputeParams, EmbeddingParams, OwnBackboneParams, PublicBackboneParams
 
 
 class EmbeddingDetector:
@@ -38,10 +37,10 @@ class EmbeddingDetector:
         self.head = head_of(params.head)
         self.network: nn.Module = self._fresh()
 
-    def _fresh(self, weights: dict[str, Tensor] | None = None) -> OneLogit | OddsOfAnyFinding:
-        """The classifier before it has learned, on the weights of others where it takes some."""
+    def _fresh(self, public: Callable[[BackboneParams], Backbone] = bare_backbone) -> OneLogit | OddsOfAnyFinding:
+        """The classifier before it has learned, on a public backbone where it takes one."""
         seeded(self.seed)
-        embedding = Embedding(self._backbone(weights), self.params.depths, self.params.grid)
+        embedding = Embedding(self._backbone(public), self.params.depths, self.params.grid)
         head = self.head.fresh(embedding.width, self._classes)
         classifier = EmbeddingClassifier(embedding, head, len(self.head.tried(embedding.width)))
         return (OddsOfAnyFinding(classifier) if self.findings else OneLogit(classifier)).eval()
@@ -50,11 +49,11 @@ class EmbeddingDetector:
     def _classes(self) -> int:
         return len(self.findings) or 2
 
-    def _backbone(self, weights: dict[str, Tensor] | None) -> nn.Module:
+    def _backbone(self, public: Callable[[BackboneParams], Backbone]) -> nn.Module:
         match self.params.backbone:
-            case PublicBackboneParams() as public:
-                backbone = Backbone(public.name, public.channels, public.side, weights)
-                backbone.stages = backbone.stages[: max(self.params.depths)]  # the others would only be stored
+            case PublicBackboneParams() as settings:
+                backbone = public(settings)
+                backbone.keep(max(self.params.depths))
                 return backbone
             case OwnBackboneParams() as own:
                 return ResidualClassifier(own.width, own.unshuffle, "mean", self._classes)
@@ -65,10 +64,7 @@ class EmbeddingDetector:
         Raises MedscreenError if the findings are not those of the settings or the patients are too few for the folds.
         """
         torch.set_num_threads(self.compute.threads)
-        weights = None
-        if isinstance(self.params.backbone, PublicBackboneParams):
-            weights = read_weights(self.params.backbone.name, self.params.backbone.weights)
-        network = self._fresh(weights)
+        network = self._fresh(read_backbone)
         classifier: EmbeddingClassifier = network.classifier  # type: ignore[assignment]
         labels = classes_of(train, self.params.findings)
         require_every_class(shares_of(labels, self.params.findings), self.params.findings)
@@ -76,7 +72,9 @@ class EmbeddingDetector:
         folds = patient_folds(classes, train.patients, self.params.folds, self.seed)
         if isinstance(self.params.backbone, OwnBackboneParams):
             self._train(classifier.embedding.backbone, self.params.backbone, (train, tune), on_epoch)
-        known = Known(_embedded(classifier.embedding, train.pixels).double().numpy(), classes, folds)
+        with torch.inference_mode():
+            vectors = in_batches(classifier.embedding, train.pixels)
+        known = Known(vectors.double().numpy(), classes, folds)
         chosen = fit_head(self.head, classifier.head, known, self.seed, self.compute.threads)
         classifier.chosen.copy_(torch.tensor(chosen))
         self.network = network
@@ -100,9 +98,3 @@ class EmbeddingDetector:
         augment = partial(augment_films, pose=1.0, exposure=1.0, grain=0.0)
         recipe = Recipe(own.training, self.compute, self.seed, augment)
         fit_network(backbone, loss, train, tune, recipe, on_epoch)
-
-
-def _embedded(embedding: Embedding, pixels: Pixels) -> Tensor:
-    """Images (N, S, S) -> (N, width), a batch at a time."""
-    with torch.inference_mode():
-        return torch.cat([embedding(as_images(pixels[i : i + _BATCH])) for i in range(0, len(pixels), _BATCH)])

@@ -14,13 +14,11 @@ from torch.optim.lr_scheduler import OneCycleLR
 from medscreen.detectors.averaging import MovingAverage
 from medscreen.detectors.protocol import OnEpoch, as_images
 from medscreen.errors import MedscreenError
-from medscreen.images import ImageSet
+from medscreen.images import ImageSet, batches
 from medscreen.params import ComputeParams, TrainingParams
 
 Loss = Callable[[Tensor, Tensor], Mapping[str, Tensor]]
 """Images (N, 1, S, S) and labels (N,) to named terms; the one called `loss` is minimised."""
-
-_BATCH_TUNE = 512
 
 
 @dataclass(frozen=True)
@@ -112,7 +110,8 @@ def fit_network(
     halves = device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
     network.to(device)
     images, labels = train.images.to(device), train.labels.to(device)
-    steps = -(-len(images) // training.batch_size)
+    # a batch of one image is nothing to normalise over
+    steps = max(1, min(-(-len(images) // training.batch_size), len(images) // 2))
     optimiser, schedule = _optimiser(network, recipe, training.epochs * steps)
     average = MovingAverage(network, training.average)
     best, best_state, best_epoch = float("inf"), copy.deepcopy(network.state_dict()), 0
@@ -120,7 +119,6 @@ def fit_network(
         seeded(recipe.seed, epoch)
         network.train()
         sums: dict[str, Tensor] = {}
-        # chunks of like size: a last batch of one image is nothing to normalise over
         for batch in recipe.order(train.labels).to(device).tensor_split(steps):
             with torch.autocast(device.type, torch.bfloat16, enabled=halves):
                 terms = loss(*recipe.batch(images[batch], labels[batch]))
@@ -150,9 +148,8 @@ def _mean_terms(network: nn.Module, loss: Loss, examples: Examples, device: torc
     network.eval()
     sums: dict[str, Tensor] = {}
     with torch.no_grad():
-        for start in range(0, len(examples.images), _BATCH_TUNE):
-            stop = start + _BATCH_TUNE
-            images, labels = examples.images[start:stop].to(device), examples.labels[start:stop].to(device)
+        for cut in batches(len(examples.images), examples.images.shape[-1]):
+            images, labels = examples.images[cut].to(device), examples.labels[cut].to(device)
             _add(sums, loss(images, labels), len(images))
     return {name: float(value) / len(examples.images) for name, value in sums.items()}
 

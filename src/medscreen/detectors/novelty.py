@@ -1,13 +1,14 @@
 """Detectors that measure how far an image lies from the healthy ones; none has an optimiser loop."""
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator
 from typing import Self
 
 import torch
 from torch import Tensor, nn
 
 from medscreen.detectors.fitting import seeded
+from medscreen.detectors.healthy import healthy_of
 from medscreen.detectors.networks.backbones import Backbone
 from medscreen.detectors.networks.banks import PatchBank
 from medscreen.detectors.networks.coresets import coreset, projected
@@ -16,11 +17,12 @@ from medscreen.detectors.networks.gaussians import PlaceGaussians
 from medscreen.detectors.networks.histograms import OrientedGradients
 from medscreen.detectors.networks.patches import Channels, Patches
 from medscreen.detectors.networks.pyramids import PyramidEnergies
-from medscreen.detectors.pretrained import read_weights
-from medscreen.detectors.protocol import OnEpoch, as_images, ignore
+from medscreen.detectors.pretrained import bare_backbone, read_backbone
+from medscreen.detectors.protocol import OnEpoch, as_images, ignore, in_batches
 from medscreen.errors import MedscreenError
-from medscreen.images import ImageSet
+from medscreen.images import ImageSet, Pixels, batches
 from medscreen.params import (
+    BackboneParams,
     ComputeParams,
     HogParams,
     MahalanobisParams,
@@ -28,11 +30,10 @@ from medscreen.params import (
     NoveltyParams,
     PadimParams,
     PatchcoreParams,
-    PatchesParams,
     PyramidParams,
 )
 
-_BATCH = 256
+_MOST_NUMBERS = 2**27  # of 4 bytes: what a package can hold and a computer invert
 
 
 class NoveltyDetector:
@@ -47,6 +48,7 @@ class NoveltyDetector:
 
     def _fresh(self) -> tuple[PyramidEnergies | OrientedGradients, MahalanobisDistance | NeighbourDistance]:
         features = _features(self.params.features, self.size)
+        _require_room(features.width, self.params.distance)
         match self.params.distance:
             case MahalanobisParams():
                 return features, MahalanobisDistance(features.width)
@@ -59,18 +61,19 @@ class NoveltyDetector:
         Raises MedscreenError where there are fewer of them than the distance asks for.
         """
         features, distance = self._fresh()
-        images = _healthy(train)
+        pixels = healthy_of(train, "train", least=2).pixels
         if isinstance(self.params.distance, NearestParams):
             most, neighbours = self.params.distance.most, self.params.distance.neighbours
-            if len(images) < neighbours:
+            if len(pixels) < neighbours:
                 raise MedscreenError(
-                    f"There are {len(images)} healthy images in train, fewer than the {neighbours} nearest that are "
+                    f"There are {len(pixels)} healthy images in train, fewer than the {neighbours} nearest that are "
                     "asked for; lower neighbours of this detector's distance."
                 )
-            images = _some(images, most, self.seed)
+            seeded(self.seed)
+            pixels = pixels[torch.randperm(len(pixels))[:most].sort().values.numpy()]
         torch.set_num_threads(self.compute.threads)
         with torch.no_grad():
-            distance.learn(torch.cat([features(batch) for batch in torch.split(images, _BATCH)]))
+            distance.learn(in_batches(features, pixels))
         self.network = _chain(features, distance)
         return self
 
@@ -83,10 +86,11 @@ class PadimDetector:
 
     def __init__(self, params: PadimParams, compute: ComputeParams, seed: int) -> None:
         self.params, self.compute, self.seed = params, compute, seed
-        self.network: nn.Module = _chain(*self._fresh(None))
+        self.network: nn.Module = _chain(*self._fresh(bare_backbone))
 
-    def _fresh(self, weights: Mapping[str, Tensor] | None) -> tuple[Patches, Channels, PlaceGaussians]:
-        patches = _patches(self.params, 1, weights, self.seed)
+    def _fresh(self, backbone: Callable[[BackboneParams], Backbone]) -> tuple[Patches, Channels, PlaceGaussians]:
+        seeded(self.seed)
+        patches = Patches(backbone(self.params.backbone).eval(), self.params.depths, self.params.grid, 1)
         kept = self.params.features
         if kept > patches.width:
             raise MedscreenError(
@@ -98,11 +102,12 @@ class PadimDetector:
 
     def fit(self, train: ImageSet, tune: ImageSet, on_epoch: OnEpoch = ignore) -> Self:  # noqa: ARG002
         """Measures the patches of the healthy images of `train`; `tune` is not needed."""
-        backbone = self.params.backbone
-        patches, channels, gaussians = self._fresh(read_weights(backbone.name, backbone.weights))
+        patches, channels, gaussians = self._fresh(read_backbone)
+        pixels = healthy_of(train, "train", least=2).pixels
         torch.set_num_threads(self.compute.threads)
         with torch.no_grad():
-            gaussians.learn(channels(patches(batch)) for batch in torch.split(_healthy(train), _BATCH))
+            cuts = batches(len(pixels), pixels.shape[1])
+            gaussians.learn(channels(patches(as_images(pixels[cut]))) for cut in cuts)
         self.network = _chain(patches, channels, gaussians)
         return self
 
@@ -115,11 +120,13 @@ class PatchcoreDetector:
 
     def __init__(self, params: PatchcoreParams, compute: ComputeParams, seed: int) -> None:
         self.params, self.compute, self.seed = params, compute, seed
-        self.network: nn.Module = _chain(*self._fresh(None))
+        self.network: nn.Module = _chain(*self._fresh(bare_backbone))
 
-    def _fresh(self, weights: Mapping[str, Tensor] | None) -> tuple[Patches, PatchBank]:
-        patches = _patches(self.params, self.params.neighbourhood, weights, self.seed)
-        return patches, PatchBank(self.params.most, patches.places, patches.width, self.params.top)
+    def _fresh(self, backbone: Callable[[BackboneParams], Backbone]) -> tuple[Patches, PatchBank]:
+        seeded(self.seed)
+        params = self.params
+        patches = Patches(backbone(params.backbone).eval(), params.depths, params.grid, params.neighbourhood)
+        return patches, PatchBank(params.most, patches.width, params.top)
 
     def fit(self, train: ImageSet, tune: ImageSet, on_epoch: OnEpoch = ignore) -> Self:  # noqa: ARG002
         """Keeps a covering share of the patches of the healthy images of `train`; `tune` is not needed.
@@ -127,15 +134,15 @@ class PatchcoreDetector:
         The bank is at most `most` patches; of more images than that takes, patches are drawn at random first, so that
         neither memory nor time grow further.
         """
-        backbone, share, most = self.params.backbone, self.params.share, self.params.most
-        patches, bank = self._fresh(read_weights(backbone.name, backbone.weights))
-        images = _healthy(train)
-        every = len(images) * patches.places
+        share, most = self.params.share, self.params.most
+        patches, bank = self._fresh(read_backbone)
+        pixels = healthy_of(train, "train", least=2).pixels
+        every = len(pixels) * patches.places
         seeded(self.seed, 1)
         drawn = torch.randperm(every)[: math.ceil(most / share)].sort().values
         torch.set_num_threads(self.compute.threads)
         with torch.no_grad():
-            found = torch.cat(list(_chosen(patches, images, drawn)))
+            found = torch.cat(list(_chosen(patches, pixels, drawn)))
             kept = coreset(projected(found), max(1, min(most, round(share * len(found)))))
             bank.learn(found[kept])
         self.network = _chain(patches, bank)
@@ -154,31 +161,19 @@ def _features(params: PyramidParams | HogParams, size: int) -> PyramidEnergies |
             return OrientedGradients(params.cells, params.bins, params.block, params.signed)
 
 
-def _patches(params: PatchesParams, neighbourhood: int, weights: Mapping[str, Tensor] | None, seed: int) -> Patches:
-    seeded(seed)
-    backbone = Backbone(params.backbone.name, params.backbone.channels, params.backbone.side, weights)
-    return Patches(backbone.eval(), params.depths, params.grid, neighbourhood)
-
-
-def _healthy(train: ImageSet) -> Tensor:
-    """Raises MedscreenError where there are fewer than two."""
-    images = as_images(train.healthy().pixels)
-    if len(images) < 2:
+def _require_room(width: int, distance: MahalanobisParams | NearestParams) -> None:
+    """Raises MedscreenError where a distance would keep more than half a gigabyte of features of that width."""
+    numbers = width * (distance.most if isinstance(distance, NearestParams) else width)
+    if numbers > _MOST_NUMBERS:
         raise MedscreenError(
-            f"There are {len(images)} healthy images in train, and a one-class detector needs two at least; correct "
-            "the labels or normal_labels of the data set."
+            f"The features make {width:,} numbers of an image, and the distance would keep {4 * numbers / 1e9:.1f} GB "
+            "of them; lower grid, cells, block or bins of this detector's features, or most of its distance."
         )
-    return images
 
 
-def _some(images: Tensor, most: int, seed: int) -> Tensor:
-    seeded(seed)
-    return images[torch.randperm(len(images))[:most].sort().values]
-
-
-def _chosen(patches: Patches, images: Tensor, drawn: Tensor) -> Iterator[Tensor]:
-    """The patches of images (N, 1, S, S) whose numbers, counted through all images, are `drawn`, in order."""
-    size = _BATCH * patches.places
-    for number, batch in enumerate(torch.split(images, _BATCH)):
-        here = drawn[(drawn >= number * size) & (drawn < (number + 1) * size)] - number * size
-        yield patches(batch).flatten(0, 1)[here]
+def _chosen(patches: Patches, pixels: Pixels, drawn: Tensor) -> Iterator[Tensor]:
+    """The patches of images (N, S, S) whose numbers, counted through all images, are `drawn`, in order."""
+    for cut in batches(len(pixels), pixels.shape[1]):
+        first = cut.start * patches.places
+        found = patches(as_images(pixels[cut])).flatten(0, 1)
+        yield found[drawn[(drawn >= first) & (drawn < first + len(found))] - first]

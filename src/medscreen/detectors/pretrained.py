@@ -11,8 +11,9 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
-from medscreen.detectors.networks.backbones import BackboneName, tensors
+from medscreen.detectors.networks.backbones import Backbone, BackboneName, tensors
 from medscreen.errors import MedscreenError
+from medscreen.params import BackboneParams
 
 # what frameworks and CheXNet-like checkpoints put before a network's own names
 _PREFIX = re.compile(r"^(module\.|model\.|backbone\.|encoder\.|densenet121\.|features\.)+")
@@ -20,6 +21,16 @@ _PREFIX = re.compile(r"^(module\.|model\.|backbone\.|encoder\.|densenet121\.|fea
 _OLD_DENSE = re.compile(r"(denselayer\d+\.(?:norm|relu|conv))\.([12])\.")
 _WAY_OUT = "name another file as weights, or the backbone that it is of"
 _TIMEOUT = 60  # seconds without a byte
+
+
+def bare_backbone(params: BackboneParams) -> Backbone:
+    """The network of these settings, that has learned nothing; of torch's global generator."""
+    return Backbone(params.name, params.channels, params.side)
+
+
+def read_backbone(params: BackboneParams) -> Backbone:
+    """The network of these settings on its weights; raises MedscreenError as `read_weights` does."""
+    return Backbone(params.name, params.channels, params.side, read_weights(params.name, params.weights))
 
 
 def read_weights(name: BackboneName, source: str) -> dict[str, Tensor] | None:

@@ -8,15 +8,13 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from medscreen.images import ImageSet, Pixels
+from medscreen.images import ImageSet, Pixels, batches
 
 Scores = NDArray[np.float32]
 """One number an image: the higher, the more abnormal."""
 
 OnEpoch = Callable[[int, Mapping[str, float]], None]
 """Is told, after each epoch, its number (from 1) and the named terms of its loss."""
-
-_BATCH = 256
 
 
 def ignore(epoch: int, terms: Mapping[str, float]) -> None:
@@ -50,10 +48,17 @@ def score(detector: Detector, pixels: Pixels) -> Scores:
     """The detector's scores of images (N, S, S)."""
     network = detector.network.eval()
     with torch.inference_mode():
-        said = [network(as_images(pixels[i : i + _BATCH])) for i in range(0, len(pixels), _BATCH)]
-    batches = [batch[0] for batch in said] if detector.findings else said
-    scores: Scores = torch.cat(batches).numpy()
+        scores: Scores = in_batches(lambda images: _score_alone(network(images)), pixels).numpy()
     return scores
+
+
+def _score_alone(said: Tensor | tuple[Tensor, Tensor]) -> Tensor:
+    return said if isinstance(said, Tensor) else said[0]
+
+
+def in_batches(function: Callable[[Tensor], Tensor], pixels: Pixels) -> Tensor:
+    """What a function makes of float images (n, 1, S, S), of all the display grey (N, S, S), a batch at a time."""
+    return torch.cat([function(as_images(pixels[batch])) for batch in batches(len(pixels), pixels.shape[-1])])
 
 
 def as_images(pixels: Pixels) -> Tensor:

@@ -9,18 +9,17 @@ from torch.nn import functional as F
 
 from medscreen.augmentation import pose_films
 from medscreen.detectors.fitting import Examples, Loss, Recipe, fit_network, seeded
+from medscreen.detectors.healthy import healthy_of
 from medscreen.detectors.networks.autoencoders import Autoencoder, VariationalAutoencoder
 from medscreen.detectors.networks.coders import Layers
 from medscreen.detectors.networks.evidence import NegativeEvidence, evidence_terms
 from medscreen.detectors.networks.residuals import WorstResidual
 from medscreen.detectors.networks.standardisation import Standardised, standardised_grey
 from medscreen.detectors.networks.surprise import LocalSurprise
-from medscreen.detectors.protocol import OnEpoch, ignore
+from medscreen.detectors.protocol import OnEpoch, ignore, in_batches
 from medscreen.errors import MedscreenError
 from medscreen.images import ImageSet
 from medscreen.params import AutoencoderParams, ComputeParams, ResidualScore, VaeParams
-
-_BATCH = 256
 
 
 class ReconstructionDetector:
@@ -66,17 +65,19 @@ class ReconstructionDetector:
     def fit(self, train: ImageSet, tune: ImageSet, on_epoch: OnEpoch = ignore) -> Self:
         """Learns to redraw the healthy images of `train`; those of `tune` say when to stop."""
         scorer, loss = self._fresh()
-        healthy, tuned = Examples.of(train.healthy()), Examples.of(tune.healthy())
+        healthy = healthy_of(train, "train", least=2)
+        tuned = Examples.of(healthy_of(tune, "tune", least=1))
+        tuned = replace(tuned, images=self._seen(tuned.images))
 
         def augment(images: Tensor) -> Tensor:
             return self._seen(pose_films(images, self.params.pose))
 
         recipe = Recipe(self.params.training, self.compute, self.seed, augment)
-        fit_network(scorer, loss, healthy, replace(tuned, images=self._seen(tuned.images)), recipe, on_epoch)
+        fit_network(scorer, loss, Examples.of(healthy), tuned, recipe, on_epoch)
         if isinstance(scorer, LocalSurprise):
             with torch.no_grad():
-                batches = torch.split(self._seen(healthy.images), _BATCH)
-                scorer.learn_usual(torch.cat([scorer.residuals(batch) for batch in batches]))
+                residuals = in_batches(lambda images: scorer.residuals(self._seen(images)), healthy.pixels)
+                scorer.learn_usual(residuals)
         self.network = self._scoring(scorer)
         return self
 

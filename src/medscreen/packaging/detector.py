@@ -1,6 +1,5 @@
 """A packaged detector as users load it."""
 
-import hashlib
 import json
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -10,11 +9,10 @@ import numpy as np
 import onnxruntime
 from numpy.typing import NDArray
 
+from medscreen.digests import file_digest
 from medscreen.errors import MedscreenError
-from medscreen.images import Pixels
+from medscreen.images import Pixels, batches
 from medscreen.packaging.format import METADATA, REFUSAL
-
-_BATCH = 256
 
 
 @dataclass(frozen=True)
@@ -79,20 +77,20 @@ class PackagedDetector:
             raise MedscreenError(
                 f"Images must be one uint8 array (N, H, W) in 0 to 255, not {pixels.dtype} {pixels.shape}."
             )
-        batches = []
-        for start in range(0, len(pixels), _BATCH):
-            batch = np.ascontiguousarray(pixels[start : start + _BATCH, None])
+        said = []
+        for batch in batches(len(pixels), max(pixels.shape[1:])):
+            images = np.ascontiguousarray(pixels[batch, None])
             try:
-                batches.append(self._session.run(outputs, {"pixels": batch}))
+                said.append(self._session.run(outputs, {"pixels": images}))
             except Exception as error:  # ONNX Runtime has an exception class for each of its many causes
                 if REFUSAL not in str(error):
                     raise
                 raise MedscreenError(
                     "An image has no grey level above 1: give uint8 images in 0 to 255, not floats in 0 to 1."
                 ) from error
-        return [np.concatenate(parts) for parts in zip(*batches, strict=True)]
+        return [np.concatenate(parts) for parts in zip(*said, strict=True)]
 
 
 def packaged_digest(path: Path) -> str:
     """32 hexadecimal characters that name a packaged detector: network, score, threshold and calibration."""
-    return hashlib.blake2b(path.read_bytes(), digest_size=16).hexdigest()
+    return file_digest(path)

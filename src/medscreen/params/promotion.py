@@ -23,9 +23,8 @@ class PromotionParams(Block):
     promoted in at most the rest of cases.
     """
 
-    metric: Literal[
-        "auroc", "average_precision"
-    ]  # without a threshold: each was chosen on some val, and flatters there
+    # both need no threshold: each was chosen on some val, and flatters there
+    metric: Literal["auroc", "average_precision"]
     confidence: Annotated[float, Field(ge=0.5, lt=1)]
     margin_over_baseline: Margin
     margin_over_champion: Margin

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from textwrap import shorten
 from typing import Annotated, Any, Literal
 
 import yaml
@@ -86,6 +87,20 @@ def _key(location: Sequence[str | int], content: Any) -> str:
     return ".".join(keys)
 
 
+def _choices(location: Sequence[str | int], chooser: str, content: Any) -> str:
+    """What `chooser` may say: pydantic tells it of a wrong answer, not of a missing one."""
+    block = content
+    for part in location:
+        block = block[part] if isinstance(block, dict) and part in block else block
+    block[chooser] = ""
+    try:
+        Params.model_validate(content)
+    except ValidationError as error:
+        problems = error.errors(include_url=False)
+        return next((str(p["ctx"]["expected_tags"]) for p in problems if p["loc"] == location), "")
+    return ""
+
+
 def _first_problem(error: ValidationError, content: Any) -> str:
     problem = error.errors(include_url=False)[0]
     key = _key(problem["loc"], content)
@@ -97,9 +112,10 @@ def _first_problem(error: ValidationError, content: Any) -> str:
             return f"{missing} is missing; every key of the file is needed."
         case "union_tag_invalid" | "union_tag_not_found":
             chooser = problem["ctx"]["discriminator"].strip("'")
-            choices = problem["ctx"].get("expected_tags", "one of those in params.yaml's comments")
-            return f"{key}.{chooser} is {problem['ctx'].get('tag', 'missing')!r}; it has to be {choices}."
+            choices = problem["ctx"].get("expected_tags") or _choices(problem["loc"], chooser, content)
+            said = repr(problem["ctx"]["tag"]) if "tag" in problem["ctx"] else "missing"
+            return f"{key}.{chooser} is {said}; it has to be {choices}."
         case "value_error":
             return f"{problem['msg'].removeprefix('Value error, ')}; correct {key or 'it'}."
         case _:
-            return f"{key or 'its content'} = {problem['input']!r} is not valid: {problem['msg']}."
+            return f"{key or 'its content'} = {shorten(repr(problem['input']), 80)} is not valid: {problem['msg']}."

@@ -1,6 +1,5 @@
 """A version's model card and decision: kept with its run, and shown as its description and tags."""
 
-import hashlib
 import json
 from collections.abc import Mapping
 from pathlib import Path
@@ -10,6 +9,7 @@ import yaml
 from mlflow import MlflowClient
 
 from medscreen.card import CardFacts, card_page, model_card, version_description
+from medscreen.digests import digest_of
 from medscreen.params import Params, PhantomParams
 from medscreen.registry.versions import DECISION, Version
 from medscreen.tracking import Result
@@ -101,7 +101,7 @@ def _kept(client: MlflowClient, version: Version, name: str) -> dict[str, Any]:
 
 def card_digest(card: str) -> str:
     """32 hexadecimal characters that name a card."""
-    return hashlib.blake2b(card.encode(), digest_size=16).hexdigest()
+    return digest_of(card)
 
 
 def _is_new(client: MlflowClient, version: Version, card: str) -> bool:

@@ -1,6 +1,5 @@
 """What the gate looks at: candidates and champion, each on the same images of `val`."""
 
-import hashlib
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,6 +11,7 @@ import pyarrow.parquet as pq
 from mlflow import MlflowClient
 from numpy.typing import NDArray
 
+from medscreen.digests import digest_of
 from medscreen.errors import MedscreenError
 from medscreen.evaluation import Outcomes
 from medscreen.images import ImageSet, load_images, set_digest
@@ -22,7 +22,7 @@ from medscreen.promotion import Candidate, Champion, Contestant, LostChampion
 from medscreen.registry.decisions import Entry
 from medscreen.registry.versions import Version
 from medscreen.tracking import Result
-from medscreen.tracking.models import fault_of, logged_graph
+from medscreen.tracking.models import FaultyModelError, sound_graph
 from medscreen.tracking.runs import TRAINED_ON
 
 
@@ -94,10 +94,10 @@ class Evidence:
 
     def contestant(self, version: Version) -> Contestant:
         """What a registered version says of `val`; raises LostVersionError where it can't be scored again."""
-        fault = fault_of(self.client, self.layout, version.run_id, version.digest)
-        graph = logged_graph(self.client, self.layout, version.run_id)
-        if fault or graph is None:
-            raise LostVersionError(fault)
+        try:
+            graph = sound_graph(self.client, self.layout, version.run_id, version.digest)
+        except FaultyModelError as fault:
+            raise LostVersionError(str(fault)) from fault
         of_roster = next((r for r in self.results if r.digest == version.digest), None)
         val = of_roster.outcomes("val") if of_roster else self._scored(version, graph)
         unseen = np.ones(len(val.labels), np.bool_) if of_roster else self._unseen(version)
@@ -105,7 +105,7 @@ class Evidence:
 
     def _scored(self, version: Version, graph: Path) -> Outcomes:
         """What the version says of `val`; remembered, so that a repro does not score an old champion every time."""
-        name = hashlib.blake2b(f"{version.digest} {set_digest(self.val)}".encode(), digest_size=16).hexdigest()
+        name = digest_of(f"{version.digest} {set_digest(self.val)}")
         memory = self.layout.scratch / "scored" / f"{name}.npy"
         try:
             said = np.load(memory)

@@ -72,7 +72,7 @@ def align(client: MlflowClient, model: str, moved: Mapping[str, int | None], arc
         # two clients of a server that promote at the same moment can leave two
         in_it = [int(v.version) for v in sorted(versions, key=_moved) if v.current_stage == stage]
         last = moved.get(stage)
-        stays = last if last in in_it else max(in_it, key=in_it.index, default=None)
+        stays = last if last in in_it else next(reversed(in_it), None)
         for other in in_it:
             if other != stays:
                 move(client, model, other, "Archived")

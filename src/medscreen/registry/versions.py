@@ -15,7 +15,7 @@ from medscreen.errors import MedscreenError
 from medscreen.layout import Layout
 from medscreen.registry.stages import STAGES, in_stage, quiet
 from medscreen.tracking import Result
-from medscreen.tracking.models import DIGEST, fault_of, keeps_graph, logged_graph, logged_model_id
+from medscreen.tracking.models import DIGEST, FaultyModelError, keeps_graph, logged_model_id, sound_graph
 from medscreen.tracking.runs import COMMIT, DATA, DETECTOR, DIRTY, LINEAGE, RUN_KEY
 
 VAL, SPLITS, BASELINE, POLICY = (
@@ -168,14 +168,13 @@ def named_version(client: MlflowClient, dataset: str, which: str) -> Version:
 
 def require_graph(client: MlflowClient, layout: Layout, version: Version) -> Path:
     """The packaged graph of a version; raises MedscreenError where its files are lost or are not those registered."""
-    fault = fault_of(client, layout, version.run_id, version.digest)
-    graph = logged_graph(client, layout, version.run_id)
-    if fault or graph is None:
+    try:
+        return sound_graph(client, layout, version.run_id, version.digest)
+    except FaultyModelError as fault:
         raise MedscreenError(
             f"{version.model} version {version.number} can't be used: {fault}; `dvc repro publish` puts it back where "
             "the version is the workspace's own."
-        )
-    return graph
+        ) from fault
 
 
 def version_of(client: MlflowClient, model: str, digest: str) -> Version | None:

@@ -1,7 +1,6 @@
 """Trains one detector, packs its network as a graph, and saves what it says of train, tune and val."""
 
 import csv
-import hashlib
 import json
 import sys
 from collections.abc import Mapping
@@ -18,6 +17,7 @@ from torch import Tensor
 from medscreen.codebase import code_digest
 from medscreen.detectors import Detector, build
 from medscreen.detectors.export import export_network
+from medscreen.digests import digest_of, file_digest
 from medscreen.images import ImageSet, load_images, set_digest
 from medscreen.layout import Layout
 from medscreen.outputs import replaced
@@ -63,7 +63,7 @@ def fit(layout: Layout, params: Params, name: str) -> None:
         _save(folder, detector, graph, history, splits, params.compute.threads)
         about = {
             "run_key": key,
-            "state": _digest((folder / _STATE).read_bytes()),
+            "state": file_digest(folder / _STATE),
             "data": data,
             "image_size": size,
             "score_at_half": detector.score_at_half,
@@ -92,10 +92,11 @@ def _run_key(params: Params, entry: DetectorParams, data: dict[str, Any]) -> str
         "seed": params.seed,
         "compute": params.compute.model_dump(),
         "data": {split: data[split]["digest"] for split in ("train", "tune")},
-        "files": [_file_digest(path) for path in entry.files],
+        # of a file that isn't there, `fit` will say so
+        "files": [file_digest(path) if path.is_file() else "" for path in entry.files],
         "code": code_digest("medscreen.stages.fit"),
     }
-    return _digest(json.dumps(ingredients, sort_keys=True).encode())
+    return digest_of(json.dumps(ingredients, sort_keys=True))
 
 
 def _trained_before(layout: Layout, params: Params, key: str) -> dict[str, Tensor] | None:
@@ -109,22 +110,10 @@ def _trained_before(layout: Layout, params: Params, key: str) -> dict[str, Tenso
         except (OSError, ValueError, KeyError, TypeError):  # none, damaged, or of a medscreen that kept no digest
             continue
         # both keys: a file that was changed, or is just being replaced, is no state of that training
-        if left == (key, _digest(state)):
+        if left == (key, digest_of(state)):
             print(f"taken from {name}, which was trained alike")
             return load(state)
     return None
-
-
-def _digest(content: bytes) -> str:
-    return hashlib.blake2b(content, digest_size=16).hexdigest()
-
-
-def _file_digest(path: Path) -> str:
-    """32 hexadecimal characters for a file's content; "" where there is none, which `fit` will say."""
-    if not path.is_file():
-        return ""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=16)).hexdigest()
 
 
 def _save(

@@ -1,11 +1,11 @@
-"""Makes or finds the active data set and writes down which files it consists of."""
+"""Makes or finds the active data set and writes down which files it, and each detector besides it, consist of."""
 
-import hashlib
 import json
 from pathlib import Path
 from typing import Any
 
 from medscreen import sources
+from medscreen.digests import digest_of, file_digest
 from medscreen.layout import Layout
 from medscreen.outputs import replaced
 from medscreen.params import Params
@@ -13,14 +13,22 @@ from medscreen.stages.running import run_stage
 
 
 def raw(layout: Layout, params: Params) -> None:
-    """Writes data/raw.json: the active data set's settings, and size and digest of each of its files."""
+    """Writes data/raw.json: the active data set's settings, and size and digest of each of its files.
+
+    And data/read_besides/<detector>.json: the digests of the files with weights that it names, "" for one that is not
+    there, which `fit` will say.
+    """
     active = params.datasets[params.dataset]
     root = sources.root_of(active, layout.workspace)
     files = sources.find_files(active, root, params.compute.threads)
     known = _Digests(layout.scratch / "digests.json")
     entries = {path.relative_to(root).as_posix(): known.of(path) for path in files}
+    besides = {
+        name: [known.of(path) if path.is_file() else "" for path in entry.files]
+        for name, entry in params.detectors.items()
+    }
     known.save()
-    listing = hashlib.blake2b(json.dumps(entries, sort_keys=True).encode(), digest_size=16).hexdigest()
+    listing = digest_of(json.dumps(entries, sort_keys=True))
     size = sum(path.stat().st_size for path in files)
     content = {
         "dataset": params.dataset,
@@ -31,6 +39,10 @@ def raw(layout: Layout, params: Params) -> None:
     }
     with replaced(layout.raw) as partial:
         partial.write_text(json.dumps(content, indent=1))
+    with replaced(layout.read_besides) as folder:
+        folder.mkdir()
+        for name, digests in besides.items():
+            (folder / f"{name}.json").write_text(json.dumps(digests))
     print(f"{params.dataset}: {len(files)} files, {size / 1e6:.1f} MB, digest {listing}")
 
 
@@ -48,9 +60,7 @@ class _Digests:
         status = path.stat()
         key, stamp = str(path), [status.st_size, status.st_mtime_ns]
         if self.known.get(key, [])[:2] != stamp:
-            with path.open("rb") as file:
-                digest = hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=16))
-            self.known[key] = [*stamp, digest.hexdigest()]
+            self.known[key] = [*stamp, file_digest(path)]
         return str(self.known[key][2])
 
     def save(self) -> None:

@@ -31,6 +31,10 @@ _LOADED = {"onnx": (None, _GRAPH, None), "python_function": ("mlflow.onnx", _GRA
 _REQUIREMENTS = ("onnx", "onnxruntime", "numpy")
 
 
+class FaultyModelError(MedscreenError):
+    """What a run has logged last is not the packaged detector; the message says why, as half a sentence."""
+
+
 def logged_graph(client: MlflowClient, layout: Layout, run_id: str) -> Path | None:
     """The file of the graph that a run has logged last, None if it has logged none or the file is lost.
 
@@ -49,14 +53,19 @@ def logged_graph(client: MlflowClient, layout: Layout, run_id: str) -> Path | No
     return copy
 
 
-def fault_of(client: MlflowClient, layout: Layout, run_id: str, digest: str) -> str:
-    """Why what a run has logged last is not the packaged detector of that digest, "" if it is."""
+def sound_graph(client: MlflowClient, layout: Layout, run_id: str, digest: str) -> Path:
+    """The file of the graph that a run has logged last; raises FaultyModelError unless it is the one of that digest.
+
+    Nor may MLflow load anything else of the run.
+    """
     graph = logged_graph(client, layout, run_id)
     if graph is None:
-        return "its files are lost"
+        raise FaultyModelError("its files are lost")
     if packaged_digest(graph) != digest:
-        return f"its {_GRAPH} is not the one that was registered"
-    return other_than_graph(client, run_id)
+        raise FaultyModelError(f"its {_GRAPH} is not the one that was registered")
+    if other := other_than_graph(client, run_id):
+        raise FaultyModelError(other)
+    return graph
 
 
 def other_than_graph(client: MlflowClient, run_id: str) -> str:

@@ -1,7 +1,6 @@
 """One detector's result, read from the files that DVC versions: all that its MLflow run shows."""
 
 import csv
-import hashlib
 import json
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from medscreen.digests import digest_of
 from medscreen.errors import MedscreenError
 from medscreen.evaluation import Outcomes
 from medscreen.layout import Layout
@@ -58,7 +58,7 @@ class Result:
     def report_digest(self) -> str:
         """Names what the run shows of the evaluation: its numbers and the data they are about."""
         shown = json.dumps([self.evaluation, self.analysis, self.data, self.data_digest], sort_keys=True)
-        return hashlib.blake2b(shown.encode(), digest_size=16).hexdigest()
+        return digest_of(shown)
 
     def value(self, split: str, metric: str) -> float | None:
         """A metric's value on a split, None where it is not defined."""

@@ -18,7 +18,7 @@ from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, Run,
 from medscreen.layout import Layout
 from medscreen.lineage import lineage_digest, source_of
 from medscreen.outputs import is_writing, this_writer
-from medscreen.tracking.models import DIGEST, fault_of, log_model, restore_model
+from medscreen.tracking.models import DIGEST, FaultyModelError, log_model, restore_model, sound_graph
 from medscreen.tracking.results import Result
 from medscreen.tracking.server import checkout_mark, on_server
 from medscreen.tracking.store import open_experiment, open_store
@@ -99,7 +99,9 @@ def _mend(client: MlflowClient, layout: Layout, run: Run, result: Result) -> Non
     run_id = run.info.run_id
     if run.data.tags.get(_REPORTED) != result.report_digest or not client.list_artifacts(run_id):
         _log_report(client, run_id, result)
-    if fault_of(client, layout, run_id, result.digest):
+    try:
+        sound_graph(client, layout, run_id, result.digest)
+    except FaultyModelError:
         restore_model(client, run_id, onnx.load(result.packaged), result.digest)
 
 

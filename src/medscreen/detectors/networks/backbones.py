@@ -62,6 +62,10 @@ class Backbone(nn.Module):
             found.append(features)
         return found
 
+    def keep(self, depth: int) -> None:
+        """Forgets the stages behind the first `depth`: nobody asks for their maps, and they would be stored."""
+        del self.stages[depth:], self.widths[depth:]
+
     def forward(self, images: Tensor) -> Tensor:
         """(N, 1, S, S) -> the last map (N, C, h, w)."""
         return self.maps(images)[-1]

@@ -4,6 +4,7 @@ import torch
 from torch import Tensor
 
 from medscreen.detectors.networks.distances import squared_distances
+from medscreen.detectors.networks.pooling import mean_of_top
 from medscreen.detectors.networks.sized import Sized
 
 _CHUNK = 512
@@ -13,15 +14,15 @@ _CHUNK = 512
 class PatchBank(Sized):
     """The distance of an image's patches from their nearest in the bank, the mean of the worst.
 
-    Roth et al. 2021 (PatchCore, arXiv 2106.08265) take the worst alone. `top`: the share of `places` that count, at
+    Roth et al. 2021 (PatchCore, arXiv 2106.08265) take the worst alone. `top`: the share of places that count, at
     least one. `bank` (M, width), M at most `most`.
     """
 
     bank: Tensor
 
-    def __init__(self, most: int, places: int, width: int, top: float) -> None:
+    def __init__(self, most: int, width: int, top: float) -> None:
         super().__init__()
-        self.counted = max(1, round(top * places))
+        self.top = top
         self.register_buffer("bank", torch.zeros(most, width))
 
     def learn(self, bank: Tensor) -> None:
@@ -44,4 +45,4 @@ class PatchBank(Sized):
         index = self.nearest(patches.flatten(0, 1)).view(patches.shape[:2])
         # the nearest is found by a product, which loses digits, and measured by the difference, which doesn't
         distances: Tensor = torch.linalg.vector_norm(patches - self.bank[index], dim=2)
-        return distances.topk(self.counted).values.mean(1)
+        return mean_of_top(distances, self.top)

@@ -29,17 +29,19 @@ class EmpiricalRank(Sized):
     def learn(self, scores: Tensor) -> None:
         """Takes scores (N,) as the known ones; equal ones share their mean rank.
 
-        Of scores that lie within a hundredth of their range the first stays: between two that hardly differ, a rounding
-        would be worth a rank.
+        Of scores that lie within a hundredth of what nine tenths of them span the first stays: between two that
+        hardly differ, a rounding would be worth a rank; and a single one far off must not make all others one.
         """
         known, counts = torch.unique(scores, return_counts=True)
         ranks = (counts.cumsum(0) - counts / 2) / len(scores)
         if len(known) == 1:
             known, ranks = torch.cat([known - 1, known + 1]), torch.tensor([0.0, 1.0])
         self.spread = known[-1] - known[0]
+        usual = scores.quantile(0.95) - scores.quantile(0.05)
+        gap = _LEAST_GAP * (usual if usual > 0 else self.spread)
         kept = [0]
         for i in range(1, len(known) - 1):
-            if min(known[i] - known[kept[-1]], known[-1] - known[i]) >= _LEAST_GAP * self.spread:
+            if min(known[i] - known[kept[-1]], known[-1] - known[i]) >= gap:
                 kept.append(i)
         kept.append(len(known) - 1)
         self.scores, self.ranks = known[kept], ranks[kept]

@@ -6,6 +6,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from medscreen.detectors.networks.pooling import mean_of_top
+
 _RIDGE = 0.01
 _NOTHING = 1e-6  # keeps the variance above 0 where all healthy images are alike
 
@@ -22,7 +24,7 @@ class PlaceGaussians(nn.Module):
 
     def __init__(self, places: int, width: int, top: float) -> None:
         super().__init__()
-        self.counted = max(1, round(top * places))
+        self.top = top
         self.register_buffer("mean", torch.zeros(places, width))
         self.register_buffer("root", torch.eye(width).repeat(places, 1, 1))
 
@@ -50,4 +52,4 @@ class PlaceGaussians(nn.Module):
 
     def forward(self, patches: Tensor) -> Tensor:
         """(N, places, width) -> (N,)."""
-        return self.distances(patches).topk(self.counted).values.mean(1)
+        return mean_of_top(self.distances(patches), self.top)

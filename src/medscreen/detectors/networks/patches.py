@@ -14,8 +14,8 @@ from medscreen.detectors.networks.standardisation import standardised
 class Patches(nn.Module):
     """A backbone's maps at `depths` (from 1), brought to `grid` x `grid` places and laid upon each other.
 
-    The backbone is shown the image at mean .5 and standard deviation .25, whatever its exposure, and loses the stages
-    that nobody asks for. Each map is first averaged over `neighbourhood` x `neighbourhood` (odd) of its own pixels.
+    The backbone is shown the image at mean .5 and standard deviation .25, whatever its exposure, and keeps the stages
+    that are asked for. Each map is first averaged over `neighbourhood` x `neighbourhood` (odd) of its own pixels.
     `width`: the number of channels of a place; `places`: how many there are.
     """
 
@@ -24,7 +24,7 @@ class Patches(nn.Module):
         self.depths, self.grid, self.neighbourhood = sorted(depths), grid, neighbourhood
         self.width = sum(backbone.widths[depth - 1] for depth in self.depths)
         self.places = grid**2
-        del backbone.stages[self.depths[-1] :]
+        backbone.keep(self.depths[-1])
         self.backbone = backbone
 
     def forward(self, images: Tensor) -> Tensor:

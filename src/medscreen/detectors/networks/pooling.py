@@ -15,7 +15,7 @@ def soft_maximum(features: Tensor) -> Tensor:
 
 
 def mean_of_top(maps: Tensor, share: float) -> Tensor:
-    """(N, C, H, W) -> (N,): the mean over that share of all values that is largest, of one value at least."""
+    """(N, ...) -> (N,): the mean over that share of all values that is largest, of one value at least."""
     values = maps.flatten(1)
     number = max(1, round(share * values.shape[1]))
     # of all values no order is needed, and sorting them costs more than the network

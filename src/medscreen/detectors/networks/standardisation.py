@@ -7,9 +7,10 @@ _MIDDLE, _SPREAD = 0.5, 0.2
 
 def standardised(images: Tensor) -> Tensor:
     """Each image (N, 1, S, S) at mean 0 and standard deviation 1, so that its exposure says nothing."""
-    mean = images.mean((1, 2, 3), keepdim=True)
-    spread = images.std((1, 2, 3), keepdim=True)
-    return (images - mean) / (spread + 1e-3)
+    centred = images - images.mean((1, 2, 3), keepdim=True)
+    # twice: in an image of one grey, what the first mean rounds off would be all there is to see
+    centred = centred - centred.mean((1, 2, 3), keepdim=True)
+    return centred / (images.std((1, 2, 3), keepdim=True) + 1e-3)
 
 
 def standardised_grey(images: Tensor) -> Tensor:

@@ -3,6 +3,7 @@
 import torch
 from torch import Tensor
 
+from medscreen.detectors.networks.distances import squared_distances
 from medscreen.detectors.networks.sized import Sized
 
 
@@ -26,6 +27,5 @@ class SupportVectors(Sized):
 
     def forward(self, vectors: Tensor) -> Tensor:
         """(N, width) -> (N, K)."""
-        own, theirs = (vectors**2).sum(1, keepdim=True), (self.vectors**2).sum(1)
-        distances = (own + theirs - 2 * vectors @ self.vectors.T).clamp(min=0)
+        distances = squared_distances(vectors, self.vectors).clamp(min=0)
         return torch.exp(-self.gamma * distances) @ self.weights + self.offsets

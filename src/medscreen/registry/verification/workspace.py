@@ -1,10 +1,8 @@
 """What the workspace has now, scored and digested again, against what the version was made from."""
 
-import hashlib
 import json
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,6 +10,7 @@ import yaml
 from pydantic import TypeAdapter, ValidationError
 
 from medscreen import sources
+from medscreen.digests import file_digest
 from medscreen.images import load_images, set_digest
 from medscreen.layout import Layout
 from medscreen.packaging.detector import PackagedDetector
@@ -111,7 +110,7 @@ def check_sources(layout: Layout, lineage: Mapping[str, Any]) -> Iterator[Findin
         )
         return
     lost = [name for name in raw["files"] if not (root / name).is_file()]
-    other = [name for name, digest in raw["files"].items() if name not in lost and _digest(root / name) != digest]
+    other = [name for name, digest in raw["files"].items() if name not in lost and file_digest(root / name) != digest]
     if lost:
         yield changed(DATA, f"{len(lost)} source files are missing below {settings.root}: {listed(lost)}")
     if other:
@@ -134,11 +133,6 @@ def _raw(layout: Layout, lineage: Mapping[str, Any]) -> dict[str, Any] | None:
         except (OSError, ValueError, KeyError, TypeError):  # absent or damaged: the next one may do
             continue
     return None
-
-
-def _digest(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=16)).hexdigest()
 
 
 def check_parameters(record: Record, layout: Layout) -> Iterator[Finding]:

@@ -1,0 +1,62 @@
+import argparse
+from pathlib import Path
+from typing import get_args
+
+import detectors
+import numpy as np
+import pytest
+import yaml
+from sources_elsewhere import CHANGES, aurocs_elsewhere, changed
+
+from factories import image_set
+from medscreen.params import DetectorParams
+
+PROJECT = Path(__file__).parent.parent
+
+
+def test_the_roster_of_the_benchmarks_has_every_kind() -> None:
+    roster = detectors.read_roster(detectors.ROSTER)
+    union = get_args(get_args(DetectorParams)[0])
+    kinds = {kind for member in union for kind in get_args(member.model_fields["kind"].annotation)}
+    assert {entry.kind for entry in roster.values()} == kinds
+
+
+@pytest.mark.parametrize("name", CHANGES)
+def test_a_changed_image_is_another_of_the_same_form(name: str) -> None:
+    pixels = image_set(4, 28, 1).pixels
+    found = changed(pixels, name)
+    assert (found.shape, found.dtype) == (pixels.shape, np.uint8)
+    assert (found != pixels).any()
+    assert abs(float(found.mean()) - float(pixels.mean())) < 60  # the same film, not another one
+
+
+def test_abnormal_images_stay_as_they_are_elsewhere() -> None:
+    images = image_set(40, 28, 1)
+    seen: list[np.ndarray] = []
+
+    def brightness(pixels: np.ndarray) -> np.ndarray:
+        seen.append(pixels)
+        return pixels.mean((1, 2)).astype(np.float32)
+
+    found = aurocs_elsewhere(images, brightness)
+    assert set(found) == set(CHANGES)
+    np.testing.assert_array_equal(seen[0], images.pixels[images.labels == 1])
+    assert found["gain 1.15"] < found["gain 0.85"]
+
+
+def test_no_test_image_is_looked_at_unless_asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    params = yaml.safe_load((PROJECT / "params.yaml").read_text())
+    params["datasets"]["phantom"] |= {"patients": 60, "image_size": 28, "root": str(tmp_path / "films")}
+    params["compute"]["threads"] = 1
+    (tmp_path / "params.yaml").write_text(yaml.safe_dump(params))
+    monkeypatch.chdir(tmp_path)
+    asked = argparse.Namespace(
+        dataset="phantom", root=None, only=["gradient"], seeds=[7, 8], roster=detectors.ROSTER, test=False
+    )
+    ((name, found),) = detectors.rows(asked)
+    assert name == "gradient"
+    assert len(found) == 2
+    assert not any(column.startswith("test") for column in found[0])
+    asked.test = True
+    ((_, found),) = detectors.rows(asked)
+    assert 0 <= found[0]["test AUROC"] <= 1
