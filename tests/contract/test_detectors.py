@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any, get_args
 
 import numpy as np
+import onnx
 import pytest
 import torch
 from pydantic import TypeAdapter
@@ -45,6 +46,8 @@ EXTREMES = np.zeros((257, SIZE, SIZE), np.uint8)  # stripes, one bright pixel, a
 EXTREMES[0, ::2], EXTREMES[1, 10, 10], EXTREMES[2, 0, 0] = 255, 255, 9
 EXTREMES[3:] = np.arange(2, 256, dtype=np.uint8)[:, None, None]
 _FITTED: dict[str, Detector] = {}
+_TRAINED: dict[str, Detector] = {}
+_EXPORTED: dict[str, onnx.ModelProto] = {}
 
 
 @pytest.fixture
@@ -53,6 +56,27 @@ def fitted(kind: str) -> Detector:
     if kind not in _FITTED:
         _FITTED[kind] = built(kind).fit(TRAIN, TUNE)
     return _FITTED[kind]
+
+
+@pytest.fixture
+def exported(kind: str, fitted: Detector) -> onnx.ModelProto:
+    """One export, which takes seconds, for all tests that only look at it."""
+    if kind not in _EXPORTED:
+        _EXPORTED[kind] = export_network(fitted, SIZE)
+    return _EXPORTED[kind]
+
+
+def for_long(kind: str) -> Detector:
+    """Unfitted, with as many epochs as it takes to see anomalies: two hardly tell what a network has seen."""
+    return built(kind, epochs=EPOCHS[kind], patience=EPOCHS[kind])
+
+
+@pytest.fixture
+def trained(kind: str) -> Detector:
+    """One long fit for all tests that only look at it."""
+    if kind not in _TRAINED:
+        _TRAINED[kind] = for_long(kind).fit(TRAIN, TUNE)
+    return _TRAINED[kind]
 
 
 def test_every_kind_is_held_to_the_contract() -> None:
@@ -143,9 +167,8 @@ def test_the_state_is_all_that_was_learned(kind: str, fitted: Detector, tmp_path
 
 
 @every_kind
-def test_the_exported_graph_gives_the_same_scores(fitted: Detector) -> None:
-    graph = scoring_graph(export_network(fitted, SIZE), SIZE)
-    packaged = PackagedDetector(graph.SerializeToString())
+def test_the_exported_graph_gives_the_same_scores(fitted: Detector, exported: onnx.ModelProto) -> None:
+    packaged = PackagedDetector(scoring_graph(exported, SIZE).SerializeToString())
     expected = score(fitted, FRESH.pixels)
     for number in (1, 2, 7, 50):
         close(packaged.score(FRESH.pixels[:number]), expected[:number])
@@ -153,16 +176,15 @@ def test_the_exported_graph_gives_the_same_scores(fitted: Detector) -> None:
 
 
 @every_kind
-def test_the_same_network_gives_the_same_graph_and_no_source_lines(fitted: Detector) -> None:
-    first, second = (export_network(fitted, SIZE).SerializeToString(deterministic=True) for _ in range(2))
+def test_the_same_network_gives_the_same_graph_and_no_source_lines(fitted: Detector, exported: onnx.ModelProto) -> None:
+    first, second = (graph.SerializeToString(deterministic=True) for graph in (exported, export_network(fitted, SIZE)))
     assert first == second
     assert b".py" not in first
 
 
 @every_kind
-def test_planted_anomalies_score_higher(kind: str) -> None:
-    epochs = EPOCHS[kind]
-    detector = built(kind, epochs=epochs, patience=epochs).fit(TRAIN, TUNE)
+def test_planted_anomalies_score_higher(kind: str, trained: Detector) -> None:
+    detector = trained
     scores = score(detector, FRESH.pixels)
     healthy, abnormal = scores[FRESH.labels == 0], scores[FRESH.labels == 1]
     assert (abnormal[:, None] > healthy).mean() > LEAST_AUROC.get(kind, 0.9)
@@ -171,11 +193,13 @@ def test_planted_anomalies_score_higher(kind: str) -> None:
 
 
 @every_kind
-def test_a_second_fit_forgets_the_first(kind: str) -> None:
-    twice = built(kind).fit(OTHER, TUNE).fit(TRAIN, TUNE)
-    once = built(kind).fit(TRAIN, TUNE)
-    np.testing.assert_array_equal(score(twice, FRESH.pixels), score(once, FRESH.pixels))
-    assert np.abs(score(built(kind).fit(OTHER, TUNE), FRESH.pixels) - score(once, FRESH.pixels)).max() > 1e-6
+def test_a_second_fit_forgets_the_first(kind: str, fitted: Detector) -> None:
+    detector = built(kind).fit(OTHER, TUNE)
+    first = score(detector, FRESH.pixels)
+    detector.fit(TRAIN, TUNE)
+    once = score(fitted, FRESH.pixels)
+    np.testing.assert_array_equal(score(detector, FRESH.pixels), once)
+    assert np.abs(first - once).max() > 1e-6
 
 
 @pytest.mark.parametrize("kind", ONE_CLASS)
@@ -185,12 +209,11 @@ def test_one_class_detectors_ignore_abnormal_images(kind: str, fitted: Detector)
 
 
 @every_kind
-def test_every_detector_learns_which_images_are_healthy(kind: str) -> None:
-    epochs = EPOCHS[kind]  # two epochs hardly tell what a network without norm has seen
+def test_every_detector_learns_which_images_are_healthy(kind: str, trained: Detector) -> None:
     swapped_findings = {"finding": [("spot", "none", "stain", "none")[i % 4] for i in range(len(TRAIN))]}
     swapped = ImageSet(TRAIN.pixels, 1 - TRAIN.labels, TRAIN.patients, TRAIN.origins, TRAIN.digests, swapped_findings)
-    first, second = (built(kind, epochs=epochs, patience=epochs).fit(images, TUNE) for images in (TRAIN, swapped))
-    assert np.abs(score(first, FRESH.pixels) - score(second, FRESH.pixels)).max() > 1e-3
+    other = for_long(kind).fit(swapped, TUNE)
+    assert np.abs(score(trained, FRESH.pixels) - score(other, FRESH.pixels)).max() > 1e-3
 
 
 @every_kind
@@ -232,10 +255,10 @@ def test_a_fitted_network_is_in_eval_mode(fitted: Detector) -> None:
 
 
 @pytest.mark.parametrize("kind", OF_FINDINGS)
-def test_findings_are_probabilities_and_the_score_their_odds(kind: str, fitted: Detector) -> None:
+def test_findings_are_probabilities_and_the_score_their_odds(fitted: Detector, exported: onnx.ModelProto) -> None:
     detector = fitted
     assert detector.findings == ("normal", "spot", "stain")
-    packaged = PackagedDetector(scoring_graph(export_network(detector, SIZE), SIZE).SerializeToString())
+    packaged = PackagedDetector(scoring_graph(exported, SIZE).SerializeToString())
     scores, findings = packaged._run(FRESH.pixels, ["score", "findings"])
     assert findings.shape == (50, 3)
     np.testing.assert_allclose(findings.sum(1), 1, atol=1e-5)

@@ -1,0 +1,58 @@
+"""How fast images are scored, by how many a network takes at once: the packaged graph, and torch.
+
+python benchmarks/scoring_speed.py [--images 1024] [--at-once 16 32 64 256] [--only NAME ...]: the roster of params.yaml
+with the weights that it starts with, noise of the active data set's size, one thread.
+"""
+
+import argparse
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from medscreen import images
+from medscreen.detectors import build, score
+from medscreen.detectors.export import export_network
+from medscreen.images import Pixels
+from medscreen.packaging.detector import PackagedDetector
+from medscreen.packaging.scoring import scoring_graph
+from medscreen.params import load_params
+
+
+def milliseconds(scored: Callable[[Pixels], object], pixels: Pixels, at_once: int) -> float:
+    """An image, with so many at once."""
+    images._AT_ONCE, images._PIXELS_AT_ONCE = at_once, at_once * pixels[0].size
+    scored(pixels[:at_once])
+    started = time.perf_counter()
+    scored(pixels)
+    return (time.perf_counter() - started) / len(pixels) * 1000
+
+
+def main() -> int:
+    """Prints a row a detector and way."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--images", type=int, default=1024)
+    parser.add_argument("--at-once", type=int, nargs="+", default=[16, 32, 64, 256])
+    parser.add_argument("--only", nargs="*")
+    arguments = parser.parse_args()
+    params = load_params(Path("params.yaml"))
+    compute = params.compute.model_copy(update={"threads": 1})
+    size = params.datasets[params.dataset].image_size
+    pixels = np.random.default_rng(0).integers(0, 256, (arguments.images, size, size)).astype(np.uint8)
+    torch.set_num_threads(1)
+    print(f"{'ms an image, at once':30}" + "".join(f"{number:8}" for number in arguments.at_once))
+    for name in arguments.only or params.detectors:
+        detector = build(params.detector(name), size, compute, params.seed)
+        graph = scoring_graph(export_network(detector, size), size)
+        packaged = PackagedDetector(graph.SerializeToString(), 1)
+        for way, scored in (("packaged", packaged.score), ("torch", lambda given: score(detector, given))):  # noqa: B023
+            found = (milliseconds(scored, pixels, number) for number in arguments.at_once)
+            print(f"{f'{name}, {way}':30}" + "".join(f"{value:8.2f}" for value in found), flush=True)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
