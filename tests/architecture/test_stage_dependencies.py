@@ -26,6 +26,11 @@ def test_a_stage_depends_on_exactly_the_code_it_imports(stage: str) -> None:
     )
 
 
+def test_a_training_depends_on_the_files_that_its_detector_reads() -> None:
+    assert "data/read_besides/${key}.json" in STAGES["fit"]["do"]["deps"]
+    assert any("data/read_besides" in out for out in STAGES["raw"]["outs"])
+
+
 def test_only_evaluate_depends_on_the_test_split() -> None:
     readers = []
     for name, stage in STAGES.items():
