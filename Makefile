@@ -42,8 +42,9 @@ repro: $(READY) ## run the pipeline; DATASET=name makes that entry of params.yam
 	@echo 'Next: make ui (browse the runs), make plots (curves), or, after `source $(BIN)/activate`,'
 	@echo '      medscreen predict IMAGE... (screen your own).'
 
-test: $(READY) ## run the tests
-	@pytest
+# a file of tests stays in one process, which shares what its tests look at; each process computes on one thread
+test: $(READY) ## run the tests, as many files at once as there are cores, four at most
+	@OMP_NUM_THREADS=1 pytest --numprocesses logical --maxprocesses 4 --dist loadfile
 
 check: $(READY) ## ruff, mypy, import contracts, the dependencies that dvc.yaml lists
 	@ruff check .

@@ -23,6 +23,7 @@ BIN = Path(sys.executable).parent
 # Few detectors, a phantom that is small and easy: the pipeline is what is tested, not the networks.
 SAMPLE = ("gradient", "autoencoder", "cnn")
 TINY: dict[str, Any] = {
+    "compute.threads": 1,  # the tests themselves run side by side
     "datasets.phantom.patients": 240,
     "datasets.phantom.image_size": 32,
     "datasets.phantom.contrast": 30.0,

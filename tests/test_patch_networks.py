@@ -79,7 +79,6 @@ def test_each_place_has_its_own_gaussian() -> None:
 @pytest.mark.parametrize(("top", "counted"), [(1.0, 16), (0.25, 4), (1e-9, 1)])
 def test_the_worst_places_count(top: float, counted: int) -> None:
     network = PlaceGaussians(16, 2, top)
-    assert network.counted == counted
     patches = torch.zeros(1, 16, 2)
     patches[0, 5, 0] = 3.0
     assert network(patches).item() == pytest.approx(3 / counted)
