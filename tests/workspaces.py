@@ -117,7 +117,14 @@ def fit_by_hand(layout: Layout, name: str, weights: tuple[float, ...], run_key: 
     (folder / "history.csv").write_text("epoch,train_loss\n1,0.5\n")
     data = {split: {"digest": set_digest(of), "images": len(of)} for split, of in splits.items()}
     key = run_key or f"training of {name} {weights}"
-    about = {"run_key": key, "data": data, "image_size": SIZE, "score_at_half": None, "findings": []}
+    about = {
+        "run_key": key,
+        "data": data,
+        "image_size": SIZE,
+        "display": splits["train"].display.model_dump(),
+        "score_at_half": None,
+        "findings": [],
+    }
     (folder / "fit.json").write_text(json.dumps(about))
     params = settings_of(layout.workspace)
     calibrate(layout, params, name)

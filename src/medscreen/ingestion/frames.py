@@ -15,13 +15,15 @@ from numpy.typing import NDArray
 
 from medscreen.ingestion.codestreams import require_shape
 from medscreen.ingestion.decoders import decode
-from medscreen.ingestion.headers import ELEMENTS, Header
+from medscreen.ingestion.headers import Header, element_tags
 from medscreen.ingestion.refusal import UnreadableImageError, require_size
 
 if TYPE_CHECKING:
+    from pydicom.tag import BaseTag
     from pydicom.uid import UID
 
-_MOST_INFLATED = 512 * 2**20  # bytes of a deflated file, which has to be held whole
+_MOST_INFLATED = 256 * 2**20  # bytes of a deflated file, which has to be held whole
+_AT_ONCE = 32 * 2**20  # bytes of a file that is read in one go: headers are parsed in many small reads
 _META = 132  # where the file meta information begins
 _PIXELS = {0x7FE00010: "PixelData", 0x7FE00008: "FloatPixelData", 0x7FE00009: "DoubleFloatPixelData"}
 _UNDEFINED = 0xFFFFFFFF
@@ -53,7 +55,7 @@ def read_frame(path: Path, frame: int | None = None) -> Frame:
     Values are signed where PixelRepresentation says so, also where the sign was not extended to the unused bits.
     Raises UnreadableImageError for whatever is broken, too large, or of a transfer syntax without a decoder.
     """
-    with _quiet_pydicom(), _Bounded(path) as file:
+    with _quiet_pydicom(), _opened(path) as file:
         try:
             return _read(file, frame)
         except (UnreadableImageError, OSError):
@@ -64,8 +66,13 @@ def read_frame(path: Path, frame: int | None = None) -> Frame:
             raise UnreadableImageError("its DICOM header is broken") from None
 
 
+def _opened(path: Path) -> BinaryIO:
+    if path.stat().st_size <= _AT_ONCE:
+        return io.BytesIO(path.read_bytes())
+    return _Bounded(path)
+
+
 def _read(file: BinaryIO, frame: int | None) -> Frame:
-    from pydicom.datadict import tag_for_keyword
     from pydicom.filereader import read_dataset
     from pydicom.uid import DeflatedExplicitVRLittleEndian
 
@@ -76,10 +83,8 @@ def _read(file: BinaryIO, frame: int | None) -> Frame:
         raise UnreadableImageError("its header has no TransferSyntaxUID")
     implicit, little = (syntax.is_implicit_VR, syntax.is_little_endian) if syntax.is_transfer_syntax else (False, True)
     opened = _inflated(file) if syntax == DeflatedExplicitVRLittleEndian else file
-    wanted = [tag for keyword in ELEMENTS if (tag := tag_for_keyword(keyword)) is not None]
-    dataset = read_dataset(
-        opened, implicit, little, stop_when=lambda tag, _vr, _length: tag in _PIXELS, specific_tags=list(wanted)
-    )
+    tags: list[BaseTag | int] = list(element_tags().values())
+    dataset = read_dataset(opened, implicit, little, stop_when=lambda tag, *_: tag in _PIXELS, specific_tags=tags)
     dataset.set_original_encoding(implicit, little)
     keyword, length = _pixel_element(opened, implicit, little)
     header = Header(dataset, frame)

@@ -1,12 +1,14 @@
 """What a DICOM header says of one frame; nothing that could name a patient is read at all."""
 
 import math
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from medscreen.ingestion.refusal import UnreadableImageError
 
 if TYPE_CHECKING:
     from pydicom import Dataset
+    from pydicom.tag import BaseTag
 
 ELEMENTS = (
     "Modality", "BurnedInAnnotation", "PixelSpacing", "ImagerPixelSpacing", "SharedFunctionalGroupsSequence",
@@ -33,6 +35,14 @@ _GROUPS = {
 }
 
 
+@cache
+def element_tags() -> dict[str, "BaseTag"]:
+    """Keyword -> tag of all that is read."""
+    from pydicom.tag import Tag
+
+    return {keyword: Tag(keyword) for keyword in ELEMENTS}
+
+
 class Header:
     """The elements of `dataset` as far as they concern the frame `wanted`, from 0; None is the middle one.
 
@@ -49,18 +59,22 @@ class Header:
     def get(self, keyword: str) -> Any:
         """The element's value: the frame's own, else what all frames share, else the file's; None if it is empty."""
         try:
-            for groups, place in (
-                ("PerFrameFunctionalGroupsSequence", self.frame),
-                ("SharedFunctionalGroupsSequence", 0),
-            ):
-                items = (self.dataset.get(groups) or []) if keyword in _GROUPS else []
-                group = items[place].get(_GROUPS[keyword]) if place < len(items) else None
-                if group and keyword in group[0]:
-                    return group[0][keyword].value
-            value = self.dataset.get(keyword)
+            if keyword in _GROUPS and (grouped := self._grouped(keyword)) is not None:
+                return grouped
+            tag = element_tags()[keyword]
+            value = self.dataset[tag].value if tag in self.dataset else None
         except Exception:  # pydicom converts when it is asked, and quotes what it can't convert
             raise UnreadableImageError(f"the element {keyword} of its header is malformed") from None
         return None if value == "" else value
+
+    def _grouped(self, keyword: str) -> Any:
+        for groups, place in (("PerFrameFunctionalGroupsSequence", self.frame), ("SharedFunctionalGroupsSequence", 0)):
+            tag = element_tags()[groups]
+            items = self.dataset[tag].value or [] if tag in self.dataset else []
+            group = items[place].get(_GROUPS[keyword]) if place < len(items) else None
+            if group and keyword in group[0]:
+                return group[0][keyword].value
+        return None
 
     def numbers(self, keyword: str) -> list[float]:
         """The element's values, none where it is absent or empty."""

@@ -1,6 +1,7 @@
 """The different values of an image, so that whatever depends on a value alone is computed once a value."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,7 +19,7 @@ class Levels:
     """`values` (L,) float64 hold all that occurs, `index` (H, W) says which of them each pixel has."""
 
     values: NDArray[np.float64]
-    index: NDArray[np.int64]
+    index: NDArray[np.integer[Any]]
 
     def spread(self) -> tuple[float, float]:
         """The percentiles of the pixels that a display without a window spans; the extremes where they coincide."""
@@ -34,7 +35,7 @@ class Levels:
     def shown(self, shares: NDArray[np.float64]) -> Grey:
         """Grey (H, W), from what each level (L,) is shown as: 0 or less is black, 1 or more white."""
         table = np.round(shares * 255).clip(0, 255).astype(np.uint8)
-        return table[self.index]
+        return table.take(self.index)
 
     def stretched(self, low: float, high: float) -> NDArray[np.float64]:
         """The share (L,) of the way from `low` to `high`; 0 where there is none."""
@@ -51,7 +52,7 @@ def levels_of(stored: NDArray[np.generic]) -> Levels:
     if stored.dtype.kind in "iub":
         low, high = int(stored.min()), int(stored.max())
         if high - low < _MOST_LEVELS:
-            index = np.subtract(stored, low, dtype=np.int64)
+            index = np.subtract(stored, low, dtype=np.int32)
             return Levels(np.arange(low, high + 1, dtype=np.float64), index)
     values = stored.astype(np.float64)
     finite = values[np.isfinite(values)]

@@ -43,7 +43,8 @@ def read_picture(path: Path) -> Grey:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             warnings.simplefilter("error", Image.DecompressionBombWarning)
-            with Image.open(path, formats=_FORMATS) as picture:
+            # not by name: Pillow maps files into memory, and scrambles rotated TIFFs then
+            with path.open("rb") as file, Image.open(file, formats=_FORMATS) as picture:
                 require_size(*picture.size)
                 picture.load()
                 return _grey(_upright(picture))
