@@ -13,12 +13,13 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
-import pydicom
+import pydicom.data
 import pytest
 from pydicom import dcmread
 from pydicom.datadict import dictionary_VR
 from pydicom.dataelem import RawDataElement
 from pydicom.encaps import encapsulate
+from pydicom.pixels import pixel_array
 from pydicom.tag import Tag
 from pydicom.uid import JPEG2000Lossless, JPEGBaseline8Bit, JPEGLosslessSV1, JPEGLSLossless
 
@@ -200,6 +201,21 @@ print(shown)
     done = subprocess.run([sys.executable, "-W", "always", "-c", program], capture_output=True, text=True, check=True)
     assert done.stderr == ""
     assert int(done.stdout) >= 45
+
+
+def test_pydicoms_own_files_decode_as_pydicom_decodes_them() -> None:
+    # RGB, YBR in 4:2:2 and not, palettes, odd and big-endian rows, several frames, implicit headers that say explicit
+    compared = set()
+    for path in sorted((Path(pydicom.data.__file__).parent / "test_files").glob("*.dcm")):
+        with warnings.catch_warnings(action="ignore"):
+            try:
+                header = dcmread(path)
+                expected = pixel_array(header, index=int(header.get("NumberOfFrames") or 1) // 2)
+            except Exception:  # what pydicom can't decode raises whatever it likes
+                continue
+            np.testing.assert_array_equal(read_frame(path).stored, expected, err_msg=path.name)
+            compared.add(header.PhotometricInterpretation)
+    assert {"MONOCHROME2", "RGB", "YBR_FULL", "YBR_FULL_422", "PALETTE COLOR"} <= compared
 
 
 def test_mutated_files_are_read_or_refused_in_bounded_memory(tmp_path: Path) -> None:

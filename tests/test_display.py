@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from pydantic import ValidationError
 from pydicom import dcmread
 from pydicom.dataset import Dataset
 from pydicom.sequence import Sequence
@@ -280,6 +281,37 @@ def test_curation_keeps_spacing_counts_burned_in_text_and_says_how_it_is_shown(t
     audit = curate(strict, 20, params, 7, 1, tmp_path / "scratch2").audit
     assert audit["burned_in"] == 4 == len(audit["quarantined"])
     assert {entry["file"] for entry in audit["quarantined"]} == {"00.dcm", "10.dcm", "20.dcm", "30.dcm"}
+
+
+def test_floating_point_pixels_are_shown(tmp_path: Path) -> None:
+    values = np.random.default_rng(0).normal(0, 1e-3, (20, 30)).astype(np.float32)
+    values[0, 0], values[0, 1] = np.nan, np.inf
+    dataset = dcmread(dicom(tmp_path / "a.dcm", RAMP, PixelSpacing=[1, 2]))
+    for keyword in ("PixelData", "PixelRepresentation", "BitsStored", "HighBit"):
+        del dataset[keyword]
+    dataset.Rows, dataset.Columns, dataset.BitsAllocated = *values.shape, 32
+    dataset.FloatPixelData = values.tobytes()
+    dataset.save_as(tmp_path / "a.dcm")
+    grey = read_grey(tmp_path / "a.dcm", FILE_DISPLAY)
+    assert (grey[0, 0], grey[0, 1]) == (0, 255)
+    order = np.argsort(values[1:].ravel())
+    assert (np.diff(grey[1:].ravel()[order].astype(int)) >= 0).all()
+    assert len(np.unique(grey)) > 100
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"window": "abdomen", "burned_in": "count"},
+        {"window": {"center": 40.0, "width": 0.0}, "burned_in": "count"},
+        {"window": {"center": 40.0}, "burned_in": "count"},
+        {"window": "file", "burned_in": "blur"},
+        {"window": "file"},
+    ],
+)
+def test_a_display_that_is_none_is_refused(settings: dict[str, Any]) -> None:
+    with pytest.raises(ValidationError):
+        DisplayParams.model_validate(settings)
 
 
 def test_a_record_names_its_frame(tmp_path: Path) -> None:

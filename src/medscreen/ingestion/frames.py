@@ -26,6 +26,7 @@ _MOST_INFLATED = 256 * 2**20  # bytes of a deflated file, which has to be held w
 _AT_ONCE = 32 * 2**20  # bytes of a file that is read in one go: headers are parsed in many small reads
 _META = 132  # where the file meta information begins
 _PIXELS = {0x7FE00010: "PixelData", 0x7FE00008: "FloatPixelData", 0x7FE00009: "DoubleFloatPixelData"}
+_REPRESENTATIONS = (b"OB", b"OW", b"OF", b"OD", b"UN")
 _UNDEFINED = 0xFFFFFFFF
 
 
@@ -35,6 +36,15 @@ class Frame:
 
     stored: NDArray[np.generic]
     header: Header
+
+
+@dataclass(frozen=True)
+class _PixelElement:
+    """Which element holds the pixels, its value representation, its length in bytes."""
+
+    keyword: str
+    kind: str
+    length: int
 
 
 class _Bounded(io.BufferedReader):
@@ -86,9 +96,9 @@ def _read(file: BinaryIO, frame: int | None) -> Frame:
     tags: list[BaseTag | int] = list(element_tags().values())
     dataset = read_dataset(opened, implicit, little, stop_when=lambda tag, *_: tag in _PIXELS, specific_tags=tags)
     dataset.set_original_encoding(implicit, little)
-    keyword, length = _pixel_element(opened, implicit, little)
+    element = _pixel_element(opened, little)
     header = Header(dataset, frame)
-    return Frame(_stored(opened, header, syntax, keyword, length), header)
+    return Frame(_stored(opened, header, syntax, element), header)
 
 
 def _inflated(file: BinaryIO) -> BinaryIO:
@@ -99,36 +109,41 @@ def _inflated(file: BinaryIO) -> BinaryIO:
     return io.BytesIO(content)
 
 
-def _pixel_element(file: BinaryIO, implicit: bool, little: bool) -> tuple[str, int]:
-    """Keyword and length in bytes of the pixel data at whose element the file stands; it then stands at its value."""
+def _pixel_element(file: BinaryIO, little: bool) -> _PixelElement:
+    """The element of the pixel data, at which the file stands; it then stands at the element's value."""
     order: Literal["little", "big"] = "little" if little else "big"
     start = file.read(8)
     if len(start) < 8:
         raise UnreadableImageError("the DICOM file has no pixel data")
     group, element = (int.from_bytes(start[at : at + 2], order) for at in (0, 2))
-    length = start[4:] if implicit else file.read(4)
-    return _PIXELS[group << 16 | element], int.from_bytes(length, order)
+    # some files say explicit and are not; no length can be mistaken for one of these: it would be odd
+    explicit = start[4:6] in _REPRESENTATIONS
+    length = file.read(4) if explicit else start[4:]
+    kind = start[4:6].decode() if explicit else "OW"
+    return _PixelElement(_PIXELS[group << 16 | element], kind, int.from_bytes(length, order))
 
 
-def _stored(file: BinaryIO, header: Header, syntax: "UID", keyword: str, length: int) -> NDArray[np.generic]:
-    options = _pixel_options(header, keyword)
+def _stored(file: BinaryIO, header: Header, syntax: "UID", element: _PixelElement) -> NDArray[np.generic]:
+    options = _pixel_options(header, element)
     rows, columns, samples = options["rows"], options["columns"], options["samples_per_pixel"]
     require_size(columns, rows)
     if samples not in {1, 3}:
         raise UnreadableImageError("its SamplesPerPixel is neither 1 nor 3")
     if not syntax.is_transfer_syntax or syntax.is_encapsulated:
-        frame = _compressed(file, header, options) if length == _UNDEFINED else b""
+        if element.length != _UNDEFINED:
+            raise UnreadableImageError("its pixel data is not in fragments, as its transfer syntax wants")
+        frame = _compressed(file, header, options)
         require_shape(frame, (rows, columns, samples))
         return decode(frame, 0, syntax, options | {"number_of_frames": 1})
     bits = rows * columns * samples * options["bits_allocated"]
     if header.code("PhotometricInterpretation") == "YBR_FULL_422":
         bits = bits * 2 // 3
-    if length == _UNDEFINED or length * 8 < (header.frame + 1) * bits:
+    if element.length == _UNDEFINED or element.length * 8 < (header.frame + 1) * bits:
         raise UnreadableImageError("it holds fewer pixels than Rows, Columns, NumberOfFrames and BitsAllocated say")
     return decode(file, header.frame, syntax, options)
 
 
-def _pixel_options(header: Header, keyword: str) -> dict[str, Any]:
+def _pixel_options(header: Header, element: _PixelElement) -> dict[str, Any]:
     """What pydicom's decoders have to know, by their names for it."""
     allocated = header.natural("BitsAllocated")
     if allocated not in {1, 8, 16, 32, 64}:
@@ -141,10 +156,10 @@ def _pixel_options(header: Header, keyword: str) -> dict[str, Any]:
         "bits_stored": header.natural("BitsStored", allocated),
         "photometric_interpretation": header.code("PhotometricInterpretation"),
         "number_of_frames": header.frames,
-        "pixel_keyword": keyword,
-        "pixel_vr": "OB" if allocated <= 8 else "OW",
+        "pixel_keyword": element.keyword,
+        "pixel_vr": element.kind,
     }
-    if keyword == "PixelData":
+    if element.keyword == "PixelData":
         options["pixel_representation"] = header.natural("PixelRepresentation", 0)
     if options["samples_per_pixel"] > 1:
         options["planar_configuration"] = header.natural("PlanarConfiguration", 0)

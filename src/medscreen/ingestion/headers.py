@@ -1,6 +1,7 @@
 """What a DICOM header says of one frame; nothing that could name a patient is read at all."""
 
 import math
+from collections.abc import Sequence
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
@@ -99,8 +100,10 @@ class Header:
         return int(values[0])
 
     def code(self, keyword: str) -> str:
-        """The element's one word in capitals, "" where it is absent."""
+        """The element's first word in capitals, "" where it is absent."""
         value = self.get(keyword)
+        if isinstance(value, Sequence) and not isinstance(value, str | bytes) and value:
+            value = value[0]
         return value.strip().upper() if isinstance(value, str) else ""
 
     @property
