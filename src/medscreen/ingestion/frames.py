@@ -1,11 +1,7 @@
 """One frame of a DICOM file as it is stored, decoded; no other frame is."""
 
 import io
-import logging
-import warnings
 import zlib
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, Literal
@@ -15,7 +11,7 @@ from numpy.typing import NDArray
 
 from medscreen.ingestion.codestreams import require_shape
 from medscreen.ingestion.decoders import decode
-from medscreen.ingestion.headers import Header, element_tags
+from medscreen.ingestion.headers import Header, element_tags, quiet_pydicom
 from medscreen.ingestion.refusal import UnreadableImageError, require_size
 
 if TYPE_CHECKING:
@@ -65,13 +61,11 @@ def read_frame(path: Path, frame: int | None = None) -> Frame:
     Values are signed where PixelRepresentation says so, also where the sign was not extended to the unused bits.
     Raises UnreadableImageError for whatever is broken, too large, or of a transfer syntax without a decoder.
     """
-    with _quiet_pydicom(), _opened(path) as file:
+    with quiet_pydicom(), _opened(path) as file:
         try:
             return _read(file, frame)
-        except (UnreadableImageError, OSError):
+        except (UnreadableImageError, MemoryError, OSError):
             raise
-        except MemoryError:
-            raise UnreadableImageError("decoding it needs more memory than there is") from None
         except Exception:  # pydicom quotes values of the header, which may be a patient's name: nothing of it goes on
             raise UnreadableImageError("its DICOM header is broken") from None
 
@@ -177,19 +171,3 @@ def _compressed(file: BinaryIO, header: Header, options: dict[str, Any]) -> byte
         raise
     except Exception:  # whatever a broken list of fragments makes of it
         raise UnreadableImageError("its pixel data is cut short, or the frame is not in it") from None
-
-
-@contextmanager
-def _quiet_pydicom() -> Iterator[None]:
-    """pydicom tells the terminal of each oddity, quoting the value; here the outcome alone counts."""
-    from pydicom import config
-
-    logger = logging.getLogger("pydicom")
-    was = logger.disabled
-    try:
-        logger.disabled = True
-        with warnings.catch_warnings(), config.disable_value_validation():
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        logger.disabled = was

@@ -1,7 +1,10 @@
 """What a DICOM header says of one frame; nothing that could name a patient is read at all."""
 
+import logging
 import math
-from collections.abc import Sequence
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
@@ -127,3 +130,19 @@ class Header:
     def burned_in(self) -> bool:
         """Whether the file says that text is burned into its pixels."""
         return self.code("BurnedInAnnotation") == "YES"
+
+
+@contextmanager
+def quiet_pydicom() -> Iterator[None]:
+    """pydicom tells the terminal of each oddity, quoting the value; here the outcome alone counts."""
+    from pydicom import config
+
+    logger = logging.getLogger("pydicom")
+    was = logger.disabled
+    try:
+        logger.disabled = True
+        with warnings.catch_warnings(), config.disable_value_validation():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logger.disabled = was

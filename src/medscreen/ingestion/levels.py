@@ -49,10 +49,10 @@ def levels_of(stored: NDArray[np.generic]) -> Levels:
 
     Raises UnreadableImageError where no value is a finite number.
     """
-    if stored.dtype.kind in "iub":
+    if stored.dtype.kind in "iu" and stored.itemsize <= 4:
         low, high = int(stored.min()), int(stored.max())
         if high - low < _MOST_LEVELS:
-            index = np.subtract(stored, low, dtype=np.int32)
+            index = np.subtract(stored, low, dtype=np.int32 if stored.itemsize < 4 else np.int64)
             return Levels(np.arange(low, high + 1, dtype=np.float64), index)
     values = stored.astype(np.float64)
     finite = values[np.isfinite(values)]

@@ -52,9 +52,7 @@ def read_picture(path: Path) -> Grey:
         raise UnreadableImageError(_no_picture(path)) from None
     except (Image.DecompressionBombWarning, Image.DecompressionBombError):
         raise UnreadableImageError("its header promises a decompression bomb: far too many pixels") from None
-    except MemoryError:
-        raise UnreadableImageError("decoding it needs more memory than there is") from None
-    except (UnreadableImageError, FileNotFoundError, PermissionError, IsADirectoryError):
+    except (UnreadableImageError, MemoryError, FileNotFoundError, PermissionError, IsADirectoryError):
         raise
     except Exception:  # broken files make Pillow raise whatever it likes
         raise UnreadableImageError("the picture is damaged or cut short") from None

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from medscreen.ingestion.frames import Frame, read_frame
 from medscreen.ingestion.grey import Grey, luminance, require_picture
+from medscreen.ingestion.headers import quiet_pydicom
 from medscreen.ingestion.pictures import read_picture
 from medscreen.ingestion.refusal import UnreadableImageError
 from medscreen.ingestion.tables import palette_grey
@@ -37,13 +38,9 @@ def read_image(path: Path, display: DisplayParams, frame: int | None = None) -> 
     try:
         with path.open("rb") as file:
             is_dicom = file.read(132)[128:] == b"DICM"
-        if not is_dicom:
-            shown = Shown(read_picture(path), None, burned_in=False)
-        else:
-            read = read_frame(path, frame)
-            if read.header.burned_in and display.burned_in == "refuse":
-                raise UnreadableImageError(BURNED_IN)
-            shown = Shown(_displayed(read, display), read.header.spacing, read.header.burned_in)
+        shown = _read_dicom(path, display, frame) if is_dicom else Shown(read_picture(path), None, burned_in=False)
+    except MemoryError:
+        raise UnreadableImageError("decoding it needs more memory than there is") from None
     except OSError as error:
         raise UnreadableImageError(f"the file can't be opened: {error.strerror or 'it ends too early'}") from None
     require_picture(shown.grey)
@@ -53,6 +50,14 @@ def read_image(path: Path, display: DisplayParams, frame: int | None = None) -> 
 def read_grey(path: Path, display: DisplayParams) -> Grey:
     """The grey of `read_image`."""
     return read_image(path, display).grey
+
+
+def _read_dicom(path: Path, display: DisplayParams, frame: int | None) -> Shown:
+    with quiet_pydicom():  # elements are converted when they are asked for, not when they are read
+        read = read_frame(path, frame)
+        if read.header.burned_in and display.burned_in == "refuse":
+            raise UnreadableImageError(BURNED_IN)
+        return Shown(_displayed(read, display), read.header.spacing, read.header.burned_in)
 
 
 def _displayed(frame: Frame, display: DisplayParams) -> Grey:
