@@ -5,12 +5,12 @@ from pathlib import Path
 import numpy as np
 from click.testing import CliRunner
 
-import medscreen
 from factories import dicom
 from medscreen.cli.screening import predict
 from medscreen.ingestion import read_grey
 from medscreen.layout import Layout
 from medscreen.params import FILE_DISPLAY
+from medscreen.registry import load_detector
 from workspaces import DISPLAY, MODEL, SIZE
 
 
@@ -23,7 +23,7 @@ def test_predict_shows_dicom_as_the_training_did(
     film = dicom(tmp_path / "film.dcm", stored, **ct)
     radiograph = dicom(tmp_path / "radiograph.dcm", stored, Modality="CR")
     said = CliRunner().invoke(predict, [str(film), str(radiograph), "--name", MODEL, "--json"])
-    detector = medscreen.load_detector(MODEL)
+    detector = load_detector(MODEL)
     assert detector.display == DISPLAY
     as_trained, as_filed = (detector.screen(read_grey(film, how)[None]).score[0] for how in (DISPLAY, FILE_DISPLAY))
     (row,) = json.loads(said.stdout)
