@@ -87,7 +87,7 @@ def _shares(levels: Levels, header: Header, display: DisplayParams) -> NDArray[n
 def _require_hounsfield(header: Header, preset: str) -> None:
     kind, modality = header.code("RescaleType"), header.code("Modality")
     rescaled = bool(header.numbers("RescaleSlope"))
-    # what is rescaled to nobody says what, in a file that does not say what took it, is taken at its word
+    # a file that was stripped of its Modality, and rescales to no stated unit, is taken for CT
     stated = kind in _ALSO_HOUNSFIELD and (modality == "CT" or (not modality and rescaled))
     if kind != "HU" and not stated:
         raise UnreadableImageError(
