@@ -3,6 +3,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+import pytest
 from click.testing import CliRunner
 
 from factories import dicom
@@ -12,6 +13,9 @@ from medscreen.layout import Layout
 from medscreen.params import FILE_DISPLAY
 from medscreen.registry import load_detector
 from workspaces import DISPLAY, MODEL, SIZE
+
+# MLflow's own, when it is first imported
+pytestmark = pytest.mark.filterwarnings("ignore:.*type hint is inferred as AnyType:UserWarning")
 
 
 def test_predict_shows_dicom_as_the_training_did(
