@@ -8,6 +8,9 @@ from typing import Any
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
+from pydicom.dataset import Dataset, FileMetaDataset
+from pydicom.uid import ExplicitVRLittleEndian, SecondaryCaptureImageStorage
 
 from medscreen.evaluation import Outcomes
 from medscreen.images import ImageSet, Pixels
@@ -28,6 +31,25 @@ def real_data(*below: str) -> Path:
     path = root.joinpath(*below)
     if not path.exists():
         pytest.skip(f"no sample data: {'/'.join(below)} is missing (set MEDSCREEN_TEST_DATA)")
+    return path
+
+
+def dicom(path: Path, stored: NDArray[Any], bits: int = 12, **elements: Any) -> Path:
+    """A DICOM file with these stored values, one image or several; `elements` are set last."""
+    dataset = Dataset()
+    dataset.file_meta = FileMetaDataset()
+    dataset.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
+    dataset.SOPClassUID, dataset.SOPInstanceUID = SecondaryCaptureImageStorage, "1.2.3"
+    dataset.Rows, dataset.Columns = stored.shape[-2:]
+    dataset.SamplesPerPixel, dataset.PhotometricInterpretation = 1, "MONOCHROME2"
+    dataset.BitsAllocated, dataset.BitsStored, dataset.HighBit = stored.itemsize * 8, bits, bits - 1
+    dataset.PixelRepresentation = int(stored.dtype.kind == "i")
+    if stored.ndim == 3:
+        dataset.NumberOfFrames = len(stored)
+    dataset.PixelData = stored.tobytes()
+    for name, value in elements.items():
+        setattr(dataset, name, value)
+    dataset.save_as(path, enforce_file_format=True)
     return path
 
 

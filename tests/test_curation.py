@@ -178,7 +178,7 @@ def test_an_unreadable_file_is_quarantined_with_its_reason(tmp_path: Path) -> No
     curated = run(records, tmp_path / "out", workers=2)
     assert [entry["file"] for entry in curated.audit["quarantined"]] == ["005.png", "007.png", "008.png"]
     reasons = [entry["reason"] for entry in curated.audit["quarantined"]]
-    assert "cannot identify" in reasons[0]
+    assert "no image of a kind that is read" in reasons[0]
     assert "same grey value (3)" in reasons[1]
     assert "No such file" in reasons[2]
     assert not any(str(tmp_path) in reason for reason in reasons)
@@ -243,7 +243,7 @@ def test_nothing_readable_is_a_sentence(tmp_path: Path) -> None:
     records = [record(i, image=written(tmp_path / f"{i}.png", "no picture")) for i in range(3)]
     message = refusal(records, tmp_path)
     assert "None of the 3 images can be read" in message
-    assert "cannot identify" in message
+    assert "no image of a kind that is read" in message
 
 
 def test_no_record_is_a_sentence(tmp_path: Path) -> None:

@@ -16,6 +16,7 @@ from medscreen.operating import LogisticCurve, OperatingPoint, SteppedCurve
 from medscreen.packaging.detector import PackagedDetector, packaged_digest
 from medscreen.packaging.operating_nodes import package, scoring_part
 from medscreen.packaging.scoring import scoring_graph
+from medscreen.params import FILE_DISPLAY
 
 SIZE = 16
 METADATA = {"detector": "mean", "image_size": SIZE, "score_at_half": None, "note": "Größe"}
@@ -233,6 +234,7 @@ def test_metadata_comes_back(packaged: PackagedDetector, point: OperatingPoint) 
     }
     assert {key: packaged.metadata[key] for key in METADATA} == METADATA
     assert packaged.image_size == SIZE
+    assert packaged.display == FILE_DISPLAY  # of a package that says nothing of it
     json.dumps(packaged.metadata)
 
 

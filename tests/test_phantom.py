@@ -16,7 +16,7 @@ from medscreen.curation import curate
 from medscreen.errors import MedscreenError
 from medscreen.images import ImageSet
 from medscreen.ingestion import UnreadableImageError, read_grey
-from medscreen.params import CurationParams, DatasetParams, FoldersParams, MedMnistParams, PhantomParams
+from medscreen.params import FILE_DISPLAY, CurationParams, DatasetParams, FoldersParams, MedMnistParams, PhantomParams
 from medscreen.sources import phantom
 from medscreen.sources.phantom.anatomy import Thorax, chords, draw_thorax
 from medscreen.sources.phantom.dicom import SHOWN, write_dicom
@@ -67,7 +67,7 @@ def test_other_settings_make_it_anew(tmp_path: Path) -> None:
     root = tmp_path / "export"
     phantom.find_files(PHANTOM, root, 1)
     phantom.find_files(PHANTOM.model_copy(update={"image_size": 16}), root, 1)
-    assert read_grey(root / "P-00000/study-1/image-1.dcm").shape == (16, 16)
+    assert read_grey(root / "P-00000/study-1/image-1.dcm", FILE_DISPLAY).shape == (16, 16)
     phantom.find_files(PHANTOM, root, 1, "npz")
     assert sorted(path.name for path in root.iterdir()) == [".phantom.json", "labels.csv", "phantom.npz"]
 
@@ -168,14 +168,14 @@ def test_the_phantom_has_the_flaws_it_was_asked_for(export: Path) -> None:
         if "-resent" in file:
             assert (export / file).read_bytes() == (export / plain).read_bytes()
         if "-rewindowed" in file:
-            grey, other = read_grey(export / file).astype(int), read_grey(export / plain).astype(int)
+            grey, other = (read_grey(export / name, FILE_DISPLAY).astype(int) for name in (file, plain))
             assert 0 < np.abs(grey - other).max() <= 10
             assert np.corrcoef(grey.ravel(), other.ravel())[0, 1] > 0.999
             uids = [dcmread(export / name).SOPInstanceUID for name in (file, plain)]
             assert uids[0] != uids[1]
         if any(flaw in file for flaw in BROKEN):
             with pytest.raises(UnreadableImageError):
-                read_grey(export / file)
+                read_grey(export / file, FILE_DISPLAY)
     respelled = {row["patient"].upper().replace("_", "-") for row in rows if row["patient"].startswith("p_")}
     assert len(respelled) == 2
     assert respelled <= {row["patient"] for row in rows}

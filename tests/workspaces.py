@@ -23,7 +23,7 @@ from medscreen.images import SPLITS, ImageSet, load_images, save_images, set_dig
 from medscreen.layout import Layout
 from medscreen.packaging.detector import PackagedDetector
 from medscreen.packaging.scoring import scoring_graph
-from medscreen.params import Params, load_params
+from medscreen.params import DisplayParams, Params, load_params
 from medscreen.sources import Record
 from medscreen.stages.calibrate import calibrate
 from medscreen.stages.evaluate import evaluate
@@ -41,6 +41,7 @@ CNN: dict[str, Any] = {
     },
 }  # fmt: skip
 ROSTER = {"corner": {"kind": "gradient"}, "half": CNN, "whole": CNN}
+DISPLAY = DisplayParams(window="bone", burned_in="count")  # not the default: it has to travel with a detector
 WEIGHTS = {"corner": (0, 0, 0, 1), "half": (1, 0.3, 0, 0), "whole": (1, 1, 1, 0)}
 
 
@@ -85,8 +86,8 @@ def change_params(home: Path, **blocks: Any) -> None:
 def curate_films(layout: Layout, seed: int = 7) -> None:
     """Splits of the films, with the audit, as the stages raw and curate leave them."""
     records = [
-        Record(f"{person:04d}.png", film(person, person % 2), f"p{person}", person % 2, finding="spot" * (person % 2))
-        for person in range(PEOPLE)
+        Record(f"{n:04d}.png", film(n, n % 2), f"p{n}", n % 2, finding="spot" * (n % 2), display=DISPLAY)
+        for n in range(PEOPLE)
     ]
     params = settings_of(layout.workspace)
     layout.scratch.mkdir(parents=True, exist_ok=True)
@@ -117,7 +118,14 @@ def fit_by_hand(layout: Layout, name: str, weights: tuple[float, ...], run_key: 
     (folder / "history.csv").write_text("epoch,train_loss\n1,0.5\n")
     data = {split: {"digest": set_digest(of), "images": len(of)} for split, of in splits.items()}
     key = run_key or f"training of {name} {weights}"
-    about = {"run_key": key, "data": data, "image_size": SIZE, "score_at_half": None, "findings": []}
+    about = {
+        "run_key": key,
+        "data": data,
+        "image_size": SIZE,
+        "display": splits["train"].display.model_dump(),
+        "score_at_half": None,
+        "findings": [],
+    }
     (folder / "fit.json").write_text(json.dumps(about))
     params = settings_of(layout.workspace)
     calibrate(layout, params, name)

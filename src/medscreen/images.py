@@ -13,6 +13,7 @@ from numpy.lib.format import open_memmap
 from numpy.typing import NDArray
 
 from medscreen.errors import MedscreenError
+from medscreen.params import FILE_DISPLAY, DisplayParams
 
 SPLITS = ("train", "tune", "val", "test")
 Pixels = NDArray[np.uint8]
@@ -21,6 +22,10 @@ Pixels = NDArray[np.uint8]
 _CHUNK = 1024
 _AT_ONCE, _PIXELS_AT_ONCE = 32, 32 * 128**2  # what one pass of a network takes: more is no faster
 _TRAIT = "trait:"  # what a manifest's columns for traits begin with
+_SPACING = ("spacing_row", "spacing_column")
+_DISPLAY = b"display"  # under which a manifest's schema carries the settings
+Spacing = tuple[float, float] | None
+"""Millimetres between rows and between columns of the full-size image; None where they are not known."""
 
 
 @dataclass(frozen=True)
@@ -30,7 +35,8 @@ class ImageSet:
     `labels`: 0 normal, 1 abnormal. `patients`: numbers that stand for a person within this data set only.
     `origins`: the file below the data set's root (and the index inside it) that the image came from. `digests`: of the
     full-size image, by which another curation, of whatever size, knows it again. `traits`: what else is known, by name
-    and as text, "" where it is not known of an image: `finding`, sex, age, site.
+    and as text, "" where it is not known of an image: `finding`, sex, age, site. `spacings`: of each image, or none at
+    all. `display`: how DICOM became these pixels.
     """
 
     pixels: Pixels
@@ -39,6 +45,8 @@ class ImageSet:
     origins: Sequence[str]
     digests: Sequence[str]
     traits: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    spacings: Sequence[Spacing] = ()
+    display: DisplayParams = FILE_DISPLAY
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -53,6 +61,8 @@ class ImageSet:
             [self.origins[i] for i in chosen],
             [self.digests[i] for i in chosen],
             {name: [column[i] for i in chosen] for name, column in self.traits.items()},
+            [self.spacings[i] for i in chosen] if self.spacings else (),
+            self.display,
         )
 
     def healthy(self) -> "ImageSet":
@@ -74,15 +84,17 @@ def save_images(images: ImageSet, index: NDArray[np.int64], folder: Path) -> Non
     for start in range(0, len(index), _CHUNK):
         target[start : start + _CHUNK] = images.pixels[index[start : start + _CHUNK]]
     target.flush()
+    spacings = [(images.spacings[i] if images.spacings else None) or (None, None) for i in index]
     manifest = pa.table(
         {
             "origin": [images.origins[i] for i in index],
             "patient": images.patients[index],
             "label": images.labels[index].astype(np.int8),
             "digest": [images.digests[i] for i in index],
+            **{name: pa.array([s[i] for s in spacings], pa.float64()) for i, name in enumerate(_SPACING)},
             **{_TRAIT + name: [column[i] for i in index] for name, column in images.traits.items()},
         }
-    )
+    ).replace_schema_metadata({_DISPLAY: images.display.model_dump_json()})
     pq.write_table(manifest, folder / "manifest.parquet")
 
 
@@ -100,7 +112,22 @@ def load_images(folder: Path) -> ImageSet:
         manifest["origin"].to_pylist(),
         manifest["digest"].to_pylist(),
         {c.removeprefix(_TRAIT): manifest[c].to_pylist() for c in manifest.column_names if c.startswith(_TRAIT)},
+        _spacings(manifest),
+        _display(manifest),
     )
+
+
+def _spacings(manifest: pa.Table) -> list[Spacing]:
+    # a manifest of an older commit, which `medscreen reproduce` reads, says nothing of it
+    if _SPACING[0] not in manifest.column_names:
+        return []
+    rows, columns = (manifest[name].to_pylist() for name in _SPACING)
+    return [None if row is None else (row, column) for row, column in zip(rows, columns, strict=True)]
+
+
+def _display(manifest: pa.Table) -> DisplayParams:
+    said = (manifest.schema.metadata or {}).get(_DISPLAY)
+    return FILE_DISPLAY if said is None else DisplayParams.model_validate_json(said)
 
 
 def image_digest(image: NDArray[np.uint8]) -> str:

@@ -17,6 +17,7 @@ from conftest import SAMPLE, TINY, environment, new_project, repro, run, set_par
 from medscreen import MedscreenError, load_detector
 from medscreen.images import load_images
 from medscreen.layout import Layout, find_layout
+from medscreen.params import FILE_DISPLAY
 from medscreen.registry import held as in_stage
 from medscreen.registry import versions_of
 from medscreen.registry.decisions import DecisionLog
@@ -148,7 +149,8 @@ def test_a_moved_checkout_loads_its_models(
 ) -> None:
     moved = copied.rename(tmp_path / "else where")
     loaded_registry(moved)
-    assert load_detector("phantom-detector").image_size == 32
+    detector = load_detector("phantom-detector")
+    assert (detector.image_size, detector.display) == (32, FILE_DISPLAY)
     client = open_store(layout_of(moved))
     located = [v.source for v in client.search_model_versions("name = 'phantom-detector'")]
     runs = client.search_runs([client.get_experiment_by_name("phantom").experiment_id])

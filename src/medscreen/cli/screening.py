@@ -89,7 +89,7 @@ def _screen(detector: "PackagedDetector", files: Sequence[Path]) -> tuple[list[_
     readable, pixels = [], []
     for file in files:
         try:
-            pixels.append(to_square(read_grey(file), detector.image_size))
+            pixels.append(to_square(read_grey(file, detector.display), detector.image_size))
             readable.append(file)
         except UnreadableImageError as error:
             click.echo(f"medscreen: {file} can't be read: {error}", err=True)

@@ -66,6 +66,8 @@ def curate(
         [record.origin for record in readable.records],
         readable.digests,
         _traits(readable.records),
+        readable.spacings,
+        readable.records[0].display,
     )
     for name, positions in assigned.items():
         require_both_classes(name, images.labels[positions])
@@ -73,6 +75,7 @@ def curate(
         "records": len(records),
         "readable": len(readable.records),
         "quarantined": quarantine,
+        "burned_in": readable.burned_in,
         "exact_copies": copies,
         "patients": len(set(patients.tolist())),
         "respelled_patients": len({record.patient for record in readable.records if record.patient})

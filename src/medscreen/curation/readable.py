@@ -9,7 +9,7 @@ from numpy.lib.format import open_memmap
 from numpy.typing import NDArray
 
 from medscreen.images import Pixels, image_digest
-from medscreen.ingestion import UnreadableImageError, read_grey, to_square
+from medscreen.ingestion import BURNED_IN, Shown, UnreadableImageError, read_image, to_square
 from medscreen.processes import worker_pool
 from medscreen.sources import Record
 
@@ -18,10 +18,26 @@ _CHUNK = 32  # records that a worker takes at a time
 
 @dataclass
 class Readable:
-    """Records whose image was read, and the digest of each image; their pixels are in the same order."""
+    """Records whose image was read, in the order of their pixels.
+
+    `digests`: of each image; `spacings`: (row, column) in mm, None where the file does not say; `burned_in`: how many
+    files, quarantined ones among them, say that text is burned into their pixels.
+    """
 
     records: list[Record] = field(default_factory=list)
     digests: list[str] = field(default_factory=list)
+    spacings: list[tuple[float, float] | None] = field(default_factory=list)
+    burned_in: int = 0
+
+
+@dataclass(frozen=True)
+class _Decoded:
+    """A square image, the digest of its full-size pixels, and what its file says of it."""
+
+    square: NDArray[np.uint8]
+    digest: str
+    spacing: tuple[float, float] | None
+    burned_in: bool
 
 
 def decode(
@@ -34,26 +50,32 @@ def decode(
         on_record()
         if isinstance(outcome, str):
             quarantine.append({"file": record.origin, "reason": outcome})
+            readable.burned_in += outcome == BURNED_IN
             continue
-        pixels[len(readable.records)], digest = outcome
+        pixels[len(readable.records)] = outcome.square
         readable.records.append(record)
-        readable.digests.append(digest)
+        readable.digests.append(outcome.digest)
+        readable.spacings.append(outcome.spacing)
+        readable.burned_in += outcome.burned_in
     return pixels[: len(readable.records)], readable, quarantine
 
 
-def _decoded(records: Sequence[Record], size: int, workers: int) -> Iterator[tuple[NDArray[np.uint8], str] | str]:
-    images = [record.image for record in records]
-    if all(isinstance(image, np.ndarray) for image in images):  # nothing to decode: a process would only copy
-        yield from (_decode_one(image, size) for image in images)
+def _decoded(records: Sequence[Record], size: int, workers: int) -> Iterator[_Decoded | str]:
+    if all(isinstance(record.image, np.ndarray) for record in records):  # nothing to decode: a process would only copy
+        yield from (_decode_one(record, size) for record in records)
         return
     with worker_pool(workers) as pool:
-        yield from pool.map(_decode_one, images, [size] * len(images), chunksize=_CHUNK)
+        yield from pool.map(_decode_one, records, [size] * len(records), chunksize=_CHUNK)
 
 
-def _decode_one(image: "Path | NDArray[np.uint8]", size: int) -> tuple[NDArray[np.uint8], str] | str:
-    """The square image and the digest of its full-size pixels, or the reason why there is none."""
+def _decode_one(record: Record, size: int) -> _Decoded | str:
+    """What is kept of a record's image, or the reason why there is none."""
     try:
-        grey = read_grey(image) if isinstance(image, Path) else image
-        return to_square(grey, size), image_digest(grey)
+        image = record.image
+        if isinstance(image, Path):
+            shown = read_image(image, record.display, record.frame)
+        else:
+            shown = Shown(image, None, burned_in=False)
+        return _Decoded(to_square(shown.grey, size), image_digest(shown.grey), shown.spacing, shown.burned_in)
     except UnreadableImageError as error:
         return str(error)

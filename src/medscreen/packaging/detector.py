@@ -13,6 +13,7 @@ from medscreen.digests import file_digest
 from medscreen.errors import MedscreenError
 from medscreen.images import Pixels, batches
 from medscreen.packaging.format import METADATA, REFUSAL
+from medscreen.params import FILE_DISPLAY, DisplayParams
 
 
 @dataclass(frozen=True)
@@ -57,6 +58,12 @@ class PackagedDetector:
     def image_size(self) -> int:
         """Side, in pixels, of the square images that the detector was trained on."""
         return int(self.metadata["image_size"])
+
+    @property
+    def display(self) -> DisplayParams:
+        """How DICOM became the images that the detector was trained on; give it to `ingestion.read_image`."""
+        said = self.metadata.get("display")  # packages of a medscreen without the key were trained as files say
+        return FILE_DISPLAY if said is None else DisplayParams.model_validate(said)
 
     def score(self, pixels: Pixels) -> NDArray[np.float32]:
         """The scores (N,) of images (N, H, W); the graph needs no operating point for that."""

@@ -38,6 +38,7 @@ from medscreen.params.detectors import (
     TunableCnnParams,
     VaeParams,
 )
+from medscreen.params.display import FILE_DISPLAY, DisplayParams, WindowParams
 from medscreen.params.operating import (
     BestAccuracyPolicy,
     CalibrationName,
@@ -57,6 +58,7 @@ from medscreen.params.promotion import PromotionParams, SensitivityFloor
 from medscreen.params.whole import ComputeParams, Params, load_params
 
 __all__ = [
+    "FILE_DISPLAY",
     "AugmentParams",
     "AutoencoderParams",
     "BackboneParams",
@@ -70,6 +72,7 @@ __all__ = [
     "DatasetParams",
     "DetectorName",
     "DetectorParams",
+    "DisplayParams",
     "DistanceParams",
     "EmbeddingParams",
     "EnsembleParams",
@@ -113,6 +116,7 @@ __all__ = [
     "TransferParams",
     "TunableCnnParams",
     "VaeParams",
+    "WindowParams",
     "YoudenPolicy",
     "load_params",
 ]

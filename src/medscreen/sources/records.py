@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from medscreen.ingestion import Grey
+from medscreen.params import FILE_DISPLAY, DisplayParams
 
 
 @dataclass(frozen=True)
@@ -15,7 +16,8 @@ class Record:
     arrays already, the display grey itself. `patient` is None where the source does not know whose an image is.
     `label`: 0 normal, 1 abnormal. `split` is the published split,
     None where the source publishes none. `finding` is the class that the source itself names, finer than the label
-    or the same; `traits` are what subgroups are made of (sex, age, site), as text.
+    or the same; `traits` are what subgroups are made of (sex, age, site), as text. `frame` is the one wanted of a
+    multi-frame file, from 0 (None: the middle one), and `display` how DICOM becomes grey.
     """
 
     origin: str
@@ -25,3 +27,5 @@ class Record:
     finding: str
     split: str | None = None
     traits: Mapping[str, str] = field(default_factory=dict)
+    frame: int | None = None
+    display: DisplayParams = FILE_DISPLAY

@@ -31,6 +31,7 @@ def calibrate(layout: Layout, params: Params, name: str) -> None:
         "detector": name,
         "parameters": params.detector(name).model_dump(),
         "image_size": about["image_size"],
+        "display": about["display"],
         "score_at_half": about["score_at_half"],
         "findings": about["findings"],
         "val_digest": about["data"]["val"]["digest"],

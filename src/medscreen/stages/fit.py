@@ -66,6 +66,7 @@ def fit(layout: Layout, params: Params, name: str) -> None:
             "state": file_digest(folder / _STATE),
             "data": data,
             "image_size": size,
+            "display": splits["train"].display.model_dump(),
             "score_at_half": detector.score_at_half,
             "findings": detector.findings,
         }

@@ -1,0 +1,128 @@
+"""What decodes the pixels of a DICOM transfer syntax."""
+
+import importlib.util
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, BinaryIO
+
+import numpy as np
+from numpy.typing import NDArray
+
+from medscreen.ingestion.refusal import UnreadableImageError
+
+if TYPE_CHECKING:
+    from pydicom.uid import UID
+
+_EXTENDED = "1.2.840.10008.1.2.4.51"  # JPEG of 8 or 12 bits
+_JPEG_2000 = frozenset({"1.2.840.10008.1.2.4.90", "1.2.840.10008.1.2.4.91"})
+# Lossless JPEG, JPEG-LS; high-throughput JPEG 2000
+_GDCM = frozenset(f"1.2.840.10008.1.2.4.{number}" for number in (57, 70, 80, 81))
+_OPENJPEG = frozenset(f"1.2.840.10008.1.2.4.{number}" for number in (201, 202, 203))
+_WITHOUT_C = frozenset({"1.2.840.10008.1.2", *(f"1.2.840.10008.1.2.{number}" for number in ("1", "1.99", "2", "5"))})
+_STDERR = 2
+_Way = Callable[[], tuple[NDArray[np.generic], *tuple[Any, ...]]]
+"""Something that decodes; the pixels stand first in what it answers."""
+
+
+def decode(source: BinaryIO | bytes, index: int, syntax: "UID", options: dict[str, Any]) -> NDArray[np.generic]:
+    """The frame at `index` of pixel data, (H, W) or, in red, green and blue, (H, W, 3).
+
+    `options` are pydicom's names for what the header says. Raises UnreadableImageError where there is no decoder, or
+    none of them makes anything of the data.
+    """
+    from pydicom.encaps import encapsulate
+    from pydicom.pixels.decoders.base import get_decoder
+
+    try:
+        decoder = get_decoder(syntax)
+    except NotImplementedError:
+        raise UnreadableImageError(
+            f"its transfer syntax ({_name(syntax)}) has no decoder here; convert it to one that has, with gdcmconv or "
+            "dcmdjpeg for instance"
+        ) from None
+    package = _package(syntax, options)
+    if package and importlib.util.find_spec(package) is None:
+        raise UnreadableImageError(
+            f"its transfer syntax ({_name(syntax)}) needs further decoders: pip install 'medscreen[dicom]'"
+        )
+    if isinstance(source, bytes) and syntax == _EXTENDED and package:
+        ways: list[_Way] = [partial(_decode_12_bits, source, syntax, options)]
+    else:
+        frame = encapsulate([source]) if isinstance(source, bytes) else source
+        # first the decoder that is always there, so that the extra changes nothing that can be read without it
+        plugins = [name for name in ("pillow", "") if not name or name in decoder.available_plugins]
+        ways = [partial(decoder.as_array, frame, index=index, decoding_plugin=name, **options) for name in plugins]
+    with _quiet_stderr(unless=syntax in _WITHOUT_C):
+        values = next((found for way in ways if (found := _decoded(way)) is not None), None)
+    if values is None:
+        raise UnreadableImageError(f"its pixel data ({_name(syntax)}) is damaged")
+    return values.astype(values.dtype.newbyteorder("="), copy=False)
+
+
+def _decoded(way: _Way) -> NDArray[np.generic] | None:
+    try:
+        return way()[0]
+    except MemoryError:
+        raise
+    except Exception:  # decoders raise whatever they like on broken data, and quote the header
+        return None
+
+
+def _package(syntax: str, options: dict[str, Any]) -> str | None:
+    """The package of the extra that reads such pixels, None where pydicom and Pillow do."""
+    deep = options["bits_stored"] > 8
+    if syntax in _GDCM or (syntax == _EXTENDED and deep):
+        return "gdcm"
+    if syntax in _OPENJPEG or (syntax in _JPEG_2000 and deep and options["samples_per_pixel"] > 1):
+        return "openjpeg"
+    return None
+
+
+def _decode_12_bits(frame: bytes, syntax: "UID", options: dict[str, Any]) -> tuple[NDArray[np.generic]]:
+    """GDCM reads JPEG of 12 bits, which pydicom does not ask it for."""
+    import gdcm
+
+    fragment, fragments = gdcm.Fragment(), gdcm.SequenceOfFragments.New()
+    fragment.SetByteStringValue(frame)
+    fragments.AddFragment(fragment)
+    element = gdcm.DataElement(gdcm.Tag(0x7FE0, 0x0010))
+    element.SetValue(fragments.__ref__())
+    image = gdcm.Image()
+    image.SetNumberOfDimensions(2)
+    image.SetDimensions((options["columns"], options["rows"], 1))
+    image.SetDataElement(element)
+    kind = gdcm.PhotometricInterpretation.GetPIType("MONOCHROME2")
+    image.SetPhotometricInterpretation(gdcm.PhotometricInterpretation(kind))
+    image.SetTransferSyntax(gdcm.TransferSyntax(gdcm.TransferSyntax.GetTSType(str.__str__(syntax))))
+    bits = options["bits_stored"]
+    image.SetPixelFormat(gdcm.PixelFormat(options["samples_per_pixel"], 16, bits, bits - 1, 0))
+    values = np.frombuffer(image.GetBuffer().encode("utf-8", "surrogateescape"), "<u2")
+    return (values.reshape(options["rows"], options["columns"]),)
+
+
+def _name(syntax: "UID") -> str:
+    """What the standard calls it; what the file says may be anything."""
+    return syntax.name if syntax.is_transfer_syntax and syntax.name != syntax else "of no known name"
+
+
+@contextmanager
+def _quiet_stderr(unless: bool = False) -> Iterator[None]:
+    """C libraries write to the process's stderr what can't be asked of them otherwise."""
+    if unless:
+        yield
+        return
+    try:
+        kept = os.dup(_STDERR)
+    except OSError:  # there is none
+        yield
+        return
+    try:
+        with Path(os.devnull).open("w") as nowhere:
+            os.dup2(nowhere.fileno(), _STDERR)
+        yield
+    finally:
+        os.dup2(kept, _STDERR)
+        os.close(kept)

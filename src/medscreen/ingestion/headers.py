@@ -1,0 +1,148 @@
+"""What a DICOM header says of one frame; nothing that could name a patient is read at all."""
+
+import logging
+import math
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from functools import cache
+from typing import TYPE_CHECKING, Any
+
+from medscreen.ingestion.refusal import UnreadableImageError
+
+if TYPE_CHECKING:
+    from pydicom import Dataset
+    from pydicom.tag import BaseTag
+
+ELEMENTS = (
+    "Modality", "BurnedInAnnotation", "PixelSpacing", "ImagerPixelSpacing", "SharedFunctionalGroupsSequence",
+    "PerFrameFunctionalGroupsSequence", "NumberOfFrames", "SamplesPerPixel", "PhotometricInterpretation",
+    "PlanarConfiguration", "Rows", "Columns", "BitsAllocated", "BitsStored", "HighBit", "PixelRepresentation",
+    "RescaleIntercept", "RescaleSlope", "RescaleType", "ModalityLUTSequence", "WindowCenter", "WindowWidth",
+    "VOILUTFunction", "VOILUTSequence", "RedPaletteColorLookupTableDescriptor",
+    "GreenPaletteColorLookupTableDescriptor", "BluePaletteColorLookupTableDescriptor",
+    "RedPaletteColorLookupTableData", "GreenPaletteColorLookupTableData", "BluePaletteColorLookupTableData",
+    "SegmentedRedPaletteColorLookupTableData", "SegmentedGreenPaletteColorLookupTableData",
+    "SegmentedBluePaletteColorLookupTableData", "ExtendedOffsetTable", "ExtendedOffsetTableLengths",
+)  # fmt: skip
+"""All that is read of a header."""
+
+# Where enhanced multi-frame objects keep these: PS3.3 C.7.6.16.2
+_GROUPS = {
+    "PixelSpacing": "PixelMeasuresSequence",
+    "RescaleIntercept": "PixelValueTransformationSequence",
+    "RescaleSlope": "PixelValueTransformationSequence",
+    "RescaleType": "PixelValueTransformationSequence",
+    "WindowCenter": "FrameVOILUTSequence",
+    "WindowWidth": "FrameVOILUTSequence",
+    "VOILUTFunction": "FrameVOILUTSequence",
+}
+
+
+@cache
+def element_tags() -> dict[str, "BaseTag"]:
+    """Keyword -> tag of all that is read."""
+    from pydicom.tag import Tag
+
+    return {keyword: Tag(keyword) for keyword in ELEMENTS}
+
+
+class Header:
+    """The elements of `dataset` as far as they concern the frame `wanted`, from 0; None is the middle one.
+
+    Every access raises UnreadableImageError, naming the element, where its value is not of the kind asked for.
+    """
+
+    def __init__(self, dataset: "Dataset", wanted: int | None) -> None:
+        self.dataset, self.frame = dataset, 0
+        self.frames = self.natural("NumberOfFrames", 1) or 1  # some write 0 for the one there is
+        self.frame = self.frames // 2 if wanted is None else wanted
+        if not 0 <= self.frame < self.frames:
+            raise UnreadableImageError(f"it has {self.frames} frames, none of them number {self.frame} (from 0)")
+
+    def get(self, keyword: str) -> Any:
+        """The element's value: the frame's own, else what all frames share, else the file's; None if it is empty."""
+        try:
+            if keyword in _GROUPS and (grouped := self._grouped(keyword)) is not None:
+                return grouped
+            tag = element_tags()[keyword]
+            value = self.dataset[tag].value if tag in self.dataset else None
+        except Exception:  # pydicom converts when it is asked, and quotes what it can't convert
+            raise UnreadableImageError(f"the element {keyword} of its header is malformed") from None
+        return None if value == "" else value
+
+    def _grouped(self, keyword: str) -> Any:
+        for groups, place in (("PerFrameFunctionalGroupsSequence", self.frame), ("SharedFunctionalGroupsSequence", 0)):
+            tag = element_tags()[groups]
+            items = self.dataset[tag].value or [] if tag in self.dataset else []
+            group = items[place].get(_GROUPS[keyword]) if place < len(items) else None
+            if group and keyword in group[0]:
+                return group[0][keyword].value
+        return None
+
+    def numbers(self, keyword: str) -> list[float]:
+        """The element's values, none where it is absent or empty."""
+        value = self.get(keyword)
+        if value is None:
+            return []
+        try:
+            values = [float(value)] if isinstance(value, str | int | float) else [float(part) for part in value]
+        except (TypeError, ValueError):
+            raise UnreadableImageError(f"the element {keyword} of its header is no number") from None
+        if not all(math.isfinite(number) for number in values):
+            raise UnreadableImageError(f"the element {keyword} of its header is no finite number")
+        return values
+
+    def natural(self, keyword: str, otherwise: int | None = None) -> int:
+        """The element's one value, 0 or more; `otherwise` where it is absent, an error if that is None."""
+        values = self.numbers(keyword)
+        if not values and otherwise is not None:
+            return otherwise
+        if len(values) != 1 or values[0] < 0 or values[0] != int(values[0]):
+            raise UnreadableImageError(f"the element {keyword} of its header is missing or no whole number")
+        return int(values[0])
+
+    def code(self, keyword: str) -> str:
+        """The element's first word in capitals, "" where it is absent."""
+        value = self.get(keyword)
+        if isinstance(value, Sequence) and not isinstance(value, str | bytes) and value:
+            value = value[0]
+        return value.strip().upper() if isinstance(value, str) else ""
+
+    @property
+    def little_endian(self) -> bool:
+        """Whether words in the file have their low byte first."""
+        return self.dataset.original_encoding[1] is not False
+
+    @property
+    def spacing(self) -> tuple[float, float] | None:
+        """Millimetres between rows and between columns; None where the file does not say, or not in two lengths."""
+        for keyword in ("PixelSpacing", "ImagerPixelSpacing"):
+            try:
+                values = self.numbers(keyword)
+            except UnreadableImageError:  # no picture is worse for it
+                continue
+            if len(values) == 2 and min(values) > 0:
+                return values[0], values[1]
+        return None
+
+    @property
+    def burned_in(self) -> bool:
+        """Whether the file says that text is burned into its pixels."""
+        return self.code("BurnedInAnnotation") == "YES"
+
+
+@contextmanager
+def quiet_pydicom() -> Iterator[None]:
+    """pydicom tells the terminal of each oddity, quoting the value; here the outcome alone counts."""
+    from pydicom import config
+
+    logger = logging.getLogger("pydicom")
+    was = logger.disabled
+    try:
+        logger.disabled = True
+        with warnings.catch_warnings(), config.disable_value_validation():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logger.disabled = was

@@ -1,0 +1,74 @@
+"""The different values of an image, so that whatever depends on a value alone is computed once a value."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from medscreen.ingestion.grey import Grey
+from medscreen.ingestion.refusal import UnreadableImageError
+
+# Without a window, the display spans these percentiles: extremes are often burnt-in marks.
+_DISPLAY_PERCENTILES = (0.5, 99.5)
+_MOST_LEVELS = 2**17  # 16-bit values, signed or not, always fit
+
+
+@dataclass(frozen=True)
+class Levels:
+    """`values` (L,) float64 hold all that occurs, `index` (H, W) says which of them each pixel has."""
+
+    values: NDArray[np.float64]
+    index: NDArray[np.integer[Any]]
+
+    def spread(self) -> tuple[float, float]:
+        """The percentiles of the pixels that a display without a window spans; the extremes where they coincide."""
+        order = np.argsort(self.values, kind="stable")
+        ranked = self.values[order]
+        up_to = np.cumsum(np.bincount(self.index.ravel(), minlength=len(order))[order])
+        low, high = (_percentile(ranked, up_to, percentile) for percentile in _DISPLAY_PERCENTILES)
+        if low == high:
+            there = ranked[np.diff(up_to, prepend=0) > 0]
+            return float(there[0]), float(there[-1])
+        return low, high
+
+    def shown(self, shares: NDArray[np.float64]) -> Grey:
+        """Grey (H, W), from what each level (L,) is shown as: 0 or less is black, 1 or more white."""
+        table = np.round(shares * 255).clip(0, 255).astype(np.uint8)
+        return table.take(self.index)
+
+    def stretched(self, low: float, high: float) -> NDArray[np.float64]:
+        """The share (L,) of the way from `low` to `high`; 0 where there is none."""
+        if not np.isfinite([low, high]).all() or low == high:
+            return np.zeros(self.values.shape)
+        return (self.values - low) / (high - low)
+
+
+def levels_of(stored: NDArray[np.generic]) -> Levels:
+    """The levels of an image (H, W) of integers or floats; of values that are not finite, the nearest that are.
+
+    Raises UnreadableImageError where no value is a finite number.
+    """
+    if stored.dtype.kind in "iu" and stored.itemsize <= 4:
+        low, high = int(stored.min()), int(stored.max())
+        if high - low < _MOST_LEVELS:
+            index = np.subtract(stored, low, dtype=np.int32 if stored.itemsize < 4 else np.int64)
+            return Levels(np.arange(low, high + 1, dtype=np.float64), index)
+    values = stored.astype(np.float64)
+    finite = values[np.isfinite(values)]
+    if not finite.size:
+        raise UnreadableImageError("none of its values is a finite number")
+    low, high = finite.min(), finite.max()
+    values, places = np.unique(np.nan_to_num(values, nan=low, neginf=low, posinf=high), return_inverse=True)
+    return Levels(values, places.reshape(stored.shape))
+
+
+def _percentile(ranked: NDArray[np.float64], up_to: NDArray[np.int64], percentile: float) -> float:
+    """NumPy's percentile of pixels of which up_to[i] have one of the i + 1 lowest values."""
+    rank = float(up_to[-1] - 1) * (percentile / 100)
+    below = int(rank)
+    places = (below, min(below + 1, int(up_to[-1]) - 1))
+    first, second = (ranked[np.searchsorted(up_to, place, side="right")] for place in places)
+    share = rank - below
+    rise = second - first
+    return float(first + rise * share if share < 0.5 else second - rise * (1 - share))

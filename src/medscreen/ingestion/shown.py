@@ -1,0 +1,72 @@
+"""A file's image as it is displayed."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from medscreen.ingestion.frames import Frame, read_frame
+from medscreen.ingestion.grey import Grey, luminance, require_picture
+from medscreen.ingestion.headers import quiet_pydicom
+from medscreen.ingestion.pictures import read_picture
+from medscreen.ingestion.refusal import UnreadableImageError
+from medscreen.ingestion.tables import palette_grey
+from medscreen.ingestion.windows import displayed
+from medscreen.params import DisplayParams
+
+BURNED_IN = "by its BurnedInAnnotation, text is burned into its pixels, and burned_in: refuse leaves such files out"
+"""The reason by which files with burned-in text are refused."""
+
+
+@dataclass(frozen=True)
+class Shown:
+    """An image as displayed, at its own size, and what else the file says of it.
+
+    `spacing`: millimetres between rows and between columns, None where the file does not say. `burned_in`: the file
+    says that text is burned into its pixels.
+    """
+
+    grey: Grey
+    spacing: tuple[float, float] | None
+    burned_in: bool
+
+
+def read_image(path: Path, display: DisplayParams, frame: int | None = None) -> Shown:
+    """The file's image as displayed; of a multi-frame DICOM file the frame `frame`, from 0, or else the middle one.
+
+    DICOM is told by content, not by the name; `display` concerns it alone. Raises UnreadableImageError for whatever
+    can't be decoded or shown that way, and for an image of one single grey value.
+    """
+    try:
+        with path.open("rb") as file:
+            is_dicom = file.read(132)[128:] == b"DICM"
+        shown = _read_dicom(path, display, frame) if is_dicom else Shown(read_picture(path), None, burned_in=False)
+    except MemoryError:
+        raise UnreadableImageError("decoding it needs more memory than there is") from None
+    except OSError as error:
+        raise UnreadableImageError(f"the file can't be opened: {error.strerror or 'it ends too early'}") from None
+    require_picture(shown.grey)
+    return shown
+
+
+def read_grey(path: Path, display: DisplayParams) -> Grey:
+    """The grey of `read_image`."""
+    return read_image(path, display).grey
+
+
+def _read_dicom(path: Path, display: DisplayParams, frame: int | None) -> Shown:
+    with quiet_pydicom():  # elements are converted when they are asked for, not when they are read
+        read = read_frame(path, frame)
+        if read.header.burned_in and display.burned_in == "refuse":
+            raise UnreadableImageError(BURNED_IN)
+        return Shown(_displayed(read, display), read.header.spacing, read.header.burned_in)
+
+
+def _displayed(frame: Frame, display: DisplayParams) -> Grey:
+    header = frame.header
+    palette = header.code("PhotometricInterpretation") == "PALETTE COLOR"
+    if frame.stored.ndim == 2 and not palette:
+        return displayed(frame.stored, header, display)
+    if display.window not in {"file", "percentiles"}:
+        raise UnreadableImageError("it is in colour, and a window is for values: choose window: file or percentiles")
+    if palette:
+        return palette_grey(frame.stored, header)
+    return luminance(frame.stored, 2.0 ** header.natural("BitsStored", 8) - 1)
