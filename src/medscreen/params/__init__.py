@@ -1,6 +1,18 @@
 """params.yaml as frozen, typed values; defaults live in that file and nowhere else."""
 
-from medscreen.params.data import CurationParams, DatasetParams, FoldersParams, MedMnistParams, PhantomParams
+from medscreen.params.data import (
+    AllSlices,
+    ColumnsParams,
+    CurationParams,
+    DatasetParams,
+    DicomParams,
+    FoldersParams,
+    MedMnistParams,
+    MiddleSlice,
+    PhantomParams,
+    SlicesParams,
+    SpacedSlices,
+)
 from medscreen.params.detectors import (
     AugmentParams,
     AutoencoderParams,
@@ -38,6 +50,7 @@ from medscreen.params.detectors import (
     TunableCnnParams,
     VaeParams,
 )
+from medscreen.params.display import DisplayParams, WindowParams
 from medscreen.params.operating import (
     BestAccuracyPolicy,
     CalibrationName,
@@ -57,6 +70,7 @@ from medscreen.params.promotion import PromotionParams, SensitivityFloor
 from medscreen.params.whole import ComputeParams, Params, load_params
 
 __all__ = [
+    "AllSlices",
     "AugmentParams",
     "AutoencoderParams",
     "BackboneParams",
@@ -64,12 +78,15 @@ __all__ = [
     "CalibrationName",
     "ClassifierEntry",
     "CnnParams",
+    "ColumnsParams",
     "ComputeParams",
     "CostPolicy",
     "CurationParams",
     "DatasetParams",
     "DetectorName",
     "DetectorParams",
+    "DicomParams",
+    "DisplayParams",
     "DistanceParams",
     "EmbeddingParams",
     "EnsembleParams",
@@ -86,6 +103,7 @@ __all__ = [
     "MahalanobisParams",
     "MeanSdPolicy",
     "MedMnistParams",
+    "MiddleSlice",
     "MlpParams",
     "NearestParams",
     "NoveltyParams",
@@ -106,6 +124,8 @@ __all__ = [
     "SensitivityFloor",
     "SensitivityPolicy",
     "SingleParams",
+    "SlicesParams",
+    "SpacedSlices",
     "SpecificityPolicy",
     "StatisticParams",
     "SvmParams",
@@ -113,6 +133,7 @@ __all__ = [
     "TransferParams",
     "TunableCnnParams",
     "VaeParams",
+    "WindowParams",
     "YoudenPolicy",
     "load_params",
 ]

@@ -1,6 +1,6 @@
 """What every source promises of an image before it is read."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -12,7 +12,8 @@ class Record:
     """One image before it is read.
 
     `origin` names it below the data set's root; `image` is the file to decode or, where a source holds
-    arrays already, the display grey itself. `patient` is None where the source does not know whose an image is.
+    arrays already, the display grey itself. `frame` is which image of a file that holds several, from 0; None takes
+    the middle one. `patient` is None where the source does not know whose an image is.
     `label`: 0 normal, 1 abnormal. `split` is the published split,
     None where the source publishes none. `finding` is the class that the source itself names, finer than the label
     or the same; `traits` are what subgroups are made of (sex, age, site), as text.
@@ -25,3 +26,15 @@ class Record:
     finding: str
     split: str | None = None
     traits: Mapping[str, str] = field(default_factory=dict)
+    frame: int | None = None
+
+
+class Records(list[Record]):
+    """The records of a data set in an order that depends on its files alone.
+
+    `notes`: what of the data set became no record, what -> how often; counts only, so that they name nobody.
+    """
+
+    def __init__(self, records: Iterable[Record], notes: Mapping[str, int] | None = None) -> None:
+        super().__init__(records)
+        self.notes = {what: number for what, number in (notes or {}).items() if number}

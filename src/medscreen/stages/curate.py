@@ -18,7 +18,7 @@ def curate(layout: Layout, params: Params) -> None:
     """Reads data/raw.json; writes data/curated/<split> and reports/curation.json."""
     raw = json.loads(layout.raw.read_text())
     settings: DatasetParams = TypeAdapter(DatasetParams).validate_python(raw["settings"])
-    records = sources.read_records(settings, sources.root_of(settings, layout.workspace))
+    records = sources.read_records(settings, sources.root_of(settings, layout.workspace), params.compute.threads)
     layout.curated("").mkdir(parents=True, exist_ok=True)
     # always the same name: what a kill leaves, the next run takes over and removes
     scratch = layout.curated(".decoded")
@@ -40,7 +40,10 @@ def curate(layout: Layout, params: Params) -> None:
     finally:
         scratch.unlink(missing_ok=True)
     with replaced(layout.curation_report) as partial:
-        partial.write_text(json.dumps({"dataset": raw["dataset"], **curated.audit}, indent=1))
+        report = {"dataset": raw["dataset"], "source_notes": records.notes, **curated.audit}
+        partial.write_text(json.dumps(report, indent=1))
+    for what, number in records.notes.items():
+        print(f"noted: {number} {what}")
     audit = curated.audit
     print(
         f"{audit['records']} records: {len(audit['quarantined'])} quarantined, "
