@@ -23,9 +23,7 @@ _SPLITS = {
 
 def find_files(root: Path) -> list[Path]:
     """Every file below `root` that no operating system left there, sorted; raises MedscreenError if there is none."""
-    files, _ = files_below(root)
-    if not files:
-        raise MedscreenError(f"{root} holds no file; put the class folders there or correct root in params.yaml.")
+    files, _ = _files(root)
     return files
 
 
@@ -37,7 +35,7 @@ def read_records(params: FoldersParams, root: Path) -> Records:
     """
     splits = _split_folders(params, root)
     patients = labelled_tree.read_patients(root)
-    files, notes = files_below(root)
+    files, notes = _files(root)
     records = []
     for path in files:
         inside = path.relative_to(root)
@@ -53,6 +51,13 @@ def read_records(params: FoldersParams, root: Path) -> Records:
     if params.patient_pattern is not None:
         notes["images whose patient is not known"] = _require_patients(params, root, records)
     return Records(records, notes)
+
+
+def _files(root: Path) -> tuple[list[Path], Counter[str]]:
+    files, aside = files_below(root)
+    if not files:
+        raise MedscreenError(f"{root} holds no file; put the class folders there or correct root in params.yaml.")
+    return files, aside
 
 
 def _record(params: FoldersParams, root: Path, path: Path, name: str, patient: str | None, split: str | None) -> Record:

@@ -80,8 +80,8 @@ def _signed_in(there: OnKaggle) -> Any:
     except (SystemExit, Exception) as error:
         raise MedscreenError(
             _refusal(error, there)
-            or "Kaggle's library finds no credentials: save a token of kaggle.com/settings as ~/.kaggle/kaggle.json, or "
-            "set KAGGLE_API_TOKEN."
+            or "Kaggle's library finds no credentials: save a token of kaggle.com/settings as ~/.kaggle/kaggle.json, "
+            "or set KAGGLE_API_TOKEN."
         ) from error
     return api
 
@@ -96,8 +96,8 @@ def _download(api: Any, there: OnKaggle, folder: Path) -> None:
     except (SystemExit, Exception) as error:
         raise MedscreenError(
             _refusal(error, there)
-            or f"Kaggle's library failed to fetch {there.name} ({type(error).__name__}): see that {folder} has room and "
-            f"try again, or unpack the archive of {there.page} to the entry's root yourself."
+            or f"Kaggle's library failed to fetch {there.name} ({type(error).__name__}): see that {folder} has room "
+            f"and try again, or unpack the archive of {there.page} to the entry's root yourself."
         ) from error
 
 
