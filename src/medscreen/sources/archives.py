@@ -40,6 +40,8 @@ def unpack(archive: Path, folder: Path) -> int:
         ) from error
     except OSError as error:
         raise MedscreenError(f"{archive.name} can't be unpacked to {folder} ({error.strerror or error}).") from error
+    if not files:
+        raise MedscreenError(f"{archive} holds no file; delete it and fetch again.")
     return len(files)
 
 
@@ -71,7 +73,7 @@ def _require_sound(archive: Path, members: list[zipfile.ZipInfo]) -> None:
 
 
 def _require_room(archive: Path, members: list[zipfile.ZipInfo], folder: Path) -> None:
-    packed, unpacked = (sum(sizes) for sizes in zip(*((m.compress_size, m.file_size) for m in members), strict=True))
+    packed, unpacked = sum(member.compress_size for member in members), sum(member.file_size for member in members)
     held = archive.stat().st_size
     # members that share their bytes, as bombs do, have more of them together than the archive
     if packed > held or unpacked > max(_HARMLESS_BYTES, _MOST_EXPANSION * held):

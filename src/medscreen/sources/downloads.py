@@ -1,7 +1,9 @@
 """A file from the network, whole or not at all."""
 
 import time
+from http.client import HTTPResponse
 from pathlib import Path
+from urllib.error import HTTPError
 from urllib.request import urlopen
 
 from medscreen.outputs import replaced
@@ -14,14 +16,22 @@ _SIZE_UNKNOWN = 1 << 30
 _BLOCK = 1 << 16
 
 
+def _opened(url: str) -> HTTPResponse:
+    try:
+        response: HTTPResponse = urlopen(url, timeout=READ_TIMEOUT_S)  # noqa: S310  # of a table of ours
+    except HTTPError as error:
+        error.close()  # it is the server's answer, too, and would keep its socket
+        raise
+    return response
+
+
 def download(url: str, target: Path) -> None:
     """Puts what `url` gives to `target`, which keeps its former content until all is there.
 
     Raises OSError when the server is silent or too slow, and when it sends less or more than it promised.
     """
     begun = time.monotonic()
-    # the address is one of a table of ours
-    with replaced(target) as partial, urlopen(url, timeout=READ_TIMEOUT_S) as response:  # noqa: S310
+    with replaced(target) as partial, _opened(url) as response:
         promised = response.headers.get("Content-Length")
         size = int(promised) if promised else _SIZE_UNKNOWN
         patience = GRACE_S + size / SLOWEST_BYTES_PER_S
