@@ -70,6 +70,14 @@ def test_what_systems_leave_behind_is_no_image_and_is_counted(tmp_path: Path) ->
     }
 
 
+def test_a_link_to_a_folder_is_not_followed_and_is_counted(tmp_path: Path) -> None:
+    root = tree(tmp_path / "root", "normal/1.png", "sick/2.png")
+    (root / "sick" / "round").symlink_to(root)
+    records = records_of(root)
+    assert [record.origin for record in records] == ["normal/1.png", "sick/2.png"]
+    assert records.notes == {"linked folders, which are not followed": 1}
+
+
 def test_a_page_saved_as_an_image_stays_a_record_so_that_it_is_named(tmp_path: Path) -> None:
     written(tree(tmp_path, "normal/1.png") / "sick" / "2.jpg", "<!DOCTYPE html>")
     assert [record.origin for record in records_of(tmp_path)] == ["normal/1.png", "sick/2.jpg"]

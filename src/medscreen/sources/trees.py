@@ -16,8 +16,9 @@ def files_below(folder: Path) -> tuple[list[Path], Counter[str]]:
     """The files below a folder, sorted, and what lies between them that is none of the data: name -> how often."""
     found: list[Path] = []
     aside: Counter[str] = Counter()
-    for here, folders, files in os.walk(folder):
+    for here, folders, files in os.walk(folder, onerror=lambda _: aside.update(["folders that can't be read"])):
         aside.update(what for name in (*folders, *files) if (what := left_behind(name)))
         folders[:] = [name for name in folders if not left_behind(name)]
+        aside.update("linked folders, which are not followed" for name in folders if Path(here, name).is_symlink())
         found += [Path(here, name) for name in files if not left_behind(name)]
     return sorted(found), aside
