@@ -83,6 +83,9 @@ def test_a_file_column_names_the_images(tmp_path: Path) -> None:
         ("films/A1/1.dcm", "A1", 1, {"age": "61"}),
         ("films/B2/1.dcm", "A1", 0, {}),
     ]
+    assert records.notes == {}
+    slice_file(root / "films" / "C3" / "1.dcm")
+    assert records_of(root, **BY_FILE).notes == {"files without a row in the table": 1}
 
 
 def test_what_fits_nothing_is_counted_without_a_name(tmp_path: Path) -> None:

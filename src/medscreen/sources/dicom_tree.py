@@ -58,6 +58,9 @@ def read_records(params: DicomParams, root: Path, workers: int = 1) -> Records:
     else:
         paths = {row.line: file_below(table, row, columns.file, images) for row in rows}
         found = _cases(params, table, paths, rows, notes)
+        below, aside = files_below(images)
+        notes.update(aside)
+        notes["files without a row in the table"] = len(set(below) - found.keys() - {table})
     if not found:
         raise MedscreenError(
             f"No patient of {table} has a folder with files below {images}; correct columns and images in params.yaml."
