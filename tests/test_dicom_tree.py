@@ -181,16 +181,7 @@ def test_senseless_header_values_are_none(tmp_path: Path) -> None:
 
 def test_a_deflated_header_is_not_unpacked(tmp_path: Path) -> None:
     path = slice_file(tmp_path / "x", syntax=DeflatedExplicitVRLittleEndian)
-    assert dicom_headers.read_headers([path], 1) == [dicom_headers.Header()]
-
-
-def test_processes_read_the_same_headers(series: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    paths = sorted((series / "films" / "A1").iterdir())
-    alone = dicom_headers.read_headers(paths, 1)
-    monkeypatch.setattr(dicom_headers, "_WORTH_PROCESSES", 1)
-    assert dicom_headers.read_headers(paths, 2) == alone
-    assert alone[0] is not None
-    assert (alone[0].number, alone[0].position) == (1, 30.0)
+    assert dicom_headers.read_header(path) == dicom_headers.Header()
 
 
 @pytest.mark.parametrize(

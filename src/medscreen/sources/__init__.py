@@ -30,11 +30,8 @@ def find_files(params: DatasetParams, root: Path, workers: int) -> list[Path]:
             return dicom_tree.find_files(params, root)
 
 
-def read_records(params: DatasetParams, root: Path, workers: int = 1) -> Records:
-    """The records of a data set whose files are there, in an order that depends on the files alone.
-
-    Headers that have to be read for that are read by so many processes.
-    """
+def read_records(params: DatasetParams, root: Path) -> Records:
+    """The records of a data set whose files are there, in an order that depends on the files alone."""
     match params:
         case PhantomParams():
             return labelled_tree.read_records(root)
@@ -43,4 +40,4 @@ def read_records(params: DatasetParams, root: Path, workers: int = 1) -> Records
         case FoldersParams():
             return class_folders.read_records(params, root)
         case DicomParams():
-            return dicom_tree.read_records(params, root, workers)
+            return dicom_tree.read_records(params, root)

@@ -10,8 +10,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from medscreen.processes import worker_pool
-
 if TYPE_CHECKING:
     from pydicom import Dataset
 
@@ -19,8 +17,6 @@ _TAGS = ["SeriesInstanceUID", "InstanceNumber", "ImagePositionPatient", "ImageOr
 # Its header is compressed together with the pixels: to read one is to unpack the other.
 _DEFLATED = b"1.2.840.10008.1.2.1.99"
 _MOST_FRAMES = 65_536  # a number beyond that is damage
-_WORTH_PROCESSES = 2_000  # headers; fewer are read before the processes have started
-_CHUNK = 128
 _PARALLEL = 1e-3  # of unit vectors: how far the normals of two slices of a stack may be apart
 
 
@@ -36,14 +32,6 @@ class Header:
     number: int | None = None
     normal: tuple[float, float, float] | None = None
     position: float | None = None
-
-
-def read_headers(paths: Sequence[Path], workers: int) -> list[Header | None]:
-    """The header of each file; None for those that are no DICOM. A damaged one says nothing."""
-    if workers == 1 or len(paths) < _WORTH_PROCESSES:
-        return [_read_header(path) for path in paths]
-    with worker_pool(workers) as pool:
-        return list(pool.map(_read_header, paths, chunksize=_CHUNK))
 
 
 def in_order(files: Sequence[tuple[Path, Header]]) -> list[tuple[Path, Header]]:
@@ -71,7 +59,8 @@ def _natural(path: Path) -> list[tuple[int, str]]:
     return [(int(digits or 0), text) for digits, text in re.findall(r"(\d{1,18})|(\D+)", path.as_posix())]
 
 
-def _read_header(path: Path) -> Header | None:
+def read_header(path: Path) -> Header | None:
+    """The header of a file; None for one that is no DICOM. A damaged one says nothing."""
     # pydicom costs half a second that other sources need not pay
     from pydicom import dcmread
 

@@ -11,7 +11,7 @@ from typing import TypeVar
 
 from medscreen.errors import MedscreenError
 from medscreen.params import AllSlices, DicomParams, MiddleSlice, SlicesParams, SpacedSlices
-from medscreen.sources.dicom_headers import Header, in_order, read_headers
+from medscreen.sources.dicom_headers import Header, in_order, read_header
 from medscreen.sources.records import Record, Records
 from medscreen.sources.tables import Row, file_below, read_table, required_cell
 from medscreen.sources.trees import files_below, left_behind
@@ -40,8 +40,8 @@ def find_files(params: DicomParams, root: Path) -> list[Path]:
     return sorted({table, *files})
 
 
-def read_records(params: DicomParams, root: Path, workers: int = 1) -> Records:
-    """The records of the chosen slices of each series, sorted by place; headers are read by so many processes.
+def read_records(params: DicomParams, root: Path) -> Records:
+    """The records of the chosen slices of each series, sorted by place.
 
     Of rows that say the same of one patient or file the first counts. Files of the tree that are no DICOM, patients
     without images, and images without a row are counted in the notes.
@@ -66,7 +66,7 @@ def read_records(params: DicomParams, root: Path, workers: int = 1) -> Records:
             f"No patient of {table} has a folder with files below {images}; correct columns and images in params.yaml."
         )
     _require_normal_label(params, table, found)
-    records = _records(params, root, found, workers, notes)
+    records = _records(params, root, found, notes)
     return Records(sorted(records, key=lambda record: (record.origin, record.frame or 0)), notes)
 
 
@@ -105,11 +105,10 @@ def _files_of_patients(images: Path, cases: Mapping[str, _Case], notes: Counter[
     return files
 
 
-def _records(
-    params: DicomParams, root: Path, found: Mapping[Path, _Case], workers: int, notes: Counter[str]
-) -> Iterator[Record]:
+def _records(params: DicomParams, root: Path, found: Mapping[Path, _Case], notes: Counter[str]) -> Iterator[Record]:
     series: dict[tuple[str, str], list[tuple[Path, Header]]] = {}
-    for path, header in zip(found, read_headers(list(found), workers), strict=True):
+    for path in found:
+        header = read_header(path)
         if header is None and params.columns.file is None and path.suffix.lower() != ".dcm":
             notes["files that are no DICOM"] += 1
             continue

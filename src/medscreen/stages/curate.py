@@ -18,7 +18,7 @@ def curate(layout: Layout, params: Params) -> None:
     """Reads data/raw.json; writes data/curated/<split> and reports/curation.json."""
     raw = json.loads(layout.raw.read_text())
     settings: DatasetParams = TypeAdapter(DatasetParams).validate_python(raw["settings"])
-    records = sources.read_records(settings, sources.root_of(settings, layout.workspace), params.compute.threads)
+    records = sources.read_records(settings, sources.root_of(settings, layout.workspace))
     layout.curated("").mkdir(parents=True, exist_ok=True)
     # always the same name: what a kill leaves, the next run takes over and removes
     scratch = layout.curated(".decoded")
