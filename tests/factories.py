@@ -24,6 +24,11 @@ PHANTOM = PhantomParams(
     exact_copies=3, near_copies=2, respelled_patients=2, unreadable_files=3, seed=20,
 )  # fmt: skip
 
+FOLDERS: dict[str, Any] = {
+    "kind": "folders", "root": "films", "image_size": 16, "normal_classes": ["normal"], "patient_pattern": None,
+    "published_splits": "keep",
+}  # fmt: skip
+
 
 def real_data(*below: str) -> Path:
     """A path of the sample data; skips the test where it is absent."""

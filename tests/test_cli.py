@@ -130,9 +130,9 @@ def outputs_below(folder: Path) -> list[Path]:
     [
         (lambda root: (root / "labels.csv").unlink(), "labels.csv is missing"),
         (lambda root: (root / "labels.csv").write_text("file,patient\n"), "'label'"),
-        (lambda root: (root / "labels.csv").write_text("file,patient,label\n"), "lists no image"),
+        (lambda root: (root / "labels.csv").write_text("file,patient,label\n"), "no row below it"),
         (lambda root: relabelled(root, "1", "0"), "abnormal patients"),
-        (lambda root: shutil.rmtree(root / "P-00003"), "P-00003"),
+        (lambda root: shutil.rmtree(root / "P-00003"), "labels.csv, line "),
     ],
 )
 def test_a_mistake_in_the_data_is_one_sentence(copied: Path, write, names: str) -> None:

@@ -116,7 +116,7 @@ def test_a_value_out_of_range_is_named(
         (lambda c: c["detectors"].update({"My CNN": {"kind": "gradient"}}), "detectors.My CNN"),
         (lambda c: c["compute"].update(device="tpu"), "compute.device"),
         (lambda c: c["promotion"].update(metric="accuracy"), "promotion.metric"),
-        (lambda c: c["datasets"]["pneumoniamnist"].update(normal_labels=[]), "datasets.pneumoniamnist.normal_labels"),
+        (lambda c: c["datasets"]["chest-xray"].update(normal_classes=[]), "datasets.chest-xray.normal_classes"),
     ],
 )
 def test_a_value_of_the_wrong_kind_is_named(content: dict[str, Any], tmp_path: Path, change: Change, key: str) -> None:
@@ -127,7 +127,7 @@ def test_a_value_of_the_wrong_kind_is_named(content: dict[str, Any], tmp_path: P
 def test_an_active_dataset_that_is_no_entry_is_refused(content: dict[str, Any], tmp_path: Path) -> None:
     content["dataset"] = "mnist"
     message = refusal(content, tmp_path)
-    assert "dataset: 'mnist' is no entry of datasets: (phantom, pneumoniamnist)" in message
+    assert "dataset: 'mnist' is no entry of datasets: (bone-fracture, chest-xray, phantom, " in message
 
 
 def test_fractions_must_leave_something_to_train_on(content: dict[str, Any], tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from PIL import Image
 from pydicom import Dataset, dcmread
 from scipy import ndimage
 
-from factories import PHANTOM, labels_table, one_sentence, written
+from factories import FOLDERS, PHANTOM, labels_table, one_sentence, written
 from medscreen import sources
 from medscreen.curation import curate
 from medscreen.errors import MedscreenError
@@ -302,7 +302,7 @@ def forms(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[DatasetPa
     root = tmp_path_factory.mktemp("forms")
     for form in phantom.FORMS:
         phantom.find_files(PHANTOM.model_copy(update={"patients": 60}), root / form, 1, form)
-    folders = FoldersParams(kind="folders", root="-", image_size=24, normal_classes=["normal"])
+    folders = FoldersParams(**FOLDERS | {"image_size": 24})
     mnist = MedMnistParams(kind="medmnist", root="-", image_size=24, flag="phantom", normal_labels=[0])
     return {
         "dicom": (PHANTOM, root / "dicom"),

@@ -18,7 +18,7 @@ import pytest
 import yaml
 from mlflow.tracking._tracking_service.utils import _artifact_repos_cache
 
-from factories import one_sentence
+from factories import FOLDERS, one_sentence
 from medscreen.cli import main
 from medscreen.errors import MedscreenError
 from medscreen.images import SPLITS
@@ -33,8 +33,6 @@ from workspaces import MODEL, change_params, new_workspace, settings_of
 
 # what MLflow says of its own type hints when it first logs a model
 pytestmark = pytest.mark.filterwarnings("ignore:.*type hint is inferred as AnyType:UserWarning")
-
-FOLDERS = {"kind": "folders", "root": "films", "image_size": 16, "normal_classes": ["normal"]}
 
 
 @pytest.fixture(scope="module")

@@ -17,7 +17,7 @@ import pyarrow.parquet as pq
 import yaml
 from onnx import TensorProto, helper
 
-from factories import REPOSITORY
+from factories import FOLDERS, REPOSITORY
 from medscreen.curation import curate
 from medscreen.images import SPLITS, ImageSet, load_images, save_images, set_digest
 from medscreen.layout import Layout
@@ -138,9 +138,8 @@ def new_workspace(home: Path) -> Layout:
     for name in ("params.yaml", "dvc.yaml", ".gitignore"):
         shutil.copy(REPOSITORY / name, home / name)
     params = yaml.safe_load((home / "params.yaml").read_text())
-    folders = {"kind": "folders", "root": "films", "image_size": SIZE, "normal_classes": ["normal"]}
     evaluation = params["evaluation"] | {"resamples": 200}
-    change_params(home, dataset="films", datasets={"films": folders}, detectors=ROSTER, evaluation=evaluation)
+    change_params(home, dataset="films", datasets={"films": FOLDERS}, detectors=ROSTER, evaluation=evaluation)
     layout = Layout(home, home)
     curate_films(layout)
     for command in (

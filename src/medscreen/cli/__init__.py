@@ -5,7 +5,7 @@ import sys
 import click
 
 from medscreen.cli.browsing import ui
-from medscreen.cli.data import phantom, use
+from medscreen.cli.data import fetch, phantom, use
 from medscreen.cli.operating import threshold
 from medscreen.cli.promotion import promote, rollback
 from medscreen.cli.registered import compare, models
@@ -20,7 +20,7 @@ def commands() -> None:
     """Screens medical images for what looks abnormal. Research use only, never diagnosis."""
 
 
-for command in (use, phantom, predict, models, compare, promote, rollback, threshold):
+for command in (use, fetch, phantom, predict, models, compare, promote, rollback, threshold):
     commands.add_command(command)
 for command in (verify, reproduce, backup, restore, ui):
     commands.add_command(command)

@@ -1,4 +1,4 @@
-"""Choosing the data set, and making simulated ones."""
+"""Choosing the data set, fetching published ones, and making simulated ones."""
 
 import json
 from pathlib import Path
@@ -16,7 +16,12 @@ if TYPE_CHECKING:
 
 # Below datasets: of params.yaml, what makes the written folder a data set of the pipeline.
 _ENTRIES: dict[str, dict[str, Any]] = {
-    "folders": {"kind": "folders", "normal_classes": ["normal"]},
+    "folders": {
+        "kind": "folders",
+        "normal_classes": ["normal"],
+        "patient_pattern": None,
+        "published_splits": "keep",
+    },
     "npz": {"kind": "medmnist", "flag": "phantom", "normal_labels": [0]},
 }
 
@@ -46,6 +51,28 @@ def use(dataset: str | None) -> None:
         with replaced(path) as partial:
             yaml.dump(content, partial)
         click.echo(f"params.yaml: dataset: {dataset}")
+
+
+@click.command()
+@click.argument("dataset", required=False)
+def fetch(dataset: str | None) -> None:
+    """Fills the folder of DATASET, an entry of datasets: in params.yaml, from Kaggle; without it, says which can be."""
+    from medscreen.sources import root_of
+    from medscreen.sources.kaggle import ON_KAGGLE, fetch_from_kaggle
+
+    layout = find_layout()
+    known = load_params(layout.params).datasets
+    if dataset is None:
+        for name, there in ON_KAGGLE.items():
+            click.echo(f"{name}: {there.page}")
+        return
+    if dataset not in ON_KAGGLE:
+        raise MedscreenError(f"{dataset!r} can't be fetched from Kaggle; what can is {', '.join(ON_KAGGLE)}.")
+    if dataset not in known:
+        raise MedscreenError(f"params.yaml has no entry {dataset!r} below datasets: to say where to; add it back.")
+    root = root_of(known[dataset], layout.workspace)
+    number = fetch_from_kaggle(ON_KAGGLE[dataset], root)
+    click.echo(f"{root}: {number} files. Next: make repro DATASET={dataset}")
 
 
 @click.command()

@@ -1,6 +1,18 @@
 """params.yaml as frozen, typed values; defaults live in that file and nowhere else."""
 
-from medscreen.params.data import CurationParams, DatasetParams, FoldersParams, MedMnistParams, PhantomParams
+from medscreen.params.data import (
+    AllSlices,
+    ColumnsParams,
+    CurationParams,
+    DatasetParams,
+    DicomParams,
+    FoldersParams,
+    MedMnistParams,
+    MiddleSlice,
+    PhantomParams,
+    SlicesParams,
+    SpacedSlices,
+)
 from medscreen.params.detectors import (
     AugmentParams,
     AutoencoderParams,
@@ -59,6 +71,7 @@ from medscreen.params.whole import ComputeParams, Params, load_params
 
 __all__ = [
     "FILE_DISPLAY",
+    "AllSlices",
     "AugmentParams",
     "AutoencoderParams",
     "BackboneParams",
@@ -66,12 +79,14 @@ __all__ = [
     "CalibrationName",
     "ClassifierEntry",
     "CnnParams",
+    "ColumnsParams",
     "ComputeParams",
     "CostPolicy",
     "CurationParams",
     "DatasetParams",
     "DetectorName",
     "DetectorParams",
+    "DicomParams",
     "DisplayParams",
     "DistanceParams",
     "EmbeddingParams",
@@ -89,6 +104,7 @@ __all__ = [
     "MahalanobisParams",
     "MeanSdPolicy",
     "MedMnistParams",
+    "MiddleSlice",
     "MlpParams",
     "NearestParams",
     "NoveltyParams",
@@ -109,6 +125,8 @@ __all__ = [
     "SensitivityFloor",
     "SensitivityPolicy",
     "SingleParams",
+    "SlicesParams",
+    "SpacedSlices",
     "SpecificityPolicy",
     "StatisticParams",
     "SvmParams",

@@ -1,10 +1,34 @@
 """The data sets, and how they become splits."""
 
+import re
+from pathlib import PurePosixPath, PureWindowsPath
 from typing import Annotated, Literal
 
-from pydantic import Discriminator, Field, model_validator
+from pydantic import AfterValidator, Discriminator, Field, model_validator
 
 from medscreen.params.block import Block, Fraction
+from medscreen.params.display import DisplayParams
+
+
+def _below_root(name: str) -> str:
+    path = PurePosixPath(name)
+    if path.is_absolute() or PureWindowsPath(name).drive or ".." in path.parts:
+        raise ValueError(f"{name!r} does not lie below root")
+    return name
+
+
+def _finds_a_patient(pattern: str) -> str:
+    try:
+        groups = re.compile(pattern).groups
+    except re.error as error:
+        raise ValueError(f"{pattern!r} is no regular expression ({error})") from error
+    if groups != 1:
+        raise ValueError(f"{pattern!r} has {groups} groups (...) where the patient's number should be the only one")
+    return pattern
+
+
+ImageSize = Annotated[int, Field(ge=16, le=2048)]
+BelowRoot = Annotated[str, Field(min_length=1), AfterValidator(_below_root)]
 
 
 class PhantomParams(Block):
@@ -12,7 +36,7 @@ class PhantomParams(Block):
 
     kind: Literal["phantom"]
     root: str
-    image_size: Annotated[int, Field(ge=16, le=2048)]
+    image_size: ImageSize
     patients: Annotated[int, Field(ge=40)]
     abnormal_fraction: Fraction
     contrast: Annotated[float, Field(gt=0)]
@@ -24,25 +48,86 @@ class PhantomParams(Block):
 
 
 class MedMnistParams(Block):
-    """A MedMNIST .npz file in the folder `root`, downloaded there by medmnist if it is missing."""
+    """A MedMNIST .npz file in the folder `root`, downloaded there if it is missing.
+
+    `flag` is the file's name without .npz: `chestmnist`, or `chestmnist_64` for images of 64 x 64. An image is normal
+    if all its labels are among `normal_labels`; of a multi-label set those are the findings that it has, so that an
+    empty list wants images without any.
+    """
 
     kind: Literal["medmnist"]
     root: str
-    image_size: Annotated[int, Field(ge=16, le=2048)]
+    image_size: ImageSize
     flag: Annotated[str, Field(pattern=r"^[a-z0-9_]+$")]
-    normal_labels: Annotated[list[int], Field(min_length=1)]
+    normal_labels: list[Annotated[int, Field(ge=0)]]
 
 
 class FoldersParams(Block):
-    """Image files in class folders below `root`, with published splits above the classes or without."""
+    """Image files in class folders below `root`, with published splits above the classes or without.
+
+    `patient_pattern`: searched in each file's name, its one group is the patient, or whatever else must not be torn
+    apart by a split. `published_splits`: `discard` cuts all images anew.
+    """
 
     kind: Literal["folders"]
     root: str
-    image_size: Annotated[int, Field(ge=16, le=2048)]
+    image_size: ImageSize
     normal_classes: Annotated[list[str], Field(min_length=1)]
+    patient_pattern: Annotated[str, AfterValidator(_finds_a_patient)] | None
+    published_splits: Literal["keep", "discard"]
 
 
-DatasetParams = Annotated[PhantomParams | MedMnistParams | FoldersParams, Discriminator("kind")]
+class ColumnsParams(Block):
+    """What the columns of a label table are called; without a `file` column, folders say whose an image is."""
+
+    patient: str
+    label: str
+    file: str | None
+
+
+class MiddleSlice(Block):
+    """The middle image of each series."""
+
+    take: Literal["middle"]
+
+
+class SpacedSlices(Block):
+    """So many images of each series, evenly spaced; all of a series that has fewer."""
+
+    take: Literal["spaced"]
+    number: Annotated[int, Field(ge=1)]
+
+
+class AllSlices(Block):
+    """Every image of each series."""
+
+    take: Literal["all"]
+
+
+SlicesParams = Annotated[MiddleSlice | SpacedSlices | AllSlices, Discriminator("take")]
+
+
+class DicomParams(Block):
+    """DICOM files, with or without extensions, and a CSV table of labels; all paths are below `root`.
+
+    `images`: the folder that the table's files are named from or, without a file column, whose folders are the
+    patients. `normal_labels`: the labels that mean normal, all others are abnormal. `slices`: what is taken of a
+    series, frames of a file among them. `traits`: what subgroups are made of -> the table's column that says it.
+    """
+
+    kind: Literal["dicom"]
+    root: str
+    image_size: ImageSize
+    table: BelowRoot
+    columns: ColumnsParams
+    images: BelowRoot
+    normal_labels: Annotated[list[str | int], Field(min_length=1)]
+    slices: SlicesParams
+    traits: dict[Literal["sex", "age", "site", "scanner"], str]
+    display: DisplayParams
+
+
+DatasetParams = Annotated[PhantomParams | MedMnistParams | FoldersParams | DicomParams, Discriminator("kind")]
 
 
 class CurationParams(Block):

@@ -2,11 +2,11 @@
 
 from pathlib import Path
 
-from medscreen.params import DatasetParams, FoldersParams, MedMnistParams, PhantomParams
-from medscreen.sources import class_folders, labelled_tree, medmnist, phantom
-from medscreen.sources.records import Record
+from medscreen.params import DatasetParams, DicomParams, FoldersParams, MedMnistParams, PhantomParams
+from medscreen.sources import class_folders, dicom_tree, labelled_tree, medmnist, phantom
+from medscreen.sources.records import Record, Records
 
-__all__ = ["Record", "find_files", "read_records", "root_of"]
+__all__ = ["Record", "Records", "find_files", "read_records", "root_of"]
 
 
 def root_of(params: DatasetParams, workspace: Path) -> Path:
@@ -26,9 +26,11 @@ def find_files(params: DatasetParams, root: Path, workers: int) -> list[Path]:
             return medmnist.find_files(params, root)
         case FoldersParams():
             return class_folders.find_files(root)
+        case DicomParams():
+            return dicom_tree.find_files(params, root)
 
 
-def read_records(params: DatasetParams, root: Path) -> list[Record]:
+def read_records(params: DatasetParams, root: Path) -> Records:
     """The records of a data set whose files are there, in an order that depends on the files alone."""
     match params:
         case PhantomParams():
@@ -37,3 +39,5 @@ def read_records(params: DatasetParams, root: Path) -> list[Record]:
             return medmnist.read_records(params, root)
         case FoldersParams():
             return class_folders.read_records(params, root)
+        case DicomParams():
+            return dicom_tree.read_records(params, root)

@@ -3,66 +3,55 @@
 Columns `finding`, `sex`, `age`, `site` and `scanner` are taken along where they are there.
 """
 
-import csv
 from pathlib import Path
 
 from medscreen.errors import MedscreenError
-from medscreen.sources.records import Record
+from medscreen.sources.records import Record, Records
+from medscreen.sources.tables import Row, file_below, read_table, required_cell
 
 TABLE = "labels.csv"
 _COLUMNS = ("file", "patient", "label")
 _TRAITS = ("sex", "age", "site", "scanner")
 
 
-def read_records(root: Path) -> list[Record]:
+def read_records(root: Path) -> Records:
     """One record a row of the table, sorted by file.
 
     Raises MedscreenError for a missing table, column or file, and for a label that is neither 0 nor 1.
     """
     table = root / TABLE
-    try:
-        with table.open(newline="", encoding="utf-8-sig") as file:
-            reader = csv.DictReader(file)
-            missing = [column for column in _COLUMNS if column not in (reader.fieldnames or [])]
-            if missing:
-                raise MedscreenError(f"{table} has no column {missing[0]!r}; it needs {', '.join(_COLUMNS)}.")
-            records = [_record(root, table, row) for row in reader]
-    except FileNotFoundError as error:
-        raise MedscreenError(f"{table} is missing: it names each image's file, patient and label.") from error
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise MedscreenError(f"{table} is no UTF-8 CSV table ({error}); save it as one.") from error
-    if not records:
-        raise MedscreenError(f"{table} lists no image; add a row for each.")
-    return sorted(records, key=lambda record: record.origin)
+    records = [_record(root, table, row) for row in read_table(table, _COLUMNS)]
+    return Records(sorted(records, key=lambda record: record.origin))
 
 
 def read_patients(root: Path) -> dict[str, str]:
-    """File -> patient, from the table below `root` if it has both columns; nothing where there is none."""
-    try:
-        with (root / TABLE).open(newline="", encoding="utf-8-sig") as file:
-            return {
-                row["file"]: row["patient"] for row in csv.DictReader(file) if row.get("file") and row.get("patient")
-            }
-    except (OSError, UnicodeDecodeError, csv.Error):
+    """File -> patient, from columns `file` and `patient` of the table below `root`; nothing where there is none.
+
+    Raises MedscreenError for a table that can't be read, and where it gives one file two patients.
+    """
+    table = root / TABLE
+    if not table.exists():
         return {}
+    patients: dict[str, str] = {}
+    for row in read_table(table, ("file", "patient")):
+        file, patient = row["file"].strip(), row["patient"].strip()
+        if patient and patients.setdefault(file, patient) != patient:
+            raise MedscreenError(f"{table}, line {row.line}: its file has another patient further up; correct it.")
+    return patients
 
 
-def _record(root: Path, table: Path, row: dict[str, str]) -> Record:
-    empty = [column for column in _COLUMNS if not (row[column] or "").strip()]
-    if empty:
-        raise MedscreenError(f"{table} has a row without a {empty[0]} ({row['file'] or 'no file'}); fill it in.")
+def _record(root: Path, table: Path, row: Row) -> Record:
+    for column in _COLUMNS:
+        required_cell(table, row, column)
     if row["label"] not in {"0", "1"}:
         raise MedscreenError(
             f"{table} gives {row['file']} the label {row['label']!r}; use 0 for normal, 1 for abnormal."
         )
-    path = root / row["file"].replace("\0", "?")  # no file system has such a name, and Python raises
-    if not path.resolve().is_relative_to(root.resolve()) or not path.is_file():
-        raise MedscreenError(f"{table} names {row['file']}, which is no file below {root}; correct the row.")
     return Record(
         origin=row["file"],
-        image=path,
+        image=file_below(table, row, "file", root),
         patient=row["patient"],
         label=int(row["label"]),
-        finding=row.get("finding") or ("normal", "abnormal")[int(row["label"])],
-        traits={name: row[name].strip() for name in _TRAITS if row.get(name)},
+        finding=row.cells.get("finding") or ("normal", "abnormal")[int(row["label"])],
+        traits={name: row[name].strip() for name in _TRAITS if row.cells.get(name)},
     )

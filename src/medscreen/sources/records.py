@@ -1,6 +1,6 @@
 """What every source promises of an image before it is read."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -29,3 +29,14 @@ class Record:
     traits: Mapping[str, str] = field(default_factory=dict)
     frame: int | None = None
     display: DisplayParams = FILE_DISPLAY
+
+
+class Records(list[Record]):
+    """The records of a data set in an order that depends on its files alone.
+
+    `notes`: what of the data set became no record, what -> how often; counts only, so that they name nobody.
+    """
+
+    def __init__(self, records: Iterable[Record], notes: Mapping[str, int] | None = None) -> None:
+        super().__init__(records)
+        self.notes = {what: number for what, number in (notes or {}).items() if number}

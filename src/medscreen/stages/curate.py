@@ -40,7 +40,10 @@ def curate(layout: Layout, params: Params) -> None:
     finally:
         scratch.unlink(missing_ok=True)
     with replaced(layout.curation_report) as partial:
-        partial.write_text(json.dumps({"dataset": raw["dataset"], **curated.audit}, indent=1))
+        report = {"dataset": raw["dataset"], "source_notes": records.notes, **curated.audit}
+        partial.write_text(json.dumps(report, indent=1))
+    for what, number in records.notes.items():
+        print(f"noted: {number} {what}")
     audit = curated.audit
     print(
         f"{audit['records']} records: {len(audit['quarantined'])} quarantined, "

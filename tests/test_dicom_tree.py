@@ -1,0 +1,257 @@
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from pydicom.dataset import Dataset, FileMetaDataset
+from pydicom.uid import CTImageStorage, DeflatedExplicitVRLittleEndian, ExplicitVRLittleEndian, generate_uid
+
+from factories import one_sentence, real_data, written
+from medscreen import sources
+from medscreen.errors import MedscreenError
+from medscreen.params import DicomParams
+from medscreen.sources import dicom_headers
+
+DICOM: dict[str, Any] = {
+    "kind": "dicom", "root": "export", "image_size": 16, "table": "train.csv", "images": "films",
+    "columns": {"patient": "who", "label": "hurt", "file": None}, "normal_labels": [0], "slices": {"take": "all"},
+    "traits": {}, "display": {"window": "file", "burned_in": "count"},
+}  # fmt: skip
+BY_FILE = {"columns": {"patient": "who", "label": "hurt", "file": "path"}}
+AXIAL = [1, 0, 0, 0, 1, 0]
+
+
+def slice_file(path: Path, frames: int = 1, **header: Any) -> Path:
+    """A CT slice with these header values."""
+    dataset = Dataset()
+    dataset.file_meta = FileMetaDataset()
+    dataset.file_meta.TransferSyntaxUID = header.pop("syntax", ExplicitVRLittleEndian)
+    dataset.SOPClassUID = dataset.file_meta.MediaStorageSOPClassUID = CTImageStorage
+    dataset.SOPInstanceUID = dataset.file_meta.MediaStorageSOPInstanceUID = generate_uid()
+    dataset.SeriesInstanceUID = header.pop("series", "1.2.3")
+    for name, value in header.items():
+        setattr(dataset, name, value)
+    pixels = np.random.default_rng(1).integers(0, 4000, (frames, 8, 8)).astype(np.uint16)
+    dataset.Rows, dataset.Columns, dataset.SamplesPerPixel = 8, 8, 1
+    dataset.PhotometricInterpretation, dataset.PixelRepresentation = "MONOCHROME2", 0
+    dataset.BitsAllocated, dataset.BitsStored, dataset.HighBit = 16, 12, 11
+    if frames > 1:
+        dataset.NumberOfFrames = frames
+    dataset.PixelData = pixels.tobytes()
+    path.parent.mkdir(parents=True, exist_ok=True)
+    dataset.save_as(path, enforce_file_format=True)
+    return path
+
+
+def export(root: Path, table: str = "who,hurt\nA1,0\nB2,1\n", **files: dict[str, Any]) -> Path:
+    """A tree with a table and a slice for each patient."""
+    written(root / "train.csv", table)
+    for patient in ("A1", "B2"):
+        slice_file(root / "films" / patient / "1.dcm")
+    return root
+
+
+def records_of(root: Path, **changed: Any) -> sources.Records:
+    return sources.read_records(DicomParams(**DICOM | changed), root)
+
+
+def refusal(root: Path, **changed: Any) -> str:
+    with pytest.raises(MedscreenError) as error:
+        records_of(root, **changed)
+    return one_sentence(error)
+
+
+def test_folders_say_whose_images_they_are(tmp_path: Path) -> None:
+    root = export(tmp_path)
+    slice_file(root / "films" / "A1" / "deep" / "noextension")
+    records = records_of(root)
+    assert [(r.origin, r.patient, r.label, r.finding, r.split, r.frame) for r in records] == [
+        ("films/A1/1.dcm", "A1", 0, "0", None, None),
+        ("films/A1/deep/noextension", "A1", 0, "0", None, None),
+        ("films/B2/1.dcm", "B2", 1, "1", None, None),
+    ]
+    assert records.notes == {}
+    assert sources.find_files(DicomParams(**DICOM), root, 1) == [
+        *(root / record.origin for record in records), root / "train.csv"
+    ]  # fmt: skip
+
+
+def test_a_file_column_names_the_images(tmp_path: Path) -> None:
+    root = export(tmp_path, "who,hurt,path,age\nA1,1,A1/1.dcm,61\nA1,0,B2/1.dcm,\n")
+    records = records_of(root, **BY_FILE, traits={"age": "age"})
+    assert [(r.origin, r.patient, r.label, r.traits) for r in records] == [
+        ("films/A1/1.dcm", "A1", 1, {"age": "61"}),
+        ("films/B2/1.dcm", "A1", 0, {}),
+    ]
+    assert records.notes == {}
+    slice_file(root / "films" / "C3" / "1.dcm")
+    assert records_of(root, **BY_FILE).notes == {"files without a row in the table": 1}
+
+
+def test_what_fits_nothing_is_counted_without_a_name(tmp_path: Path) -> None:
+    root = export(tmp_path, "who,hurt\nA1,0\nA1,0.0\nB2,1\nGONE,1\n")
+    slice_file(root / "films" / "STRANGER" / "1.dcm")
+    written(root / "films" / "A1" / "readme.txt", "none")
+    written(root / "films" / "A1" / "Thumbs.db", "none")
+    records = records_of(root)
+    assert [record.patient for record in records] == ["A1", "B2"]
+    assert records.notes == {
+        "rows that repeat another": 1,
+        "patients' folders without a row in the table": 1,
+        "patients of the table without images": 1,
+        "files that are no DICOM": 1,
+        "Thumbs.db": 1,
+    }
+
+
+def test_a_damaged_file_stays_a_record_so_that_it_is_named(tmp_path: Path) -> None:
+    root = export(tmp_path)
+    written(root / "films" / "A1" / "2.dcm", "<html>moved</html>")
+    whole = (root / "films" / "A1" / "1.dcm").read_bytes()
+    written(root / "films" / "A1" / "3", whole[:200])
+    assert [r.origin for r in records_of(root, slices={"take": "middle"})] == [
+        "films/A1/1.dcm", "films/A1/2.dcm", "films/A1/3", "films/B2/1.dcm",
+    ]  # fmt: skip
+
+
+def names(root: Path, **changed: Any) -> list[tuple[str, int | None]]:
+    return [(Path(r.origin).name, r.frame) for r in records_of(root, **changed) if r.patient == "A1"]
+
+
+@pytest.fixture
+def series(tmp_path: Path) -> Path:
+    """Five slices whose order by position is none of that by number or by name."""
+    root = export(tmp_path)
+    (root / "films" / "A1" / "1.dcm").unlink()
+    for name, place, number in (("a", 30, 1), ("b", 10, 5), ("c", 50, 2), ("d", 20, 3), ("e", 40, 4)):
+        position = {"ImagePositionPatient": [5, 5, place], "ImageOrientationPatient": AXIAL}
+        slice_file(root / "films" / "A1" / name, InstanceNumber=number, **position)
+    return root
+
+
+def test_slices_lie_along_the_normal(series: Path) -> None:
+    assert names(series, slices={"take": "middle"}) == [("a", None)]  # b d a e c
+    assert names(series, slices={"take": "spaced", "number": 2}) == [("d", None), ("e", None)]
+    assert len(names(series, slices={"take": "spaced", "number": 9})) == 5
+    assert records_of(series, slices={"take": "middle"}).notes == {"slices of series that were not taken": 4}
+
+
+def test_without_a_position_the_instance_number_counts_and_then_the_name(series: Path) -> None:
+    slice_file(series / "films" / "A1" / "a", InstanceNumber=1)
+    assert names(series, slices={"take": "middle"}) == [("d", None)]  # a c d e b
+    slice_file(series / "films" / "A1" / "a")
+    assert names(series, slices={"take": "middle"}) == [("c", None)]
+    header = dicom_headers.Header()
+    listed = dicom_headers.in_order([(Path(name), header) for name in ("10.dcm", "9.dcm", "1.dcm")])
+    assert [path.name for path, _ in listed] == ["1.dcm", "9.dcm", "10.dcm"]
+
+
+def test_slices_that_lie_across_each_other_are_no_stack(series: Path) -> None:
+    sagittal = {"ImagePositionPatient": [5, 5, 30], "ImageOrientationPatient": [0, 1, 0, 0, 0, -1]}
+    slice_file(series / "films" / "A1" / "a", InstanceNumber=1, **sagittal)
+    assert names(series, slices={"take": "middle"}) == [("d", None)]
+
+
+def test_series_are_told_apart_within_a_folder_and_across_patients(tmp_path: Path) -> None:
+    root = export(tmp_path)
+    for number in range(3):
+        slice_file(root / "films" / "A1" / f"other{number}", series="1.2.9", InstanceNumber=number)
+    assert names(root, slices={"take": "middle"}) == [("1.dcm", None), ("other1", None)]
+    assert len(records_of(root, slices={"take": "middle"})) == 3
+
+
+def test_frames_of_a_file_count_as_slices(tmp_path: Path) -> None:
+    root = export(tmp_path)
+    slice_file(root / "films" / "A1" / "1.dcm", frames=5)
+    assert names(root, slices={"take": "middle"}) == [("1.dcm#2", 2)]
+    assert names(root) == [(f"1.dcm#{i}", i) for i in range(5)]
+    assert names(root, slices={"take": "spaced", "number": 2}) == [("1.dcm#1", 1), ("1.dcm#3", 3)]
+
+
+@pytest.mark.filterwarnings("ignore:Invalid value for VR:UserWarning")  # pydicom, of what is written here on purpose
+def test_senseless_header_values_are_none(tmp_path: Path) -> None:
+    root = export(tmp_path)
+    path = slice_file(root / "films" / "A1" / "1.dcm", ImagePositionPatient=["1", "2"], ImageOrientationPatient=[0] * 6)
+    dataset = path.read_bytes()
+    written(path, dataset.replace(b"1.2.3\0", b"\xff\xfe\xfd\xfc\xfb\xfa"))
+    slice_file(root / "films" / "A1" / "2.dcm", NumberOfFrames=2_000_000_000)
+    slice_file(root / "films" / "A1" / "3.dcm", NumberOfFrames=-3)
+    assert len(names(root)) == 3
+
+
+def test_a_deflated_header_is_not_unpacked(tmp_path: Path) -> None:
+    path = slice_file(tmp_path / "x", syntax=DeflatedExplicitVRLittleEndian)
+    assert dicom_headers.read_header(path) == dicom_headers.Header()
+
+
+@pytest.mark.parametrize(
+    ("table", "says"),
+    [
+        ("who,hurt\nA1,0\nB2,1\nA1,1\n", "line 4: it contradicts line 2"),
+        ("who,hurt\n,0\n", "without a who (line 2)"),
+        ("who,hurt\nA1,0\nB2\n", "without a hurt (line 3)"),
+        ("who,hurt\n", "no row below it"),
+        ("", "no column 'who'"),
+        ("who;hurt\nA1;0\n", "no column 'who'"),
+        ("name,hurt\nA1,0\n", "no column 'who'"),
+        ("who,hurt,who\nA1,0,A1\n", "two columns 'who'"),
+        ("who,hurt\nA1,1\nB2,2\n", "the label 0 in column 'hurt'"),
+        ("who,hurt\nX9,0\n", "No patient of"),
+        ("who,hurt\nMüller,0\n".encode("latin-1"), "no UTF-8 text"),
+        ("who,hurt\nA1,0\n".encode("utf-16"), "no UTF-8 text"),
+        (b"\x00" * 300, "no column 'who'"),
+        ('who,hurt\n"A1,' + "0" * 200_000, "no CSV table"),
+    ],
+)
+def test_a_table_that_does_not_fit_is_a_sentence(tmp_path: Path, table: str | bytes, says: str) -> None:
+    root = export(tmp_path)
+    written(root / "train.csv", table)
+    message = refusal(root)
+    assert says in message
+    assert not {"A1", "B2", "X9", "Müller"} & set(message.replace(",", " ").replace("'", " ").split())
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "../../secret.dcm", "{root}/secret.dcm", "/etc/passwd", "A1", "A1/absent.dcm", "A1/link.dcm", "A1/\0.dcm",
+        "A1/" + "x" * 5000, "A1/circle", "~/x", "C:\\x.dcm",
+    ],
+)  # fmt: skip
+def test_a_file_column_that_leads_elsewhere_is_a_sentence(tmp_path: Path, name: str) -> None:
+    root = export(tmp_path / "tree", "")
+    slice_file(tmp_path / "secret.dcm")
+    (root / "films" / "A1" / "link.dcm").symlink_to(tmp_path / "secret.dcm")
+    (root / "films" / "A1" / "circle").symlink_to("circle")
+    written(root / "train.csv", f"who,hurt,path\nA1,0,{name.format(root=tmp_path)}\n")
+    message = refusal(root, **BY_FILE)
+    assert "line 2: its path is no file below" in message
+    assert "secret" not in message
+
+
+def test_two_spellings_of_a_file_are_one(tmp_path: Path) -> None:
+    rows = "who,hurt,path\nA1,0,A1/1.dcm\nA1,0,A1/../A1//1.dcm\n"
+    records = records_of(export(tmp_path, rows), **BY_FILE)
+    assert len(records) == 1
+    written(tmp_path / "train.csv", rows + "B2,0,A1/./1.dcm\n")
+    assert "line 4: it contradicts line 2" in refusal(tmp_path, **BY_FILE)
+
+
+def test_what_is_missing_is_a_sentence(tmp_path: Path) -> None:
+    root = export(tmp_path)
+    for lost, says in ((root / "train.csv", "train.csv is missing"), (root / "films", "films holds no file")):
+        lost.rename(tmp_path / "away")
+        with pytest.raises(MedscreenError, match=says) as error:
+            sources.find_files(DicomParams(**DICOM), root, 1)
+        one_sentence(error)
+        (tmp_path / "away").rename(lost)
+
+
+def test_the_standin_for_rsna_2023() -> None:
+    root = real_data("rsna_layout_standin")
+    named = {"columns": {"patient": "patient_id", "label": "any_injury", "file": None}, "images": "train_images"}
+    records = records_of(root, **named, slices={"take": "middle"})
+    assert len(records) == 12
+    assert {record.patient for record in records if record.label} == {"10005", "10026", "10065", "10097", "10126"}
+    assert "train_images/10004/26446/235.dcm" in {record.origin for record in records}
+    assert len(records_of(root, **named)) == 66
