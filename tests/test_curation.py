@@ -220,7 +220,7 @@ def test_conflicting_labels_are_listed(tmp_path: Path) -> None:
         Record("agrees.png", picture(7), "p7", 1, "x"),
     ]
     audit = run(records, tmp_path).audit
-    assert audit["exact_copies"]["conflicting_labels"] == [["005.png", "rival.png"]]
+    assert audit["exact_copies"]["conflicting_labels"] == [{"files": ["005.png", "rival.png"]}]
 
 
 @pytest.mark.parametrize("label", [0, 1])

@@ -1,6 +1,13 @@
 """params.yaml as frozen, typed values; defaults live in that file and nowhere else."""
 
-from medscreen.params.data import CurationParams, DatasetParams, FoldersParams, MedMnistParams, PhantomParams
+from medscreen.params.data import (
+    CopyPolicy,
+    CurationParams,
+    DatasetParams,
+    FoldersParams,
+    MedMnistParams,
+    PhantomParams,
+)
 from medscreen.params.detectors import (
     AugmentParams,
     AutoencoderParams,
@@ -65,6 +72,7 @@ __all__ = [
     "ClassifierEntry",
     "CnnParams",
     "ComputeParams",
+    "CopyPolicy",
     "CostPolicy",
     "CurationParams",
     "DatasetParams",
