@@ -100,13 +100,12 @@ def described_images(pixels: Pixels) -> tuple[Hashes, Textures]:
     hashes = np.zeros((len(pixels), _POSES), np.uint64)
     textures = np.zeros((len(pixels), _SIDE * _SIDE), np.float16)
     for i, image in enumerate(pixels):
-        picture = Image.fromarray(image)
-        small = np.asarray(picture.resize((_SIDE, _SIDE), Image.Resampling.LANCZOS))
+        # a filter that treats left and right alike, as BOX does not: a turned copy has to become the turned small image
+        small = np.asarray(Image.fromarray(image).resize((_SIDE, _SIDE), Image.Resampling.LANCZOS))
         for pose in range(_POSES):
             bits = phash(Image.fromarray(_posed(small, pose))).hash
             hashes[i, pose] = np.packbits(bits).view(np.uint64)[0]
-        shown = np.asarray(picture.resize((_SIDE, _SIDE), Image.Resampling.BOX), dtype=np.float32)
-        texture = shown - uniform_filter(shown, 5)
+        texture = small.astype(np.float32) - uniform_filter(small.astype(np.float32), 5)
         texture -= texture.mean()
         textures[i] = (texture / max(float(np.linalg.norm(texture)), 1e-6)).ravel()
     return hashes, textures
