@@ -2,7 +2,8 @@
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+import mmap
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -18,7 +19,7 @@ SPLITS = ("train", "tune", "val", "test")
 Pixels = NDArray[np.uint8]
 """Images as one array: (number, height, width), display grey 0 to 255."""
 
-_CHUNK = 1024
+_CHUNK_BYTES = 1 << 19  # as floats of 64 bits it is eight times that
 _TRAIT = "trait:"  # what a manifest's columns for traits begin with
 
 
@@ -64,8 +65,11 @@ def save_images(images: ImageSet, index: NDArray[np.int64], folder: Path) -> Non
     folder.mkdir(parents=True)
     shape = (len(index), *images.pixels.shape[1:])
     target = open_memmap(folder / "images.npy", mode="w+", dtype=np.uint8, shape=shape)
-    for start in range(0, len(index), _CHUNK):
-        target[start : start + _CHUNK] = images.pixels[index[start : start + _CHUNK]]
+    start = 0
+    for chunk in in_chunks(images.pixels, index):
+        target[start : start + len(chunk)] = chunk
+        start += len(chunk)
+        _forget(target)
     target.flush()
     manifest = pa.table(
         {
@@ -77,6 +81,21 @@ def save_images(images: ImageSet, index: NDArray[np.int64], folder: Path) -> Non
         }
     )
     pq.write_table(manifest, folder / "manifest.parquet")
+
+
+def in_chunks(pixels: Pixels, positions: NDArray[np.int64]) -> Iterator[Pixels]:
+    """The images at these positions, copied, some at a time; of a mapped file no more than that stays in memory."""
+    step = max(1, _CHUNK_BYTES // max(1, int(np.prod(pixels.shape[1:]))))
+    for start in range(0, len(positions), step):
+        yield np.asarray(pixels[positions[start : start + step]])
+        _forget(pixels)
+
+
+def _forget(pixels: Pixels) -> None:
+    """Lets the system take back the memory of a mapped file, which counts as this process's until then."""
+    mapped = getattr(pixels, "_mmap", None)
+    if mapped is not None and hasattr(mmap, "MADV_DONTNEED"):
+        mapped.madvise(mmap.MADV_DONTNEED)
 
 
 def load_images(folder: Path) -> ImageSet:
@@ -106,8 +125,11 @@ def image_digest(image: NDArray[np.uint8]) -> str:
 def set_digest(images: ImageSet) -> str:
     """32 hexadecimal characters for a whole set: its pixels, labels, patients and traits in their order."""
     digest = hashlib.blake2b(digest_size=16)
-    for array in (images.pixels, images.labels, images.patients):
+    digest.update(str(images.pixels.shape).encode())
+    for chunk in in_chunks(images.pixels, np.arange(len(images))):
+        digest.update(np.ascontiguousarray(chunk).data)
+    for array in (images.labels, images.patients):
         digest.update(str(array.shape).encode())
-        digest.update(np.ascontiguousarray(array).data)  # a memory-mapped array is read, not copied
+        digest.update(np.ascontiguousarray(array).data)
     digest.update(json.dumps({name: list(column) for name, column in images.traits.items()}, sort_keys=True).encode())
     return digest.hexdigest()

@@ -1,15 +1,14 @@
 """What is told of the splits."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from itertools import combinations
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from medscreen.images import SPLITS, ImageSet, Pixels
+from medscreen.images import SPLITS, ImageSet, Pixels, in_chunks
 
-_CHUNK = 128  # images: 50 MB of floats at 224 x 224
 _QUANTILES = (0.05, 0.5, 0.95)
 
 
@@ -20,7 +19,7 @@ def summary(images: ImageSet, positions: NDArray[np.int64]) -> dict[str, Any]:
     of the images' means.
     """
     labels = images.labels[positions]
-    means, deviations = np.concatenate([_levels(chunk) for chunk in chunks(images, positions)]).T
+    means, deviations = np.concatenate([_levels(chunk) for chunk in in_chunks(images.pixels, positions)]).T
     return {
         "images": len(positions),
         "normal": int((labels == 0).sum()),
@@ -30,12 +29,6 @@ def summary(images: ImageSet, positions: NDArray[np.int64]) -> dict[str, Any]:
         "contrast": round(float(deviations.mean()), 3),
         "brightness": {f"q{100 * q:02.0f}": round(float(np.quantile(means, q)), 3) for q in _QUANTILES},
     }
-
-
-def chunks(images: ImageSet, positions: NDArray[np.int64]) -> Iterator[Pixels]:
-    """The pixels at these positions, some at a time: those of a mapped file never lie in memory together."""
-    for start in range(0, len(positions), _CHUNK):
-        yield images.pixels[positions[start : start + _CHUNK]]
 
 
 def _levels(pixels: Pixels) -> NDArray[np.float64]:

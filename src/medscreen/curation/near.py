@@ -5,7 +5,9 @@ for copies.
 """
 
 from collections.abc import Iterator
+from contextlib import nullcontext
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +16,7 @@ from numpy.lib.format import open_memmap
 from numpy.typing import NDArray
 from PIL import Image
 
-from medscreen.images import Pixels
+from medscreen.images import Pixels, in_chunks
 from medscreen.processes import worker_pool
 
 # Chosen on train and val of real films and on the phantom: benchmarks/near_copies.py
@@ -23,7 +25,6 @@ CORRELATION = 0.97
 
 _POSES = 8
 _SIDE = 32  # pixels of the small image that hash and texture are made of
-_CHUNK = 256  # images that a worker takes at a time
 _ROWS, _COLUMNS = 512, 2048  # hashes that are compared at once: what fits a processor's cache
 _DENSE = 0.005  # share of a block above which all of its images are compared: one product is faster then
 
@@ -69,27 +70,16 @@ def near_pairs(pixels: Pixels, among: NDArray[np.int64], workers: int, scratch: 
 
 
 def _describe(pixels: Pixels, among: NDArray[np.int64], textures: Textures, workers: int) -> Hashes:
-    chunks = [among[start : start + _CHUNK] for start in range(0, len(among), _CHUNK)]
     hashes = np.zeros((len(among), _POSES), np.uint64)
-    images = (np.asarray(pixels[chunk]) for chunk in chunks)
-    if workers == 1 or len(chunks) == 1:
-        described: Iterator[tuple[Hashes, Textures]] = map(described_images, images)
-        _fill(hashes, textures, described)
-    else:
-        with worker_pool(workers) as pool:
-            # a few chunks at a time: map would take all images into memory before the first is done
-            for start in range(0, len(chunks), 2 * workers):
-                taken = [np.asarray(pixels[chunk]) for chunk in chunks[start : start + 2 * workers]]
-                at = start * _CHUNK
-                _fill(hashes[at:], textures[at:], pool.map(described_images, taken))
-    return hashes
-
-
-def _fill(hashes: Hashes, textures: Textures, described: Iterator[tuple[Hashes, Textures]]) -> None:
+    chunks = in_chunks(pixels, among)
     at = 0
-    for of_chunk, texture in described:
-        hashes[at : at + len(of_chunk)], textures[at : at + len(of_chunk)] = of_chunk, texture
-        at += len(of_chunk)
+    with worker_pool(workers) if workers > 1 else nullcontext() as pool:
+        # a few chunks at a time: map would take all images into memory before the first is done
+        while taken := list(islice(chunks, 2 * workers)):
+            for of_chunk, texture in (pool.map if pool else map)(described_images, taken):
+                hashes[at : at + len(of_chunk)], textures[at : at + len(of_chunk)] = of_chunk, texture
+                at += len(of_chunk)
+    return hashes
 
 
 def described_images(pixels: Pixels) -> tuple[Hashes, Textures]:

@@ -45,8 +45,8 @@ def warnings(audit: Mapping[str, Any]) -> Iterator[str]:
     for pair, found in audit["leaks"].items():
         first, second = pair.split("+")
         yield (
-            f"{first} and {second} share {found['patients']} patients and {found['exact_copies']} exact copies: "
-            f"{found['images']} images of {second} are no independent test of what {first} taught."
+            f"{first} and {second} share patients ({found['patients']}) or exact copies ({found['exact_copies']}): "
+            f"images of {second} that are no independent test of what {first} taught: {found['images']}."
         )
     if shared := audit["near_copies"]["shared"]:
         yield (
@@ -54,9 +54,9 @@ def warnings(audit: Mapping[str, Any]) -> Iterator[str]:
             "curation.near_copies in params.yaml: keep_together puts copies into one split, drop keeps one of each."
         )
     if rivals := len(audit["exact_copies"]["conflicting_labels"]):
-        yield f"{rivals} images have exact copies with another label: one of the labels is wrong."
+        yield f"Images that have exact copies with another label, so that one of the two is wrong: {rivals}."
     if rivals := audit["near_copies"]["conflicting_labels"]:
-        yield f"{rivals} pairs of near copies have different labels."
+        yield f"Pairs of near copies with different labels: {rivals}."
     if unread := len(audit["quarantined"]):
         yield f"{unread} of {audit['records']} files could not be read and are left out."
     found = audit["shift"]["auroc"]

@@ -7,12 +7,12 @@ from numpy.typing import NDArray
 
 from medscreen.evaluation import Bootstrap, Outcomes
 from medscreen.evaluation import evaluate as evaluated
-from medscreen.images import ImageSet, Pixels
+from medscreen.images import ImageSet, Pixels, in_chunks
 
 _FOLDS = 5
 _FEWEST = 25  # people on each side: fewer leave folds in which a classifier learns their names
-_RESAMPLES, _CONFIDENCE = 1000, 0.95
-_CHUNK = 128
+_MOST = 1000  # images of each side, evenly spread: the interval is narrow by then, and the bootstrap large
+_RESAMPLES, _CONFIDENCE = 500, 0.95
 _GRID = 4
 
 
@@ -24,14 +24,14 @@ def shift(val: ImageSet, test: ImageSet, seed: int) -> dict[str, Any]:
     score of a detector, and nothing is chosen on it. `auroc` is None where there are too few people to say, and
     `reason` then says so.
     """
-    sides = [of.labels == 0 for of in (val, test)]
-    people = [np.unique(of.patients[normal]) for of, normal in zip((val, test), sides, strict=True)]
-    counts = {"val": int(sides[0].sum()), "test": int(sides[1].sum())}
-    if min(map(len, people)) < _FEWEST:
-        reason = f"val and test need {_FEWEST} normal patients each, they have {len(people[0])} and {len(people[1])}"
+    sides = [(of, _some(np.flatnonzero(of.labels == 0))) for of in (val, test)]
+    counts = {name: len(normal) for name, (_, normal) in zip(("val", "test"), sides, strict=True)}
+    people = [len(np.unique(of.patients[normal])) for of, normal in sides]
+    if min(people) < _FEWEST:
+        reason = f"val and test need {_FEWEST} normal patients each, they have {people[0]} and {people[1]}"
         return {"auroc": None, "images": counts, "reason": reason}
-    features = np.concatenate([_features(of, normal) for of, normal in zip((val, test), sides, strict=True)])
-    patients = np.concatenate([of.patients[normal] for of, normal in zip((val, test), sides, strict=True)])
+    features = np.concatenate([image_features(chunk) for of, normal in sides for chunk in in_chunks(of.pixels, normal)])
+    patients = np.concatenate([of.patients[normal] for of, normal in sides])
     is_test = np.repeat([0, 1], list(counts.values()))
     scores = _out_of_fold(features, is_test, patients, seed)
     outcomes = Outcomes(is_test, scores, scores >= 0.5, patients, 0.5)
@@ -53,20 +53,19 @@ def _out_of_fold(
     return np.asarray(found[:, 1], dtype=np.float64)
 
 
-def _features(images: ImageSet, normal: NDArray[np.bool_]) -> NDArray[np.float64]:
-    positions = np.flatnonzero(normal)
-    parts = [positions[start : start + _CHUNK] for start in range(0, len(positions), _CHUNK)]
-    return np.concatenate([image_features(images.pixels[part]) for part in parts])
+def _some(positions: NDArray[np.int64]) -> NDArray[np.int64]:
+    return positions[np.linspace(0, len(positions) - 1, min(len(positions), _MOST)).astype(np.int64)]
 
 
 def image_features(pixels: Pixels) -> NDArray[np.float64]:
     """(N, S, S) -> (N, 21): mean, standard deviation, log energies of both gradients and of the Laplacian, and the
     means of 4 x 4 blocks.
     """
-    grey = pixels.astype(np.float64)
+    grey = pixels.astype(np.float32)
     down, right = np.diff(grey, axis=1), np.diff(grey, axis=2)
     curved = np.diff(down, axis=1)[:, :, 1:-1] + np.diff(right, axis=2)[:, 1:-1]
     energies = [np.log1p((change**2).mean((1, 2))) for change in (down, right, curved)]
     block = pixels.shape[1] // _GRID
     shown = grey[:, : block * _GRID, : block * _GRID].reshape(len(grey), _GRID, block, _GRID, block)
-    return np.column_stack([grey.mean((1, 2)), grey.std((1, 2)), *energies, shown.mean((2, 4)).reshape(len(grey), -1)])
+    blocks = shown.mean((2, 4)).reshape(len(grey), -1)
+    return np.column_stack([grey.mean((1, 2)), grey.std((1, 2)), *energies, blocks]).astype(np.float64)
