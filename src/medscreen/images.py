@@ -6,6 +6,7 @@ import mmap
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -69,7 +70,7 @@ def save_images(images: ImageSet, index: NDArray[np.int64], folder: Path) -> Non
     for chunk in in_chunks(images.pixels, index):
         target[start : start + len(chunk)] = chunk
         start += len(chunk)
-        _forget(target)
+        forget(target)
     target.flush()
     manifest = pa.table(
         {
@@ -88,10 +89,10 @@ def in_chunks(pixels: Pixels, positions: NDArray[np.int64]) -> Iterator[Pixels]:
     step = max(1, _CHUNK_BYTES // max(1, int(np.prod(pixels.shape[1:]))))
     for start in range(0, len(positions), step):
         yield np.asarray(pixels[positions[start : start + step]])
-        _forget(pixels)
+        forget(pixels)
 
 
-def _forget(pixels: Pixels) -> None:
+def forget(pixels: NDArray[Any]) -> None:
     """Lets the system take back the memory of a mapped file, which counts as this process's until then."""
     mapped = getattr(pixels, "_mmap", None)
     if mapped is not None and hasattr(mmap, "MADV_DONTNEED"):

@@ -16,7 +16,7 @@ from numpy.lib.format import open_memmap
 from numpy.typing import NDArray
 from PIL import Image
 
-from medscreen.images import Pixels, in_chunks
+from medscreen.images import Pixels, forget, in_chunks
 from medscreen.processes import worker_pool
 
 # Chosen on train and val of real films and on the phantom: benchmarks/near_copies.py
@@ -79,6 +79,7 @@ def _describe(pixels: Pixels, among: NDArray[np.int64], textures: Textures, work
             for of_chunk, texture in (pool.map if pool else map)(described_images, taken):
                 hashes[at : at + len(of_chunk)], textures[at : at + len(of_chunk)] = of_chunk, texture
                 at += len(of_chunk)
+            forget(textures)
     return hashes
 
 
@@ -120,6 +121,7 @@ def _pairs(hashes: Hashes, textures: Textures) -> Iterator[tuple[int, int, float
                     alike = _correlations(textures[row : row + _ROWS], textures[columns], at, other, pose)
                     for i in np.flatnonzero(alike >= CORRELATION):
                         yield int(at[i]) + row, int(other[i]) + column, round(float(alike[i]), 4)
+        forget(textures)
 
 
 def _correlations(

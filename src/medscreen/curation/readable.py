@@ -8,12 +8,13 @@ import numpy as np
 from numpy.lib.format import open_memmap
 from numpy.typing import NDArray
 
-from medscreen.images import Pixels, image_digest
+from medscreen.images import Pixels, forget, image_digest
 from medscreen.ingestion import UnreadableImageError, read_grey, to_square
 from medscreen.processes import worker_pool
 from medscreen.sources import Record
 
 _CHUNK = 32  # records that a worker takes at a time
+_FORGET_EVERY = 64  # images, after which what was written leaves the memory
 
 
 @dataclass
@@ -38,6 +39,8 @@ def decode(
         pixels[len(readable.records)], digest = outcome
         readable.records.append(record)
         readable.digests.append(digest)
+        if len(readable.records) % _FORGET_EVERY == 0:
+            forget(pixels)
     return pixels[: len(readable.records)], readable, quarantine
 
 
