@@ -14,6 +14,7 @@ from medscreen.processes import worker_pool
 from medscreen.sources import Record
 
 _CHUNK = 32  # records that a worker takes at a time
+_AT_ONCE = 16 * _CHUNK
 _FORGET_EVERY = 64  # images, after which what was written leaves the memory
 
 
@@ -50,7 +51,10 @@ def _decoded(records: Sequence[Record], size: int, workers: int) -> Iterator[tup
         yield from (_decode_one(image, size) for image in images)
         return
     with worker_pool(workers) as pool:
-        yield from pool.map(_decode_one, images, [size] * len(images), chunksize=_CHUNK)
+        # some at a time: what workers have decoded waits in memory until it is taken
+        for start in range(0, len(images), _AT_ONCE):
+            taken = images[start : start + _AT_ONCE]
+            yield from pool.map(_decode_one, taken, [size] * len(taken), chunksize=_CHUNK)
 
 
 def _decode_one(image: "Path | NDArray[np.uint8]", size: int) -> tuple[NDArray[np.uint8], str] | str:
