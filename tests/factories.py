@@ -17,7 +17,9 @@ from medscreen.images import ImageSet, Pixels
 from medscreen.params import CurationParams, PhantomParams
 
 REPOSITORY = Path(__file__).resolve().parent.parent
-CURATION = CurationParams(tune_fraction=0.1, val_fraction=0.2, test_fraction=0.2)
+CURATION = CurationParams(
+    tune_fraction=0.1, val_fraction=0.2, test_fraction=0.2, exact_copies="drop", near_copies="report"
+)
 
 PHANTOM = PhantomParams(
     kind="phantom", root="data/phantom", image_size=24, patients=40, abnormal_fraction=0.4, contrast=2.0,

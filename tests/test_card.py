@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 
 from conftest import ROOT
-from medscreen.card import CardFacts, card_page, model_card, version_description
+from medscreen.card import CardFacts, model_card, version_description
+from medscreen.pages import page
 
 ALL_SECTIONS = [
     "Intended use", "Performance", "Operating point", "Known failures", "Data and splits", "Subgroups", "Findings",
@@ -417,7 +418,7 @@ def test_no_name_breaks_a_table_or_becomes_markup(name: str) -> None:
     expected = [[[cell.replace("plain", shown(name)) for cell in row] for row in table] for table in tables(plain)]
     assert tables(odd) == expected
     assert "<" not in odd  # MLflow's renderer lets HTML pass
-    before, after = Tags(card_page(plain, "plain")), Tags(card_page(odd, name))
+    before, after = Tags(page(plain, "plain")), Tags(page(odd, name))
     undecided = int(shown(name) == "-")  # a decision that says nothing has no line
     assert len(after.tags) == len(before.tags) - undecided
     assert {tag for tag, _ in after.tags} == {tag for tag, _ in before.tags}
@@ -427,16 +428,16 @@ def test_no_name_breaks_a_table_or_becomes_markup(name: str) -> None:
 
 
 def test_the_page_needs_nothing_but_itself() -> None:
-    page = card_page(model_card(reported("cnn")), "phantom-detector 3")
-    for tag, attributes in Tags(page).tags:
+    shown = page(model_card(reported("cnn")), "phantom-detector 3")
+    for tag, attributes in Tags(shown).tags:
         assert tag not in {"script", "link", "img", "iframe"}
         assert not {"src", "href"} & attributes.keys()
-    assert not re.search(r"url\(|@import|https?://", page)
+    assert not re.search(r"url\(|@import|https?://", shown)
 
 
 def test_html_and_images_in_the_markdown_stay_inert() -> None:
-    page = card_page("<script>alert(1)</script>\n\n![x](http://elsewhere/x.png)\n", "<b>&title")
-    tags = Tags(page)
+    shown = page("<script>alert(1)</script>\n\n![x](http://elsewhere/x.png)\n", "<b>&title")
+    tags = Tags(shown)
     assert {"script", "b", "img"}.isdisjoint(tag for tag, _ in tags.tags)
     assert "<b>&title" in tags.text
     assert "<script>alert(1)</script>" in tags.text
@@ -444,7 +445,7 @@ def test_html_and_images_in_the_markdown_stay_inert() -> None:
 
 def test_the_page_says_what_the_card_says() -> None:
     markdown = model_card(reported("cnn"))
-    text = Tags(card_page(markdown, "card")).text.replace("\u00a0", " ")
+    text = Tags(page(markdown, "card")).text.replace("\u00a0", " ")
     for cell in (cell for table in tables(markdown) for row in table for cell in row):
         assert cell in text
 

@@ -220,7 +220,7 @@ def test_conflicting_labels_are_listed(tmp_path: Path) -> None:
         Record("agrees.png", picture(7), "p7", 1, "x"),
     ]
     audit = run(records, tmp_path).audit
-    assert audit["exact_copies"]["conflicting_labels"] == [["005.png", "rival.png"]]
+    assert audit["exact_copies"]["conflicting_labels"] == [{"files": ["005.png", "rival.png"]}]
 
 
 @pytest.mark.parametrize("label", [0, 1])
@@ -284,6 +284,7 @@ def test_the_copies_in_pneumoniamnist_are_found(pneumonia: Curated) -> None:
     copies = pneumonia.audit["exact_copies"]
     assert copies["within"] == {"train": 18, "test": 3}
     assert copies["across"] == {"train+val": 8}
+    assert pneumonia.audit["near_copies"]["pairs"] == 0  # of 5,214 chest films, all alike
 
 
 def test_published_splits_of_pneumoniamnist_stay_as_they_are(pneumonia: Curated) -> None:

@@ -131,7 +131,7 @@ def test_an_active_dataset_that_is_no_entry_is_refused(content: dict[str, Any], 
 
 
 def test_fractions_must_leave_something_to_train_on(content: dict[str, Any], tmp_path: Path) -> None:
-    content["curation"] = {"tune_fraction": 0.35, "val_fraction": 0.3, "test_fraction": 0.3}
+    content["curation"] |= {"tune_fraction": 0.35, "val_fraction": 0.3, "test_fraction": 0.3}
     message = refusal(content, tmp_path)
     assert "stay below 0.9" in message
     assert "correct curation" in message

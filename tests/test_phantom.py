@@ -10,13 +10,13 @@ from PIL import Image
 from pydicom import Dataset, dcmread
 from scipy import ndimage
 
-from factories import FOLDERS, PHANTOM, labels_table, one_sentence, written
+from factories import CURATION, FOLDERS, PHANTOM, labels_table, one_sentence, written
 from medscreen import sources
 from medscreen.curation import curate
 from medscreen.errors import MedscreenError
 from medscreen.images import ImageSet
 from medscreen.ingestion import UnreadableImageError, read_grey
-from medscreen.params import FILE_DISPLAY, CurationParams, DatasetParams, FoldersParams, MedMnistParams, PhantomParams
+from medscreen.params import FILE_DISPLAY, DatasetParams, FoldersParams, MedMnistParams, PhantomParams
 from medscreen.sources import phantom
 from medscreen.sources.phantom.anatomy import Thorax, chords, draw_thorax
 from medscreen.sources.phantom.dicom import SHOWN, write_dicom
@@ -313,9 +313,8 @@ def forms(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[DatasetPa
 
 def curated(params: DatasetParams, root: Path, scratch: Path) -> tuple[ImageSet, dict[str, int]]:
     """All readable images, and the position of each by its origin."""
-    fractions = CurationParams(tune_fraction=0.1, val_fraction=0.2, test_fraction=0.2)
     records = sources.read_records(params, root)
-    images = curate(records, 24, fractions, 7, 1, scratch / f"{root.name}.npy").images
+    images = curate(records, 24, CURATION, 7, 1, scratch / f"{root.name}.npy").images
     return images, {origin: position for position, origin in enumerate(images.origins)}
 
 

@@ -2,9 +2,11 @@
 
 import hashlib
 import json
+import mmap
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -19,8 +21,8 @@ SPLITS = ("train", "tune", "val", "test")
 Pixels = NDArray[np.uint8]
 """Images as one array: (number, height, width), display grey 0 to 255."""
 
-_CHUNK = 1024
 _AT_ONCE, _PIXELS_AT_ONCE = 32, 32 * 128**2  # what one pass of a network takes: more is no faster
+_CHUNK_BYTES = 1 << 19  # as floats of 64 bits it is eight times that
 _TRAIT = "trait:"  # what a manifest's columns for traits begin with
 _SPACING = ("spacing_row", "spacing_column")
 _DISPLAY = b"display"  # under which a manifest's schema carries the settings
@@ -81,8 +83,11 @@ def save_images(images: ImageSet, index: NDArray[np.int64], folder: Path) -> Non
     folder.mkdir(parents=True)
     shape = (len(index), *images.pixels.shape[1:])
     target = open_memmap(folder / "images.npy", mode="w+", dtype=np.uint8, shape=shape)
-    for start in range(0, len(index), _CHUNK):
-        target[start : start + _CHUNK] = images.pixels[index[start : start + _CHUNK]]
+    start = 0
+    for chunk in in_chunks(images.pixels, index):
+        target[start : start + len(chunk)] = chunk
+        start += len(chunk)
+        forget(target)
     target.flush()
     spacings = [(images.spacings[i] if images.spacings else None) or (None, None) for i in index]
     manifest = pa.table(
@@ -96,6 +101,21 @@ def save_images(images: ImageSet, index: NDArray[np.int64], folder: Path) -> Non
         }
     ).replace_schema_metadata({_DISPLAY: images.display.model_dump_json()})
     pq.write_table(manifest, folder / "manifest.parquet")
+
+
+def in_chunks(pixels: Pixels, positions: NDArray[np.int64]) -> Iterator[Pixels]:
+    """The images at these positions, copied, some at a time; of a mapped file no more than that stays in memory."""
+    step = max(1, _CHUNK_BYTES // max(1, int(np.prod(pixels.shape[1:]))))
+    for start in range(0, len(positions), step):
+        yield np.asarray(pixels[positions[start : start + step]])
+        forget(pixels)
+
+
+def forget(pixels: NDArray[Any]) -> None:
+    """Lets the system take back the memory of a mapped file, which counts as this process's until then."""
+    mapped = getattr(pixels, "_mmap", None)
+    if mapped is not None and hasattr(mmap, "MADV_DONTNEED"):
+        mapped.madvise(mmap.MADV_DONTNEED)
 
 
 def load_images(folder: Path) -> ImageSet:
@@ -140,8 +160,11 @@ def image_digest(image: NDArray[np.uint8]) -> str:
 def set_digest(images: ImageSet) -> str:
     """32 hexadecimal characters for a whole set: its pixels, labels, patients and traits in their order."""
     digest = hashlib.blake2b(digest_size=16)
-    for array in (images.pixels, images.labels, images.patients):
+    digest.update(str(images.pixels.shape).encode())
+    for chunk in in_chunks(images.pixels, np.arange(len(images))):
+        digest.update(np.ascontiguousarray(chunk).data)
+    for array in (images.labels, images.patients):
         digest.update(str(array.shape).encode())
-        digest.update(np.ascontiguousarray(array).data)  # a memory-mapped array is read, not copied
+        digest.update(np.ascontiguousarray(array).data)
     digest.update(json.dumps({name: list(column) for name, column in images.traits.items()}, sort_keys=True).encode())
     return digest.hexdigest()

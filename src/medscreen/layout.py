@@ -39,6 +39,11 @@ class Layout:
     def curation_report(self) -> Path:
         return self.workspace / "reports" / "curation.json"
 
+    @property
+    def curation_page(self) -> Path:
+        """The audit for people. It shows images, and lies with them: out of git."""
+        return self.workspace / "data" / "curation.html"
+
     def fitted(self, detector: str) -> Path:
         """What `fit` leaves: network.onnx, state.safetensors, fit.json, history.csv, scores.parquet."""
         return self.workspace / "models" / detector / "fitted"

@@ -2,7 +2,6 @@
 
 from medscreen.card.content import model_card
 from medscreen.card.facts import CardFacts
-from medscreen.card.page import card_page
 from medscreen.card.summary import version_description
 
-__all__ = ["CardFacts", "card_page", "model_card", "version_description"]
+__all__ = ["CardFacts", "model_card", "version_description"]

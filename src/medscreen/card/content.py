@@ -5,9 +5,9 @@ from typing import Any
 
 from medscreen.card.facts import CardFacts
 from medscreen.card.failures import known_failures
-from medscreen.card.markdown import bullets, inert, interval, section, table
 from medscreen.card.performance import bench, calibration, operating_point, performance
 from medscreen.card.population import data, findings, subgroups
+from medscreen.pages.markdown import bullets, inert, interval, section, table
 
 
 def model_card(facts: CardFacts) -> str:

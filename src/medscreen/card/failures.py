@@ -4,8 +4,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from medscreen.card.facts import CardFacts
-from medscreen.card.markdown import bullets, inert, interval, section, share
 from medscreen.card.population import leaks
+from medscreen.pages.markdown import bullets, inert, interval, section, share
 
 Metrics = Mapping[str, Any]
 _PROMISED = 0.05  # the level of the conformal p-values that is looked at

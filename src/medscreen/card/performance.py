@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from medscreen.card.facts import CardFacts
-from medscreen.card.markdown import bullets, inert, interval, percent, score, section, share, table
+from medscreen.pages.markdown import bullets, inert, interval, percent, score, section, share, table
 
 _SPLITS = ("val", "test")
 _RATES = ("false_positive_rate", "false_negative_rate")

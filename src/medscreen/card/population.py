@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from medscreen.card.facts import CardFacts
-from medscreen.card.markdown import bullets, inert, interval, section, table
+from medscreen.pages.markdown import bullets, inert, interval, section, table
 
 _COUNTS = ("images", "normal", "abnormal", "patients")
 _RATES = {"auroc": "AUROC", "sensitivity": "sensitivity", "specificity": "specificity"}
@@ -34,6 +34,11 @@ def _audit(curation: Mapping[str, Any]) -> Iterator[str]:
     if copies := curation.get("exact_copies"):
         yield _copies(copies)
         yield f"Images whose copies have conflicting labels: {len(copies.get('conflicting_labels', []))}."
+    if near := curation.get("near_copies"):
+        shared = ", ".join(f"{inert(pair)} {number}" for pair, number in near.get("shared", {}).items())
+        yield f"Near copies: {near.get('pairs', '-')} pairs; that two splits share: {shared or 'none'}."
+    if (shift := curation.get("shift")) and shift.get("auroc"):
+        yield f"Normal images of val and test are told apart with AUROC {interval(shift['auroc'])}; 0.5 is alike."
     splits = curation.get("splits", {}).values()
     if splits and all(about.get("patients") == about.get("images") for about in splits):
         yield (

@@ -1,39 +1,138 @@
-"""Exact copies: equal decoded pixels."""
+"""Copies of images, exact (equal decoded pixels) and near ones, and what the policies make of them."""
 
 from collections import Counter
+from collections.abc import Collection, Iterable, Sequence
 from itertools import combinations
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from medscreen.curation.near import Pairs
 from medscreen.curation.readable import Readable
+from medscreen.errors import MedscreenError
+from medscreen.images import SPLITS
+from medscreen.params import CopyPolicy
+
+JOINING = ("drop", "keep_together")  # policies that take the owners of copies for one patient
+_PUBLISHED = ("val", "test")  # splits that are never shortened
+LISTED = 200  # pairs that the audit names
 
 
-def drop_copies(readable: Readable) -> tuple[NDArray[np.int64], dict[str, Any]]:
-    """The positions that stay, and what was found of copies.
-
-    `within`: copies of an image that its own split holds already; `across`: images that two splits share.
-    """
-    groups: dict[str, list[int]] = {}
+def exact_copies(readable: Readable, policy: CopyPolicy) -> list[list[int]]:
+    """The positions of images that are there more than once, in order; raises MedscreenError if the policy is fail."""
+    by_digest: dict[str, list[int]] = {}
     for position, digest in enumerate(readable.digests):
-        groups.setdefault(digest, []).append(position)
+        by_digest.setdefault(digest, []).append(position)
+    groups = [group for group in by_digest.values() if len(group) > 1]
+    if groups:
+        _require(policy, "exact", f"{sum(map(len, groups)) - len(groups)} images are exact copies", readable, groups[0])
+    return groups
+
+
+def without_exact(readable: Readable, groups: Sequence[Sequence[int]]) -> NDArray[np.int64]:
+    """The positions that stay: the first of each group, or all of it that published val and test hold."""
+    gone: set[int] = set()
+    for group in groups:
+        staying = {i for i in group if readable.records[i].split in _PUBLISHED} or {group[0]}
+        gone |= set(group) - staying
+    return np.array([i for i in range(len(readable.records)) if i not in gone], dtype=np.int64)
+
+
+def one_of_each(readable: Readable, groups: Sequence[Sequence[int]]) -> NDArray[np.int64]:
+    """Positions of different images; of exact copies that which published val or test hold, else the first."""
+    twice = {i for group in groups for i in group}
+    chosen = [next((i for i in group if readable.records[i].split in _PUBLISHED), group[0]) for group in groups]
+    return np.array(sorted({*range(len(readable.records))} - twice | set(chosen)), dtype=np.int64)
+
+
+def require_no_near(readable: Readable, pairs: Pairs, policy: CopyPolicy) -> None:
+    """Raises MedscreenError if there are near copies and the policy is fail."""
+    if len(pairs):
+        first = [int(pairs.first[0]), int(pairs.second[0])]
+        _require(policy, "near", f"{len(pairs)} pairs of images are near copies", readable, first)
+
+
+def without_near(readable: Readable, kept: NDArray[np.int64], pairs: Pairs) -> NDArray[np.int64]:
+    """The positions of `kept` that stay: an image goes if a near copy of it stays that is earlier, or published."""
+    neighbours: dict[int, list[int]] = {}
+    staying = set(kept.tolist())
+    for a, b in zip(pairs.first.tolist(), pairs.second.tolist(), strict=True):
+        if a in staying and b in staying:
+            neighbours.setdefault(a, []).append(b)
+            neighbours.setdefault(b, []).append(a)
+    published = {i for i in neighbours if readable.records[i].split in _PUBLISHED}
+    for image in sorted(set(neighbours) - published):
+        if any(other in staying and (other in published or other < image) for other in neighbours[image]):
+            staying.remove(image)
+    return np.array(sorted(staying), dtype=np.int64)
+
+
+def _require(policy: CopyPolicy, kind: str, found: str, readable: Readable, group: Sequence[int]) -> None:
+    if policy == "fail":
+        files = " and ".join(readable.records[i].origin for i in group[:2])
+        raise MedscreenError(
+            f"{found} ({files} for one), and params.yaml says curation.{kind}_copies: fail; remove them from the data, "
+            "or choose report, drop or keep_together."
+        )
+
+
+def exact_audit(
+    readable: Readable, groups: Sequence[Sequence[int]], policy: CopyPolicy, dropped: int
+) -> dict[str, Any]:
+    """What was found of exact copies: counts within and across the splits as published, and rivalling labels."""
     within: Counter[str] = Counter()
     across: Counter[str] = Counter()
-    stay, conflicting = [], []
-    for group in groups.values():
-        records = [readable.records[i] for i in group]
-        if len({record.label for record in records}) > 1:
-            conflicting.append([record.origin for record in records])
-        splits = Counter(record.split or "unsplit" for record in records)
+    for group in groups:
+        splits = Counter(_split_of(readable, i) for i in group)
         within.update({name: number - 1 for name, number in splits.items() if number > 1})
         across.update(f"{a}+{b}" for a, b in combinations(sorted(splits), 2))
-        published = [i for i in group if readable.records[i].split in {"val", "test"}]
-        stay += published or group[:1]
-    return np.array(sorted(stay)), {
-        "policy": "the first copy stays with its label; published val and test keep theirs, train loses those",
+    rivals = [group for group in groups if len({readable.records[i].label for i in group}) > 1]
+    return {
+        "policy": policy,
         "within": dict(sorted(within.items())),
         "across": dict(sorted(across.items())),
-        "dropped": len(readable.records) - len(stay),
-        "conflicting_labels": conflicting,
+        "dropped": dropped,
+        "conflicting_labels": [{"files": [readable.records[i].origin for i in group]} for group in rivals],
     }
+
+
+def near_audit(
+    readable: Readable, pairs: Pairs, policy: CopyPolicy, dropped: int, homes: dict[int, str]
+) -> dict[str, Any]:
+    """What was found of near copies: pairs within and across the splits as published, and in the splits of `homes`.
+
+    `homes`: position -> split that holds it now. `shared`: pairs that two splits share now.
+    """
+    both = list(zip(pairs.first.tolist(), pairs.second.tolist(), strict=True))
+    published = [[_split_of(readable, i) for i in pair] for pair in both]
+    now = [[homes.get(i, "dropped") for i in pair] for pair in both]
+    within = Counter(a for a, b in published if a == b)
+    return {
+        "policy": policy,
+        "pairs": len(pairs),
+        "images": len({i for pair in both for i in pair}),
+        "within": dict(sorted(within.items())),
+        "across": _between(published, ("test", "train", "val")),
+        "shared": _between(now, SPLITS),
+        "dropped": dropped,
+        "conflicting_labels": sum(readable.records[a].label != readable.records[b].label for a, b in both),
+        "listed": [
+            {
+                "files": [readable.records[a].origin, readable.records[b].origin],
+                "splits": splits,
+                "correlation": round(float(correlation), 3),
+            }
+            for (a, b), splits, correlation in zip(both[:LISTED], now, pairs.correlation, strict=False)
+        ],
+    }
+
+
+def _between(pairs: Iterable[Collection[str]], order: Sequence[str]) -> dict[str, int]:
+    """Pair of splits -> how many pairs of images have one in each."""
+    counts = Counter("+".join(sorted(pair, key=order.index)) for pair in pairs if set(pair) <= set(order))
+    return {name: number for name, number in sorted(counts.items()) if len(set(name.split("+"))) > 1}
+
+
+def _split_of(readable: Readable, position: int) -> str:
+    return readable.records[position].split or "unsplit"

@@ -9,23 +9,37 @@ import numpy as np
 from numpy.typing import NDArray
 
 from medscreen.curation.audit import leaks, summary
-from medscreen.curation.copies import drop_copies
+from medscreen.curation.copies import (
+    JOINING,
+    exact_audit,
+    exact_copies,
+    near_audit,
+    one_of_each,
+    require_no_near,
+    without_exact,
+    without_near,
+)
+from medscreen.curation.near import Pairs, near_pairs
 from medscreen.curation.people import number_patients, owner
-from medscreen.curation.readable import decode
+from medscreen.curation.readable import Readable, decode
 from medscreen.curation.splits import published_splits, require_both_classes, split_by_patient
 from medscreen.errors import MedscreenError
-from medscreen.images import SPLITS, ImageSet
+from medscreen.images import SPLITS, ImageSet, Pixels
 from medscreen.params import CurationParams
 from medscreen.sources import Record
 
 
 @dataclass(frozen=True)
 class Curated:
-    """All readable images (mem-mapped), which of them each split holds, and the audit for curation.json."""
+    """All readable images (mem-mapped), which of them each split holds, the audit for curation.json, and near copies.
+
+    Near copies are positions among `images`, dropped ones too.
+    """
 
     images: ImageSet
     splits: dict[str, NDArray[np.int64]]
     audit: dict[str, Any]
+    near: Pairs
 
     def split(self, name: str) -> ImageSet:
         """One split, copied into memory."""
@@ -43,22 +57,23 @@ def curate(
 ) -> Curated:
     """Splits of `size` x `size` images.
 
-    Unreadable files are quarantined. Of exact copies (equal decoded pixels) one stays: published val and test
-    keep all of theirs, train loses what it shares with them. A patient lies in one split, however spelled; people
-    who share an image count as one patient. `scratch` is a file for the decoded pixels, so that memory stays
-    bounded. `on_record` is called after each record that has been read.
+    Unreadable files are quarantined. Exact copies (equal decoded pixels) and near ones are found, and treated as
+    `params` says; where one of several stays, published val and test keep all of theirs, train loses what it shares
+    with them. A patient lies in one split, however spelled. `scratch` is a file for the decoded pixels, so that
+    memory stays bounded. `on_record` is called after each record that has been read.
 
-    Raises MedscreenError where nothing readable is left or a split would lack one of the classes.
+    Raises MedscreenError where nothing readable is left, a split would lack one of the classes, or there are copies
+    that must not be.
     """
     pixels, readable, quarantine = decode(records, size, workers, scratch, on_record)
     if not readable.records:
         reason = quarantine[0]["reason"] if quarantine else "there is no record"
         raise MedscreenError(f"None of the {len(records)} images can be read (first reason: {reason}).")
-    patients = number_patients(readable)
-    kept, copies = drop_copies(readable)
-    assigned = published_splits(readable, kept, patients, params, seed)
+    found = _find_copies(pixels, readable, params, workers, scratch)
+    patients = number_patients(readable, found.of_one_patient)
+    assigned = published_splits(readable, found.kept, patients, params, seed)
     if assigned is None:
-        assigned = split_by_patient(readable, kept, patients, params, seed)
+        assigned = split_by_patient(readable, found.kept, patients, params, seed)
     images = ImageSet(
         pixels,
         np.array([record.label for record in readable.records]),
@@ -71,19 +86,52 @@ def curate(
     )
     for name, positions in assigned.items():
         require_both_classes(name, images.labels[positions])
+    homes = {int(i): name for name, positions in assigned.items() for i in positions}
     audit = {
         "records": len(records),
         "readable": len(readable.records),
+        "without_exact_copies": len(found.without_exact),
+        "without_near_copies": len(found.kept),
         "quarantined": quarantine,
         "burned_in": readable.burned_in,
-        "exact_copies": copies,
+        "exact_copies": exact_audit(
+            readable, found.groups, params.exact_copies, len(readable.records) - len(found.without_exact)
+        ),
+        "near_copies": near_audit(
+            readable, found.pairs, params.near_copies, len(found.without_exact) - len(found.kept), homes
+        ),
         "patients": len(set(patients.tolist())),
         "respelled_patients": len({record.patient for record in readable.records if record.patient})
         - len({owner(record) for record in readable.records if record.patient}),
         "leaks": leaks(images, assigned),
         "splits": {name: summary(images, assigned[name]) for name in SPLITS},
     }
-    return Curated(images, assigned, audit)
+    return Curated(images, assigned, audit, found.pairs)
+
+
+@dataclass(frozen=True)
+class _Copies:
+    """Exact copies (groups of positions) and near ones, and the positions that stay."""
+
+    groups: list[list[int]]
+    pairs: Pairs
+    without_exact: NDArray[np.int64]
+    kept: NDArray[np.int64]
+    of_one_patient: list[Sequence[int]]
+
+
+def _find_copies(pixels: Pixels, readable: Readable, params: CurationParams, workers: int, scratch: Path) -> _Copies:
+    groups = exact_copies(readable, params.exact_copies)
+    different = one_of_each(readable, groups)
+    pairs = near_pairs(pixels, different, workers, scratch.with_name(f"{scratch.name}-textures"))
+    require_no_near(readable, pairs, params.near_copies)
+    kept = np.arange(len(readable.records))
+    without = without_exact(readable, groups) if params.exact_copies == "drop" else kept
+    kept = without_near(readable, without, pairs) if params.near_copies == "drop" else without
+    joined: list[Sequence[int]] = [*groups] if params.exact_copies in JOINING else []
+    if params.near_copies in JOINING:
+        joined += zip(pairs.first.tolist(), pairs.second.tolist(), strict=True)
+    return _Copies(groups, pairs, without, kept, joined)
 
 
 def _traits(records: Sequence[Record]) -> dict[str, list[str]]:

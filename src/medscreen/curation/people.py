@@ -1,6 +1,7 @@
 """Whose an image is."""
 
 import unicodedata
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -9,23 +10,27 @@ from medscreen.curation.readable import Readable
 from medscreen.sources import Record
 
 
-def number_patients(readable: Readable) -> NDArray[np.int64]:
-    """A number for each image's patient, in order of first appearance; sharing an image makes two one."""
-    parent: dict[str, str] = {}
+def number_patients(readable: Readable, copies: Iterable[Sequence[int]]) -> NDArray[np.int64]:
+    """A number for each image's patient, in order of first appearance.
+
+    `copies`: groups of images that show one patient, whatever their names say. Their owners become one where the
+    splits are cut here; who shares images in published val or test, is told and not changed.
+    """
+    owners = [owner(record) for record in readable.records]
+    parent = {name: name for name in owners}
 
     def root(name: str) -> str:
-        while parent.setdefault(name, name) != name:
+        while parent[name] != name:
+            parent[name] = parent[parent[name]]
             name = parent[name]
         return name
 
-    first_owner: dict[str, str] = {}
-    published = any(record.split for record in readable.records)
-    for record, digest in zip(readable.records, readable.digests, strict=True):
-        first = first_owner.setdefault(digest, owner(record))
-        if not published and root(owner(record)) != root(first):
-            parent[root(owner(record))] = root(first)
+    for group in copies:
+        cut_here = [i for i in group if readable.records[i].split in {None, "train"}]
+        for position in cut_here[1:]:
+            parent[root(owners[position])] = root(owners[cut_here[0]])
     numbers: dict[str, int] = {}
-    return np.array([numbers.setdefault(root(owner(record)), len(numbers)) for record in readable.records])
+    return np.array([numbers.setdefault(root(name), len(numbers)) for name in owners])
 
 
 def owner(record: Record) -> str:

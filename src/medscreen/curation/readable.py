@@ -8,12 +8,14 @@ import numpy as np
 from numpy.lib.format import open_memmap
 from numpy.typing import NDArray
 
-from medscreen.images import Pixels, image_digest
+from medscreen.images import Pixels, forget, image_digest
 from medscreen.ingestion import BURNED_IN, Shown, UnreadableImageError, read_image, to_square
 from medscreen.processes import worker_pool
 from medscreen.sources import Record
 
 _CHUNK = 32  # records that a worker takes at a time
+_AT_ONCE = 16 * _CHUNK
+_FORGET_EVERY = 64  # images, after which what was written leaves the memory
 
 
 @dataclass
@@ -57,6 +59,8 @@ def decode(
         readable.digests.append(outcome.digest)
         readable.spacings.append(outcome.spacing)
         readable.burned_in += outcome.burned_in
+        if len(readable.records) % _FORGET_EVERY == 0:
+            forget(pixels)
     return pixels[: len(readable.records)], readable, quarantine
 
 
@@ -65,7 +69,10 @@ def _decoded(records: Sequence[Record], size: int, workers: int) -> Iterator[_De
         yield from (_decode_one(record, size) for record in records)
         return
     with worker_pool(workers) as pool:
-        yield from pool.map(_decode_one, records, [size] * len(records), chunksize=_CHUNK)
+        # some at a time: what workers have decoded waits in memory until it is taken
+        for start in range(0, len(records), _AT_ONCE):
+            taken = records[start : start + _AT_ONCE]
+            yield from pool.map(_decode_one, taken, [size] * len(taken), chunksize=_CHUNK)
 
 
 def _decode_one(record: Record, size: int) -> _Decoded | str:

@@ -3,6 +3,7 @@
 from medscreen.params.data import (
     AllSlices,
     ColumnsParams,
+    CopyPolicy,
     CurationParams,
     DatasetParams,
     DicomParams,
@@ -81,6 +82,7 @@ __all__ = [
     "CnnParams",
     "ColumnsParams",
     "ComputeParams",
+    "CopyPolicy",
     "CostPolicy",
     "CurationParams",
     "DatasetParams",

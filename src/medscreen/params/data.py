@@ -130,12 +130,21 @@ class DicomParams(Block):
 DatasetParams = Annotated[PhantomParams | MedMnistParams | FoldersParams | DicomParams, Discriminator("kind")]
 
 
+CopyPolicy = Literal["report", "drop", "keep_together", "fail"]
+
+
 class CurationParams(Block):
-    """How records become splits; the fractions are of patients and concern data without published splits."""
+    """How records become splits; the fractions are of patients and concern data without published splits.
+
+    Of copies, `drop` keeps one (published val and test keep all of theirs), `keep_together` keeps all of them in one
+    split, `fail` ends the stage, `report` only tells.
+    """
 
     tune_fraction: Fraction
     val_fraction: Fraction
     test_fraction: Fraction
+    exact_copies: CopyPolicy
+    near_copies: CopyPolicy
 
     @model_validator(mode="after")
     def _leaves_something_to_train_on(self) -> "CurationParams":

@@ -8,8 +8,9 @@ from typing import Any
 import yaml
 from mlflow import MlflowClient
 
-from medscreen.card import CardFacts, card_page, model_card, version_description
+from medscreen.card import CardFacts, model_card, version_description
 from medscreen.digests import digest_of
+from medscreen.pages import page
 from medscreen.params import Params, PhantomParams
 from medscreen.registry.versions import DECISION, Version
 from medscreen.tracking import Result
@@ -111,7 +112,7 @@ def _is_new(client: MlflowClient, version: Version, card: str) -> bool:
 
 def _keep(client: MlflowClient, version: Version, card: str) -> None:
     client.log_text(version.run_id, card, "card.md")
-    client.log_text(version.run_id, card_page(card, f"{version.model} version {version.number}"), "card.html")
+    client.log_text(version.run_id, page(card, f"{version.model} version {version.number}"), "card.html")
     client.update_model_version(version.model, str(version.number), version_description(card))
     # last: a card that was cut short is written again
     client.set_model_version_tag(version.model, str(version.number), CARD, card_digest(card))

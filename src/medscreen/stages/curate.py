@@ -1,11 +1,14 @@
-"""Turns the raw data set into train, tune, val and test, and writes the audit."""
+"""Turns the raw data set into train, tune, val and test, and writes the audit and its page."""
 
 import json
+from typing import Any
 
 from pydantic import TypeAdapter
 
 from medscreen import sources
+from medscreen.curation import Curated
 from medscreen.curation import curate as curate_records
+from medscreen.curation_report import curation_page, shift, warnings
 from medscreen.images import SPLITS, load_images, save_images, set_digest
 from medscreen.layout import Layout
 from medscreen.outputs import replaced
@@ -15,7 +18,7 @@ from medscreen.stages.running import run_stage
 
 
 def curate(layout: Layout, params: Params) -> None:
-    """Reads data/raw.json; writes data/curated/<split> and reports/curation.json."""
+    """Reads data/raw.json; writes data/curated/<split>, data/curation.html and reports/curation.json."""
     raw = json.loads(layout.raw.read_text())
     settings: DatasetParams = TypeAdapter(DatasetParams).validate_python(raw["settings"])
     records = sources.read_records(settings, sources.root_of(settings, layout.workspace))
@@ -33,23 +36,33 @@ def curate(layout: Layout, params: Params) -> None:
                 scratch,
                 lambda: advance(""),
             )
-        for split in SPLITS:
-            with replaced(layout.curated(split)) as partial:
-                save_images(curated.images, curated.splits[split], partial)
-            curated.audit["splits"][split]["digest"] = set_digest(load_images(layout.curated(split)))
+        audit = _save(layout, curated, {"dataset": raw["dataset"], "source_notes": records.notes}, params.seed)
     finally:
         scratch.unlink(missing_ok=True)
-    with replaced(layout.curation_report) as partial:
-        report = {"dataset": raw["dataset"], "source_notes": records.notes, **curated.audit}
-        partial.write_text(json.dumps(report, indent=1))
-    for what, number in records.notes.items():
-        print(f"noted: {number} {what}")
-    audit = curated.audit
     print(
         f"{audit['records']} records: {len(audit['quarantined'])} quarantined, "
-        f"{audit['exact_copies']['dropped']} exact copies dropped; "
+        f"{audit['exact_copies']['dropped']} exact copies dropped, "
+        f"{audit['near_copies']['pairs']} near copies found; "
         + ", ".join(f"{name} {counts['images']}" for name, counts in audit["splits"].items())
     )
+    for warning in warnings(audit):
+        print(f"  note: {warning}")
+
+
+def _save(layout: Layout, curated: Curated, of_source: dict[str, Any], seed: int) -> dict[str, Any]:
+    """Writes the splits, the page and, last, the audit, which begins with what is known `of_source` and comes back."""
+    for split in SPLITS:
+        with replaced(layout.curated(split)) as partial:
+            save_images(curated.images, curated.splits[split], partial)
+    splits = {split: load_images(layout.curated(split)) for split in SPLITS}
+    for split, images in splits.items():
+        curated.audit["splits"][split]["digest"] = set_digest(images)
+    audit = {**of_source, **curated.audit, "shift": shift(splits["val"], splits["test"], seed)}
+    with replaced(layout.curation_page) as partial:
+        partial.write_text(curation_page(audit, curated, splits))
+    with replaced(layout.curation_report) as partial:
+        partial.write_text(json.dumps(audit, indent=1))
+    return audit
 
 
 if __name__ == "__main__":

@@ -18,6 +18,7 @@ from medscreen.layout import Layout
 from medscreen.lineage import read_lineage
 from medscreen.packaging.detector import packaged_digest
 from medscreen.params import Params
+from medscreen.tracking.names import shown_curation
 
 
 @dataclass(frozen=True)
@@ -57,7 +58,7 @@ class Result:
     @property
     def report_digest(self) -> str:
         """Names what the run shows of the evaluation: its numbers and the data they are about."""
-        shown = json.dumps([self.evaluation, self.analysis, self.data, self.data_digest], sort_keys=True)
+        shown = json.dumps([self.evaluation, self.analysis, self.curation, self.data_digest], sort_keys=True)
         return digest_of(shown)
 
     def value(self, split: str, metric: str) -> float | None:
@@ -125,7 +126,7 @@ def read_result(layout: Layout, params: Params, detector: str) -> Result:
                 layout.bench(detector),
                 layout.operating_picture(detector),
                 layout.operating_point(detector),
-                layout.curation_report,
+                *shown_curation(layout, params.datasets[raw["dataset"]]),
             ],
         },
         said=_said(layout.predictions(detector)),

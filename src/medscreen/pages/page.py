@@ -1,9 +1,13 @@
-"""The card as a page that needs nothing but itself."""
+"""Markdown as a page that needs nothing but itself."""
 
 import re
+from base64 import b64encode
+from collections.abc import Callable, Mapping, Sequence
 from html import escape
 
 from markdown_it import MarkdownIt
+from markdown_it.renderer import RendererHTML
+from markdown_it.token import Token
 
 _PAGE = """<!DOCTYPE html>
 <html lang="en-GB">
@@ -11,7 +15,7 @@ _PAGE = """<!DOCTYPE html>
 <meta charset="utf-8">
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <meta name="color-scheme" content="light dark">
-<meta http-equiv="Content-Security-Policy" content="default-src 'none'; style-src 'unsafe-inline'">
+<meta http-equiv="Content-Security-Policy" content="default-src 'none'; style-src 'unsafe-inline'; img-src data:">
 <title>{title}</title>
 <style>{style}</style>
 </head>
@@ -35,6 +39,7 @@ h2 { font-size: 1.15rem; margin: 2.2rem 0 .6rem; padding-top: .6rem; border-top:
 p, li { max-width: 46rem }
 ul { padding-left: 1.2rem }
 li { margin: .3rem 0 }
+img { display: block; max-width: 100%; height: auto }
 strong { color: var(--warn) }
 .table { overflow-x: auto; margin: 1rem 0 }
 table { border-collapse: collapse; font-size: .9rem; font-variant-numeric: tabular-nums; overflow-wrap: break-word }
@@ -54,16 +59,30 @@ th { color: var(--soft); font-weight: 600; white-space: nowrap }
 """
 
 
-def card_page(markdown: str, title: str) -> str:
-    """A card as one HTML file for screens of any width, light or dark, and for paper; it loads nothing.
+def page(markdown: str, title: str, pictures: Mapping[str, bytes] | None = None) -> str:
+    """Markdown as one HTML file for screens of any width, light or dark, and for paper; it loads nothing.
 
-    HTML within the Markdown is shown as text, an image as a link.
+    `pictures`: PNG files by the name under which the Markdown shows them, ``![what it shows](name)``. HTML within the
+    Markdown is shown as text, any other image as a link.
     """
-    # an image would be loaded from elsewhere
-    reader = MarkdownIt("commonmark", {"html": False}).enable("table").disable("image")
+    reader = MarkdownIt("commonmark", {"html": False}).enable("table")
+    if pictures:
+        reader.add_render_rule("image", _showing(pictures))
+    else:
+        reader.disable("image")  # it would be loaded from elsewhere
     # HTML being off, a tag in the result is the renderer's own; a wide table scrolls, the page does not
     content = reader.render(markdown)
     content = content.replace("<table>", '<div class="table" tabindex="0"><table>').replace(
         "</table>", "</table></div>"
     )
     return _PAGE.format(title=escape(title), style=_STYLE, content=_BETWEEN_NUMBERS.sub(r"\1&nbsp;to&nbsp;\2", content))
+
+
+def _showing(pictures: Mapping[str, bytes]) -> Callable[..., str]:
+    def image(_: RendererHTML, tokens: Sequence[Token], at: int, *__: object) -> str:
+        source, shows = str(tokens[at].attrGet("src")), escape(tokens[at].content)
+        if source not in pictures:
+            return f'<a href="{escape(source)}">{shows}</a>'
+        return f'<img alt="{shows}" src="data:image/png;base64,{b64encode(pictures[source]).decode()}">'
+
+    return image

@@ -1,0 +1,90 @@
+"""What curation costs on ten times the images: time and peak memory of the stage.
+
+python benchmarks/curation.py [--images 300] [--size 64] [--threads 2]. Writes simulated films as PNG files in class
+folders, that many and ten times as many, and runs the stages raw and curate on each in processes of their own. Exit
+status 1 where ten times the images take more than 11 times the time or 1.2 times the memory.
+"""
+
+import argparse
+import os
+import resource
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import psutil
+import yaml
+
+from medscreen.params import PhantomParams
+from medscreen.sources import phantom
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+_FILMS_A_PATIENT = 1.52  # of the phantom, on average
+
+
+def films(folder: Path, images: int, size: int) -> int:
+    """Writes about so many; how many they are."""
+    settings = PhantomParams(
+        kind="phantom", root="", image_size=size, patients=max(40, round(images / _FILMS_A_PATIENT)),
+        abnormal_fraction=0.4, contrast=3.0, exact_copies=images // 100, near_copies=images // 100,
+        respelled_patients=0, unreadable_files=images // 100, seed=20,
+    )  # fmt: skip
+    phantom.find_files(settings, folder, os.cpu_count() or 1, "folders")
+    return sum(1 for _ in folder.rglob("*.png"))
+
+
+def project(home: Path, size: int, threads: int) -> Path:
+    """A workspace whose active data set are the films in `home`/films."""
+    for name in ("params.yaml", "dvc.yaml"):
+        shutil.copy(REPOSITORY / name, home / name)
+    params = yaml.safe_load((home / "params.yaml").read_text())
+    dataset = {"kind": "folders", "root": "films", "image_size": size, "normal_classes": ["normal"]}
+    params |= {"dataset": "films", "datasets": {"films": dataset}}
+    params["compute"]["threads"] = threads
+    (home / "params.yaml").write_text(yaml.safe_dump(params, sort_keys=False))
+    subprocess.run([sys.executable, "-m", "medscreen.stages.raw"], cwd=home, check=True, stdout=subprocess.DEVNULL)
+    return home
+
+
+def measured(home: Path) -> tuple[float, float, float]:
+    """Seconds of the stage, peak MB of its main process, and peak MB of all its processes (shared pages once)."""
+    started = time.perf_counter()
+    stage = subprocess.Popen([sys.executable, "-m", "medscreen.stages.curate"], cwd=home, stdout=subprocess.DEVNULL)
+    process, peak = psutil.Process(stage.pid), 0
+    while stage.poll() is None:
+        try:
+            tree = [process, *process.children(recursive=True)]
+            peak = max(peak, sum(one.memory_full_info().pss for one in tree))
+        except psutil.Error:  # one of them has ended
+            continue
+        time.sleep(0.05)
+    seconds = time.perf_counter() - started
+    if stage.returncode:
+        raise SystemExit(f"the stage failed in {home}")
+    return seconds, resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1000, peak / 1e6
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--images", type=int, default=300)
+    parser.add_argument("--size", type=int, default=64)
+    parser.add_argument("--threads", type=int, default=2)
+    chosen = parser.parse_args()
+    found = []
+    with tempfile.TemporaryDirectory() as folder:
+        for images in (chosen.images, 10 * chosen.images):
+            home = Path(folder) / str(images)
+            number = films(home / "films", images, chosen.size)
+            seconds, largest, together = measured(project(home, chosen.size, chosen.threads))
+            print(f"{number} images: {seconds:.1f} s, {largest:.0f} MB main process, {together:.0f} MB all processes")
+            found.append((seconds, largest, together))
+    (slow, large, all_of_it), (fast, small, few) = found[1], found[0]
+    print(f"ratios: time {slow / fast:.2f}, main process {large / small:.2f}, all processes {all_of_it / few:.2f}")
+    sys.exit(slow > 11 * fast or large > 1.2 * small)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,101 @@
+"""How well near copies are told from strangers: what HASH_DISTANCE and CORRELATION of curation/near.py rest on.
+
+python benchmarks/near_copies.py [--data FOLDER]. Counts pairs above each limit on a phantom of 1,500 patients with 200
+planted near copies (the same film in another window) and, with the sample data, on train and val of PneumoniaMNIST and
+on 180 NIH films of different people; then the share of changed copies, turned or mirrored at random, that is found.
+"""
+
+import argparse
+import tempfile
+from collections.abc import Iterator
+from io import BytesIO
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from medscreen import sources
+from medscreen.curation import near, person
+from medscreen.images import Pixels
+from medscreen.ingestion import read_grey, to_square
+from medscreen.params import PhantomParams
+
+DISTANCES, LIMITS = (6, 8, 10), (0.90, 0.95, 0.96, 0.97, 0.98)
+PHANTOM = PhantomParams(
+    kind="phantom", root="", image_size=64, patients=1500, abnormal_fraction=0.4, contrast=3.0, exact_copies=0,
+    near_copies=200, respelled_patients=0, unreadable_files=0, seed=20,
+)  # fmt: skip
+
+
+def changed(image: Pixels, rng: np.random.Generator) -> Iterator[tuple[str, Pixels]]:
+    """The image as other software would have left it."""
+    grey, side = image / 255.0, len(image)
+    file = BytesIO()
+    Image.fromarray(image).save(file, "JPEG", quality=75)
+    smaller = Image.fromarray(image).resize((side * 3 // 4,) * 2, Image.Resampling.BILINEAR)
+    low, high = np.percentile(grey, [2, 95])
+    yield "JPEG 75", np.asarray(Image.open(file))
+    yield "gamma .8", (255 * grey**0.8).astype(np.uint8)
+    yield "gamma 1.25", (255 * grey**1.25).astype(np.uint8)
+    yield "window 2 to 95 %", (255 * np.clip((grey - low) / (high - low), 0, 1)).astype(np.uint8)
+    yield "noise, sd 3", np.clip(image + rng.normal(0, 3, image.shape), 0, 255).astype(np.uint8)
+    yield "3/4 size and back", np.asarray(smaller.resize((side, side), Image.Resampling.BILINEAR))
+
+
+def image_sets(data: Path | None, folder: Path) -> Iterator[tuple[str, Pixels, list[str]]]:
+    """Name, images and whose each is; "" where that is not known."""
+    sources.find_files(PHANTOM, folder, 1)
+    records = [r for r in sources.read_records(PHANTOM, folder) if isinstance(r.image, Path)]
+    films = np.stack([to_square(read_grey(r.image), 64) for r in records if isinstance(r.image, Path)])
+    yield "phantom, 64 px", films, [person(record.patient or "") for record in records]
+    if data:
+        for name, file, splits in (
+            ("PneumoniaMNIST, train and val, 28 px", "pneumoniamnist.npz", ("train", "val")),
+            ("NIH films, 64 px", "derived_nihchest_64.npz", ("train", "val", "test")),
+        ):
+            with np.load(data / "medmnist" / file) as arrays:
+                images = np.unique(np.concatenate([arrays[f"{split}_images"] for split in splits]), axis=0)
+            yield name, images, [""] * len(images)
+
+
+def print_pairs(images: Pixels, whose: list[str], scratch: Path) -> None:
+    near.CORRELATION, near.HASH_DISTANCE = min(LIMITS), max(DISTANCES)
+    found = near.near_pairs(images, np.arange(len(images)), 1, scratch)
+    hashes, _ = near.described_images(images)
+    distance = np.min([np.bitwise_count(hashes[found.first, k] ^ hashes[found.second, 0]) for k in range(8)], axis=0)
+    people = np.array(whose)
+    same = (people[found.first] == people[found.second]) & (people[found.first] != "")
+    print("  pairs of one patient / of others, by hash distance and correlation")
+    for bits in DISTANCES:
+        kept = [(distance <= bits) & (found.correlation >= limit) for limit in LIMITS]
+        counts = (f"{limit:.2f}: {(k & same).sum()}/{(k & ~same).sum()}" for limit, k in zip(LIMITS, kept, strict=True))
+        print(f"  <= {bits:2d}  ", "   ".join(counts))
+
+
+def print_found(images: Pixels, scratch: Path) -> None:
+    """The share of changed copies that is found with the settings of the code."""
+    rng = np.random.default_rng(1)
+    found: dict[str, list[bool]] = {}
+    for i in rng.permutation(len(images))[:100]:
+        for name, copy in changed(images[i], rng):
+            turned = np.rot90(copy if rng.random() < 0.5 else copy.T, rng.integers(4))
+            pair = near.near_pairs(np.stack([images[i], turned]), np.arange(2), 1, scratch)
+            found.setdefault(name, []).append(len(pair) == 1)
+    print("  found of changed copies:", ", ".join(f"{name} {np.mean(of):.2f}" for name, of in found.items()))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--data", type=Path, help="the folder with the sample data")
+    chosen = parser.parse_args()
+    settings = near.CORRELATION, near.HASH_DISTANCE
+    with tempfile.TemporaryDirectory() as folder:
+        for name, images, whose in image_sets(chosen.data, Path(folder) / "phantom"):
+            print(f"{name}: {len(images)} different images, {len(images) * (len(images) - 1) // 2:,} pairs")
+            print_pairs(images, whose, Path(folder) / "textures")
+            near.CORRELATION, near.HASH_DISTANCE = settings
+            print_found(images, Path(folder) / "textures")
+
+
+if __name__ == "__main__":
+    main()

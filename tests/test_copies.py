@@ -1,0 +1,235 @@
+"""Near copies: what is taken for one, and what the policies make of copies of either kind."""
+
+from dataclasses import replace
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from factories import CURATION, PHANTOM, film, one_sentence, real_data
+from medscreen import sources
+from medscreen.curation import Curated, curate
+from medscreen.curation.near import near_pairs
+from medscreen.errors import MedscreenError
+from medscreen.images import SPLITS, Pixels
+from medscreen.ingestion import read_grey, to_square
+from medscreen.params import CurationParams
+from medscreen.sources import Record
+from medscreen.sources.phantom.patients import BROKEN
+
+SIZE = 48
+
+
+def textured(number: int, size: int = SIZE) -> Pixels:
+    """Blobs of many sizes, other ones for each number."""
+    rng = np.random.default_rng(number)
+    image = np.zeros((size, size))
+    for side in (3, 6, 12, 24):
+        patch = Image.fromarray(rng.normal(0, side**-0.3, (side, side)).astype(np.float32))
+        image += np.asarray(patch.resize((size, size), Image.Resampling.BICUBIC))
+    return np.clip(125 + 45 * image, 0, 255).astype(np.uint8)
+
+
+def recompressed(image: Pixels) -> Pixels:
+    file = BytesIO()
+    Image.fromarray(image).save(file, "JPEG", quality=75)
+    return np.asarray(Image.open(file))
+
+
+def resized(image: Pixels) -> Pixels:
+    smaller = Image.fromarray(image).resize((40, 40), Image.Resampling.BILINEAR)
+    return np.asarray(smaller.resize(image.shape[::-1], Image.Resampling.BILINEAR))
+
+
+def pairs_of(images: list[Pixels], folder: Path, workers: int = 1) -> list[tuple[int, int]]:
+    pixels = np.stack(images)
+    found = near_pairs(pixels, np.arange(len(pixels)), workers, folder / "textures")
+    assert not (folder / "textures").exists()
+    return sorted(zip(found.first.tolist(), found.second.tolist(), strict=True))
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        lambda image: (255 * (image / 255.0) ** 0.8).astype(np.uint8),
+        lambda image: np.clip((image - 40.0) * 1.5, 0, 255).astype(np.uint8),
+        lambda image: np.clip(image + np.random.default_rng(0).normal(0, 2, image.shape), 0, 255).astype(np.uint8),
+        recompressed,
+        resized,
+    ],
+    ids=["gamma", "window", "noise", "recompressed", "resized"],
+)
+@pytest.mark.parametrize("pose", range(8))
+def test_a_changed_copy_is_found_in_every_pose(changed: Any, pose: int, tmp_path: Path) -> None:
+    images = [textured(number) for number in range(12)]
+    copy = changed(images[5])
+    copy = np.rot90(copy if pose < 4 else copy.T, pose % 4)
+    assert pairs_of([*images, copy], tmp_path) == [(5, 12)]
+
+
+def test_films_that_are_alike_are_no_copies(tmp_path: Path) -> None:
+    rng = np.random.default_rng(3)
+    assert pairs_of([film(SIZE, False, rng) for _ in range(80)], tmp_path) == []
+
+
+def test_the_near_copies_of_the_phantom_are_found(export: Path, tmp_path: Path) -> None:
+    records = sources.read_records(PHANTOM, export)
+    readable = [record for record in records if not any(flaw in record.origin for flaw in ("resent", *BROKEN))]
+    films = [to_square(read_grey(record.image), 64) for record in readable if isinstance(record.image, Path)]
+    found = pairs_of(films, tmp_path)
+    names = [[readable[i].origin for i in pair] for pair in found]
+    planted = [pair for pair in names if any("rewindowed" in name for name in pair)]
+    assert len(planted) == PHANTOM.near_copies
+    assert all(Path(a).parent == Path(b).parent for a, b in planted)
+
+
+def test_the_number_of_processes_changes_nothing(tmp_path: Path) -> None:
+    images = [textured(number // 2 if number % 100 == 1 else number) for number in range(600)]
+    assert pairs_of(images, tmp_path, 1) == pairs_of(images, tmp_path, 2) != []
+
+
+def test_flat_images_are_copies_of_nothing(tmp_path: Path) -> None:
+    assert pairs_of([np.full((SIZE, SIZE), grey, np.uint8) for grey in (3, 3, 200)], tmp_path) == []
+
+
+def test_films_of_different_people_are_no_copies(tmp_path: Path) -> None:
+    with np.load(real_data("medmnist", "derived_nihchest_64.npz")) as file:
+        films = np.concatenate([file[f"{split}_images"] for split in ("train", "val", "test")])
+    assert pairs_of(list(films), tmp_path) == []
+
+
+def record(number: int, **changed: Any) -> Record:
+    content: dict[str, Any] = {
+        "origin": f"{number:03d}.png", "image": textured(number), "patient": f"p{number}", "label": number % 2,
+        "finding": "x",
+    }  # fmt: skip
+    return Record(**content | changed)
+
+
+def darker(number: int) -> Pixels:
+    return (textured(number) * 0.8).astype(np.uint8)
+
+
+def run(records: list[Record], folder: Path, **policies: Any) -> Curated:
+    params = CurationParams(**CURATION.model_dump() | policies)
+    return curate(records, SIZE, params, 7, 1, folder / "scratch")
+
+
+def homes(curated: Curated) -> dict[str, str]:
+    return {origin: name for name in SPLITS for origin in curated.split(name).origins}
+
+
+def published(*more: Record) -> list[Record]:
+    names = ["train"] * 40 + ["val"] * 6 + ["test"] * 6
+    return [*(record(i, split=name) for i, name in enumerate(names)), *more]
+
+
+def copies(number: int, folder: Path, **policies: Any) -> Curated:
+    """60 images, each of a patient of its own, and a near copy of the first ones under other patients' names."""
+    records = [record(i) for i in range(60)]
+    records += [record(i, image=darker(i), origin=f"copy-{i}.png", patient=f"q{i}") for i in range(number)]
+    return run(records, folder, **policies)
+
+
+def test_near_copies_are_told_and_stay(tmp_path: Path) -> None:
+    curated = copies(10, tmp_path)
+    found = curated.audit["near_copies"]
+    assert found["pairs"] == len(found["listed"]) == 10
+    assert found["images"] == 20
+    assert found["within"] == {"unsplit": 10}
+    assert found["dropped"] == 0
+    at = homes(curated)
+    assert len(at) == 70
+    apart = [pair for pair in found["listed"] if len(set(pair["splits"])) == 2]
+    assert sum(found["shared"].values()) == len(apart) > 0
+    assert all([at[name] for name in pair["files"]] == pair["splits"] for pair in found["listed"])
+    assert curated.audit["patients"] == 70
+
+
+def test_near_copies_are_kept_together(tmp_path: Path) -> None:
+    curated = copies(10, tmp_path, near_copies="keep_together")
+    at = homes(curated)
+    assert len(at) == 70
+    assert all(at[f"{i:03d}.png"] == at[f"copy-{i}.png"] for i in range(10))
+    assert curated.audit["near_copies"]["shared"] == {}
+    assert curated.audit["patients"] == 60
+
+
+def test_of_near_copies_the_first_stays(tmp_path: Path) -> None:
+    curated = copies(10, tmp_path, near_copies="drop")
+    assert sorted(homes(curated)) == [f"{i:03d}.png" for i in range(60)]
+    assert curated.audit["near_copies"]["dropped"] == 10
+    assert curated.audit["without_exact_copies"] == 70
+    assert curated.audit["without_near_copies"] == 60
+    assert {split for pair in curated.audit["near_copies"]["listed"] for split in pair["splits"]} >= {"dropped"}
+
+
+@pytest.mark.parametrize("kind", ["exact_copies", "near_copies"])
+def test_copies_that_must_not_be_end_the_curation(kind: str, tmp_path: Path) -> None:
+    image = textured(3) if kind == "exact_copies" else darker(3)
+    with pytest.raises(MedscreenError) as error:
+        run([*published(), record(60, image=image, split="train", origin="other.png")], tmp_path, **{kind: "fail"})
+    assert f"curation.{kind}: fail" in one_sentence(error)
+    assert "003.png and other.png" in str(error.value)
+    assert len(homes(run(published(), tmp_path, **{kind: "fail"}))) == 52
+
+
+def test_a_near_copy_of_a_published_test_image_leaves_train(tmp_path: Path) -> None:
+    more = [
+        record(100, image=darker(47), split="train"),  # 46..51 are test
+        record(102, image=darker(48), split="test"),
+        record(104, image=darker(41), split="test"),  # 40..45 are val
+        record(106, image=np.ascontiguousarray(darker(5).T), split="train"),
+    ]
+    curated = run(published(*more), tmp_path, near_copies="drop")
+    at = homes(curated)
+    assert "100.png" not in at
+    assert "106.png" not in at
+    assert at["102.png"] == at["104.png"] == "test"
+    assert curated.audit["near_copies"]["within"] == {"test": 1, "train": 1}
+    assert curated.audit["near_copies"]["across"] == {"test+train": 1, "test+val": 1}
+    assert curated.audit["near_copies"]["shared"] == {"val+test": 1}
+
+
+def test_a_chain_of_near_copies_loses_as_few_as_it_must() -> None:
+    # b is like a, c like b but not like a: without b, c is a copy of nothing
+    from medscreen.curation.copies import without_near
+    from medscreen.curation.near import Pairs
+    from medscreen.curation.readable import Readable
+
+    readable = Readable([record(i) for i in range(3)], ["a", "b", "c"])
+    pairs = Pairs(np.array([0, 1]), np.array([1, 2]), np.array([0.99, 0.98]))
+    assert without_near(readable, np.arange(3), pairs).tolist() == [0, 2]
+    readable.records[1] = replace(readable.records[1], split="test")
+    assert without_near(readable, np.arange(3), pairs).tolist() == [1]
+
+
+def test_exact_copies_can_stay_in_one_split(tmp_path: Path) -> None:
+    records = [record(i) for i in range(60)]
+    records += [record(i, origin=f"copy-{i}.png", patient=f"q{i}") for i in range(10)]
+    told = run(records, tmp_path, exact_copies="report")
+    assert len(homes(told)) == 70
+    assert sum(leak["exact_copies"] for leak in told.audit["leaks"].values()) > 0
+    together = run(records, tmp_path, exact_copies="keep_together")
+    assert len(homes(together)) == 70
+    assert together.audit["leaks"] == {}
+    assert together.audit["exact_copies"]["dropped"] == 0
+
+
+def test_copies_within_a_published_train_are_not_cut_apart(tmp_path: Path) -> None:
+    more = [record(i, image=darker(i), split="train", origin=f"copy-{i}.png", patient=f"q{i}") for i in range(20)]
+    curated = run(published(*more), tmp_path, near_copies="keep_together")
+    at = homes(curated)
+    assert all(at[f"{i:03d}.png"] == at[f"copy-{i}.png"] for i in range(20))
+    assert "tune" in {at[f"{i:03d}.png"] for i in range(20)}
+
+
+def test_a_copy_in_published_val_and_test_makes_no_two_people_one(tmp_path: Path) -> None:
+    twin = record(200, image=darker(50), split="val", origin="twin.png")
+    curated = run(published(twin), tmp_path, near_copies="keep_together")
+    assert curated.audit["leaks"] == {}
+    assert curated.audit["near_copies"]["shared"] == {"val+test": 1}
+    assert curated.audit["patients"] == 53
