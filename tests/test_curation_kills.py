@@ -14,7 +14,7 @@ import pytest
 import yaml
 from PIL import Image
 
-from factories import REPOSITORY, film, written
+from factories import FOLDERS, REPOSITORY, film, written
 from medscreen.layout import Layout
 from medscreen.params import load_params
 from medscreen.stages.raw import raw
@@ -36,7 +36,7 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     home.mkdir()
     for name in ("params.yaml", "dvc.yaml"):
         shutil.copy(REPOSITORY / name, home / name)
-    films = {"kind": "folders", "root": "films", "image_size": 32, "normal_classes": ["normal"]}
+    films = FOLDERS | {"image_size": 32}
     params = yaml.safe_load((home / "params.yaml").read_text()) | {"dataset": "films", "datasets": {"films": films}}
     (home / "params.yaml").write_text(yaml.safe_dump(params))
     rng = np.random.default_rng(5)

@@ -6,12 +6,12 @@ from typing import Any
 
 import pytest
 
-from factories import PHANTOM
+from factories import FOLDERS, PHANTOM
 from medscreen.layout import Layout
 from medscreen.params import FoldersParams, MedMnistParams
 from medscreen.tracking.names import shown_curation
 
-FOLDERS = FoldersParams(kind="folders", root="films", image_size=32, normal_classes=["normal"])
+FILMS = FoldersParams(**FOLDERS)
 MEDMNIST = MedMnistParams(kind="medmnist", root="", image_size=28, flag="pneumoniamnist", normal_labels=[0])
 NAMES = ["normal/Mustermann-Erika.png", "ill/Mustermann-Erika-2.png", "ill/O'Neil Shaun.png", "ill/cut-Przybylski.png"]
 AUDIT: dict[str, Any] = {
@@ -38,7 +38,7 @@ def layout(tmp_path: Path) -> Layout:
 
 
 def shown(layout: Layout) -> dict[str, Any]:
-    (path,) = shown_curation(layout, FOLDERS)
+    (path,) = shown_curation(layout, FILMS)
     assert path.name == "curation.json"
     content: dict[str, Any] = json.loads(path.read_text())
     return content

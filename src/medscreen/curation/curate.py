@@ -26,7 +26,7 @@ from medscreen.curation.splits import published_splits, require_both_classes, sp
 from medscreen.errors import MedscreenError
 from medscreen.images import SPLITS, ImageSet, Pixels
 from medscreen.params import CurationParams
-from medscreen.sources import Record
+from medscreen.sources import Record, Records
 
 
 @dataclass(frozen=True)
@@ -89,6 +89,7 @@ def curate(
     homes = {int(i): name for name, positions in assigned.items() for i in positions}
     audit = {
         "records": len(records),
+        "source_notes": records.notes if isinstance(records, Records) else {},
         "readable": len(readable.records),
         "without_exact_copies": len(found.without_exact),
         "without_near_copies": len(found.kept),

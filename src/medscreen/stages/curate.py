@@ -36,7 +36,7 @@ def curate(layout: Layout, params: Params) -> None:
                 scratch,
                 lambda: advance(""),
             )
-        audit = _save(layout, curated, {"dataset": raw["dataset"], "source_notes": records.notes}, params.seed)
+        audit = _save(layout, curated, raw["dataset"], params.seed)
     finally:
         scratch.unlink(missing_ok=True)
     print(
@@ -49,15 +49,15 @@ def curate(layout: Layout, params: Params) -> None:
         print(f"  note: {warning}")
 
 
-def _save(layout: Layout, curated: Curated, of_source: dict[str, Any], seed: int) -> dict[str, Any]:
-    """Writes the splits, the page and, last, the audit, which begins with what is known `of_source` and comes back."""
+def _save(layout: Layout, curated: Curated, dataset: str, seed: int) -> dict[str, Any]:
+    """Writes the splits, the page and, last, the audit, which comes back."""
     for split in SPLITS:
         with replaced(layout.curated(split)) as partial:
             save_images(curated.images, curated.splits[split], partial)
     splits = {split: load_images(layout.curated(split)) for split in SPLITS}
     for split, images in splits.items():
         curated.audit["splits"][split]["digest"] = set_digest(images)
-    audit = {**of_source, **curated.audit, "shift": shift(splits["val"], splits["test"], seed)}
+    audit = {"dataset": dataset, **curated.audit, "shift": shift(splits["val"], splits["test"], seed)}
     with replaced(layout.curation_page) as partial:
         partial.write_text(curation_page(audit, curated, splits))
     with replaced(layout.curation_report) as partial:
