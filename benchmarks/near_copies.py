@@ -46,7 +46,7 @@ def image_sets(data: Path | None, folder: Path) -> Iterator[tuple[str, Pixels, l
     """Name, images and whose each is; "" where that is not known."""
     sources.find_files(PHANTOM, folder, 1)
     records = [r for r in sources.read_records(PHANTOM, folder) if isinstance(r.image, Path)]
-    films = np.stack([to_square(read_grey(r.image), 64) for r in records if isinstance(r.image, Path)])
+    films = np.stack([to_square(read_grey(r.image, r.display), 64) for r in records if isinstance(r.image, Path)])
     yield "phantom, 64 px", films, [person(record.patient or "") for record in records]
     if data:
         for name, file, splits in (

@@ -78,7 +78,9 @@ def test_films_that_are_alike_are_no_copies(tmp_path: Path) -> None:
 def test_the_near_copies_of_the_phantom_are_found(export: Path, tmp_path: Path) -> None:
     records = sources.read_records(PHANTOM, export)
     readable = [record for record in records if not any(flaw in record.origin for flaw in ("resent", *BROKEN))]
-    films = [to_square(read_grey(record.image, record.display), 64) for record in readable if isinstance(record.image, Path)]
+    films = [
+        to_square(read_grey(record.image, record.display), 64) for record in readable if isinstance(record.image, Path)
+    ]
     found = pairs_of(films, tmp_path)
     names = [[readable[i].origin for i in pair] for pair in found]
     planted = [pair for pair in names if any("rewindowed" in name for name in pair)]

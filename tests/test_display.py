@@ -12,11 +12,11 @@ from pydicom.dataset import Dataset
 from pydicom.sequence import Sequence
 from pydicom.uid import RLELossless
 
-from factories import dicom, real_data
+from factories import CURATION, dicom, real_data
 from medscreen.curation import curate
 from medscreen.images import load_images, save_images
 from medscreen.ingestion import UnreadableImageError, read_frame, read_grey, read_image
-from medscreen.params import FILE_DISPLAY, CurationParams, DisplayParams, WindowParams
+from medscreen.params import FILE_DISPLAY, DisplayParams, WindowParams
 from medscreen.sources import Record
 
 RAMP = np.arange(4096, dtype=np.uint16).reshape(64, 64)
@@ -267,7 +267,7 @@ def test_curation_keeps_spacing_counts_burned_in_text_and_says_how_it_is_shown(t
         stored = rng.integers(0, 4096, (20, 20)).astype(np.uint16)
         path = dicom(tmp_path / f"{number:02d}.dcm", stored, **CT, **elements, **burned)
         records.append(Record(path.name, path, f"p{number}", number // 2 % 2, "x", display=display("bone")))
-    params = CurationParams(tune_fraction=0.1, val_fraction=0.2, test_fraction=0.2)
+    params = CURATION
     curated = curate(records, 20, params, 7, 1, tmp_path / "scratch")
     assert curated.audit["burned_in"] == 4
     save_images(curated.images, curated.splits["train"], tmp_path / "train")
@@ -318,7 +318,7 @@ def test_a_record_names_its_frame(tmp_path: Path) -> None:
     volume = np.random.default_rng(1).integers(0, 4096, (40, 20, 20)).astype(np.uint16)
     path = dicom(tmp_path / "volume.dcm", volume, WindowCenter=2048, WindowWidth=4096)
     records = [Record(f"volume.dcm#{n}", path, f"p{n}", n % 2, "x", frame=n) for n in range(40)]
-    params = CurationParams(tune_fraction=0.1, val_fraction=0.2, test_fraction=0.2)
+    params = CURATION
     images = curate(records, 20, params, 7, 1, tmp_path / "scratch").images
     for origin, pixels in zip(images.origins, images.pixels, strict=True):
         np.testing.assert_array_equal(pixels, by_definition(volume[int(origin.split("#")[1])], 2048, 4096))

@@ -26,8 +26,8 @@ def test_predict_shows_dicom_as_the_training_did(
     ct = {"Modality": "CT", "RescaleSlope": 1, "RescaleIntercept": -1024, "WindowCenter": 40, "WindowWidth": 80}
     film = dicom(tmp_path / "film.dcm", stored, **ct)
     radiograph = dicom(tmp_path / "radiograph.dcm", stored, Modality="CR")
-    detector = load_detector(MODEL)  # says once that the store has moved; what predict prints is then JSON alone
     said = CliRunner().invoke(predict, [str(film), str(radiograph), "--name", MODEL, "--json"])
+    detector = load_detector(MODEL)
     assert detector.display == DISPLAY
     as_trained, as_filed = (detector.screen(read_grey(film, how)[None]).score[0] for how in (DISPLAY, FILE_DISPLAY))
     (row,) = json.loads(said.stdout)

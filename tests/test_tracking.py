@@ -111,7 +111,7 @@ def test_a_moved_store_says_so_once_and_writes_where_it_is(layout: Layout, capsy
     capsys.readouterr()
     moved = layout.home.rename(layout.home.with_name("a new home"))
     client = open_store(Layout(moved, moved))
-    assert "has moved" in capsys.readouterr().out
+    assert "has moved" in capsys.readouterr().err
     client.log_text(run.info.run_id, "after", "second.txt")
     assert sorted(item.path for item in client.list_artifacts(run.info.run_id)) == ["note.txt", "second.txt"]
     assert not layout.home.exists()

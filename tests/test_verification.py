@@ -349,8 +349,6 @@ def test_the_command_says_it_by_exit_status_and_as_json(
     layout: Layout, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(sys, "argv", [])
-    open_store(layout)  # says that the store has moved
-    capsys.readouterr()
     assert run_command() == 0
     assert capsys.readouterr().out.strip().splitlines()[-1].startswith("2")
     rewritten(layout.operating_point("whole"), lambda point: point.update(threshold=0.75))

@@ -127,7 +127,7 @@ def _relocate(database: Path, mlruns: Path) -> None:
                     f"update {table} set {column} = ? || substr({column}, ?) where substr({column}, 1, ?) = ?",  # noqa: S608
                     (new, len(old) + 1, len(old), old),
                 )
-            print(f"medscreen: mlruns/ has moved from {before}; its stored locations now say {now}")
+            print(f"medscreen: mlruns/ has moved from {before}; its stored locations now say {now}", file=sys.stderr)
         else:
             # MLflow has put its own first experiment below the working directory
             connection.execute(
