@@ -2,7 +2,6 @@
 
 from medscreen.detectors.baselines import StatisticDetector
 from medscreen.detectors.classifiers import ClassifierDetector
-from medscreen.detectors.embeddings import EmbeddingDetector
 from medscreen.detectors.ensembles import EnsembleDetector, KnownState, nothing_known
 from medscreen.detectors.novelty import NoveltyDetector, PadimDetector, PatchcoreDetector
 from medscreen.detectors.protocol import Detector, score
@@ -44,6 +43,9 @@ def build(  # noqa: PLR0911  # one a kind
         case PatchcoreParams():
             return PatchcoreDetector(params, compute, seed)
         case EmbeddingParams():
+            # scikit-learn costs 1.4 s that the other kinds need not pay
+            from medscreen.detectors.embeddings import EmbeddingDetector
+
             return EmbeddingDetector(params, compute, seed)
         case EnsembleParams():
             return EnsembleDetector(params, lambda member: build(member, size, compute, seed), known)

@@ -6,8 +6,6 @@ from typing import Self
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from sklearn.linear_model import LogisticRegression
-from sklearn.metrics import roc_auc_score
 from torch import Tensor, nn
 
 from medscreen.detectors.networks.ensembles import EmpiricalRank, Ensemble, PlattOdds
@@ -71,6 +69,8 @@ class EnsembleDetector:
                 scale.load_state_dict({"slope": torch.tensor(slope), "offset": torch.tensor(offset)})
             opinions.append(scale(said).double().numpy())
         if both:
+            from sklearn.metrics import roc_auc_score  # only an ensemble pays for scikit-learn
+
             worth = log_likelihood if self.params.combine == "probability" else roc_auc_score
             found = raised_weights(np.stack(opinions, 1), lambda mean: float(worth(labels, mean)))
             network.weights.copy_(torch.from_numpy(found))
@@ -118,6 +118,8 @@ def platt(scores: Floats, labels: NDArray[np.int64]) -> tuple[float, float]:
 
     Platt 1999: with targets that fall short of 0 and 1, so that a perfect separation has a finite slope.
     """
+    from sklearn.linear_model import LogisticRegression
+
     counts = np.bincount(labels, minlength=2)
     sure = (counts[labels] + 1) / (counts[labels] + 2)
     center, spread = scores.mean(), max(scores.std(), 1e-12)
