@@ -40,6 +40,16 @@ class Layout:
         return self.workspace / "reports" / "curation.json"
 
     @property
+    def named_curation(self) -> Path:
+        """The curation report with the names of files, for whoever may see the data."""
+        return self.workspace / "data" / "curation.json"
+
+    @property
+    def names_key(self) -> Path:
+        """What names of files are hashed with."""
+        return self.scratch / "names.key"
+
+    @property
     def curation_page(self) -> Path:
         """The audit for people. It shows images, and lies with them: out of git."""
         return self.workspace / "data" / "curation.html"

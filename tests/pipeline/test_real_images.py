@@ -7,7 +7,7 @@ from typing import Any
 from conftest import new_project, repro
 
 # 10 patients, 5 of each class: tenths of them are less than one of both
-FEW_PATIENTS = {"tune_fraction": 0.2, "val_fraction": 0.2, "test_fraction": 0.2}
+FEW_PATIENTS = {f"curation.{split}_fraction": 0.2 for split in ("tune", "val", "test")}
 
 
 def audit_of(folder: Path, dataset: str, changes: dict[str, Any]) -> dict[str, Any]:
@@ -32,7 +32,7 @@ def test_dicom_in_the_layout_of_rsna_2023(test_data: Path, tmp_path: Path) -> No
     changes = {
         f"{entry}.root": str(test_data.resolve() / "rsna_layout_standin"),
         f"{entry}.slices": {"take": "spaced", "number": 3},
-        "curation": FEW_PATIENTS,
+        **FEW_PATIENTS,
     }
     audit = audit_of(tmp_path, "rsna-2023-abdominal-trauma", changes)
     assert audit["records"] == audit["readable"] == 12 * 3
@@ -61,6 +61,14 @@ def test_class_folders_without_splits(test_data: Path, tmp_path: Path) -> None:
     audit = audit_of(tmp_path, "brain", {"datasets.brain": entry})
     assert audit["records"] == 300
     assert sum(images(audit).values()) == audit["readable"] - audit["exact_copies"]["dropped"]
+    # names of files are in data/, which nobody commits, and reach neither git nor MLflow
+    project = tmp_path / "project"
+    listed = json.loads((project / "data" / "curation.json").read_text())["near_copies"]["listed"]
+    names = {name for pair in listed for name in pair["files"]}
+    assert any(name.startswith("yes/") for name in names)
+    kept = [path for top in ("reports", "mlruns/artifacts") for path in (project / top).rglob("*") if path.is_file()]
+    assert not any(name.encode() in path.read_bytes() for path in kept for name in names)
+    assert not any(path.name == "curation.html" for path in kept)
 
 
 def test_a_medmnist_file_of_ones_own(test_data: Path, tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ from medscreen.curation_report.sheets import CLASSES, PAIRS
 from medscreen.images import SPLITS
 from medscreen.pages.markdown import bullets, inert, interval, section, table
 
-_QUARANTINED = 200  # files that the page names; curation.json names them all
+_QUARANTINED = 200  # files that the page names; data/curation.json names them all
 _STEPS = {
     "records": "listed by the source",
     "readable": "readable",
@@ -23,11 +23,12 @@ _POLICIES = {
 
 
 def report(audit: Mapping[str, Any], sheets: Collection[str]) -> str:
-    """The page's Markdown, from what curation.json holds; `sheets`: the names of the pictures there are."""
+    """The page's Markdown, from what data/curation.json holds; `sheets`: the names of the pictures there are."""
     parts = (
         f"# Curation of {inert(audit['dataset'])}\n\nFrom the files of the source to four splits: train fits, tune "
         "says when to stop, val chooses threshold and detector, test judges. This page shows images: where they are "
-        "patients', it has to stay on this machine. reports/curation.json has the same numbers and no picture.",
+        "patients', it has to stay on this machine. data/curation.json has the same numbers; reports/curation.json has "
+        "them without names that may be patients'.",
         section("Worth a look", bullets(warnings(audit)) or "Nothing: no leak, no file that could not be read."),
         _steps(audit),
         _splits(audit["splits"]),

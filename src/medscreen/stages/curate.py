@@ -8,17 +8,18 @@ from pydantic import TypeAdapter
 from medscreen import sources
 from medscreen.curation import Curated
 from medscreen.curation import curate as curate_records
-from medscreen.curation_report import curation_page, shift, warnings
+from medscreen.curation_report import curation_page, shift, warnings, without_names
 from medscreen.images import SPLITS, load_images, save_images, set_digest
 from medscreen.layout import Layout
 from medscreen.outputs import replaced
 from medscreen.params import DatasetParams, Params
+from medscreen.params.privacy import is_public
 from medscreen.stages.progress import progress
 from medscreen.stages.running import run_stage
 
 
 def curate(layout: Layout, params: Params) -> None:
-    """Reads data/raw.json; writes data/curated/<split>, data/curation.html and reports/curation.json."""
+    """Reads data/raw.json; writes data/curated/<split>, data/curation.{json,html} and reports/curation.json."""
     raw = json.loads(layout.raw.read_text())
     settings: DatasetParams = TypeAdapter(DatasetParams).validate_python(raw["settings"])
     records = sources.read_records(settings, sources.root_of(settings, layout.workspace))
@@ -39,6 +40,10 @@ def curate(layout: Layout, params: Params) -> None:
         audit = _save(layout, curated, raw["dataset"], params.seed)
     finally:
         scratch.unlink(missing_ok=True)
+    # git and MLflow get this one: a hospital's files are named after patients
+    shown = audit if is_public(settings) else without_names(audit, layout.names_key)
+    with replaced(layout.curation_report) as partial:
+        partial.write_text(json.dumps(shown, indent=1))
     print(
         f"{audit['records']} records: {len(audit['quarantined'])} quarantined, "
         f"{audit['exact_copies']['dropped']} exact copies dropped, "
@@ -50,7 +55,7 @@ def curate(layout: Layout, params: Params) -> None:
 
 
 def _save(layout: Layout, curated: Curated, dataset: str, seed: int) -> dict[str, Any]:
-    """Writes the splits, the page and, last, the audit, which comes back."""
+    """Writes the splits, the page and the audit with all names, which comes back."""
     for split in SPLITS:
         with replaced(layout.curated(split)) as partial:
             save_images(curated.images, curated.splits[split], partial)
@@ -60,7 +65,7 @@ def _save(layout: Layout, curated: Curated, dataset: str, seed: int) -> dict[str
     audit = {"dataset": dataset, **curated.audit, "shift": shift(splits["val"], splits["test"], seed)}
     with replaced(layout.curation_page) as partial:
         partial.write_text(curation_page(audit, curated, splits))
-    with replaced(layout.curation_report) as partial:
+    with replaced(layout.named_curation) as partial:
         partial.write_text(json.dumps(audit, indent=1))
     return audit
 

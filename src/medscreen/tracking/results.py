@@ -17,8 +17,8 @@ from medscreen.evaluation import Outcomes
 from medscreen.layout import Layout
 from medscreen.lineage import read_lineage
 from medscreen.packaging.detector import packaged_digest
-from medscreen.params import Params
-from medscreen.tracking.names import shown_curation
+from medscreen.params import DatasetParams, Params
+from medscreen.params.privacy import is_public
 
 
 @dataclass(frozen=True)
@@ -126,7 +126,7 @@ def read_result(layout: Layout, params: Params, detector: str) -> Result:
                 layout.bench(detector),
                 layout.operating_picture(detector),
                 layout.operating_point(detector),
-                *shown_curation(layout, params.datasets[raw["dataset"]]),
+                *_of_curation(layout, params.datasets[raw["dataset"]]),
             ],
         },
         said=_said(layout.predictions(detector)),
@@ -135,6 +135,12 @@ def read_result(layout: Layout, params: Params, detector: str) -> Result:
         lineage=read_lineage(layout, detector, trained_on),
         is_baseline=entry.is_baseline,
     )
+
+
+def _of_curation(layout: Layout, dataset: DatasetParams) -> list[Path]:
+    """The audit, and the page where its pictures show nobody; a checkout that never pulled the page can publish."""
+    shows_nobody = is_public(dataset) and layout.curation_page.is_file()
+    return [layout.curation_report, *([layout.curation_page] if shows_nobody else [])]
 
 
 def logged_params(params: Params, detector: str, dataset: str) -> dict[str, Any]:

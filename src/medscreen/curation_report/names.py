@@ -1,37 +1,25 @@
-"""What the curation's audit shows outside this machine: names of files that may be patients' as keyed hashes."""
+"""What the audit shows outside the folder of the data: names of files that may be patients' as keyed hashes."""
 
 import hashlib
-import json
 import os
 import re
 import secrets
+from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
 from typing import Any
-
-from medscreen.layout import Layout
-from medscreen.outputs import replaced
-from medscreen.params import DatasetParams
-from medscreen.params.privacy import is_public
 
 _KEY_BYTES = 32
 # a decoder may quote a name escaped, or cut in the middle
 _QUOTED = re.compile(r"""(?<!\w)(['"]).*?(?:\1|$)""")
 
 
-def shown_curation(layout: Layout, dataset: DatasetParams) -> list[Path]:
-    """The files on curation that a run shows.
+def without_names(audit: Mapping[str, Any], key_file: Path) -> dict[str, Any]:
+    """The same audit, names of files hashed with the key in a file that never leaves this machine.
 
-    Of data that nobody is in: audit and page as they are. Of others the audit alone, names of files hashed with a key
-    that never leaves this machine: equal names have equal hashes in all runs of one checkout.
+    Equal names have equal hashes in all audits of one checkout. The key is made when it is first needed.
     """
-    if is_public(dataset):
-        # the page is no more than a convenience: a checkout that never pulled it can publish
-        return [path for path in (layout.curation_report, layout.curation_page) if path.is_file()]
-    hashed = layout.scratch / "shown" / layout.curation_report.name
-    with replaced(hashed) as partial:
-        audit = json.loads(layout.curation_report.read_text())
-        partial.write_text(json.dumps(_hashed(audit, _key(layout.scratch / "names.key")), indent=1))
-    return [hashed]
+    hidden: dict[str, Any] = _hashed(dict(audit), _key(key_file))
+    return hidden
 
 
 def _hashed(entry: Any, key: bytes) -> Any:
@@ -60,7 +48,6 @@ def _hash(name: str, key: bytes) -> str:
 
 
 def _key(path: Path) -> bytes:
-    """This checkout's key, made when it is first needed."""
     path.parent.mkdir(parents=True, exist_ok=True)
     if not path.exists():
         drawn = path.with_name(f"{path.name}-{secrets.token_hex(8)}")
