@@ -2,7 +2,6 @@ import json
 import re
 from collections.abc import Mapping
 from dataclasses import replace
-from html.parser import HTMLParser
 from typing import Any
 
 import pytest
@@ -11,6 +10,7 @@ from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 
 from conftest import ROOT
+from html_pages import Tags
 from medscreen.card import CardFacts, model_card, version_description
 from medscreen.pages import page
 
@@ -84,22 +84,6 @@ def tables(markdown: str) -> list[list[list[str]]]:
         elif inside and token.type == "inline":
             found[-1][-1].append("".join(child.content for child in token.children or []))
     return found
-
-
-class Tags(HTMLParser):
-    """The start tags of a page, and its text."""
-
-    def __init__(self, page: str) -> None:
-        super().__init__()
-        self.tags: list[tuple[str, dict[str, str | None]]] = []
-        self.text = ""
-        self.feed(page)
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.tags.append((tag, dict(attrs)))
-
-    def handle_data(self, data: str) -> None:
-        self.text += data
 
 
 def shown(name: object) -> str:

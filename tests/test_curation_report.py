@@ -1,7 +1,6 @@
 """What curation tells people: the page, what is worth a look, and whether val and test are alike."""
 
 import re
-from html.parser import HTMLParser
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -11,6 +10,7 @@ import pytest
 from PIL import Image
 
 from factories import CURATION, image_set, real_data
+from html_pages import Tags
 from medscreen.curation import Curated, curate
 from medscreen.curation_report import curation_page, shift, warnings
 from medscreen.curation_report.sheets import contact_sheets, pair_sheet
@@ -45,29 +45,13 @@ def splits_of(curated: Curated) -> dict[str, ImageSet]:
     return {name: curated.split(name) for name in SPLITS}
 
 
-class Seen(HTMLParser):
-    """Tags with their attributes, and the text, of a page."""
-
-    def __init__(self, page: str) -> None:
-        super().__init__()
-        self.tags: list[tuple[str, dict[str, str | None]]] = []
-        self.text = ""
-        self.feed(page)
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.tags.append((tag, dict(attrs)))
-
-    def handle_data(self, data: str) -> None:
-        self.text += data
-
-
 @pytest.fixture(scope="module")
 def page(curated: Curated) -> str:
     return curation_page(audit_of(curated), curated, splits_of(curated))
 
 
 def test_the_page_loads_nothing_and_runs_nothing(page: str) -> None:
-    seen = Seen(page)
+    seen = Tags(page)
     assert {"script", "link", "iframe"}.isdisjoint(tag for tag, _ in seen.tags)
     sources = [attributes["src"] or "" for _, attributes in seen.tags if "src" in attributes]
     assert len(sources) == 9  # two classes of four splits, and the near copies
@@ -77,13 +61,13 @@ def test_the_page_loads_nothing_and_runs_nothing(page: str) -> None:
 
 
 def test_the_page_names_files_as_they_are(page: str) -> None:
-    seen = Seen(page)
+    seen = Tags(page)
     for name in NAMES:
         assert name in seen.text
 
 
 def test_the_page_says_what_the_audit_says(page: str, curated: Curated) -> None:
-    text = Seen(page).text
+    text = Tags(page).text
     audit = curated.audit
     for split in SPLITS:
         assert f"{audit['splits'][split]['mean_grey']:.1f}" in text
@@ -99,7 +83,7 @@ def test_equal_audits_give_equal_pages(page: str, curated: Curated) -> None:
 
 def test_a_page_without_copies_shows_none(curated: Curated, tmp_path: Path) -> None:
     plain = curate(published(), SIZE, CURATION, 7, 1, tmp_path / "scratch")
-    seen = Seen(curation_page(audit_of(plain), plain, splits_of(plain)))
+    seen = Tags(curation_page(audit_of(plain), plain, splits_of(plain)))
     assert sum("src" in attributes for _, attributes in seen.tags) == 8
     assert "Nothing: no leak" in seen.text
     assert list(warnings(audit_of(plain))) == []
