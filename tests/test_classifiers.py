@@ -22,7 +22,8 @@ from medscreen.stages.fit import _run_key
 SIZE = 16
 TRAIN, TUNE = image_set(24, SIZE, 1).take(np.arange(20)), image_set(8, SIZE, 2)
 TRAINING = {
-    "epochs": 1, "batch_size": 8, "learning_rate": 0.01, "weight_decay": 0.0, "average": 0.0, "patience": 1,
+    "epochs": 1, "batch_size": 8, "optimiser": "adamw",
+    "learning_rate": 0.01, "weight_decay": 0.0, "average": 0.0, "patience": 1,
 }  # fmt: skip
 RECIPE = {
     "loss": "cross_entropy", "focal_gamma": 2.0, "label_smoothing": 0.0, "mixup": 0.0, "balance": "none",

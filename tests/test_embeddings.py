@@ -287,6 +287,7 @@ def detector(**others: Any) -> Any:
     training = {
         "epochs": 1,
         "batch_size": 16,
+        "optimiser": "adamw",
         "learning_rate": 0.01,
         "weight_decay": 0.001,
         "average": 0.0,

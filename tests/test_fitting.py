@@ -25,7 +25,13 @@ class Constant(nn.Module):
 
 def recipe(epochs: int, patience: int, seed: int = 1, average: float = 0.0, **further: Any) -> Recipe:
     training = TrainingParams(
-        epochs=epochs, batch_size=4, learning_rate=0.1, weight_decay=0.0, average=average, patience=patience
+        epochs=epochs,
+        batch_size=4,
+        optimiser="adamw",
+        learning_rate=0.1,
+        weight_decay=0.0,
+        average=average,
+        patience=patience,
     )
     return Recipe(training, COMPUTE, seed, **further)
 
@@ -228,7 +234,9 @@ def test_weights_that_want_no_gradient_do_not_decay() -> None:
     network = Normed()
     network.scale.requires_grad_(False)
     before = network.scale.weight.clone()
-    training = TrainingParams(epochs=2, batch_size=4, learning_rate=0.1, weight_decay=0.5, average=0.9, patience=2)
+    training = TrainingParams(
+        epochs=2, batch_size=4, optimiser="adamw", learning_rate=0.1, weight_decay=0.5, average=0.9, patience=2
+    )
 
     def loss(images: Tensor, labels: Tensor) -> dict[str, Tensor]:
         return {"loss": (network(images) - 3).square().mean()}

@@ -285,7 +285,15 @@ EMBEDDING = {
     "head": {"kind": "knn", "neighbours": [3], "temperature": [0.1]},
 }
 OWN = {"kind": "own", "width": 4, "unshuffle": 2}
-TRAINING = {"epochs": 1, "batch_size": 2, "learning_rate": 0.1, "weight_decay": 0.1, "average": 0.0, "patience": 1}
+TRAINING = {
+    "epochs": 1,
+    "batch_size": 2,
+    "optimiser": "adamw",
+    "learning_rate": 0.1,
+    "weight_decay": 0.1,
+    "average": 0.0,
+    "patience": 1,
+}
 
 
 @pytest.mark.parametrize(

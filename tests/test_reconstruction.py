@@ -25,7 +25,8 @@ from tiny_detectors import LAYERS, TRAINING
 Floats = NDArray[np.float64]
 COMPUTE = ComputeParams(threads=1, device="cpu")
 ENTRY: dict[str, Any] = {
-    "kind": "autoencoder", "layers": LAYERS, "bottleneck": 4, "pose": 0.0, "standardise": False, "score": "mse",
+    "kind": "autoencoder", "layers": LAYERS, "bottleneck": 4, "pose": 0.0, "noise": 0.0, "standardise": False,
+    "score": "mse",
     "top": 1.0, "training": TRAINING,
 }  # fmt: skip
 
@@ -280,6 +281,6 @@ def test_a_vae_counts_its_divergence_as_often_as_beta_says() -> None:
     network = build(params_of(kind="vae", beta=3.0, score="elbo"), 16, COMPUTE, 7).network
     images = grey(image_set(8, 16, 1))
     with torch.no_grad():
-        entropy, divergence = evidence_terms(network.autoencoder, images)
+        entropy, divergence = evidence_terms(network.autoencoder, images, images)
         torch.testing.assert_close(network(images), entropy + 3 * divergence)
     assert float(divergence.min()) > 0

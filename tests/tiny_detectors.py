@@ -5,7 +5,8 @@ from typing import Any
 Settings = dict[str, Any]
 
 TRAINING = {
-    "epochs": 2, "batch_size": 16, "learning_rate": 0.01, "weight_decay": 0.001, "average": 0.0, "patience": 2,
+    "epochs": 2, "batch_size": 16, "optimiser": "adamw",
+    "learning_rate": 0.01, "weight_decay": 0.001, "average": 0.0, "patience": 2,
 }  # fmt: skip
 
 BASELINES: dict[str, Settings] = {"intensity": {}, "gradient": {}, "energy": {}, "entropy": {}}
@@ -20,17 +21,17 @@ POOLED = LAYERS | {
 }  # fmt: skip
 TANH = LAYERS | {"up": [3, 1], "doubling": "transposed3", "paint": None, "output": "tanh"}
 REDRAWN: Settings = {
-    "kind": "autoencoder", "layers": LAYERS, "bottleneck": 4, "pose": 0.0, "standardise": False, "score": "mse",
-    "top": 1.0, "training": TRAINING,
+    "kind": "autoencoder", "layers": LAYERS, "bottleneck": 4, "pose": 0.0, "noise": 0.0, "standardise": False,
+    "score": "mse", "top": 1.0, "training": TRAINING,
 }  # fmt: skip
 VAE = REDRAWN | {"kind": "vae", "beta": 1.0}
 RECONSTRUCTION: dict[str, Settings] = {
     "autoencoder": REDRAWN | {"pose": 0.5, "score": "local", "top": 0.1, "standardise": True},
     "autoencoder, pooled, mse": REDRAWN | {"layers": POOLED, "bottleneck": None},
     "autoencoder, tanh, ssim": REDRAWN | {"layers": TANH, "bottleneck": None, "score": "ssim", "top": 0.5},
-    "autoencoder, l1": REDRAWN | {"score": "l1"},
+    "autoencoder, l1": REDRAWN | {"score": "l1", "noise": 0.1},
     "autoencoder, gradient": REDRAWN | {"score": "gradient"},
-    "vae": VAE | {"standardise": True, "score": "elbo"},
+    "vae": VAE | {"noise": 0.1, "standardise": True, "score": "elbo"},
     "vae of a map, bce": VAE | {"layers": POOLED, "bottleneck": None, "score": "bce"},
 }
 
@@ -45,13 +46,13 @@ RICH = {
 SMALL_CNN = {"kind": "cnn", "width": 3, "unshuffle": 2, "findings": [], "pooling": "mean_and_peak"}
 AVERAGED = TRAINING | {"average": 0.9}
 CLASSIFIERS: dict[str, Settings] = {
-    "cnn": SMALL_CNN | {"recipe": RICH, "training": AVERAGED},
+    "cnn": SMALL_CNN | {"recipe": RICH, "training": AVERAGED | {"optimiser": "sgd"}},
     "cnn of findings": SMALL_CNN | {"findings": ["spot", "stain"], "recipe": RICH, "training": AVERAGED},
     "cnn on drawn classes": SMALL_CNN
     | {"pooling": "mean", "recipe": RICH | {"balance": "sampler", "views": 5}, "training": TRAINING},
     "tunable_cnn": {
         "findings": [], "layers": 2, "filters": [4, 6, 8], "neurons": 8, "conv_dropout": 0.1, "dense_dropout": 0.1,
-        "recipe": PLAIN | {"balance": "triple"}, "training": TRAINING,
+        "recipe": PLAIN | {"balance": "triple"}, "training": TRAINING | {"optimiser": "adam"},
     },
     "transfer": {
         "findings": [],

@@ -37,7 +37,8 @@ CNN: dict[str, Any] = {
         "augment": {"pose": 0.0, "exposure": 0.0, "grain": 0.0}, "views": 1,
     },
     "training": {
-        "epochs": 1, "batch_size": 2, "learning_rate": 0.1, "weight_decay": 0.0, "average": 0.0, "patience": 1,
+        "epochs": 1, "batch_size": 2, "optimiser": "adamw",
+        "learning_rate": 0.1, "weight_decay": 0.0, "average": 0.0, "patience": 1,
     },
 }  # fmt: skip
 ROSTER = {"corner": {"kind": "gradient"}, "half": CNN, "whole": CNN}

@@ -113,6 +113,18 @@ class Layout:
         return self.workspace / "reports" / "promotion.json"
 
     @property
+    def studies_journal(self) -> Path:
+        """Optuna's journal; git-ignored."""
+        return self.home / "studies" / "journal.log"
+
+    def study_report(self, detector: str) -> Path:
+        return self.workspace / "reports" / "studies" / detector
+
+    def study_winner(self, detector: str) -> Path:
+        """What the study chose, and by what figures."""
+        return self.study_report(detector) / "winner.json"
+
+    @property
     def mlruns(self) -> Path:
         return self.home / "mlruns"
 

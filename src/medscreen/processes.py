@@ -13,10 +13,11 @@ def worker_pool(workers: int) -> ProcessPoolExecutor:
 
     Those of `concurrent.futures` wait for ever for the next task of a parent that is gone.
     """
-    return ProcessPoolExecutor(workers, initializer=_end_with, initargs=(os.getpid(),))
+    return ProcessPoolExecutor(workers, initializer=end_with, initargs=(os.getpid(),))
 
 
-def _end_with(parent: int) -> None:
+def end_with(parent: int) -> None:
+    """Has this process end within a second of `parent`, the process that started it."""
     threading.Thread(target=_watch, args=(parent,), daemon=True, name="end-with-parent").start()
 
 

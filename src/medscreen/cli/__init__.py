@@ -11,6 +11,7 @@ from medscreen.cli.promotion import promote, rollback
 from medscreen.cli.registered import compare, models
 from medscreen.cli.screening import predict
 from medscreen.cli.storing import backup, restore
+from medscreen.cli.studying import study
 from medscreen.cli.verifying import reproduce, verify
 from medscreen.errors import MedscreenError
 
@@ -22,7 +23,7 @@ def commands() -> None:
 
 for command in (use, fetch, phantom, predict, models, compare, promote, rollback, threshold):
     commands.add_command(command)
-for command in (verify, reproduce, backup, restore, ui):
+for command in (study, verify, reproduce, backup, restore, ui):
     commands.add_command(command)
 
 

@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from medscreen.cli.params_file import edited
 from medscreen.errors import MedscreenError
 from medscreen.layout import find_layout
-from medscreen.outputs import replaced
 from medscreen.params import Params, PhantomParams, load_params
 
 if TYPE_CHECKING:
@@ -30,26 +30,18 @@ _ENTRIES: dict[str, dict[str, Any]] = {
 @click.argument("dataset", required=False)
 def use(dataset: str | None) -> None:
     """Makes DATASET, an entry of datasets: in params.yaml, the active one; without it, says which one is."""
-    from ruamel.yaml import YAML  # keeps the file's comments
-
     path = find_layout().params
-    yaml = YAML()
-    yaml.preserve_quotes = True
-    yaml.width = 4096
-    yaml.indent(mapping=2, sequence=4, offset=2)  # as the file is written
-    content = yaml.load(path)
     params = load_params(path)
     if dataset is None:
         click.echo(f"params.yaml: dataset: {params.dataset}")
         return
     if dataset not in params.datasets:
         raise MedscreenError(
-            f"params.yaml has no data set {dataset!r}; its datasets: block holds {', '.join(content['datasets'])}."
+            f"params.yaml has no data set {dataset!r}; its datasets: block holds {', '.join(params.datasets)}."
         )
-    if content["dataset"] != dataset:
-        content["dataset"] = dataset
-        with replaced(path) as partial:
-            yaml.dump(content, partial)
+    if params.dataset != dataset:
+        with edited(path) as content:
+            content["dataset"] = dataset
         click.echo(f"params.yaml: dataset: {dataset}")
 
 

@@ -70,8 +70,8 @@ class ClassifierDetector:
         loss = self._loss(classifier, examples)
         if recipe.balance == "triple":
             examples = with_rarest_thrice(examples)
-        fit_network(classifier, loss, examples, tuned, self._recipe(classifier), on_epoch)
         self.network = self._scoring(classifier)
+        fit_network(classifier, loss, examples, tuned, self._recipe(classifier), on_epoch)
         return self
 
     def _loss(self, classifier: nn.Module, examples: Examples) -> Loss:

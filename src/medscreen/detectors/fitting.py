@@ -4,11 +4,12 @@ import copy
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.optim import AdamW
+from torch.optim import SGD, Adam, AdamW, Optimizer
 from torch.optim.lr_scheduler import OneCycleLR
 
 from medscreen.detectors.averaging import MovingAverage
@@ -84,12 +85,18 @@ def _reproducible(compute: ComputeParams) -> torch.device:
     return torch.device(compute.device)
 
 
-def _optimiser(network: nn.Module, recipe: Recipe, steps: int) -> tuple[AdamW, OneCycleLR]:
+def _optimiser(network: nn.Module, recipe: Recipe, steps: int) -> tuple[Optimizer, OneCycleLR]:
     training = recipe.training
     groups = [(weights, share * training.learning_rate) for weights, share in recipe.groups(network) if weights]
-    optimiser = AdamW(
-        [{"params": weights, "lr": rate} for weights, rate in groups], weight_decay=training.weight_decay, fused=True
-    )
+    learning: list[dict[str, Any]] = [{"params": weights, "lr": rate} for weights, rate in groups]
+    optimiser: Optimizer
+    match training.optimiser:
+        case "adamw":
+            optimiser = AdamW(learning, weight_decay=training.weight_decay, fused=True)
+        case "adam":
+            optimiser = Adam(learning, weight_decay=training.weight_decay, fused=True)
+        case "sgd":
+            optimiser = SGD(learning, momentum=0.9, nesterov=True, weight_decay=training.weight_decay, fused=True)
     return optimiser, OneCycleLR(optimiser, max_lr=[rate for _, rate in groups], total_steps=steps)
 
 
@@ -104,8 +111,9 @@ def fit_network(
     """Trains `network` in place and leaves it, in eval mode, as it was after its best epoch on `tune`.
 
     Judged and left is the average of its weights, where the training has one. Order and augmentation of an epoch derive
-    from (seed, epoch) alone. Stops after `patience` epochs without a lower loss on `tune`. On a GPU that can, the
-    forward pass is computed in bfloat16.
+    from (seed, epoch) alone. While `on_epoch` is told, the network is in eval mode and what it would be if that epoch
+    were the best. Stops after `patience` epochs without a lower loss on `tune`. On a GPU that can, the forward pass is
+    computed in bfloat16.
     """
     training, device = recipe.training, _reproducible(recipe.compute)
     halves = device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
@@ -133,8 +141,8 @@ def fit_network(
             tuned = _mean_terms(network, loss, tune, device)
             if tuned["loss"] < best:
                 best, best_state, best_epoch = tuned["loss"], copy.deepcopy(network.state_dict()), epoch
-        trained = {f"train_{name}": float(value) / len(images) for name, value in sums.items()}
-        on_epoch(epoch, trained | {f"tune_{name}": value for name, value in tuned.items()})
+            trained = {f"train_{name}": float(value) / len(images) for name, value in sums.items()}
+            on_epoch(epoch, trained | {f"tune_{name}": value for name, value in tuned.items()})
         if epoch - best_epoch >= training.patience:
             break
     if best_epoch == 0:

@@ -28,7 +28,8 @@ class Detector(Protocol):
     mode, free of randomness, exportable to ONNX, and its tensors are the detector's whole learned state. Where
     `findings` names K classes (the first is "normal"), it gives a pair: the scores and probabilities (N, K).
     `score_at_half` is the score at which the detector itself thinks both classes equally likely, None for
-    detectors that claim no probability. A second `fit` forgets the first.
+    detectors that claim no probability. A second `fit` forgets the first. Whoever is told of an epoch may look at
+    `network`, which is then what that epoch made of it.
     """
 
     score_at_half: float | None
@@ -47,8 +48,9 @@ class Detector(Protocol):
 def score(detector: Detector, pixels: Pixels) -> Scores:
     """The detector's scores of images (N, S, S)."""
     network = detector.network.eval()
+    device = next((tensor.device for tensor in network.state_dict().values()), torch.device("cpu"))
     with torch.inference_mode():
-        scores: Scores = in_batches(lambda images: _score_alone(network(images)), pixels).numpy()
+        scores: Scores = in_batches(lambda images: _score_alone(network(images.to(device))).cpu(), pixels).numpy()
     return scores
 
 

@@ -1,5 +1,6 @@
 """Detectors that learn to redraw healthy images and distrust what they redraw badly."""
 
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Self
 
@@ -35,7 +36,16 @@ class ReconstructionDetector:
                 f"An image of {size} pixels a side cannot be halved as often as layers.strides of the {params.kind} in "
                 "params.yaml say; leave out steps of layers.down and layers.strides."
             )
-        self.network: nn.Module = self._scoring(self._fresh()[0])
+        self._network: nn.Module = self._scoring(self._fresh()[0])
+        self._learn_usual: Callable[[], None] | None = None
+
+    @property
+    def network(self) -> nn.Module:
+        """What scores images."""
+        if self._learn_usual:  # only now: an epoch that nobody asks about has no need of it
+            self._learn_usual()
+            self._learn_usual = None
+        return self._network
 
     def _fresh(self) -> tuple[WorstResidual | LocalSurprise | NegativeEvidence, Loss]:
         """What scores the images that the autoencoder sees, and what its autoencoder is to minimise."""
@@ -43,9 +53,9 @@ class ReconstructionDetector:
         params, layers = self.params, Layers(**self.params.layers.model_dump())
         if isinstance(params, AutoencoderParams):
             plain = Autoencoder(layers, self.size, params.bottleneck)
-            return self._by_residual(plain, params.score), _squared_error(plain)
+            return self._by_residual(plain, params.score), _squared_error(plain, params.noise)
         variational = VariationalAutoencoder(layers, self.size, params.bottleneck)
-        loss = _evidence(variational, params.beta)
+        loss = _evidence(variational, params.beta, params.noise)
         if params.score == "elbo":
             return NegativeEvidence(variational, params.beta), loss
         return self._by_residual(variational, params.score), loss
@@ -72,26 +82,45 @@ class ReconstructionDetector:
         def augment(images: Tensor) -> Tensor:
             return self._seen(pose_films(images, self.params.pose))
 
+        def learn_usual() -> None:
+            if isinstance(scorer, LocalSurprise):
+                device = scorer.usual.device
+                with torch.no_grad():
+                    scorer.learn_usual(
+                        in_batches(lambda images: scorer.residuals(self._seen(images.to(device))), healthy.pixels)
+                    )
+
+        def told(epoch: int, terms: Mapping[str, float]) -> None:
+            self._learn_usual = learn_usual
+            on_epoch(epoch, terms)
+
+        self._network = self._scoring(scorer)
         recipe = Recipe(self.params.training, self.compute, self.seed, augment)
-        fit_network(scorer, loss, Examples.of(healthy), tuned, recipe, on_epoch)
-        if isinstance(scorer, LocalSurprise):
-            with torch.no_grad():
-                residuals = in_batches(lambda images: scorer.residuals(self._seen(images)), healthy.pixels)
-                scorer.learn_usual(residuals)
-        self.network = self._scoring(scorer)
+        fit_network(scorer, loss, Examples.of(healthy), tuned, recipe, told)
+        learn_usual()
+        self._learn_usual = None
         return self
 
 
-def _squared_error(autoencoder: Autoencoder) -> Loss:
+def _squared_error(autoencoder: Autoencoder, noise: float) -> Loss:
     def loss(images: Tensor, labels: Tensor) -> dict[str, Tensor]:  # noqa: ARG001
-        return {"loss": F.mse_loss(autoencoder(images), images)}
+        return {"loss": F.mse_loss(autoencoder(_noisy(images, noise, autoencoder)), images)}
 
     return loss
 
 
-def _evidence(autoencoder: VariationalAutoencoder, beta: float) -> Loss:
+def _evidence(autoencoder: VariationalAutoencoder, beta: float, noise: float) -> Loss:
     def loss(images: Tensor, labels: Tensor) -> dict[str, Tensor]:  # noqa: ARG001
-        entropy, divergence = (term.mean() for term in evidence_terms(autoencoder, images))
+        terms = evidence_terms(autoencoder, images, _noisy(images, noise, autoencoder))
+        entropy, divergence = (term.mean() for term in terms)
         return {"loss": entropy + beta * divergence, "cross_entropy": entropy, "divergence": divergence}
 
     return loss
+
+
+def _noisy(images: Tensor, noise: float, autoencoder: nn.Module) -> Tensor:
+    """What is shown instead of the images while it learns: redrawing them from it needs to know what they are like.
+
+    Denoising autoencoders: Vincent et al. 2008 (doi 10.1145/1390156.1390294).
+    """
+    return images + noise * torch.randn_like(images) if noise and autoencoder.training else images

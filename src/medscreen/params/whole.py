@@ -20,6 +20,7 @@ from medscreen.params.operating import (
     OperatingParams,
 )
 from medscreen.params.promotion import PromotionParams
+from medscreen.params.studies import StudyParams, has_key
 
 
 class ComputeParams(Block):
@@ -42,6 +43,7 @@ class Params(Block):
     operating: OperatingParams
     evaluation: EvaluationParams
     promotion: PromotionParams
+    studies: dict[DetectorName, StudyParams]
 
     @model_validator(mode="after")
     def _active_entries_exist(self) -> "Params":
@@ -50,6 +52,17 @@ class Params(Block):
             raise ValueError(f"dataset: {self.dataset!r} is no entry of datasets: ({known})")
         if len({self.seed, *self.seeds}) <= len(self.seeds):
             raise ValueError(f"seeds: {self.seeds} names a seed twice, or {self.seed}, which seed: names already")
+        return self
+
+    @model_validator(mode="after")
+    def _studies_vary_what_is_there(self) -> "Params":
+        for name, study in self.studies.items():
+            for part, searched in study.searched.items():
+                entry = searched.entry or self.detectors.get(name)
+                unknown = entry and next((key for key in searched.space if not has_key(entry, key)), None)
+                if entry and unknown:
+                    where = f"studies.{name}.searched.{part}.space"
+                    raise ValueError(f"{where}: {unknown!r} is no key of a detector of kind {entry.kind}")
         return self
 
     def detector(self, name: str) -> DetectorParams:

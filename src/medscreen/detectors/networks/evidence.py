@@ -6,9 +6,12 @@ from medscreen.detectors.networks.autoencoders import VariationalAutoencoder
 from medscreen.detectors.networks.residuals import cross_entropy
 
 
-def evidence_terms(autoencoder: VariationalAutoencoder, images: Tensor) -> tuple[Tensor, Tensor]:
-    """(N, 1, S, S) in 0..1 -> cross-entropy of all pixels and divergence of the code, nats, (N,) each."""
-    redrawn, divergence = autoencoder.redraw(images)
+def evidence_terms(autoencoder: VariationalAutoencoder, images: Tensor, seen: Tensor) -> tuple[Tensor, Tensor]:
+    """(N, 1, S, S) in 0..1 -> cross-entropy of all pixels and divergence of the code, nats, (N,) each.
+
+    `seen`: what is redrawn, the images or noisy ones.
+    """
+    redrawn, divergence = autoencoder.redraw(seen)
     return cross_entropy(images, redrawn).sum((1, 2, 3)), divergence
 
 
@@ -25,5 +28,5 @@ class NegativeEvidence(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         """(N, 1, S, S) in 0..1 -> (N,)."""
-        entropy, divergence = evidence_terms(self.autoencoder, images)
+        entropy, divergence = evidence_terms(self.autoencoder, images, images)
         return entropy + self.beta * divergence

@@ -1,7 +1,7 @@
 """What the entries of the roster have in common."""
 
 from pathlib import Path
-from typing import Annotated, ClassVar
+from typing import Annotated, ClassVar, Literal, Self
 
 from pydantic import Field
 
@@ -20,6 +20,10 @@ class DetectorEntry(Block):
         """How many it trains at most, 0 if it has no optimiser loop."""
         return 0
 
+    def within(self, epochs: int) -> Self:  # noqa: ARG002
+        """The same, trained for so many epochs, if it is trained by epochs at all."""
+        return self
+
     @property
     def files(self) -> tuple[Path, ...]:
         """What it reads besides the images: with other content, it is another training."""
@@ -27,13 +31,15 @@ class DetectorEntry(Block):
 
 
 class TrainingParams(Block):
-    """One optimiser loop for every network: AdamW, one-cycle learning rate, best epoch on `tune` kept.
+    """One optimiser loop for every network: one-cycle learning rate, best epoch on `tune` kept.
 
-    `average`: by how much an exponential moving average of the weights decays a step; 0 keeps the weights themselves.
+    `sgd` has Nesterov's momentum. `average`: by how much an exponential moving average of the weights decays a step;
+    0 keeps the weights themselves.
     """
 
     epochs: Annotated[int, Field(ge=1)]
     batch_size: Annotated[int, Field(ge=2)]
+    optimiser: Literal["adamw", "adam", "sgd"]
     learning_rate: Annotated[float, Field(gt=0)]
     weight_decay: Annotated[float, Field(ge=0)]
     average: Annotated[float, Field(ge=0, lt=1)]
@@ -49,3 +55,7 @@ class TrainedEntry(DetectorEntry):
     def epochs(self) -> int:
         """How many it trains at most."""
         return self.training.epochs
+
+    def within(self, epochs: int) -> Self:
+        """The same, trained for so many epochs."""
+        return self.model_copy(update={"training": self.training.model_copy(update={"epochs": epochs})})

@@ -44,7 +44,8 @@ class LayersParams(Block):
 class ReconstructionEntry(TrainedEntry):
     """What redraws an image from a code of `bottleneck` numbers, or from the encoder's last map where that is null.
 
-    `pose`: how strongly the images that it learns from are turned, moved and scaled; 0: not at all. `standardise`: it
+    `pose`: how strongly the images that it learns from are turned, moved and scaled; 0: not at all. `noise`: standard
+    deviation of the noise over them, in greys of 0 to 1, which it has not to redraw. `standardise`: it
     sees each image at the same mean and contrast. The score is the mean of the residual `score` over the `top` share of
     places where it is largest.
     """
@@ -52,6 +53,7 @@ class ReconstructionEntry(TrainedEntry):
     layers: LayersParams
     bottleneck: Annotated[int, Field(ge=1)] | None
     pose: Annotated[float, Field(ge=0, le=2)]
+    noise: Annotated[float, Field(ge=0, le=2)]
     standardise: bool
     top: Share
 

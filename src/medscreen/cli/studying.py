@@ -1,0 +1,143 @@
+"""Searching for better settings."""
+
+import json
+import os
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from medscreen.cli.params_file import edited
+from medscreen.layout import Layout, find_layout
+from medscreen.outputs import replaced
+from medscreen.params import Params, load_params
+
+if TYPE_CHECKING:
+    from medscreen.studies.plan import Plan
+    from medscreen.studies.search import Search
+    from medscreen.studies.winner import Candidate, Choice
+
+
+@click.command()
+@click.argument("detector")
+@click.option("--trials", type=click.IntRange(min=1), help="In all, those of earlier calls included.")
+@click.option("--workers", type=click.IntRange(min=1), help="Processes; by default one a core, or one a GPU.")
+@click.option("--timeout", type=click.FloatRange(min=0), help="Seconds after which no further trial is begun.")
+@click.option("--storage", help="postgresql://USER:PASSWORD@HOST/DATABASE for several machines, or a journal's file.")
+@click.option("--apply", "applied", is_flag=True, help="Write the winner's settings into params.yaml.")
+def study(  # one an option
+    detector: str,
+    trials: int | None,
+    workers: int | None,
+    timeout: float | None,
+    storage: str | None,
+    applied: bool,
+) -> None:
+    """Searches settings of DETECTOR, an entry of studies: in params.yaml, by its AUROC on tune.
+
+    Stopped in whatever way, the same command goes on. The best trials are trained again in full, beside the settings
+    that params.yaml has, before one is chosen; val is looked at afterwards.
+    """
+    from medscreen.studies.crew import Crew
+    from medscreen.studies.plan import plan_study, share_of_cores
+    from medscreen.studies.search import Search, begin
+    from medscreen.studies.storage import is_shared, lone, open_storage, other_studies
+    from medscreen.studies.table import live_table
+    from medscreen.studies.worker import Job
+    from medscreen.tracking.study_runs import StudyRuns
+
+    layout = find_layout()
+    params = load_params(layout.params)
+    plan = plan_study(layout, params, detector)
+    number = workers or _usual_workers(params)
+    compute = share_of_cores(params.compute, number, _cores())
+    kept = open_storage(storage, layout)
+    shared = is_shared(kept)
+    for other in other_studies(kept, detector, plan.name):
+        click.echo(f"note: the storage also holds {other}, of other data or another space; it stays as it is.")
+    wanted = trials or plan.params.trials
+    with lone(layout, plan.name, shared):
+        found = begin(kept, plan)
+        runs = StudyRuns(layout, plan.dataset, detector, plan.name, plan.about())
+        job = Job(layout, storage, plan.name, plan.searched, plan.params, compute, plan.seed)
+        with Crew(job, number) as crew:
+            with live_table(plan.name, wanted) as show:
+                search = Search(found, plan, crew, runs, show, shared)
+                try:
+                    search.run(wanted, timeout)
+                except KeyboardInterrupt:
+                    raise click.Abort from None
+            choice = _choose(layout, search)
+        winner = _finish(layout, search, choice)
+    if applied and winner is not None:
+        _apply(layout, plan, winner)
+
+
+def _cores() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _usual_workers(params: Params) -> int:
+    from medscreen.studies.crew import visible_gpus
+
+    return min(_cores(), len(visible_gpus())) if params.compute.device == "cuda" else _cores()
+
+
+def _choose(layout: Layout, search: "Search") -> "Choice | None":
+    from medscreen.studies.winner import choose
+
+    confirm = search.plan.params.confirm
+    click.echo(f"training the best {confirm.best} again, in full, with seeds {', '.join(map(str, confirm.seeds))}")
+    return choose(layout, search.study, search.plan, search.crew, lambda n, of: click.echo(f"  trained again {n}/{of}"))
+
+
+def _finish(layout: Layout, search: "Search", choice: "Choice | None") -> "Candidate | None":
+    """Writes the reports, shows everything in MLflow, and tells what came out; the winner, if there is one."""
+    from medscreen.studies.results import write_results
+    from medscreen.studies.winner import log_winners, winner_record
+
+    plan = search.plan
+    folder = layout.study_report(plan.detector)
+    write_results(search.study, folder)
+    if choice is None:
+        click.echo("No trial has come to its end; see the reasons in " + str(folder / "trials.csv") + ".")
+        return None
+    record = winner_record(plan, choice)
+    with replaced(layout.study_winner(plan.detector)) as partial:
+        partial.write_text(json.dumps(record, indent=1))
+    log_winners(search, choice, folder)
+    _tell(choice)
+    return choice.winner
+
+
+def _tell(choice: "Choice") -> None:
+    click.echo("AUROC on tune, mean over the seeds, and in the study:")
+    for candidate in choice.candidates:
+        before = "" if candidate.trial is None else f"  {candidate.trial.values[0]:.4f}"
+        click.echo(f"  {candidate.title:10} {candidate.mean:.4f}{before}")
+    click.echo("AUROC on val, looked at afterwards: " + ", ".join(f"{t} {v:.4f}" for t, v in choice.val.items()))
+    if choice.optimism is not None:
+        click.echo(f"Optimism of the study, tune - val: {choice.optimism:+.4f}")
+    click.echo(f"Chosen: {choice.winner.title}")
+
+
+def _apply(layout: Layout, plan: "Plan", winner: "Candidate") -> None:
+    if winner.trial is None:
+        click.echo("params.yaml stays as it is: nothing was better than what it says.")
+        return
+    part, values = plan.searched.values(winner.trial.params)
+    with edited(layout.params) as content:
+        roster = content["detectors"]
+        if plan.searched.parts[part].entry is not None:
+            roster[plan.detector] = winner.entry.model_dump()
+        else:
+            for key, value in values.items():
+                _set(roster[plan.detector], key, value)
+    click.echo(f"params.yaml: detectors.{plan.detector} is now {winner.title} of {plan.name}. Next: dvc repro")
+
+
+def _set(block: Any, key: str, value: Any) -> None:
+    *above, last = (int(part) if part.isdigit() else part for part in key.split("."))
+    for part in above:
+        block = block[part]
+    if block[last] != value:
+        block[last] = value

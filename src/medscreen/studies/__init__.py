@@ -1,0 +1,1 @@
+"""Optuna's searches for better settings; the only package that imports optuna."""

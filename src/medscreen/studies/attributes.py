@@ -1,0 +1,12 @@
+"""What a trial's user attributes are called."""
+
+OWNER = "owner"
+"""The process that it runs in."""
+REASON = "reason"
+"""Why it was given up or failed."""
+RETRY_OF = "retry_of"
+"""The number of the trial of the same parameters that was lost."""
+CURVES = "curves"
+"""A row an epoch: its number, and the terms of the loss."""
+CONFUSION = "tune_confusion"
+"""Counts on tune at Youden's threshold."""

@@ -1,0 +1,52 @@
+"""Shows a study's trials in MLflow."""
+
+from collections.abc import Iterable, Iterator
+from datetime import datetime
+from typing import Any
+
+from optuna.trial import FrozenTrial, TrialState
+
+from medscreen.studies.attributes import CONFUSION, CURVES, REASON, RETRY_OF
+from medscreen.studies.space import Searched
+from medscreen.tracking.study_runs import TrialRecord
+
+_STATUS = {
+    TrialState.RUNNING: "RUNNING",
+    TrialState.COMPLETE: "FINISHED",
+    TrialState.PRUNED: "KILLED",
+    TrialState.FAIL: "FAILED",
+}
+
+
+def records_of(trials: Iterable[FrozenTrial], searched: Searched) -> Iterator[TrialRecord]:
+    """What MLflow is to show of the trials that have begun."""
+    for trial in trials:
+        if trial.state in _STATUS:
+            yield record_of(trial, searched)
+
+
+def record_of(trial: FrozenTrial, searched: Searched) -> TrialRecord:
+    """What MLflow is to show of a trial."""
+    part, values = searched.values(trial.params)
+    attributes: dict[str, Any] = trial.user_attrs
+    counts = attributes.get(CONFUSION, {})
+    metrics = {f"tune/{name}": float(count) for name, count in counts.items()}
+    metrics |= dict(zip(("tune/auroc", "ms_per_image"), trial.values or (), strict=False))
+    if RETRY_OF in attributes:
+        metrics["retry_of"] = float(attributes[RETRY_OF])
+    return TrialRecord(
+        number=trial.number,
+        status=_STATUS[trial.state],
+        started=_ms(trial.datetime_start) or 0,
+        ended=_ms(trial.datetime_complete),
+        params={"entry": part, **values},
+        metrics=metrics,
+        reported=trial.intermediate_values,
+        curves=attributes.get(CURVES, []),
+        files={"tune_confusion_matrix.json": counts} if counts else {},
+        reason=str(attributes.get(REASON, "its process was ended" if trial.state == TrialState.FAIL else "")),
+    )
+
+
+def _ms(moment: datetime | None) -> int | None:
+    return None if moment is None else int(moment.timestamp() * 1000)

@@ -1,0 +1,80 @@
+"""Runs a study: hands out trials, shows them on the terminal and in MLflow, until there are as many as wanted."""
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import optuna
+from optuna.storages import BaseStorage
+from optuna.trial import FrozenTrial, TrialState
+
+from medscreen.studies.attributes import OWNER
+from medscreen.studies.crew import Crew
+from medscreen.studies.mirror import records_of
+from medscreen.studies.owner import is_lost, is_of_this_machine, requeue_lost, was_queued_again
+from medscreen.studies.plan import Plan
+from medscreen.studies.worker import NextTrial
+from medscreen.tracking.study_runs import StudyRuns
+
+Show = Callable[[Sequence[FrozenTrial]], None]
+_EVERY_S = 1.0
+
+
+def begin(storage: BaseStorage, plan: Plan) -> optuna.Study:
+    """The study, made if there is none; its first trial is then the roster's entry, as far as it lies in the space."""
+    study = optuna.create_study(storage=storage, study_name=plan.name, directions=plan.directions, load_if_exists=True)
+    if not study.get_trials(deepcopy=False) and (hand_set := plan.searched.hand_set()):
+        study.enqueue_trial(hand_set, skip_if_exists=True)
+    return study
+
+
+def spent(trials: Sequence[FrozenTrial]) -> int:
+    """How many trials have come to an end; those that were lost and queued again have not."""
+    return sum(
+        trial.state.is_finished() and not (is_lost(trial) and was_queued_again(trial, trials)) for trial in trials
+    )
+
+
+@dataclass
+class Search:
+    """A study that is being searched; `shared`: other machines may do so, too."""
+
+    study: optuna.Study
+    plan: Plan
+    crew: Crew
+    runs: StudyRuns
+    show: Show
+    shared: bool
+
+    def run(self, wanted: int, timeout: float | None) -> None:
+        """Hands out trials until `wanted` have ended, or `timeout` seconds have passed and those begun have ended."""
+        until = float("inf") if timeout is None else time.monotonic() + timeout
+        shown = 0.0
+        while True:
+            if time.monotonic() - shown >= _EVERY_S:
+                self.bring_up_to_date()
+                shown = time.monotonic()
+            trials = self.study.get_trials(deepcopy=False)
+            left = wanted - spent(trials) - _elsewhere(trials, self.crew)
+            if time.monotonic() < until:
+                for _ in range(min(self.crew.idle, left - len(self.crew.at_work))):
+                    self.crew.give(NextTrial())
+            if not self.crew.at_work and (left <= 0 or time.monotonic() >= until):
+                break
+            self.crew.ended(_EVERY_S)
+        self.bring_up_to_date()
+
+    def bring_up_to_date(self) -> None:
+        """Queues again what was lost, and shows what the storage holds; in MLflow each machine shows its own trials."""
+        requeue_lost(self.study, self.crew.at_work, self.shared)
+        trials = self.study.get_trials(deepcopy=False)
+        self.show(trials)
+        ours = (trial for trial in trials if not self.shared or is_of_this_machine(trial))
+        self.runs.show(records_of(ours, self.plan.searched))
+
+
+def _elsewhere(trials: Sequence[FrozenTrial], crew: Crew) -> int:
+    """How many trials others than this command's processes are at."""
+    ours = set(crew.at_work)
+    running = [trial for trial in trials if trial.state == TrialState.RUNNING]
+    return sum(OWNER in trial.user_attrs and trial.user_attrs[OWNER] not in ours for trial in running)

@@ -1,0 +1,104 @@
+"""What one trial does: the pipeline's own training, judged on `tune`; besides `train` it is handed nothing else."""
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from optuna import Trial, TrialPruned
+from pydantic import ValidationError
+
+from medscreen.detectors import Detector, build, score
+from medscreen.detectors.export import export_network
+from medscreen.errors import MedscreenError
+from medscreen.images import ImageSet
+from medscreen.packaging.detector import PackagedDetector
+from medscreen.packaging.scoring import scoring_graph
+from medscreen.params import ComputeParams, DetectorParams, StudyParams
+from medscreen.studies.attributes import CONFUSION, CURVES, OWNER, REASON
+from medscreen.studies.owner import this_owner
+from medscreen.studies.scoring import auroc_on, confusion_on
+from medscreen.studies.space import Searched
+
+_TIMED = 5
+
+
+@dataclass(frozen=True)
+class Objective:
+    """A trial's figure: AUROC on `tune` of an entry trained on `train`; for two objectives also milliseconds an image.
+
+    Raises TrialPruned, with the reason in the trial's attributes, where the pruner says so, and where an entry can't be
+    trained: an architecture that does not fit the images, a loss that is not finite.
+    """
+
+    searched: Searched
+    params: StudyParams
+    compute: ComputeParams
+    seed: int
+    train: ImageSet
+    tune: ImageSet
+
+    def __call__(self, trial: Trial) -> float | tuple[float, float]:
+        """AUROC on tune (0 to 1) or, with it, milliseconds an image."""
+        trial.set_user_attr(OWNER, this_owner())
+        self.searched.suggest(trial)
+        curves: list[dict[str, float]] = []
+        try:
+            entry = self.searched.entry(trial.params)
+            entry = entry.within(self.params.epochs) if self.params.epochs else entry
+            detector = build(entry, int(self.train.pixels.shape[1]), self.compute, self.seed)
+            detector.fit(self.train, self.tune, lambda epoch, terms: self._told(trial, detector, curves, epoch, terms))
+        except (MedscreenError, ValidationError) as error:
+            trial.set_user_attr(REASON, _sentence(error))
+            raise TrialPruned from None
+        except TrialPruned:
+            raise
+        except Exception as error:  # without a reason it would be taken for a trial whose process was ended
+            trial.set_user_attr(REASON, f"{type(error).__name__}: {_sentence(error)}")
+            raise
+        finally:
+            trial.set_user_attr(CURVES, curves)
+        scores = score(detector, self.tune.pixels).astype(np.float64)
+        trial.set_user_attr(CONFUSION, confusion_on(scores, self.tune))
+        found = auroc_on(scores, self.tune)
+        if self.params.objective == "auroc":
+            return found
+        return found, _milliseconds(detector, self.tune)
+
+    def _told(
+        self, trial: Trial, detector: Detector, curves: list[dict[str, float]], epoch: int, terms: Mapping[str, float]
+    ) -> None:
+        curves.append({"epoch": epoch, **terms})
+        if self.params.objective != "auroc":  # Optuna prunes by one figure alone
+            return
+        found = auroc_on(score(detector, self.tune.pixels).astype(np.float64), self.tune)
+        trial.report(found, epoch)
+        if trial.should_prune():
+            trial.set_user_attr(REASON, f"{self.params.pruner.kind}: AUROC {found:.3f} on tune after epoch {epoch}")
+            raise TrialPruned
+
+
+def trained_graph(entry: DetectorParams, compute: ComputeParams, seed: int, train: ImageSet, tune: ImageSet) -> bytes:
+    """An entry trained as the pipeline does, as the graph that would be packaged."""
+    size = int(train.pixels.shape[1])
+    detector = build(entry, size, compute, seed).fit(train, tune)
+    graph: bytes = scoring_graph(export_network(detector, size), size).SerializeToString()
+    return graph
+
+
+def _milliseconds(detector: Detector, images: ImageSet) -> float:
+    """Of one image, by the graph that would be served, on one thread: the fastest of several passes."""
+    size = int(images.pixels.shape[1])
+    packaged = PackagedDetector(scoring_graph(export_network(detector, size), size).SerializeToString(), 1)
+    seconds = []
+    for _ in range(_TIMED):
+        started = time.perf_counter()
+        packaged.score(images.pixels)
+        seconds.append(time.perf_counter() - started)
+    return 1000 * min(seconds) / len(images)
+
+
+def _sentence(error: Exception) -> str:
+    if isinstance(error, ValidationError):
+        return error.errors(include_url=False)[0]["msg"].removeprefix("Value error, ")
+    return " ".join(str(error).split())[:300]

@@ -1,0 +1,175 @@
+"""Which of the best trials is chosen: they are trained again, in full, with other seeds, beside the hand-set entry."""
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import optuna
+from optuna.trial import FrozenTrial, TrialState
+
+from medscreen.codebase import code_digest
+from medscreen.digests import digest_of
+from medscreen.errors import MedscreenError
+from medscreen.images import ImageSet, load_images
+from medscreen.layout import Layout
+from medscreen.packaging.detector import PackagedDetector
+from medscreen.params import DetectorParams
+from medscreen.studies.crew import Crew
+from medscreen.studies.mirror import record_of
+from medscreen.studies.owner import is_of_this_machine
+from medscreen.studies.plan import Plan
+from medscreen.studies.scoring import auroc_on
+from medscreen.studies.search import Search
+from medscreen.studies.worker import Again
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """An entry that was trained again: its trial, None for the hand-set one, and AUROC on tune with each seed."""
+
+    trial: FrozenTrial | None
+    entry: DetectorParams
+    graphs: Mapping[int, Path]
+    tune: Sequence[float]
+
+    @property
+    def title(self) -> str:
+        """What people read."""
+        return "hand-set" if self.trial is None else f"trial {self.trial.number}"
+
+    @property
+    def mean(self) -> float:
+        """Over the seeds."""
+        return float(np.mean(self.tune))
+
+
+@dataclass(frozen=True)
+class Choice:
+    """The candidates, the best first; AUROC on `val`, the mean over the seeds, of the chosen and the hand-set one.
+
+    `val` was looked at after the choice.
+    """
+
+    candidates: Sequence[Candidate]
+    val: Mapping[str, float]
+
+    @property
+    def winner(self) -> Candidate:
+        """The one with the best mean on tune; of equals the hand-set one."""
+        return self.candidates[0]
+
+    @property
+    def optimism(self) -> float | None:
+        """What the study's figure on tune promised beyond what val shows; None for the hand-set entry."""
+        trial = self.winner.trial
+        return None if trial is None else float(trial.values[0]) - self.val[self.winner.title]
+
+
+def best_trials(study: optuna.Study, number: int) -> list[FrozenTrial]:
+    """The trials with the best AUROC, of different parameters; of two objectives those on the front."""
+    trials = study.best_trials if len(study.directions) > 1 else study.get_trials(deepcopy=False)
+    complete = [trial for trial in trials if trial.state == TrialState.COMPLETE]
+    found: list[FrozenTrial] = []
+    for trial in sorted(complete, key=lambda trial: (-trial.values[0], trial.number)):
+        if all(trial.params != other.params for other in found):
+            found.append(trial)
+    return found[:number]
+
+
+def choose(
+    layout: Layout, study: optuna.Study, plan: Plan, crew: Crew, on_trained: Callable[[int, int], None]
+) -> Choice | None:
+    """Trains the best trials and the hand-set entry again, those already trained left out, and chooses by tune.
+
+    `on_trained` is told how many of how many are done. None where no trial has come to its end. Raises MedscreenError
+    where a training fails.
+    """
+    trials = best_trials(study, plan.params.confirm.best)
+    if not trials:
+        return None
+    entries: list[tuple[FrozenTrial | None, DetectorParams]] = [(t, plan.searched.entry(t.params)) for t in trials]
+    if plan.own is not None:
+        entries = [(None, plan.own), *((t, entry) for t, entry in entries if entry != plan.own)]
+    wanted = {
+        (place, seed): _graph(layout, plan, entry, seed)
+        for place, (_, entry) in enumerate(entries)
+        for seed in plan.params.confirm.seeds
+    }
+    tasks = [Again(entries[place][1], seed, path) for (place, seed), path in wanted.items() if not path.is_file()]
+    _train(crew, tasks, on_trained)
+    tune = load_images(layout.curated("tune"))
+    candidates = [
+        Candidate(
+            trial,
+            entry,
+            graphs := {seed: wanted[place, seed] for seed in plan.params.confirm.seeds},
+            [_auroc(path, tune) for path in graphs.values()],
+        )
+        for place, (trial, entry) in enumerate(entries)
+    ]
+    candidates.sort(key=lambda candidate: -candidate.mean)  # stable: the hand-set one stands first among equals
+    val = load_images(layout.curated("val"))
+    shown = {c.title: c for c in candidates if c is candidates[0] or c.trial is None}
+    return Choice(
+        candidates, {title: float(np.mean([_auroc(p, val) for p in c.graphs.values()])) for title, c in shown.items()}
+    )
+
+
+def _train(crew: Crew, tasks: list[Again], on_trained: Callable[[int, int], None]) -> None:
+    waiting, done, lost = list(reversed(tasks)), 0, 0
+    while done < len(tasks):
+        while waiting and crew.idle:
+            crew.give(waiting.pop())
+        for task, why in crew.ended(1.0):
+            if not isinstance(task, Again):
+                continue
+            if why and not task.graph.is_file():
+                lost += 1
+                if lost > len(tasks):
+                    raise MedscreenError(f"Training the best trials again fails: {why}")
+                waiting.append(task)
+                continue
+            done += 1
+            on_trained(done, len(tasks))
+
+
+def _graph(layout: Layout, plan: Plan, entry: DetectorParams, seed: int) -> Path:
+    """Where the graph of such a training lies: equal settings, data and code give the same place."""
+    about = {"entry": entry.model_dump(), "seed": seed, "data": plan.data, "code": code_digest("medscreen.stages.fit")}
+    return layout.scratch / "studies" / f"{digest_of(json.dumps(about, sort_keys=True))}.onnx"
+
+
+def _auroc(graph: Path, images: ImageSet) -> float:
+    return auroc_on(PackagedDetector(graph, 1).score(images.pixels).astype(np.float64), images)
+
+
+def winner_record(plan: Plan, choice: Choice) -> dict[str, Any]:
+    """What reports/studies/<detector>/winner.json says."""
+    winner = choice.winner
+    return {
+        "study": plan.name,
+        "trial": None if winner.trial is None else winner.trial.number,
+        "entry": winner.entry.model_dump(),
+        "seeds": list(plan.params.confirm.seeds),
+        "tune_auroc_in_the_study": None if winner.trial is None else winner.trial.values[0],
+        "tune_auroc": {candidate.title: list(candidate.tune) for candidate in choice.candidates},
+        "val_auroc": dict(choice.val),
+        "optimism": choice.optimism,
+    }
+
+
+def log_winners(search: Search, choice: Choice, folder: Path) -> None:
+    """Shows the choice and the files of a folder on the study's parent run; the best trials' runs get their models."""
+    runs, plan = search.runs, search.plan
+    for candidate in choice.candidates:
+        if candidate.trial is None or (search.shared and not is_of_this_machine(candidate.trial)):
+            continue
+        runs.log_model(record_of(candidate.trial, plan.searched), candidate.graphs[plan.params.confirm.seeds[0]])
+    winner = choice.winner
+    metrics = {"tune/auroc": winner.mean, "val/auroc": choice.val[winner.title]}
+    if choice.optimism is not None:
+        metrics["optimism"] = choice.optimism
+    runs.end(metrics, {"medscreen.winner": winner.title}, folder)

@@ -1,0 +1,107 @@
+"""A process that trains: trials as Optuna chooses them, or an entry again with another seed."""
+
+import os
+import signal
+from dataclasses import dataclass
+from multiprocessing.connection import Connection
+from pathlib import Path
+
+from medscreen.layout import Layout
+from medscreen.params import ComputeParams, DetectorParams, StudyParams
+from medscreen.processes import end_with
+from medscreen.studies.space import Searched
+
+
+@dataclass(frozen=True)
+class Job:
+    """What every worker of a study knows."""
+
+    layout: Layout
+    storage: str | None
+    study: str
+    searched: Searched
+    params: StudyParams
+    compute: ComputeParams
+    seed: int
+
+
+@dataclass(frozen=True)
+class NextTrial:
+    """Take a trial: of those queued, or a new one."""
+
+
+@dataclass(frozen=True)
+class Again:
+    """Train an entry in full with a seed, and leave its graph at a path."""
+
+    entry: DetectorParams
+    seed: int
+    graph: Path
+
+
+Task = NextTrial | Again
+
+
+def work(job: Job, number: int, pipe: Connection) -> None:
+    """Does the tasks that come through a pipe, each answered by None or a sentence on why it failed, until it closes.
+
+    Ends with the process that began it. `number` tells the workers of a study apart.
+    """
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the command, which ends its workers
+    end_with(os.getppid())
+    tasks = _Tasks(job, number)
+    pipe.send(tasks.owner)
+    while True:
+        try:
+            task: Task = pipe.recv()
+        except EOFError:
+            return
+        pipe.send(tasks.do(task))
+
+
+class _Tasks:
+    """What a worker keeps between its tasks. Torch is loaded here: the command itself has no use for it."""
+
+    def __init__(self, job: Job, number: int) -> None:
+        from medscreen.images import load_images
+        from medscreen.studies.owner import this_owner
+        from medscreen.studies.storage import open_storage
+
+        self.job, self.number, self.owner = job, number, this_owner()
+        self.storage = open_storage(job.storage, job.layout)
+        # no other split is opened here
+        self.train, self.tune = (load_images(job.layout.curated(split)) for split in ("train", "tune"))
+
+    def do(self, task: Task) -> str | None:
+        return self._again(task) if isinstance(task, Again) else self._next_trial()
+
+    def _next_trial(self) -> str | None:
+        import optuna
+
+        from medscreen.studies.owner import is_lost
+        from medscreen.studies.strategy import pruner_of, sampler_of
+        from medscreen.studies.trial import Objective
+
+        job = self.job
+        study = optuna.load_study(study_name=job.study, storage=self.storage)
+        # what was lost does not count: a study that was killed goes on as it would have
+        begun = sum(not is_lost(trial) for trial in study.get_trials(deepcopy=False))
+        study.sampler = sampler_of(job.params, job.seed, begun, self.number)
+        epochs = job.params.epochs or max(job.searched.start(part).epochs for part in job.searched.parts)
+        study.pruner = pruner_of(job.params, epochs)
+        objective = Objective(job.searched, job.params, job.compute, job.seed, self.train, self.tune)
+        study.optimize(objective, n_trials=1, catch=(Exception,))
+        return None
+
+    def _again(self, task: Again) -> str | None:
+        from medscreen.errors import MedscreenError
+        from medscreen.outputs import replaced
+        from medscreen.studies.trial import trained_graph
+
+        try:
+            graph = trained_graph(task.entry, self.job.compute, task.seed, self.train, self.tune)
+        except MedscreenError as error:
+            return str(error)
+        with replaced(task.graph) as partial:
+            partial.write_bytes(graph)
+        return None
