@@ -113,6 +113,11 @@ class Layout:
         return self.workspace / "reports" / "promotion.json"
 
     @property
+    def studies_journal(self) -> Path:
+        """Optuna's journal; git-ignored."""
+        return self.home / "studies" / "journal.log"
+
+    @property
     def mlruns(self) -> Path:
         return self.home / "mlruns"
 
