@@ -17,10 +17,10 @@ ifneq ($(shell cat $(READY) 2>/dev/null),$(CURDIR))
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help setup repro test check bench lock ui plots backup clean
+.PHONY: help setup repro test check bench lock ui dashboard plots backup clean
 
 help: ## this list
-	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sort | awk -F ':.*## ' '{printf "  make %-8s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sort | awk -F ':.*## ' '{printf "  make %-9s %s\n", $$1, $$2}'
 
 setup: $(READY) ## make .venv with everything in requirements.lock
 
@@ -61,6 +61,9 @@ lock: ## write requirements.lock anew from pyproject.toml
 
 ui: $(READY) ## MLflow on mlruns/, at http://127.0.0.1:5000
 	@medscreen ui
+
+dashboard: $(READY) ## optuna-dashboard on the studies of this checkout, at http://127.0.0.1:8080
+	@medscreen dashboard
 
 plots: $(READY) ## the curves of every detector as one page that needs no network
 	@dvc plots show

@@ -5,6 +5,7 @@ import sys
 import click
 
 from medscreen.cli.browsing import ui
+from medscreen.cli.dashboard import dashboard
 from medscreen.cli.data import fetch, phantom, use
 from medscreen.cli.operating import threshold
 from medscreen.cli.promotion import promote, rollback
@@ -23,7 +24,7 @@ def commands() -> None:
 
 for command in (use, fetch, phantom, predict, models, compare, promote, rollback, threshold):
     commands.add_command(command)
-for command in (study, verify, reproduce, backup, restore, ui):
+for command in (study, dashboard, verify, reproduce, backup, restore, ui):
     commands.add_command(command)
 
 

@@ -5,7 +5,6 @@ Where MLFLOW_TRACKING_URI names a server, that is the store.
 
 import logging
 import os
-import socket
 import sqlite3
 import sys
 from contextlib import closing
@@ -16,6 +15,7 @@ from filelock import FileLock
 
 from medscreen.errors import MedscreenError
 from medscreen.layout import Layout
+from medscreen.ports import require_free_port
 from medscreen.tracking.exchange import settle
 
 # People's medical projects call nobody; and MLflow reads these when it is imported.
@@ -146,12 +146,7 @@ def serve_ui(layout: Layout, port: int) -> None:
     if address := server_address(own_address(layout)):
         print(f"MLflow at {without_password(address)}, the server that MLFLOW_TRACKING_URI names.")
         return
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind(("127.0.0.1", port))
-        except OSError as error:
-            raise MedscreenError(f"Port {port} is in use: medscreen ui --port ANOTHER.") from error
+    require_free_port(port, "medscreen ui")
     print(
         f"MLflow at http://127.0.0.1:{port} (a few seconds; Ctrl-C ends it). "
         'For the registered models, choose "Model training" top left.',
