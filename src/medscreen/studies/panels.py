@@ -67,7 +67,7 @@ def draw_parallel(figure: Figure, completed: Sequence[FrozenTrial], names: Seque
     values = np.array([trial.values[0] for trial in completed])
     low, top = floor_of(list(values)), float(values.max())
     low, best = (low if low < top else top - 1), np.quantile(values, 0.9)
-    colours = ScalarMappable(Normalize(*_ends(values)), _MAP)
+    colours = ScalarMappable(Normalize(*_ends(np.maximum(values, low))), _MAP)
     for i in np.argsort(values, kind="stable"):
         params = completed[i].params
         heights = [scale.share(params[scale.name]) if scale.name in params else _ABSENT for scale in scales]
@@ -102,11 +102,12 @@ def draw_parallel(figure: Figure, completed: Sequence[FrozenTrial], names: Seque
 
 def draw_contour(figure: Figure, completed: Sequence[FrozenTrial], names: Sequence[str]) -> None:
     """AUROC over each pair: the mean of the trials near a place, white where there are none."""
-    pairs, floor = shared_pairs(completed, names), floor_of([trial.values[0] for trial in completed])
+    pairs = shared_pairs(completed, names)
     columns = min(len(pairs), 3)
     grid = figure.subplots(-(-len(pairs) // columns), columns, squeeze=False)
-    values = np.array([trial.values[0] for trial in completed])
-    norm = BoundaryNorm(MaxNLocator(12).tick_values(*_ends(values)), 256)
+    aurocs = [trial.values[0] for trial in completed]
+    floor = floor_of(aurocs)
+    norm = BoundaryNorm(MaxNLocator(12).tick_values(*_ends(np.maximum(aurocs, floor))), 256)
     for axes, (across, up) in zip(grid.flat, pairs, strict=False):
         both = [trial for trial in completed if across in trial.params and up in trial.params]
         _draw_pair(axes, both, scale_of(across, completed), scale_of(up, completed), floor, norm)

@@ -31,7 +31,7 @@ def save_pictures(study: str, trials: Sequence[FrozenTrial], shares: Sequence[Im
     if not completed:
         return
     names = varying(completed)
-    ranked = [row.parameter for row in shares if row.ped_anova is not None or row.fanova is not None]
+    ranked = [row.parameter for row in shares if row.said]
     ordered = [*ranked, *(name for name in names if name not in ranked)]
     count = f"{len(trials)} trials ({len(completed)} completed)"
 
@@ -98,9 +98,9 @@ def _draw_history(axes: Axes, trials: Sequence[FrozenTrial]) -> None:
 
 
 def _draw_shares(figure: Figure, shares: Sequence[Importance]) -> None:
-    """Both methods side by side; parameters of some trials only say of how many."""
+    """Both methods side by side; parameters of some trials only say of how many: fANOVA knows no others."""
     axes = figure.subplots()
-    rows = [row for row in shares if row.ped_anova is not None or row.fanova is not None]
+    rows = [row for row in shares if row.said]
     every = max(row.trials for row in shares)
     places = np.arange(len(rows))
     methods = (
@@ -115,7 +115,7 @@ def _draw_shares(figure: Figure, shares: Sequence[Importance]) -> None:
                 said, (value or 0, place + shift), (3, 0), textcoords="offset points", va="center", fontsize=7
             )
     labels = [
-        broken(row.parameter) if row.trials == every else f"{broken(row.parameter)}\n(its {row.trials} trials alone)"
+        broken(row.parameter) if row.trials == every else f"{broken(row.parameter)}\n(in {row.trials} trials)"
         for row in rows
     ]
     axes.set_yticks(places, labels, fontsize=8)
@@ -147,7 +147,7 @@ def _draw_front(axes: Axes, completed: Sequence[FrozenTrial]) -> None:
     axes.margins(0.08)
     to_axes = axes.transData + axes.transAxes.inverted()
     last = np.array([-1.0, -1.0])
-    for trial, *point in zip(front, *ends, strict=True):
+    for trial, *point in reversed(list(zip(front, *ends, strict=True))):
         place = to_axes.transform(point)
         if np.abs(place - last).max() > _APART:
             axes.annotate(str(trial.number), (point[0], point[1]), (4, -9), textcoords="offset points", fontsize=8)
