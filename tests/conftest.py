@@ -10,6 +10,7 @@ import pytest
 import yaml
 from mlflow.tracking._tracking_service.utils import _artifact_repos_cache
 
+from browsers import browser, seen  # noqa: F401  # fixtures
 from factories import PHANTOM
 from medscreen.layout import Layout
 from medscreen.sources import phantom

@@ -36,13 +36,13 @@ def free_port() -> int:
 
 
 @contextmanager
-def serving(command: Sequence[str], url: str, cwd: Path, env: dict[str, str]) -> Iterator[None]:
-    """A process that answers at `url`/health; ended with its children."""
+def serving(command: Sequence[str], url: str, cwd: Path, env: dict[str, str], page: str = "health") -> Iterator[None]:
+    """A process that answers at `url`/`page`; ended with its children."""
     with tempfile.TemporaryFile() as said:
         server = subprocess.Popen(command, cwd=cwd, env=env, stdout=said, stderr=said, start_new_session=True)
         try:
             deadline = time.monotonic() + 120
-            while not healthy(url):
+            while not answers(f"{url}/{page}"):
                 said.seek(0)
                 assert server.poll() is None, said.read().decode()
                 assert time.monotonic() < deadline, said.read().decode()
@@ -53,9 +53,9 @@ def serving(command: Sequence[str], url: str, cwd: Path, env: dict[str, str]) ->
             server.wait(timeout=30)
 
 
-def healthy(url: str) -> bool:
+def answers(address: str) -> bool:
     try:
-        with urllib.request.urlopen(f"{url}/health", timeout=2) as answer:  # noqa: S310
+        with urllib.request.urlopen(address, timeout=2) as answer:  # noqa: S310
             return answer.status == 200
     except OSError:
         return False

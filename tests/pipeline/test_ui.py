@@ -1,25 +1,13 @@
 import json
-import os
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Page, expect, sync_playwright
+from playwright.sync_api import Page, expect
 
+from browsers import new_tab
 from conftest import environment
 from servers import free_port, serving
-
-BROWSERS = ("chromium", "chromium-browser", "google-chrome")
-
-
-@pytest.fixture(scope="module")
-def browser() -> str:
-    found = next((path for name in BROWSERS if (path := shutil.which(name))), None)
-    if found is None:
-        assert not os.environ.get("MEDSCREEN_REQUIRE_BROWSER"), "a browser is required here and there is none"
-        pytest.skip(f"no browser on the path ({', '.join(BROWSERS)}): install chromium to run this test")
-    return found
 
 
 @pytest.fixture(scope="module")
@@ -33,27 +21,13 @@ def address(finished: Path) -> Iterator[str]:
 @pytest.fixture
 def page(browser: str) -> Iterator[Page]:
     """A tab as somebody has it who has clicked away what MLflow shows at the first visit."""
-    with sync_playwright() as playwright:
-        chromium = playwright.chromium.launch(
-            executable_path=browser, args=["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
-        )
-        tab = chromium.new_page(viewport={"width": 1500, "height": 950})
-        tab.set_default_timeout(60_000)
+    with new_tab(browser) as tab:
         tab.add_init_script(
             "localStorage.setItem('mlflow.workflowType_v1', '\"machine_learning\"');"
             "localStorage.setItem('mlflow.assistant.panelOpen_v1', 'false');"
             "localStorage.setItem('mlflow.assistant.fab.autoOpenedOnFirstLoad_v1', 'true');"
         )
         yield tab
-        chromium.close()
-
-
-@pytest.fixture
-def seen(tmp_path: Path) -> Path:
-    """Where screenshots go."""
-    folder = Path(os.environ.get("MEDSCREEN_SCREENSHOTS") or tmp_path)
-    folder.mkdir(parents=True, exist_ok=True)
-    return folder
 
 
 def test_the_ui_shows_runs_metrics_and_pictures(page: Page, address: str, seen: Path) -> None:

@@ -82,7 +82,8 @@ def model_name(dataset: str) -> str:
 
 def register(client: MlflowClient, result: Result, run_id: str) -> Version:
     """The version of this result, made unless there is one of the same packaged digest."""
-    about = tags_of(result.lineage, result.is_baseline) | {POLICY: str(result.params["operating.threshold.policy"])}
+    about = tags_of(result.lineage, result.is_baseline) | result.studied
+    about[POLICY] = str(result.params["operating.threshold.policy"])
     return register_run(client, model_name(result.dataset), run_id, about)
 
 

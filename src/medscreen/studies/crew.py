@@ -10,7 +10,7 @@ from multiprocessing.process import BaseProcess
 from medscreen.errors import MedscreenError
 from medscreen.studies.worker import Job, Task, work
 
-_MOST_DEATHS = 10
+_MOST_DEATHS, _PATIENCE_S = 10, 5
 _SPAWN = multiprocessing.get_context("spawn")  # a fork would take over the locks of threads that it has not
 
 
@@ -42,8 +42,13 @@ class Crew:
 
     def __exit__(self, *_: object) -> None:
         for worker in self._workers:
-            worker.process.kill()
+            if worker.task is None:
+                worker.pipe.close()  # it ends by itself
+            else:
+                worker.process.kill()
         for worker in self._workers:
+            worker.process.join(_PATIENCE_S)
+            worker.process.kill()
             worker.process.join()
 
     @property

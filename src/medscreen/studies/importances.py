@@ -6,7 +6,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 import optuna
-from optuna.distributions import BaseDistribution
 from optuna.importance import (
     BaseImportanceEvaluator,
     FanovaImportanceEvaluator,
@@ -23,8 +22,9 @@ _SEED = 0
 class Importance:
     """A parameter's shares of what the parameters explain, from 0 to 1; None where nothing can be said.
 
-    A parameter of some trials only is judged over those `trials` alone, beside all that they have in common: its shares
-    can't be held against those of a parameter judged over others.
+    PED-ANOVA asks what tells the best tenth of all trials from the others. fANOVA asks what explains the spread of all
+    values; it knows no parameters of some trials only, so that each is judged over the `trials` that have it, beside
+    all that they have in common.
     """
 
     parameter: str
@@ -32,12 +32,16 @@ class Importance:
     fanova: float | None
     trials: int
 
+    @property
+    def said(self) -> bool:
+        """Whether one of the two says anything."""
+        return self.ped_anova is not None or self.fanova is not None
+
 
 def importances(completed: Sequence[FrozenTrial]) -> list[Importance]:
-    """Of each parameter of these trials: most important first, those that most trials have first.
+    """Of each parameter of these trials, most important first.
 
-    Empty for fewer than four trials and where all values are equal. PED-ANOVA asks what tells the best tenth from
-    the others, fANOVA what explains the spread of all values.
+    Empty for fewer than four trials and where all values are equal.
     """
     if not _can_say(completed):
         return []
@@ -45,58 +49,64 @@ def importances(completed: Sequence[FrozenTrial]) -> list[Importance]:
     for name in sorted({name for trial in completed for name in trial.params}):
         having = tuple(i for i, trial in enumerate(completed) if name in trial.params)
         holders.setdefault(having, []).append(name)
+    told = [
+        name
+        for having, names in holders.items()
+        for name in names
+        if len(having) >= FEWEST and _varies(name, [completed[i] for i in having])
+    ]
+    ped_anova = _shares(PedAnovaImportanceEvaluator(), completed, sorted(told))
     rows = []
     for having, names in holders.items():
-        rows += _judged([completed[i] for i in having], names)
-    return sorted(rows, key=lambda row: (-row.trials, -(row.ped_anova or 0) - (row.fanova or 0), row.parameter))
+        fanova = _fanova([completed[i] for i in having]) if set(names) & set(told) else {}
+        rows += [Importance(name, ped_anova.get(name), fanova.get(name), len(having)) for name in names]
+    every = len(completed)
+    return sorted(rows, key=lambda row: (-(row.ped_anova or 0) - (row.fanova or 0) * row.trials / every, row.parameter))
 
 
 def _can_say(trials: Sequence[FrozenTrial]) -> bool:
     return len(trials) >= FEWEST and len({trial.values[0] for trial in trials}) > 1
 
 
-def _judged(trials: Sequence[FrozenTrial], names: Sequence[str]) -> list[Importance]:
-    """`names` are the parameters that these trials have and no other trial."""
-    # what never varied or had another range half way has no share, and would make the forest refuse the others
-    ranges = [name for name in trials[0].params if all(name in trial.params for trial in trials)]
-    common = [name for name in ranges if _varies(name, trials) and len(_ranges(name, trials)) == 1]
-    said = _can_say(trials) and any(name in common for name in names)
-    ped = _shares(PedAnovaImportanceEvaluator(), trials, common) if said else {}
-    fanova = _shares(FanovaImportanceEvaluator(seed=_SEED), trials, common) if said else {}
-    return [Importance(name, ped.get(name), fanova.get(name), len(trials)) for name in names]
+def _fanova(trials: Sequence[FrozenTrial]) -> dict[str, float]:
+    """Of what all these trials have; the forest would refuse a parameter that was given another range half way."""
+    common = [name for name in sorted(trials[0].params) if all(name in trial.params for trial in trials)]
+    known = [name for name in common if _varies(name, trials) and _one_range(name, trials)]
+    return _shares(FanovaImportanceEvaluator(seed=_SEED), trials, known) if _can_say(trials) else {}
 
 
 def _varies(name: str, trials: Sequence[FrozenTrial]) -> bool:
     return len({trial.params[name] for trial in trials}) > 1
 
 
-def _ranges(name: str, trials: Sequence[FrozenTrial]) -> list[BaseDistribution]:
-    found: list[BaseDistribution] = []
-    for trial in trials:
-        if trial.distributions[name] not in found:
-            found.append(trial.distributions[name])
-    return found
+def _one_range(name: str, trials: Sequence[FrozenTrial]) -> bool:
+    return all(trial.distributions[name] == trials[0].distributions[name] for trial in trials)
 
 
 def _shares(
-    evaluator: BaseImportanceEvaluator, trials: Sequence[FrozenTrial], common: Sequence[str]
+    evaluator: BaseImportanceEvaluator, trials: Sequence[FrozenTrial], names: Sequence[str]
 ) -> dict[str, float]:
+    # a parameter alone has all of it, whatever it does
+    if len(names) < 2:
+        return {}
     with quiet():
         # normalised by Optuna, they would be equal where it saw no difference at all
-        weights = get_param_importances(_of_auroc(trials, common), evaluator=evaluator, normalize=False)
+        study = _of_auroc(trials, names)
+        weights = get_param_importances(study, evaluator=evaluator, params=list(names), normalize=False)
     total = sum(weights.values())
     return {name: float(weight / total) for name, weight in weights.items()} if total > 0 else {}
 
 
-def _of_auroc(trials: Sequence[FrozenTrial], common: Sequence[str]) -> optuna.Study:
+def _of_auroc(trials: Sequence[FrozenTrial], names: Sequence[str]) -> optuna.Study:
     """A study of these parameters and the first objective alone."""
     study = optuna.create_study(direction="maximize")
     for trial in trials:
+        own = [name for name in names if name in trial.params]
         study.add_trial(
             optuna.create_trial(
                 value=trial.values[0],
-                params={name: trial.params[name] for name in common},
-                distributions={name: trial.distributions[name] for name in common},
+                params={name: trial.params[name] for name in own},
+                distributions={name: trial.distributions[name] for name in own},
             )
         )
     return study

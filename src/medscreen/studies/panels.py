@@ -13,13 +13,14 @@ from matplotlib.ticker import MaxNLocator
 from optuna.trial import FrozenTrial
 
 from medscreen.evaluation import Floats
-from medscreen.studies.scales import VALUES, Scale, broken, scale_of
+from medscreen.studies.importances import FEWEST
+from medscreen.studies.scales import VALUES, Scale, axis_name, broken, floor_of, scale_of, varying
 
 _COLUMNS = 4
 _MAP = "viridis"  # readable with any colour vision
 _SMALL = 7
 _JITTER = 0.5  # of the distance of two choices
-_GRID = 48
+_GRID = 96
 _REACH = 0.09  # of an axis: how far a trial speaks for its neighbourhood
 _SILENT = 0.05  # places of less weight than this are left white
 _ABSENT = -0.14  # below the axes: trials without the parameter pass here
@@ -30,6 +31,8 @@ def draw_slices(figure: Figure, completed: Sequence[FrozenTrial], names: Sequenc
     rows, columns = -(-len(names) // _COLUMNS), min(len(names), _COLUMNS)
     grid = figure.subplots(rows, columns, sharey=True, squeeze=False)
     norm = Normalize(0, max(trial.number for trial in completed) or 1)
+    aurocs = [trial.values[0] for trial in completed]
+    floor = floor_of(aurocs)
     for axes, name in zip(grid.flat, names, strict=False):
         scale = scale_of(name, completed)
         having = [trial for trial in completed if name in trial.params]
@@ -37,7 +40,7 @@ def draw_slices(figure: Figure, completed: Sequence[FrozenTrial], names: Sequenc
         sideways = [(trial.number * 0.618 % 1 - 0.5) * _JITTER if scale.choices else 0.0 for trial in having]
         axes.scatter(
             [scale.place(trial.params[name]) + side for trial, side in zip(having, sideways, strict=True)],
-            [trial.values[0] for trial in having],
+            [max(trial.values[0], floor) for trial in having],
             c=[trial.number for trial in having],
             cmap=_MAP,
             norm=norm,
@@ -50,7 +53,7 @@ def draw_slices(figure: Figure, completed: Sequence[FrozenTrial], names: Sequenc
     for axes in grid.flat[len(names) :]:
         axes.remove()
     for row in grid:
-        row[0].set_ylabel(VALUES[0], fontsize=_SMALL + 1)
+        row[0].set_ylabel(axis_name(floor, aurocs).replace(" (", "\n("), fontsize=_SMALL + 1)
     bar = figure.colorbar(ScalarMappable(norm, _MAP), ax=grid.flat[: len(names)], fraction=0.03, pad=0.01, aspect=30)
     bar.set_label("trial", fontsize=_SMALL + 1)
     bar.ax.tick_params(labelsize=_SMALL)
@@ -58,18 +61,19 @@ def draw_slices(figure: Figure, completed: Sequence[FrozenTrial], names: Sequenc
 
 
 def draw_parallel(figure: Figure, completed: Sequence[FrozenTrial], names: Sequence[str]) -> None:
-    """A line a trial over AUROC and the parameters, the best drawn last."""
+    """A line a trial over AUROC and the parameters, the best tenth drawn last and strongest."""
     axes = figure.subplots()
     scales = [scale_of(name, completed) for name in names]
     values = np.array([trial.values[0] for trial in completed])
-    top = float(values.max())
-    low = float(values.min()) if values.min() < top else top - 1
-    colours = ScalarMappable(Normalize(*_ends(values)), _MAP)
+    low, top = floor_of(list(values)), float(values.max())
+    low, best = (low if low < top else top - 1), np.quantile(values, 0.9)
+    colours = ScalarMappable(Normalize(*_ends(np.maximum(values, low))), _MAP)
     for i in np.argsort(values, kind="stable"):
         params = completed[i].params
         heights = [scale.share(params[scale.name]) if scale.name in params else _ABSENT for scale in scales]
-        line = [(values[i] - low) / (top - low), *heights]
-        axes.plot(range(len(line)), line, color=colours.to_rgba(values[i]), lw=1, alpha=0.7)
+        line = [(max(values[i], low) - low) / (top - low), *heights]
+        strength = (1.5, 0.95) if values[i] >= best else (0.9, 0.45)
+        axes.plot(range(len(line)), line, color=colours.to_rgba(values[i]), lw=strength[0], alpha=strength[1])
     whole = Scale(VALUES[0], (), False, False, low, top)
     for place, scale in enumerate((whole, *scales)):
         axes.axvline(place, color="0.3", lw=0.8, zorder=3)
@@ -85,33 +89,57 @@ def draw_parallel(figure: Figure, completed: Sequence[FrozenTrial], names: Seque
         axes.axhline(_ABSENT, color="0.8", lw=0.8, zorder=0)
         axes.annotate("without it", (-0.05, _ABSENT), fontsize=_SMALL, ha="right", va="center", annotation_clip=False)
     axes.set(xlim=(-0.1, len(names) + 0.75), ylim=(lowest - 0.04, 1.04), yticks=[])
-    axes.set_xticks(range(len(names) + 1), [VALUES[0], *map(broken, names)], fontsize=_SMALL, rotation=20, ha="right")
+    axes.set_xticks(
+        range(len(names) + 1),
+        [axis_name(low, list(values)).replace(" (", "\n("), *map(broken, names)],
+        fontsize=_SMALL,
+        rotation=20,
+        ha="right",
+    )
     axes.spines[:].set_visible(False)
     axes.tick_params(length=0)
 
 
 def draw_contour(figure: Figure, completed: Sequence[FrozenTrial], names: Sequence[str]) -> None:
     """AUROC over each pair: the mean of the trials near a place, white where there are none."""
-    pairs = list(combinations(names, 2))
+    pairs = shared_pairs(completed, names)
     columns = min(len(pairs), 3)
     grid = figure.subplots(-(-len(pairs) // columns), columns, squeeze=False)
-    values = np.array([trial.values[0] for trial in completed])
-    norm = BoundaryNorm(MaxNLocator(12).tick_values(*_ends(values)), 256)
-    for axes, (across, up) in zip(grid.flat, pairs, strict=True):
+    aurocs = [trial.values[0] for trial in completed]
+    floor = floor_of(aurocs)
+    norm = BoundaryNorm(MaxNLocator(12).tick_values(*_ends(np.maximum(aurocs, floor))), 256)
+    for axes, (across, up) in zip(grid.flat, pairs, strict=False):
         both = [trial for trial in completed if across in trial.params and up in trial.params]
-        _draw_pair(axes, both, scale_of(across, completed), scale_of(up, completed), norm)
-    bar = figure.colorbar(ScalarMappable(norm, _MAP), ax=grid, fraction=0.03, pad=0.01, aspect=30, extend="min")
+        _draw_pair(axes, both, scale_of(across, completed), scale_of(up, completed), floor, norm)
+    for axes in grid.flat[len(pairs) :]:
+        axes.remove()
+    bar = figure.colorbar(
+        ScalarMappable(norm, _MAP), ax=grid.flat[: len(pairs)], fraction=0.03, pad=0.01, aspect=30, extend="min"
+    )
     bar.set_label(f"{VALUES[0]}, mean of the trials near", fontsize=_SMALL + 1)
     bar.ax.tick_params(labelsize=_SMALL)
 
 
-def _draw_pair(axes: Axes, trials: Sequence[FrozenTrial], across: Scale, up: Scale, norm: Normalize) -> None:
+def shared_pairs(completed: Sequence[FrozenTrial], names: Sequence[str]) -> list[tuple[str, str]]:
+    """Pairs of parameters that four trials or more have together, and of which both vary there."""
+    pairs = []
+    for pair in combinations(names, 2):
+        both = [trial for trial in completed if all(name in trial.params for name in pair)]
+        if len(both) >= FEWEST and set(pair) <= set(varying(both)):
+            pairs.append(pair)
+    return pairs
+
+
+def _draw_pair(
+    axes: Axes, trials: Sequence[FrozenTrial], across: Scale, up: Scale, floor: float, norm: Normalize
+) -> None:
     places = [_places(scale) for scale in (across, up)]
     nearness = [
         _nearness(scale, own, [trial.params[scale.name] for trial in trials])
         for scale, own in zip((across, up), places, strict=True)
     ]
-    values = np.array([trial.values[0] for trial in trials])
+    # one failure among good neighbours is no valley
+    values = np.maximum([trial.values[0] for trial in trials], floor)
     weights = np.einsum("an,bn->ban", *nearness)
     total = weights.sum(axis=2)
     mean = (weights @ values) / np.maximum(total, 1e-12)
@@ -135,7 +163,7 @@ def _nearness(scale: Scale, places: Floats, values: Sequence[Any]) -> Floats:
     """From 0 to 1, (places, values): a choice is near itself alone."""
     if scale.choices:
         own = np.array([scale.place(value) for value in values])
-        return np.equal(places[:, None], own).astype(np.float64)
+        return np.where(places[:, None] == own, 1.0, 0.0)
     drawn = np.array([scale.share(place) for place in places])
     own = np.array([scale.share(value) for value in values])
     nearness: Floats = np.exp(-(((drawn[:, None] - own) / _REACH) ** 2) / 2)

@@ -3,15 +3,18 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from textwrap import fill
 from typing import Any, Literal
 
+import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator, NullLocator
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 from optuna.trial import FrozenTrial
 
 VALUES = ("tune AUROC", "ms an image")  # what a study's first and second value are
-_LONGEST_NAME, _LONGEST_CHOICE = 22, 15
+_LONGEST_NAME = 22
+_LONGEST_CHOICE, _LINE = 44, 18
 _SMALL = 7
 
 
@@ -44,19 +47,20 @@ class Scale:
             return [float(i) for i in range(len(self.choices))]
         if self.high <= self.low:
             return [self.low]
-        if not self.log:
-            ticks = MaxNLocator(3, integer=self.whole).tick_values(self.low, self.high)
-            return [float(tick) for tick in ticks if self.low <= tick <= self.high]
-        decades = math.log10(self.high / self.low)
-        if decades >= 2:
+        if self.log and self.high / self.low >= 100:
             first, last = math.ceil(math.log10(self.low) - 1e-9), math.floor(math.log10(self.high) + 1e-9)
             return [10.0**power for power in range(first, last + 1, math.ceil((last - first) / 4) or 1)]
-        return sorted({_two_digits(self.low * (self.high / self.low) ** (i / 3)) for i in range(4)})
+        if self.log:
+            some = (self.low * (self.high / self.low) ** (i / 3) for i in range(4))
+            ticks = [float(round(tick)) if self.whole else float(f"{tick:.2g}") for tick in some]
+        else:
+            ticks = [float(tick) for tick in MaxNLocator(3, integer=self.whole).tick_values(self.low, self.high)]
+        return sorted({tick for tick in ticks if self.low <= tick <= self.high})
 
     def labels(self) -> list[str]:
         """What stands at the ticks."""
         if self.choices:
-            return [shortened(choice, _LONGEST_CHOICE) for choice in self.choices]
+            return [fill(shortened(choice, _LONGEST_CHOICE), _LINE) for choice in self.choices]
         return [number(tick) for tick in self.ticks()]
 
     def dress(self, axes: Axes, which: Literal["x", "y"]) -> None:
@@ -68,11 +72,11 @@ class Scale:
         axis.set_ticks(self.ticks(), self.labels(), fontsize=_SMALL)
         axis.set_minor_locator(NullLocator())
         labels = self.labels()
-        if which == "x" and self.choices and sum(map(len, labels)) > 2 * _LONGEST_CHOICE:
+        if which == "x" and self.choices and sum(map(len, labels)) > _LINE:
             for text in axis.get_ticklabels():
                 text.set(rotation=35, ha="right", rotation_mode="anchor")
         if self.choices:
-            (axes.set_xlim if which == "x" else axes.set_ylim)(-0.6, len(self.choices) - 0.4)
+            (axes.set_xlim if which == "x" else axes.set_ylim)(-0.5, len(self.choices) - 0.5)
 
 
 def scale_of(name: str, trials: Sequence[FrozenTrial]) -> Scale:
@@ -98,6 +102,21 @@ def varying(trials: Sequence[FrozenTrial]) -> list[str]:
     return [name for name, some in values.items() if len(some) > 1]
 
 
+def floor_of(aurocs: Sequence[float]) -> float:
+    """Where an axis of AUROC begins: what lies below is drawn on its edge, else a few failures would squeeze the rest.
+
+    Half as far again below the worst quarter as that lies below the best.
+    """
+    quarter = float(np.quantile(aurocs, 0.25))
+    return max(min(aurocs), quarter - 1.5 * (max(aurocs) - quarter))
+
+
+def axis_name(floor: float, aurocs: Sequence[float]) -> str:
+    """What such an axis is called, with how many of the values lie on its edge."""
+    below = sum(auroc < floor for auroc in aurocs)
+    return f"{VALUES[0]} ({below} below {floor:.2f}: on the edge)" if below else VALUES[0]
+
+
 def broken(name: str) -> str:
     """A dotted name on two lines if it is long."""
     head, dot, last = name.rpartition(".")
@@ -115,7 +134,3 @@ def shortened(text: str, longest: int) -> str:
 def number(value: float) -> str:
     """As few characters as tell it: three significant digits."""
     return f"{value:.3g}".replace("e-0", "e-").replace("e+0", "e+")
-
-
-def _two_digits(value: float) -> float:
-    return float(f"{value:.2g}")

@@ -49,9 +49,7 @@ def overview(name: str, wanted: int, trials: Sequence[FrozenTrial], seconds: flo
     words = [f"{count[TrialState.COMPLETE]} completed", f"{count[TrialState.PRUNED]} pruned"]
     words += [f"{count[TrialState.FAIL]} failed", f"{count[TrialState.WAITING]} queued"]
     left = time_left(wanted, trials, datetime.now())
-    times = f"{_clock(seconds)} so far, " + (
-        "time left not known yet" if left is None else f"about {_clock(left)} left"
-    )
+    times = f"{_clock(seconds)} so far" + ("" if left is None else f", about {_clock(left)} left")
     head = Text(f"{name}: {done} of {wanted} trials", style="bold", no_wrap=True, overflow="ellipsis")
     tail = Text(f"{', '.join(words)}\n{times}", no_wrap=True, overflow="ellipsis")
     completed = [trial for trial in trials if trial.state == TrialState.COMPLETE]

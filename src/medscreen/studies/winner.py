@@ -152,7 +152,7 @@ def winner_record(plan: Plan, choice: Choice) -> dict[str, Any]:
     return {
         "study": plan.name,
         "trial": None if winner.trial is None else winner.trial.number,
-        "entry": winner.entry.model_dump(),
+        "entry": winner.entry.model_dump(mode="json"),
         "seeds": list(plan.params.confirm.seeds),
         "tune_auroc_in_the_study": None if winner.trial is None else winner.trial.values[0],
         "tune_auroc": {candidate.title: list(candidate.tune) for candidate in choice.candidates},

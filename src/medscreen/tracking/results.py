@@ -2,7 +2,7 @@
 
 import csv
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +17,10 @@ from medscreen.evaluation import Outcomes
 from medscreen.layout import Layout
 from medscreen.lineage import read_lineage
 from medscreen.packaging.detector import packaged_digest
-from medscreen.params import DatasetParams, Params
+from medscreen.params import DatasetParams, DetectorParams, Params
 from medscreen.params.privacy import is_public
+
+STUDY, TRIAL = "medscreen.study", "medscreen.trial"
 
 
 @dataclass(frozen=True)
@@ -28,7 +30,8 @@ class Result:
     `history`: one mapping an epoch, its number under `epoch`. `evaluation`: split -> metric -> estimate.
     `analysis`: see appraisal. `curation`: see there. `files`: what the run shows, by folder. `said`: what it says of
     the images of val and test, with label and patient number; no name of a file. `trained_on`: digests of the images
-    of train and tune. `operating_point`, `lineage`: see there.
+    of train and tune. `operating_point`, `lineage`: see there. `studied`: the study and the trial that its settings come
+    from, as tags; empty where nobody searched for them.
     """
 
     dataset: str
@@ -48,6 +51,7 @@ class Result:
     operating_point: dict[str, Any]
     lineage: dict[str, Any]
     is_baseline: bool
+    studied: dict[str, str] = field(default_factory=dict)
 
     @property
     def data(self) -> dict[str, dict[str, Any]]:
@@ -134,7 +138,18 @@ def read_result(layout: Layout, params: Params, detector: str) -> Result:
         operating_point=json.loads(layout.operating_point(detector).read_text()),
         lineage=read_lineage(layout, detector, trained_on),
         is_baseline=entry.is_baseline,
+        studied=_studied(layout, detector, entry),
     )
+
+
+def _studied(layout: Layout, detector: str, entry: DetectorParams) -> dict[str, str]:
+    """The tags that name the trial of a study whose settings these are; none where they are nobody's or were changed."""
+    try:
+        winner = json.loads(layout.study_winner(detector).read_text())
+        tags = {STUDY: str(winner["study"]), TRIAL: str(winner["trial"])}
+        return tags if winner["trial"] is not None and winner["entry"] == entry.model_dump(mode="json") else {}
+    except (OSError, ValueError, KeyError, TypeError):  # there was no study, or its record was cut short
+        return {}
 
 
 def _of_curation(layout: Layout, dataset: DatasetParams) -> list[Path]:

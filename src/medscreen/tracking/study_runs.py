@@ -13,10 +13,11 @@ from mlflow.entities import Metric, Param, Run, RunTag
 from medscreen.digests import file_digest
 from medscreen.layout import Layout
 from medscreen.tracking.models import log_model, logged_model_id
+from medscreen.tracking.results import STUDY, TRIAL
 from medscreen.tracking.runs import DETECTOR, log_params
 from medscreen.tracking.store import open_experiment, open_store
 
-STUDY, TRIAL, REASON = "medscreen.study", "medscreen.trial", "medscreen.reason"
+_REASON = "medscreen.reason"
 _PARENT, _REPORTED = "mlflow.parentRunId", "epoch/tune_auroc"
 _AT_ONCE = 1000  # metrics that MLflow takes in one batch
 
@@ -102,7 +103,7 @@ class StudyRuns:
                 for name, value in row.items()
                 if name != "epoch"
             ]
-        tags = [RunTag(REASON, record.reason)] if record.reason else []
+        tags = [RunTag(_REASON, record.reason)] if record.reason else []
         params = [Param(name, str(value)) for name, value in record.params.items()] if ended else []
         if metrics or tags or params:
             self._client.log_batch(shown.run_id, metrics[:_AT_ONCE], params, tags)
