@@ -17,7 +17,7 @@ ifneq ($(shell cat $(READY) 2>/dev/null),$(CURDIR))
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help setup repro test check bench lock ui dashboard plots backup clean
+.PHONY: help setup repro study test check bench lock ui dashboard plots backup clean
 
 help: ## this list
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sort | awk -F ':.*## ' '{printf "  make %-9s %s\n", $$1, $$2}'
@@ -41,6 +41,9 @@ repro: $(READY) ## run the pipeline; DATASET=name makes that entry of params.yam
 	@echo
 	@echo 'Next: make ui (browse the runs), make plots (curves), or, after `source $(BIN)/activate`,'
 	@echo '      medscreen predict IMAGE... (screen your own).'
+
+study: $(READY) ## search settings of DETECTOR=name, an entry of studies: in params.yaml; TRIALS=number, APPLY=1 writes them
+	@medscreen study $(DETECTOR) $(if $(TRIALS),--trials $(TRIALS)) $(if $(APPLY),--apply)
 
 # a file of tests stays in one process, which shares what its tests look at; each process computes on one thread
 test: $(READY) ## run the tests, as many files at once as there are cores, four at most

@@ -12,6 +12,7 @@ from filelock import FileLock, Timeout
 from optuna.exceptions import ExperimentalWarning
 from optuna.storages import BaseStorage, JournalStorage, RDBStorage
 from optuna.storages.journal import JournalFileBackend
+from sqlalchemy import create_engine, inspect
 from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 
 from medscreen.errors import MedscreenError
@@ -50,6 +51,7 @@ def _database(address: str) -> RDBStorage:
     full = re.sub(r"^postgres(ql)?://", "postgresql+psycopg2://", address)
     shown = re.sub(r"//.*@", "//", address)
     try:
+        _require_own(full, shown)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", ExperimentalWarning)
             return RDBStorage(
@@ -68,6 +70,17 @@ def _database(address: str) -> RDBStorage:
         raise MedscreenError(
             f"No storage can be used at {shown} ({_first_line(error)}); start the database, or correct --storage."
         ) from error
+
+
+def _require_own(address: str, shown: str) -> None:
+    """Raises MedscreenError for a database of somebody else, to which Optuna would add its tables."""
+    engine = create_engine(address)
+    try:
+        tables = set(inspect(engine).get_table_names())
+    finally:
+        engine.dispose()
+    if tables and "version_info" not in tables:
+        raise MedscreenError(f"The database at {shown} holds something else than Optuna's studies; make one for them.")
 
 
 def _first_line(error: Exception) -> str:

@@ -30,8 +30,8 @@ class Result:
     `history`: one mapping an epoch, its number under `epoch`. `evaluation`: split -> metric -> estimate.
     `analysis`: see appraisal. `curation`: see there. `files`: what the run shows, by folder. `said`: what it says of
     the images of val and test, with label and patient number; no name of a file. `trained_on`: digests of the images
-    of train and tune. `operating_point`, `lineage`: see there. `studied`: the study and the trial that its settings come
-    from, as tags; empty where nobody searched for them.
+    of train and tune. `operating_point`, `lineage`: see there. `studied`: tags that name the study and the trial that
+    its settings come from; empty where nobody searched for them.
     """
 
     dataset: str
@@ -143,7 +143,7 @@ def read_result(layout: Layout, params: Params, detector: str) -> Result:
 
 
 def _studied(layout: Layout, detector: str, entry: DetectorParams) -> dict[str, str]:
-    """The tags that name the trial of a study whose settings these are; none where they are nobody's or were changed."""
+    """The tags that name the trial of a study whose settings these are; none where they are not its winner's."""
     try:
         winner = json.loads(layout.study_winner(detector).read_text())
         tags = {STUDY: str(winner["study"]), TRIAL: str(winner["trial"])}

@@ -1,0 +1,449 @@
+"""Searches: what is tried, what it is judged by, what is kept when it is killed, and what comes of it."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import optuna
+import psutil
+import pytest
+import yaml
+from mlflow import MlflowClient
+from optuna.trial import TrialState
+from pydantic import TypeAdapter
+
+from medscreen import MedscreenError
+from medscreen.images import load_images
+from medscreen.layout import Layout
+from medscreen.params import ComputeParams, DetectorParams, StudyParams, load_params
+from medscreen.studies.plan import plan_study, share_of_cores
+from medscreen.studies.space import Searched
+from medscreen.studies.storage import open_storage
+from medscreen.studies.strategy import pruner_of, sampler_of
+from medscreen.studies.trial import Objective
+from medscreen.tracking import open_store
+from tiny_detectors import TINY
+from workspaces import change_params, new_workspace, settings_of
+
+HOG: dict[str, Any] = TINY["novelty by hog"] | {
+    "features": {"kind": "hog", "cells": 2, "bins": 6, "block": 1, "signed": True}
+}
+CNN: dict[str, Any] = TINY["cnn on drawn classes"]
+BRIEF: dict[str, Any] = {
+    "trials": 4, "epochs": None, "objective": "auroc", "sampler": "random", "pruner": {"kind": "none"},
+    "confirm": {"best": 2, "seeds": [1]},
+}  # fmt: skip
+STUDIES: dict[str, Any] = {
+    "hog": BRIEF
+    | {
+        "searched": {
+            "gradients": {
+                "entry": None,
+                "space": {
+                    "features.cells": {"low": 1, "high": 4, "step": 1},
+                    "features.bins": {"low": 2, "high": 8, "step": 1},
+                    "distance.neighbours": {"low": 1, "high": 9, "step": 2},
+                },
+            }
+        }
+    },
+    "net": BRIEF
+    | {
+        "epochs": 3, "pruner": {"kind": "median", "startup_trials": 0, "warmup_epochs": 0},
+        "searched": {
+            "cnn": {
+                "entry": CNN,
+                "space": {
+                    "width": {"low": 2, "high": 4, "step": 1},
+                    "training.learning_rate": {"low": 1e-5, "high": 1e-1, "log": True},
+                    "training.optimiser": {"choices": ["adamw", "sgd"]},
+                },
+            },
+            "halving": {
+                "entry": TINY["tunable_cnn"] | {"kind": "tunable_cnn"},
+                "space": {
+                    "filters.0": {"low": 2, "high": 8, "step": 2},
+                    "dense_dropout": {"low": 0.0, "high": 0.5, "log": False},
+                },
+            },
+        },
+    },
+}  # fmt: skip
+ENTRY: TypeAdapter[DetectorParams] = TypeAdapter(DetectorParams)
+COMMAND = [sys.executable, "-c", "from medscreen.cli import main; main()", "study"]
+STATUS = {TrialState.COMPLETE: "FINISHED", TrialState.PRUNED: "KILLED", TrialState.FAIL: "FAILED"}
+
+
+@pytest.fixture(scope="module")
+def start(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    home = tmp_path_factory.mktemp("studied") / "home"
+    new_workspace(home)
+    change_params(home, detectors={"hog": HOG | {"kind": "novelty"}}, studies=STUDIES)
+    open_store(Layout(home, home))
+    return home
+
+
+@pytest.fixture
+def home(start: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(start, tmp_path / "home"))
+
+
+def medscreen(home: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([*COMMAND, *arguments], cwd=home, capture_output=True, text=True, timeout=600, check=False)
+
+
+def study_of(home: Path, detector: str = "hog") -> optuna.Study:
+    layout = Layout(home, home)
+    storage = open_storage(None, layout)
+    return optuna.load_study(study_name=plan_study(layout, settings_of(home), detector).name, storage=storage)
+
+
+def searched(detector: str) -> Searched:
+    params = TypeAdapter(StudyParams).validate_python(STUDIES[detector])
+    return Searched(params.searched, ENTRY.validate_python(HOG | {"kind": "novelty"}) if detector == "hog" else None)
+
+
+def children(home: Path) -> dict[int, list[tuple[str, dict[str, str], dict[str, float]]]]:
+    """Trial -> status, params and metrics of its runs in MLflow."""
+    client: MlflowClient = open_store(Layout(home, home))
+    experiment = client.get_experiment_by_name("films-studies")
+    assert experiment is not None
+    found: dict[int, list[tuple[str, dict[str, str], dict[str, float]]]] = {}
+    for run in client.search_runs([experiment.experiment_id], max_results=1000):
+        if "mlflow.parentRunId" in run.data.tags:
+            about = (run.info.status, run.data.params, run.data.metrics)
+            found.setdefault(int(run.data.tags["medscreen.trial"]), []).append(about)
+    return found
+
+
+def assert_mlflow_agrees(home: Path, study: optuna.Study) -> None:
+    shown = children(home)
+    told = {trial.number: [STATUS[trial.state]] for trial in study.trials if trial.state != TrialState.WAITING}
+    assert {number: [status for status, _, _ in runs] for number, runs in shown.items()} == told
+
+
+# what is tried
+
+
+def test_the_hand_set_entry_is_told_to_optuna_and_comes_back() -> None:
+    about = searched("hog")
+    assert about.own is not None
+    told = about.hand_set()
+    assert told == {"features.cells": 2, "features.bins": 6, "distance.neighbours": 3}
+    assert about.entry(told) == about.own
+
+
+def test_a_hand_set_value_outside_the_space_is_left_to_the_sampler() -> None:
+    own = ENTRY.validate_python(HOG | {"kind": "novelty", "distance": {"kind": "knn", "neighbours": 2, "most": 100}})
+    told = Searched(searched("hog").parts, own).hand_set()
+    assert told == {"features.cells": 2, "features.bins": 6}
+
+
+def test_several_entries_compete_each_with_a_space_of_its_own() -> None:
+    about, study = searched("net"), optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=3))
+    kinds = Counter()
+    for _ in range(20):
+        trial = study.ask()
+        about.suggest(trial)
+        entry = about.entry(trial.params)
+        kinds[entry.kind] += 1
+        values = about.values(trial.params)[1]
+        assert set(values) == set(about.parts[trial.params["entry"]].space)
+        study.tell(trial, 0.5)
+    assert set(kinds) == {"cnn", "tunable_cnn"}
+
+
+def test_a_winner_that_was_applied_does_not_begin_another_study() -> None:
+    about = searched("hog")
+    moved = Searched(about.parts, about.entry({"features.cells": 4, "features.bins": 8, "distance.neighbours": 7}))
+    assert about.fixed(None) == moved.fixed(None)
+    other = ENTRY.validate_python(HOG | {"kind": "novelty", "features": HOG["features"] | {"signed": False}})
+    assert about.fixed(None) != Searched(about.parts, other).fixed(None)
+
+
+@pytest.mark.parametrize("name", ["tpe", "gp", "random"])
+def test_a_study_that_goes_on_does_not_repeat_itself(name: str) -> None:
+    params = TypeAdapter(StudyParams).validate_python(STUDIES["hog"] | {"sampler": name})
+    drawn = []
+    for begun in range(4):
+        study = optuna.create_study(sampler=sampler_of(params, 7, begun, 0))
+        drawn.append(study.ask().suggest_float("x", 0, 1))
+    assert len(set(drawn)) == 4
+
+
+@pytest.mark.parametrize(
+    ("block", "kind"),
+    [
+        ({"kind": "median", "startup_trials": 1, "warmup_epochs": 1}, optuna.pruners.MedianPruner),
+        ({"kind": "hyperband", "least_epochs": 1, "reduction": 3}, optuna.pruners.HyperbandPruner),
+        ({"kind": "wilcoxon", "level": 0.1, "warmup_epochs": 2}, optuna.pruners.WilcoxonPruner),
+        ({"kind": "none"}, optuna.pruners.NopPruner),
+    ],
+)
+def test_every_pruner_can_be_asked_for(block: dict[str, Any], kind: type) -> None:
+    params = TypeAdapter(StudyParams).validate_python(STUDIES["net"] | {"pruner": block})
+    assert isinstance(pruner_of(params, 9), kind)
+
+
+# what it is judged by
+
+
+def objective(home: Path, detector: str, **others: Any) -> Objective:
+    layout = Layout(home, home)
+    params = TypeAdapter(StudyParams).validate_python(STUDIES[detector] | others)
+    train, tune = (load_images(layout.curated(split)) for split in ("train", "tune"))
+    return Objective(searched(detector), params, ComputeParams(threads=1, device="cpu"), 7, train, tune)
+
+
+def test_a_trial_is_judged_where_neither_val_nor_test_are(home: Path) -> None:
+    for split in ("val", "test"):
+        shutil.rmtree(Layout(home, home).curated(split))
+    study = optuna.create_study(direction="maximize")
+    study.optimize(objective(home, "net"), n_trials=2)
+    assert all(0 <= trial.value <= 1 for trial in study.trials if trial.value is not None)
+
+
+def test_every_epoch_is_reported_and_the_last_state_is_no_other_than_the_figure(home: Path) -> None:
+    study = optuna.create_study(direction="maximize", pruner=optuna.pruners.NopPruner())
+    study.enqueue_trial(
+        {"entry": "cnn", "cnn/width": 3, "cnn/training.learning_rate": 0.01, "cnn/training.optimiser": "adamw"}
+    )
+    study.optimize(objective(home, "net", pruner={"kind": "none"}), n_trials=1)
+    (trial,) = study.trials
+    assert list(trial.intermediate_values) == [1, 2, 3]
+    curves = trial.user_attrs["curves"]
+    assert [row["epoch"] for row in curves] == [1, 2, 3]
+    best = min(curves, key=lambda row: row["tune_loss"])["epoch"]
+    assert trial.value == pytest.approx(trial.intermediate_values[best], abs=1e-6)
+    counts = trial.user_attrs["tune_confusion"]
+    assert sum(counts.values()) == len(load_images(Layout(home, home).curated("tune")))
+
+
+def test_a_pair_is_auroc_and_milliseconds(home: Path) -> None:
+    study = optuna.create_study(directions=["maximize", "minimize"])
+    study.optimize(objective(home, "hog", objective="auroc_and_ms"), n_trials=2)
+    for trial in study.trials:
+        auroc, ms = trial.values
+        assert 0 <= auroc <= 1
+        assert 0 < ms < 1000
+
+
+def test_what_cannot_be_built_is_pruned_with_the_reason(home: Path) -> None:
+    study = optuna.create_study(direction="maximize")
+    study.enqueue_trial({"features.cells": 1, "features.bins": 4, "distance.neighbours": 1})
+    blocks = HOG | {"kind": "novelty", "features": HOG["features"] | {"block": 2}}
+    about = objective(home, "hog")
+    impossible = Searched(about.searched.parts, ENTRY.validate_python(blocks))
+    study.optimize(Objective(impossible, about.params, about.compute, 7, about.train, about.tune), n_trials=1)
+    (trial,) = study.trials
+    assert trial.state == TrialState.PRUNED
+    assert trial.user_attrs["reason"] == "block = 2 is more than cells = 1"
+
+
+# the command
+
+
+@pytest.fixture(scope="module")
+def finished(start: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
+    """A study that was searched with two processes, and its winner applied."""
+    home = Path(shutil.copytree(start, tmp_path_factory.mktemp("finished") / "home"))
+    text = (home / "params.yaml").read_text().replace("detectors:\n", "detectors: # the roster\n")
+    (home / "params.yaml").write_text(text)
+    said = medscreen(home, "net", "--trials", "6", "--workers", str(min(2, os.cpu_count() or 1)), "--apply")
+    assert said.returncode == 0, said.stderr
+    return home, said.stdout
+
+
+def test_a_study_ends_with_as_many_trials_as_were_wanted(finished: tuple[Path, str]) -> None:
+    home, _ = finished
+    study = study_of(home, "net")
+    assert len(study.trials) == 6
+    assert {trial.state for trial in study.trials} <= {TrialState.COMPLETE, TrialState.PRUNED}
+    assert_mlflow_agrees(home, study)
+
+
+def test_mlflow_shows_parameters_curves_and_figures_of_every_trial(finished: tuple[Path, str]) -> None:
+    home, _ = finished
+    for trial in study_of(home, "net").trials:
+        ((status, params, metrics),) = children(home)[trial.number]
+        assert params["entry"] == trial.params["entry"]
+        assert {"epoch/tune_auroc", "epoch/train_loss"} <= set(metrics)
+        if status == "FINISHED":
+            assert metrics["tune/auroc"] == pytest.approx(trial.value)
+            assert metrics["tune/true_positive"] + metrics["tune/false_negative"] > 0
+
+
+def test_the_parent_run_shows_the_reports_and_the_best_runs_their_models(finished: tuple[Path, str]) -> None:
+    home, _ = finished
+    client = open_store(Layout(home, home))
+    experiment = client.get_experiment_by_name("films-studies")
+    assert experiment is not None
+    runs = client.search_runs([experiment.experiment_id])
+    (parent,) = [run for run in runs if "mlflow.parentRunId" not in run.data.tags]
+    assert parent.info.status == "FINISHED"
+    assert {"trials.csv", "winner.json", "history.png"} <= {f.path for f in client.list_artifacts(parent.info.run_id)}
+    assert sum(bool(run.outputs and run.outputs.model_outputs) for run in runs) == 2
+
+
+def test_the_winner_stands_in_params_yaml_and_comments_stay(finished: tuple[Path, str]) -> None:
+    home, said = finished
+    record = json.loads(Layout(home, home).study_winner("net").read_text())
+    assert load_params(home / "params.yaml").detectors["net"].model_dump(mode="json") == record["entry"]
+    assert "detectors: # the roster" in (home / "params.yaml").read_text()
+    assert f"Chosen: trial {record['trial']}" in said
+    assert record["optimism"] == pytest.approx(
+        record["tune_auroc_in_the_study"] - record["val_auroc"][f"trial {record['trial']}"]
+    )
+
+
+def test_the_same_command_again_does_nothing_twice(finished: tuple[Path, str], tmp_path: Path) -> None:
+    home = Path(shutil.copytree(finished[0], tmp_path / "home"))
+    before = [trial.params for trial in study_of(home, "net").trials]
+    assert medscreen(home, "net", "--trials", "6").returncode == 0
+    study = study_of(home, "net")
+    assert [trial.params for trial in study.trials] == before
+    assert_mlflow_agrees(home, study)
+
+
+def test_one_process_that_goes_on_tries_what_it_would_have_tried(home: Path, tmp_path: Path) -> None:
+    other = Path(shutil.copytree(home, tmp_path / "other"))
+    for trials in ("2", "5"):
+        assert medscreen(home, "hog", "--trials", trials, "--workers", "1").returncode == 0
+    assert medscreen(other, "hog", "--trials", "5", "--workers", "1").returncode == 0
+    first, second = ([(t.params, t.value) for t in study_of(place).trials] for place in (home, other))
+    assert first == second
+    assert first[0][0] == searched("hog").hand_set()  # what params.yaml says is tried before anything else
+    assert len({json.dumps(params, sort_keys=True) for params, _ in first}) == 5
+
+
+def test_killed_ten_times_nothing_is_lost_and_nothing_is_there_twice(home: Path) -> None:
+    wanted, kills, rng = 20, 0, np.random.default_rng(3)
+    study = None
+    while kills < 10:
+        process = subprocess.Popen(
+            [*COMMAND, "hog", "--trials", str(wanted), "--workers", "2"],
+            cwd=home, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+        )  # fmt: skip
+        command = psutil.Process(process.pid)
+        deadline = time.monotonic() + 120
+        while len(busy := workers_of(command)) < 2 and process.poll() is None and time.monotonic() < deadline:
+            time.sleep(0.1)
+        # workers first, one of them, then the command itself; a worker is replaced meanwhile
+        for victim in (*busy[:1], command):
+            time.sleep(float(rng.uniform(0.0, 3.0)))
+            if process.poll() is None and kills < 10:
+                victim.kill()
+                kills += 1
+        process.wait(60)
+    assert medscreen(home, "hog", "--trials", str(wanted), "--workers", "2").returncode == 0
+    study = study_of(home)
+    ended = [t for t in study.trials if t.state in (TrialState.COMPLETE, TrialState.PRUNED)]
+    failed = [t for t in study.trials if t.state == TrialState.FAIL]
+    assert len(ended) == wanted
+    assert len(ended) + len(failed) == len(study.trials)
+    # each trial that was lost stands once more, with the same parameters
+    again = Counter(trial.user_attrs.get("retry_of") for trial in study.trials)
+    assert [again[trial.number] for trial in failed] == [1] * len(failed)
+    for trial in study.trials:
+        if (lost := trial.user_attrs.get("retry_of")) is not None:
+            assert study.trials[lost].params.items() <= trial.params.items()
+    assert_mlflow_agrees(home, study)
+
+
+def workers_of(command: psutil.Process) -> list[psutil.Process]:
+    try:
+        return [child for child in command.children() if "spawn_main" in " ".join(child.cmdline())]
+    except psutil.Error:
+        return []
+
+
+def test_a_trial_that_kills_its_process_every_time_ends_as_failed(home: Path) -> None:
+    study_params = STUDIES | {"hog": STUDIES["hog"] | {"trials": 1}}
+    change_params(home, studies=study_params)
+    process = subprocess.Popen(
+        [*COMMAND, "hog", "--workers", "1"], cwd=home, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    )
+    command, killed = psutil.Process(process.pid), 0
+    while process.poll() is None and killed < 3:
+        for child in workers_of(command):
+            if any("owner" in trial.user_attrs for trial in running(home)):
+                child.send_signal(signal.SIGKILL)
+                killed += 1
+                child.wait(10)
+        time.sleep(0.005)
+    process.communicate(timeout=120)
+    states = Counter(trial.state for trial in study_of(home).trials)
+    assert states[TrialState.FAIL] <= 3
+
+
+def running(home: Path) -> list[optuna.trial.FrozenTrial]:
+    try:
+        return study_of(home).get_trials(deepcopy=False, states=[TrialState.RUNNING])
+    except KeyError:  # not yet begun
+        return []
+
+
+# what is wrong is said in a sentence
+
+
+def test_more_workers_than_cores_are_refused() -> None:
+    compute = ComputeParams(threads=2, device="cpu")
+    assert [share_of_cores(compute, workers, 4).threads for workers in (1, 2, 3, 4)] == [4, 2, 1, 1]
+    with pytest.raises(MedscreenError, match="more than the 4 cores"):
+        share_of_cores(compute, 5, 4)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (["nobody"], "no study 'nobody'; its studies: block holds hog, net"),
+        (["hog", "--storage", "postgresql://who:secret@127.0.0.1:1/studies"], "No storage can be used at postgresql"),
+        (["hog", "--storage", "oracle9://who:secret@127.0.0.1/studies"], "is no address that can be used here"),
+        (["hog", "--storage", "params.yaml"], "params.yaml is no journal of Optuna's"),
+        (["hog", "--storage", "sqlite:///mlruns/mlflow.db"], "holds something else"),
+    ],
+)
+def test_what_cannot_be_searched_is_one_sentence(home: Path, arguments: list[str], sentence: str) -> None:
+    said = medscreen(home, *arguments)
+    assert said.returncode == 2
+    assert sentence in said.stderr
+    assert len(said.stderr.strip().splitlines()) == 1
+    assert "secret" not in said.stderr
+
+
+def test_other_data_is_another_study_beside_the_first(home: Path) -> None:
+    assert medscreen(home, "hog", "--trials", "1", "--workers", "1").returncode == 0
+    first = study_of(home).study_name
+    change_params(home, seed=8)
+    said = medscreen(home, "hog", "--trials", "1", "--workers", "1")
+    assert f"the storage also holds {first}" in said.stdout
+    assert study_of(home).study_name != first
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        ({"space": {}}, "name at least one key"),
+        (
+            {"space": {"featuers.cells": {"choices": [1, 2]}}},
+            "'featuers.cells' is no key of a detector of kind novelty",
+        ),
+        ({"space": {"features.cells": {"low": 1}}}, "it needs low, high and step"),
+        ({"space": {"features.cells": {"low": 4, "high": 1, "step": 1}}}, "no whole number of steps"),
+    ],
+)
+def test_a_space_that_is_none_is_refused_by_its_key(home: Path, change: dict[str, Any], sentence: str) -> None:
+    path = home / "params.yaml"
+    content = yaml.safe_load(path.read_text())
+    content["studies"]["hog"]["searched"]["gradients"] |= change
+    path.write_text(yaml.safe_dump(content))
+    with pytest.raises(MedscreenError, match=sentence):
+        load_params(path)
