@@ -96,7 +96,7 @@ def postgresql() -> Iterator[str]:
             assert server.poll() is None, log.read_text()
             assert time.monotonic() < deadline, log.read_text()
             time.sleep(0.2)
-        assert ask(f"create role mlflow login password '{_PASSWORD}'"), log.read_text()
+        assert ask(f"create role mlflow login createdb password '{_PASSWORD}'"), log.read_text()
         assert ask("create database mlflow owner mlflow"), log.read_text()
         yield f"postgresql+psycopg2://mlflow:{_PASSWORD.replace(' ', '%20')}@127.0.0.1:{port}/mlflow"
     finally:

@@ -5,7 +5,6 @@ import os
 import shutil
 import signal
 import subprocess
-import sys
 import time
 from collections import Counter
 from pathlib import Path
@@ -30,65 +29,16 @@ from medscreen.studies.storage import open_storage
 from medscreen.studies.strategy import pruner_of, sampler_of
 from medscreen.studies.trial import Objective
 from medscreen.tracking import open_store
-from tiny_detectors import TINY
-from workspaces import change_params, new_workspace, settings_of
+from studied import COMMAND, HOG, STUDIES, new_studied, workers_of
+from workspaces import change_params, settings_of
 
-HOG: dict[str, Any] = TINY["novelty by hog"] | {
-    "features": {"kind": "hog", "cells": 2, "bins": 6, "block": 1, "signed": True}
-}
-CNN: dict[str, Any] = TINY["cnn on drawn classes"]
-BRIEF: dict[str, Any] = {
-    "trials": 4, "epochs": None, "objective": "auroc", "sampler": "random", "pruner": {"kind": "none"},
-    "confirm": {"best": 2, "seeds": [1]},
-}  # fmt: skip
-STUDIES: dict[str, Any] = {
-    "hog": BRIEF
-    | {
-        "searched": {
-            "gradients": {
-                "entry": None,
-                "space": {
-                    "features.cells": {"low": 1, "high": 4, "step": 1},
-                    "features.bins": {"low": 2, "high": 8, "step": 1},
-                    "distance.neighbours": {"low": 1, "high": 9, "step": 2},
-                },
-            }
-        }
-    },
-    "net": BRIEF
-    | {
-        "epochs": 3, "pruner": {"kind": "median", "startup_trials": 0, "warmup_epochs": 0},
-        "searched": {
-            "cnn": {
-                "entry": CNN,
-                "space": {
-                    "width": {"low": 2, "high": 4, "step": 1},
-                    "training.learning_rate": {"low": 1e-5, "high": 1e-1, "log": True},
-                    "training.optimiser": {"choices": ["adamw", "sgd"]},
-                },
-            },
-            "halving": {
-                "entry": TINY["tunable_cnn"] | {"kind": "tunable_cnn"},
-                "space": {
-                    "filters.0": {"low": 2, "high": 8, "step": 2},
-                    "dense_dropout": {"low": 0.0, "high": 0.5, "log": False},
-                },
-            },
-        },
-    },
-}  # fmt: skip
 ENTRY: TypeAdapter[DetectorParams] = TypeAdapter(DetectorParams)
-COMMAND = [sys.executable, "-c", "from medscreen.cli import main; main()", "study"]
 STATUS = {TrialState.COMPLETE: "FINISHED", TrialState.PRUNED: "KILLED", TrialState.FAIL: "FAILED"}
 
 
 @pytest.fixture(scope="module")
 def start(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    home = tmp_path_factory.mktemp("studied") / "home"
-    new_workspace(home)
-    change_params(home, detectors={"hog": HOG | {"kind": "novelty"}}, studies=STUDIES)
-    open_store(Layout(home, home))
-    return home
+    return new_studied(tmp_path_factory.mktemp("studied") / "home")
 
 
 @pytest.fixture
@@ -356,13 +306,6 @@ def test_killed_ten_times_nothing_is_lost_and_nothing_is_there_twice(home: Path)
         if (lost := trial.user_attrs.get("retry_of")) is not None:
             assert study.trials[lost].params.items() <= trial.params.items()
     assert_mlflow_agrees(home, study)
-
-
-def workers_of(command: psutil.Process) -> list[psutil.Process]:
-    try:
-        return [child for child in command.children() if "spawn_main" in " ".join(child.cmdline())]
-    except psutil.Error:
-        return []
 
 
 def test_a_trial_that_kills_its_process_every_time_ends_as_failed(home: Path) -> None:
