@@ -203,7 +203,7 @@ def test_a_range_that_was_changed_half_way_is_left_out_of_fanova() -> None:
 
 
 def test_results_are_the_same_bytes_twice_and_nothing_is_said(
-    study: optuna.Study, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+    study: optuna.Study, tmp_path: Path, capfd: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
 ) -> None:
     optuna.logging.set_verbosity(optuna.logging.INFO)
     for folder in ("one", "two"):
@@ -213,6 +213,7 @@ def test_results_are_the_same_bytes_twice_and_nothing_is_said(
     for name in names(tmp_path / "one"):
         assert (tmp_path / "one" / name).read_bytes() == (tmp_path / "two" / name).read_bytes(), name
     assert capfd.readouterr() == ("", "")
+    assert caplog.records == []
 
 
 def test_the_winner_stays_and_what_was_before_goes(tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """optuna-dashboard on the studies of a checkout or of a database."""
 
+from contextlib import suppress
 from importlib.util import find_spec
 from socketserver import ThreadingMixIn
 from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
@@ -38,12 +39,9 @@ def serve_dashboard(layout: Layout, port: int, url: str | None) -> None:
     storage = _database(url) if url else _journal(layout)
     from optuna_dashboard import wsgi
 
-    with make_server("127.0.0.1", port, wsgi(storage), _Server, _Quiet) as server:
+    with make_server("127.0.0.1", port, wsgi(storage), _Server, _Quiet) as server, suppress(KeyboardInterrupt):
         print(f"Studies at http://127.0.0.1:{port} (Ctrl-C ends it).", flush=True)
-        try:
-            server.serve_forever()
-        except KeyboardInterrupt:
-            return
+        server.serve_forever()
 
 
 def _journal(layout: Layout) -> BaseStorage:
