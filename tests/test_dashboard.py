@@ -134,9 +134,12 @@ def test_a_database_is_shown_in_place_of_the_journal(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("url", "said"),
     [
-        ("postgresql+psycopg2://ann:very-secret@127.0.0.1:1/studies", "ann:***@127.0.0.1:1"),
-        ("nonsense", "not the address of a database"),
-        ("oracle://ann:very-secret@127.0.0.1/studies", "No studies can be read"),
+        (
+            "postgresql+psycopg2://ann:very-secret@127.0.0.1:1/studies",
+            "No storage can be used at postgresql+psycopg2://127.0.0.1:1/studies",
+        ),
+        ("nonsense", "There is no study in nonsense yet"),
+        ("oracle://ann:very-secret@127.0.0.1/studies", "is no address that can be used here"),
     ],
 )
 def test_a_database_that_cannot_be_read_is_named_without_its_password(checkout: Path, url: str, said: str) -> None:
@@ -148,7 +151,7 @@ def test_a_database_that_cannot_be_read_is_named_without_its_password(checkout: 
 def test_an_empty_database_stays_empty(tmp_path: Path) -> None:
     database = tmp_path / "empty.db"
     database.touch()
-    assert "No studies can be read" in refused(bare(tmp_path), "--storage", f"sqlite:///{database}")
+    assert "There is no study in" in refused(bare(tmp_path), "--storage", f"sqlite:///{database}")
     assert database.read_bytes() == b""
 
 

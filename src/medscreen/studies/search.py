@@ -1,10 +1,12 @@
 """Runs a study: hands out trials, shows them on the terminal and in MLflow, until there are as many as wanted."""
 
 import time
+import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import optuna
+from optuna.exceptions import ExperimentalWarning
 from optuna.storages import BaseStorage
 from optuna.trial import FrozenTrial, TrialState
 
@@ -13,6 +15,7 @@ from medscreen.studies.crew import Crew
 from medscreen.studies.mirror import records_of
 from medscreen.studies.owner import is_lost, is_of_this_machine, requeue_lost, was_queued_again
 from medscreen.studies.plan import Plan
+from medscreen.studies.scales import VALUES
 from medscreen.studies.worker import NextTrial
 from medscreen.tracking.study_runs import StudyRuns
 
@@ -23,6 +26,9 @@ _EVERY_S = 1.0
 def begin(storage: BaseStorage, plan: Plan) -> optuna.Study:
     """The study, made if there is none; its first trial is then the roster's entry, as far as it lies in the space."""
     study = optuna.create_study(storage=storage, study_name=plan.name, directions=plan.directions, load_if_exists=True)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ExperimentalWarning)
+        study.set_metric_names(list(VALUES[: len(plan.directions)]))  # what optuna-dashboard calls them
     if not study.get_trials(deepcopy=False) and (hand_set := plan.searched.hand_set()):
         study.enqueue_trial(hand_set, skip_if_exists=True)
     return study

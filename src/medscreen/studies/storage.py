@@ -1,6 +1,5 @@
 """Where trials are kept: Optuna's journal below studies/, or a database that several machines share."""
 
-import json
 import re
 import warnings
 from collections.abc import Iterator
@@ -20,6 +19,7 @@ from medscreen.layout import Layout
 from medscreen.studies.owner import requeue
 
 _HEARTBEAT_S, _GRACE_S = 10, 60
+_OPTUNAS = "version_info"  # a table that every database of Optuna's has
 
 
 def open_storage(address: str | None, layout: Layout) -> BaseStorage:
@@ -29,16 +29,30 @@ def open_storage(address: str | None, layout: Layout) -> BaseStorage:
     MedscreenError for one that can't be reached, or holds something else.
     """
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    if address is not None and "://" in address:
-        return _database(address)
-    path = layout.studies_journal if address is None else Path(address).expanduser()
+    if _is_database(address):
+        return _database(str(address))
+    path = _journal(address, layout)
     path.parent.mkdir(parents=True, exist_ok=True)
     try:
         return JournalStorage(JournalFileBackend(str(path)))
-    except (ValueError, KeyError, TypeError, AttributeError, json.JSONDecodeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise MedscreenError(f"{path} is no journal of Optuna's; name another file with --storage.") from error
     except OSError as error:
         raise MedscreenError(f"{path} can't be used ({error.strerror}); name another file with --storage.") from error
+
+
+def existing_storage(address: str | None, layout: Layout) -> BaseStorage:
+    """The same for whoever only looks: nothing is made where there is nothing, which raises MedscreenError."""
+    if _is_database(address):
+        shown = _without_password(str(address))
+        there = _OPTUNAS in _tables(str(address))
+    else:
+        shown = str(_journal(address, layout))
+        there = Path(shown).is_file()  # Optuna would make the file
+    storage = open_storage(address, layout) if there else None
+    if storage is None or not optuna.get_all_study_names(storage):
+        raise MedscreenError(f"There is no study in {shown} yet: `medscreen study DETECTOR` begins one.")
+    return storage
 
 
 def is_shared(storage: BaseStorage) -> bool:
@@ -46,47 +60,65 @@ def is_shared(storage: BaseStorage) -> bool:
     return not isinstance(storage, JournalStorage)
 
 
+def _is_database(address: str | None) -> bool:
+    return address is not None and "://" in address
+
+
+def _journal(address: str | None, layout: Layout) -> Path:
+    return layout.studies_journal if address is None else Path(address).expanduser()
+
+
 def _database(address: str) -> RDBStorage:
-    # what SQLAlchemy takes the bare scheme for has changed with 2.1; this one is in the extra `server`
-    full = re.sub(r"^postgres(ql)?://", "postgresql+psycopg2://", address)
-    shown = re.sub(r"//.*@", "//", address)
+    shown = _without_password(address)
+    if (tables := _tables(address)) and _OPTUNAS not in tables:  # Optuna would add its tables to somebody's
+        raise MedscreenError(f"The database at {shown} holds something else than Optuna's studies; make one for them.")
+    with _one_sentence(shown), warnings.catch_warnings():
+        warnings.simplefilter("ignore", ExperimentalWarning)
+        return RDBStorage(
+            _full(address),
+            engine_kwargs={"pool_pre_ping": True},
+            heartbeat_interval=_HEARTBEAT_S,
+            grace_period=_GRACE_S,
+            heartbeat_stale_trial_callback=requeue,
+        )
+
+
+def _tables(address: str) -> set[str]:
+    with _one_sentence(_without_password(address)):
+        engine = create_engine(_full(address))
+        try:
+            return set(inspect(engine).get_table_names())
+        finally:
+            engine.dispose()
+
+
+def _full(address: str) -> str:
+    """What SQLAlchemy takes the bare scheme for has changed with 2.1; this driver is in the extra `server`."""
+    return re.sub(r"^postgres(ql)?://", "postgresql+psycopg2://", address)
+
+
+@contextmanager
+def _one_sentence(shown: str) -> Iterator[None]:
     try:
-        _require_own(full, shown)
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", ExperimentalWarning)
-            return RDBStorage(
-                full,
-                engine_kwargs={"pool_pre_ping": True},
-                heartbeat_interval=_HEARTBEAT_S,
-                grace_period=_GRACE_S,
-                heartbeat_stale_trial_callback=requeue,
-            )
+        yield
     except (ImportError, ArgumentError) as error:
         raise MedscreenError(
-            f"{shown} is no address that can be used here ({_first_line(error)}); write "
+            f"{shown} is no address that can be used here ({_why(error)}); write "
             "postgresql://USER:PASSWORD@HOST/DATABASE, and pip install 'medscreen[server]'."
         ) from error
     except (SQLAlchemyError, RuntimeError, ValueError) as error:
         raise MedscreenError(
-            f"No storage can be used at {shown} ({_first_line(error)}); start the database, or correct --storage."
+            f"No storage can be used at {shown} ({_why(error)}); start the database, or correct --storage."
         ) from error
 
 
-def _require_own(address: str, shown: str) -> None:
-    """Raises MedscreenError for a database of somebody else, to which Optuna would add its tables."""
-    engine = create_engine(address)
-    try:
-        tables = set(inspect(engine).get_table_names())
-    finally:
-        engine.dispose()
-    if tables and "version_info" not in tables:
-        raise MedscreenError(f"The database at {shown} holds something else than Optuna's studies; make one for them.")
+def _without_password(text: str) -> str:
+    return re.sub(r"//\S*@", "//", text)
 
 
-def _first_line(error: Exception) -> str:
-    """Why, without the address, which may hold a password."""
+def _why(error: Exception) -> str:
     cause = getattr(error, "orig", None) or error
-    return re.sub(r"//\S*@", "//", " ".join(str(cause).split()))[:150]
+    return _without_password(" ".join(str(cause).split()))[:150]
 
 
 def other_studies(storage: BaseStorage, detector: str, name: str) -> list[str]:
