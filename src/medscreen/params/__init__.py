@@ -67,6 +67,7 @@ from medscreen.params.operating import (
     SpecificityPolicy,
     YoudenPolicy,
 )
+from medscreen.params.privacy import is_public
 from medscreen.params.promotion import PromotionParams, SensitivityFloor
 from medscreen.params.whole import ComputeParams, Params, load_params
 
@@ -138,5 +139,6 @@ __all__ = [
     "VaeParams",
     "WindowParams",
     "YoudenPolicy",
+    "is_public",
     "load_params",
 ]
