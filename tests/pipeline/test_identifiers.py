@@ -122,6 +122,8 @@ def test_no_name_that_was_typed_into_a_table_leaves_it(tmp_path: Path) -> None:
     merged = {
         value
         for split in ("train", "tune", "val", "test")
-        for value in pq.read_table(project / "data" / "curated" / split)["trait:finding"].to_pylist()
+        for value in pq.read_table(project / "data" / "curated" / split / "manifest.parquet")[
+            "trait:finding"
+        ].to_pylist()
     }
     assert merged == {"normal", "mass", OTHER}
