@@ -94,6 +94,20 @@ def test_the_number_of_processes_changes_nothing(tmp_path: Path) -> None:
     assert pairs_of(images, tmp_path, 1) == pairs_of(images, tmp_path, 2) != []
 
 
+@pytest.mark.parametrize("pose", [0, 3, 6])
+@pytest.mark.parametrize("number", [1, 512, 513, 1300, 4000])
+def test_textures_are_compared_some_at_a_time_or_all_at_once(number: int, pose: int) -> None:
+    from medscreen.curation.near import _correlations
+
+    rng = np.random.default_rng(number)
+    first, second = (rng.normal(size=(many, 32, 32)).astype(np.float16) for many in (500, 600))
+    at, other = rng.integers(0, 500, number), rng.integers(0, 600, number)
+    found = _correlations(first.reshape(500, -1), second.reshape(600, -1), at, other, pose)
+    turned = np.rot90(first if pose < 4 else first.transpose(0, 2, 1), pose % 4, (1, 2)).astype(np.float32)
+    expected = (turned[at] * second[other].astype(np.float32)).sum((1, 2))
+    np.testing.assert_allclose(found, expected, atol=1e-2)
+
+
 def test_flat_images_are_copies_of_nothing(tmp_path: Path) -> None:
     assert pairs_of([np.full((SIZE, SIZE), grey, np.uint8) for grey in (3, 3, 200)], tmp_path) == []
 

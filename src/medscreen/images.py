@@ -131,10 +131,16 @@ def load_images(folder: Path) -> ImageSet:
         manifest["patient"].to_numpy().astype(np.int64),
         manifest["origin"].to_pylist(),
         manifest["digest"].to_pylist(),
-        {c.removeprefix(_TRAIT): manifest[c].to_pylist() for c in manifest.column_names if c.startswith(_TRAIT)},
+        {c.removeprefix(_TRAIT): _values(manifest[c]) for c in manifest.column_names if c.startswith(_TRAIT)},
         _spacings(manifest),
         _display(manifest),
     )
+
+
+def _values(column: pa.ChunkedArray) -> list[str]:
+    """Of few different texts one each, not one a row."""
+    known: dict[str, str] = {}
+    return [known.setdefault(text, text) for text in column.to_pylist()]
 
 
 def _spacings(manifest: pa.Table) -> list[Spacing]:

@@ -118,7 +118,7 @@ class Layout:
 
     @property
     def scratch(self) -> Path:
-        """Locks and caches, git-ignored, to be made again; but for `names_key`, without which names get other hashes."""
+        """Locks and caches, git-ignored. Safe to delete while nothing runs, but for `names_key`."""
         return self.home / ".medscreen"
 
 

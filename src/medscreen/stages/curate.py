@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from pydantic import TypeAdapter
@@ -22,30 +23,34 @@ def curate(layout: Layout, params: Params) -> None:
     """Reads data/raw.json; writes data/curated/<split>, data/curation.{json,html} and reports/curation.json."""
     raw = json.loads(layout.raw.read_text())
     settings: DatasetParams = TypeAdapter(DatasetParams).validate_python(raw["settings"])
-    records = sources.read_records(settings, sources.root_of(settings, layout.workspace))
     layout.curated("").mkdir(parents=True, exist_ok=True)
     # always the same name: what a kill leaves, the next run takes over and removes
     scratch = layout.curated(".decoded")
     try:
-        with progress("reading images", len(records)) as advance:
-            curated = curate_records(
-                records,
-                settings.image_size,
-                params.curation,
-                params.seed,
-                params.compute.threads,
-                scratch,
-                lambda: advance(""),
-            )
-        public = is_public(settings)
-        audit = _save(layout, curated if public else without_rare_values(curated), raw["dataset"], params.seed)
+        audit = _save(layout, _curated(layout, settings, params, scratch), raw["dataset"], params.seed)
     finally:
         scratch.unlink(missing_ok=True)
     # git and MLflow get this one: a hospital's files are named after patients
-    shown = audit if public else without_names(audit, layout.names_key)
+    shown = audit if is_public(settings) else without_names(audit, layout.names_key)
     with replaced(layout.curation_report) as partial:
         partial.write_text(json.dumps(shown, indent=1))
     _tell(audit)
+
+
+def _curated(layout: Layout, settings: DatasetParams, params: Params, scratch: Path) -> Curated:
+    """What is kept of the data set; its records, which need more memory, are gone afterwards."""
+    records = sources.read_records(settings, sources.root_of(settings, layout.workspace))
+    with progress("reading images", len(records)) as advance:
+        curated = curate_records(
+            records,
+            settings.image_size,
+            params.curation,
+            params.seed,
+            params.compute.threads,
+            scratch,
+            lambda: advance(""),
+        )
+    return curated if is_public(settings) else without_rare_values(curated)
 
 
 def _tell(audit: Mapping[str, Any]) -> None:
