@@ -17,6 +17,9 @@ from numpy.typing import NDArray
 from medscreen.errors import MedscreenError
 from medscreen.params import FILE_DISPLAY, DisplayParams
 
+# Arrow's own allocator keeps ten times the memory of a manifest once it has written or read one
+pa.set_memory_pool(pa.system_memory_pool())
+
 SPLITS = ("train", "tune", "val", "test")
 Pixels = NDArray[np.uint8]
 """Images as one array: (number, height, width), display grey 0 to 255."""
