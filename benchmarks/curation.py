@@ -41,7 +41,10 @@ def project(home: Path, size: int, threads: int) -> Path:
     for name in ("params.yaml", "dvc.yaml"):
         shutil.copy(REPOSITORY / name, home / name)
     params = yaml.safe_load((home / "params.yaml").read_text())
-    dataset = {"kind": "folders", "root": "films", "image_size": size, "normal_classes": ["normal"]}
+    dataset = {
+        "kind": "folders", "root": "films", "image_size": size, "normal_classes": ["normal"], "patient_pattern": None,
+        "published_splits": "keep",
+    }  # fmt: skip
     params |= {"dataset": "films", "datasets": {"films": dataset}}
     params["compute"]["threads"] = threads
     (home / "params.yaml").write_text(yaml.safe_dump(params, sort_keys=False))

@@ -460,7 +460,7 @@ def test_a_description_keeps_the_limit_and_whole_sections(limit: int) -> None:
     assert kept == "" or not rest or rest.startswith("## ")
     if rest:  # the next section would not have fitted
         following = re.split(r"(?m)^(?=## )", rest.removeprefix("## "), maxsplit=1)[0]
-        assert len(description) + len(following) > limit
+        assert len(description) + len("## ") + len(following) > limit
 
 
 def test_a_limit_without_room_for_a_sentence_is_refused() -> None:

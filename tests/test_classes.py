@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -6,6 +8,7 @@ from factories import image_set, one_sentence
 from medscreen.detectors.classes import classified, drawn_equally_often, weighing_the_same, with_rarest_thrice
 from medscreen.detectors.fitting import Examples
 from medscreen.errors import MedscreenError
+from medscreen.traits import OTHER
 
 IMAGES = image_set(12, 8, 1)
 
@@ -25,6 +28,14 @@ def test_an_unnamed_finding_is_a_sentence() -> None:
     with pytest.raises(MedscreenError, match="the finding 'stain'") as error:
         classified(IMAGES, ["spot"])
     one_sentence(error)
+
+
+def test_a_finding_that_was_merged_is_a_sentence() -> None:
+    merged = replace(IMAGES, traits={"finding": [("none", "spot", "none", OTHER)[i % 4] for i in range(12)]})
+    with pytest.raises(MedscreenError, match="every finding that so few have") as error:
+        classified(merged, ["spot", "stain"])
+    assert "findings: in params.yaml are spot, stain" in one_sentence(error)
+    assert classified(merged, ["spot", OTHER]).labels.argmax(1).tolist() == [0, 1, 0, 2] * 3
 
 
 def test_weights_make_every_class_count_as_much() -> None:

@@ -13,6 +13,7 @@ from factories import CURATION, PHANTOM, film, one_sentence, real_data
 from medscreen import sources
 from medscreen.curation import Curated, curate
 from medscreen.curation.near import near_pairs
+from medscreen.curation_report import warnings
 from medscreen.errors import MedscreenError
 from medscreen.images import SPLITS, Pixels
 from medscreen.ingestion import read_grey, to_square
@@ -91,6 +92,20 @@ def test_the_near_copies_of_the_phantom_are_found(export: Path, tmp_path: Path) 
 def test_the_number_of_processes_changes_nothing(tmp_path: Path) -> None:
     images = [textured(number // 2 if number % 100 == 1 else number) for number in range(600)]
     assert pairs_of(images, tmp_path, 1) == pairs_of(images, tmp_path, 2) != []
+
+
+@pytest.mark.parametrize("pose", [0, 3, 6])
+@pytest.mark.parametrize("number", [1, 512, 513, 1300, 4000])
+def test_textures_are_compared_some_at_a_time_or_all_at_once(number: int, pose: int) -> None:
+    from medscreen.curation.near import _correlations
+
+    rng = np.random.default_rng(number)
+    first, second = (rng.normal(size=(many, 32, 32)).astype(np.float16) for many in (500, 600))
+    at, other = rng.integers(0, 500, number), rng.integers(0, 600, number)
+    found = _correlations(first.reshape(500, -1), second.reshape(600, -1), at, other, pose)
+    turned = np.rot90(first if pose < 4 else first.transpose(0, 2, 1), pose % 4, (1, 2)).astype(np.float32)
+    expected = (turned[at] * second[other].astype(np.float32)).sum((1, 2))
+    np.testing.assert_allclose(found, expected, atol=1e-2)
 
 
 def test_flat_images_are_copies_of_nothing(tmp_path: Path) -> None:
@@ -175,7 +190,8 @@ def test_copies_that_must_not_be_end_the_curation(kind: str, tmp_path: Path) -> 
     with pytest.raises(MedscreenError) as error:
         run([*published(), record(60, image=image, split="train", origin="other.png")], tmp_path, **{kind: "fail"})
     assert f"curation.{kind}: fail" in one_sentence(error)
-    assert "003.png and other.png" in str(error.value)
+    assert ".png" not in str(error.value)  # it goes to logs, and files may be named after patients
+    assert "report, which names them in data/curation.json" in str(error.value)
     assert len(homes(run(published(), tmp_path, **{kind: "fail"}))) == 52
 
 
@@ -219,6 +235,85 @@ def test_exact_copies_can_stay_in_one_split(tmp_path: Path) -> None:
     assert len(homes(together)) == 70
     assert together.audit["leaks"] == {}
     assert together.audit["exact_copies"]["dropped"] == 0
+
+
+def test_files_of_equal_images_are_named(tmp_path: Path) -> None:
+    copy = record(3, split="test", origin="copy.png")
+    told = run([*published(), copy], tmp_path, exact_copies="report").audit["exact_copies"]
+    assert told["listed"] == [{"files": ["003.png", "copy.png"]}]
+
+
+def test_exact_copies_share_their_near_copies(tmp_path: Path) -> None:
+    """Two equal images in train (patients p3, q3), and a darker one of a third patient before and behind them."""
+    twins = [record(i) for i in range(60)] + [record(3, origin="twin.png", patient="q3")]
+    behind = [*twins, record(3, image=darker(3), origin="darker.png", patient="r3")]
+    told = run(behind, tmp_path, exact_copies="report")
+    pairs = [pair["files"] for pair in told.audit["near_copies"]["listed"]]
+    assert pairs == [["003.png", "darker.png"], ["twin.png", "darker.png"]]
+    assert told.audit["near_copies"]["pairs"] == 2
+    together = run(behind, tmp_path, exact_copies="report", near_copies="keep_together")
+    assert len({homes(together)[name] for name in ("003.png", "twin.png", "darker.png")}) == 1
+    before = [record(3, image=darker(3), origin="darker.png", patient="r3"), *twins]
+    dropped = homes(run(before, tmp_path, exact_copies="report", near_copies="drop"))
+    assert not {"003.png", "twin.png"} & set(dropped)
+    assert "darker.png" in dropped
+
+
+def test_near_copies_of_what_is_dropped_anyway_are_not_counted(tmp_path: Path) -> None:
+    records = [*published(), record(47, origin="twin.png", split="train"), record(47, origin="again.png", split="test")]
+    audit = run([*records, record(200, image=darker(47), split="train")], tmp_path).audit
+    assert audit["exact_copies"]["dropped"] == 1
+    # test keeps both of its equal images, and train the darker one
+    assert [pair["files"] for pair in audit["near_copies"]["listed"]] == [
+        ["047.png", "200.png"],
+        ["again.png", "200.png"],
+    ]
+
+
+def test_of_equal_images_the_published_one_is_compared() -> None:
+    from medscreen.curation.copies import one_of_each
+    from medscreen.curation.readable import Readable
+
+    splits = ["train", "train", "test", "test", "train", "train"]
+    readable = Readable([record(i, split=split) for i, split in enumerate(splits)], ["a", "b", "a", "a", "c", "c"])
+    assert one_of_each(readable, [[0, 2, 3], [4, 5]]).tolist() == [1, 2, 4]
+
+
+@pytest.mark.parametrize("kind", ["exact_copies", "near_copies"])
+def test_only_drop_takes_copies_of_published_images_out_of_train(kind: str, tmp_path: Path) -> None:
+    """keep_together can't: nothing may leave published val and test, and train images do not go there."""
+    image = textured if kind == "exact_copies" else darker
+    copies = [record(200 + i, image=image(40 + i), split="train") for i in (0, 7)]  # 40..45 are val, 46..51 test
+    records = published(*copies)
+    own = {f"{i:03d}.png": name for i, name in enumerate(["train"] * 40 + ["val"] * 6 + ["test"] * 6)}
+    for policy in ("report", "keep_together", "drop"):
+        curated = run(records, tmp_path, **{"exact_copies": "report", kind: policy})
+        at = homes(curated)
+        assert {name: at[name] for name, split in own.items() if split != "train"} == {
+            name: split for name, split in own.items() if split != "train"
+        }
+        assert {"200.png", "207.png"} & set(at) == (set() if policy == "drop" else {"200.png", "207.png"})
+        told = " ".join(warnings(curated.audit | {"shift": {"auroc": None}}))
+        assert ("Only curation." + kind + ": drop takes the copies" in told) == (policy != "drop")
+        assert "puts copies into one split" not in told
+
+
+def test_the_way_out_of_copies_is_one_that_helps(tmp_path: Path) -> None:
+    def told(records: list[Record], **policies: str) -> str:
+        return " ".join(warnings(run(records, tmp_path, **policies).audit | {"shift": {"auroc": None}}))
+
+    split_here = [record(i) for i in range(60)] + [record(i, origin=f"{i}", patient=f"q{i}") for i in range(20)]
+    for policy in ("keep_together", "drop"):
+        assert told(split_here, exact_copies=policy) == ""
+    assert "curation.exact_copies in params.yaml: keep_together puts copies" in told(split_here, exact_copies="report")
+    in_train = published(*(record(i, origin=f"{i}", patient=f"q{i}", split="train") for i in range(20)))
+    assert "keep_together has those of train and tune in one" in told(in_train, exact_copies="report")
+    assert told(in_train, exact_copies="keep_together") == ""
+    twice = published(record(50, split="val", origin="twin.png"))
+    for policy in ("report", "keep_together", "drop"):
+        said = told(twice, exact_copies=policy)
+        assert "Exact copies that two splits share: val+test 1. Published val and test keep what they share" in said
+        assert "Only curation" not in said
 
 
 def test_copies_within_a_published_train_are_not_cut_apart(tmp_path: Path) -> None:

@@ -225,7 +225,8 @@ def test_conflicting_labels_are_listed(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("label", [0, 1])
 def test_data_of_one_class_is_a_sentence(tmp_path: Path, label: int) -> None:
-    assert "splitting needs several of both" in refusal(unsplit(60, label=label), tmp_path)
+    patients = ("60 normal and 0 abnormal", "0 normal and 60 abnormal")[label]
+    assert f"The data has {patients} patients, too few for four splits" in refusal(unsplit(60, label=label), tmp_path)
 
 
 @pytest.mark.parametrize("split", ["val", "test"])
@@ -252,7 +253,26 @@ def test_no_record_is_a_sentence(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("number", [2, 4, 6, 8, 10])
 def test_too_few_patients_are_a_sentence(tmp_path: Path, number: int) -> None:
-    refusal(unsplit(number), tmp_path)
+    message = refusal(unsplit(number), tmp_path)
+    assert f"The data has {number // 2} normal and {number // 2} abnormal patients" in message
+    assert "curation.tune_fraction 0.1, val_fraction 0.2 and test_fraction 0.2: change these" in message
+
+
+def test_a_class_that_is_too_rare_for_a_split_is_the_same_sentence(tmp_path: Path) -> None:
+    records = [record(i, label=int(i < 4)) for i in range(200)]  # a tenth of four is none
+    assert "The data has 196 normal and 4 abnormal patients" in refusal(records, tmp_path)
+
+
+def test_other_fractions_split_few_patients(tmp_path: Path) -> None:
+    params = CURATION.model_copy(update=dict.fromkeys(("tune_fraction", "val_fraction", "test_fraction"), 0.2))
+    curated = curate(unsplit(10), SIZE, params, 7, 1, tmp_path / "scratch")
+    assert {name: len(curated.splits[name]) for name in SPLITS} == {"train": 4, "tune": 2, "val": 2, "test": 2}
+
+
+def test_a_published_train_of_few_patients_is_a_sentence(tmp_path: Path) -> None:
+    message = refusal(published(train=4), tmp_path)
+    assert "Train has 2 normal and 2 abnormal patients" in message
+    assert "curation.tune_fraction 0.1: change that in params.yaml" in message
 
 
 def test_one_patient_with_all_images_is_a_sentence(tmp_path: Path) -> None:

@@ -104,6 +104,14 @@ def test_auroc_and_average_precision_are_those_of_scikit_learn(sample: Outcomes)
     assert average_precision(sample, once)[0] == pytest.approx(expected)
 
 
+def test_the_auroc_of_many_resamples_is_that_of_each() -> None:
+    sample = drawn(3000, seed=4, ties=True)
+    weights = Bootstrap(200, 0.95, 1).weights(sample.patients)
+    together = auroc(sample, weights)
+    assert together.shape == (201,)
+    np.testing.assert_array_equal(together, [auroc(sample, row[None])[0] for row in weights])
+
+
 @QUIET
 @given(labelled_scores())
 def test_a_reversed_score_has_the_complementary_auroc(sample: Outcomes) -> None:

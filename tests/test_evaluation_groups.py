@@ -8,7 +8,7 @@ from factories import drawn_outcomes, outcomes
 from medscreen.evaluation import METRICS, Bootstrap, evaluate
 from medscreen.evaluation.distribution import score_distribution
 from medscreen.evaluation.findings import findings
-from medscreen.evaluation.subgroups import age_bands, subgroups
+from medscreen.evaluation.subgroups import subgroups
 
 BOOTSTRAP = Bootstrap(200, 0.95, 3)
 UNDEFINED = {"value": None, "low": None, "high": None}
@@ -41,15 +41,6 @@ def test_no_image_no_subgroup() -> None:
     nothing = drawn_outcomes(10, seed=7).take(np.array([], np.int64))
     assert subgroups(nothing, [], BOOTSTRAP) == {}
     assert findings(nothing, [], BOOTSTRAP) == {}
-
-
-def test_age_bands() -> None:
-    years = np.array([0, 39, 39.9, 40, 59.9, 60, 79, 80, 101, np.nan])
-    assert age_bands(years).tolist() == [
-        "0-39", "0-39", "0-39", "40-59", "40-59", "60-79", "60-79", "80+", "80+", "unknown",
-    ]  # fmt: skip
-    assert sorted(set(age_bands(years).tolist()))[0] == "0-39"
-    assert age_bands(np.array([])).tolist() == []
 
 
 def test_a_finding_is_judged_against_all_normal_images() -> None:

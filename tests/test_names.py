@@ -8,8 +8,7 @@ import pytest
 
 from factories import FOLDERS, PHANTOM
 from medscreen.curation_report import without_names
-from medscreen.params import FoldersParams, MedMnistParams
-from medscreen.params.privacy import is_public
+from medscreen.params import FoldersParams, MedMnistParams, is_public
 
 FILMS = FoldersParams(**FOLDERS)
 MEDMNIST = MedMnistParams(kind="medmnist", root="", image_size=28, flag="pneumoniamnist", normal_labels=[0])

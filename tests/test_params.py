@@ -10,7 +10,15 @@ from pydantic import ValidationError
 
 from factories import REPOSITORY, one_sentence
 from medscreen.errors import MedscreenError
-from medscreen.params import AutoencoderParams, CnnParams, Params, PhantomParams, StatisticParams, load_params
+from medscreen.params import (
+    AutoencoderParams,
+    CnnParams,
+    FoldersParams,
+    Params,
+    PhantomParams,
+    StatisticParams,
+    load_params,
+)
 
 Change = Callable[[dict[str, Any]], Any]
 
@@ -122,6 +130,34 @@ def test_a_value_out_of_range_is_named(
 def test_a_value_of_the_wrong_kind_is_named(content: dict[str, Any], tmp_path: Path, change: Change, key: str) -> None:
     change(content)
     assert refusal(content, tmp_path).startswith(f"params.yaml: {key} = ")
+
+
+@pytest.mark.parametrize(
+    ("entry", "line", "key"),
+    [
+        ("chest-xray", "normal_classes: [no]", "normal_classes.0 is False"),
+        ("chest-xray", "normal_classes: [NORMAL, yes]", "normal_classes.1 is True"),
+        ("chest-xray", "normal_classes: [0]", "normal_classes.0 is 0"),
+        ("rsna-2023-abdominal-trauma", "normal_labels: [No]", "normal_labels.0 is False"),
+        ("rsna-2023-abdominal-trauma", "normal_labels: [1.5]", "normal_labels.0 is 1.5"),
+        ("rsna-2023-abdominal-trauma", "table: on", "table is True"),
+    ],
+)
+def test_a_word_that_yaml_takes_for_something_else_wants_quotes(
+    content: dict[str, Any], tmp_path: Path, entry: str, line: str, key: str
+) -> None:
+    content["datasets"][entry] |= yaml.safe_load(line)
+    assert refusal(content, tmp_path) == (
+        f"params.yaml: datasets.{entry}.{key} to YAML where text is wanted; put what you mean in quotes, as in 'no', "
+        "'on' or '0'."
+    )
+
+
+def test_what_stands_in_quotes_is_text(content: dict[str, Any], tmp_path: Path) -> None:
+    content["datasets"]["chest-xray"] |= yaml.safe_load("normal_classes: ['no', '0']")
+    loaded = load(content, tmp_path).datasets["chest-xray"]
+    assert isinstance(loaded, FoldersParams)
+    assert loaded.normal_classes == ["no", "0"]
 
 
 def test_an_active_dataset_that_is_no_entry_is_refused(content: dict[str, Any], tmp_path: Path) -> None:

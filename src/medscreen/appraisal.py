@@ -1,6 +1,5 @@
 """All that is reported of one detector: numbers for DVC and MLflow, and the tables behind them."""
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -14,15 +13,15 @@ from medscreen.evaluation.comparison import spread
 from medscreen.evaluation.distribution import score_distribution
 from medscreen.evaluation.findings import findings
 from medscreen.evaluation.multiclass import ClassOutcomes, confusion_matrix, macro_auroc, per_class
-from medscreen.evaluation.subgroups import age_bands, subgroups
+from medscreen.evaluation.subgroups import subgroups
 from medscreen.evaluation.utility import decision_curve, predictive_values
 from medscreen.operating.bench import bench
 from medscreen.params import EvaluationParams
+from medscreen.traits import FINDING, group, quoted
 
 _OF_TRAIN = ["accuracy"]
 _OF_SUBGROUPS = ["auroc", "sensitivity", "specificity"]
 _LEVELS = (0.01, 0.05, 0.1)
-_FINDING, _AGE = "finding", "age"
 _TREATMENT_THRESHOLDS = tuple(round(float(share), 2) for share in np.linspace(0.02, 0.98, 49))
 
 
@@ -76,11 +75,11 @@ def analysis(
         "false_positive_rate_at_p": {str(level): _alarms(test, level, bootstrap) for level in _LEVELS},
         "decision_curve": decision_curve(test.outcomes, _TREATMENT_THRESHOLDS, bootstrap),
         "subgroups": {
-            name: subgroups(test.outcomes, _grouped(name, values), bootstrap, _OF_SUBGROUPS)
+            name: subgroups(test.outcomes, [group(name, value) for value in values], bootstrap, _OF_SUBGROUPS)
             for name, values in test.traits.items()
-            if name != _FINDING
+            if name != FINDING
         },
-        "findings": findings(test.outcomes, test.traits[_FINDING], bootstrap),
+        "findings": findings(test.outcomes, test.traits[FINDING], bootstrap),
         "seeds": {split: _over_seeds(of_split, split, scores_by_seed, seed) for split, of_split in choosing.items()},
     }
     if test.classes is not None:
@@ -92,20 +91,6 @@ def _alarms(judged: Judged, level: float, bootstrap: Bootstrap) -> Estimate:
     """The share of healthy images whose p-value is at most `level`: at most that if they are like those of `val`."""
     by_p_value = replace(judged.outcomes, abnormal=judged.p_values <= level)
     return evaluate(by_p_value, bootstrap, ["false_positive_rate"])["false_positive_rate"]
-
-
-def _grouped(name: str, values: Sequence[str]) -> Sequence[str]:
-    if name != _AGE:
-        return [value.strip() or "unknown" for value in values]
-    return [str(band) for band in age_bands(np.array([_years(value) for value in values]))]
-
-
-def _years(age: str) -> float:
-    try:
-        years = float(age)
-    except ValueError:
-        return float("nan")
-    return years if 0 <= years < math.inf else float("nan")
 
 
 def _over_seeds(
@@ -125,15 +110,15 @@ def _auroc(outcomes: Outcomes, scores: Floats) -> float:
 def _classes(test: Judged, probabilities: Floats, names: Sequence[str], bootstrap: Bootstrap) -> dict[str, Any]:
     """One row a class, the macro average and the counts of what was called what; all normal images are one class."""
     position = {name: number for number, name in enumerate(names)}
-    shown = {finding for label, finding in zip(test.outcomes.labels, test.traits[_FINDING], strict=True) if label}
+    shown = {finding for label, finding in zip(test.outcomes.labels, test.traits[FINDING], strict=True) if label}
     if unknown := shown - set(names):
         raise MedscreenError(
-            f"The test split has the finding {min(unknown)!r}, and the detector knows {', '.join(names[1:])}; name it "
-            "in the detector's findings: in params.yaml."
+            f"The test split has the finding {quoted(min(unknown))}, and the detector knows {', '.join(names[1:])}; "
+            "name it in the detector's findings: in params.yaml."
         )
     labels = [
         position[finding] if label else 0
-        for label, finding in zip(test.outcomes.labels, test.traits[_FINDING], strict=True)
+        for label, finding in zip(test.outcomes.labels, test.traits[FINDING], strict=True)
     ]
     of_classes = ClassOutcomes(tuple(names), np.array(labels), probabilities, test.outcomes.patients)
     macro: Estimate = macro_auroc(of_classes, bootstrap)

@@ -17,6 +17,9 @@ from numpy.typing import NDArray
 from medscreen.errors import MedscreenError
 from medscreen.params import FILE_DISPLAY, DisplayParams
 
+# Arrow's own allocator keeps ten times the memory of a manifest once it has written or read one
+pa.set_memory_pool(pa.system_memory_pool())
+
 SPLITS = ("train", "tune", "val", "test")
 Pixels = NDArray[np.uint8]
 """Images as one array: (number, height, width), display grey 0 to 255."""
@@ -131,10 +134,16 @@ def load_images(folder: Path) -> ImageSet:
         manifest["patient"].to_numpy().astype(np.int64),
         manifest["origin"].to_pylist(),
         manifest["digest"].to_pylist(),
-        {c.removeprefix(_TRAIT): manifest[c].to_pylist() for c in manifest.column_names if c.startswith(_TRAIT)},
+        {c.removeprefix(_TRAIT): _values(manifest[c]) for c in manifest.column_names if c.startswith(_TRAIT)},
         _spacings(manifest),
         _display(manifest),
     )
+
+
+def _values(column: pa.ChunkedArray) -> list[str]:
+    """Of few different texts one each, not one a row."""
+    known: dict[str, str] = {}
+    return [known.setdefault(text, text) for text in column.to_pylist()]
 
 
 def _spacings(manifest: pa.Table) -> list[Spacing]:

@@ -130,7 +130,7 @@ class Layout:
 
     @property
     def scratch(self) -> Path:
-        """Locks and caches; git-ignored, and safe to delete while nothing runs."""
+        """Locks and caches, git-ignored. Safe to delete while nothing runs, but for `names_key`."""
         return self.home / ".medscreen"
 
 

@@ -2,9 +2,14 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pyarrow.parquet as pq
 from pydicom import Dataset, dcmread
 from pydicom.errors import InvalidDicomError
+
+from conftest import new_project, repro
+from factories import dicom, film, written
+from medscreen.traits import OTHER
 
 PSEUDONYM = "p-00003"
 
@@ -66,3 +71,59 @@ def test_no_identifier_of_a_header_leaves_the_raw_files(finished: Path) -> None:
     pseudonym = found.pop(PSEUDONYM)
     assert any(name.endswith("manifest.parquet") for name in pseudonym)  # what is there is found
     assert found == {}
+
+
+TYPED = {"diagnosis": "Przybylski Ottokar", "clinic": "Oberkofler Wendelin", "years": "Zwetschkenbaum"}
+
+
+def export(root: Path) -> Path:
+    """DICOM files of 60 patients and a table, in which a name was typed as label, as site and as age."""
+    rng = np.random.default_rng(9)
+    rows = []
+    for number in range(60):
+        stored = film(32, bool(number % 2), rng).astype(np.uint16) * 15
+        dicom(root / f"{number}.dcm", stored, PatientName="Przybylski^Ottokar", PatientID=f"Kennung-{number:04d}")
+        rows.append(
+            {
+                "pid": f"Kennung-{number:04d}", "path": f"{number}.dcm", "diagnosis": ("normal", "mass")[number % 2],
+                "clinic": ("north", "south")[number % 3 // 2], "years": str(45 + number % 12),
+            }
+        )  # fmt: skip
+    rows[11]["diagnosis"], rows[20]["clinic"], rows[31]["years"] = TYPED.values()
+    rows[33]["diagnosis"] = "scar"
+    lines = [",".join(rows[0]), *(",".join(row.values()) for row in rows)]
+    written(root / "labels.csv", "\n".join(lines) + "\n")
+    return root
+
+
+def test_no_name_that_was_typed_into_a_table_leaves_it(tmp_path: Path) -> None:
+    (tmp_path / "export").mkdir()
+    entry = {
+        "kind": "dicom", "root": str(export(tmp_path / "export")), "image_size": 32, "images": ".",
+        "table": "labels.csv",
+        "columns": {"patient": "pid", "label": "diagnosis", "file": "path"}, "normal_labels": ["normal"],
+        "slices": {"take": "all"}, "traits": {"site": "clinic", "age": "years"},
+        "display": {"window": "file", "burned_in": "count"},
+    }  # fmt: skip
+    changes = {"dataset": "export", "datasets.export": entry, "evaluation.resamples": 100, "compute.threads": 1}
+    project = new_project(tmp_path / "project", changes, roster=["gradient"])
+    (project / "repro.log").write_text(repro(project))
+    names = [part for name in TYPED.values() for part in name.split()]
+    named = re.compile("|".join([*names, "kennung-0", "mass"]).lower())
+    found: dict[str, set[str]] = {}
+    for name, text in contents(project):
+        for hit in named.findall(text.lower()):
+            found.setdefault(hit, set()).add(name)
+    common = found.pop("mass")
+    assert {"data/curated/train/manifest.parquet", "reports/gradient/analysis.json"} <= common  # what is there is found
+    assert found == {}
+    page = (project / "data" / "curation.html").read_text()
+    assert "finding 2, age 1, site 1" in page
+    merged = {
+        value
+        for split in ("train", "tune", "val", "test")
+        for value in pq.read_table(project / "data" / "curated" / split / "manifest.parquet")[
+            "trait:finding"
+        ].to_pylist()
+    }
+    assert merged == {"normal", "mass", OTHER}

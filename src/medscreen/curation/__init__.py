@@ -3,5 +3,6 @@
 from medscreen.curation.curate import Curated, curate
 from medscreen.curation.near import Pairs
 from medscreen.curation.people import person
+from medscreen.curation.rare import without_rare_values
 
-__all__ = ["Curated", "Pairs", "curate", "person"]
+__all__ = ["Curated", "Pairs", "curate", "person", "without_rare_values"]

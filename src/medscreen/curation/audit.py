@@ -42,7 +42,7 @@ def leaks(images: ImageSet, splits: Mapping[str, NDArray[np.int64]]) -> dict[str
     that are; `exact_copies`: the images that are in both. Published splits may; what is cut here never does.
     """
     found = {}
-    _, kind = np.unique(np.array(images.digests), return_inverse=True)
+    _, kind = np.unique(np.array(images.digests, np.bytes_), return_inverse=True)
     for first, second in combinations(SPLITS, 2):
         one, other = splits[first], splits[second]
         patients = np.intersect1d(images.patients[one], images.patients[other])

@@ -16,7 +16,7 @@ from medscreen.params import CopyPolicy
 
 JOINING = ("drop", "keep_together")  # policies that take the owners of copies for one patient
 _PUBLISHED = ("val", "test")  # splits that are never shortened
-LISTED = 200  # pairs that the audit names
+_LISTED = 200  # pairs, and groups of equal images, that the audit names
 
 
 def exact_copies(readable: Readable, policy: CopyPolicy) -> list[list[int]]:
@@ -26,7 +26,7 @@ def exact_copies(readable: Readable, policy: CopyPolicy) -> list[list[int]]:
         by_digest.setdefault(digest, []).append(position)
     groups = [group for group in by_digest.values() if len(group) > 1]
     if groups:
-        _require(policy, "exact", f"{sum(map(len, groups)) - len(groups)} images are exact copies", readable, groups[0])
+        _require(policy, "exact", f"{sum(map(len, groups)) - len(groups)} images are exact copies of others")
     return groups
 
 
@@ -46,11 +46,28 @@ def one_of_each(readable: Readable, groups: Sequence[Sequence[int]]) -> NDArray[
     return np.array(sorted({*range(len(readable.records))} - twice | set(chosen)), dtype=np.int64)
 
 
-def require_no_near(readable: Readable, pairs: Pairs, policy: CopyPolicy) -> None:
+def of_every_copy(pairs: Pairs, groups: Sequence[Sequence[int]], staying: NDArray[np.int64]) -> Pairs:
+    """The near copies among the images at `staying`, from those among different images: exact copies share theirs."""
+    if not groups:
+        return pairs
+    there = set(staying.tolist())
+    equal = {i: [j for j in group if j in there] for group in groups for i in group}
+    found = sorted(
+        (-likeness, min(a, b), max(a, b))
+        for first, second, likeness in zip(
+            pairs.first.tolist(), pairs.second.tolist(), pairs.correlation.tolist(), strict=True
+        )
+        for a in equal.get(first, [first])
+        for b in equal.get(second, [second])
+    )
+    positions = np.array([pair for _, *pair in found], dtype=np.int64).reshape(-1, 2)
+    return Pairs(positions[:, 0], positions[:, 1], np.array([-unlikeness for unlikeness, *_ in found]))
+
+
+def require_no_near(pairs: Pairs, policy: CopyPolicy) -> None:
     """Raises MedscreenError if there are near copies and the policy is fail."""
     if len(pairs):
-        first = [int(pairs.first[0]), int(pairs.second[0])]
-        _require(policy, "near", f"{len(pairs)} pairs of images are near copies", readable, first)
+        _require(policy, "near", f"{len(pairs)} pairs of images are near copies")
 
 
 def without_near(readable: Readable, kept: NDArray[np.int64], pairs: Pairs) -> NDArray[np.int64]:
@@ -68,19 +85,19 @@ def without_near(readable: Readable, kept: NDArray[np.int64], pairs: Pairs) -> N
     return np.array(sorted(staying), dtype=np.int64)
 
 
-def _require(policy: CopyPolicy, kind: str, found: str, readable: Readable, group: Sequence[int]) -> None:
+def _require(policy: CopyPolicy, kind: str, found: str) -> None:
     if policy == "fail":
-        files = " and ".join(readable.records[i].origin for i in group[:2])
+        # names of files may be patients': they stay in data/, and out of what a terminal or a log shows
         raise MedscreenError(
-            f"{found} ({files} for one), and params.yaml says curation.{kind}_copies: fail; remove them from the data, "
-            "or choose report, drop or keep_together."
+            f"{found}, and params.yaml says curation.{kind}_copies: fail; set it to report, which names them in "
+            "data/curation.json, and remove them from the data, or choose drop or keep_together."
         )
 
 
 def exact_audit(
     readable: Readable, groups: Sequence[Sequence[int]], policy: CopyPolicy, dropped: int
 ) -> dict[str, Any]:
-    """What was found of exact copies: counts within and across the splits as published, and rivalling labels."""
+    """What was found of exact copies: counts within and across the splits as published, files, and rivalling labels."""
     within: Counter[str] = Counter()
     across: Counter[str] = Counter()
     for group in groups:
@@ -93,8 +110,13 @@ def exact_audit(
         "within": dict(sorted(within.items())),
         "across": dict(sorted(across.items())),
         "dropped": dropped,
-        "conflicting_labels": [{"files": [readable.records[i].origin for i in group]} for group in rivals],
+        "conflicting_labels": _files(readable, rivals),
+        "listed": _files(readable, groups[:_LISTED]),
     }
+
+
+def _files(readable: Readable, groups: Iterable[Iterable[int]]) -> list[dict[str, list[str]]]:
+    return [{"files": [readable.records[i].origin for i in group]} for group in groups]
 
 
 def near_audit(
@@ -123,7 +145,7 @@ def near_audit(
                 "splits": splits,
                 "correlation": round(float(correlation), 3),
             }
-            for (a, b), splits, correlation in zip(both[:LISTED], now, pairs.correlation, strict=False)
+            for (a, b), splits, correlation in zip(both[:_LISTED], now, pairs.correlation, strict=False)
         ],
     }
 

@@ -14,6 +14,7 @@ from medscreen.curation.copies import (
     exact_audit,
     exact_copies,
     near_audit,
+    of_every_copy,
     one_of_each,
     require_no_near,
     without_exact,
@@ -27,6 +28,7 @@ from medscreen.errors import MedscreenError
 from medscreen.images import SPLITS, ImageSet, Pixels
 from medscreen.params import CurationParams
 from medscreen.sources import Record, Records
+from medscreen.traits import FINDING
 
 
 @dataclass(frozen=True)
@@ -58,9 +60,9 @@ def curate(
     """Splits of `size` x `size` images.
 
     Unreadable files are quarantined. Exact copies (equal decoded pixels) and near ones are found, and treated as
-    `params` says; where one of several stays, published val and test keep all of theirs, train loses what it shares
-    with them. A patient lies in one split, however spelled. `scratch` is a file for the decoded pixels, so that
-    memory stays bounded. `on_record` is called after each record that has been read.
+    `params` says; published val and test keep all of theirs, and `drop` alone takes out of train what it shares with
+    them. Where the splits are cut here, a patient lies in one, however spelled. `scratch` is a file for the decoded
+    pixels, so that memory stays bounded. `on_record` is called after each record that has been read.
 
     Raises MedscreenError where nothing readable is left, a split would lack one of the classes, or there are copies
     that must not be.
@@ -71,9 +73,8 @@ def curate(
         raise MedscreenError(f"None of the {len(records)} images can be read (first reason: {reason}).")
     found = _find_copies(pixels, readable, params, workers, scratch)
     patients = number_patients(readable, found.of_one_patient)
-    assigned = published_splits(readable, found.kept, patients, params, seed)
-    if assigned is None:
-        assigned = split_by_patient(readable, found.kept, patients, params, seed)
+    published = published_splits(readable, found.kept, patients, params, seed)
+    assigned = published or split_by_patient(readable, found.kept, patients, params, seed)
     images = ImageSet(
         pixels,
         np.array([record.label for record in readable.records]),
@@ -104,6 +105,8 @@ def curate(
         "patients": len(set(patients.tolist())),
         "respelled_patients": len({record.patient for record in readable.records if record.patient})
         - len({owner(record) for record in readable.records if record.patient}),
+        "merged_values": {},
+        "published_splits": published is not None,
         "leaks": leaks(images, assigned),
         "splits": {name: summary(images, assigned[name]) for name in SPLITS},
     }
@@ -124,10 +127,11 @@ class _Copies:
 def _find_copies(pixels: Pixels, readable: Readable, params: CurationParams, workers: int, scratch: Path) -> _Copies:
     groups = exact_copies(readable, params.exact_copies)
     different = one_of_each(readable, groups)
-    pairs = near_pairs(pixels, different, workers, scratch.with_name(f"{scratch.name}-textures"))
-    require_no_near(readable, pairs, params.near_copies)
     kept = np.arange(len(readable.records))
     without = without_exact(readable, groups) if params.exact_copies == "drop" else kept
+    near = near_pairs(pixels, different, workers, scratch.with_name(f"{scratch.name}-textures"))
+    pairs = of_every_copy(near, groups, without)
+    require_no_near(pairs, params.near_copies)
     kept = without_near(readable, without, pairs) if params.near_copies == "drop" else without
     joined: list[Sequence[int]] = [*groups] if params.exact_copies in JOINING else []
     if params.near_copies in JOINING:
@@ -138,4 +142,4 @@ def _find_copies(pixels: Pixels, readable: Readable, params: CurationParams, wor
 def _traits(records: Sequence[Record]) -> dict[str, list[str]]:
     names = sorted({name for record in records for name in record.traits})
     columns = {name: [record.traits.get(name, "") for record in records] for name in names}
-    return {"finding": [record.finding for record in records], **columns}
+    return {FINDING: [record.finding for record in records], **columns}

@@ -26,6 +26,7 @@ CORRELATION = 0.97
 _POSES = 8
 _SIDE = 32  # pixels of the small image that hash and texture are made of
 _ROWS, _COLUMNS = 512, 2048  # hashes that are compared at once: what fits a processor's cache
+_PAIRS_AT_ONCE = 512  # whose textures lie in memory
 _DENSE = 0.005  # share of a block above which all of its images are compared: one product is faster then
 
 Hashes = NDArray[np.uint64]
@@ -121,7 +122,7 @@ def _pairs(hashes: Hashes, textures: Textures) -> Iterator[tuple[int, int, float
                     alike = _correlations(textures[row : row + _ROWS], textures[columns], at, other, pose)
                     for i in np.flatnonzero(alike >= CORRELATION):
                         yield int(at[i]) + row, int(other[i]) + column, round(float(alike[i]), 4)
-        forget(textures)
+            forget(textures)
 
 
 def _correlations(
@@ -132,5 +133,9 @@ def _correlations(
     if len(at) > _DENSE * len(first) * len(second):
         every: NDArray[np.float32] = first.astype(np.float32)[:, turned] @ second.astype(np.float32).T
         return every[at, other]
-    one, two = first[at].astype(np.float32)[:, turned], second[other].astype(np.float32)
-    return np.asarray(np.einsum("ij,ij->i", one, two))
+    alike = np.empty(len(at), np.float32)
+    for start in range(0, len(at), _PAIRS_AT_ONCE):
+        some = slice(start, start + _PAIRS_AT_ONCE)
+        one, two = first[at[some]].astype(np.float32)[:, turned], second[other[some]].astype(np.float32)
+        alike[some] = np.einsum("ij,ij->i", one, two)
+    return alike

@@ -6,6 +6,7 @@ from typing import Any
 from medscreen.curation_report.sheets import CLASSES, PAIRS
 from medscreen.images import SPLITS
 from medscreen.pages.markdown import bullets, inert, interval, section, table
+from medscreen.traits import OTHER
 
 _QUARANTINED = 200  # files that the page names; data/curation.json names them all
 _STEPS = {
@@ -16,8 +17,9 @@ _STEPS = {
 }
 _POLICIES = {
     "report": "told, nothing is changed",
-    "drop": "one stays; published val and test keep theirs",
-    "keep_together": "all stay, in one split",
+    "drop": "one stays; published val and test keep all of theirs, and train none that they have",
+    "keep_together": "all stay; copies lie in one split where medscreen cuts, so that train and tune share none, but "
+    "published val and test stay as they are, also where train holds copies of theirs",
     "fail": "curation ends",
 }
 
@@ -49,15 +51,17 @@ def warnings(audit: Mapping[str, Any]) -> Iterator[str]:
             f"{first} and {second} share patients ({found['patients']}) or exact copies ({found['exact_copies']}): "
             f"images of {second} that are no independent test of what {first} taught: {found['images']}."
         )
+    if shared := {pair: found["exact_copies"] for pair, found in audit["leaks"].items() if found["exact_copies"]}:
+        yield f"Exact copies that two splits share: {_counts(shared)}. {_way_out('exact_copies', shared, audit)}"
     if shared := audit["near_copies"]["shared"]:
-        yield (
-            f"Near copies that two splits share: {_counts(shared)}; data/curation.html shows them. "
-            "curation.near_copies in params.yaml: keep_together puts copies into one split, drop keeps one of each."
-        )
+        told = f"Near copies that two splits share: {_counts(shared)}; data/curation.html shows them."
+        yield f"{told} {_way_out('near_copies', shared, audit)}"
     if rivals := len(audit["exact_copies"]["conflicting_labels"]):
         yield f"Images that have exact copies with another label, so that one of the two is wrong: {rivals}."
     if rivals := audit["near_copies"]["conflicting_labels"]:
         yield f"Pairs of near copies with different labels: {rivals}."
+    if merged := audit["merged_values"]:
+        yield f"Values of the labels and traits that are called {OTHER!r} from here on: {_counts(merged)}."
     if burned_in := audit["burned_in"]:
         yield f"Files that say that text is burned into their pixels, which may be a name: {burned_in}."
     if unread := len(audit["quarantined"]):
@@ -68,6 +72,23 @@ def warnings(audit: Mapping[str, Any]) -> Iterator[str]:
             f"Normal images of val and test can be told apart (AUROC {interval(found)}; 0.5 is alike): a threshold "
             "chosen on val may raise more false alarms on test."
         )
+
+
+def _way_out(policy: str, shared: Collection[str], audit: Mapping[str, Any]) -> str:
+    """What a policy of params.yaml can do about copies that these pairs of splits share."""
+    if not audit["published_splits"]:
+        return f"curation.{policy} in params.yaml: keep_together puts copies into one split, drop keeps one of each."
+    ways = []
+    if "train+tune" in shared:
+        ways.append(f"curation.{policy} in params.yaml: keep_together has those of train and tune in one of the two.")
+    if set(shared) - {"train+tune", "val+test"}:
+        ways.append(
+            f"Only curation.{policy}: drop takes the copies of published val and test images out of train and tune; "
+            "keep_together leaves them."
+        )
+    if "val+test" in shared:
+        ways.append("Published val and test keep what they share, whatever curation says.")
+    return " ".join(ways)
 
 
 def _steps(audit: Mapping[str, Any]) -> str:
@@ -120,12 +141,17 @@ def _exact(copies: Mapping[str, Any]) -> str:
         f"Images that two splits of the source share: {_counts(copies['across'])}.",
         f"Dropped: {copies['dropped']}.",
     ]
-    rivals = [[", ".join(map(inert, rival["files"]))] for rival in copies["conflicting_labels"]]
+    rivals, listed = (
+        [[", ".join(map(inert, group["files"]))] for group in copies[which]]
+        for which in ("conflicting_labels", "listed")
+    )
     return section(
         "Exact copies",
         "Images with equal decoded pixels at full size.",
         bullets(lines),
         table(["copies with different labels"], rivals[:PAIRS]) if rivals else "",
+        table(["files with equal images"], listed[:PAIRS]) if listed else "",
+        _more(min(PAIRS, len(listed)), len(listed), "groups"),
     )
 
 

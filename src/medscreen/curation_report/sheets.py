@@ -1,6 +1,6 @@
 """Contact sheets: some images of each split and class, and the near copies side by side, as PNG files."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from io import BytesIO
 
 import numpy as np
@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
 from medscreen.curation import Pairs
-from medscreen.images import ImageSet, Pixels
+from medscreen.images import ImageSet, Pixels, forget, in_chunks
 
 CLASSES = ("normal", "abnormal")
 _TILE, _GAP, _BETWEEN = 96, 4, 16  # pixels
@@ -23,7 +23,7 @@ def contact_sheets(splits: Mapping[str, ImageSet]) -> Iterator[tuple[str, bytes]
         for label, word in enumerate(CLASSES):
             positions = np.flatnonzero(images.labels == label)
             spread = np.linspace(0, len(positions) - 1, min(_IMAGES, len(positions))).round().astype(np.int64)
-            yield f"{name}-{word}", _sheet(images.pixels[positions[spread]])
+            yield f"{name}-{word}", _sheet(np.concatenate([*in_chunks(images.pixels, positions[spread])]))
 
 
 def pair_sheet(pixels: Pixels, pairs: Pairs) -> bytes:
@@ -36,11 +36,12 @@ def pair_sheet(pixels: Pixels, pairs: Pairs) -> bytes:
         left, top = i % _PAIRS_A_ROW * wide, i // _PAIRS_A_ROW * (_TILE + _BETWEEN)
         for position, at in ((pairs.first[i], left), (pairs.second[i], left + _TILE + _GAP)):
             sheet.paste(_tile(pixels[position]), (at, top))
+        forget(pixels)  # the system maps far more than the two images
         ImageDraw.Draw(sheet).text((left + 3, top + 2), str(i + 1), fill=255, stroke_width=1, stroke_fill=0)
     return _png(sheet)
 
 
-def _sheet(images: Sequence[NDArray[np.uint8]] | Pixels) -> bytes:
+def _sheet(images: Pixels) -> bytes:
     columns = min(_COLUMNS, len(images))
     rows = -(-len(images) // _COLUMNS)
     sheet = Image.new("L", (columns * (_TILE + _GAP) - _GAP, rows * (_TILE + _GAP) - _GAP), _GROUND)

@@ -10,6 +10,7 @@ from medscreen.detectors.fitting import Examples
 from medscreen.detectors.protocol import as_images
 from medscreen.errors import MedscreenError
 from medscreen.images import ImageSet
+from medscreen.traits import FINDING, quoted
 
 
 def classes_of(images: ImageSet, findings: Sequence[str]) -> Tensor:
@@ -20,11 +21,11 @@ def classes_of(images: ImageSet, findings: Sequence[str]) -> Tensor:
     classes = torch.from_numpy(images.labels.copy())
     if findings:
         for i in classes.nonzero().flatten().tolist():
-            finding = images.traits["finding"][i]
+            finding = images.traits[FINDING][i]
             if finding not in findings:
                 raise MedscreenError(
-                    f"An abnormal image has the finding {finding!r}, and the detector's findings: in params.yaml are "
-                    f"{', '.join(findings)}; name all of the data set's, or none."
+                    f"An abnormal image has the finding {quoted(finding)}, and the detector's findings: in params.yaml "
+                    f"are {', '.join(findings)}; name all of the data set's, or none."
                 )
             classes[i] = 1 + findings.index(finding)
     return classes

@@ -36,7 +36,10 @@ class Bootstrap:
         people, person_of = np.unique(patients, return_inverse=True)
         rng = np.random.default_rng(self.seed)
         drawn = rng.multinomial(len(people), np.full(len(people), 1 / len(people)), size=self.resamples)
-        return np.vstack([np.ones(len(patients)), drawn[:, person_of]])
+        weights = np.ones((self.resamples + 1, len(patients)))
+        for row, times in zip(weights[1:], drawn, strict=True):  # at once it would take twice the memory
+            row[:] = times[person_of]
+        return weights
 
     def estimate(self, values: Floats) -> Estimate:
         """From a metric's value on each row of the weights; undefined resamples are left out."""

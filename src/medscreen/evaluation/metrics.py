@@ -13,6 +13,8 @@ from medscreen.evaluation.rates import clustered
 
 Metric = Callable[[Outcomes, Floats], Floats]
 
+_AT_ONCE = 1 << 18  # weights
+
 
 def evaluate(outcomes: Outcomes, bootstrap: Bootstrap, metrics: list[str] | None = None) -> dict[str, Estimate]:
     """Each metric (default: all that apply) with its interval; a metric the outcomes have no data for raises.
@@ -40,6 +42,12 @@ def _estimated(name: str, outcomes: Outcomes, weights: Floats, bootstrap: Bootst
 
 def auroc(outcomes: Outcomes, weights: Floats) -> Floats:
     """Area under the ROC curve: P(abnormal scores higher than normal), ties counting half; per row of weights."""
+    # some rows at a time: of a large sample, what lies in between takes several times the weights' memory
+    pieces = np.array_split(weights, max(1, min(len(weights), weights.size // _AT_ONCE)))
+    return np.concatenate([_areas(outcomes, piece) for piece in pieces])
+
+
+def _areas(outcomes: Outcomes, weights: Floats) -> Floats:
     positive, negative = _by_score(outcomes, weights)
     below = np.cumsum(negative, axis=1) - negative
     wins = (positive * (below + negative / 2)).sum(axis=1)

@@ -4,11 +4,10 @@ from collections.abc import Sequence
 from typing import TypedDict
 
 import numpy as np
-from numpy.typing import NDArray
 
 from medscreen.evaluation.bootstrap import Bootstrap, Estimate
 from medscreen.evaluation.metrics import evaluate
-from medscreen.evaluation.outcomes import Floats, Outcomes
+from medscreen.evaluation.outcomes import Outcomes
 
 
 class Subgroup(TypedDict):
@@ -45,11 +44,3 @@ def subgroup(outcomes: Outcomes, bootstrap: Bootstrap, metrics: list[str] | None
         "abnormal": int((outcomes.labels == 1).sum()),
         "metrics": evaluate(outcomes, bootstrap, metrics),
     }
-
-
-def age_bands(years: Floats) -> NDArray[np.str_]:
-    """The band of each age, (N,): 0-39, 40-59, 60-79, 80+, or unknown where the age is NaN."""
-    bands = np.array(["0-39", "40-59", "60-79", "80+", "unknown"])
-    band_of = np.searchsorted([40, 60, 80], years, side="right")
-    chosen: NDArray[np.str_] = bands[np.where(np.isnan(years), 4, band_of)]
-    return chosen

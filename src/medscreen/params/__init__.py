@@ -67,6 +67,7 @@ from medscreen.params.operating import (
     SpecificityPolicy,
     YoudenPolicy,
 )
+from medscreen.params.privacy import is_public
 from medscreen.params.promotion import PromotionParams, SensitivityFloor
 from medscreen.params.studies import (
     ChoicesParams,
@@ -167,6 +168,7 @@ __all__ = [
     "WindowParams",
     "YoudenPolicy",
     "entry_with",
+    "is_public",
     "load_params",
     "value_at",
 ]

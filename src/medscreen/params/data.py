@@ -136,8 +136,9 @@ CopyPolicy = Literal["report", "drop", "keep_together", "fail"]
 class CurationParams(Block):
     """How records become splits; the fractions are of patients and concern data without published splits.
 
-    Of copies, `drop` keeps one (published val and test keep all of theirs), `keep_together` keeps all of them in one
-    split, `fail` ends the stage, `report` only tells.
+    Of copies, `drop` keeps one, `keep_together` keeps all of them in one split, `fail` ends the stage, `report` only
+    tells. Published val and test stay as they are: `drop` takes copies of their images out of train, `keep_together`
+    leaves these there and only keeps the copies within train on one side when tune is cut from it.
     """
 
     tune_fraction: Fraction

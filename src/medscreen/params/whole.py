@@ -128,6 +128,11 @@ def _first_problem(error: ValidationError, content: Any) -> str:
             choices = problem["ctx"].get("expected_tags") or _choices(problem["loc"], chooser, content)
             said = repr(problem["ctx"]["tag"]) if "tag" in problem["ctx"] else "missing"
             return f"{key}.{chooser} is {said}; it has to be {choices}."
+        case "string_type" if isinstance(problem["input"], bool | int | float):
+            return (
+                f"{key} is {problem['input']!r} to YAML where text is wanted; put what you mean in quotes, as in 'no', "
+                "'on' or '0'."
+            )
         case "value_error":
             return f"{problem['msg'].removeprefix('Value error, ')}; correct {key or 'it'}."
         case _:

@@ -1,19 +1,20 @@
 """Turns the raw data set into train, tune, val and test, and writes the audit and its page."""
 
 import json
+from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from pydantic import TypeAdapter
 
 from medscreen import sources
-from medscreen.curation import Curated
+from medscreen.curation import Curated, without_rare_values
 from medscreen.curation import curate as curate_records
 from medscreen.curation_report import curation_page, shift, warnings, without_names
 from medscreen.images import SPLITS, load_images, save_images, set_digest
 from medscreen.layout import Layout
 from medscreen.outputs import replaced
-from medscreen.params import DatasetParams, Params
-from medscreen.params.privacy import is_public
+from medscreen.params import DatasetParams, Params, is_public
 from medscreen.stages.progress import progress
 from medscreen.stages.running import run_stage
 
@@ -22,34 +23,46 @@ def curate(layout: Layout, params: Params) -> None:
     """Reads data/raw.json; writes data/curated/<split>, data/curation.{json,html} and reports/curation.json."""
     raw = json.loads(layout.raw.read_text())
     settings: DatasetParams = TypeAdapter(DatasetParams).validate_python(raw["settings"])
-    records = sources.read_records(settings, sources.root_of(settings, layout.workspace))
     layout.curated("").mkdir(parents=True, exist_ok=True)
     # always the same name: what a kill leaves, the next run takes over and removes
     scratch = layout.curated(".decoded")
     try:
-        with progress("reading images", len(records)) as advance:
-            curated = curate_records(
-                records,
-                settings.image_size,
-                params.curation,
-                params.seed,
-                params.compute.threads,
-                scratch,
-                lambda: advance(""),
-            )
-        audit = _save(layout, curated, raw["dataset"], params.seed)
+        audit = _save(layout, _curated(layout, settings, params, scratch), raw["dataset"], params.seed)
     finally:
         scratch.unlink(missing_ok=True)
     # git and MLflow get this one: a hospital's files are named after patients
     shown = audit if is_public(settings) else without_names(audit, layout.names_key)
     with replaced(layout.curation_report) as partial:
         partial.write_text(json.dumps(shown, indent=1))
+    _tell(audit)
+
+
+def _curated(layout: Layout, settings: DatasetParams, params: Params, scratch: Path) -> Curated:
+    """What is kept of the data set; its records, which need more memory, are gone afterwards."""
+    records = sources.read_records(settings, sources.root_of(settings, layout.workspace))
+    with progress("reading images", len(records)) as advance:
+        curated = curate_records(
+            records,
+            settings.image_size,
+            params.curation,
+            params.seed,
+            params.compute.threads,
+            scratch,
+            lambda: advance(""),
+        )
+    return curated if is_public(settings) else without_rare_values(curated)
+
+
+def _tell(audit: Mapping[str, Any]) -> None:
+    """Prints what was made of the data, what became no image, and what is worth a look; names nobody."""
     print(
         f"{audit['records']} records: {len(audit['quarantined'])} quarantined, "
         f"{audit['exact_copies']['dropped']} exact copies dropped, "
         f"{audit['near_copies']['pairs']} near copies found; "
         + ", ".join(f"{name} {counts['images']}" for name, counts in audit["splits"].items())
     )
+    for what, number in audit["source_notes"].items():
+        print(f"  note: {number} {what}")
     for warning in warnings(audit):
         print(f"  note: {warning}")
 

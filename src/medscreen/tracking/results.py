@@ -17,8 +17,7 @@ from medscreen.evaluation import Outcomes
 from medscreen.layout import Layout
 from medscreen.lineage import read_lineage
 from medscreen.packaging.detector import packaged_digest
-from medscreen.params import DatasetParams, DetectorParams, Params
-from medscreen.params.privacy import is_public
+from medscreen.params import DatasetParams, DetectorParams, Params, is_public
 
 STUDY, TRIAL = "medscreen.study", "medscreen.trial"
 

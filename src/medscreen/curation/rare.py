@@ -1,0 +1,42 @@
+"""Findings and traits that few patients have: a cell of a table may hold a name, and what is rare leads to a person."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from medscreen.curation.curate import Curated
+from medscreen.images import SPLITS
+from medscreen.traits import FEWEST, OTHER, UNKNOWN, group
+
+
+def without_rare_values(curated: Curated) -> Curated:
+    """The same, each value of a trait (the finding among them) that fewer than 5 patients have called `traits.OTHER`.
+
+    Patients are those of the four splits together. Ages count by their band. What is not known stays unknown. The
+    audit says under `merged_values` how many values of which trait that were.
+    """
+    images = curated.images
+    staying = np.concatenate([curated.splits[name] for name in SPLITS])
+    traits, merged = {}, {}
+    for trait, values in images.traits.items():
+        rare = _rare(trait, values, images.patients, staying)
+        traits[trait] = [OTHER if value in rare else value for value in values]
+        if rare:
+            merged[trait] = len(rare)
+    return replace(curated, images=replace(images, traits=traits), audit=curated.audit | {"merged_values": merged})
+
+
+def _rare(trait: str, values: Sequence[str], patients: NDArray[np.int64], staying: NDArray[np.int64]) -> set[str]:
+    having: dict[str, set[int]] = {}
+    for i in staying:
+        having.setdefault(_kind(trait, values[i]), set()).add(int(patients[i]))
+    frequent = {kind for kind, people in having.items() if len(people) >= FEWEST}
+    return {value for value in set(values) if value.strip() and _kind(trait, value) not in frequent}
+
+
+def _kind(trait: str, value: str) -> str:
+    """What counts as one value: its group, but a text that is no age is no group of unknown ages."""
+    found = group(trait, value)
+    return value.strip() if found == UNKNOWN else found

@@ -1,0 +1,61 @@
+"""What the stage prints and hands on of images that may be patients'."""
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+import yaml
+from PIL import Image
+
+from factories import FOLDERS, REPOSITORY, film, written
+from medscreen.layout import Layout
+from medscreen.params import load_params
+from medscreen.stages.curate import curate
+from medscreen.stages.raw import raw
+from medscreen.traits import OTHER
+
+
+@pytest.fixture
+def layout(tmp_path: Path) -> Layout:
+    """Class folders; one of three images is called as a person might be."""
+    rng = np.random.default_rng(5)
+    for number in range(80):
+        folder = "Mustermann Erika" if number in {3, 5, 7} else ("normal", "abnormal")[number % 2]
+        path = tmp_path / "films" / folder / f"{number:03d}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(film(40, bool(number % 2), rng)).save(path)
+    written(tmp_path / "films" / "licence.txt", "free")
+    for name in ("params.yaml", "dvc.yaml"):
+        shutil.copy(REPOSITORY / name, tmp_path / name)
+    params = yaml.safe_load((tmp_path / "params.yaml").read_text())
+    params |= {"dataset": "films", "datasets": {"films": FOLDERS | {"image_size": 32}}}
+    params["compute"]["threads"] = 1
+    (tmp_path / "params.yaml").write_text(yaml.safe_dump(params))
+    return Layout(tmp_path, tmp_path)
+
+
+def test_what_became_no_image_and_what_was_merged_is_printed(
+    layout: Layout, capsys: pytest.CaptureFixture[str]
+) -> None:
+    params = load_params(layout.params)
+    raw(layout, params)
+    curate(layout, params)
+    told = capsys.readouterr().out.splitlines()
+    assert "  note: 1 files outside the class folders" in told
+    assert f"  note: Values of the labels and traits that are called {OTHER!r} from here on: finding 1." in told
+    assert not any("Mustermann" in line for line in told)
+    page = layout.curation_page.read_text()
+    assert "1 files outside the class folders" in page
+    assert "finding 1" in page
+    for split in ("train", "tune", "val", "test"):
+        assert set(pq.read_table(layout.curated(split) / "manifest.parquet")["trait:finding"].to_pylist()) <= {
+            "normal",
+            "abnormal",
+            OTHER,
+        }
+    report = layout.curation_report.read_text()
+    assert json.loads(report)["merged_values"] == {"finding": 1}
+    assert "Mustermann" not in report
