@@ -1,14 +1,12 @@
 """What a DICOM header says of one frame; nothing that could name a patient is read at all."""
 
-import logging
 import math
-import warnings
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from medscreen.ingestion.refusal import UnreadableImageError
+from medscreen.ingestion.stacks import MOST_FRAMES, frames_in_order
 
 if TYPE_CHECKING:
     from pydicom import Dataset
@@ -56,9 +54,13 @@ class Header:
     def __init__(self, dataset: "Dataset", wanted: int | None) -> None:
         self.dataset, self.frame = dataset, 0
         self.frames = self.natural("NumberOfFrames", 1) or 1  # some write 0 for the one there is
-        self.frame = self.frames // 2 if wanted is None else wanted
+        self.frame = self._middle() if wanted is None else wanted
         if not 0 <= self.frame < self.frames:
             raise UnreadableImageError(f"it has {self.frames} frames, none of them number {self.frame} (from 0)")
+
+    def _middle(self) -> int:
+        middle = self.frames // 2
+        return frames_in_order(self.dataset, self.frames)[middle] if self.frames <= MOST_FRAMES else middle
 
     def get(self, keyword: str) -> Any:
         """The element's value: the frame's own, else what all frames share, else the file's; None if it is empty."""
@@ -130,19 +132,3 @@ class Header:
     def burned_in(self) -> bool:
         """Whether the file says that text is burned into its pixels."""
         return self.code("BurnedInAnnotation") == "YES"
-
-
-@contextmanager
-def quiet_pydicom() -> Iterator[None]:
-    """pydicom tells the terminal of each oddity, quoting the value; here the outcome alone counts."""
-    from pydicom import config
-
-    logger = logging.getLogger("pydicom")
-    was = logger.disabled
-    try:
-        logger.disabled = True
-        with warnings.catch_warnings(), config.disable_value_validation():
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        logger.disabled = was

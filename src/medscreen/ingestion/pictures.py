@@ -32,6 +32,17 @@ _UPRIGHT = {  # EXIF's orientations, from 2
 }
 
 
+def is_picture(path: Path) -> bool:
+    """Whether a file begins as a picture of a kind that is read; nothing is decoded."""
+    try:
+        with warnings.catch_warnings(), path.open("rb") as file:
+            warnings.simplefilter("ignore")
+            Image.open(file, formats=_FORMATS).close()
+    except Exception:  # broken files make Pillow raise whatever it likes
+        return False
+    return True
+
+
 def read_picture(path: Path) -> Grey:
     """The luminance (H, W) of a picture, upright by its EXIF orientation; of several pictures, the first.
 
