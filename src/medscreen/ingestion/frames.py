@@ -1,6 +1,7 @@
 """One frame of a DICOM file as it is stored, decoded; no other frame is."""
 
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, BinaryIO, Literal
 
@@ -15,6 +16,7 @@ from medscreen.ingestion.refusal import UnreadableImageError, require_size
 
 _REPRESENTATIONS = (b"OB", b"OW", b"OF", b"OD", b"UN")
 _UNDEFINED = 0xFFFFFFFF
+_RLE = "1.2.840.10008.1.2.5"
 
 
 @dataclass(frozen=True)
@@ -82,13 +84,39 @@ def _stored(elements: Elements, header: Header, element: _PixelElement) -> NDArr
             raise UnreadableImageError("its pixel data is not in fragments, as its transfer syntax wants")
         frame = _compressed(file, header, options)
         require_shape(frame, (rows, columns, samples))
-        return decode(frame, 0, syntax, options | {"number_of_frames": 1})
-    bits = rows * columns * samples * options["bits_allocated"]
+        decoded = partial(decode, frame, 0, syntax)
+        options |= {"number_of_frames": 1}
+        if syntax != _RLE:  # which keeps whole words; others know of values alone
+            return decoded(options)
+    else:
+        _require_pixels(header, element, options)
+        decoded = partial(decode, file, header.frame, syntax)
+    unused = _unused_below(header, options)
+    if not unused:
+        return decoded(options)
+    above = options["bits_allocated"] - options["bits_stored"] - unused
+    words: NDArray[Any] = decoded(options | {"bits_stored": options["bits_allocated"]})
+    aligned: NDArray[Any] = (words << above) >> (above + unused)  # of signed words, the second extends the sign
+    return aligned
+
+
+def _require_pixels(header: Header, element: _PixelElement, options: dict[str, Any]) -> None:
+    bits = options["rows"] * options["columns"] * options["samples_per_pixel"] * options["bits_allocated"]
     if header.code("PhotometricInterpretation") == "YBR_FULL_422":
         bits = bits * 2 // 3
     if element.length == _UNDEFINED or element.length * 8 < (header.frame + 1) * bits:
         raise UnreadableImageError("it holds fewer pixels than Rows, Columns, NumberOfFrames and BitsAllocated say")
-    return decode(file, header.frame, syntax, options)
+
+
+def _unused_below(header: Header, options: dict[str, Any]) -> int:
+    """How many bits of each word lie below those of its value (PS3.5 8.1.1)."""
+    stored: int = options["bits_stored"]
+    unused: int = header.natural("HighBit", stored - 1) - (stored - 1)
+    if stored < 1 or not 0 <= unused <= options["bits_allocated"] - stored:
+        raise UnreadableImageError("its BitsAllocated, BitsStored and HighBit contradict each other")
+    if unused and options["photometric_interpretation"].startswith("YBR"):
+        raise UnreadableImageError("its HighBit is not that of BitsStored, which is read of no YBR colours")
+    return unused
 
 
 def _pixel_options(header: Header, element: _PixelElement) -> dict[str, Any]:

@@ -5,6 +5,8 @@ from collections.abc import Sequence
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from medscreen.ingestion.refusal import UnreadableImageError
 from medscreen.ingestion.stacks import MOST_FRAMES, frames_in_order
 
@@ -16,12 +18,13 @@ ELEMENTS = (
     "Modality", "BurnedInAnnotation", "PixelSpacing", "ImagerPixelSpacing", "SharedFunctionalGroupsSequence",
     "PerFrameFunctionalGroupsSequence", "NumberOfFrames", "SamplesPerPixel", "PhotometricInterpretation",
     "PlanarConfiguration", "Rows", "Columns", "BitsAllocated", "BitsStored", "HighBit", "PixelRepresentation",
-    "RescaleIntercept", "RescaleSlope", "RescaleType", "ModalityLUTSequence", "WindowCenter", "WindowWidth",
-    "VOILUTFunction", "VOILUTSequence", "RedPaletteColorLookupTableDescriptor",
-    "GreenPaletteColorLookupTableDescriptor", "BluePaletteColorLookupTableDescriptor",
-    "RedPaletteColorLookupTableData", "GreenPaletteColorLookupTableData", "BluePaletteColorLookupTableData",
-    "SegmentedRedPaletteColorLookupTableData", "SegmentedGreenPaletteColorLookupTableData",
-    "SegmentedBluePaletteColorLookupTableData", "ExtendedOffsetTable", "ExtendedOffsetTableLengths",
+    "PixelPaddingValue", "PixelPaddingRangeLimit", "RescaleIntercept", "RescaleSlope", "RescaleType",
+    "ModalityLUTSequence", "WindowCenter", "WindowWidth", "VOILUTFunction", "VOILUTSequence",
+    "RedPaletteColorLookupTableDescriptor", "GreenPaletteColorLookupTableDescriptor",
+    "BluePaletteColorLookupTableDescriptor", "RedPaletteColorLookupTableData", "GreenPaletteColorLookupTableData",
+    "BluePaletteColorLookupTableData", "SegmentedRedPaletteColorLookupTableData",
+    "SegmentedGreenPaletteColorLookupTableData", "SegmentedBluePaletteColorLookupTableData", "ExtendedOffsetTable",
+    "ExtendedOffsetTableLengths",
 )  # fmt: skip
 """All that is read of a header."""
 
@@ -103,6 +106,16 @@ class Header:
         if len(values) != 1 or values[0] < 0 or values[0] != int(values[0]):
             raise UnreadableImageError(f"the element {keyword} of its header is missing or no whole number")
         return int(values[0])
+
+    def stored_value(self, keyword: str, kind: np.dtype[Any]) -> int | None:
+        """The element's one value as pixels of that kind store it; None where it is no whole number, or absent."""
+        value = self.get(keyword)
+        if isinstance(value, bytes):  # which an implicit header leaves to the one who knows the pixels
+            value = int.from_bytes(value, "little" if self.little_endian else "big")
+        if not isinstance(value, int) or kind.kind not in "iu":
+            return None
+        # written with a sign for values that have none, or the other way round
+        return int(np.int64(value).astype(kind))
 
     def code(self, keyword: str) -> str:
         """The element's first word in capitals, "" where it is absent."""
