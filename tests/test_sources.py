@@ -217,7 +217,17 @@ def test_a_truncated_file_is_a_sentence(tmp_path: Path, kept: float) -> None:
     path = mnist_file(tmp_path, arrays())
     content = path.read_bytes()
     path.write_bytes(content[: int(len(content) * kept)])
-    assert "delete it to download it again" in mnist_refusal(tmp_path)
+    assert "move it away, and the published one is downloaded" in mnist_refusal(tmp_path)
+
+
+@pytest.mark.parametrize("flag", ["ours", "pneumoniamnist_32", "ours_64"])
+def test_a_file_that_nobody_publishes_is_not_said_to_be_downloaded(tmp_path: Path, flag: str) -> None:
+    written(tmp_path / f"{flag}.npz", "cut short")
+    with pytest.raises(MedscreenError) as error:
+        medmnist.read_records(MNIST.model_copy(update={"flag": flag}), tmp_path)
+    message = one_sentence(error)
+    assert "save it again" in message
+    assert "download" not in message
 
 
 @pytest.mark.parametrize("where", [0.05, 0.2, 0.3, 0.5])
