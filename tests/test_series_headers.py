@@ -14,6 +14,8 @@ from pydicom.sequence import Sequence
 
 from factories import dicom, written
 from medscreen.ingestion import SeriesHeader, positions, read_frame, read_series_header
+from medscreen.params import SpacedSlices
+from medscreen.sources.series import taken
 
 FRAMES = np.stack([np.roll(np.arange(256, dtype=np.uint16), 7 * number).reshape(16, 16) for number in range(5)])
 AXIAL, SAGITTAL = [1, 0, 0, 0, 1, 0], [0, 1, 0, 0, 0, -1]
@@ -58,6 +60,8 @@ def test_frames_lie_in_the_order_of_their_places(tmp_path: Path, shared: bool, u
     header = read_series_header(path)
     assert header is not None
     assert header.frames == (1, 3, 0, 4, 2)
+    chosen = [frame for _, frame in taken([(path, header)], SpacedSlices(take="spaced", number=2))]
+    assert chosen == [3, 4]  # at 20 and at 40 mm
     np.testing.assert_array_equal(read_frame(path).stored, FRAMES[0])  # the middle one, wherever it is stored
     np.testing.assert_array_equal(read_frame(path, 3).stored, FRAMES[3])  # a number is that in the file
 

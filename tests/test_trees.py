@@ -147,3 +147,21 @@ def test_dicom_takes_the_same_files_in_raw_and_curate(tmp_path: Path) -> None:
     assert sources.find_files(params, root, 1) == [
         root / name for name in ("A1/1.dcm", "B2/1.dcm", "Z9/1.dcm", "train.csv")
     ]
+
+
+def test_the_folder_of_images_may_lie_behind_a_link(tmp_path: Path) -> None:
+    far, root = tmp_path / "far", tmp_path / "export"
+    for patient in ("A1", "B2"):
+        (far / patient).mkdir(parents=True)
+        dicom(far / patient / "1.dcm", np.arange(256, dtype=np.uint16).reshape(16, 16))
+    (far / "A1" / "same.dcm").symlink_to(far / "B2" / "1.dcm")
+    root.mkdir()
+    (root / "films").symlink_to(far)
+    assert files_below(root / "films", root) == (
+        [root / "films" / name for name in ("A1/1.dcm", "A1/same.dcm", "B2/1.dcm")], {}
+    )  # fmt: skip
+
+
+def test_a_pipe_called_labels_csv_is_no_table(odd: Path) -> None:
+    os.mkfifo(odd / "labels.csv")
+    assert sources.read_records(FILMS, odd).notes["pipes and the like, which are no files"] == 2

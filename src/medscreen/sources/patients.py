@@ -24,7 +24,7 @@ def find_patients(params: FoldersParams, root: Path, files: Sequence[Path]) -> t
     file two patients.
     """
     table = root / TABLE
-    if not table.exists():
+    if not table.is_file():
         return _by_names(params.patient_pattern, root, files), {}
     if params.patient_pattern is not None:
         raise MedscreenError(

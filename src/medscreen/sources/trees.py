@@ -34,9 +34,14 @@ def files_below(folder: Path, root: Path) -> tuple[list[Path], Counter[str]]:
     return sorted(found), aside
 
 
+def written_name(path: Path) -> str:
+    """A path as it can be printed and stored: bytes of it that are no UTF-8 as `\\xff`."""
+    return os.fsencode(path.as_posix()).decode(errors="backslashreplace")
+
+
 def name_below(path: Path, root: Path) -> str:
-    """How a file below `root` is named everywhere: bytes of its name that are no UTF-8 as `\\xff`."""
-    return os.fsencode(path.relative_to(root).as_posix()).decode(errors="backslashreplace")
+    """How a file below `root` is named everywhere."""
+    return written_name(path.relative_to(root))
 
 
 def in_words(aside: Counter[str]) -> str:
