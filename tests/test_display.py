@@ -128,6 +128,18 @@ def test_padding_does_not_count_in_percentiles(
         np.testing.assert_array_equal(read_grey(path, display(window)), expected)
 
 
+@pytest.mark.parametrize(
+    ("kind", "said"),
+    [("OB", b"\xff" * 9000), ("UV", 2**64 - 1), ("SV", -(2**63)), ("US", [1, 2]), ("DS", "1.5"), ("LO", "x")],
+)
+def test_padding_that_is_no_value_of_the_pixels_changes_nothing(tmp_path: Path, kind: str, said: Any) -> None:
+    dataset = dcmread(dicom(tmp_path / "a.dcm", RAMP.clip(1)))
+    expected = read_grey(tmp_path / "a.dcm", FILE_DISPLAY)
+    dataset.add_new("PixelPaddingValue", kind, said)
+    dataset.save_as(tmp_path / "a.dcm")
+    np.testing.assert_array_equal(read_grey(tmp_path / "a.dcm", FILE_DISPLAY), expected)
+
+
 def test_one_value_among_padding_is_the_one_that_is_shown(tmp_path: Path) -> None:
     values = np.full((64, 64), 500, np.uint16)
     values[:, :40] = 0

@@ -114,8 +114,9 @@ class Header:
             value = int.from_bytes(value, "little" if self.little_endian else "big")
         if not isinstance(value, int) or kind.kind not in "iu":
             return None
-        # written with a sign for values that have none, or the other way round
-        return int(np.int64(value).astype(kind))
+        # written with a sign for values that have none, or the other way round: the bits are the same
+        bits = np.array(value % 2 ** (8 * kind.itemsize), f"u{kind.itemsize}")
+        return int(bits.view(kind.newbyteorder("=")))
 
     def code(self, keyword: str) -> str:
         """The element's first word in capitals, "" where it is absent."""
