@@ -1,10 +1,12 @@
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+from PIL import Image
 from pydantic import ValidationError
 
-from factories import FOLDERS, one_sentence, real_data, written
+from factories import FOLDERS, dicom, one_sentence, real_data, written
 from medscreen import sources
 from medscreen.errors import MedscreenError
 from medscreen.params import FoldersParams
@@ -15,6 +17,13 @@ TURNED = r"^(.+?)(?:-rotated\d+)*\.\w+$"  # the one of params.yaml
 def tree(root: Path, *names: str) -> Path:
     for name in names:
         written(root / name, "x")
+    return root
+
+
+def pictures(root: Path, *names: str) -> Path:
+    for name in names:
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        Image.new("L", (1, 1)).save(root / name)
     return root
 
 
@@ -83,19 +92,72 @@ def test_a_page_saved_as_an_image_stays_a_record_so_that_it_is_named(tmp_path: P
     assert [record.origin for record in records_of(tmp_path)] == ["normal/1.png", "sick/2.jpg"]
 
 
-def test_names_of_files_say_whose_they_are(tmp_path: Path) -> None:
-    root = tree(tmp_path, "normal/07_1.png", "normal/07_2.png", "sick/08_1.png", "sick/odd.png")
-    records = records_of(root, patient_pattern=r"^(\d+)_")
-    assert [record.patient for record in records] == ["07", "07", "08", None]
-    assert records.notes == {"images whose patient is not known": 1}
+@pytest.mark.parametrize("published", ["keep", "discard"])
+@pytest.mark.parametrize("splits", [("",), ("train/", "val/", "test/")])
+def test_names_of_files_say_whose_they_are(tmp_path: Path, splits: tuple[str, ...], published: str) -> None:
+    names = ("normal/07_1.png", "normal/07_2.png", "sick/08_1.png")
+    pictures(tmp_path, *(split + name for split in splits for name in names))
+    by_name = {"patient_pattern": r"^(\d+)_", "published_splits": published}
+    assert [record.patient for record in records_of(tmp_path, **by_name)] == ["07", "07", "08"] * len(splits)
+    pictures(tmp_path, f"{splits[-1]}sick/odd.png")
+    message = refusal(tmp_path, **by_name)
+    assert f"no patient in the names of 1 of the {3 * len(splits) + 1} files" in message
+    assert "odd" not in message
+    records = records_of(tmp_path, **by_name | {"patient_pattern": r"^(\d+_|.+)"})  # as the message says
+    assert {record.patient for record in records} == {"07_", "08_", "odd.png"}
 
 
-def test_a_table_says_more_than_a_name(tmp_path: Path) -> None:
-    root = tree(tmp_path, "normal/07_1.png", "sick/08_1.png")
-    written(root / "labels.csv", "file,patient\nnormal/07_1.png,Q\nsick/gone.png,R\n")
-    records = records_of(root, patient_pattern=r"^(\d+)_")
-    assert [record.patient for record in records] == ["Q", "08"]
-    assert records.notes == {"rows of labels.csv without a file": 1}
+def test_a_group_that_is_empty_is_no_patient(tmp_path: Path) -> None:
+    pictures(tmp_path, "normal/1_a.png", "normal/a.png", "sick/b.png")
+    assert "of 2 of the 3 files" in refusal(tmp_path, patient_pattern=r"^(\d*)")
+
+
+def test_what_is_no_image_needs_no_patient(tmp_path: Path) -> None:
+    pictures(tmp_path, "normal/07_1.png", "sick/08_1.png")
+    written(tmp_path / "sick" / "download.jpg", "<html>moved</html>")
+    records = records_of(tmp_path, patient_pattern=r"^(\d+)_")
+    assert [record.patient for record in records] == ["07", "08", None]
+    written(tmp_path / "labels.csv", "file,patient\nnormal/07_1.png,Q\nsick/08_1.png,R\n")
+    assert [record.patient for record in records_of(tmp_path)] == ["Q", "R", None]
+    dicom(tmp_path / "sick" / "film", np.arange(256, dtype=np.uint16).reshape(16, 16))
+    assert "does not say whose 1 of the 4 files" in refusal(tmp_path)
+
+
+@pytest.mark.parametrize("published", ["keep", "discard"])
+@pytest.mark.parametrize(
+    ("rows", "says"),
+    [
+        (["normal/1.png,Q", "sick/2.png,R", "sick/3.png,Q"], None),
+        (["normal/1.png,Q", "gone.png,S", "sick/2.png,R", "sick/3.png,Q"], None),
+        (["1.png,Q", "2.png,R", "3.png,Q"], "whose 3 of the 3 files in class folders are (line 2 names no file"),
+        (["normal/1.png,Q", "sick/2.png,R"], "whose 1 of the 3 files in class folders are; give each a row"),
+        (
+            ["normal/1.png,Q", "sick/2.png,", "sick/3.png,Q"],
+            "whose 1 of the 3 files in class folders are (line 3 has no",
+        ),
+        (["normal/1.png,Q", "sick/2.png,R", "sick/03.png,R"], "whose 1 of the 3 files in class folders are (line 4"),
+    ],
+)
+def test_a_table_says_of_all_images_whose_they_are_or_is_refused(
+    tmp_path: Path, rows: list[str], says: str | None, published: str
+) -> None:
+    pictures(tmp_path, "normal/1.png", "sick/2.png", "sick/3.png")
+    written(tmp_path / "labels.csv", "\n".join(["file,patient", *rows]))
+    if says is None:
+        assert [record.patient for record in records_of(tmp_path, published_splits=published)] == ["Q", "R", "Q"]
+        gone = {"rows of labels.csv without a file": 1} if len(rows) > 3 else {}
+        assert records_of(tmp_path, published_splits=published).notes == gone
+    else:
+        assert says in (message := refusal(tmp_path, published_splits=published))
+        assert "03.png" not in message
+
+
+def test_a_table_and_a_pattern_are_one_too_many(tmp_path: Path) -> None:
+    pictures(tmp_path, "normal/07_1.png", "sick/08_1.png")
+    written(tmp_path / "labels.csv", "file,patient\nnormal/07_1.png,A\nsick/08_1.png,B\n")
+    message = refusal(tmp_path, patient_pattern=r"^(\d+)_")
+    assert "labels.csv and patient_pattern in params.yaml both say" in message
+    assert "set patient_pattern to null" in message
 
 
 @pytest.mark.parametrize(
@@ -120,8 +182,16 @@ def test_turned_copies_of_a_film_are_one_patients(tmp_path: Path) -> None:
 
 
 def test_a_pattern_that_matches_nothing_is_a_sentence(tmp_path: Path) -> None:
-    message = refusal(tree(tmp_path, "normal/a.png", "sick/b.png"), patient_pattern=r"^(\d+)_")
-    assert "matches no file name" in message
+    message = refusal(pictures(tmp_path, "normal/a.png", "sick/b.png"), patient_pattern=r"^(\d+)_")
+    assert "no patient in the names of 2 of the 2 files" in message
+
+
+def test_folders_that_are_no_classes_are_not_listed(tmp_path: Path) -> None:
+    tree(tmp_path, *(f"DOE_{number}/1.png" for number in range(11)))
+    assert "(it has 11 folders, too many for classes)" in (message := refusal(tmp_path))
+    assert "DOE" not in message
+    (tmp_path / "DOE_10" / "1.png").unlink()
+    assert "DOE_0, DOE_1, DOE_2" in refusal(tmp_path)
 
 
 @pytest.mark.parametrize("pattern", ["(", r"\d+_", r"(\d)(\d)"])

@@ -3,14 +3,22 @@ from typing import Any
 
 import numpy as np
 import pytest
+from PIL import Image
 from pydicom.dataset import Dataset, FileMetaDataset
-from pydicom.uid import CTImageStorage, DeflatedExplicitVRLittleEndian, ExplicitVRLittleEndian, generate_uid
+from pydicom.uid import (
+    CTImageStorage,
+    DeflatedExplicitVRLittleEndian,
+    ExplicitVRLittleEndian,
+    ImplicitVRLittleEndian,
+    generate_uid,
+)
 
 from factories import one_sentence, real_data, written
 from medscreen import sources
 from medscreen.errors import MedscreenError
-from medscreen.params import DicomParams
-from medscreen.sources import dicom_headers
+from medscreen.ingestion import SeriesHeader, read_image, read_series_header
+from medscreen.params import FILE_DISPLAY, DicomParams
+from medscreen.sources.series import in_order
 
 DICOM: dict[str, Any] = {
     "kind": "dicom", "root": "export", "image_size": 16, "table": "train.csv", "images": "films",
@@ -141,8 +149,8 @@ def test_without_a_position_the_instance_number_counts_and_then_the_name(series:
     assert names(series, slices={"take": "middle"}) == [("d", None)]  # a c d e b
     slice_file(series / "films" / "A1" / "a")
     assert names(series, slices={"take": "middle"}) == [("c", None)]
-    header = dicom_headers.Header()
-    listed = dicom_headers.in_order([(Path(name), header) for name in ("10.dcm", "9.dcm", "1.dcm")])
+    header = SeriesHeader()
+    listed = in_order([(Path(name), header) for name in ("10.dcm", "9.dcm", "1.dcm")])
     assert [path.name for path, _ in listed] == ["1.dcm", "9.dcm", "10.dcm"]
 
 
@@ -179,9 +187,9 @@ def test_senseless_header_values_are_none(tmp_path: Path) -> None:
     assert len(names(root)) == 3
 
 
-def test_a_deflated_header_is_not_unpacked(tmp_path: Path) -> None:
-    path = slice_file(tmp_path / "x", syntax=DeflatedExplicitVRLittleEndian)
-    assert dicom_headers.read_header(path) == dicom_headers.Header()
+def test_a_deflated_header_is_read(tmp_path: Path) -> None:
+    path = slice_file(tmp_path / "x", syntax=DeflatedExplicitVRLittleEndian, frames=3, InstanceNumber=7)
+    assert read_series_header(path) == SeriesHeader(series="1.2.3", frames=(0, 1, 2), number=7)
 
 
 @pytest.mark.parametrize(
@@ -211,22 +219,88 @@ def test_a_table_that_does_not_fit_is_a_sentence(tmp_path: Path, table: str | by
     assert not {"A1", "B2", "X9", "Müller"} & set(message.replace(",", " ").replace("'", " ").split())
 
 
-@pytest.mark.parametrize(
-    "name",
-    [
-        "../../secret.dcm", "{root}/secret.dcm", "/etc/passwd", "A1", "A1/absent.dcm", "A1/link.dcm", "A1/\0.dcm",
-        "A1/" + "x" * 5000, "A1/circle", "~/x", "C:\\x.dcm",
-    ],
-)  # fmt: skip
-def test_a_file_column_that_leads_elsewhere_is_a_sentence(tmp_path: Path, name: str) -> None:
-    root = export(tmp_path / "tree", "")
+def with_traps(tmp_path: Path, name: str) -> Path:
+    """An export whose table has a row for `name` between two of files, beside a file that is not of it."""
+    root = export(
+        tmp_path / "tree", f"who,hurt,path\nA1,0,A1/1.dcm\nA1,0,{name.format(root=tmp_path)}\nB2,1,B2/1.dcm\n"
+    )
     slice_file(tmp_path / "secret.dcm")
     (root / "films" / "A1" / "link.dcm").symlink_to(tmp_path / "secret.dcm")
     (root / "films" / "A1" / "circle").symlink_to("circle")
-    written(root / "train.csv", f"who,hurt,path\nA1,0,{name.format(root=tmp_path)}\n")
-    message = refusal(root, **BY_FILE)
-    assert "line 2: its path is no file below" in message
+    return root
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["../../secret.dcm", "../gone.dcm", "{root}/secret.dcm", "/etc/passwd", "/etc/gone", "A1/link.dcm", "C:\\x.dcm"],
+)
+def test_a_file_column_that_leads_elsewhere_is_a_sentence(tmp_path: Path, name: str) -> None:
+    message = refusal(with_traps(tmp_path, name), **BY_FILE)
+    assert "line 3: its path leads out of" in message
     assert "secret" not in message
+
+
+@pytest.mark.parametrize("name", ["A1", "A1/gone.dcm", "A1/\0.dcm", "A1/" + "x" * 5000, "A1/circle", "~/x", "A1/.hid"])
+def test_rows_whose_file_is_missing_are_counted(tmp_path: Path, name: str) -> None:
+    root = with_traps(tmp_path, name)
+    slice_file(root / "films" / "A1" / ".hid")  # which no stage lists among the data set's files
+    records = records_of(root, **BY_FILE)
+    assert [record.origin for record in records] == ["films/A1/1.dcm", "films/B2/1.dcm"]
+    assert records.notes["rows of the table whose file is missing"] == 1
+    written(root / "train.csv", f"who,hurt,path\nA1,0,{name}\n")
+    assert "No row of" in refusal(root, **BY_FILE)
+
+
+def test_a_row_is_an_image_and_slices_choose_among_its_frames(tmp_path: Path) -> None:
+    root = export(tmp_path, "who,hurt,path\nA1,0,A1/1.dcm\nA1,0,A1/2.dcm\nA1,1,A1/3.dcm\nB2,1,B2/1.dcm\n")
+    slice_file(root / "films" / "A1" / "2.dcm", frames=5)  # of the same series as the others
+    slice_file(root / "films" / "A1" / "3.dcm")
+    assert names(root, slices={"take": "middle"}, **BY_FILE) == [("1.dcm", None), ("2.dcm#2", 2), ("3.dcm", None)]
+    two = names(root, slices={"take": "spaced", "number": 2}, **BY_FILE)
+    assert two == [("1.dcm", None), ("2.dcm#1", 1), ("2.dcm#3", 3), ("3.dcm", None)]
+    assert records_of(root, slices={"take": "middle"}, **BY_FILE).notes == {"slices of series that were not taken": 4}
+
+
+def test_files_without_a_series_are_one_with_those_of_their_folder(tmp_path: Path) -> None:
+    root = export(tmp_path)
+    for number in range(1, 4):
+        slice_file(root / "films" / "A1" / "ct" / f"{number}.dcm", series="", InstanceNumber=number)
+        slice_file(root / "films" / "A1" / "mr" / f"{number}.dcm", series="", InstanceNumber=number)
+    written(root / "films" / "A1" / "ct" / "broken.dcm", "<html>moved</html>")  # stays one, so that it is named
+    assert [name for name, _ in names(root, slices={"take": "middle"})] == ["1.dcm", "2.dcm", "broken.dcm", "2.dcm"]
+
+
+def test_pictures_among_dicom_are_counted_and_alone_are_a_sentence(tmp_path: Path) -> None:
+    root = export(tmp_path)
+    for path in ("A1/1.dcm", "B2/1.dcm"):
+        (root / "films" / path).unlink()
+        Image.new("L", (4, 4)).save(root / "films" / path.replace("dcm", "png"))
+    written(root / "films" / "B2" / "report.pdf", "%PDF-1.7")
+    message = refusal(root)
+    assert "holds 3 files of the table's patients, none of them DICOM (2 pictures, 1 others)" in message
+    slice_file(root / "films" / "A1" / "2.dcm")
+    assert records_of(root).notes == {"files that are no DICOM": 3}
+
+
+@pytest.mark.parametrize("syntax", [ExplicitVRLittleEndian, ImplicitVRLittleEndian])
+@pytest.mark.parametrize("meta", [True, False])
+def test_dicom_without_a_preamble_is_read(tmp_path: Path, syntax: str, meta: bool) -> None:
+    root = export(tmp_path)
+    path = slice_file(root / "films" / "A1" / "old", series="1.2.9", syntax=syntax, InstanceNumber=3)
+    expected, whole = read_image(path, FILE_DISPLAY).grey, path.read_bytes()
+    start = whole.index(b"\x08\0\x16\0")  # the first element behind the meta information
+    written(path, whole[132:] if meta else whole[start:])
+    assert read_series_header(path) == SeriesHeader(series="1.2.9", number=3)
+    assert "films/A1/old" in {record.origin for record in records_of(root)}
+    np.testing.assert_array_equal(read_image(path, FILE_DISPLAY).grey, expected)
+
+
+@pytest.mark.parametrize("content", [b"\x08\0\x05\0CS\0\0", b"\x08\0\x16\0\x02\0\0\0ab" * 30, b"\x02\0\0\0UL\4\0" * 9])
+def test_what_begins_as_dicom_without_a_preamble_and_has_no_pixels_is_none(tmp_path: Path, content: bytes) -> None:
+    root = export(tmp_path)
+    path = written(root / "films" / "A1" / "odd", content)
+    assert read_series_header(path) is None
+    assert records_of(root).notes == {"files that are no DICOM": 1}
 
 
 def test_two_spellings_of_a_file_are_one(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from pydantic import ValidationError
 from pydicom import dcmread
 from pydicom.dataset import Dataset
 from pydicom.sequence import Sequence
-from pydicom.uid import RLELossless
+from pydicom.uid import ExplicitVRLittleEndian, ImplicitVRLittleEndian, RLELossless
 
 from factories import CURATION, dicom, real_data
 from medscreen.curation import curate
@@ -48,6 +48,10 @@ def item(**elements: Any) -> Dataset:
     return dataset
 
 
+TABLE = item(LUTDescriptor=[4096, 0, 16])
+TABLE.add_new("LUTData", "OW", RAMP.tobytes())
+
+
 @pytest.mark.parametrize("name", PRESETS)
 def test_a_named_window_is_in_hounsfield_units(tmp_path: Path, name: str) -> None:
     path = dicom(tmp_path / "a.dcm", RAMP, WindowCenter=9, WindowWidth=9, **CT)
@@ -62,7 +66,11 @@ def test_a_named_window_on_monochrome1_is_inverted(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("elements", "hounsfield"),
     [
-        ({"Modality": "CT"}, True),  # stored values are Hounsfield units where nothing rescales them
+        ({"Modality": "CT"}, False),  # nobody knows what its stored values are
+        ({"Modality": "CT", "RescaleSlope": 1}, False),
+        ({"Modality": "CT", "RescaleIntercept": -9}, False),
+        ({"Modality": "CT", "ModalityLUTSequence": Sequence([TABLE])}, True),
+        ({"RescaleType": "HU"}, False),
         ({"Modality": "CT", "RescaleSlope": 1, "RescaleIntercept": -9, "RescaleType": "US"}, True),
         ({"RescaleSlope": 1, "RescaleIntercept": -9, "RescaleType": "HU", "Modality": "OT"}, True),
         ({"RescaleSlope": 1, "RescaleIntercept": -9}, True),
@@ -79,7 +87,7 @@ def test_a_named_window_is_for_hounsfield_units_alone(
     if hounsfield:
         assert read_grey(path, display("bone")).max() > 0
     else:
-        assert "Modality and RescaleType" in refusal(path, display("bone"))
+        assert "by Modality, RescaleType, RescaleSlope and RescaleIntercept" in refusal(path, display("bone"))
 
 
 def test_an_explicit_window_goes_before_the_files_own(tmp_path: Path) -> None:
@@ -93,6 +101,54 @@ def test_percentiles_go_before_the_files_window(tmp_path: Path) -> None:
     low, high = np.percentile(RAMP, (0.5, 99.5))
     expected = np.round(np.clip((RAMP - low) / (high - low), 0, 1) * 255)
     np.testing.assert_array_equal(read_grey(path, display("percentiles")), expected)
+
+
+@pytest.mark.parametrize("syntax", [ExplicitVRLittleEndian, ImplicitVRLittleEndian])
+@pytest.mark.parametrize(
+    ("kind", "said", "limit"),
+    [("uint16", 0, None), ("uint16", 0, 9), ("uint16", 9, 0), ("uint16", 4095, 3000), ("int16", -2000, -1990),
+     ("int16", 63536, None)],
+)  # fmt: skip
+def test_padding_does_not_count_in_percentiles(
+    tmp_path: Path, kind: str, said: int, limit: int | None, syntax: str
+) -> None:
+    values = (RAMP // 8 + 1000).astype(kind)
+    fill = np.array(said).astype(kind).item() if said < 0x8000 else said - 0x10000
+    values[:40] = fill if limit is None else np.linspace(fill, limit, 64).astype(kind)
+    path = dicom(tmp_path / "a.dcm", values, bits=16, RescaleSlope=2, RescaleIntercept=-100)
+    dataset = dcmread(path)
+    for keyword, value in (("PixelPaddingValue", said), ("PixelPaddingRangeLimit", limit)):
+        if value is not None:
+            dataset.add_new(keyword, "SS" if value < 0 else "US", value)
+    dataset.file_meta.TransferSyntaxUID = syntax
+    dataset.save_as(path, implicit_vr=syntax == ImplicitVRLittleEndian, little_endian=True)
+    low, high = np.percentile(values[40:] * 2.0 - 100, (0.5, 99.5))
+    expected = np.round(np.clip((values * 2.0 - 100 - low) / (high - low), 0, 1) * 255)
+    for window in ("file", "percentiles"):
+        np.testing.assert_array_equal(read_grey(path, display(window)), expected)
+
+
+@pytest.mark.parametrize(
+    ("kind", "said"),
+    [("OB", b"\xff" * 9000), ("UV", 2**64 - 1), ("SV", -(2**63)), ("US", [1, 2]), ("DS", "1.5"), ("LO", "x")],
+)
+def test_padding_that_is_no_value_of_the_pixels_changes_nothing(tmp_path: Path, kind: str, said: Any) -> None:
+    dataset = dcmread(dicom(tmp_path / "a.dcm", RAMP.clip(1)))
+    expected = read_grey(tmp_path / "a.dcm", FILE_DISPLAY)
+    dataset.add_new("PixelPaddingValue", kind, said)
+    dataset.save_as(tmp_path / "a.dcm")
+    np.testing.assert_array_equal(read_grey(tmp_path / "a.dcm", FILE_DISPLAY), expected)
+
+
+def test_one_value_among_padding_is_the_one_that_is_shown(tmp_path: Path) -> None:
+    values = np.full((64, 64), 500, np.uint16)
+    values[:, :40] = 0
+    values[0, 0] = 900
+    grey = read_grey(dicom(tmp_path / "a.dcm", values, PixelPaddingValue=0), FILE_DISPLAY)
+    assert (grey[0, 0], grey[0, 1], grey[0, 50]) == (255, 0, 0)  # from 500 to 900: padding is no extreme
+    nothing_else = np.where(values == 900, 900, 0).astype(np.uint16)
+    path = dicom(tmp_path / "b.dcm", nothing_else, PixelPaddingValue=0, PixelPaddingRangeLimit=900)
+    assert read_grey(path, FILE_DISPLAY)[0, 0] == 255
 
 
 def test_percentiles_of_reversed_values(tmp_path: Path) -> None:
@@ -146,6 +202,30 @@ def test_a_sign_that_was_not_extended_is(tmp_path: Path, compressed: bool) -> No
     np.testing.assert_array_equal(read_frame(extended).stored, values)
     shown = [read_grey(p, display(WindowParams(center=0, width=500))) for p in (path, extended)]
     np.testing.assert_array_equal(*shown)
+
+
+@pytest.mark.parametrize(("kind", "unused"), [("uint16", 4), ("uint16", 1), ("int16", 4), ("int16", 2), ("uint32", 20)])
+def test_bits_end_where_high_bit_says(tmp_path: Path, kind: str, unused: int) -> None:
+    values = RAMP.astype(kind) - np.array(2048 * (kind == "int16")).astype(kind)
+    noise = np.random.default_rng(2).integers(0, 2**unused, RAMP.shape).astype(kind)  # overlays once lay there
+    words = (values << unused) | noise
+    if kind == "int16":  # where unused bits lie above, too, nobody extended the sign
+        words = (words.view(np.uint16) & ((1 << (12 + unused)) - 1)).view(np.int16)
+    path = dicom(tmp_path / "a.dcm", words, HighBit=11 + unused, RescaleSlope=2, RescaleIntercept=1)
+    np.testing.assert_array_equal(read_frame(path).stored, values)
+    if words.itemsize == 2:  # RLE Lossless has no larger words
+        dataset = dcmread(path)
+        dataset.compress(RLELossless, generate_instance_uid=False)
+        dataset.save_as(path)
+        np.testing.assert_array_equal(read_frame(path).stored, values)
+
+
+@pytest.mark.parametrize(
+    "said", [{"HighBit": 16}, {"HighBit": 10}, {"HighBit": 0}, {"BitsStored": 17, "HighBit": 16}, {"BitsStored": 0}]
+)
+def test_bits_that_can_not_be_are_a_sentence(tmp_path: Path, said: dict[str, int]) -> None:
+    reason = refusal(dicom(tmp_path / "a.dcm", RAMP, **said))
+    assert reason == "its BitsAllocated, BitsStored and HighBit contradict each other"
 
 
 FRAMES = np.stack([RAMP, RAMP[::-1], RAMP.T, RAMP // 2])

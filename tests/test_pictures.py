@@ -1,5 +1,7 @@
 """Pictures of every mode come out right, and what is none is named."""
 
+import struct
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -53,6 +55,100 @@ def test_a_16_bit_tiff_whose_white_is_zero_is_inverted(tmp_path: Path) -> None:
         assert content.count(photometric + b"\x01") == 1
         written(tmp_path / "inverse.tif", content.replace(photometric + b"\x01", photometric + b"\0"))
         np.testing.assert_array_equal(shown(tmp_path / "inverse.tif"), 255 - shown(tmp_path / "normal.tif"))
+
+
+def deep_png(colours: np.ndarray, kind: int) -> bytes:
+    """A PNG of 16 bits a channel (H, W, channels), which Pillow can't write, its rows stored as differences."""
+
+    def chunk(name: bytes, content: bytes) -> bytes:
+        return struct.pack(">I", len(content)) + name + content + struct.pack(">I", zlib.crc32(name + content))
+
+    height, width, channels = colours.shape
+    content = colours.astype(">u2").view(np.uint8).reshape(height, width, -1)
+    steps = np.diff(content, axis=1, prepend=np.zeros((height, 1, 2 * channels), np.uint8))
+    rows = b"".join(b"\1" + row.tobytes() for row in steps)
+    header = struct.pack(">IIBBBBB", width, height, 16, kind, 0, 0, 0)
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")
+
+
+def deep_tiff(colours: np.ndarray, order: str, packed: bool, extra: int | None = None, planes: int = 1) -> bytes:
+    """A TIFF of 16 bits a channel; `extra` says what the fourth one is."""
+    height, width, channels = colours.shape
+    content = colours.astype(f"{order}u2").tobytes()
+    content = zlib.compress(content) if packed else content
+    entries: list[tuple[int, int, int | list[int]]] = [
+        (256, 4, width), (257, 4, height), (258, 3, [16] * channels), (259, 3, 8 if packed else 1), (262, 3, 2),
+        (273, 4, 0), (277, 3, channels), (278, 4, height), (279, 4, len(content)), (284, 3, planes),
+    ]  # fmt: skip
+    if extra is not None:
+        entries.append((338, 3, extra))
+    end = 8 + 2 + 12 * len(entries) + 4
+    bits = struct.pack(f"{order}{channels}H", *[16] * channels)
+    fields = b""
+    for tag, kind, value in entries:
+        number = len(value) if isinstance(value, list) else 1
+        said = end if isinstance(value, list) else end + len(bits) if tag == 273 else value
+        wide = kind == 4 or number > 1
+        fields += struct.pack(f"{order}HHI", tag, kind, number) + struct.pack(
+            f"{order}{'I' if wide else 'HH'}", *((said,) if wide else (said, 0))
+        )
+    start = (b"II*\0" if order == "<" else b"MM\0*") + struct.pack(f"{order}IH", 8, len(entries))
+    return start + fields + bytes(4) + bits + content
+
+
+def luminance_of(colours: np.ndarray) -> np.ndarray:
+    return np.round(colours[..., :3] @ np.array([19595, 38470, 7471]) / 65536 + 1e-9)
+
+
+@pytest.mark.parametrize("top", [4095, 65535])
+def test_16_bit_colours_are_stretched_as_16_bit_grey_is(tmp_path: Path, top: int) -> None:
+    rng = np.random.default_rng(4)
+    colours = rng.integers(0, top + 1, (12, 20, 3))
+    path = tmp_path / "a"
+    contents = [deep_png(colours, 2)]
+    contents += [deep_tiff(colours, order, packed) for order in "<>" for packed in (False, True)]
+    contents += [deep_tiff(np.dstack([colours, colours[..., 0]]), order, False, extra=0) for order in "<>"]
+    for content in contents:
+        np.testing.assert_array_equal(shown(written(path, content)), stretched(luminance_of(colours)))
+    grey = rng.integers(0, top + 1, (12, 20, 1))
+    opaque = np.full((12, 20, 1), 65535)
+    path.write_bytes(deep_png(np.dstack([grey, opaque]), 4))
+    np.testing.assert_array_equal(shown(path), stretched(grey[..., 0]))
+
+
+def test_16_bit_colours_that_are_transparent_lie_before_black(tmp_path: Path) -> None:
+    rng = np.random.default_rng(5)
+    colours, alpha = rng.integers(0, 4096, (12, 20, 3)), rng.integers(0, 65536, (12, 20, 1))
+    alpha[:, :5] = 0
+    expected = np.round(luminance_of(colours) * alpha[..., 0] / 65535)
+    rgba = np.dstack([colours, alpha])
+    premultiplied = np.dstack([np.round(colours * (alpha / 65535)), alpha])
+    for content, tolerance in (
+        (deep_png(rgba, 6), 0),
+        (deep_tiff(rgba, ">", False, extra=2), 0),
+        (deep_tiff(premultiplied, "<", False, extra=1), 1),
+    ):
+        grey = shown(written(tmp_path / "a", content)).astype(float)
+        np.testing.assert_allclose(grey, stretched(expected), atol=tolerance)
+    grey = np.dstack([colours[..., :1], alpha])
+    written(tmp_path / "a", deep_png(grey, 4))
+    np.testing.assert_array_equal(shown(tmp_path / "a"), stretched(np.round(colours[..., 0] * alpha[..., 0] / 65535)))
+
+
+def test_16_bit_planes_one_after_the_other_are_refused(tmp_path: Path) -> None:
+    # Pillow shows their bytes as if each were a value
+    planes = deep_tiff(np.random.default_rng(5).integers(0, 4096, (12, 20, 3)), "<", False, planes=2)
+    assert "separate planes" in refusal(written(tmp_path / "a.tif", planes))
+
+
+def test_16_bit_colours_stand_upright_and_are_refused_when_cut(tmp_path: Path) -> None:
+    colours = np.random.default_rng(6).integers(0, 65536, (12, 20, 3))
+    whole = deep_png(colours, 2)
+    exif = b"MM\0*\0\0\0\x08\0\x01" + struct.pack(">HHIHH", 0x0112, 3, 1, 6, 0) + bytes(4)
+    chunk = struct.pack(">I", len(exif)) + b"eXIf" + exif + struct.pack(">I", zlib.crc32(b"eXIf" + exif))
+    turned = written(tmp_path / "a", whole[:33] + chunk + whole[33:])
+    np.testing.assert_array_equal(shown(turned), stretched(np.rot90(luminance_of(colours), -1)))
+    refusal(written(tmp_path / "b", whole[:400]))
 
 
 def test_what_is_transparent_lies_before_black(tmp_path: Path) -> None:

@@ -77,16 +77,27 @@ def test_a_table_without_rows_is_a_sentence(tree: Path, content: str) -> None:
     tree_refusal(tree)
 
 
-@pytest.mark.parametrize("name", ["absent.png", "a", "../secret.png", "a/../../secret.png", "{root}/../secret.png"])
+@pytest.mark.parametrize("name", ["../secret.png", "../gone.png", "a/../../secret.png", "{root}/../secret.png"])
 def test_a_file_that_is_not_below_the_root_is_refused(tree: Path, name: str) -> None:
-    written(tree / "labels.csv", f"file,patient,label\n{name.format(root=tree)},p1,0\n")
-    assert "no file below" in tree_refusal(tree)
+    written(tree / "labels.csv", f"file,patient,label\na/1.png,p1,0\n{name.format(root=tree)},p1,0\n")
+    assert "line 3: its file leads out of" in (message := tree_refusal(tree))
+    assert "secret" not in message
+
+
+@pytest.mark.parametrize("name", ["absent.png", "a"])
+def test_rows_whose_file_is_missing_are_counted_unless_all_are(tree: Path, name: str) -> None:
+    written(tree / "labels.csv", f"file,patient,label\n{name},p1,0\na/1.png,p1,0\n{name},p1,0\n")
+    records = labelled_tree.read_records(tree)
+    assert [record.origin for record in records] == ["a/1.png"]
+    assert records.notes == {"rows of the table whose file is missing": 2}
+    written(tree / "labels.csv", f"file,patient,label\n{name},p1,0\n")
+    assert "names no file below" in tree_refusal(tree)
 
 
 def test_a_link_out_of_the_tree_is_refused(tree: Path) -> None:
     (tree / "a" / "link.png").symlink_to(tree.parent / "secret.png")
     written(tree / "labels.csv", "file,patient,label\na/link.png,p1,0\n")
-    assert "no file below" in tree_refusal(tree)
+    assert "line 2: its file leads out of" in tree_refusal(tree)
 
 
 @pytest.mark.parametrize(("row", "column"), [(",p1,0", "file"), ("a/1.png,,0", "patient"), ("a/1.png,p1,", "label")])
@@ -98,7 +109,9 @@ def test_an_empty_cell_is_refused(tree: Path, row: str, column: str) -> None:
 @pytest.mark.parametrize("label", ["2", "yes", "0.0", " 1"])
 def test_a_label_that_is_neither_0_nor_1_is_refused(tree: Path, label: str) -> None:
     written(tree / "labels.csv", f"file,patient,label\na/1.png,p1,{label}\n")
-    assert f"a/1.png the label {label!r}" in tree_refusal(tree)
+    message = tree_refusal(tree)
+    assert "labels.csv, line 2: its label has to be 0 (normal) or 1 (abnormal)" in message
+    assert "a/1.png" not in message  # names of files may be patients'
 
 
 @pytest.mark.parametrize("row", ["a/1.png", "a/1.png,p1", "0"])
@@ -204,7 +217,17 @@ def test_a_truncated_file_is_a_sentence(tmp_path: Path, kept: float) -> None:
     path = mnist_file(tmp_path, arrays())
     content = path.read_bytes()
     path.write_bytes(content[: int(len(content) * kept)])
-    assert "delete it to download it again" in mnist_refusal(tmp_path)
+    assert "move it away, and the published one is downloaded" in mnist_refusal(tmp_path)
+
+
+@pytest.mark.parametrize("flag", ["ours", "pneumoniamnist_32", "ours_64"])
+def test_a_file_that_nobody_publishes_is_not_said_to_be_downloaded(tmp_path: Path, flag: str) -> None:
+    written(tmp_path / f"{flag}.npz", "cut short")
+    with pytest.raises(MedscreenError) as error:
+        medmnist.read_records(MNIST.model_copy(update={"flag": flag}), tmp_path)
+    message = one_sentence(error)
+    assert "save it again" in message
+    assert "download" not in message
 
 
 @pytest.mark.parametrize("where", [0.05, 0.2, 0.3, 0.5])
@@ -294,8 +317,10 @@ def test_class_folders_without_splits(tmp_path: Path) -> None:
 
 def test_a_table_beside_class_folders_says_whose_images_they_are(tmp_path: Path) -> None:
     root = class_folders_of(tmp_path, "NORMAL/a.png", "NORMAL/b.png", "sick/c.png")
-    (root / "labels.csv").write_text("file,patient\nNORMAL/a.png,P-1\nsick/c.png,P-1\nsick/gone.png,P-2\n")
-    assert [record.patient for record in sources.read_records(FILMS, root)] == ["P-1", None, "P-1"]
+    (root / "labels.csv").write_text(
+        "file,patient\nNORMAL/a.png,P-1\nNORMAL/b.png,2\nsick/c.png,P-1\nsick/gone.png,3\n"
+    )
+    assert [record.patient for record in sources.read_records(FILMS, root)] == ["P-1", "2", "P-1"]
 
 
 def test_class_folders_with_published_splits(tmp_path: Path) -> None:

@@ -85,6 +85,7 @@ def _screen(detector: "PackagedDetector", files: Sequence[Path]) -> tuple[list[_
     import numpy as np
 
     from medscreen.ingestion import UnreadableImageError, read_grey, to_square
+    from medscreen.sources.trees import written_name
 
     readable, pixels = [], []
     for file in files:
@@ -92,12 +93,12 @@ def _screen(detector: "PackagedDetector", files: Sequence[Path]) -> tuple[list[_
             pixels.append(to_square(read_grey(file, detector.display), detector.image_size))
             readable.append(file)
         except UnreadableImageError as error:
-            click.echo(f"medscreen: {file} can't be read: {error}", err=True)
+            click.echo(f"medscreen: {written_name(file)} can't be read: {error}", err=True)
     if not readable:
         return [], len(files)
     said = detector.screen(np.stack(pixels))
     columns = (said.score, said.p_value, said.probability, said.abnormal, said.refer)
-    rows = [_Row(str(file), *(column[i].item() for column in columns)) for i, file in enumerate(readable)]
+    rows = [_Row(written_name(file), *(column[i].item() for column in columns)) for i, file in enumerate(readable)]
     return rows, len(files) - len(readable)
 
 

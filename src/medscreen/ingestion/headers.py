@@ -1,14 +1,14 @@
 """What a DICOM header says of one frame; nothing that could name a patient is read at all."""
 
-import logging
 import math
-import warnings
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from medscreen.ingestion.refusal import UnreadableImageError
+from medscreen.ingestion.stacks import MOST_FRAMES, frames_in_order
 
 if TYPE_CHECKING:
     from pydicom import Dataset
@@ -18,12 +18,13 @@ ELEMENTS = (
     "Modality", "BurnedInAnnotation", "PixelSpacing", "ImagerPixelSpacing", "SharedFunctionalGroupsSequence",
     "PerFrameFunctionalGroupsSequence", "NumberOfFrames", "SamplesPerPixel", "PhotometricInterpretation",
     "PlanarConfiguration", "Rows", "Columns", "BitsAllocated", "BitsStored", "HighBit", "PixelRepresentation",
-    "RescaleIntercept", "RescaleSlope", "RescaleType", "ModalityLUTSequence", "WindowCenter", "WindowWidth",
-    "VOILUTFunction", "VOILUTSequence", "RedPaletteColorLookupTableDescriptor",
-    "GreenPaletteColorLookupTableDescriptor", "BluePaletteColorLookupTableDescriptor",
-    "RedPaletteColorLookupTableData", "GreenPaletteColorLookupTableData", "BluePaletteColorLookupTableData",
-    "SegmentedRedPaletteColorLookupTableData", "SegmentedGreenPaletteColorLookupTableData",
-    "SegmentedBluePaletteColorLookupTableData", "ExtendedOffsetTable", "ExtendedOffsetTableLengths",
+    "PixelPaddingValue", "PixelPaddingRangeLimit", "RescaleIntercept", "RescaleSlope", "RescaleType",
+    "ModalityLUTSequence", "WindowCenter", "WindowWidth", "VOILUTFunction", "VOILUTSequence",
+    "RedPaletteColorLookupTableDescriptor", "GreenPaletteColorLookupTableDescriptor",
+    "BluePaletteColorLookupTableDescriptor", "RedPaletteColorLookupTableData", "GreenPaletteColorLookupTableData",
+    "BluePaletteColorLookupTableData", "SegmentedRedPaletteColorLookupTableData",
+    "SegmentedGreenPaletteColorLookupTableData", "SegmentedBluePaletteColorLookupTableData", "ExtendedOffsetTable",
+    "ExtendedOffsetTableLengths",
 )  # fmt: skip
 """All that is read of a header."""
 
@@ -56,9 +57,13 @@ class Header:
     def __init__(self, dataset: "Dataset", wanted: int | None) -> None:
         self.dataset, self.frame = dataset, 0
         self.frames = self.natural("NumberOfFrames", 1) or 1  # some write 0 for the one there is
-        self.frame = self.frames // 2 if wanted is None else wanted
+        self.frame = self._middle() if wanted is None else wanted
         if not 0 <= self.frame < self.frames:
             raise UnreadableImageError(f"it has {self.frames} frames, none of them number {self.frame} (from 0)")
+
+    def _middle(self) -> int:
+        middle = self.frames // 2
+        return frames_in_order(self.dataset, self.frames)[middle] if self.frames <= MOST_FRAMES else middle
 
     def get(self, keyword: str) -> Any:
         """The element's value: the frame's own, else what all frames share, else the file's; None if it is empty."""
@@ -102,6 +107,17 @@ class Header:
             raise UnreadableImageError(f"the element {keyword} of its header is missing or no whole number")
         return int(values[0])
 
+    def stored_value(self, keyword: str, kind: np.dtype[Any]) -> int | None:
+        """The element's one value as pixels of that kind store it; None where it is no whole number, or absent."""
+        value = self.get(keyword)
+        if isinstance(value, bytes):  # which an implicit header leaves to the one who knows the pixels
+            value = int.from_bytes(value, "little" if self.little_endian else "big")
+        if not isinstance(value, int) or kind.kind not in "iu":
+            return None
+        # written with a sign for values that have none, or the other way round: the bits are the same
+        bits = np.array(value % 2 ** (8 * kind.itemsize), f"u{kind.itemsize}")
+        return int(bits.view(kind.newbyteorder("=")))
+
     def code(self, keyword: str) -> str:
         """The element's first word in capitals, "" where it is absent."""
         value = self.get(keyword)
@@ -130,19 +146,3 @@ class Header:
     def burned_in(self) -> bool:
         """Whether the file says that text is burned into its pixels."""
         return self.code("BurnedInAnnotation") == "YES"
-
-
-@contextmanager
-def quiet_pydicom() -> Iterator[None]:
-    """pydicom tells the terminal of each oddity, quoting the value; here the outcome alone counts."""
-    from pydicom import config
-
-    logger = logging.getLogger("pydicom")
-    was = logger.disabled
-    try:
-        logger.disabled = True
-        with warnings.catch_warnings(), config.disable_value_validation():
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        logger.disabled = was

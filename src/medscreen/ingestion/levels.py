@@ -16,16 +16,25 @@ _MOST_LEVELS = 2**17  # 16-bit values, signed or not, always fit
 
 @dataclass(frozen=True)
 class Levels:
-    """`values` (L,) float64 hold all that occurs, `index` (H, W) says which of them each pixel has."""
+    """`values` (L,) float64 hold all that occurs, `index` (H, W) says which of them each pixel has.
+
+    `padding` (L,) marks those that stand for no measurement.
+    """
 
     values: NDArray[np.float64]
     index: NDArray[np.integer[Any]]
+    padding: NDArray[np.bool_] | None = None
 
     def spread(self) -> tuple[float, float]:
-        """The percentiles of the pixels that a display without a window spans; the extremes where they coincide."""
+        """The percentiles of the pixels that a display without a window spans; the extremes where they coincide.
+
+        Padding does not count, unless there is nothing else.
+        """
         order = np.argsort(self.values, kind="stable")
         ranked = self.values[order]
-        up_to = np.cumsum(np.bincount(self.index.ravel(), minlength=len(order))[order])
+        pixels = np.bincount(self.index.ravel(), minlength=len(order))
+        measured = pixels if self.padding is None else np.where(self.padding, 0, pixels)
+        up_to = np.cumsum((measured if measured.any() else pixels)[order])
         low, high = (_percentile(ranked, up_to, percentile) for percentile in _DISPLAY_PERCENTILES)
         if low == high:
             there = ranked[np.diff(up_to, prepend=0) > 0]

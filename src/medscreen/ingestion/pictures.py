@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
+from medscreen.ingestion.deep_colours import deep_layout, deep_luminance
 from medscreen.ingestion.grey import Grey
 from medscreen.ingestion.levels import levels_of
 from medscreen.ingestion.refusal import UnreadableImageError, require_size
@@ -32,10 +33,21 @@ _UPRIGHT = {  # EXIF's orientations, from 2
 }
 
 
+def is_picture(path: Path) -> bool:
+    """Whether a file begins as a picture of a kind that is read; nothing is decoded."""
+    try:
+        with warnings.catch_warnings(), path.open("rb") as file:
+            warnings.simplefilter("ignore")
+            Image.open(file, formats=_FORMATS).close()
+    except Exception:  # broken files make Pillow raise whatever it likes
+        return False
+    return True
+
+
 def read_picture(path: Path) -> Grey:
     """The luminance (H, W) of a picture, upright by its EXIF orientation; of several pictures, the first.
 
-    More than 8 bits of grey span the display from percentile to percentile. What is transparent lies before black.
+    More than 8 bits span the display from percentile to percentile. What is transparent lies before black.
     Raises UnreadableImageError for whatever can't be decoded whole.
     """
     try:
@@ -46,8 +58,10 @@ def read_picture(path: Path) -> Grey:
             # not by name: Pillow maps files into memory, and scrambles rotated TIFFs then
             with path.open("rb") as file, Image.open(file, formats=_FORMATS) as picture:
                 require_size(*picture.size)
+                layout = deep_layout(picture)
                 picture.load()
-                return _grey(_upright(picture))
+                values = Image.fromarray(deep_luminance(file, _FORMATS, layout)) if layout else picture
+                return _grey(_upright(picture, values))
     except UnidentifiedImageError:
         raise UnreadableImageError(_no_picture(path)) from None
     except (Image.DecompressionBombWarning, Image.DecompressionBombError):
@@ -58,10 +72,10 @@ def read_picture(path: Path) -> Grey:
         raise UnreadableImageError("the picture is damaged or cut short") from None
 
 
-def _upright(picture: Image.Image) -> Image.Image:
+def _upright(picture: Image.Image, values: Image.Image) -> Image.Image:
     turn = _UPRIGHT.get(picture.getexif().get(_ORIENTATION, 1))
     inverse = picture.mode in _DEEP and getattr(picture, "tag_v2", {}).get(_PHOTOMETRIC) == 0
-    turned = picture if turn is None else picture.transpose(turn)
+    turned = values if turn is None else values.transpose(turn)
     turned.info["white is zero"] = inverse  # Pillow inverts such TIFFs of 8 bits, and leaves those of 16
     return turned
 

@@ -3,10 +3,10 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+from medscreen.ingestion.elements import HEAD, first_element, quiet_pydicom
 from medscreen.ingestion.frames import Frame, read_frame
 from medscreen.ingestion.grey import Grey, luminance, require_picture
-from medscreen.ingestion.headers import quiet_pydicom
-from medscreen.ingestion.pictures import read_picture
+from medscreen.ingestion.pictures import is_picture, read_picture
 from medscreen.ingestion.refusal import UnreadableImageError
 from medscreen.ingestion.tables import palette_grey
 from medscreen.ingestion.windows import displayed
@@ -29,6 +29,15 @@ class Shown:
     burned_in: bool
 
 
+def is_image(path: Path) -> bool:
+    """Whether a file begins as DICOM or as a picture of a kind that is read, whatever follows."""
+    try:
+        with path.open("rb") as file:
+            return first_element(file.read(HEAD)) is not None or is_picture(path)
+    except OSError:
+        return False
+
+
 def read_image(path: Path, display: DisplayParams, frame: int | None = None) -> Shown:
     """The file's image as displayed; of a multi-frame DICOM file the frame `frame`, from 0, or else the middle one.
 
@@ -37,7 +46,7 @@ def read_image(path: Path, display: DisplayParams, frame: int | None = None) -> 
     """
     try:
         with path.open("rb") as file:
-            is_dicom = file.read(132)[128:] == b"DICM"
+            is_dicom = first_element(file.read(HEAD)) is not None
         shown = _read_dicom(path, display, frame) if is_dicom else Shown(read_picture(path), None, burned_in=False)
     except MemoryError:
         raise UnreadableImageError("decoding it needs more memory than there is") from None

@@ -1,6 +1,7 @@
 """From values to grey: rescale, window, inversion (DICOM PS3.3 C.11.1, C.11.2 and C.7.6.3.1.2)."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -60,13 +61,23 @@ def displayed(stored: NDArray[np.generic], header: Header, display: DisplayParam
 def modality_levels(stored: NDArray[np.generic], header: Header) -> Levels:
     """Stored values (H, W) after the file's modality LUT or rescale: Hounsfield units for CT."""
     levels = levels_of(stored)
+    levels = replace(levels, padding=_padding(levels.values, stored.dtype, header))
     if header.get("ModalityLUTSequence"):
         values, _ = sequence_table(levels.values, header, "ModalityLUTSequence")
-        return Levels(values, levels.index)
+        return replace(levels, values=values)
     slope, intercept = header.numbers("RescaleSlope"), header.numbers("RescaleIntercept")
     if slope or intercept:
-        return Levels(levels.values * (slope or [1.0])[0] + (intercept or [0.0])[0], levels.index)
+        return replace(levels, values=levels.values * (slope or [1.0])[0] + (intercept or [0.0])[0])
     return levels
+
+
+def _padding(values: NDArray[np.float64], kind: np.dtype[Any], header: Header) -> NDArray[np.bool_] | None:
+    """Which stored values (L,) fill what was not measured (PS3.3 C.7.5.1.1.2); None where the file names none."""
+    first, last = (header.stored_value(f"PixelPadding{end}", kind) for end in ("Value", "RangeLimit"))
+    if first is None:
+        return None
+    low, high = sorted((first, first if last is None else last))
+    return (values >= low) & (values <= high)
 
 
 def _shares(levels: Levels, header: Header, display: DisplayParams) -> NDArray[np.float64]:
@@ -86,13 +97,13 @@ def _shares(levels: Levels, header: Header, display: DisplayParams) -> NDArray[n
 
 def _require_hounsfield(header: Header, preset: str) -> None:
     kind, modality = header.code("RescaleType"), header.code("Modality")
-    rescaled = bool(header.numbers("RescaleSlope"))
     # a file that was stripped of its Modality, and rescales to no stated unit, is taken for CT
-    stated = kind in _ALSO_HOUNSFIELD and (modality == "CT" or (not modality and rescaled))
-    if kind != "HU" and not stated:
+    stated = kind == "HU" or (kind in _ALSO_HOUNSFIELD and modality in {"CT", ""})
+    rescaled = header.numbers("RescaleSlope") and header.numbers("RescaleIntercept")
+    if not (stated and (rescaled or header.get("ModalityLUTSequence"))):
         raise UnreadableImageError(
-            f"the window {preset} is in Hounsfield units, and by Modality and RescaleType its values are none: "
-            "choose window: file or percentiles, or a centre and a width"
+            f"the window {preset} is in Hounsfield units, and by Modality, RescaleType, RescaleSlope and "
+            "RescaleIntercept its values are none: choose window: file or percentiles, or a centre and a width"
         )
 
 

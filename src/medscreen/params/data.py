@@ -65,8 +65,8 @@ class MedMnistParams(Block):
 class FoldersParams(Block):
     """Image files in class folders below `root`, with published splits above the classes or without.
 
-    `patient_pattern`: searched in each file's name, its one group is the patient, or whatever else must not be torn
-    apart by a split. `published_splits`: `discard` cuts all images anew.
+    `patient_pattern`: searched in each image's name, its one group is the patient, or whatever else must not be torn
+    apart by a split; it has to find one in all names. `published_splits`: `discard` cuts all images anew.
     """
 
     kind: Literal["folders"]
@@ -86,20 +86,20 @@ class ColumnsParams(Block):
 
 
 class MiddleSlice(Block):
-    """The middle image of each series."""
+    """The middle image of each series or, where the table names files, the middle frame of each file."""
 
     take: Literal["middle"]
 
 
 class SpacedSlices(Block):
-    """So many images of each series, evenly spaced; all of a series that has fewer."""
+    """So many images of each series, or frames of each file that the table names, evenly spaced; all of fewer."""
 
     take: Literal["spaced"]
     number: Annotated[int, Field(ge=1)]
 
 
 class AllSlices(Block):
-    """Every image of each series."""
+    """Every image of each series, or every frame of each file that the table names."""
 
     take: Literal["all"]
 
@@ -112,7 +112,8 @@ class DicomParams(Block):
 
     `images`: the folder that the table's files are named from or, without a file column, whose folders are the
     patients. `normal_labels`: the labels that mean normal, all others are abnormal. `slices`: what is taken of a
-    series, frames of a file among them. `traits`: what subgroups are made of -> the table's column that says it.
+    series, frames of a file among them; with a file column each row is an image, and `slices` chooses among the
+    frames of its file alone. `traits`: what subgroups are made of -> the table's column that says it.
     """
 
     kind: Literal["dicom"]

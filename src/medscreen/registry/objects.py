@@ -1,6 +1,5 @@
 """The content behind dvc.lock: in DVC's cache of a checkout, or in its remote."""
 
-import hashlib
 import json
 import shutil
 from collections.abc import Iterator
@@ -11,6 +10,7 @@ from typing import Any, Literal
 
 import yaml
 
+from medscreen.digests import file_md5
 from medscreen.errors import MedscreenError
 from medscreen.layout import Layout
 from medscreen.outputs import replaced
@@ -20,12 +20,6 @@ Place = Literal["cache", "remote", "damaged", "missing"]
 
 class UnreachableRemoteError(MedscreenError):
     """A remote that is configured and does not answer."""
-
-
-def md5_of(path: Path) -> str:
-    """The name that DVC gives to a file's content."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()
 
 
 def cached_outputs(layout: Layout, stage: str) -> set[str]:
@@ -57,7 +51,7 @@ class Objects:
         """Where that content can be had; raises UnreachableRemoteError where only a silent remote could say."""
         path = self.cached(digest)
         if path.is_file():
-            return "cache" if md5_of(path) == digest.removesuffix(".dir") else "damaged"
+            return "cache" if file_md5(path) == digest.removesuffix(".dir") else "damaged"
         return "remote" if self._has_remote(digest) else "missing"
 
     def bring(self, digest: str, target: Path) -> bool:
@@ -85,7 +79,7 @@ class Objects:
             else:
                 with self._asking():
                     self._remote.fs.get_file(self._remote.oid_to_path(digest), str(partial))
-            if md5_of(partial) != digest.removesuffix(".dir"):
+            if file_md5(partial) != digest.removesuffix(".dir"):
                 raise MedscreenError(f"DVC's remote has something else under {digest}; push it again from its source.")
         return True
 

@@ -3,15 +3,15 @@
 A labels.csv beside them, with columns `file` and `patient`, says whose images they are; so can the files' names.
 """
 
-import re
 from collections import Counter
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from medscreen.errors import MedscreenError
 from medscreen.params import FoldersParams
 from medscreen.sources import labelled_tree
+from medscreen.sources.patients import find_patients
 from medscreen.sources.records import Record, Records
-from medscreen.sources.trees import files_below
+from medscreen.sources.trees import files_below, in_words, name_below
 
 # What published folders are called, in any case.
 _SPLITS = {
@@ -19,6 +19,7 @@ _SPLITS = {
     "val": "val", "valid": "val", "validation": "val",
     "test": "test", "testing": "test",
 }  # fmt: skip
+_MOST_NAMED = 10
 
 
 def find_files(root: Path) -> list[Path]:
@@ -30,40 +31,41 @@ def find_files(root: Path) -> list[Path]:
 def read_records(params: FoldersParams, root: Path) -> Records:
     """One record a file in a class folder, sorted by place.
 
-    Raises MedscreenError where the folders are no classes, a normal class is none of them, or the pattern for
-    patients matches no file.
+    Raises MedscreenError where the folders are no classes, a normal class is none of them, or it is known of some of
+    the images alone whose they are.
     """
     splits = _split_folders(params, root)
-    patients = labelled_tree.read_patients(root)
     files, notes = _files(root)
-    records = []
+    images: dict[Path, tuple[str, str | None]] = {}
     for path in files:
-        inside = path.relative_to(root)
-        split = splits.get(inside.parts[0])
-        classes = inside.parts[1:] if split else () if splits else inside.parts
+        parts = PurePosixPath(name_below(path, root)).parts
+        split = splits.get(parts[0])
+        classes = parts[1:] if split else () if splits else parts
         if len(classes) < 2:  # a file beside the class folders (a table, a licence) is no image
             notes["files outside the class folders"] += path != root / labelled_tree.TABLE
             continue
-        patient = patients.get(inside.as_posix()) or _patient(params.patient_pattern, path.name)
-        records.append(_record(params, root, path, classes[0], patient, split))
-    _require_classes(params, root, {record.finding for record in records})
-    notes["rows of labels.csv without a file"] = len(patients.keys() - {record.origin for record in records})
-    if params.patient_pattern is not None:
-        notes["images whose patient is not known"] = _require_patients(params, root, records)
+        images[path] = classes[0], split
+    _require_classes(params, root, {name for name, _ in images.values()})
+    patients, counted = find_patients(params, root, list(images))
+    records = [_record(params, root, path, patients.get(path), *images[path]) for path in images]
+    notes.update(counted)
     return Records(records, notes)
 
 
 def _files(root: Path) -> tuple[list[Path], Counter[str]]:
-    files, aside = files_below(root)
+    files, aside = files_below(root, root)
     if not files:
-        raise MedscreenError(f"{root} holds no file; put the class folders there or correct root in params.yaml.")
-    return files, aside
+        raise MedscreenError(
+            f"{root} holds no file{in_words(aside)}; put the class folders there or correct root in params.yaml."
+        )
+    table = root / labelled_tree.TABLE  # it is read even where it is a link to elsewhere
+    return sorted({*files, table} if table.is_file() else files), aside
 
 
-def _record(params: FoldersParams, root: Path, path: Path, name: str, patient: str | None, split: str | None) -> Record:
+def _record(params: FoldersParams, root: Path, path: Path, patient: str | None, name: str, split: str | None) -> Record:
     normal = {known.casefold() for known in params.normal_classes}
     return Record(
-        origin=path.relative_to(root).as_posix(),
+        origin=name_below(path, root),
         image=path,
         patient=patient,
         label=int(name.casefold() not in normal),
@@ -74,7 +76,8 @@ def _record(params: FoldersParams, root: Path, path: Path, name: str, patient: s
 
 def _split_folders(params: FoldersParams, root: Path) -> dict[str, str]:
     """Folder -> split; empty where there are class folders alone."""
-    folders = sorted(path.name for path in root.iterdir() if path.is_dir()) if root.is_dir() else []
+    inside = root.iterdir() if root.is_dir() else []
+    folders = sorted(path.name for path in inside if path.is_dir() and not path.is_symlink())
     splits = {name: _SPLITS[name.casefold()] for name in folders if name.casefold() in _SPLITS}
     twice = [split for split, number in Counter(splits.values()).items() if number > 1]
     if twice:
@@ -94,22 +97,13 @@ def _require_classes(params: FoldersParams, root: Path, classes: set[str]) -> No
     unknown = [name for name in params.normal_classes if name.casefold() not in known]
     if unknown:
         raise MedscreenError(
-            f"{root} has no class folder {unknown[0]!r} (it has {', '.join(sorted(classes)) or 'none'}); correct "
-            "normal_classes in params.yaml."
+            f"{root} has no class folder {unknown[0]!r} (it has {_listed(classes)}); correct normal_classes in "
+            "params.yaml."
         )
 
 
-def _patient(pattern: str | None, name: str) -> str | None:
-    found = re.search(pattern, name) if pattern is not None else None
-    return found[1] if found else None
-
-
-def _require_patients(params: FoldersParams, root: Path, records: list[Record]) -> int:
-    """How many records have no patient; raises MedscreenError if that is all of them."""
-    unknown = sum(record.patient is None for record in records)
-    if unknown == len(records):
-        raise MedscreenError(
-            f"patient_pattern {params.patient_pattern!r} matches no file name below {root}; correct it in params.yaml, "
-            "or set it to null."
-        )
-    return unknown
+def _listed(classes: set[str]) -> str:
+    """Their names, unless so many folders are no classes: patients', perhaps, whom nobody names on a terminal."""
+    if len(classes) > _MOST_NAMED:
+        return f"{len(classes)} folders, too many for classes"
+    return ", ".join(sorted(classes)) or "none"

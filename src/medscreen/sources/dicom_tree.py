@@ -4,17 +4,18 @@ The table names files, or patients whose images lie in the folder of their name:
 """
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import TypeVar
 
 from medscreen.errors import MedscreenError
-from medscreen.params import AllSlices, DicomParams, MiddleSlice, SlicesParams, SpacedSlices
-from medscreen.sources.dicom_headers import Header, in_order, read_header
+from medscreen.ingestion import SeriesHeader, is_picture, read_series_header
+from medscreen.params import DicomParams
 from medscreen.sources.records import Record, Records
-from medscreen.sources.tables import Row, file_below, read_table, required_cell
-from medscreen.sources.trees import files_below, left_behind
+from medscreen.sources.series import SeriesFile, in_order, taken
+from medscreen.sources.tables import MISSING_FILES, Row, file_below, read_table, required_cell
+from medscreen.sources.trees import files_below, in_words, name_below
 
 _Key = TypeVar("_Key", str, Path)
 
@@ -34,44 +35,43 @@ def find_files(params: DicomParams, root: Path) -> list[Path]:
     table, images = root / params.table, root / params.images
     if not table.is_file():
         raise MedscreenError(f"{table} is missing; put it there, or correct root and table in params.yaml.")
-    files, _ = files_below(images)
+    files, aside = files_below(images, root)
     if not files:
-        raise MedscreenError(f"{images} holds no file; put images there, or correct root and images in params.yaml.")
+        raise MedscreenError(
+            f"{images} holds no file{in_words(aside)}; put images there, or correct root and images in params.yaml."
+        )
     return sorted({table, *files})
 
 
 def read_records(params: DicomParams, root: Path) -> Records:
-    """The records of the chosen slices of each series, sorted by place.
+    """The records of the chosen slices of each series or, with a file column, of each file; sorted by place.
 
     Of rows that say the same of one patient or file the first counts. Files of the tree that are no DICOM, patients
-    without images, and images without a row are counted in the notes.
+    and rows without images, and images without a row are counted in the notes.
 
-    Raises MedscreenError for a table that can't be read or contradicts itself, and where it fits no image.
+    Raises MedscreenError for a table that can't be read or contradicts itself, and where nothing it fits is an image.
     """
     table, images = root / params.table, root / params.images
-    columns, notes = params.columns, Counter[str]()
+    columns = params.columns
     named = [name for name in (columns.patient, columns.label, columns.file) if name is not None]
     rows = read_table(table, list(dict.fromkeys([*named, *params.traits.values()])))
+    below, notes = files_below(images, root)
+    files = [path for path in below if path != table]
     if columns.file is None:
         of_patient = _cases(params, table, {row.line: row[columns.patient].strip() for row in rows}, rows, notes)
-        found = _files_of_patients(images, of_patient, notes)
+        found = _files_of_patients(params, root, files, of_patient, notes)
     else:
-        paths = {row.line: file_below(table, row, columns.file, images) for row in rows}
-        found = _cases(params, table, paths, rows, notes)
-        below, aside = files_below(images)
-        notes.update(aside)
-        notes["files without a row in the table"] = len(set(below) - found.keys() - {table})
-    if not found:
-        raise MedscreenError(
-            f"No patient of {table} has a folder with files below {images}; correct columns and images in params.yaml."
-        )
+        found = _files_of_rows(params, root, columns.file, rows, files, notes)
     _require_normal_label(params, table, found)
-    records = _records(params, root, found, notes)
+    headers = _images(params, found, notes)
+    if not headers:
+        raise MedscreenError(_nothing_found(images, list(found)))
+    records = _records(params, root, found, headers, notes)
     return Records(sorted(records, key=lambda record: (record.origin, record.frame or 0)), notes)
 
 
 def _cases(
-    params: DicomParams, table: Path, key_of: Mapping[int, _Key], rows: list[Row], notes: Counter[str]
+    params: DicomParams, table: Path, key_of: Mapping[int, _Key], rows: Sequence[Row], notes: Counter[str]
 ) -> dict[_Key, _Case]:
     """What the table says of each key (by line of the table); raises MedscreenError for what contradicts itself."""
     cases: dict[_Key, _Case] = {}
@@ -89,38 +89,75 @@ def _cases(
     return cases
 
 
-def _files_of_patients(images: Path, cases: Mapping[str, _Case], notes: Counter[str]) -> dict[Path, _Case]:
-    files: dict[Path, _Case] = {}
-    folders = sorted(path for path in images.iterdir() if path.is_dir() and not left_behind(path.name))
-    seen = 0
-    for folder in folders:
-        if folder.name not in cases:
-            notes["patients' folders without a row in the table"] += 1
-            continue
-        below, aside = files_below(folder)
-        notes.update(aside)
-        seen += bool(below)
-        files |= dict.fromkeys(below, cases[folder.name])
-    notes["patients of the table without images"] = len(cases) - seen
-    return files
+def _files_of_patients(
+    params: DicomParams, root: Path, files: Sequence[Path], cases: Mapping[str, _Case], notes: Counter[str]
+) -> dict[Path, _Case]:
+    images = root / params.images
+    found: dict[Path, _Case] = {}
+    strangers = set()
+    for path in files:
+        folder, *inside = PurePosixPath(name_below(path, images)).parts
+        if not inside:
+            notes["files outside the patients' folders"] += 1
+        elif folder in cases:
+            found[path] = cases[folder]
+        else:
+            strangers.add(folder)
+    notes["patients' folders without a row in the table"] = len(strangers)
+    notes["patients of the table without images"] = len(cases) - len({case.patient for case in found.values()})
+    if not found:
+        raise MedscreenError(
+            f"No patient of {root / params.table} has a folder with files below {images}; correct columns and images "
+            "in params.yaml."
+        )
+    return found
 
 
-def _records(params: DicomParams, root: Path, found: Mapping[Path, _Case], notes: Counter[str]) -> Iterator[Record]:
-    series: dict[tuple[str, str], list[tuple[Path, Header]]] = {}
+def _files_of_rows(
+    params: DicomParams, root: Path, column: str, rows: Sequence[Row], files: Sequence[Path], notes: Counter[str]
+) -> dict[Path, _Case]:
+    table, images, there = root / params.table, root / params.images, set(files)
+    paths = {row.line: path for row in rows if (path := file_below(table, row, column, images)) in there}
+    notes[MISSING_FILES] = len(rows) - len(paths)
+    found = _cases(params, table, paths, [row for row in rows if row.line in paths], notes)
+    notes["files without a row in the table"] = len(there) - len(found)
+    if not found:
+        raise MedscreenError(
+            f"No row of {table} names a file below {images} in column {column!r} (as in 17/slice.dcm, from that folder "
+            "on); correct columns and images in params.yaml."
+        )
+    return found
+
+
+def _images(params: DicomParams, found: Mapping[Path, _Case], notes: Counter[str]) -> list[SeriesFile]:
+    """The files that are images by their header or, where a row or a name says so, that should be."""
+    images = []
     for path in found:
-        header = read_header(path)
+        header = read_series_header(path)
         if header is None and params.columns.file is None and path.suffix.lower() != ".dcm":
             notes["files that are no DICOM"] += 1
-            continue
-        # a file that says nothing of a series is one of its own: whoever decodes it says what is wrong with it
-        name = header.series if header else ""
-        series.setdefault((found[path].patient, name or str(path)), []).append((path, header or Header()))
+        else:
+            images.append((path, header or SeriesHeader(sound=False)))
+    return images
+
+
+def _records(
+    params: DicomParams, root: Path, found: Mapping[Path, _Case], images: Sequence[SeriesFile], notes: Counter[str]
+) -> Iterator[Record]:
+    series: dict[tuple[str, str], list[SeriesFile]] = {}
+    for path, header in images:
+        # a row's file, and one that says nothing, is a series of its own: whoever decodes it says what is wrong with it
+        alone = params.columns.file is not None or not header.sound
+        name = str(path) if alone else header.series or str(path.parent)
+        series.setdefault((found[path].patient, name), []).append((path, header))
     normal = {_folded(str(label)) for label in params.normal_labels}
+    left = sum(len(header.frames) for _, header in images)
     for files in series.values():
-        for path, frame in _taken(in_order(files), params.slices, notes):
-            case, place = found[path], path.relative_to(root)
+        for path, frame in taken(in_order(files), params.slices):
+            case, place = found[path], name_below(path, root)
+            left -= 1
             yield Record(
-                origin=place.as_posix() + ("" if frame is None else f"#{frame}"),
+                origin=place + ("" if frame is None else f"#{frame}"),
                 image=path,
                 patient=case.patient,
                 label=int(_folded(case.label) not in normal),
@@ -129,29 +166,15 @@ def _records(params: DicomParams, root: Path, found: Mapping[Path, _Case], notes
                 frame=frame,
                 display=params.display,
             )
+    notes["slices of series that were not taken"] = left
 
 
-def _taken(
-    files: list[tuple[Path, Header]], slices: SlicesParams, notes: Counter[str]
-) -> Iterator[tuple[Path, int | None]]:
-    """File and frame (None where the file has but one) of the slices that are taken of a series."""
-    ends = [0]
-    for _, header in files:
-        ends.append(ends[-1] + header.frames)
-    number = ends[-1]
-    match slices:
-        case MiddleSlice():
-            wanted = {number // 2}
-        case SpacedSlices():
-            share = min(slices.number, number)
-            wanted = {(2 * i + 1) * number // (2 * share) for i in range(share)}
-        case AllSlices():
-            wanted = set(range(number))
-    notes["slices of series that were not taken"] += number - len(wanted)
-    for (path, header), start in zip(files, ends, strict=False):
-        for frame in range(header.frames):
-            if start + frame in wanted:
-                yield path, frame if header.frames > 1 else None
+def _nothing_found(images: Path, files: Sequence[Path]) -> str:
+    pictures = sum(map(is_picture, files))
+    return (
+        f"{images} holds {len(files)} files of the table's patients, none of them DICOM ({pictures} pictures, "
+        f"{len(files) - pictures} others); put DICOM files there, or choose another kind of data set in params.yaml."
+    )
 
 
 def _require_normal_label(params: DicomParams, table: Path, found: Mapping[Path, _Case]) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from medscreen.errors import MedscreenError
 from medscreen.sources.records import Record, Records
-from medscreen.sources.tables import Row, file_below, read_table, required_cell
+from medscreen.sources.tables import MISSING_FILES, Row, file_below, read_table, required_cell
 
 TABLE = "labels.csv"
 _COLUMNS = ("file", "patient", "label")
@@ -15,41 +15,31 @@ _TRAITS = ("sex", "age", "site", "scanner")
 
 
 def read_records(root: Path) -> Records:
-    """One record a row of the table, sorted by file.
+    """One record a row of the table whose file is there, sorted by file; other rows are counted in the notes.
 
-    Raises MedscreenError for a missing table, column or file, and for a label that is neither 0 nor 1.
+    Raises MedscreenError for a missing table or column, for a table that names no file below `root`, and for a label
+    that is neither 0 nor 1.
     """
     table = root / TABLE
-    records = [_record(root, table, row) for row in read_table(table, _COLUMNS)]
-    return Records(sorted(records, key=lambda record: record.origin))
+    rows = read_table(table, _COLUMNS)
+    records = [record for row in rows if (record := _record(root, table, row)) is not None]
+    if not records:
+        raise MedscreenError(f"{table} names no file below {root}; correct its column file, or put the files there.")
+    notes = {MISSING_FILES: len(rows) - len(records)}
+    return Records(sorted(records, key=lambda record: record.origin), notes)
 
 
-def read_patients(root: Path) -> dict[str, str]:
-    """File -> patient, from columns `file` and `patient` of the table below `root`; nothing where there is none.
-
-    Raises MedscreenError for a table that can't be read, and where it gives one file two patients.
-    """
-    table = root / TABLE
-    if not table.exists():
-        return {}
-    patients: dict[str, str] = {}
-    for row in read_table(table, ("file", "patient")):
-        file, patient = row["file"].strip(), row["patient"].strip()
-        if patient and patients.setdefault(file, patient) != patient:
-            raise MedscreenError(f"{table}, line {row.line}: its file has another patient further up; correct it.")
-    return patients
-
-
-def _record(root: Path, table: Path, row: Row) -> Record:
+def _record(root: Path, table: Path, row: Row) -> Record | None:
     for column in _COLUMNS:
         required_cell(table, row, column)
     if row["label"] not in {"0", "1"}:
-        raise MedscreenError(
-            f"{table} gives {row['file']} the label {row['label']!r}; use 0 for normal, 1 for abnormal."
-        )
+        raise MedscreenError(f"{table}, line {row.line}: its label has to be 0 (normal) or 1 (abnormal); correct it.")
+    image = file_below(table, row, "file", root)
+    if image is None:
+        return None
     return Record(
         origin=row["file"],
-        image=file_below(table, row, "file", root),
+        image=image,
         patient=row["patient"],
         label=int(row["label"]),
         finding=row.cells.get("finding") or ("normal", "abnormal")[int(row["label"])],

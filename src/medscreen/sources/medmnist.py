@@ -1,7 +1,6 @@
 """A 2-D MedMNIST file: <flag>.npz, or <flag>_64.npz and so on, with {train,val,test}_{images,labels}."""
 
 import ast
-import hashlib
 import zipfile
 import zlib
 from collections.abc import Iterator, Mapping
@@ -13,6 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from medscreen.digests import file_md5
 from medscreen.errors import MedscreenError
 from medscreen.params import MedMnistParams
 from medscreen.sources.archived_arrays import ArchivedArray
@@ -44,7 +44,7 @@ def read_records(params: MedMnistParams, root: Path) -> Records:
         raise MedscreenError(f"{path} is missing; run `dvc repro raw`, which finds or downloads it.") from error
     except (OSError, ValueError, KeyError, TypeError, zipfile.BadZipFile, EOFError, zlib.error) as error:
         raise MedscreenError(
-            f"{path} is no 2-D MedMNIST file ({' '.join(str(error).split())}); delete it to download it again."
+            f"{path} is no 2-D MedMNIST file ({' '.join(str(error).split())}); {_way_out(params)}."
         ) from error
     except (NotImplementedError, RuntimeError) as error:  # zipfile, of other compressions and of passwords
         raise MedscreenError(f"{path} is no plain .npz file ({error}); save it with np.savez_compressed.") from error
@@ -115,15 +115,19 @@ def _flag_and_size(params: MedMnistParams) -> tuple[str, str]:
     return params.flag.removesuffix(size), size
 
 
+def _way_out(params: MedMnistParams) -> str:
+    """What to do about a broken file: no words make anyone delete what only they have."""
+    flag, size = _flag_and_size(params)
+    if f"url{size}" in _catalogue().get(flag, {}):
+        return "move it away, and the published one is downloaded"
+    return "save it again, with {train,val,test}_{images,labels} as np.savez_compressed writes them"
+
+
 def _is_another(params: MedMnistParams, path: Path) -> bool:
     """Whether MedMNIST publishes a file of this name with another content."""
     flag, size = _flag_and_size(params)
     published = _catalogue().get(flag, {}).get(f"MD5{size}")
-    if published is None:
-        return False
-    with path.open("rb") as file:
-        digest = hashlib.file_digest(file, lambda: hashlib.md5(usedforsecurity=False))
-    return digest.hexdigest() != str(published)
+    return published is not None and file_md5(path) != str(published)
 
 
 def _catalogue() -> dict[str, dict[str, Any]]:

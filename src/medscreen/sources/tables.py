@@ -3,9 +3,12 @@
 import csv
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PureWindowsPath
 
 from medscreen.errors import MedscreenError
+
+MISSING_FILES = "rows of the table whose file is missing"
+"""What a note calls them."""
 
 
 @dataclass(frozen=True)
@@ -53,18 +56,20 @@ def required_cell(path: Path, row: Row, column: str) -> str:
     return cell
 
 
-def file_below(path: Path, row: Row, column: str, folder: Path) -> Path:
-    """The file below `folder` that a row names, by one path however it is spelled.
+def file_below(path: Path, row: Row, column: str, folder: Path) -> Path | None:
+    """The file below `folder` that a row names, by one path however it is spelled; None where there is none.
 
-    Raises MedscreenError that names the line for what is no such file: absolute names, `..` and links that lead out.
+    Raises MedscreenError that names the line for what leads out of the folder: other drives, `..`, links.
     """
-    named = folder / required_cell(path, row, column).replace("\0", "?")  # of which no file has one, and Python raises
+    name = required_cell(path, row, column).replace("\0", "?")  # of which no file has one, and Python raises
+    home = folder.resolve()
     try:
-        if named.is_file():
-            return folder / named.resolve().relative_to(folder.resolve())
-    except (OSError, RuntimeError, ValueError):  # a name too long, links in a circle, a place elsewhere
-        pass
-    raise MedscreenError(f"{path}, line {row.line}: its {column} is no file below {folder}; correct the row.")
+        place = (folder / name).resolve()
+        if place.is_relative_to(home) and not PureWindowsPath(name).drive:
+            return folder / place.relative_to(home) if place.is_file() else None
+    except (OSError, RuntimeError):  # a name too long, links in a circle
+        return None
+    raise MedscreenError(f"{path}, line {row.line}: its {column} leads out of {folder}; correct the row.")
 
 
 def _require_columns(path: Path, header: list[str], columns: Collection[str]) -> None:

@@ -1,6 +1,7 @@
 """Folders of files as they really arrive: with what operating systems leave between the images."""
 
 import os
+import stat
 from collections import Counter
 from pathlib import Path
 
@@ -12,13 +13,51 @@ def left_behind(name: str) -> str | None:
     return _LEFT_BEHIND.get(name.casefold()) or ("hidden files or folders" if name.startswith(".") else None)
 
 
-def files_below(folder: Path) -> tuple[list[Path], Counter[str]]:
-    """The files below a folder, sorted, and what lies between them that is none of the data: name -> how often."""
+def files_below(folder: Path, root: Path) -> tuple[list[Path], Counter[str]]:
+    """The regular files below a folder of the data set at `root`, sorted, and what else lies there: what -> how often.
+
+    A link counts as the file that it leads to, which has to be below the root or the folder, wherever these are.
+    """
+    homes = (root.resolve(), folder.resolve())
     found: list[Path] = []
     aside: Counter[str] = Counter()
     for here, folders, files in os.walk(folder, onerror=lambda _: aside.update(["folders that can't be read"])):
+        folders.sort()  # so that the notes, too, depend on the files alone
+        files.sort()
         aside.update(what for name in (*folders, *files) if (what := left_behind(name)))
         folders[:] = [name for name in folders if not left_behind(name)]
         aside.update("linked folders, which are not followed" for name in folders if Path(here, name).is_symlink())
-        found += [Path(here, name) for name in files if not left_behind(name)]
+        paths = [Path(here, name) for name in files if not left_behind(name)]
+        strangers = {path: what for path in paths if (what := _stranger(path, homes))}
+        aside.update(strangers.values())
+        found += [path for path in paths if path not in strangers]
     return sorted(found), aside
+
+
+def written_name(path: Path) -> str:
+    """A path as it can be printed and stored: bytes of it that are no UTF-8 as `\\xff`."""
+    return os.fsencode(path.as_posix()).decode(errors="backslashreplace")
+
+
+def name_below(path: Path, root: Path) -> str:
+    """How a file below `root` is named everywhere."""
+    return written_name(path.relative_to(root))
+
+
+def in_words(aside: Counter[str]) -> str:
+    """What was set aside, in brackets behind a sentence's end, "" where nothing was."""
+    return f" ({', '.join(f'{number} {what}' for what, number in aside.items())})" if aside else ""
+
+
+def _stranger(path: Path, homes: tuple[Path, ...]) -> str | None:
+    """What to call a path that is no regular file of the data set."""
+    try:
+        kind = path.lstat().st_mode
+        if stat.S_ISLNK(kind):
+            target = path.resolve(strict=True)
+            kind = target.stat().st_mode
+            if not any(target.is_relative_to(home) for home in homes):
+                return "links that lead out of the data set"
+    except (OSError, RuntimeError):  # nothing there, or links in a circle
+        return "links that lead nowhere"
+    return None if stat.S_ISREG(kind) else "pipes and the like, which are no files"

@@ -9,6 +9,7 @@ from medscreen.digests import digest_of, file_digest
 from medscreen.layout import Layout
 from medscreen.outputs import replaced
 from medscreen.params import Params
+from medscreen.sources.trees import name_below
 from medscreen.stages.running import run_stage
 
 
@@ -22,7 +23,7 @@ def raw(layout: Layout, params: Params) -> None:
     root = sources.root_of(active, layout.workspace)
     files = sources.find_files(active, root, params.compute.threads)
     known = _Digests(layout.scratch / "digests.json")
-    entries = {path.relative_to(root).as_posix(): known.of(path) for path in files}
+    entries = {name_below(path, root): known.of(path) for path in files}
     besides = {
         name: [known.of(path) if path.is_file() else "" for path in entry.files]
         for name, entry in params.detectors.items()

@@ -6,9 +6,10 @@ from importlib.metadata import PackageNotFoundError, requires
 from typing import Any
 
 from medscreen.codebase import code_digest
+from medscreen.digests import file_md5
 from medscreen.layout import Layout
 from medscreen.lineage import environment, source_of
-from medscreen.registry.objects import Objects, UnreachableRemoteError, md5_of, outputs_of
+from medscreen.registry.objects import Objects, UnreachableRemoteError, outputs_of
 from medscreen.registry.verification.finding import (
     CODE,
     ENVIRONMENT,
@@ -49,7 +50,7 @@ def locked_code(lineage: Mapping[str, Any]) -> dict[str, str]:
 def changed_files(layout: Layout, files: Mapping[str, str]) -> list[str]:
     """Those of the files whose content is gone or not what the lock says."""
     paths = {name: layout.workspace / name for name in files}
-    return [name for name, path in paths.items() if not path.is_file() or md5_of(path) != files[name]]
+    return [name for name, path in paths.items() if not path.is_file() or file_md5(path) != files[name]]
 
 
 def _commit(layout: Layout, then: Mapping[str, Any]) -> Finding:
