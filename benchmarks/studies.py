@@ -1,8 +1,8 @@
 """What a study costs besides training, and what a second process gains.
 
-python benchmarks/studies.py overhead: 200 trials of baselines on 40 tiny images, one process; milliseconds a trial in all.
-python benchmarks/studies.py workers: trainings of equal length on the curated images of this checkout, by one process of
-one thread and by two; trials a minute from the first trial's start to the last one's end.
+python benchmarks/studies.py overhead: 200 trials of baselines on 40 tiny images, one process; milliseconds a trial in
+all. python benchmarks/studies.py workers: trainings of equal length on the curated images of this checkout, by one
+process of one thread and by two; trials a minute from the first trial's start to the last one's end.
 """
 
 import argparse
@@ -77,9 +77,8 @@ def overhead(trials: int) -> None:
         home = checkout(Path(folder), BRIEF | {"searched": {"lines": {"entry": {"kind": "gradient"}, "space": space}}})
         tiny_images(Layout(home, home))
         whole, inside = seconds(home, trials, 1)
-    print(
-        f"{trials} trials: {1000 * whole / trials:.0f} ms each, of which {1000 * inside / trials:.0f} ms inside the trial"
-    )
+    each, of_training = 1000 * whole / trials, 1000 * inside / trials
+    print(f"{trials} trials: {each:.0f} ms each, of which {of_training:.0f} ms between its start and its end")
 
 
 def workers(trials: int) -> None:
