@@ -83,7 +83,7 @@ def share_of_cores(compute: ComputeParams, workers: int, cores: int) -> ComputeP
         raise MedscreenError(
             f"--workers {workers} is more than the {cores} cores of this machine; ask for {cores} at most."
         )
-    return compute.model_copy(update={"threads": cores // workers})
+    return compute.model_copy(update={"threads": min(compute.threads, cores // workers)})
 
 
 def _short(content: Any) -> str:

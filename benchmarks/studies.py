@@ -1,0 +1,112 @@
+"""What a study costs besides training, and what a second process gains.
+
+python benchmarks/studies.py overhead: 200 trials of baselines on 40 tiny images, one process; milliseconds a trial in
+all. python benchmarks/studies.py workers: trainings of equal length on the curated images of this checkout, by one
+process of one thread and by two; trials a minute from the first trial's start to the last one's end.
+"""
+
+import argparse
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import optuna
+import yaml
+
+from medscreen.images import ImageSet, save_images
+from medscreen.layout import Layout, find_layout
+from medscreen.params import load_params
+from medscreen.studies.plan import plan_study
+from medscreen.studies.storage import open_storage
+
+COMMAND = [sys.executable, "-c", "from medscreen.cli import main; main()", "study", "it"]
+BRIEF: dict[str, Any] = {
+    "trials": 1, "epochs": None, "objective": "auroc", "sampler": "tpe", "pruner": {"kind": "none"},
+    "confirm": {"best": 1, "seeds": [1]},
+}  # fmt: skip
+
+
+def checkout(folder: Path, study: dict[str, Any]) -> Path:
+    """A workspace with one study, on one thread."""
+    here = find_layout().workspace
+    content = yaml.safe_load((here / "params.yaml").read_text())
+    content["compute"]["threads"] = 1
+    content["studies"] = {"it": study}
+    (folder / "params.yaml").write_text(yaml.safe_dump(content))
+    shutil.copy(here / "dvc.yaml", folder)
+    (folder / "data").mkdir()
+    shutil.copy(here / "data" / "raw.json", folder / "data")
+    return folder
+
+
+def tiny_images(layout: Layout) -> None:
+    """Noise of 16 px, half of it called abnormal."""
+    rng = np.random.default_rng(0)
+    for split in ("train", "tune", "val"):
+        images = ImageSet(
+            rng.integers(0, 255, (40, 16, 16), dtype=np.uint8),
+            np.arange(40) % 2,
+            np.arange(40),
+            [f"{split}{i}" for i in range(40)],
+            [f"{split}{i}" for i in range(40)],
+        )
+        save_images(images, np.arange(40), layout.curated(split))
+
+
+def seconds(home: Path, trials: int, workers: int) -> tuple[float, float]:
+    """From the first trial's start to the last one's end, and of it what the trials themselves took, all together."""
+    # the command finds its package as this process does
+    subprocess.run([*COMMAND, "--trials", str(trials), "--workers", str(workers)], cwd=home, check=True, stdout=2)
+    layout = Layout(home, home)
+    name = plan_study(layout, load_params(layout.params), "it").name
+    done = optuna.load_study(study_name=name, storage=open_storage(None, layout)).trials
+    begun = [trial.datetime_start for trial in done if trial.datetime_start]
+    ended = [trial.datetime_complete for trial in done if trial.datetime_complete]
+    inside = sum(trial.duration.total_seconds() for trial in done if trial.duration)
+    return (max(ended) - min(begun)).total_seconds(), inside
+
+
+def overhead(trials: int) -> None:
+    """Prints milliseconds a trial of a study whose trials train nothing."""
+    space = {"kind": {"choices": ["gradient", "intensity", "energy", "entropy"]}}
+    with tempfile.TemporaryDirectory() as folder:
+        home = checkout(Path(folder), BRIEF | {"searched": {"lines": {"entry": {"kind": "gradient"}, "space": space}}})
+        tiny_images(Layout(home, home))
+        whole, inside = seconds(home, trials, 1)
+    each, of_training = 1000 * whole / trials, 1000 * inside / trials
+    print(f"{trials} trials: {each:.0f} ms each, of which {of_training:.0f} ms between its start and its end")
+
+
+def workers(trials: int) -> None:
+    """Prints trials a minute of one process and of two, and their ratio."""
+    layout = find_layout()
+    entry = load_params(layout.params).detectors["cnn"].within(2).model_dump(mode="json")
+    rate = {"training.learning_rate": {"low": 1e-3, "high": 1e-2, "log": True}}
+    study = BRIEF | {"sampler": "random", "searched": {"net": {"entry": entry, "space": rate}}}
+    found = []
+    for number in (1, 2):
+        with tempfile.TemporaryDirectory() as folder:
+            home = checkout(Path(folder), study)
+            shutil.copytree(layout.curated(""), home / "data" / "curated")
+            found.append(60 * trials / seconds(home, trials, number)[0])
+        print(f"{number} process(es) of one thread: {found[-1]:.1f} trials a minute")
+    print(f"ratio {found[1] / found[0]:.2f}")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("what", choices=["overhead", "workers"])
+    parser.add_argument("--trials", type=int, help="200 of overhead, 16 of workers")
+    arguments = parser.parse_args()
+    if arguments.what == "overhead":
+        overhead(arguments.trials or 200)
+    else:
+        workers(arguments.trials or 16)
+
+
+if __name__ == "__main__":
+    main()
