@@ -11,6 +11,7 @@ from medscreen.errors import MedscreenError
 from medscreen.studies.worker import Job, Task, work
 
 _MOST_DEATHS, _PATIENCE_S = 10, 5
+_KEPT_BYTES = str(1 << 31)
 _SPAWN = multiprocessing.get_context("spawn")  # a fork would take over the locks of threads that it has not
 
 
@@ -109,6 +110,8 @@ class Crew:
 def _environment_of(job: Job, number: int) -> dict[str, str]:
     threads = str(job.compute.threads)
     about = {"OMP_NUM_THREADS": threads, "MKL_NUM_THREADS": threads, "OPENBLAS_NUM_THREADS": threads}
+    # glibc gives large blocks back to the system, which then clears them for every batch anew
+    about |= {"MALLOC_MMAP_THRESHOLD_": _KEPT_BYTES, "MALLOC_TRIM_THRESHOLD_": _KEPT_BYTES}
     if job.compute.device == "cuda":  # one worker a device, in turn
         devices = visible_gpus()
         about["CUDA_VISIBLE_DEVICES"] = devices[number % len(devices)]

@@ -1,8 +1,6 @@
 """How much each parameter mattered to tune AUROC, by two methods."""
 
-import warnings
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import optuna
@@ -13,6 +11,8 @@ from optuna.importance import (
     get_param_importances,
 )
 from optuna.trial import FrozenTrial
+
+from medscreen.studies.hush import quiet
 
 FEWEST = 4  # of fewer trials, a tenth of the best and a forest of regression trees say nothing
 _SEED = 0
@@ -110,16 +110,3 @@ def _of_auroc(trials: Sequence[FrozenTrial], names: Sequence[str]) -> optuna.Stu
             )
         )
     return study
-
-
-@contextmanager
-def quiet() -> Iterator[None]:
-    """Optuna says nothing of studies it makes, and warns of nothing that is new."""
-    before = optuna.logging.get_verbosity()
-    optuna.logging.set_verbosity(optuna.logging.ERROR)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        optuna.logging.set_verbosity(before)

@@ -1,17 +1,16 @@
 """Runs a study: hands out trials, shows them on the terminal and in MLflow, until there are as many as wanted."""
 
 import time
-import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import optuna
-from optuna.exceptions import ExperimentalWarning
-from optuna.storages import BaseStorage
+from optuna.storages import BaseStorage, fail_stale_trials
 from optuna.trial import FrozenTrial, TrialState
 
 from medscreen.studies.attributes import OWNER
 from medscreen.studies.crew import Crew
+from medscreen.studies.hush import quiet
 from medscreen.studies.mirror import records_of
 from medscreen.studies.owner import is_lost, is_of_this_machine, requeue_lost, was_queued_again
 from medscreen.studies.plan import Plan
@@ -26,8 +25,7 @@ _EVERY_S = 1.0
 def begin(storage: BaseStorage, plan: Plan) -> optuna.Study:
     """The study, made if there is none; its first trial is then the roster's entry, as far as it lies in the space."""
     study = optuna.create_study(storage=storage, study_name=plan.name, directions=plan.directions, load_if_exists=True)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ExperimentalWarning)
+    with quiet():
         study.set_metric_names(list(VALUES[: len(plan.directions)]))  # what optuna-dashboard calls them
     if not study.get_trials(deepcopy=False) and (hand_set := plan.searched.hand_set()):
         study.enqueue_trial(hand_set, skip_if_exists=True)
@@ -61,9 +59,10 @@ class Search:
                 self.bring_up_to_date()
                 shown = time.monotonic()
             trials = self.study.get_trials(deepcopy=False)
-            left = wanted - spent(trials) - _elsewhere(trials, self.crew)
+            left = wanted - spent(trials)
             if time.monotonic() < until:
-                for _ in range(min(self.crew.idle, left - len(self.crew.at_work))):
+                to_begin = left - len(self.crew.at_work) - _elsewhere(trials, self.crew)
+                for _ in range(min(self.crew.idle, to_begin)):
                     self.crew.give(NextTrial())
             if not self.crew.at_work and (left <= 0 or time.monotonic() >= until):
                 break
@@ -73,6 +72,8 @@ class Search:
     def bring_up_to_date(self) -> None:
         """Queues again what was lost, and shows what the storage holds; in MLflow each machine shows its own trials."""
         requeue_lost(self.study, self.crew.at_work, self.shared)
+        with quiet():
+            fail_stale_trials(self.study)  # of other machines, whose hearts have stopped; of a journal, none
         trials = self.study.get_trials(deepcopy=False)
         self.show(trials)
         ours = (trial for trial in trials if not self.shared or is_of_this_machine(trial))

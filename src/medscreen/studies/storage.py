@@ -1,14 +1,12 @@
 """Where trials are kept: Optuna's journal below studies/, or a database that several machines share."""
 
 import re
-import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import optuna
 from filelock import FileLock, Timeout
-from optuna.exceptions import ExperimentalWarning
 from optuna.storages import BaseStorage, JournalStorage, RDBStorage
 from optuna.storages.journal import JournalFileBackend
 from sqlalchemy import create_engine, inspect
@@ -16,6 +14,7 @@ from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 
 from medscreen.errors import MedscreenError
 from medscreen.layout import Layout
+from medscreen.studies.hush import quiet
 from medscreen.studies.owner import requeue
 
 _HEARTBEAT_S, _GRACE_S = 10, 60
@@ -72,8 +71,7 @@ def _database(address: str) -> RDBStorage:
     shown = _without_password(address)
     if (tables := _tables(address)) and _OPTUNAS not in tables:  # Optuna would add its tables to somebody's
         raise MedscreenError(f"The database at {shown} holds something else than Optuna's studies; make one for them.")
-    with _one_sentence(shown), warnings.catch_warnings():
-        warnings.simplefilter("ignore", ExperimentalWarning)
+    with _one_sentence(shown), quiet():
         return RDBStorage(
             _full(address),
             engine_kwargs={"pool_pre_ping": True},

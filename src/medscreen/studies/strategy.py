@@ -1,9 +1,6 @@
 """Where Optuna looks next, and which trials it gives up."""
 
-import warnings
-
 import numpy as np
-from optuna.exceptions import ExperimentalWarning
 from optuna.pruners import BasePruner, HyperbandPruner, MedianPruner, NopPruner, WilcoxonPruner
 from optuna.samplers import BaseSampler, GPSampler, RandomSampler, TPESampler
 
@@ -14,13 +11,13 @@ from medscreen.params import (
     StudyParams,
     WilcoxonPrunerParams,
 )
+from medscreen.studies.hush import quiet
 
 
 def sampler_of(params: StudyParams, *numbers: int) -> BaseSampler:
     """The sampler, seeded from these numbers: one that goes on from other trials must not begin with the same."""
     seed = int(np.random.SeedSequence(list(numbers)).generate_state(1)[0])
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ExperimentalWarning)
+    with quiet():
         match params.sampler:
             case "tpe":
                 # each part of the space by its own trials, where several entries compete
@@ -34,8 +31,7 @@ def sampler_of(params: StudyParams, *numbers: int) -> BaseSampler:
 def pruner_of(params: StudyParams, epochs: int) -> BasePruner:
     """The pruner of trials that have so many epochs."""
     pruner = params.pruner
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ExperimentalWarning)
+    with quiet():
         match pruner:
             case MedianPrunerParams():
                 return MedianPruner(n_startup_trials=pruner.startup_trials, n_warmup_steps=pruner.warmup_epochs)
