@@ -23,14 +23,18 @@ from medscreen import MedscreenError
 from medscreen.images import load_images
 from medscreen.layout import Layout
 from medscreen.params import ComputeParams, DetectorParams, StudyParams, load_params
+from medscreen.registry import register, versions_of
 from medscreen.studies.plan import plan_study, share_of_cores
 from medscreen.studies.space import Searched
 from medscreen.studies.storage import open_storage
 from medscreen.studies.strategy import pruner_of, sampler_of
 from medscreen.studies.trial import Objective
-from medscreen.tracking import open_store
+from medscreen.tracking import finish_run, open_store
+from medscreen.tracking.results import read_result
 from studied import COMMAND, HOG, STUDIES, new_studied, workers_of
-from workspaces import change_params, settings_of
+from workspaces import MODEL, change_params, settings_of
+
+pytestmark = pytest.mark.filterwarnings("ignore:.*type hint is inferred as AnyType:UserWarning")
 
 ENTRY: TypeAdapter[DetectorParams] = TypeAdapter(DetectorParams)
 STATUS = {TrialState.COMPLETE: "FINISHED", TrialState.PRUNED: "KILLED", TrialState.FAIL: "FAILED"}
@@ -390,3 +394,31 @@ def test_a_space_that_is_none_is_refused_by_its_key(home: Path, change: dict[str
     path.write_text(yaml.safe_dump(content))
     with pytest.raises(MedscreenError, match=sentence):
         load_params(path)
+
+
+# what comes of it
+
+
+def test_a_version_names_the_trial_whose_settings_it_has(workspace: Layout) -> None:
+    params, client = settings_of(workspace.workspace), open_store(workspace)
+    record = {"study": "half-films-1-2", "trial": 3, "entry": params.detectors["half"].model_dump(mode="json")}
+    workspace.study_winner("half").parent.mkdir(parents=True)
+    workspace.study_winner("half").write_text(json.dumps(record))
+    result = read_result(workspace, params, "half")
+    tags = register(client, result, finish_run(client, workspace, result)).tags
+    told = versions_of(client, MODEL)
+    (half,) = [version for version in told if version.detector == "half"]
+    assert (half.tags["medscreen.study"], half.tags["medscreen.trial"]) == ("half-films-1-2", "3")
+    assert tags["medscreen.val_digest"] == half.tags["medscreen.val_digest"]
+
+
+def test_settings_that_were_changed_since_are_no_trials(workspace: Layout) -> None:
+    params = settings_of(workspace.workspace)
+    entry = params.detectors["half"].model_dump(mode="json")
+    for record in (
+        {"study": "s", "trial": 3, "entry": entry | {"width": 99}},
+        {"study": "s", "trial": None, "entry": entry},
+    ):
+        workspace.study_winner("half").parent.mkdir(parents=True, exist_ok=True)
+        workspace.study_winner("half").write_text(json.dumps(record))
+        assert read_result(workspace, params, "half").studied == {}

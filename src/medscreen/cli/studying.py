@@ -65,6 +65,7 @@ def study(  # one an option
                 try:
                     search.run(wanted, timeout)
                 except KeyboardInterrupt:
+                    click.echo("Stopped. What has ended is kept; the same command goes on.")
                     raise click.Abort from None
             choice = _choose(layout, search)
         winner = _finish(layout, search, choice)
@@ -93,18 +94,18 @@ def _choose(layout: Layout, search: "Search") -> "Choice | None":
 def _finish(layout: Layout, search: "Search", choice: "Choice | None") -> "Candidate | None":
     """Writes the reports, shows everything in MLflow, and tells what came out; the winner, if there is one."""
     from medscreen.studies.results import write_results
-    from medscreen.studies.winner import log_winners, winner_record
+    from medscreen.studies.winner import show_choice, winner_record
 
     plan = search.plan
     folder = layout.study_report(plan.detector)
     write_results(search.study, folder)
     if choice is None:
-        click.echo("No trial has come to its end; see the reasons in " + str(folder / "trials.csv") + ".")
+        search.runs.end({}, {}, folder)
+        click.echo(f"No trial has come to its end: {folder / 'trials.csv'} has the reasons.")
         return None
-    record = winner_record(plan, choice)
     with replaced(layout.study_winner(plan.detector)) as partial:
-        partial.write_text(json.dumps(record, indent=1))
-    log_winners(search, choice, folder)
+        partial.write_text(json.dumps(winner_record(plan, choice), indent=1))
+    show_choice(search, choice, folder)
     _tell(choice)
     return choice.winner
 

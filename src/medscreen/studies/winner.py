@@ -161,7 +161,7 @@ def winner_record(plan: Plan, choice: Choice) -> dict[str, Any]:
     }
 
 
-def log_winners(search: Search, choice: Choice, folder: Path) -> None:
+def show_choice(search: Search, choice: Choice, folder: Path) -> None:
     """Shows the choice and the files of a folder on the study's parent run; the best trials' runs get their models."""
     runs, plan = search.runs, search.plan
     for candidate in choice.candidates:
