@@ -55,20 +55,20 @@ def study(  # one an option
     for other in other_studies(kept, detector, plan.name):
         click.echo(f"note: the storage also holds {other}, of other data or another space; it stays as it is.")
     wanted = trials or plan.params.trials
-    with lone(layout, plan.name, shared):
-        found = begin(kept, plan)
-        runs = StudyRuns(layout, plan.dataset, detector, plan.name, plan.about())
-        job = Job(layout, storage, plan.name, plan.searched, plan.params, compute, plan.seed)
-        with Crew(job, number) as crew:
-            with live_table(plan.name, wanted) as show:
-                search = Search(found, plan, crew, runs, show, shared)
-                try:
+    try:
+        with lone(layout, plan.name, shared):
+            found = begin(kept, plan)
+            runs = StudyRuns(layout, plan.dataset, detector, plan.name, plan.about())
+            job = Job(layout, storage, plan.name, plan.searched, plan.params, compute, plan.seed)
+            with Crew(job, number) as crew:
+                with live_table(plan.name, wanted) as show:
+                    search = Search(found, plan, crew, runs, show, shared)
                     search.run(wanted, timeout)
-                except KeyboardInterrupt:
-                    click.echo("Stopped. What has ended is kept; the same command goes on.")
-                    raise click.Abort from None
-            choice = _choose(layout, search)
-        winner = _finish(layout, search, choice)
+                choice = _choose(layout, search)
+            winner = _finish(layout, search, choice)
+    except KeyboardInterrupt:
+        click.echo("Stopped. What has ended is kept; the same command goes on.", err=True)
+        raise click.Abort from None
     if applied and winner is not None:
         _apply(layout, plan, winner)
 
