@@ -19,7 +19,9 @@ from mlflow import MlflowClient
 from optuna.trial import TrialState
 from pydantic import TypeAdapter
 
+from conftest import ROOT
 from medscreen import MedscreenError
+from medscreen.cli.params_file import edited
 from medscreen.images import load_images
 from medscreen.layout import Layout
 from medscreen.params import ComputeParams, DetectorParams, StudyParams, load_params
@@ -422,3 +424,24 @@ def test_settings_that_were_changed_since_are_no_trials(workspace: Layout) -> No
         workspace.study_winner("half").parent.mkdir(parents=True, exist_ok=True)
         workspace.study_winner("half").write_text(json.dumps(record))
         assert read_result(workspace, params, "half").studied == {}
+
+
+def test_of_params_yaml_only_what_is_changed_changes(tmp_path: Path) -> None:
+    path = tmp_path / "params.yaml"
+    before = (ROOT / "params.yaml").read_text()
+    path.write_text(before)
+    with edited(path) as content:
+        content["detectors"]["autoencoder"]["bottleneck"] = 77
+    changed = [
+        pair for pair in zip(before.splitlines(), path.read_text().splitlines(), strict=True) if len(set(pair)) > 1
+    ]
+    assert changed == [("    bottleneck: 8", "    bottleneck: 77")]
+
+
+def test_a_change_that_makes_params_yaml_invalid_is_not_written(tmp_path: Path) -> None:
+    path = tmp_path / "params.yaml"
+    shutil.copy(ROOT / "params.yaml", path)
+    with pytest.raises(MedscreenError, match=r"detectors\.autoencoder\.bottleneck"), edited(path) as content:
+        content["detectors"]["autoencoder"]["bottleneck"] = 0
+    assert path.read_text() == (ROOT / "params.yaml").read_text()
+    assert [file.name for file in tmp_path.iterdir()] == ["params.yaml"]

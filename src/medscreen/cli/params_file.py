@@ -22,6 +22,8 @@ def edited(path: Path) -> Iterator[Any]:
     yaml.preserve_quotes = True
     yaml.width = 4096
     yaml.indent(mapping=2, sequence=4, offset=2)  # as the file is written
+    # else a null that somebody wrote is left out
+    yaml.representer.add_representer(type(None), lambda it, _: it.represent_scalar("tag:yaml.org,2002:null", "null"))
     content = yaml.load(path)
     yield content
     with replaced(path) as partial:
