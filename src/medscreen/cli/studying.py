@@ -116,8 +116,7 @@ def _tell(choice: "Choice") -> None:
         before = "" if candidate.trial is None else f"  {candidate.trial.values[0]:.4f}"
         click.echo(f"  {candidate.title:10} {candidate.mean:.4f}{before}")
     click.echo("AUROC on val, looked at afterwards: " + ", ".join(f"{t} {v:.4f}" for t, v in choice.val.items()))
-    if choice.optimism is not None:
-        click.echo(f"Optimism of the study, tune - val: {choice.optimism:+.4f}")
+    click.echo(f"Optimism, tune - val: {choice.optimism:+.4f}")
     click.echo(f"Chosen: {choice.winner.title}")
 
 

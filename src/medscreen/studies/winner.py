@@ -62,10 +62,9 @@ class Choice:
         return self.candidates[0]
 
     @property
-    def optimism(self) -> float | None:
-        """What the study's figure on tune promised beyond what val shows; None for the hand-set entry."""
-        trial = self.winner.trial
-        return None if trial is None else float(trial.values[0]) - self.val[self.winner.title]
+    def optimism(self) -> float:
+        """What the winner's mean on tune, by which it was chosen, promises beyond its mean on val."""
+        return self.winner.mean - self.val[self.winner.title]
 
 
 def best_trials(study: optuna.Study, number: int) -> list[FrozenTrial]:
@@ -169,7 +168,5 @@ def show_choice(search: Search, choice: Choice, folder: Path) -> None:
             continue
         runs.log_model(record_of(candidate.trial, plan.searched), candidate.graphs[plan.params.confirm.seeds[0]])
     winner = choice.winner
-    metrics = {"tune/auroc": winner.mean, "val/auroc": choice.val[winner.title]}
-    if choice.optimism is not None:
-        metrics["optimism"] = choice.optimism
+    metrics = {"tune/auroc": winner.mean, "val/auroc": choice.val[winner.title], "optimism": choice.optimism}
     runs.end(metrics, {"medscreen.winner": winner.title}, folder)
