@@ -52,7 +52,7 @@ def read_records(params: MedMnistParams, root: Path) -> Records:
         raise MedscreenError(
             f"{path} has no image that normal_labels: {params.normal_labels} calls normal; correct it in params.yaml."
         )
-    return Records(records, {"files with another md5 than the published one": _is_another(params, path)})
+    return Records(records, {"files with another md5 than the published one": int(_is_another(params, path))})
 
 
 def _path(params: MedMnistParams, root: Path) -> Path:
