@@ -3,7 +3,6 @@
 import json
 import os
 import shutil
-import signal
 import subprocess
 import time
 from collections import Counter
@@ -26,6 +25,7 @@ from medscreen.images import load_images
 from medscreen.layout import Layout
 from medscreen.params import ComputeParams, DetectorParams, StudyParams, load_params
 from medscreen.registry import register, versions_of
+from medscreen.studies.owner import requeue, requeue_lost
 from medscreen.studies.plan import plan_study, share_of_cores
 from medscreen.studies.space import Searched
 from medscreen.studies.storage import open_storage
@@ -313,30 +313,25 @@ def test_killed_ten_times_nothing_is_lost_and_nothing_is_there_twice(home: Path)
     assert_mlflow_agrees(home, study)
 
 
-def test_a_trial_that_kills_its_process_every_time_ends_as_failed(home: Path) -> None:
-    study_params = STUDIES | {"hog": STUDIES["hog"] | {"trials": 1}}
-    change_params(home, studies=study_params)
-    process = subprocess.Popen(
-        [*COMMAND, "hog", "--workers", "1"], cwd=home, stdout=subprocess.PIPE, stderr=subprocess.PIPE
-    )
-    command, killed = psutil.Process(process.pid), 0
-    while process.poll() is None and killed < 3:
-        for child in workers_of(command):
-            if any("owner" in trial.user_attrs for trial in running(home)):
-                child.send_signal(signal.SIGKILL)
-                killed += 1
-                child.wait(10)
-        time.sleep(0.005)
-    process.communicate(timeout=120)
-    states = Counter(trial.state for trial in study_of(home).trials)
-    assert states[TrialState.FAIL] <= 3
+def test_parameters_whose_process_ended_three_times_are_given_up() -> None:
+    study = optuna.create_study()
+    study.enqueue_trial({"x": 0.5})
+    for number in range(3):
+        trial = study.ask()
+        assert trial.suggest_float("x", 0, 1) == 0.5
+        study.tell(trial, state=TrialState.FAIL)
+        for _ in range(2):  # it may be seen twice
+            requeue(study, study.trials[number])
+    assert [trial.user_attrs.get("retry_of") for trial in study.trials] == [None, 0, 1]
 
 
-def running(home: Path) -> list[optuna.trial.FrozenTrial]:
-    try:
-        return study_of(home).get_trials(deepcopy=False, states=[TrialState.RUNNING])
-    except KeyError:  # not yet begun
-        return []
+def test_a_trial_that_fails_by_itself_is_not_tried_again() -> None:
+    study = optuna.create_study()
+    trial = study.ask()
+    trial.set_user_attr("reason", "ValueError: no")
+    study.tell(trial, state=TrialState.FAIL)
+    requeue_lost(study, [], others=False)
+    assert len(study.trials) == 1
 
 
 # what is wrong is said in a sentence
