@@ -43,7 +43,7 @@ repro: $(READY) ## run the pipeline; DATASET=name makes that entry of params.yam
 	@echo '      medscreen predict IMAGE... (screen your own).'
 
 study: $(READY) ## search settings of DETECTOR=name, an entry of studies: in params.yaml; TRIALS=number, APPLY=1 writes them
-	@medscreen study $(DETECTOR) $(if $(TRIALS),--trials $(TRIALS)) $(if $(APPLY),--apply)
+	@medscreen study $(DETECTOR) $(if $(TRIALS),--trials $(TRIALS)) $(if $(filter-out 0,$(APPLY)),--apply)
 
 # a file of tests stays in one process, which shares what its tests look at; each process computes on one thread
 test: $(READY) ## run the tests, as many files at once as there are cores, four at most

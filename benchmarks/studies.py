@@ -1,6 +1,6 @@
 """What a study costs besides training, and what a second process gains.
 
-python benchmarks/studies.py overhead: 200 trials of baselines on 40 tiny images, one process; milliseconds a trial in
+python benchmarks/studies.py overhead: 200 trials of distances on 40 tiny images, one process; milliseconds a trial in
 all. python benchmarks/studies.py workers: trainings of equal length on the curated images of this checkout, by one
 process of one thread and by two; trials a minute from the first trial's start to the last one's end.
 """
@@ -71,10 +71,14 @@ def seconds(home: Path, trials: int, workers: int) -> tuple[float, float]:
 
 
 def overhead(trials: int) -> None:
-    """Prints milliseconds a trial of a study whose trials train nothing."""
-    space = {"kind": {"choices": ["gradient", "intensity", "energy", "entropy"]}}
+    """Prints milliseconds a trial of a study whose trials have next to nothing to do."""
+    hog = {
+        "kind": "novelty", "distance": {"kind": "knn", "neighbours": 1, "most": 100},
+        "features": {"kind": "hog", "cells": 2, "bins": 4, "block": 1, "signed": True},
+    }  # fmt: skip
+    space = {"distance.neighbours": {"low": 1, "high": 19, "step": 1}}
     with tempfile.TemporaryDirectory() as folder:
-        home = checkout(Path(folder), BRIEF | {"searched": {"lines": {"entry": {"kind": "gradient"}, "space": space}}})
+        home = checkout(Path(folder), BRIEF | {"searched": {"neighbours": {"entry": hog, "space": space}}})
         tiny_images(Layout(home, home))
         whole, inside = seconds(home, trials, 1)
     each, of_training = 1000 * whole / trials, 1000 * inside / trials

@@ -6,6 +6,7 @@ import shutil
 import subprocess
 import time
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from pydantic import TypeAdapter
 from conftest import ROOT
 from medscreen import MedscreenError
 from medscreen.cli.params_file import edited
+from medscreen.cli.studying import _apply
 from medscreen.images import load_images
 from medscreen.layout import Layout
 from medscreen.params import ComputeParams, DetectorParams, StudyParams, load_params
@@ -31,9 +33,10 @@ from medscreen.studies.space import Searched
 from medscreen.studies.storage import open_storage
 from medscreen.studies.strategy import pruner_of, sampler_of
 from medscreen.studies.trial import Objective
+from medscreen.studies.winner import Candidate
 from medscreen.tracking import finish_run, open_store
 from medscreen.tracking.results import read_result
-from studied import COMMAND, HOG, STUDIES, new_studied, workers_of
+from studied import CNN, COMMAND, HOG, STUDIES, new_studied, workers_of
 from workspaces import MODEL, change_params, settings_of
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*type hint is inferred as AnyType:UserWarning")
@@ -156,7 +159,7 @@ def objective(home: Path, detector: str, **others: Any) -> Objective:
     layout = Layout(home, home)
     params = TypeAdapter(StudyParams).validate_python(STUDIES[detector] | others)
     train, tune = (load_images(layout.curated(split)) for split in ("train", "tune"))
-    return Objective(searched(detector), params, ComputeParams(threads=1, device="cpu"), 7, train, tune)
+    return Objective(searched(detector), params, ComputeParams(threads=1, device="cpu"), 7, train, tune, "me/1-1")
 
 
 def test_a_trial_is_judged_where_neither_val_nor_test_are(home: Path) -> None:
@@ -198,10 +201,10 @@ def test_what_cannot_be_built_is_pruned_with_the_reason(home: Path) -> None:
     blocks = HOG | {"kind": "novelty", "features": HOG["features"] | {"block": 2}}
     about = objective(home, "hog")
     impossible = Searched(about.searched.parts, ENTRY.validate_python(blocks))
-    study.optimize(Objective(impossible, about.params, about.compute, 7, about.train, about.tune), n_trials=1)
+    study.optimize(replace(about, searched=impossible), n_trials=1)
     (trial,) = study.trials
     assert trial.state == TrialState.PRUNED
-    assert trial.user_attrs["reason"] == "block = 2 is more than cells = 1"
+    assert trial.user_attrs["reason"] == "features.hog: block = 2 is more than cells = 1"
 
 
 # the command
@@ -325,12 +328,31 @@ def test_parameters_whose_process_ended_three_times_are_given_up() -> None:
     assert [trial.user_attrs.get("retry_of") for trial in study.trials] == [None, 0, 1]
 
 
+def test_what_was_queued_for_a_trial_is_queued_again_also_if_it_had_not_asked_for_it() -> None:
+    study = optuna.create_study()
+    study.enqueue_trial({"x": 0.5, "y": 0.25})
+    study.ask().suggest_float("x", 0, 1)
+    requeue_lost(study, [], "here", others=False)
+    again = study.ask()
+    assert (again.suggest_float("x", 0, 1), again.suggest_float("y", 0, 1)) == (0.5, 0.25)
+    assert again.user_attrs == {"retry_of": 0}
+
+
+def test_a_trial_of_another_place_is_left_to_its_heartbeat() -> None:
+    study = optuna.create_study()
+    study.ask().set_user_attr("owner", "there/1-1")
+    requeue_lost(study, [], "here", others=True)
+    assert [trial.state for trial in study.trials] == [TrialState.RUNNING]
+    requeue_lost(study, [], "here", others=False)  # of a journal there are no others
+    assert [trial.state for trial in study.trials] == [TrialState.FAIL, TrialState.WAITING]
+
+
 def test_a_trial_that_fails_by_itself_is_not_tried_again() -> None:
     study = optuna.create_study()
     trial = study.ask()
     trial.set_user_attr("reason", "ValueError: no")
     study.tell(trial, state=TrialState.FAIL)
-    requeue_lost(study, [], others=False)
+    requeue_lost(study, [], "here", others=False)
     assert len(study.trials) == 1
 
 
@@ -362,6 +384,63 @@ def test_what_cannot_be_searched_is_one_sentence(home: Path, arguments: list[str
     assert "secret" not in said.stderr
 
 
+def test_half_a_line_at_the_end_of_the_journal_costs_that_line_alone(home: Path) -> None:
+    assert medscreen(home, "hog", "--trials", "2", "--workers", "1").returncode == 0
+    journal = Layout(home, home).studies_journal
+    with journal.open("ab") as file:
+        file.write(journal.read_bytes()[:40])
+    said = medscreen(home, "hog", "--trials", "3", "--workers", "1")
+    assert (said.returncode, said.stderr) == (0, "")
+    assert len(study_of(home).trials) == 3
+
+
+def test_a_winner_of_another_kind_is_applied_and_the_study_stays_the_same(
+    finished: tuple[Path, str], tmp_path: Path
+) -> None:
+    home = Path(shutil.copytree(finished[0], tmp_path / "home"))
+    layout, params = Layout(home, home), settings_of(home)
+    cnn = ENTRY.validate_python(CNN | {"kind": "cnn"})
+    content = yaml.safe_load((home / "params.yaml").read_text())
+    content["detectors"]["net"] = cnn.model_dump(mode="json")
+    content["studies"]["net"]["searched"]["cnn"]["entry"] = None
+    (home / "params.yaml").write_text(yaml.safe_dump(content))
+    plan = plan_study(layout, settings_of(home), "net")
+    study = optuna.create_study()
+    study.enqueue_trial({"entry": "halving", "halving/filters.0": 6, "halving/dense_dropout": 1e-05})
+    trial = study.ask()
+    plan.searched.suggest(trial)
+    study.tell(trial, 0.9)
+    entry = plan.searched.entry(study.trials[0].params)
+    _apply(layout, plan, Candidate(study.trials[0], entry, {}, [0.9], is_own=False))
+    assert settings_of(home).detectors["net"] == entry
+    assert settings_of(home).detectors["hog"] == params.detectors["hog"]
+    assert plan_study(layout, settings_of(home), "net").name == plan.name
+
+
+def test_a_winner_is_refused_where_its_block_is_anothers_too(home: Path) -> None:
+    path = home / "params.yaml"
+    content = yaml.safe_load(path.read_text())
+    content["detectors"]["twin"] = content["detectors"]["hog"]  # which YAML writes as an anchor
+    path.write_text(yaml.dump(content))
+    before, plan = path.read_text(), plan_study(Layout(home, home), settings_of(home), "hog")
+    study = optuna.create_study()
+    study.enqueue_trial({"features.cells": 4, "features.bins": 8, "distance.neighbours": 7})
+    trial = study.ask()
+    plan.searched.suggest(trial)
+    study.tell(trial, 0.9)
+    winner = Candidate(study.trials[0], plan.searched.entry(study.trials[0].params), {}, [0.9], is_own=False)
+    with pytest.raises(MedscreenError, match="has a block in common with twin by an anchor"):
+        _apply(Layout(home, home), plan, winner)
+    assert path.read_text() == before
+
+
+def test_a_study_whose_time_is_up_begins_no_trial(home: Path) -> None:
+    said = medscreen(home, "hog", "--timeout", "0", "--workers", "1")
+    assert said.returncode == 2
+    assert "No trial has come to its end" in said.stderr
+    assert all(trial.state == TrialState.WAITING for trial in study_of(home).trials)
+
+
 def test_other_data_is_another_study_beside_the_first(home: Path) -> None:
     assert medscreen(home, "hog", "--trials", "1", "--workers", "1").returncode == 0
     first = study_of(home).study_name
@@ -381,6 +460,14 @@ def test_other_data_is_another_study_beside_the_first(home: Path) -> None:
         ),
         ({"space": {"features.cells": {"low": 1}}}, "it needs low, high and step"),
         ({"space": {"features.cells": {"low": 4, "high": 1, "step": 1}}}, "no whole number of steps"),
+        ({"space": {"features.cells": {"choices": ["a", "b"]}}}, "'features.cells' can't be 'a'"),
+        ({"space": {"features.cells": {"low": 1.0, "high": 3.0, "log": True}}}, "'features.cells' can't be 1.0"),
+        ({"space": {"features.cells": {"choices": [8, 8]}}}, "names a value twice"),
+        ({"space": {"kind": {"choices": ["hog", "cnn"]}}}, "'kind' is no key"),
+        (
+            {"space": {"distance": {"choices": {"a": 1, "b": 2}}, "distance.neighbours": {"choices": [1, 2]}}},
+            "'distance.neighbours' lies inside 'distance'",
+        ),
     ],
 )
 def test_a_space_that_is_none_is_refused_by_its_key(home: Path, change: dict[str, Any], sentence: str) -> None:

@@ -18,12 +18,11 @@ from medscreen.params import Policy
 _WRITTEN = ("dvc.lock", "reports/")
 
 
-def read_lineage(layout: Layout, detector: str, trained_on: Sequence[str]) -> dict[str, Any]:
+def read_lineage(layout: Layout, detector: str, trained_on: Sequence[str], trial: str | None = None) -> dict[str, Any]:
     """The chain from data to package of one detector of the workspace, ready for JSON.
 
-    `trained_on`: digests of the images of train and tune.
-    Names and contents of data files are left out: they may say whose images they are. `trial` is None of a detector
-    whose parameters come from no study.
+    `trained_on`: digests of the images of train and tune. `trial`: the trial of a study that the parameters come from.
+    Names and contents of data files are left out: they may say whose images they are.
     """
     raw = json.loads(layout.raw.read_text())
     fitted = json.loads((layout.fitted(detector) / "fit.json").read_text())
@@ -37,7 +36,7 @@ def read_lineage(layout: Layout, detector: str, trained_on: Sequence[str]) -> di
             "code": code_digest("medscreen.stages.fit"),
             "images": digest_of_all(trained_on),
         },
-        "trial": None,
+        "trial": trial,
         "source": source_of(layout),
         "params.yaml": layout.params.read_text(),
         "dvc.lock": locked_stages(layout, detector),

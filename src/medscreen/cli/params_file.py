@@ -1,31 +1,54 @@
 """params.yaml changed by a command: the comments and the order that people gave it stay."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from medscreen.errors import MedscreenError
 from medscreen.outputs import replaced
-from medscreen.params import load_params
+from medscreen.params import Params, load_params
+
+Accept = Callable[[Params, Params], None]
+"""Is handed the settings before and after a change, and raises MedscreenError for one that must not be."""
+
+
+def _any(before: Params, after: Params) -> None:
+    """Every valid change will do."""
 
 
 @contextmanager
-def edited(path: Path) -> Iterator[Any]:
-    """The content of params.yaml, to be changed in place; written back whole, and only if it is still valid.
+def edited(path: Path, accept: Accept = _any) -> Iterator[Any]:
+    """The content of params.yaml, to be changed in place; written back whole, and only if it is valid and accepted.
 
     Raises MedscreenError for a file that is not, before or after the change.
     """
     from ruamel.yaml import YAML  # keeps the file's comments
 
-    load_params(path)
+    before = load_params(path)
     yaml = YAML()
     yaml.preserve_quotes = True
     yaml.width = 4096
     yaml.indent(mapping=2, sequence=4, offset=2)  # as the file is written
-    # else a null that somebody wrote is left out
-    yaml.representer.add_representer(type(None), lambda it, _: it.represent_scalar("tag:yaml.org,2002:null", "null"))
+    yaml.representer.add_representer(type(None), _null)
+    yaml.representer.add_representer(float, _float)
     content = yaml.load(path)
     yield content
     with replaced(path) as partial:
         yaml.dump(content, partial)
-        load_params(partial)
+        try:
+            accept(before, load_params(partial))
+        except MedscreenError as error:
+            raise MedscreenError(str(error).replace(partial.name, path.name)) from error
+
+
+def _null(representer: Any, _: None) -> Any:
+    """As people write it; ruamel would leave it out."""
+    return representer.represent_scalar("tag:yaml.org,2002:null", "null")
+
+
+def _float(representer: Any, value: float) -> Any:
+    """With a point: 1e-05 is a word to the YAML that everybody else reads."""
+    mantissa, e, exponent = repr(value).partition("e")
+    text = f"{mantissa}.0e{exponent}" if e and "." not in mantissa else repr(value)
+    return representer.represent_scalar("tag:yaml.org,2002:float", text)

@@ -1,15 +1,18 @@
 """Searching for better settings."""
 
+import copy
 import json
 import os
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from medscreen.cli.params_file import edited
+from medscreen.errors import MedscreenError
 from medscreen.layout import Layout, find_layout
 from medscreen.outputs import replaced
-from medscreen.params import Params, load_params
+from medscreen.params import DetectorParams, Params, load_params
 
 if TYPE_CHECKING:
     from medscreen.studies.plan import Plan
@@ -38,9 +41,10 @@ def study(  # one an option
     that params.yaml has, before one is chosen; val is looked at afterwards.
     """
     from medscreen.studies.crew import Crew
+    from medscreen.studies.owner import place_of
     from medscreen.studies.plan import plan_study, share_of_cores
     from medscreen.studies.search import Search, begin
-    from medscreen.studies.storage import is_shared, lone, open_storage, other_studies
+    from medscreen.studies.storage import is_shared, lone, open_storage, other_studies, reached
     from medscreen.studies.table import live_table
     from medscreen.studies.worker import Job
     from medscreen.tracking.study_runs import StudyRuns
@@ -51,24 +55,25 @@ def study(  # one an option
     number = workers or _usual_workers(params)
     compute = share_of_cores(params.compute, number, _cores())
     kept = open_storage(storage, layout)
-    shared = is_shared(kept)
     for other in other_studies(kept, detector, plan.name):
         click.echo(f"note: the storage also holds {other}, of other data or another space; it stays as it is.")
     wanted = trials or plan.params.trials
-    try:
-        with lone(layout, plan.name, shared):
-            found = begin(kept, plan)
-            runs = StudyRuns(layout, plan.dataset, detector, plan.name, plan.about())
-            job = Job(layout, storage, plan.name, plan.searched, plan.params, compute, plan.seed)
+    with lone(layout, plan.name), reached(storage):
+        found = begin(kept, plan)
+        runs = StudyRuns(layout, plan.dataset, detector, plan.name, plan.about())
+        job = Job(layout, storage, plan.name, plan.searched, plan.params, compute, plan.seed)
+        try:
             with Crew(job, number) as crew:
                 with live_table(plan.name, wanted) as show:
-                    search = Search(found, plan, crew, runs, show, shared)
+                    search = Search(found, plan, crew, runs, show, place_of(layout), is_shared(kept))
                     search.run(wanted, timeout)
                 choice = _choose(layout, search)
             winner = _finish(layout, search, choice)
-    except KeyboardInterrupt:
-        click.echo("Stopped. What has ended is kept; the same command goes on.", err=True)
-        raise click.Abort from None
+        except KeyboardInterrupt:
+            click.echo("Stopped. What has ended is kept; the same command goes on.", err=True)
+            raise click.Abort from None
+        finally:
+            runs.stop()
     if applied and winner is not None:
         _apply(layout, plan, winner)
 
@@ -88,7 +93,11 @@ def _choose(layout: Layout, search: "Search") -> "Choice | None":
 
     confirm = search.plan.params.confirm
     click.echo(f"training the best {confirm.best} again, in full, with seeds {', '.join(map(str, confirm.seeds))}")
-    return choose(layout, search.study, search.plan, search.crew, lambda n, of: click.echo(f"  trained again {n}/{of}"))
+    return choose(layout, search.study, search.plan, search.crew, _tell_trained)
+
+
+def _tell_trained(number: int, of: int, why: str | None) -> None:
+    click.echo(f"  trained again {number}/{of}" + (f": not, {why}; this candidate drops out" if why else ""))
 
 
 def _finish(layout: Layout, search: "Search", choice: "Choice | None") -> "Candidate | None":
@@ -101,10 +110,9 @@ def _finish(layout: Layout, search: "Search", choice: "Choice | None") -> "Candi
     write_results(search.study, folder)
     if choice is None:
         search.runs.end({}, {}, folder)
-        click.echo(f"No trial has come to its end: {folder / 'trials.csv'} has the reasons.")
-        return None
-    with replaced(layout.study_winner(plan.detector)) as partial:
-        partial.write_text(json.dumps(winner_record(plan, choice), indent=1))
+        raise MedscreenError(f"No trial has come to its end: {folder / 'trials.csv'} has the reasons.")
+    with replaced(layout.study_winner(plan.detector)) as path:
+        path.write_text(json.dumps(winner_record(plan, choice), indent=1))
     show_choice(search, choice, folder)
     _tell(choice)
     return choice.winner
@@ -121,18 +129,32 @@ def _tell(choice: "Choice") -> None:
 
 
 def _apply(layout: Layout, plan: "Plan", winner: "Candidate") -> None:
-    if winner.trial is None:
+    if winner.is_own or winner.trial is None:
         click.echo("params.yaml stays as it is: nothing was better than what it says.")
         return
     part, values = plan.searched.values(winner.trial.params)
-    with edited(layout.params) as content:
+    accept = partial(_only_this, plan.detector, winner.entry)
+    with edited(layout.params, accept) as content:
         roster = content["detectors"]
-        if plan.searched.parts[part].entry is not None:
-            roster[plan.detector] = winner.entry.model_dump()
-        else:
+        if plan.searched.parts[part].entry is None:
             for key, value in values.items():
                 _set(roster[plan.detector], key, value)
+        else:
+            for searched in content["studies"][plan.detector]["searched"].values():
+                if searched["entry"] is None:  # it was the roster's, which is another one now
+                    searched["entry"] = copy.deepcopy(roster[plan.detector])
+            roster[plan.detector] = winner.entry.model_dump(mode="json")
     click.echo(f"params.yaml: detectors.{plan.detector} is now {winner.title} of {plan.name}. Next: dvc repro")
+
+
+def _only_this(detector: str, entry: DetectorParams, before: Params, after: Params) -> None:
+    others = {name: other for name, other in before.detectors.items() if name != detector}
+    changed = ", ".join(name for name, other in others.items() if after.detectors[name] != other)
+    if changed or after.detectors[detector] != entry:
+        raise MedscreenError(
+            f"params.yaml can't take the winner: detectors.{detector} has a block in common with {changed or 'another'}"
+            " by an anchor (&, *, <<); write out its own and give --apply again."
+        )
 
 
 def _set(block: Any, key: str, value: Any) -> None:

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
-from pydantic import Discriminator, Field, Tag, TypeAdapter, model_validator
+from pydantic import Discriminator, Field, Tag, TypeAdapter, ValidationError, model_validator
 
 from medscreen.params.block import Block, Seed
 from medscreen.params.detectors import DetectorName, DetectorParams
@@ -18,6 +18,11 @@ class StepsParams(Block):
     low: int | float
     high: int | float
     step: Annotated[int | float, Field(gt=0)]
+
+    @property
+    def extremes(self) -> list[Any]:
+        """The lowest and the highest value."""
+        return [self.low, self.high]
 
     @model_validator(mode="after")
     def _reaches_high(self) -> "StepsParams":
@@ -34,6 +39,11 @@ class RangeParams(Block):
     high: float
     log: bool
 
+    @property
+    def extremes(self) -> list[Any]:
+        """The ends."""
+        return [self.low, self.high]
+
     @model_validator(mode="after")
     def _is_a_range(self) -> "RangeParams":
         if self.low >= self.high or (self.log and self.low <= 0):
@@ -45,6 +55,17 @@ class ChoicesParams(Block):
     """One of several values, which have names where they are more than a word or number."""
 
     choices: Annotated[list[Scalar], Field(min_length=2)] | Annotated[dict[str, Any], Field(min_length=2)]
+
+    @property
+    def extremes(self) -> list[Any]:
+        """All of them."""
+        return list(self.named.values())
+
+    @model_validator(mode="after")
+    def _are_different(self) -> "ChoicesParams":
+        if len(self.named) < len(self.choices):
+            raise ValueError(f"choices: {self.choices} names a value twice")
+        return self
 
     @property
     def named(self) -> Mapping[Scalar, Any]:
@@ -83,7 +104,26 @@ class SearchedParams(Block):
     def _varies_something(self) -> "SearchedParams":
         if not self.space:
             raise ValueError("space: is empty; name at least one key of the entry and its values")
+        for key in self.space:
+            whole = next((other for other in self.space if key.startswith(f"{other}.")), None)
+            if whole:
+                raise ValueError(f"space: {key!r} lies inside {whole!r}, which is varied as a whole; leave one out")
         return self
+
+    def problem(self, entry: DetectorParams) -> str | None:
+        """Why the entry can't take a value that may be tried, each by itself, with its key; None if it can take all."""
+        for key, dimension in self.space.items():
+            if not has_key(entry, key) or key == "kind":
+                return f"{key!r} is no key of a detector of kind {entry.kind} that can be varied"
+            for value in dimension.extremes:
+                try:
+                    entry_with(entry, {key: value})
+                except ValidationError as error:
+                    # of several that do not go together, others may
+                    first = error.errors(include_url=False)[0]
+                    if first["type"] != "value_error":
+                        return f"{key!r} can't be {value!r}: {first['msg']}"
+        return None
 
 
 class MedianPrunerParams(Block):
@@ -129,6 +169,12 @@ class ConfirmParams(Block):
 
     best: Annotated[int, Field(ge=1)]
     seeds: Annotated[list[Seed], Field(min_length=1)]
+
+    @model_validator(mode="after")
+    def _seeds_differ(self) -> "ConfirmParams":
+        if len(set(self.seeds)) < len(self.seeds):
+            raise ValueError(f"seeds: {self.seeds} names a seed twice")
+        return self
 
 
 class StudyParams(Block):

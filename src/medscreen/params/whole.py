@@ -20,7 +20,7 @@ from medscreen.params.operating import (
     OperatingParams,
 )
 from medscreen.params.promotion import PromotionParams
-from medscreen.params.studies import StudyParams, has_key
+from medscreen.params.studies import StudyParams
 
 
 class ComputeParams(Block):
@@ -59,10 +59,8 @@ class Params(Block):
         for name, study in self.studies.items():
             for part, searched in study.searched.items():
                 entry = searched.entry or self.detectors.get(name)
-                unknown = entry and next((key for key in searched.space if not has_key(entry, key)), None)
-                if entry and unknown:
-                    where = f"studies.{name}.searched.{part}.space"
-                    raise ValueError(f"{where}: {unknown!r} is no key of a detector of kind {entry.kind}")
+                if entry and (problem := searched.problem(entry)):
+                    raise ValueError(f"studies.{name}.searched.{part}.space: {problem}")
         return self
 
     def detector(self, name: str) -> DetectorParams:

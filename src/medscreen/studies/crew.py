@@ -2,8 +2,9 @@
 
 import multiprocessing
 import os
+import signal
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from multiprocessing.connection import wait
 from multiprocessing.process import BaseProcess
 
@@ -11,6 +12,7 @@ from medscreen.errors import MedscreenError
 from medscreen.studies.worker import Job, Task, work
 
 _MOST_DEATHS, _PATIENCE_S = 10, 5
+DIED = "its process was ended"
 _KEPT_BYTES = str(1 << 31)
 _SPAWN = multiprocessing.get_context("spawn")  # a fork would take over the locks of threads that it has not
 
@@ -22,7 +24,7 @@ class _Worker:
         self.pipe, end = _SPAWN.Pipe()
         self.number, self.owner = number, ""
         self.task: Task | None = None
-        with _environment(environment):
+        with _environment(environment), _deaf():
             self.process: BaseProcess = _SPAWN.Process(target=work, args=(job, number, end), daemon=True)
             self.process.start()
         end.close()
@@ -66,7 +68,8 @@ class Crew:
         """Hands a task to one that is idle."""
         worker = next(worker for worker in self._workers if worker.owner and worker.task is None)
         worker.task = task
-        worker.pipe.send(task)
+        with suppress(OSError):  # it has just died, which `ended` sees
+            worker.pipe.send(task)
 
     def ended(self, timeout: float) -> list[tuple[Task, str | None]]:
         """The tasks that ended within `timeout` seconds, each with the sentence on why it failed, if it did.
@@ -85,7 +88,7 @@ class Crew:
                 worker.process.join()
                 self._workers[place] = self._after(worker)
                 if worker.task is not None:
-                    found.append((worker.task, f"its process was ended (exit status {worker.process.exitcode})"))
+                    found.append((worker.task, f"{DIED} (exit status {worker.process.exitcode})"))
                 continue
             if not worker.owner:
                 worker.owner = said
@@ -126,6 +129,16 @@ def visible_gpus() -> list[str]:
     import torch
 
     return [str(index) for index in range(max(1, torch.cuda.device_count()))]
+
+
+@contextmanager
+def _deaf() -> Iterator[None]:
+    """What is begun inside does not hear Ctrl-C, from its first moment on: it is for the command."""
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 @contextmanager

@@ -64,8 +64,15 @@ def plan_study(layout: Layout, params: Params, detector: str) -> Plan:
             f"studies.{detector}.searched.{without[0]}.entry in params.yaml is null, and detectors: has no {detector} "
             "to start from; write an entry there, or add the detector to the roster."
         )
-    data = {split: set_digest(load_images(layout.curated(split))) for split in ("train", "tune")}
-    dataset = str(json.loads(layout.raw.read_text())["dataset"])
+    dataset = _curated_dataset(layout)
+    if dataset != params.dataset:
+        raise MedscreenError(
+            f"The curated images are of {dataset}, params.yaml says {params.dataset}; run `dvc repro curate` first."
+        )
+    images = {split: load_images(layout.curated(split)) for split in ("train", "tune")}
+    if len(set(images["tune"].labels.tolist())) < 2:
+        raise MedscreenError("tune holds images of one class alone, on which no AUROC can be told; curate it anew.")
+    data = {split: set_digest(of) for split, of in images.items()}
     searched = Searched(study.searched, own)
     space = {
         "searched": searched.fixed(study.epochs),
@@ -75,6 +82,13 @@ def plan_study(layout: Layout, params: Params, detector: str) -> Plan:
     }
     name = f"{detector}-{dataset}-{_short(data)}-{_short(space)}"
     return Plan(detector, dataset, name, study, searched, own, params.seed, data)
+
+
+def _curated_dataset(layout: Layout) -> str:
+    try:
+        return str(json.loads(layout.raw.read_text())["dataset"])
+    except FileNotFoundError as error:
+        raise MedscreenError(f"{layout.raw} is missing; run `dvc repro curate` first.") from error
 
 
 def share_of_cores(compute: ComputeParams, workers: int, cores: int) -> ComputeParams:

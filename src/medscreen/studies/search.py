@@ -8,11 +8,11 @@ import optuna
 from optuna.storages import BaseStorage, fail_stale_trials
 from optuna.trial import FrozenTrial, TrialState
 
-from medscreen.studies.attributes import OWNER
+from medscreen.studies.attributes import HAND_SET, OWNER
 from medscreen.studies.crew import Crew
 from medscreen.studies.hush import quiet
 from medscreen.studies.mirror import records_of
-from medscreen.studies.owner import is_lost, is_of_this_machine, requeue_lost, was_queued_again
+from medscreen.studies.owner import is_at, is_spent, requeue_lost
 from medscreen.studies.plan import Plan
 from medscreen.studies.scales import VALUES
 from medscreen.studies.worker import NextTrial
@@ -28,26 +28,20 @@ def begin(storage: BaseStorage, plan: Plan) -> optuna.Study:
     with quiet():
         study.set_metric_names(list(VALUES[: len(plan.directions)]))  # what optuna-dashboard calls them
     if not study.get_trials(deepcopy=False) and (hand_set := plan.searched.hand_set()):
-        study.enqueue_trial(hand_set, skip_if_exists=True)
+        study.enqueue_trial(hand_set, user_attrs={HAND_SET: True}, skip_if_exists=True)
     return study
-
-
-def spent(trials: Sequence[FrozenTrial]) -> int:
-    """How many trials have come to an end; those that were lost and queued again have not."""
-    return sum(
-        trial.state.is_finished() and not (is_lost(trial) and was_queued_again(trial, trials)) for trial in trials
-    )
 
 
 @dataclass
 class Search:
-    """A study that is being searched; `shared`: other machines may do so, too."""
+    """A study that is being searched from `place`; `shared`: others may do so, too."""
 
     study: optuna.Study
     plan: Plan
     crew: Crew
     runs: StudyRuns
     show: Show
+    place: str
     shared: bool
 
     def run(self, wanted: int, timeout: float | None) -> None:
@@ -59,7 +53,7 @@ class Search:
                 self.bring_up_to_date()
                 shown = time.monotonic()
             trials = self.study.get_trials(deepcopy=False)
-            left = wanted - spent(trials)
+            left = wanted - sum(is_spent(trial, trials) for trial in trials)
             if time.monotonic() < until:
                 to_begin = left - len(self.crew.at_work) - _elsewhere(trials, self.crew)
                 for _ in range(min(self.crew.idle, to_begin)):
@@ -70,13 +64,13 @@ class Search:
         self.bring_up_to_date()
 
     def bring_up_to_date(self) -> None:
-        """Queues again what was lost, and shows what the storage holds; in MLflow each machine shows its own trials."""
-        requeue_lost(self.study, self.crew.at_work, self.shared)
+        """Queues again what was lost, and shows what the storage holds; in MLflow each place shows its own trials."""
+        requeue_lost(self.study, self.crew.at_work, self.place, self.shared)
         with quiet():
             fail_stale_trials(self.study)  # of other machines, whose hearts have stopped; of a journal, none
         trials = self.study.get_trials(deepcopy=False)
         self.show(trials)
-        ours = (trial for trial in trials if not self.shared or is_of_this_machine(trial))
+        ours = (trial for trial in trials if not self.shared or is_at(self.place, trial))
         self.runs.show(records_of(ours, self.plan.searched))
 
 

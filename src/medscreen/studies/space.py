@@ -72,8 +72,8 @@ class Searched:
         for part, searched in self.parts.items():
             entry = self.start(part).within(epochs) if epochs else self.start(part)
             # a key that is varied says nothing: the winner may stand there already
-            first = {key: _values(dimension)[0] for key, dimension in searched.space.items()}
-            with suppress(ValidationError):  # where the first values do not go together
+            first = {key: dimension.extremes[0] for key, dimension in searched.space.items()}
+            with suppress(ValidationError, KeyError):  # where the first values do not go together
                 entry = entry_with(entry, first)
             about[part] = {
                 "entry": entry.model_dump(),
@@ -100,10 +100,6 @@ def _suggest(trial: Trial, name: str, dimension: DimensionParams) -> None:
 def _value(dimension: DimensionParams, told: Any) -> Any:
     """What the entry gets for what Optuna was told."""
     return dimension.named[told] if isinstance(dimension, ChoicesParams) else told
-
-
-def _values(dimension: DimensionParams) -> list[Any]:
-    return list(dimension.named.values()) if isinstance(dimension, ChoicesParams) else [dimension.low, dimension.high]
 
 
 def _told(dimension: DimensionParams, value: Any) -> list[Any]:

@@ -7,8 +7,9 @@ from pathlib import Path
 
 import optuna
 from filelock import FileLock, Timeout
+from optuna.exceptions import StorageInternalError
 from optuna.storages import BaseStorage, JournalStorage, RDBStorage
-from optuna.storages.journal import JournalFileBackend
+from optuna.storages.journal import JournalFileBackend, JournalFileSymlinkLock
 from sqlalchemy import create_engine, inspect
 from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 
@@ -31,8 +32,9 @@ def open_storage(address: str | None, layout: Layout) -> BaseStorage:
     if _is_database(address):
         return _database(str(address))
     path = _journal(address, layout)
-    path.parent.mkdir(parents=True, exist_ok=True)
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        _cut_half_a_line(path)
         return JournalStorage(JournalFileBackend(str(path)))
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise MedscreenError(f"{path} is no journal of Optuna's; name another file with --storage.") from error
@@ -59,12 +61,40 @@ def is_shared(storage: BaseStorage) -> bool:
     return not isinstance(storage, JournalStorage)
 
 
+@contextmanager
+def reached(address: str | None) -> Iterator[None]:
+    """Within it a storage that is gone is one sentence."""
+    try:
+        yield
+    except (StorageInternalError, SQLAlchemyError) as error:
+        raise MedscreenError(
+            f"The storage at {_without_password(address or 'studies/')} is gone ({_why(error)}); what has ended is "
+            "kept, and the same command goes on when it is back."
+        ) from error
+
+
 def _is_database(address: str | None) -> bool:
     return address is not None and "://" in address
 
 
 def _journal(address: str | None, layout: Layout) -> Path:
-    return layout.studies_journal if address is None else Path(address).expanduser()
+    # resolved: Optuna's lock is a link to the path as it is given
+    return layout.studies_journal if address is None else Path(address).expanduser().resolve()
+
+
+def _cut_half_a_line(path: Path) -> None:
+    """Takes away what a writer left that was ended in the middle of a line: the next line would be joined to it."""
+    if not path.is_file() or path.read_bytes()[-1:] in (b"", b"\n"):
+        return
+    lock = JournalFileSymlinkLock(str(path))  # which every writer takes
+    lock.acquire()
+    try:
+        content = path.read_bytes()
+        if b"\n" in content:  # else it is no journal
+            with path.open("r+b") as file:
+                file.truncate(content.rfind(b"\n") + 1)
+    finally:
+        lock.release()
 
 
 def _database(address: str) -> RDBStorage:
@@ -111,7 +141,8 @@ def _one_sentence(shown: str) -> Iterator[None]:
 
 
 def _without_password(text: str) -> str:
-    return re.sub(r"//\S*@", "//", text)
+    """Greedy: a password may hold a blank or a slash; what follows `?` may be one as well."""
+    return re.sub(r"//.*@", "//", text).partition("?")[0]
 
 
 def _why(error: Exception) -> str:
@@ -127,14 +158,8 @@ def other_studies(storage: BaseStorage, detector: str, name: str) -> list[str]:
 
 
 @contextmanager
-def lone(layout: Layout, study: str, shared: bool) -> Iterator[None]:
-    """Within it no other command searches a study of a journal; a shared storage is for many.
-
-    Raises MedscreenError if another one does.
-    """
-    if shared:
-        yield
-        return
+def lone(layout: Layout, study: str) -> Iterator[None]:
+    """Within it no other command of this checkout searches that study; raises MedscreenError if one does."""
     folder = layout.scratch / "locks"
     folder.mkdir(parents=True, exist_ok=True)
     lock = FileLock(folder / f"study-{study}.lock")
@@ -142,8 +167,8 @@ def lone(layout: Layout, study: str, shared: bool) -> Iterator[None]:
         lock.acquire(timeout=0)
     except Timeout as error:
         raise MedscreenError(
-            f"Another `medscreen study` searches {study} at this moment; wait for it, or let several machines or "
-            "commands share a database with --storage (docs/studies.md)."
+            f"Another `medscreen study` searches {study} at this moment; wait for it, or let several machines "
+            "share a database with --storage (docs/studies.md)."
         ) from error
     try:
         yield

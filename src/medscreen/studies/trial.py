@@ -16,7 +16,6 @@ from medscreen.packaging.detector import PackagedDetector
 from medscreen.packaging.scoring import scoring_graph
 from medscreen.params import ComputeParams, DetectorParams, StudyParams
 from medscreen.studies.attributes import CONFUSION, CURVES, OWNER, REASON
-from medscreen.studies.owner import this_owner
 from medscreen.studies.scoring import auroc_on, confusion_on
 from medscreen.studies.space import Searched
 
@@ -37,17 +36,14 @@ class Objective:
     seed: int
     train: ImageSet
     tune: ImageSet
+    owner: str
 
     def __call__(self, trial: Trial) -> float | tuple[float, float]:
         """AUROC on tune (0 to 1) or, with it, milliseconds an image."""
-        trial.set_user_attr(OWNER, this_owner())
-        self.searched.suggest(trial)
+        trial.set_user_attr(OWNER, self.owner)
         curves: list[dict[str, float]] = []
         try:
-            entry = self.searched.entry(trial.params)
-            entry = entry.within(self.params.epochs) if self.params.epochs else entry
-            detector = build(entry, int(self.train.pixels.shape[1]), self.compute, self.seed)
-            detector.fit(self.train, self.tune, lambda epoch, terms: self._told(trial, detector, curves, epoch, terms))
+            return self._figure(trial, curves)
         except (MedscreenError, ValidationError) as error:
             trial.set_user_attr(REASON, _sentence(error))
             raise TrialPruned from None
@@ -58,6 +54,13 @@ class Objective:
             raise
         finally:
             trial.set_user_attr(CURVES, curves)
+
+    def _figure(self, trial: Trial, curves: list[dict[str, float]]) -> float | tuple[float, float]:
+        self.searched.suggest(trial)
+        entry = self.searched.entry(trial.params)
+        entry = entry.within(self.params.epochs) if self.params.epochs else entry
+        detector = build(entry, int(self.train.pixels.shape[1]), self.compute, self.seed)
+        detector.fit(self.train, self.tune, lambda epoch, terms: self._told(trial, detector, curves, epoch, terms))
         scores = score(detector, self.tune.pixels).astype(np.float64)
         trial.set_user_attr(CONFUSION, confusion_on(scores, self.tune))
         found = auroc_on(scores, self.tune)
@@ -100,5 +103,7 @@ def _milliseconds(detector: Detector, images: ImageSet) -> float:
 
 def _sentence(error: Exception) -> str:
     if isinstance(error, ValidationError):
-        return error.errors(include_url=False)[0]["msg"].removeprefix("Value error, ")
+        first = error.errors(include_url=False)[0]
+        where = ".".join(str(part) for part in first["loc"][1:])  # behind the kind
+        return f"{where}: {first['msg'].removeprefix('Value error, ')}".removeprefix(": ")
     return " ".join(str(error).split())[:300]

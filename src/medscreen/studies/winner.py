@@ -17,9 +17,10 @@ from medscreen.images import ImageSet, load_images
 from medscreen.layout import Layout
 from medscreen.packaging.detector import PackagedDetector
 from medscreen.params import DetectorParams
-from medscreen.studies.crew import Crew
+from medscreen.studies.attributes import HAND_SET
+from medscreen.studies.crew import DIED, Crew
 from medscreen.studies.mirror import record_of
-from medscreen.studies.owner import is_of_this_machine
+from medscreen.studies.owner import is_at
 from medscreen.studies.plan import Plan
 from medscreen.studies.scoring import auroc_on
 from medscreen.studies.search import Search
@@ -35,10 +36,13 @@ class Candidate:
     graphs: Mapping[int, Path]
     tune: Sequence[float]
 
+    is_own: bool
+
     @property
     def title(self) -> str:
         """What people read."""
-        return "hand-set" if self.trial is None else f"trial {self.trial.number}"
+        number = "" if self.trial is None else f"trial {self.trial.number}"
+        return "hand-set" if not number else f"{number}, applied" if self.is_own else number
 
     @property
     def mean(self) -> float:
@@ -79,26 +83,26 @@ def best_trials(study: optuna.Study, number: int) -> list[FrozenTrial]:
 
 
 def choose(
-    layout: Layout, study: optuna.Study, plan: Plan, crew: Crew, on_trained: Callable[[int, int], None]
+    layout: Layout, study: optuna.Study, plan: Plan, crew: Crew, on_trained: Callable[[int, int, str | None], None]
 ) -> Choice | None:
     """Trains the best trials and the hand-set entry again, those already trained left out, and chooses by tune.
 
-    `on_trained` is told how many of how many are done. None where no trial has come to its end. Raises MedscreenError
-    where a training fails.
+    `on_trained` is told how many of how many are done, and why one failed: that candidate drops out. None where no
+    trial has come to its end. Raises MedscreenError where none can be trained again.
     """
     trials = best_trials(study, plan.params.confirm.best)
     if not trials:
         return None
     entries: list[tuple[FrozenTrial | None, DetectorParams]] = [(t, plan.searched.entry(t.params)) for t in trials]
     if plan.own is not None:
-        entries = [(None, plan.own), *((t, entry) for t, entry in entries if entry != plan.own)]
+        entries = [(_applied(study, plan), plan.own), *((t, entry) for t, entry in entries if entry != plan.own)]
     wanted = {
         (place, seed): _graph(layout, plan, entry, seed)
         for place, (_, entry) in enumerate(entries)
         for seed in plan.params.confirm.seeds
     }
     tasks = [Again(entries[place][1], seed, path) for (place, seed), path in wanted.items() if not path.is_file()]
-    _train(crew, tasks, on_trained)
+    failed = _train(crew, tasks, on_trained)
     tune = load_images(layout.curated("tune"))
     candidates = [
         Candidate(
@@ -106,33 +110,47 @@ def choose(
             entry,
             graphs := {seed: wanted[place, seed] for seed in plan.params.confirm.seeds},
             [_auroc(path, tune) for path in graphs.values()],
+            entry == plan.own,
         )
         for place, (trial, entry) in enumerate(entries)
+        if not failed & {wanted[place, seed] for seed in plan.params.confirm.seeds}
     ]
+    if not candidates:
+        raise MedscreenError("None of the best trials could be trained again, in full: see what is said above.")
     candidates.sort(key=lambda candidate: -candidate.mean)  # stable: the hand-set one stands first among equals
     val = load_images(layout.curated("val"))
-    shown = {c.title: c for c in candidates if c is candidates[0] or c.trial is None}
+    shown = {c.title: c for c in candidates if c is candidates[0] or c.is_own}
     return Choice(
         candidates, {title: float(np.mean([_auroc(p, val) for p in c.graphs.values()])) for title, c in shown.items()}
     )
 
 
-def _train(crew: Crew, tasks: list[Again], on_trained: Callable[[int, int], None]) -> None:
-    waiting, done, lost = list(reversed(tasks)), 0, 0
+def _applied(study: optuna.Study, plan: Plan) -> FrozenTrial | None:
+    """The trial whose settings the roster has since `--apply`; None where it has those that a person set."""
+    for trial in study.get_trials(deepcopy=False, states=[TrialState.COMPLETE]):
+        if HAND_SET not in trial.user_attrs and plan.searched.entry(trial.params) == plan.own:
+            return trial
+    return None
+
+
+def _train(crew: Crew, tasks: list[Again], on_trained: Callable[[int, int, str | None], None]) -> set[Path]:
+    """Has all tasks done; the graphs that there are not, since their training failed, or its process died twice."""
+    waiting, done, died, failed = list(reversed(tasks)), 0, set[Path](), set[Path]()
     while done < len(tasks):
         while waiting and crew.idle:
             crew.give(waiting.pop())
         for task, why in crew.ended(1.0):
             if not isinstance(task, Again):
                 continue
-            if why and not task.graph.is_file():
-                lost += 1
-                if lost > len(tasks):
-                    raise MedscreenError(f"Training the best trials again fails: {why}")
+            if why and why.startswith(DIED) and task.graph not in died:
+                died.add(task.graph)
                 waiting.append(task)
                 continue
+            if why:
+                failed.add(task.graph)
             done += 1
-            on_trained(done, len(tasks))
+            on_trained(done, len(tasks), why)
+    return failed
 
 
 def _graph(layout: Layout, plan: Plan, entry: DetectorParams, seed: int) -> Path:
@@ -164,7 +182,7 @@ def show_choice(search: Search, choice: Choice, folder: Path) -> None:
     """Shows the choice and the files of a folder on the study's parent run; the best trials' runs get their models."""
     runs, plan = search.runs, search.plan
     for candidate in choice.candidates:
-        if candidate.trial is None or (search.shared and not is_of_this_machine(candidate.trial)):
+        if candidate.trial is None or (search.shared and not is_at(search.place, candidate.trial)):
             continue
         runs.log_model(record_of(candidate.trial, plan.searched), candidate.graphs[plan.params.confirm.seeds[0]])
     winner = choice.winner

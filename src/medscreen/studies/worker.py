@@ -50,13 +50,13 @@ def work(job: Job, number: int, pipe: Connection) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the command, which ends its workers
     end_with(os.getppid())
     tasks = _Tasks(job, number)
-    pipe.send(tasks.owner)
-    while True:
-        try:
+    try:
+        pipe.send(tasks.owner)
+        while True:
             task: Task = pipe.recv()
-        except EOFError:
-            return
-        pipe.send(tasks.do(task))
+            pipe.send(tasks.do(task))
+    except (EOFError, OSError):  # the other end was closed: there is no more to do
+        return
 
 
 class _Tasks:
@@ -64,10 +64,10 @@ class _Tasks:
 
     def __init__(self, job: Job, number: int) -> None:
         from medscreen.images import load_images
-        from medscreen.studies.owner import this_owner
+        from medscreen.studies.owner import owner_at, place_of
         from medscreen.studies.storage import open_storage
 
-        self.job, self.number, self.owner = job, number, this_owner()
+        self.job, self.number, self.owner = job, number, owner_at(place_of(job.layout))
         self.storage = open_storage(job.storage, job.layout)
         # no other split is opened here
         self.train, self.tune = (load_images(job.layout.curated(split)) for split in ("train", "tune"))
@@ -77,19 +77,21 @@ class _Tasks:
 
     def _next_trial(self) -> str | None:
         import optuna
+        from optuna.trial import TrialState
 
-        from medscreen.studies.owner import is_lost
+        from medscreen.studies.owner import is_spent
         from medscreen.studies.strategy import pruner_of, sampler_of
         from medscreen.studies.trial import Objective
 
         job = self.job
         study = optuna.load_study(study_name=job.study, storage=self.storage)
-        # what was lost does not count: a study that was killed goes on as it would have
-        begun = sum(not is_lost(trial) for trial in study.get_trials(deepcopy=False))
+        trials = study.get_trials(deepcopy=False)
+        # what was lost and queued again does not count: a study that was killed goes on as it would have
+        begun = sum(trial.state == TrialState.RUNNING or is_spent(trial, trials) for trial in trials)
         study.sampler = sampler_of(job.params, job.seed, begun, self.number)
         epochs = job.params.epochs or max(job.searched.start(part).epochs for part in job.searched.parts)
         study.pruner = pruner_of(job.params, epochs)
-        objective = Objective(job.searched, job.params, job.compute, job.seed, self.train, self.tune)
+        objective = Objective(job.searched, job.params, job.compute, job.seed, self.train, self.tune, self.owner)
         study.optimize(objective, n_trials=1, catch=(Exception,))
         return None
 

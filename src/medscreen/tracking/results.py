@@ -108,6 +108,8 @@ def read_result(layout: Layout, params: Params, detector: str) -> Result:
     packaged = layout.packaged(detector)
     entry = params.detector(detector)
     trained_on = _digests(layout, "train") + _digests(layout, "tune")
+    studied = _studied(layout, detector, entry)
+    trial = f"trial {studied[TRIAL]} of {studied[STUDY]}" if studied else None
     return Result(
         dataset=raw["dataset"],
         detector=detector,
@@ -135,9 +137,9 @@ def read_result(layout: Layout, params: Params, detector: str) -> Result:
         said=_said(layout.predictions(detector)),
         trained_on=trained_on,
         operating_point=json.loads(layout.operating_point(detector).read_text()),
-        lineage=read_lineage(layout, detector, trained_on),
+        lineage=read_lineage(layout, detector, trained_on, trial),
         is_baseline=entry.is_baseline,
-        studied=_studied(layout, detector, entry),
+        studied=studied,
     )
 
 

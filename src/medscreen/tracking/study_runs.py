@@ -12,13 +12,13 @@ from mlflow.entities import Metric, Param, Run, RunTag
 
 from medscreen.digests import file_digest
 from medscreen.layout import Layout
-from medscreen.tracking.models import log_model, logged_model_id
+from medscreen.tracking.models import keeps_graph, log_model
 from medscreen.tracking.results import STUDY, TRIAL
 from medscreen.tracking.runs import DETECTOR, log_params
 from medscreen.tracking.store import open_experiment, open_store
 
 _REASON = "medscreen.reason"
-_PARENT, _REPORTED = "mlflow.parentRunId", "epoch/tune_auroc"
+_PARENT, _PARENT_OF, _REPORTED = "mlflow.parentRunId", "medscreen.parent_of", "epoch/tune_auroc"
 _AT_ONCE = 1000  # metrics that MLflow takes in one batch
 
 
@@ -56,7 +56,8 @@ class StudyRuns:
         self._client: MlflowClient = open_store(layout)
         self._detector, self._study = detector, study
         self._experiment = open_experiment(self._client, layout, f"{dataset}-studies")
-        self.parent = self._find_parent() or self._make_parent(about)
+        self.parent = self._find_parent() or self._make_parent()
+        log_params(self._client, self.parent, about)  # again: equal ones are taken, and a killed command logged none
         self._shown = {int(run.data.tags[TRIAL]): self._as_shown(run) for run in self._children()}
 
     def show(self, records: Iterable[TrialRecord]) -> None:
@@ -82,10 +83,15 @@ class StudyRuns:
         self._client.log_artifacts(self.parent, str(folder))
         self._client.set_terminated(self.parent, "FINISHED")
 
+    def stop(self) -> None:
+        """Says of the parent run, unless it has ended, that it was stopped; the next search opens it again."""
+        if self._client.get_run(self.parent).info.status == "RUNNING":
+            self._client.set_terminated(self.parent, "KILLED")
+
     def log_model(self, record: TrialRecord, graph: Path) -> None:
         """Logs a trial's model, unless it has one."""
         run_id = self._shown[record.number].run_id
-        if logged_model_id(self._client, run_id) is None:
+        if not keeps_graph(self._client, run_id):
             log_model(self._client, run_id, onnx.load(graph), file_digest(graph))
             # which has opened the run once more: its end is that of the trial
             self._client.set_terminated(run_id, record.status, end_time=record.ended)
@@ -114,19 +120,17 @@ class StudyRuns:
                 self._client.log_dict(shown.run_id, dict(content), name)
 
     def _find_parent(self) -> str | None:
-        found = self._client.search_runs([self._experiment], f"tags.`{STUDY}` = '{self._study}'", max_results=1000)
-        parents = [run for run in found if _PARENT not in run.data.tags]
-        if not parents:
-            return None
-        parent = str(min(parents, key=lambda run: run.info.start_time).info.run_id)
-        self._client.update_run(parent, status="RUNNING")
-        return parent
-
-    def _make_parent(self, about: Mapping[str, Any]) -> str:
-        run = self._client.create_run(
-            self._experiment, run_name=self._study, tags={STUDY: self._study, DETECTOR: self._detector}
+        found = self._client.search_runs(
+            [self._experiment], f"tags.`{_PARENT_OF}` = '{self._study}'", order_by=["attributes.start_time ASC"]
         )
-        log_params(self._client, run.info.run_id, about)
+        if not found:
+            return None
+        self._client.update_run(found[0].info.run_id, status="RUNNING")
+        return str(found[0].info.run_id)
+
+    def _make_parent(self) -> str:
+        tags = {STUDY: self._study, _PARENT_OF: self._study, DETECTOR: self._detector}
+        run = self._client.create_run(self._experiment, run_name=self._study, tags=tags)
         return str(run.info.run_id)
 
     def _children(self) -> list[Run]:
