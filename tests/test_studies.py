@@ -259,6 +259,8 @@ def test_the_winner_stands_in_params_yaml_and_comments_stay(finished: tuple[Path
     assert "detectors: # the roster" in (home / "params.yaml").read_text()
     assert f"Chosen: trial {record['trial']}" in said
     chosen = f"trial {record['trial']}"
+    assert chosen == max(record["tune_auroc"], key=lambda title: float(np.mean(record["tune_auroc"][title])))
+    assert set(record["val_auroc"]) == {chosen}  # what was not chosen is not looked at there
     assert record["optimism"] == pytest.approx(np.mean(record["tune_auroc"][chosen]) - record["val_auroc"][chosen])
 
 
