@@ -9,7 +9,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from medscreen.layout import Layout
 from medscreen.outputs import is_writing, this_writer
-from medscreen.studies.attributes import OWNER, REASON, RETRY_OF
+from medscreen.studies.attributes import HAND_SET, OWNER, REASON, RETRY_OF
 
 _MOST_RETRIES = 2
 
@@ -50,7 +50,8 @@ def requeue(study: optuna.Study, trial: FrozenTrial) -> None:
     if not was_queued_again(trial, trials) and _retries(trial, trials) < _MOST_RETRIES:
         # it may have ended before it had asked for all that was queued for it
         queued = trial.system_attrs.get("fixed_params", {})
-        study.enqueue_trial({**queued, **trial.params}, user_attrs={RETRY_OF: trial.number})
+        kept = {HAND_SET: True} if HAND_SET in trial.user_attrs else {}
+        study.enqueue_trial({**queued, **trial.params}, user_attrs={RETRY_OF: trial.number, **kept})
 
 
 def requeue_lost(study: optuna.Study, at_work: Collection[str], place: str, others: bool) -> None:

@@ -29,13 +29,15 @@ from medscreen.studies.worker import Again
 
 @dataclass(frozen=True)
 class Candidate:
-    """An entry that was trained again: its trial, None for the hand-set one, and AUROC on tune with each seed."""
+    """An entry that was trained again: its trial, None for the hand-set one, and AUROC on tune with each seed.
+
+    `is_own`: it is what the roster has.
+    """
 
     trial: FrozenTrial | None
     entry: DetectorParams
     graphs: Mapping[int, Path]
     tune: Sequence[float]
-
     is_own: bool
 
     @property
@@ -71,15 +73,15 @@ class Choice:
         return self.winner.mean - self.val[self.winner.title]
 
 
-def best_trials(study: optuna.Study, number: int) -> list[FrozenTrial]:
-    """The trials with the best AUROC, of different parameters; of two objectives those on the front."""
+def best_trials(study: optuna.Study) -> list[FrozenTrial]:
+    """Complete trials of different parameters, the best AUROC first; of two objectives those on the front."""
     trials = study.best_trials if len(study.directions) > 1 else study.get_trials(deepcopy=False)
     complete = [trial for trial in trials if trial.state == TrialState.COMPLETE]
     found: list[FrozenTrial] = []
     for trial in sorted(complete, key=lambda trial: (-trial.values[0], trial.number)):
         if all(trial.params != other.params for other in found):
             found.append(trial)
-    return found[:number]
+    return found
 
 
 def choose(
@@ -90,12 +92,12 @@ def choose(
     `on_trained` is told how many of how many are done, and why one failed: that candidate drops out. None where no
     trial has come to its end. Raises MedscreenError where none can be trained again.
     """
-    trials = best_trials(study, plan.params.confirm.best)
-    if not trials:
+    found = [(trial, plan.searched.entry(trial.params)) for trial in best_trials(study)]
+    if not found:
         return None
-    entries: list[tuple[FrozenTrial | None, DetectorParams]] = [(t, plan.searched.entry(t.params)) for t in trials]
-    if plan.own is not None:
-        entries = [(_applied(study, plan), plan.own), *((t, entry) for t, entry in entries if entry != plan.own)]
+    own = next((trial for trial, entry in found if entry == plan.own and HAND_SET not in trial.user_attrs), None)
+    entries: list[tuple[FrozenTrial | None, DetectorParams]] = [] if plan.own is None else [(own, plan.own)]
+    entries += [(trial, entry) for trial, entry in found if entry != plan.own][: plan.params.confirm.best]
     wanted = {
         (place, seed): _graph(layout, plan, entry, seed)
         for place, (_, entry) in enumerate(entries)
@@ -123,14 +125,6 @@ def choose(
     return Choice(
         candidates, {title: float(np.mean([_auroc(p, val) for p in c.graphs.values()])) for title, c in shown.items()}
     )
-
-
-def _applied(study: optuna.Study, plan: Plan) -> FrozenTrial | None:
-    """The trial whose settings the roster has since `--apply`; None where it has those that a person set."""
-    for trial in study.get_trials(deepcopy=False, states=[TrialState.COMPLETE]):
-        if HAND_SET not in trial.user_attrs and plan.searched.entry(trial.params) == plan.own:
-            return trial
-    return None
 
 
 def _train(crew: Crew, tasks: list[Again], on_trained: Callable[[int, int, str | None], None]) -> set[Path]:

@@ -4,17 +4,19 @@ from pathlib import Path
 
 import pytest
 
-from medscreen.sources.dicom_headers import Header, in_order
+from medscreen.ingestion import SeriesHeader
+from medscreen.ingestion.stacks import Place
+from medscreen.sources.series import in_order
 
 AXIAL, SAGITTAL = (0.0, 0.0, 1.0), (1.0, 0.0, 0.0)
 
 
-def order(**headers: Header) -> str:
+def order(**headers: SeriesHeader) -> str:
     return "".join(path.name for path, _ in in_order([(Path(name), header) for name, header in headers.items()]))
 
 
-def placed(number: int, position: float, normal: tuple[float, float, float] | None = AXIAL) -> Header:
-    return Header(number=number, position=position, normal=normal)
+def placed(number: int, position: float, normal: tuple[float, float, float] | None = AXIAL) -> SeriesHeader:
+    return SeriesHeader(number=number, place=normal and Place(normal, position))
 
 
 def test_parallel_slices_lie_by_their_place_whatever_their_numbers() -> None:
