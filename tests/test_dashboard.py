@@ -138,7 +138,7 @@ def test_a_database_is_shown_in_place_of_the_journal(tmp_path: Path) -> None:
             "postgresql+psycopg2://ann:very-secret@127.0.0.1:1/studies",
             "No storage can be used at postgresql+psycopg2://127.0.0.1:1/studies",
         ),
-        ("nonsense", "There is no study in nonsense yet"),
+        ("nonsense", "nonsense yet: `medscreen study DETECTOR` begins one"),
         ("oracle://ann:very-secret@127.0.0.1/studies", "is no address that can be used here"),
     ],
 )
