@@ -4,7 +4,8 @@ import shutil
 import subprocess
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import optuna
@@ -12,10 +13,11 @@ import psutil
 import psycopg2
 import pytest
 from optuna.storages import RDBStorage
-from optuna.trial import TrialState
+from optuna.trial import FrozenTrial, TrialState
 
 from medscreen.layout import Layout
 from medscreen.studies.attributes import OWNER, RETRY_OF
+from medscreen.studies.owner import is_at, place_of
 from medscreen.studies.plan import plan_study
 from medscreen.studies.storage import open_storage
 from studied import COMMAND, new_studied, workers_of
@@ -48,16 +50,16 @@ def test_two_commands_share_a_study_and_one_goes_on_when_the_other_is_killed(dat
     second = Path(shutil.copytree(first, tmp_path / "second"))
     command = [*COMMAND, "hog", "--trials", str(WANTED), "--workers", "1", "--storage", database]
     name = plan_study(Layout(first, first), settings_of(first), "hog").name
+    places = [place_of(Layout(home, home)) for home in (first, second)]
     running = [
         subprocess.Popen(command, cwd=home, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
         for home in (first, second)
     ]
     storage = opened(database)
-    deadline = time.monotonic() + 300
-    while not both_at_work(storage, name) and time.monotonic() < deadline:
-        time.sleep(0.05)
-    for process in (*workers_of(psutil.Process(running[1].pid)), running[1]):
-        process.kill()
+    wait_until(lambda: trials_at(storage, name, places[0], TrialState.COMPLETE))
+    with suspended(psutil.Process(running[0].pid)):  # which hands out no more, so that enough is left for the second
+        wait_until(lambda: trials_at(storage, name, places[1], TrialState.COMPLETE))
+        wait_until(lambda: killed_at_work(running[1], lambda: trials_at(storage, name, places[1], TrialState.RUNNING)))
     said, wrong = running[0].communicate(timeout=600)
     running[1].communicate(timeout=60)
     assert running[0].returncode == 0, said + wrong
@@ -65,17 +67,45 @@ def test_two_commands_share_a_study_and_one_goes_on_when_the_other_is_killed(dat
     states = Counter(trial.state for trial in trials)
     assert states[TrialState.COMPLETE] + states[TrialState.PRUNED] == WANTED
     assert states[TrialState.RUNNING] == 0
-    assert len({trial.user_attrs.get(OWNER) for trial in trials if trial.state == TrialState.COMPLETE}) == 2
-    lost = [trial.number for trial in trials if trial.state == TrialState.FAIL]
-    assert sorted(trial.user_attrs[RETRY_OF] for trial in trials if RETRY_OF in trial.user_attrs) == lost
+    assert all(trials_at(storage, name, place, TrialState.COMPLETE) for place in places)
+    (lost,) = (trial for trial in trials if trial.state == TrialState.FAIL)
+    (again,) = (trial for trial in trials if RETRY_OF in trial.user_attrs)
+    assert (again.user_attrs[RETRY_OF], again.params) == (lost.number, lost.params)
 
 
-def both_at_work(storage: RDBStorage, name: str) -> bool:
-    """Whether each of two processes has ended a trial, and another one runs."""
+def trials_at(storage: RDBStorage, name: str, place: str, state: TrialState) -> list[FrozenTrial]:
+    """The study's trials of that state that a process of that checkout has, or had."""
     if name not in optuna.get_all_study_names(storage):
-        return False
-    trials = optuna.load_study(study_name=name, storage=storage).trials
-    return len({trial.user_attrs.get(OWNER) for trial in trials if trial.state == TrialState.COMPLETE}) == 2
+        return []
+    trials = optuna.load_study(study_name=name, storage=storage).get_trials(states=[state])
+    return [trial for trial in trials if is_at(place, trial)]
+
+
+def wait_until(is_so: Callable[[], object]) -> None:
+    deadline = time.monotonic() + 300
+    while not is_so():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+@contextmanager
+def suspended(process: psutil.Process) -> Iterator[None]:
+    process.suspend()
+    try:
+        yield
+    finally:
+        with suppress(psutil.NoSuchProcess):
+            process.resume()
+
+
+def killed_at_work(command: subprocess.Popen[str], is_at_work: Callable[[], object]) -> bool:
+    """Kills the command and its worker, if that is at a trial."""
+    (worker,) = workers_of(psutil.Process(command.pid))
+    with suspended(worker):
+        if at_work := bool(is_at_work()):
+            worker.kill()
+            command.kill()
+    return at_work
 
 
 def test_a_machine_that_is_gone_is_noticed_by_its_heartbeat(database: str) -> None:

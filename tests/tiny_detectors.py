@@ -121,5 +121,10 @@ def trained_part(settings: Settings) -> Settings | None:
 TRAINED = [kind for kind, params in TINY.items() if trained_part(params)]
 OF_FINDINGS = [kind for kind, params in TINY.items() if params.get("findings")]
 # how long what learns in epochs has to learn until it sees anomalies
-EPOCHS = dict.fromkeys(TINY, 20) | dict.fromkeys(RECONSTRUCTION, 30) | dict.fromkeys(EMBEDDINGS, 10) | {"transfer": 5}
+EPOCHS = (
+    dict.fromkeys(TINY, 20)
+    | dict.fromkeys(RECONSTRUCTION, 30)
+    | dict.fromkeys(EMBEDDINGS, 10)
+    | {"transfer": 5, "tunable_cnn": 40}
+)
 LEAST_AUROC = {"intensity": 0.75}  # the blobs of healthy films differ in size, and so in mean grey
