@@ -36,7 +36,7 @@ STUDIES: dict[str, Any] = {
     },
     "net": BRIEF
     | {
-        "epochs": 3, "pruner": {"kind": "median", "startup_trials": 0, "warmup_epochs": 0},
+        "epochs": 3, "pruner": {"kind": "median", "startup_trials": 2, "warmup_epochs": 0},
         "searched": {
             "cnn": {
                 "entry": CNN,

@@ -15,7 +15,6 @@ from PIL import Image
 
 from medscreen.studies.importances import importances
 from medscreen.studies.panels import draw_contour, draw_slices, shared_pairs
-from medscreen.studies.pictures import pareto_front
 from medscreen.studies.results import write_results
 from medscreen.studies.scales import axis_name, floor_of, scale_of, shortened
 
@@ -262,17 +261,6 @@ def test_a_study_of_auroc_and_time_has_a_front_and_everything_else_for_auroc(tmp
     assert front == {tuple(trial.values) for trial in study.best_trials}
     found = importances(completed(study))
     assert found[0].parameter == RATE
-
-
-@pytest.mark.parametrize("seed", range(5))
-def test_the_front_is_what_no_other_beats(seed: int) -> None:
-    rng = np.random.default_rng(seed)
-    trials = [optuna.create_trial(values=[float(a), float(b)]) for a, b in rng.integers(0, 9, (40, 2))]
-    study = optuna.create_study(directions=["maximize", "minimize"])
-    study.add_trials(trials)
-    front = [tuple(trial.values) for trial in pareto_front(trials)]
-    assert len(set(front)) == len(front)
-    assert set(front) == {tuple(trial.values) for trial in study.best_trials}
 
 
 def test_every_picture_can_be_opened_and_is_large_enough_to_read(study: optuna.Study, tmp_path: Path) -> None:

@@ -13,12 +13,8 @@ Accept = Callable[[Params, Params], None]
 """Is handed the settings before and after a change, and raises MedscreenError for one that must not be."""
 
 
-def _any(before: Params, after: Params) -> None:
-    """Every valid change will do."""
-
-
 @contextmanager
-def edited(path: Path, accept: Accept = _any) -> Iterator[Any]:
+def edited(path: Path, accept: Accept | None = None) -> Iterator[Any]:
     """The content of params.yaml, to be changed in place; written back whole, and only if it is valid and accepted.
 
     Raises MedscreenError for a file that is not, before or after the change.
@@ -37,7 +33,9 @@ def edited(path: Path, accept: Accept = _any) -> Iterator[Any]:
     with replaced(path) as partial:
         yaml.dump(content, partial)
         try:
-            accept(before, load_params(partial))
+            after = load_params(partial)
+            if accept:
+                accept(before, after)
         except MedscreenError as error:
             raise MedscreenError(str(error).replace(partial.name, path.name)) from error
 

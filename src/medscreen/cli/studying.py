@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 @click.option("--timeout", type=click.FloatRange(min=0), help="Seconds after which no further trial is begun.")
 @click.option("--storage", help="postgresql://USER:PASSWORD@HOST/DATABASE for several machines, or a journal's file.")
 @click.option("--apply", "applied", is_flag=True, help="Write the winner's settings into params.yaml.")
-def study(  # one an option
+def study(
     detector: str,
     trials: int | None,
     workers: int | None,

@@ -1,7 +1,9 @@
 """The one optimiser loop; it knows losses by their names and no model."""
 
 import copy
+import ctypes
 import os
+import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -20,6 +22,7 @@ from medscreen.params import ComputeParams, TrainingParams
 
 Loss = Callable[[Tensor, Tensor], Mapping[str, Tensor]]
 """Images (N, 1, S, S) and labels (N,) to named terms; the one called `loss` is minimised."""
+_MMAP_THRESHOLD, _TRIM_THRESHOLD = -3, -1  # parameters of mallopt(3), in bytes
 
 
 @dataclass(frozen=True)
@@ -79,10 +82,19 @@ def _reproducible(compute: ComputeParams) -> torch.device:
         if not torch.cuda.is_available():
             raise MedscreenError("compute.device is cuda, but PyTorch finds no GPU here; set it to cpu.")
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # without it cuBLAS may add in any order
+    _keep_freed_memory()
     torch.set_num_threads(compute.threads)
     torch.use_deterministic_algorithms(True)
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]  # filling costs 7 %
     return torch.device(compute.device)
+
+
+def _keep_freed_memory() -> None:
+    """Has glibc keep large blocks that are freed: the system clears what it is given back, for every batch anew."""
+    # not every libc of Linux has the function
+    if sys.platform == "linux" and (mallopt := getattr(ctypes.CDLL(None), "mallopt", None)):
+        for option in (_MMAP_THRESHOLD, _TRIM_THRESHOLD):
+            mallopt(option, 2**31 - 1)
 
 
 def _optimiser(network: nn.Module, recipe: Recipe, steps: int) -> tuple[Optimizer, OneCycleLR]:

@@ -4,7 +4,7 @@ The table names files, or patients whose images lie in the folder of their name:
 """
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import TypeVar
@@ -58,7 +58,7 @@ def read_records(params: DicomParams, root: Path) -> Records:
     below, notes = files_below(images, root)
     files = [path for path in below if path != table]
     if columns.file is None:
-        of_patient = _cases(params, table, {row.line: row[columns.patient].strip() for row in rows}, rows, notes)
+        of_patient = _cases(params, table, ((row[columns.patient].strip(), row) for row in rows), notes)
         found = _files_of_patients(params, root, files, of_patient, notes)
     else:
         found = _files_of_rows(params, root, columns.file, rows, files, notes)
@@ -71,15 +71,15 @@ def read_records(params: DicomParams, root: Path) -> Records:
 
 
 def _cases(
-    params: DicomParams, table: Path, key_of: Mapping[int, _Key], rows: Sequence[Row], notes: Counter[str]
+    params: DicomParams, table: Path, rows: Iterable[tuple[_Key, Row]], notes: Counter[str]
 ) -> dict[_Key, _Case]:
-    """What the table says of each key (by line of the table); raises MedscreenError for what contradicts itself."""
+    """What the table says of each key, a patient or a file; raises MedscreenError for what contradicts itself."""
     cases: dict[_Key, _Case] = {}
-    for row in rows:
+    for key, row in rows:
         patient = required_cell(table, row, params.columns.patient)
         label = required_cell(table, row, params.columns.label)
         case = _Case(row.line, patient, label, {n: row[c].strip() for n, c in params.traits.items() if row[c].strip()})
-        first = cases.setdefault(key_of[row.line], case)
+        first = cases.setdefault(key, case)
         if (first.patient, _folded(first.label)) != (patient, _folded(label)):
             raise MedscreenError(
                 f"{table}, line {row.line}: it contradicts line {first.line}, which gives the same "
@@ -117,9 +117,9 @@ def _files_of_rows(
     params: DicomParams, root: Path, column: str, rows: Sequence[Row], files: Sequence[Path], notes: Counter[str]
 ) -> dict[Path, _Case]:
     table, images, there = root / params.table, root / params.images, set(files)
-    paths = {row.line: path for row in rows if (path := file_below(table, row, column, images)) in there}
-    notes[MISSING_FILES] = len(rows) - len(paths)
-    found = _cases(params, table, paths, [row for row in rows if row.line in paths], notes)
+    named = [(path, row) for row in rows if (path := file_below(table, row, column, images)) in there]
+    notes[MISSING_FILES] = len(rows) - len(named)
+    found = _cases(params, table, named, notes)
     notes["files without a row in the table"] = len(there) - len(found)
     if not found:
         raise MedscreenError(

@@ -13,7 +13,6 @@ from medscreen.studies.worker import Job, Task, work
 
 _MOST_DEATHS, _PATIENCE_S = 10, 5
 DIED = "its process was ended"
-_KEPT_BYTES = str(1 << 31)
 _SPAWN = multiprocessing.get_context("spawn")  # a fork would take over the locks of threads that it has not
 
 
@@ -31,14 +30,14 @@ class _Worker:
 
 
 class Crew:
-    """So many processes, each with its share of the cores or a GPU of its own.
+    """Up to so many processes, each with its share of the cores or a GPU of its own.
 
     They are ended when the `with` block is left, whatever they are at.
     """
 
     def __init__(self, job: Job, workers: int) -> None:
-        self._job, self._deaths = job, 0
-        self._workers = [self._begin(number) for number in range(workers)]
+        self._job, self._most, self._deaths = job, workers, 0
+        self._workers: list[_Worker] = []
 
     def __enter__(self) -> "Crew":
         return self
@@ -63,6 +62,11 @@ class Crew:
     def at_work(self) -> list[str]:
         """The owners that have a task."""
         return [worker.owner for worker in self._workers if worker.task is not None]
+
+    def call(self, tasks: int) -> None:
+        """Begins the processes that so many tasks can use; a study that has ended loads no library for nothing."""
+        for number in range(len(self._workers), min(tasks, self._most)):
+            self._workers.append(self._begin(number))
 
     def give(self, task: Task) -> None:
         """Hands a task to one that is idle."""
@@ -113,8 +117,6 @@ class Crew:
 def _environment_of(job: Job, number: int) -> dict[str, str]:
     threads = str(job.compute.threads)
     about = {"OMP_NUM_THREADS": threads, "MKL_NUM_THREADS": threads, "OPENBLAS_NUM_THREADS": threads}
-    # glibc gives large blocks back to the system, which then clears them for every batch anew
-    about |= {"MALLOC_MMAP_THRESHOLD_": _KEPT_BYTES, "MALLOC_TRIM_THRESHOLD_": _KEPT_BYTES}
     if job.compute.device == "cuda":  # one worker a device, in turn
         devices = visible_gpus()
         about["CUDA_VISIBLE_DEVICES"] = devices[number % len(devices)]

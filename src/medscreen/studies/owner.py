@@ -34,20 +34,21 @@ def is_lost(trial: FrozenTrial) -> bool:
     return trial.state == TrialState.FAIL and REASON not in trial.user_attrs
 
 
-def is_spent(trial: FrozenTrial, trials: Sequence[FrozenTrial]) -> bool:
-    """Whether a trial has come to its end; one that was lost and queued again has not."""
-    return trial.state.is_finished() and not (is_lost(trial) and was_queued_again(trial, trials))
+def number_spent(trials: Sequence[FrozenTrial]) -> int:
+    """How many of a study's trials have come to their end; one that was lost and queued again has not."""
+    again = _queued_again(trials)
+    return sum(trial.state.is_finished() and not (is_lost(trial) and trial.number in again) for trial in trials)
 
 
-def was_queued_again(trial: FrozenTrial, trials: Sequence[FrozenTrial]) -> bool:
-    """Whether one of the trials has the parameters of this lost one."""
-    return any(other.user_attrs.get(RETRY_OF) == trial.number for other in trials)
+def _queued_again(trials: Sequence[FrozenTrial]) -> set[int]:
+    """The numbers of lost trials whose parameters another trial has."""
+    return {trial.user_attrs[RETRY_OF] for trial in trials if RETRY_OF in trial.user_attrs}
 
 
 def requeue(study: optuna.Study, trial: FrozenTrial) -> None:
     """Queues the parameters of a lost trial again, unless they are queued, or were lost three times."""
     trials = study.get_trials(deepcopy=False)
-    if not was_queued_again(trial, trials) and _retries(trial, trials) < _MOST_RETRIES:
+    if trial.number not in _queued_again(trials) and _retries(trial, trials) < _MOST_RETRIES:
         # it may have ended before it had asked for all that was queued for it
         queued = trial.system_attrs.get("fixed_params", {})
         kept = {HAND_SET: True} if HAND_SET in trial.user_attrs else {}

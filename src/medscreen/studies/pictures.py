@@ -21,11 +21,17 @@ _MOST_CONTOURED = 4
 _APART = 0.06  # of the axes: labels of the front that are nearer would lie on each other
 
 
-def save_pictures(study: str, trials: Sequence[FrozenTrial], shares: Sequence[Importance], folder: Path) -> None:
+def save_pictures(
+    study: str,
+    trials: Sequence[FrozenTrial],
+    shares: Sequence[Importance],
+    front: Sequence[FrozenTrial],
+    folder: Path,
+) -> None:
     """Writes into `folder` the pictures for which there are enough trials.
 
-    history.png, slice.png, parallel_coordinates.png, contour.png, importances.png and, where trials have two values,
-    pareto_front.png.
+    history.png, slice.png, parallel_coordinates.png, contour.png, importances.png and, where there is a `front` of two
+    values (the fastest first), pareto_front.png.
     """
     completed = [trial for trial in trials if trial.state == TrialState.COMPLETE]
     if not completed:
@@ -60,8 +66,9 @@ def save_pictures(study: str, trials: Sequence[FrozenTrial], shares: Sequence[Im
     if pairs := len(shared_pairs(completed, chosen)):
         size = (1.2 + 3.5 * min(pairs, 3), 0.6 + 3.5 * -(-pairs // 3))
         save("contour", "tune AUROC by pairs", size, lambda figure: draw_contour(figure, completed, chosen))
-    if len(completed[0].values) > 1:
-        save("pareto_front", "AUROC and time", (6.4, 4.6), lambda figure: _draw_front(figure.subplots(), completed))
+    if front:
+        size = (6.4, 4.6)
+        save("pareto_front", "AUROC and time", size, lambda figure: _draw_front(figure.subplots(), completed, front))
 
 
 def _draw_history(axes: Axes, trials: Sequence[FrozenTrial]) -> None:
@@ -123,18 +130,8 @@ def _draw_shares(figure: Figure, shares: Sequence[Importance]) -> None:
     figure.legend(loc="outside lower center", ncols=2, frameon=False, fontsize=8)
 
 
-def pareto_front(completed: Sequence[FrozenTrial]) -> list[FrozenTrial]:
-    """Trials that no other beats in one value without losing in the other, fastest first."""
-    front: list[FrozenTrial] = []
-    for trial in sorted(completed, key=lambda trial: (trial.values[1], -trial.values[0], trial.number)):
-        if not front or trial.values[0] > front[-1].values[0]:
-            front.append(trial)
-    return front
-
-
-def _draw_front(axes: Axes, completed: Sequence[FrozenTrial]) -> None:
+def _draw_front(axes: Axes, completed: Sequence[FrozenTrial], front: Sequence[FrozenTrial]) -> None:
     """All completed trials, and the front with the numbers of its trials."""
-    front = pareto_front(completed)
     times, aurocs = zip(*((trial.values[1], trial.values[0]) for trial in completed), strict=True)
     floor = floor_of(aurocs)
     axes.plot(times, np.maximum(aurocs, floor), "o", color="0.7", ms=4, label="completed")

@@ -12,8 +12,9 @@ import optuna
 from optuna.trial import FrozenTrial, TrialState
 
 from medscreen.outputs import replaced
+from medscreen.studies.attributes import REASON, RETRY_OF
 from medscreen.studies.importances import Importance, importances
-from medscreen.studies.pictures import pareto_front, save_pictures
+from medscreen.studies.pictures import save_pictures
 from medscreen.studies.scales import VALUES
 
 _ORDER = (TrialState.COMPLETE, TrialState.PRUNED, TrialState.RUNNING, TrialState.WAITING, TrialState.FAIL)
@@ -29,13 +30,14 @@ def write_results(study: optuna.Study, folder: Path) -> None:
     trials = study.get_trials(deepcopy=False)
     completed = [trial for trial in trials if trial.state == TrialState.COMPLETE]
     shares = importances(completed)
+    front = sorted(study.best_trials, key=lambda trial: trial.values[1]) if len(study.directions) > 1 else []
     with replaced(folder) as partial:
         partial.mkdir()
         _save_trials(trials, len(study.directions), partial / "trials.csv")
         _save_importances(shares, partial / "importances.csv")
-        text = json.dumps(_summary(study, trials), indent=2, ensure_ascii=False)
+        text = json.dumps(_summary(study, trials, front), indent=2, ensure_ascii=False)
         (partial / "summary.json").write_text(text + "\n", encoding="utf-8")
-        save_pictures(study.study_name, trials, shares, partial)
+        save_pictures(study.study_name, trials, shares, front, partial)
         if (folder / _KEPT).is_file():
             shutil.copy2(folder / _KEPT, partial / _KEPT)
 
@@ -50,8 +52,8 @@ def _save_trials(trials: Sequence[FrozenTrial], objectives: int, path: Path) -> 
             trial.duration.total_seconds() if trial.duration else None,
             len(trial.intermediate_values),
             *(_cell(trial.params[name]) if name in trial.params else None for name in names),
-            trial.user_attrs.get("reason"),
-            trial.user_attrs.get("retry_of"),
+            trial.user_attrs.get(REASON),
+            trial.user_attrs.get(RETRY_OF),
         ]
         for trial in sorted(trials, key=_rank)
     )
@@ -81,7 +83,7 @@ def _save(path: Path, header: Sequence[str], rows: Iterable[Sequence[Any]]) -> N
         writer.writerows(rows)
 
 
-def _summary(study: optuna.Study, trials: Sequence[FrozenTrial]) -> dict[str, Any]:
+def _summary(study: optuna.Study, trials: Sequence[FrozenTrial], front: Sequence[FrozenTrial]) -> dict[str, Any]:
     objectives = VALUES[: len(study.directions)]
     completed = sorted((trial for trial in trials if trial.state == TrialState.COMPLETE), key=_rank)
     summary: dict[str, Any] = {
@@ -94,7 +96,7 @@ def _summary(study: optuna.Study, trials: Sequence[FrozenTrial]) -> dict[str, An
         "seconds": math.fsum(trial.duration.total_seconds() for trial in trials if trial.duration),
     }
     if len(objectives) > 1:
-        summary["pareto_front"] = [_said(trial, objectives) for trial in pareto_front(completed)]
+        summary["pareto_front"] = [_said(trial, objectives) for trial in front]
     return summary
 
 

@@ -12,7 +12,7 @@ from medscreen.studies.attributes import HAND_SET, OWNER
 from medscreen.studies.crew import Crew
 from medscreen.studies.hush import quiet
 from medscreen.studies.mirror import records_of
-from medscreen.studies.owner import is_at, is_spent, requeue_lost
+from medscreen.studies.owner import is_at, number_spent, requeue_lost
 from medscreen.studies.plan import Plan
 from medscreen.studies.scales import VALUES
 from medscreen.studies.worker import NextTrial
@@ -53,10 +53,11 @@ class Search:
                 self.bring_up_to_date()
                 shown = time.monotonic()
             trials = self.study.get_trials(deepcopy=False)
-            left = wanted - sum(is_spent(trial, trials) for trial in trials)
+            left = wanted - number_spent(trials)
             if time.monotonic() < until:
-                to_begin = left - len(self.crew.at_work) - _elsewhere(trials, self.crew)
-                for _ in range(min(self.crew.idle, to_begin)):
+                here = left - _elsewhere(trials, self.crew)
+                self.crew.call(here)
+                for _ in range(min(self.crew.idle, here - len(self.crew.at_work))):
                     self.crew.give(NextTrial())
             if not self.crew.at_work and (left <= 0 or time.monotonic() >= until):
                 break

@@ -61,9 +61,10 @@ class Searched:
         """Optuna's parameters of the roster's entry, as far as they are among those that may be tried."""
         for part, searched in self.parts.items():
             if searched.entry is None and self.own is not None:
-                told = {key: _told(dimension, value_at(self.own, key)) for key, dimension in searched.space.items()}
-                own = {self._name(part, key): told[key][0] for key in told if told[key]}
-                return {PART: part, **own} if len(self.parts) > 1 else own
+                own = {PART: part} if len(self.parts) > 1 else {}
+                for key, dimension in searched.space.items():
+                    own |= _told(self._name(part, key), dimension, value_at(self.own, key))
+                return own
         return {}
 
     def fixed(self, epochs: int | None) -> dict[str, Any]:
@@ -102,13 +103,14 @@ def _value(dimension: DimensionParams, told: Any) -> Any:
     return dimension.named[told] if isinstance(dimension, ChoicesParams) else told
 
 
-def _told(dimension: DimensionParams, value: Any) -> list[Any]:
-    """What Optuna is told for a value of the entry, in a list; an empty one if it may not be tried."""
+def _told(name: str, dimension: DimensionParams, value: Any) -> dict[str, Any]:
+    """What Optuna is told, by its name of the parameter, for a value of the entry; nothing if it may not be tried."""
     if isinstance(dimension, ChoicesParams):
-        return [name for name, choice in dimension.named.items() if choice == value and type(choice) is type(value)][:1]
+        choices = dimension.named.items()
+        return next(({name: told} for told, at in choices if at == value and type(at) is type(value)), {})
     if not isinstance(value, int | float) or not dimension.low <= value <= dimension.high:
-        return []
+        return {}
     if isinstance(dimension, StepsParams):
         steps = (value - dimension.low) / dimension.step
-        return [value] if abs(steps - round(steps)) < 1e-9 else []
-    return [value]
+        return {name: value} if abs(steps - round(steps)) < 1e-9 else {}
+    return {name: value}

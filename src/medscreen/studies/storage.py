@@ -1,5 +1,6 @@
 """Where trials are kept: Optuna's journal below studies/, or a database that several machines share."""
 
+import os
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -84,7 +85,7 @@ def _journal(address: str | None, layout: Layout) -> Path:
 
 def _cut_half_a_line(path: Path) -> None:
     """Takes away what a writer left that was ended in the middle of a line: the next line would be joined to it."""
-    if not path.is_file() or path.read_bytes()[-1:] in (b"", b"\n"):
+    if not path.is_file() or _last_byte(path) in (b"", b"\n"):
         return
     lock = JournalFileSymlinkLock(str(path))  # which every writer takes
     lock.acquire()
@@ -95,6 +96,13 @@ def _cut_half_a_line(path: Path) -> None:
                 file.truncate(content.rfind(b"\n") + 1)
     finally:
         lock.release()
+
+
+def _last_byte(path: Path) -> bytes:
+    with path.open("rb") as file:
+        end = file.seek(0, os.SEEK_END)
+        file.seek(max(end - 1, 0))
+        return file.read()
 
 
 def _database(address: str) -> RDBStorage:

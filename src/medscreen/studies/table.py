@@ -13,6 +13,7 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
+from medscreen.studies.attributes import REASON
 from medscreen.studies.scales import VALUES, number, shortened, varying
 
 Show = Callable[[Sequence[FrozenTrial]], None]
@@ -167,5 +168,5 @@ def _line(trial: FrozenTrial, completed: Sequence[FrozenTrial]) -> str:
     if completed:
         best = max(completed, key=lambda other: (other.values[0], -other.number))
         said += f", best so far {best.values[0]:.4f} (trial {best.number})"
-    reason = trial.user_attrs.get("reason")
+    reason = trial.user_attrs.get(REASON)
     return f"{said}: {' '.join(str(reason).split())}" if reason else said

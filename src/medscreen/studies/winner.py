@@ -130,6 +130,7 @@ def choose(
 def _train(crew: Crew, tasks: list[Again], on_trained: Callable[[int, int, str | None], None]) -> set[Path]:
     """Has all tasks done; the graphs that there are not, since their training failed, or its process died twice."""
     waiting, done, died, failed = list(reversed(tasks)), 0, set[Path](), set[Path]()
+    crew.call(len(tasks))
     while done < len(tasks):
         while waiting and crew.idle:
             crew.give(waiting.pop())

@@ -79,7 +79,7 @@ class _Tasks:
         import optuna
         from optuna.trial import TrialState
 
-        from medscreen.studies.owner import is_spent
+        from medscreen.studies.owner import number_spent
         from medscreen.studies.strategy import pruner_of, sampler_of
         from medscreen.studies.trial import Objective
 
@@ -87,7 +87,7 @@ class _Tasks:
         study = optuna.load_study(study_name=job.study, storage=self.storage)
         trials = study.get_trials(deepcopy=False)
         # what was lost and queued again does not count: a study that was killed goes on as it would have
-        begun = sum(trial.state == TrialState.RUNNING or is_spent(trial, trials) for trial in trials)
+        begun = number_spent(trials) + sum(trial.state == TrialState.RUNNING for trial in trials)
         study.sampler = sampler_of(job.params, job.seed, begun, self.number)
         epochs = job.params.epochs or max(job.searched.start(part).epochs for part in job.searched.parts)
         study.pruner = pruner_of(job.params, epochs)
