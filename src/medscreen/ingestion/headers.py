@@ -28,6 +28,7 @@ ELEMENTS = (
 )  # fmt: skip
 """All that is read of a header."""
 
+_GROUPED = ("PerFrameFunctionalGroupsSequence", "SharedFunctionalGroupsSequence")
 # Where enhanced multi-frame objects keep these: PS3.3 C.7.6.16.2
 _GROUPS = {
     "PixelSpacing": "PixelMeasuresSequence",
@@ -56,6 +57,7 @@ class Header:
 
     def __init__(self, dataset: "Dataset", wanted: int | None) -> None:
         self.dataset, self.frame = dataset, 0
+        self._has_groups = any(element_tags()[sequence] in dataset for sequence in _GROUPED)
         self.frames = self.natural("NumberOfFrames", 1) or 1  # some write 0 for the one there is
         self.frame = self._middle() if wanted is None else wanted
         if not 0 <= self.frame < self.frames:
@@ -68,7 +70,7 @@ class Header:
     def get(self, keyword: str) -> Any:
         """The element's value: the frame's own, else what all frames share, else the file's; None if it is empty."""
         try:
-            if keyword in _GROUPS and (grouped := self._grouped(keyword)) is not None:
+            if self._has_groups and keyword in _GROUPS and (grouped := self._grouped(keyword)) is not None:
                 return grouped
             tag = element_tags()[keyword]
             value = self.dataset[tag].value if tag in self.dataset else None
@@ -77,7 +79,7 @@ class Header:
         return None if value == "" else value
 
     def _grouped(self, keyword: str) -> Any:
-        for groups, place in (("PerFrameFunctionalGroupsSequence", self.frame), ("SharedFunctionalGroupsSequence", 0)):
+        for groups, place in zip(_GROUPED, (self.frame, 0), strict=True):
             tag = element_tags()[groups]
             items = self.dataset[tag].value or [] if tag in self.dataset else []
             group = items[place].get(_GROUPS[keyword]) if place < len(items) else None

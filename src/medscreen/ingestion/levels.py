@@ -16,25 +16,20 @@ _MOST_LEVELS = 2**17  # 16-bit values, signed or not, always fit
 
 @dataclass(frozen=True)
 class Levels:
-    """`values` (L,) float64 hold all that occurs, `index` (H, W) says which of them each pixel has.
-
-    `padding` (L,) marks those that stand for no measurement.
-    """
+    """`values` (L,) float64 hold all that occurs, `index` (H, W) says which of them each pixel has."""
 
     values: NDArray[np.float64]
     index: NDArray[np.integer[Any]]
-    padding: NDArray[np.bool_] | None = None
 
-    def spread(self) -> tuple[float, float]:
+    def spread(self, padding: NDArray[np.bool_] | None = None) -> tuple[float, float]:
         """The percentiles of the pixels that a display without a window spans; the extremes where they coincide.
 
-        Padding does not count, unless there is nothing else.
+        Pixels (H, W) of padding, which stand for no measurement, do not count, unless there is nothing else.
         """
         order = np.argsort(self.values, kind="stable")
         ranked = self.values[order]
-        pixels = np.bincount(self.index.ravel(), minlength=len(order))
-        measured = pixels if self.padding is None else np.where(self.padding, 0, pixels)
-        up_to = np.cumsum((measured if measured.any() else pixels)[order])
+        measured = self.index if padding is None or padding.all() else self.index[~padding]
+        up_to = np.cumsum(np.bincount(measured.ravel(), minlength=len(order))[order])
         low, high = (_percentile(ranked, up_to, percentile) for percentile in _DISPLAY_PERCENTILES)
         if low == high:
             there = ranked[np.diff(up_to, prepend=0) > 0]
@@ -61,7 +56,7 @@ def levels_of(stored: NDArray[np.generic]) -> Levels:
     if stored.dtype.kind in "iu" and stored.itemsize <= 4:
         low, high = int(stored.min()), int(stored.max())
         if high - low < _MOST_LEVELS:
-            index = np.subtract(stored, low, dtype=np.int32 if stored.itemsize < 4 else np.int64)
+            index = np.subtract(stored, low, dtype=np.intp)  # any other kind would be converted to look up the grey
             return Levels(np.arange(low, high + 1, dtype=np.float64), index)
     values = stored.astype(np.float64)
     finite = values[np.isfinite(values)]

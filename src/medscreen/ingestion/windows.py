@@ -1,6 +1,6 @@
 """From values to grey: rescale, window, inversion (DICOM PS3.3 C.11.1, C.11.2 and C.7.6.3.1.2)."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -53,34 +53,37 @@ def displayed(stored: NDArray[np.generic], header: Header, display: DisplayParam
 
     Raises UnreadableImageError where the header is not fit for it, or the window is not for such values.
     """
-    levels = modality_levels(stored, header)
-    grey = levels.shown(_shares(levels, header, display))
+    levels = _modality_levels(stored, header)
+    shares = _shares(levels, header, display)
+    if shares is None:
+        shares = levels.stretched(*levels.spread(_padding(stored, header)))
+    grey = levels.shown(shares)
     return 255 - grey if header.code("PhotometricInterpretation") == "MONOCHROME1" else grey
 
 
-def modality_levels(stored: NDArray[np.generic], header: Header) -> Levels:
+def _modality_levels(stored: NDArray[np.generic], header: Header) -> Levels:
     """Stored values (H, W) after the file's modality LUT or rescale: Hounsfield units for CT."""
     levels = levels_of(stored)
-    levels = replace(levels, padding=_padding(levels.values, stored.dtype, header))
     if header.get("ModalityLUTSequence"):
         values, _ = sequence_table(levels.values, header, "ModalityLUTSequence")
-        return replace(levels, values=values)
+        return Levels(values, levels.index)
     slope, intercept = header.numbers("RescaleSlope"), header.numbers("RescaleIntercept")
     if slope or intercept:
-        return replace(levels, values=levels.values * (slope or [1.0])[0] + (intercept or [0.0])[0])
+        return Levels(levels.values * (slope or [1.0])[0] + (intercept or [0.0])[0], levels.index)
     return levels
 
 
-def _padding(values: NDArray[np.float64], kind: np.dtype[Any], header: Header) -> NDArray[np.bool_] | None:
-    """Which stored values (L,) fill what was not measured (PS3.3 C.7.5.1.1.2); None where the file names none."""
-    first, last = (header.stored_value(f"PixelPadding{end}", kind) for end in ("Value", "RangeLimit"))
+def _padding(stored: NDArray[Any], header: Header) -> NDArray[np.bool_] | None:
+    """Which pixels (H, W) fill what was not measured (PS3.3 C.7.5.1.1.2); None where the file names none."""
+    first, last = (header.stored_value(f"PixelPadding{end}", stored.dtype) for end in ("Value", "RangeLimit"))
     if first is None:
         return None
     low, high = sorted((first, first if last is None else last))
-    return (values >= low) & (values <= high)
+    return (stored >= low) & (stored <= high)
 
 
-def _shares(levels: Levels, header: Header, display: DisplayParams) -> NDArray[np.float64]:
+def _shares(levels: Levels, header: Header, display: DisplayParams) -> NDArray[np.float64] | None:
+    """What each level (L,) is shown as by a window or table; None where the spread of the pixels decides."""
     window = display.window
     if isinstance(window, WindowParams):
         return Window(window.center, window.width).shares(levels.values)
@@ -92,7 +95,7 @@ def _shares(levels: Levels, header: Header, display: DisplayParams) -> NDArray[n
         return entries / white
     if window == "file" and (own := _first_window(header)):
         return own.shares(levels.values)
-    return levels.stretched(*levels.spread())
+    return None
 
 
 def _require_hounsfield(header: Header, preset: str) -> None:
