@@ -16,6 +16,7 @@ import psutil
 import pytest
 import yaml
 from mlflow import MlflowClient
+from mlflow.entities import Run
 from optuna.trial import TrialState
 from pydantic import TypeAdapter
 
@@ -70,16 +71,22 @@ def searched(detector: str) -> Searched:
     return Searched(params.searched, ENTRY.validate_python(HOG | {"kind": "novelty"}) if detector == "hog" else None)
 
 
-def children(home: Path) -> dict[int, list[tuple[str, dict[str, str], dict[str, float]]]]:
-    """Trial -> status, params and metrics of its runs in MLflow."""
+def runs_of(home: Path) -> tuple[Run, list[Run]]:
+    """In MLflow: the study's own run, and those of its trials."""
     client: MlflowClient = open_store(Layout(home, home))
     experiment = client.get_experiment_by_name("films-studies")
     assert experiment is not None
+    runs = client.search_runs([experiment.experiment_id], max_results=1000)
+    (parent,) = (run for run in runs if "mlflow.parentRunId" not in run.data.tags)
+    return parent, [run for run in runs if run is not parent]
+
+
+def children(home: Path) -> dict[int, list[tuple[str, dict[str, str], dict[str, float]]]]:
+    """Trial -> status, params and metrics of its runs in MLflow."""
     found: dict[int, list[tuple[str, dict[str, str], dict[str, float]]]] = {}
-    for run in client.search_runs([experiment.experiment_id], max_results=1000):
-        if "mlflow.parentRunId" in run.data.tags:
-            about = (run.info.status, run.data.params, run.data.metrics)
-            found.setdefault(int(run.data.tags["medscreen.trial"]), []).append(about)
+    for run in runs_of(home)[1]:
+        about = (run.info.status, run.data.params, run.data.metrics)
+        found.setdefault(int(run.data.tags["medscreen.trial"]), []).append(about)
     return found
 
 
@@ -242,11 +249,7 @@ def test_mlflow_shows_parameters_curves_and_figures_of_every_trial(finished: tup
 
 def test_the_parent_run_shows_the_reports_and_the_best_runs_their_models(finished: tuple[Path, str]) -> None:
     home, _ = finished
-    client = open_store(Layout(home, home))
-    experiment = client.get_experiment_by_name("films-studies")
-    assert experiment is not None
-    runs = client.search_runs([experiment.experiment_id])
-    (parent,) = [run for run in runs if "mlflow.parentRunId" not in run.data.tags]
+    client, (parent, runs) = open_store(Layout(home, home)), runs_of(home)
     assert parent.info.status == "FINISHED"
     assert {"trials.csv", "winner.json", "history.png"} <= {f.path for f in client.list_artifacts(parent.info.run_id)}
     assert sum(bool(run.outputs and run.outputs.model_outputs) for run in runs) == 2
@@ -282,6 +285,18 @@ def test_one_process_that_goes_on_tries_what_it_would_have_tried(home: Path, tmp
     assert first == second
     assert first[0][0] == searched("hog").hand_set()  # what params.yaml says is tried before anything else
     assert len({json.dumps(params, sort_keys=True) for params, _ in first}) == 5
+
+
+def test_another_strategy_goes_on_in_the_same_study(home: Path) -> None:
+    assert medscreen(home, "hog", "--trials", "1", "--workers", "1").returncode == 0
+    other = {"sampler": "random", "pruner": {"kind": "none"}, "confirm": {"best": 2, "seeds": [5]}}
+    change_params(home, studies={"hog": STUDIES["hog"] | other})
+    said = medscreen(home, "hog", "--trials", "2", "--workers", "1")
+    assert said.returncode == 0, said.stderr
+    assert len(study_of(home).trials) == 2
+    parent, _ = runs_of(home)
+    assert parent.data.tags["medscreen.sampler"] == "random"
+    assert parent.data.tags["medscreen.confirm"] == str(other["confirm"])
 
 
 def test_killed_ten_times_nothing_is_lost_and_nothing_is_there_twice(home: Path) -> None:

@@ -60,7 +60,7 @@ def study(
     wanted = trials or plan.params.trials
     with lone(layout, plan.name), reached(storage):
         found = begin(kept, plan)
-        runs = StudyRuns(layout, plan.dataset, detector, plan.name, plan.about())
+        runs = StudyRuns(layout, plan.dataset, detector, plan.name, plan.about(), plan.strategy())
         job = Job(layout, storage, plan.name, plan.searched, plan.params, compute, plan.seed)
         try:
             with Crew(job, number) as crew:

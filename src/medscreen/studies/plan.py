@@ -35,18 +35,22 @@ class Plan:
         return ["maximize"] if self.params.objective == "auroc" else ["maximize", "minimize"]
 
     def about(self) -> dict[str, Any]:
-        """What the parent run in MLflow shows as parameters."""
+        """What makes it this study: the parameters of the parent run in MLflow."""
         return {
             "detector": self.detector,
             "dataset": self.dataset,
             "seed": self.seed,
             **{f"data.{split}": digest for split, digest in self.data.items()},
-            **self.params.model_dump(exclude={"searched", "trials"}),
+            **self.params.model_dump(include={"epochs", "objective"}),
             **{
                 f"space.{part}": json.dumps(searched.model_dump()["space"])
                 for part, searched in self.params.searched.items()
             },
         }
+
+    def strategy(self) -> dict[str, Any]:
+        """How it is searched and its winner found: tags of the parent run, which may change in the same study."""
+        return self.params.model_dump(include={"sampler", "pruner", "confirm"})
 
 
 def plan_study(layout: Layout, params: Params, detector: str) -> Plan:

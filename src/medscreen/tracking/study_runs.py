@@ -50,14 +50,27 @@ class _Shown:
 
 
 class StudyRuns:
-    """The runs of one study, found again or made; a run that was shown otherwise is corrected, none is made twice."""
+    """The runs of one study, found again or made; a run that was shown otherwise is corrected, none is made twice.
 
-    def __init__(self, layout: Layout, dataset: str, detector: str, study: str, about: Mapping[str, Any]) -> None:
+    `about`: the parent run's parameters, always the same of one study. `strategy`: tags of it, which may change.
+    """
+
+    def __init__(
+        self,
+        layout: Layout,
+        dataset: str,
+        detector: str,
+        study: str,
+        about: Mapping[str, Any],
+        strategy: Mapping[str, Any],
+    ) -> None:
         self._client: MlflowClient = open_store(layout)
         self._detector, self._study = detector, study
         self._experiment = open_experiment(self._client, layout, f"{dataset}-studies")
         self.parent = self._find_parent() or self._make_parent()
         log_params(self._client, self.parent, about)  # again: equal ones are taken, and a killed command logged none
+        tags = [RunTag(f"medscreen.{name}", str(value)) for name, value in strategy.items()]
+        self._client.log_batch(self.parent, tags=tags)
         self._shown = {int(run.data.tags[TRIAL]): self._as_shown(run) for run in self._children()}
 
     def show(self, records: Iterable[TrialRecord]) -> None:
