@@ -8,7 +8,7 @@ from medscreen.ingestion import Grey
 from medscreen.params import FILE_DISPLAY, DisplayParams
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)  # of each image of a data set there is one
 class Record:
     """One image before it is read.
 
