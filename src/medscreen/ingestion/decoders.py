@@ -16,7 +16,9 @@ from medscreen.ingestion.refusal import UnreadableImageError
 if TYPE_CHECKING:
     from pydicom.uid import UID
 
-_EXTENDED = "1.2.840.10008.1.2.4.51"  # JPEG of 8 or 12 bits
+_JPEG = frozenset({"1.2.840.10008.1.2.4.50", "1.2.840.10008.1.2.4.51"})  # of 8 or 12 bits
+_EXTENDED = "1.2.840.10008.1.2.4.51"
+_JPEG_LS = frozenset({"1.2.840.10008.1.2.4.80", "1.2.840.10008.1.2.4.81"})
 _JPEG_2000 = frozenset({"1.2.840.10008.1.2.4.90", "1.2.840.10008.1.2.4.91"})
 # Lossless JPEG, JPEG-LS; high-throughput JPEG 2000
 _GDCM = frozenset(f"1.2.840.10008.1.2.4.{number}" for number in (57, 70, 80, 81))
@@ -30,8 +32,9 @@ _Way = Callable[[], tuple[NDArray[np.generic], *tuple[Any, ...]]]
 def decode(source: BinaryIO | bytes, index: int, syntax: "UID", options: dict[str, Any]) -> NDArray[np.generic]:
     """The frame at `index` of pixel data, (H, W) or, in red, green and blue, (H, W, 3).
 
-    `options` are pydicom's names for what the header says. Raises UnreadableImageError where there is no decoder, or
-    none of them makes anything of the data.
+    `options` are pydicom's names for what the header says; of a codestream they are what the codestream says, or else
+    decoders disagree: Pillow's plugin shifts signed values that the header calls unsigned. Raises UnreadableImageError
+    where there is no decoder, or none of them makes anything of the data.
     """
     from pydicom.encaps import encapsulate
     from pydicom.pixels.decoders.base import get_decoder
@@ -43,13 +46,14 @@ def decode(source: BinaryIO | bytes, index: int, syntax: "UID", options: dict[st
             f"its transfer syntax ({_name(syntax)}) has no decoder here; convert it to one that has, with gdcmconv or "
             "dcmdjpeg for instance"
         ) from None
+    _require_supported(syntax, options)
     package = _package(syntax, options)
     if package and importlib.util.find_spec(package) is None:
         raise UnreadableImageError(
             f"its transfer syntax ({_name(syntax)}) needs further decoders: pip install 'medscreen[dicom]'"
         )
-    if isinstance(source, bytes) and syntax == _EXTENDED and package:
-        ways: list[_Way] = [partial(_decode_12_bits, source, syntax, options)]
+    if isinstance(source, bytes) and syntax in _JPEG and package:
+        ways: list[_Way] = [partial(_decode_12_bits, source, options)]
     else:
         frame = encapsulate([source]) if isinstance(source, bytes) else source
         # first the decoder that is always there, so that the extra changes nothing that can be read without it
@@ -71,17 +75,31 @@ def _decoded(way: _Way) -> NDArray[np.generic] | None:
         return None
 
 
+def _require_supported(syntax: "UID", options: dict[str, Any]) -> None:
+    bits, samples = options["bits_stored"], options["samples_per_pixel"]
+    if (
+        (syntax in _JPEG and bits not in {8, 12})
+        or (syntax in _JPEG and bits == 12 and samples > 1)
+        or (syntax in _JPEG_LS and bits in {6, 7})  # which GDCM decodes to other values
+        or (syntax in _GDCM and bits > 16)
+    ):
+        raise UnreadableImageError(
+            f"its transfer syntax ({_name(syntax)}) is unsupported for {samples} samples of {bits} bits a pixel; "
+            "convert it to Explicit VR Little Endian, with gdcmconv --raw or dcmdjpeg for instance"
+        )
+
+
 def _package(syntax: str, options: dict[str, Any]) -> str | None:
     """The package of the extra that reads such pixels, None where pydicom and Pillow do."""
-    deep = options["bits_stored"] > 8
-    if syntax in _GDCM or (syntax == _EXTENDED and deep):
+    bits, samples = options["bits_stored"], options["samples_per_pixel"]
+    if syntax in _GDCM or (syntax in _JPEG and bits > 8):
         return "gdcm"
-    if syntax in _OPENJPEG or (syntax in _JPEG_2000 and deep and options["samples_per_pixel"] > 1):
+    if syntax in _OPENJPEG or (syntax in _JPEG_2000 and (bits > 16 or (bits > 8 and samples > 1))):
         return "openjpeg"
     return None
 
 
-def _decode_12_bits(frame: bytes, syntax: "UID", options: dict[str, Any]) -> tuple[NDArray[np.generic]]:
+def _decode_12_bits(frame: bytes, options: dict[str, Any]) -> tuple[NDArray[np.generic]]:
     """GDCM reads JPEG of 12 bits, which pydicom does not ask it for."""
     import gdcm
 
@@ -96,7 +114,7 @@ def _decode_12_bits(frame: bytes, syntax: "UID", options: dict[str, Any]) -> tup
     image.SetDataElement(element)
     kind = gdcm.PhotometricInterpretation.GetPIType("MONOCHROME2")
     image.SetPhotometricInterpretation(gdcm.PhotometricInterpretation(kind))
-    image.SetTransferSyntax(gdcm.TransferSyntax(gdcm.TransferSyntax.GetTSType(str.__str__(syntax))))
+    image.SetTransferSyntax(gdcm.TransferSyntax(gdcm.TransferSyntax.GetTSType(_EXTENDED)))
     bits = options["bits_stored"]
     image.SetPixelFormat(gdcm.PixelFormat(options["samples_per_pixel"], 16, bits, bits - 1, 0))
     values = np.frombuffer(image.GetBuffer().encode("utf-8", "surrogateescape"), "<u2")

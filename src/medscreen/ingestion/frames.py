@@ -8,15 +8,23 @@ from typing import Any, BinaryIO, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from medscreen.ingestion.codestreams import require_shape
+from medscreen.ingestion.codestreams import Codestream, read_codestream
 from medscreen.ingestion.decoders import decode
 from medscreen.ingestion.elements import PIXELS, Elements, opened, quiet_pydicom, read_elements
+from medscreen.ingestion.fragments import read_fragments
 from medscreen.ingestion.headers import Header, element_tags
 from medscreen.ingestion.refusal import UnreadableImageError, require_size
 
 _REPRESENTATIONS = (b"OB", b"OW", b"OF", b"OD", b"UN")
+_CONTRADICTION = "its BitsAllocated, BitsStored and HighBit contradict each other"
 _UNDEFINED = 0xFFFFFFFF
 _RLE = "1.2.840.10008.1.2.5"
+_LOSSY = frozenset(f"1.2.840.10008.1.2.4.{number}" for number in (50, 51, 81))
+_EITHER = frozenset({"1.2.840.10008.1.2.4.91", "1.2.840.10008.1.2.4.203"})  # JPEG 2000 and HTJ2K, lossless or not
+_PHOTOMETRIC = {
+    1: ("MONOCHROME1", "MONOCHROME2", "PALETTE COLOR"),
+    3: ("RGB", "YBR_FULL", "YBR_FULL_422", "YBR_ICT", "YBR_RCT"),
+}
 
 
 @dataclass(frozen=True)
@@ -73,24 +81,23 @@ def _pixel_element(elements: Elements) -> _PixelElement:
 
 
 def _stored(elements: Elements, header: Header, element: _PixelElement) -> NDArray[np.generic]:
-    file, syntax = elements.file, elements.syntax
+    syntax = elements.syntax
     options = _pixel_options(header, element)
-    rows, columns, samples = options["rows"], options["columns"], options["samples_per_pixel"]
-    require_size(columns, rows)
-    if samples not in {1, 3}:
-        raise UnreadableImageError("its SamplesPerPixel is neither 1 nor 3")
+    require_size(options["columns"], options["rows"])
+    _require_photometric(options)
     if not syntax.is_transfer_syntax or syntax.is_encapsulated:
-        if element.length != _UNDEFINED:
-            raise UnreadableImageError("its pixel data is not in fragments, as its transfer syntax wants")
-        frame = _compressed(file, header, options)
-        require_shape(frame, (rows, columns, samples))
-        decoded = partial(decode, frame, 0, syntax)
+        frame = _compressed(elements.file, header, element)
+        stream = read_codestream(frame, (options["rows"], options["columns"], options["samples_per_pixel"]))
         options |= {"number_of_frames": 1}
-        if syntax != _RLE:  # which keeps whole words; others know of values alone
-            return decoded(options)
+        header.coding_error = _coding_error(syntax, header, stream)
+        if stream:
+            header.bits = stream.precision if stream.trusted else min(stream.precision, header.bits)
+            return _as_header_states(decode(frame, 0, syntax, options | _of_codestream(stream)), options, stream)
+        decoded = partial(decode, frame, 0, syntax)
     else:
         _require_pixels(header, element, options)
-        decoded = partial(decode, file, header.frame, syntax)
+        header.coding_error = _coding_error(syntax, header, None)
+        decoded = partial(decode, elements.file, header.frame, syntax)
     unused = _unused_below(header, options)
     if not unused:
         return decoded(options)
@@ -98,6 +105,61 @@ def _stored(elements: Elements, header: Header, element: _PixelElement) -> NDArr
     words: NDArray[Any] = decoded(options | {"bits_stored": options["bits_allocated"]})
     aligned: NDArray[Any] = (words << above) >> (above + unused)  # of signed words, the second extends the sign
     return aligned
+
+
+def _compressed(file: BinaryIO, header: Header, element: _PixelElement) -> bytes:
+    if element.length != _UNDEFINED:
+        raise UnreadableImageError("its pixel data is not in fragments, as its transfer syntax wants")
+    extended = header.get("ExtendedOffsetTable")
+    return read_fragments(file, header.frame, header.frames, extended if isinstance(extended, bytes) else None)
+
+
+def _of_codestream(stream: Codestream) -> dict[str, int]:
+    return {
+        "bits_allocated": stream.word,
+        "bits_stored": stream.precision,
+        "pixel_representation": int(stream.signed),
+    }
+
+
+def _as_header_states(words: NDArray[Any], options: dict[str, Any], stream: Codestream) -> NDArray[np.generic]:
+    """Decoded words as BitsStored and PixelRepresentation read them (PS3.5 8.1.1): the same bits, another sign."""
+    signed, stored = options["pixel_representation"], options["bits_stored"]
+    kind = np.dtype(f"{'i' if signed else 'u'}{max(options['bits_allocated'], stream.word) // 8}")
+    precision, width = stream.precision, 8 * kind.itemsize
+    if signed and not stream.signed:
+        kept = stored if precision >= stored else width  # else no bit of the codestream is the sign
+    elif stream.signed and not signed:
+        kept = precision
+    else:
+        kept = width if stream.trusted else stored
+    values = words.astype(kind, copy=False)  # a negative value becomes the unsigned one of the same bits
+    unused = max(width - kept, 0)
+    return values if not unused else np.asarray((values << unused) >> unused)
+
+
+def _coding_error(syntax: str, header: Header, stream: Codestream | None) -> float:
+    """How far stored values may lie from those that were coded; infinite where no one states it."""
+    said = header.code("LossyImageCompression")
+    if stream and stream.near is not None:
+        return float("inf") if said == "01" and not stream.near else stream.near
+    return float("inf") if said == "01" or syntax in _LOSSY or (syntax in _EITHER and said != "00") else 0.0
+
+
+def _require_photometric(options: dict[str, Any]) -> None:
+    samples, said = options["samples_per_pixel"], options["photometric_interpretation"]
+    if samples not in _PHOTOMETRIC:
+        raise UnreadableImageError("its SamplesPerPixel is neither 1 nor 3, and others are unsupported")
+    if not said:
+        raise UnreadableImageError(
+            "its PhotometricInterpretation is missing, without which black can't be told from white: set it, with "
+            "dcmodify for instance"
+        )
+    if said not in _PHOTOMETRIC[samples]:
+        raise UnreadableImageError(
+            f"its PhotometricInterpretation is unsupported for SamplesPerPixel {samples}: "
+            f"{', '.join(_PHOTOMETRIC[samples])} are read"
+        )
 
 
 def _require_pixels(header: Header, element: _PixelElement, options: dict[str, Any]) -> None:
@@ -112,10 +174,10 @@ def _unused_below(header: Header, options: dict[str, Any]) -> int:
     """How many bits of each word lie below those of its value (PS3.5 8.1.1)."""
     stored: int = options["bits_stored"]
     unused: int = header.natural("HighBit", stored - 1) - (stored - 1)
-    if stored < 1 or not 0 <= unused <= options["bits_allocated"] - stored:
-        raise UnreadableImageError("its BitsAllocated, BitsStored and HighBit contradict each other")
+    if not 0 <= unused <= options["bits_allocated"] - stored:
+        raise UnreadableImageError(_CONTRADICTION)
     if unused and options["photometric_interpretation"].startswith("YBR"):
-        raise UnreadableImageError("its HighBit is not that of BitsStored, which is read of no YBR colours")
+        raise UnreadableImageError("its HighBit is not that of BitsStored, which is unsupported for YBR colors")
     return unused
 
 
@@ -124,32 +186,31 @@ def _pixel_options(header: Header, element: _PixelElement) -> dict[str, Any]:
     allocated = header.natural("BitsAllocated")
     if allocated not in {1, 8, 16, 32, 64}:
         raise UnreadableImageError("its BitsAllocated is none of 1, 8, 16, 32 and 64")
+    stored = header.natural("BitsStored", allocated)
+    if not 1 <= stored <= allocated:
+        raise UnreadableImageError(_CONTRADICTION)
     options: dict[str, Any] = {
         "rows": header.natural("Rows"),
         "columns": header.natural("Columns"),
         "samples_per_pixel": header.natural("SamplesPerPixel", 1),
         "bits_allocated": allocated,
-        "bits_stored": header.natural("BitsStored", allocated),
+        "bits_stored": stored,
         "photometric_interpretation": header.code("PhotometricInterpretation"),
         "number_of_frames": header.frames,
         "pixel_keyword": element.keyword,
         "pixel_vr": element.kind,
     }
     if element.keyword == "PixelData":
-        options["pixel_representation"] = header.natural("PixelRepresentation", 0)
+        options["pixel_representation"] = _flag(header, "PixelRepresentation")
+        header.signed = options["pixel_representation"] == 1
     if options["samples_per_pixel"] > 1:
-        options["planar_configuration"] = header.natural("PlanarConfiguration", 0)
+        options["planar_configuration"] = _flag(header, "PlanarConfiguration")
+    header.bits = stored
     return options
 
 
-def _compressed(file: BinaryIO, header: Header, options: dict[str, Any]) -> bytes:
-    from pydicom.encaps import get_frame
-
-    tables = [header.get(keyword) for keyword in ("ExtendedOffsetTable", "ExtendedOffsetTableLengths")]
-    offsets = (tables[0], tables[1]) if all(isinstance(table, bytes) and table for table in tables) else None
-    try:
-        return get_frame(file, header.frame, extended_offsets=offsets, number_of_frames=options["number_of_frames"])
-    except MemoryError:
-        raise
-    except Exception:  # whatever a broken list of fragments makes of it
-        raise UnreadableImageError("its pixel data is cut short, or the frame is not in it") from None
+def _flag(header: Header, keyword: str) -> int:
+    value = header.natural(keyword, 0)
+    if value > 1:
+        raise UnreadableImageError(f"its {keyword} is neither 0 nor 1")
+    return value

@@ -1,30 +1,30 @@
 """What a DICOM header says of one frame; nothing that could name a patient is read at all."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from functools import cache
 from typing import TYPE_CHECKING, Any
-
-import numpy as np
 
 from medscreen.ingestion.refusal import UnreadableImageError
 from medscreen.ingestion.stacks import MOST_FRAMES, frames_in_order
 
 if TYPE_CHECKING:
     from pydicom import Dataset
+    from pydicom.dataelem import DataElement
     from pydicom.tag import BaseTag
 
 ELEMENTS = (
     "Modality", "BurnedInAnnotation", "PixelSpacing", "ImagerPixelSpacing", "SharedFunctionalGroupsSequence",
     "PerFrameFunctionalGroupsSequence", "NumberOfFrames", "SamplesPerPixel", "PhotometricInterpretation",
     "PlanarConfiguration", "Rows", "Columns", "BitsAllocated", "BitsStored", "HighBit", "PixelRepresentation",
-    "PixelPaddingValue", "PixelPaddingRangeLimit", "RescaleIntercept", "RescaleSlope", "RescaleType",
+    "PixelPaddingValue", "PixelPaddingRangeLimit", "FloatPixelPaddingValue", "FloatPixelPaddingRangeLimit",
+    "DoubleFloatPixelPaddingValue", "DoubleFloatPixelPaddingRangeLimit", "LossyImageCompression",
+    "PresentationLUTShape", "PixelPresentation", "RescaleIntercept", "RescaleSlope", "RescaleType",
     "ModalityLUTSequence", "WindowCenter", "WindowWidth", "VOILUTFunction", "VOILUTSequence",
     "RedPaletteColorLookupTableDescriptor", "GreenPaletteColorLookupTableDescriptor",
     "BluePaletteColorLookupTableDescriptor", "RedPaletteColorLookupTableData", "GreenPaletteColorLookupTableData",
     "BluePaletteColorLookupTableData", "SegmentedRedPaletteColorLookupTableData",
     "SegmentedGreenPaletteColorLookupTableData", "SegmentedBluePaletteColorLookupTableData", "ExtendedOffsetTable",
-    "ExtendedOffsetTableLengths",
 )  # fmt: skip
 """All that is read of a header."""
 
@@ -35,28 +35,38 @@ _GROUPS = {
     "RescaleIntercept": "PixelValueTransformationSequence",
     "RescaleSlope": "PixelValueTransformationSequence",
     "RescaleType": "PixelValueTransformationSequence",
+    "ModalityLUTSequence": "PixelValueTransformationSequence",
     "WindowCenter": "FrameVOILUTSequence",
     "WindowWidth": "FrameVOILUTSequence",
     "VOILUTFunction": "FrameVOILUTSequence",
+    "VOILUTSequence": "FrameVOILUTSequence",
 }
 
 
 @cache
 def element_tags() -> dict[str, "BaseTag"]:
     """Keyword -> tag of all that is read."""
+    return {keyword: _tag(keyword) for keyword in ELEMENTS}
+
+
+@cache
+def _tag(keyword: str) -> "BaseTag":
     from pydicom.tag import Tag
 
-    return {keyword: Tag(keyword) for keyword in ELEMENTS}
+    return Tag(keyword)
 
 
 class Header:
     """The elements of `dataset` as far as they concern the frame `wanted`, from 0; None is the middle one.
 
-    Every access raises UnreadableImageError, naming the element, where its value is not of the kind asked for.
+    Set by the one who decodes the pixels: `bits` and `signed` of a sample; `coding_error`, how far stored values may
+    lie from those that were coded, 0 where the coding is lossless. Every access raises UnreadableImageError, naming
+    the element, where its value is not of the kind asked for.
     """
 
     def __init__(self, dataset: "Dataset", wanted: int | None) -> None:
         self.dataset, self.frame = dataset, 0
+        self.bits, self.signed, self.coding_error = 16, True, 0.0
         self._has_groups = any(element_tags()[sequence] in dataset for sequence in _GROUPED)
         self.frames = self.natural("NumberOfFrames", 1) or 1  # some write 0 for the one there is
         self.frame = self._middle() if wanted is None else wanted
@@ -69,36 +79,51 @@ class Header:
 
     def get(self, keyword: str) -> Any:
         """The element's value: the frame's own, else what all frames share, else the file's; None if it is empty."""
-        try:
-            if self._has_groups and keyword in _GROUPS and (grouped := self._grouped(keyword)) is not None:
-                return grouped
-            tag = element_tags()[keyword]
-            value = self.dataset[tag].value if tag in self.dataset else None
-        except Exception:  # pydicom converts when it is asked, and quotes what it can't convert
-            raise UnreadableImageError(f"the element {keyword} of its header is malformed") from None
-        return None if value == "" else value
+        return next((value for place in self._places(keyword) if (value := _value(place, keyword)) is not None), None)
 
-    def _grouped(self, keyword: str) -> Any:
-        for groups, place in zip(_GROUPED, (self.frame, 0), strict=True):
-            tag = element_tags()[groups]
-            items = self.dataset[tag].value or [] if tag in self.dataset else []
-            group = items[place].get(_GROUPS[keyword]) if place < len(items) else None
-            if group and keyword in group[0]:
-                return group[0][keyword].value
+    def element(self, keyword: str) -> "DataElement":
+        """The file's element, with its value representation."""
+        if self.get(keyword) is None:
+            raise UnreadableImageError(f"the element {keyword} of its header is missing")
+        return self.dataset[_tag(keyword)]
+
+    def nearest(self, *keywords: str) -> str | None:
+        """Which of these of one macro, the first one first, stands nearest to the frame; None where none does."""
+        for place in self._places(keywords[0]):
+            for keyword in keywords:
+                if _value(place, keyword) is not None:
+                    return keyword
         return None
 
-    def numbers(self, keyword: str) -> list[float]:
-        """The element's values, none where it is absent or empty."""
+    def _places(self, keyword: str) -> Iterator["Dataset"]:
+        """Where an element may stand, the frame's own functional group first."""
+        if self._has_groups and keyword in _GROUPS:
+            for groups, at in zip(_GROUPED, (self.frame, 0), strict=True):
+                items = _value(self.dataset, groups) or []
+                group = _value(items[at], _GROUPS[keyword]) if at < len(items) else None
+                if group:
+                    yield group[0]
+        yield self.dataset
+
+    def parts(self, keyword: str) -> list[Any]:
+        """The element's values one by one, None for each that is empty; [] where the element is absent or empty."""
         value = self.get(keyword)
         if value is None:
             return []
-        try:
-            values = [float(value)] if isinstance(value, str | int | float) else [float(part) for part in value]
-        except (TypeError, ValueError):
-            raise UnreadableImageError(f"the element {keyword} of its header is no number") from None
-        if not all(math.isfinite(number) for number in values):
-            raise UnreadableImageError(f"the element {keyword} of its header is no finite number")
-        return values
+        several = isinstance(value, Iterable) and not isinstance(value, str | bytes)
+        return [None if _is_blank(part) else part for part in (value if several else [value])]
+
+    def numbers(self, keyword: str) -> list[float]:
+        """The element's values, none where it is absent or empty; empty ones behind the last do not count."""
+        values = self.parts(keyword)
+        while values and values[-1] is None:
+            values.pop()
+        return [number(value, keyword) for value in values]
+
+    def first(self, keyword: str, otherwise: float) -> float:
+        """The element's first value; `otherwise` where it is absent or empty."""
+        values = self.parts(keyword)
+        return number(values[0], keyword) if any(value is not None for value in values) else otherwise
 
     def natural(self, keyword: str, otherwise: int | None = None) -> int:
         """The element's one value, 0 or more; `otherwise` where it is absent, an error if that is None."""
@@ -108,17 +133,6 @@ class Header:
         if len(values) != 1 or values[0] < 0 or values[0] != int(values[0]):
             raise UnreadableImageError(f"the element {keyword} of its header is missing or no whole number")
         return int(values[0])
-
-    def stored_value(self, keyword: str, kind: np.dtype[Any]) -> int | None:
-        """The element's one value as pixels of that kind store it; None where it is no whole number, or absent."""
-        value = self.get(keyword)
-        if isinstance(value, bytes):  # which an implicit header leaves to the one who knows the pixels
-            value = int.from_bytes(value, "little" if self.little_endian else "big")
-        if not isinstance(value, int) or kind.kind not in "iu":
-            return None
-        # written with a sign for values that have none, or the other way round: the bits are the same
-        bits = np.array(value % 2 ** (8 * kind.itemsize), f"u{kind.itemsize}")
-        return int(bits.view(kind.newbyteorder("=")))
 
     def code(self, keyword: str) -> str:
         """The element's first word in capitals, "" where it is absent."""
@@ -131,6 +145,11 @@ class Header:
     def little_endian(self) -> bool:
         """Whether words in the file have their low byte first."""
         return self.dataset.original_encoding[1] is not False
+
+    @property
+    def implicit(self) -> bool:
+        """Whether the file leaves the representation of its elements to the dictionary."""
+        return self.dataset.original_encoding[0] is True
 
     @property
     def spacing(self) -> tuple[float, float] | None:
@@ -148,3 +167,51 @@ class Header:
     def burned_in(self) -> bool:
         """Whether the file says that text is burned into its pixels."""
         return self.code("BurnedInAnnotation") == "YES"
+
+
+def number(value: Any, keyword: str) -> float:
+    """A value of the element `keyword`; raises UnreadableImageError where it is no finite number."""
+    try:
+        converted = float(value)
+    except (TypeError, ValueError):
+        raise UnreadableImageError(f"the element {keyword} of its header is no number") from None
+    if not math.isfinite(converted):
+        raise UnreadableImageError(f"the element {keyword} of its header is no finite number")
+    return converted
+
+
+def _value(place: "Dataset", keyword: str) -> Any:
+    """The value of an element of a data set or item, None where it is absent or empty.
+
+    pydicom converts all values of an element or none: where it can't, decimal strings are left as strings.
+    """
+    tag = _tag(keyword)
+    if tag not in place:
+        return None
+    try:
+        value = place[tag].value
+    except Exception:  # pydicom quotes what it can't convert
+        value = _decimal_strings(place, tag)
+        if value is None:
+            raise UnreadableImageError(f"the element {keyword} of its header is malformed") from None
+    return None if _is_empty(value) else value
+
+
+def _is_empty(value: Any) -> bool:
+    if isinstance(value, Iterable) and not isinstance(value, str | bytes):
+        return all(map(_is_blank, value))
+    return _is_blank(value)
+
+
+def _is_blank(part: Any) -> bool:
+    return part is None or part == b"" or (isinstance(part, str) and not part.strip(" \0"))
+
+
+def _decimal_strings(place: "Dataset", tag: "BaseTag") -> list[str] | None:
+    from pydicom.datadict import dictionary_VR
+
+    element = place.get_item(tag)
+    value = None if element is None else element.value
+    if not isinstance(value, bytes) or (element.VR or dictionary_VR(tag)) not in {"DS", "IS"}:
+        return None
+    return value.decode("latin-1").split("\\")

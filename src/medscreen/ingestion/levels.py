@@ -16,16 +16,23 @@ _MOST_LEVELS = 2**17  # 16-bit values, signed or not, always fit
 
 @dataclass(frozen=True)
 class Levels:
-    """`values` (L,) float64 hold all that occurs, `index` (H, W) says which of them each pixel has."""
+    """`values` (L,) float64 hold all that occurs, `index` (H, W) says which of them each pixel has.
+
+    `finite` (H, W): which pixels were finite numbers; None: all of them.
+    """
 
     values: NDArray[np.float64]
     index: NDArray[np.integer[Any]]
+    finite: NDArray[np.bool_] | None = None
 
     def spread(self, padding: NDArray[np.bool_] | None = None) -> tuple[float, float]:
         """The percentiles of the pixels that a display without a window spans; the extremes where they coincide.
 
-        Pixels (H, W) of padding, which stand for no measurement, do not count, unless there is nothing else.
+        Pixels (H, W) of padding, which stand for no measurement, do not count, unless there is nothing else; nor do
+        those that are not finite.
         """
+        if self.finite is not None:
+            padding = ~self.finite if padding is None or (padding | ~self.finite).all() else padding | ~self.finite
         order = np.argsort(self.values, kind="stable")
         ranked = self.values[order]
         measured = self.index if padding is None or padding.all() else self.index[~padding]
@@ -59,12 +66,12 @@ def levels_of(stored: NDArray[np.generic]) -> Levels:
             index = np.subtract(stored, low, dtype=np.intp)  # any other kind would be converted to look up the grey
             return Levels(np.arange(low, high + 1, dtype=np.float64), index)
     values = stored.astype(np.float64)
-    finite = values[np.isfinite(values)]
-    if not finite.size:
+    finite = np.isfinite(values)
+    if not finite.any():
         raise UnreadableImageError("none of its values is a finite number")
-    low, high = finite.min(), finite.max()
+    low, high = values[finite].min(), values[finite].max()
     values, places = np.unique(np.nan_to_num(values, nan=low, neginf=low, posinf=high), return_inverse=True)
-    return Levels(values, places.reshape(stored.shape))
+    return Levels(values, places.reshape(stored.shape), None if finite.all() else finite)
 
 
 def _percentile(ranked: NDArray[np.float64], up_to: NDArray[np.int64], percentile: float) -> float:

@@ -6,9 +6,9 @@ from pathlib import Path
 from medscreen.ingestion.elements import HEAD, first_element, quiet_pydicom
 from medscreen.ingestion.frames import Frame, read_frame
 from medscreen.ingestion.grey import Grey, luminance, require_picture
+from medscreen.ingestion.palettes import palette_grey
 from medscreen.ingestion.pictures import is_picture, read_picture
 from medscreen.ingestion.refusal import UnreadableImageError
-from medscreen.ingestion.tables import palette_grey
 from medscreen.ingestion.windows import displayed
 from medscreen.params import DisplayParams
 
@@ -78,4 +78,4 @@ def _displayed(frame: Frame, display: DisplayParams) -> Grey:
         raise UnreadableImageError("it is in colour, and a window is for values: choose window: file or percentiles")
     if palette:
         return palette_grey(frame.stored, header)
-    return luminance(frame.stored, 2.0 ** header.natural("BitsStored", 8) - 1)
+    return luminance(frame.stored, 2.0**header.bits - 1)

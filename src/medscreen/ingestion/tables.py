@@ -1,100 +1,118 @@
-"""DICOM's lookup tables: modality, VOI and palette (PS3.3 C.11.1, C.11.2, C.7.6.3.1.5, C.7.9).
+"""DICOM's lookup tables: modality and VOI (PS3.3 C.11.1, C.11.2), and what palettes share with them.
 
-pydicom's own functions index a table of 8-bit entries with 8 bits, refuse entries of 10 to 15 bits, and expand a
-segmented palette to whatever size it says.
+pydicom's own functions index a table of 8-bit entries with 8 bits and refuse entries of 10 to 15 bits.
 """
 
 from collections.abc import Iterable
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from medscreen.ingestion.grey import Grey, luminance
 from medscreen.ingestion.headers import Header
-from medscreen.ingestion.levels import levels_of
 from medscreen.ingestion.refusal import UnreadableImageError
 
 if TYPE_CHECKING:
-    from pydicom import Dataset
+    from pydicom.dataelem import DataElement
 
-_COLOURS = ("Red", "Green", "Blue")
+_WORDS = 2**16
 
 
-def sequence_table(values: NDArray[np.float64], header: Header, keyword: str) -> tuple[NDArray[np.float64], float]:
-    """What the LUT of the sequence `keyword` makes of `values`, and the largest entry that its bits allow.
+@dataclass(frozen=True)
+class Descriptor:
+    """A LUT Descriptor: the number of entries, the first value that is mapped, the bits of an entry."""
+
+    entries: int
+    first: int
+    bits: int
+
+
+@dataclass(frozen=True)
+class Table:
+    """A lookup table: its descriptor, and its entries as they stand in the file."""
+
+    descriptor: Descriptor
+    data: NDArray[np.float64]
+
+    def of(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
+        """The entries for values, the first or last one for values beyond the table."""
+        places = np.clip(np.rint(values - self.descriptor.first), 0, len(self.data) - 1)
+        return self.data[places.astype(np.intp)]
+
+    @property
+    def white(self) -> float:
+        """The entry that is shown white: the largest one that the descriptor's bits allow.
+
+        Some files declare 16 bits for entries of 8 or 12, others 8 bits for entries of more: white is the largest
+        entry in a table that leaves half of what it declares unused, or exceeds it.
+        """
+        largest, declared = float(self.data.max()), 2.0**self.descriptor.bits - 1
+        return declared if declared / 2 < largest <= declared else max(largest, 1.0)
+
+
+def sequence_table(header: Header, keyword: str, values: NDArray[np.float64], negative: bool) -> Table:
+    """The first table of the sequence `keyword`, which maps `values`; `negative`: whether those may be below 0.
 
     Raises UnreadableImageError for a malformed table.
     """
     try:
-        item: Dataset = header.get(keyword)[0]
-        entries, first, bits = (int(part) for part in item.LUTDescriptor)
-        table = _entries(item.LUTData, entries or 2**16, header)
+        item = header.get(keyword)[0]
+        described = descriptor(item["LUTDescriptor"], header, values, negative)
+        return Table(described, entries(item["LUTData"], described, header))
     except UnreadableImageError:
         raise
     except Exception:  # pydicom converts when it is asked, and quotes what it can't convert
         raise UnreadableImageError(f"the table in {keyword} of its header is malformed") from None
-    return _looked_up(values, first, table), 2.0 ** min(bits, 16) - 1
 
 
-def palette_grey(stored: NDArray[np.generic], header: Header) -> Grey:
-    """The luminance (H, W) of indices (H, W) into the file's palette; raises UnreadableImageError for a broken one."""
-    levels = levels_of(stored)
-    shades = []
-    for colour in _COLOURS:
-        descriptor = header.numbers(f"{colour}PaletteColorLookupTableDescriptor")
-        if len(descriptor) != 3:
-            raise UnreadableImageError(f"{colour}PaletteColorLookupTableDescriptor of its header is no triple")
-        entries = int(descriptor[0]) or 2**16
-        data = header.get(f"{colour}PaletteColorLookupTableData")
-        if data is None:
-            segments = header.get(f"Segmented{colour}PaletteColorLookupTableData")
-            table = _expanded(_words(segments, 8 if descriptor[2] == 8 else 16, header), entries)
-        else:
-            table = _entries(data, entries, header)
-        shades.append(_looked_up(levels.values, int(descriptor[1]), table))
-    colours = np.stack(shades, axis=-1)
-    # some write shades of 8 bits into entries of 16
-    white = 255.0 if colours.max() <= 255 else 65535.0
-    return np.asarray(luminance(colours[None], white)[0][levels.index])
+def descriptor(element: "DataElement", header: Header, values: NDArray[np.float64], negative: bool) -> Descriptor:
+    """The LUT Descriptor in an element, of a table that maps `values`.
+
+    Its first value mapped has 16 bits with a sign, or without: by the element's representation, or in a header without
+    representations by `negative` (PS3.3 C.11.2.1.1). The other reading is taken where by that one no value is mapped.
+    """
+    words = words_of(element.value, 16, header)
+    if len(words) != 3:
+        raise UnreadableImageError("a descriptor of a lookup table of its header has not three values")
+    number, first, bits = (int(word) for word in words)
+    number = number or _WORDS
+    signed = negative if header.implicit else element.VR == "SS"
+    readings = [first - _WORDS, first] if signed else [first, first - _WORDS]
+    if first < _WORDS // 2:
+        readings = [first]
+    low, high = values.min(), values.max()
+    first = next((reading for reading in readings if reading <= high and reading + number > low), readings[0])
+    return Descriptor(number, first, bits if 1 <= bits <= 16 else 16)
 
 
-def _looked_up(values: NDArray[np.float64], first: int, table: NDArray[np.float64]) -> NDArray[np.float64]:
-    return table[np.clip(values - first, 0, len(table) - 1).astype(np.int64)]
-
-
-def _entries(data: Any, entries: int, header: Header) -> NDArray[np.float64]:
-    words = _words(data, 16 if not isinstance(data, bytes) or len(data) >= 2 * entries else 8, header)[:entries]
-    if len(words) < entries:
+def entries(element: "DataElement", described: Descriptor, header: Header) -> NDArray[np.float64]:
+    """The entries of a table: words, or bytes of which a word holds two, the lower one first."""
+    number, data = described.entries, element.value
+    if isinstance(data, bytes):
+        packed = number <= len(data) <= number + 1 and len(data) < 2 * number
+        words = packed_bytes(element, header) if packed else words_of(data, 16, header)
+    else:
+        words = words_of(data, 16, header)
+        if len(words) == (number + 1) // 2 < number and described.bits <= 8:
+            words = np.stack([words & 0xFF, words >> 8], axis=-1).ravel()
+    if len(words) < number:
         raise UnreadableImageError("a lookup table of its header has fewer entries than it says")
-    return words.astype(np.float64)
+    return words[:number].astype(np.float64)
 
 
-def _words(data: Any, bits: int, header: Header) -> NDArray[np.int64]:
+def packed_bytes(element: "DataElement", header: Header) -> NDArray[np.int64]:
+    """The bytes of an element in the order of its entries: in words of a big-endian file the lower one is second."""
+    bytes_ = words_of(element.value, 8, header)
+    swapped = not header.little_endian and element.VR == "OW" and len(bytes_) % 2 == 0
+    return bytes_.reshape(-1, 2)[:, ::-1].ravel() if swapped else bytes_
+
+
+def words_of(data: Any, bits: int, header: Header) -> NDArray[np.int64]:
     """Words of 8 or 16 bits, from bytes or from numbers that pydicom has read already."""
     if isinstance(data, bytes):
         order = "<" if header.little_endian else ">"
         kind = np.dtype("u1" if bits == 8 else f"{order}u2")
         return np.frombuffer(data[: len(data) // kind.itemsize * kind.itemsize], kind).astype(np.int64)
-    if isinstance(data, Iterable):
-        return np.array([int(word) for word in data], np.int64)
-    raise UnreadableImageError("a lookup table of its header is missing or malformed")
-
-
-def _expanded(words: NDArray[np.int64], entries: int) -> NDArray[np.float64]:
-    """A segmented table, to at most so many entries."""
-    table: list[float] = []
-    position = 0
-    while position + 2 < len(words) and len(table) < entries:
-        kind, length = (int(word) for word in words[position : position + 2])
-        if kind == 0:
-            table += words[position + 2 : position + 2 + length].tolist()
-            position += 2 + length
-        elif kind == 1 and table:
-            table += np.rint(np.linspace(table[-1], float(words[position + 2]), length + 1)[1:]).tolist()
-            position += 3
-        else:
-            raise UnreadableImageError("a segmented palette of its header has segments that are not read")
-    if not table:
-        raise UnreadableImageError("a segmented palette of its header is empty")
-    return np.array(table[:entries])
+    numbers = data if isinstance(data, Iterable) else [data]
+    return np.array([int(word) % _WORDS for word in numbers], np.int64)

@@ -1,14 +1,15 @@
 """From values to grey: rescale, window, inversion (DICOM PS3.3 C.11.1, C.11.2 and C.7.6.3.1.2)."""
 
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from medscreen.ingestion.grey import Grey
-from medscreen.ingestion.headers import Header
+from medscreen.ingestion.headers import Header, number
 from medscreen.ingestion.levels import Levels, levels_of
+from medscreen.ingestion.padding import padding
+from medscreen.ingestion.palettes import supplemental_grey
 from medscreen.ingestion.refusal import UnreadableImageError
 from medscreen.ingestion.tables import sequence_table
 from medscreen.params import DisplayParams, WindowParams
@@ -53,33 +54,61 @@ def displayed(stored: NDArray[np.generic], header: Header, display: DisplayParam
 
     Raises UnreadableImageError where the header is not fit for it, or the window is not for such values.
     """
-    levels = _modality_levels(stored, header)
+    inverse = _is_inverse(header)
+    raw = levels_of(stored)
+    levels = _modality_levels(raw, header)
+    colors = supplemental_grey(raw.values, header)
     shares = _shares(levels, header, display)
     if shares is None:
-        shares = levels.stretched(*levels.spread(_padding(stored, header)))
+        unmeasured = padding(stored, header)
+        if colors:
+            colored = colors[0].take(raw.index)
+            unmeasured = colored if unmeasured is None else unmeasured | colored
+        shares = levels.stretched(*levels.spread(unmeasured))
     grey = levels.shown(shares)
-    return 255 - grey if header.code("PhotometricInterpretation") == "MONOCHROME1" else grey
+    if inverse:
+        grey = 255 - grey
+    return np.where(colors[0].take(raw.index), colors[1].take(raw.index), grey) if colors else grey
 
 
-def _modality_levels(stored: NDArray[np.generic], header: Header) -> Levels:
-    """Stored values (H, W) after the file's modality LUT or rescale: Hounsfield units for CT."""
-    levels = levels_of(stored)
-    if header.get("ModalityLUTSequence"):
-        values, _ = sequence_table(levels.values, header, "ModalityLUTSequence")
-        return Levels(values, levels.index)
-    slope, intercept = header.numbers("RescaleSlope"), header.numbers("RescaleIntercept")
-    if slope or intercept:
-        return Levels(levels.values * (slope or [1.0])[0] + (intercept or [0.0])[0], levels.index)
-    return levels
+def _is_inverse(header: Header) -> bool:
+    """Whether the smallest value is shown white. PresentationLUTShape repeats it (PS3.3 C.8.11.1)."""
+    inverse = header.code("PhotometricInterpretation") == "MONOCHROME1"
+    if not inverse and header.code("PresentationLUTShape") == "INVERSE":
+        raise UnreadableImageError(
+            "its PhotometricInterpretation MONOCHROME2 and its PresentationLUTShape INVERSE contradict each other: "
+            "correct the wrong one, with dcmodify for instance"
+        )
+    return inverse
 
 
-def _padding(stored: NDArray[Any], header: Header) -> NDArray[np.bool_] | None:
-    """Which pixels (H, W) fill what was not measured (PS3.3 C.7.5.1.1.2); None where the file names none."""
-    first, last = (header.stored_value(f"PixelPadding{end}", stored.dtype) for end in ("Value", "RangeLimit"))
-    if first is None:
-        return None
-    low, high = sorted((first, first if last is None else last))
-    return (stored >= low) & (stored <= high)
+def _modality_levels(levels: Levels, header: Header) -> Levels:
+    """Levels of stored values after the file's modality LUT or rescale: Hounsfield units for CT."""
+    way = header.nearest("ModalityLUTSequence", "RescaleSlope", "RescaleIntercept")
+    if way == "ModalityLUTSequence":
+        table = sequence_table(header, way, levels.values, header.signed)
+        return replace(levels, values=table.of(levels.values))
+    if way is None:
+        return levels
+    slope, intercept = _rescale(header)
+    return replace(levels, values=levels.values * slope + intercept)
+
+
+def _rescale(header: Header) -> tuple[float, float]:
+    slope, intercept = header.first("RescaleSlope", 1.0), header.first("RescaleIntercept", 0.0)
+    if slope == 0:
+        raise UnreadableImageError("its RescaleSlope is 0, which makes all values one: correct it or remove it")
+    return slope, intercept
+
+
+def _may_be_negative(header: Header) -> bool:
+    """Whether a stored value of that many bits may lie below 0 after the modality LUT or rescale."""
+    way = header.nearest("ModalityLUTSequence", "RescaleSlope", "RescaleIntercept")
+    if way == "ModalityLUTSequence":
+        return False
+    slope, intercept = _rescale(header) if way else (1.0, 0.0)
+    ends = (-(2.0 ** (header.bits - 1)), 2.0 ** (header.bits - 1) - 1) if header.signed else (0.0, 2.0**header.bits - 1)
+    return min(end * slope + intercept for end in ends) < 0
 
 
 def _shares(levels: Levels, header: Header, display: DisplayParams) -> NDArray[np.float64] | None:
@@ -90,10 +119,11 @@ def _shares(levels: Levels, header: Header, display: DisplayParams) -> NDArray[n
     if window in _PRESETS:
         _require_hounsfield(header, window)
         return Window(*_PRESETS[window]).shares(levels.values)
-    if window == "file" and header.get("VOILUTSequence"):
-        entries, white = sequence_table(levels.values, header, "VOILUTSequence")
-        return entries / white
-    if window == "file" and (own := _first_window(header)):
+    way = header.nearest("VOILUTSequence", "WindowCenter") if window == "file" else None
+    if way == "VOILUTSequence":
+        table = sequence_table(header, way, levels.values, _may_be_negative(header))
+        return table.of(levels.values) / table.white
+    if way and (own := _first_window(header)):
         return own.shares(levels.values)
     return None
 
@@ -111,10 +141,14 @@ def _require_hounsfield(header: Header, preset: str) -> None:
 
 
 def _first_window(header: Header) -> Window | None:
-    center, width = header.numbers("WindowCenter"), header.numbers("WindowWidth")
-    if not center or not width:
+    """The first window that has both a center and a width, None where none has."""
+    centers, widths = header.parts("WindowCenter"), header.parts("WindowWidth")
+    pairs = [pair for pair in zip(centers, widths, strict=False) if None not in pair]
+    if not pairs:  # some leave one of them empty where the other is not
+        pairs = list(zip(*([part for part in parts if part is not None] for parts in (centers, widths)), strict=False))
+    if not pairs:
         return None
     function = header.code("VOILUTFunction") or "LINEAR"
     if function not in {"LINEAR", "LINEAR_EXACT", "SIGMOID"}:
         raise UnreadableImageError("its VOILUTFunction is none of LINEAR, LINEAR_EXACT and SIGMOID")
-    return Window(center[0], width[0], function)
+    return Window(number(pairs[0][0], "WindowCenter"), number(pairs[0][1], "WindowWidth"), function)
