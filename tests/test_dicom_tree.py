@@ -197,17 +197,17 @@ def test_a_deflated_header_is_read(tmp_path: Path) -> None:
     [
         ("who,hurt\nA1,0\nB2,1\nA1,1\n", "line 4: it contradicts line 2"),
         ("who,hurt\n,0\n", "without a who (line 2)"),
-        ("who,hurt\nA1,0\nB2\n", "without a hurt (line 3)"),
+        ("who,hurt\nA1,0\nB2\n", "line 3: it has 1 cells where line 1, the header, has 2"),
         ("who,hurt\n", "no row below it"),
         ("", "no column 'who'"),
-        ("who;hurt\nA1;0\n", "no column 'who'"),
+        ("who;hurt\nA1;0\n", "separated by commas, not by semicolons"),
         ("name,hurt\nA1,0\n", "no column 'who'"),
         ("who,hurt,who\nA1,0,A1\n", "two columns 'who'"),
         ("who,hurt\nA1,1\nB2,2\n", "the label 0 in column 'hurt'"),
         ("who,hurt\nX9,0\n", "No patient of"),
         ("who,hurt\nMüller,0\n".encode("latin-1"), "no UTF-8 text"),
-        ("who,hurt\nA1,0\n".encode("utf-16"), "no UTF-8 text"),
-        (b"\x00" * 300, "no column 'who'"),
+        ("who,hurt\nA1,0\n".encode("utf-16"), "is UTF-16, no UTF-8 text"),
+        ("who,hurt\nA1,0\n".encode("utf-16-le"), "line 1: it holds NUL characters"),
         ('who,hurt\n"A1,' + "0" * 200_000, "no CSV table"),
     ],
 )
@@ -240,7 +240,7 @@ def test_a_file_column_that_leads_elsewhere_is_a_sentence(tmp_path: Path, name: 
     assert "secret" not in message
 
 
-@pytest.mark.parametrize("name", ["A1", "A1/gone.dcm", "A1/\0.dcm", "A1/" + "x" * 5000, "A1/circle", "~/x", "A1/.hid"])
+@pytest.mark.parametrize("name", ["A1", "A1/gone.dcm", "A1/" + "x" * 5000, "A1/circle", "~/x", "A1/.hid"])
 def test_rows_whose_file_is_missing_are_counted(tmp_path: Path, name: str) -> None:
     root = with_traps(tmp_path, name)
     slice_file(root / "films" / "A1" / ".hid")  # which no stage lists among the data set's files

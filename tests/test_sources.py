@@ -147,7 +147,7 @@ def arrays(**changed: Any) -> dict[str, Any]:
     content: dict[str, Any] = {}
     for seed, (split, number) in enumerate(numbers.items()):
         content[f"{split}_images"] = np.random.default_rng(seed).integers(0, 256, (number, 28, 28)).astype(np.uint8)
-        content[f"{split}_labels"] = (np.arange(number) % 3).astype(np.uint8)[:, None]
+        content[f"{split}_labels"] = (np.arange(number) % 2).astype(np.uint8)[:, None]
     return content | changed
 
 
@@ -172,15 +172,16 @@ def test_medmnist_records_keep_order_split_and_label(tmp_path: Path) -> None:
     mnist_file(tmp_path, content)
     records = medmnist.read_records(MNIST, tmp_path)
     assert [record.split for record in records] == ["train"] * 6 + ["val"] * 3 + ["test"] * 4
-    assert [record.label for record in records[:6]] == [0, 1, 1, 0, 1, 1]
+    assert [record.label for record in records[:6]] == [0, 1] * 3
     assert records[7].origin == "pneumoniamnist.npz#val/1"
     np.testing.assert_array_equal(records[7].image, content["val_images"][1])
     assert {record.patient for record in records} == {None}  # the file does not say
 
 
 def test_normal_labels_may_be_several(tmp_path: Path) -> None:
-    mnist_file(tmp_path, arrays())
-    both = MNIST.model_copy(update={"normal_labels": [0, 2]})
+    grades = np.arange(6, dtype=np.uint8)[:, None] % 3
+    mnist_file(tmp_path, arrays(train_labels=grades)).rename(tmp_path / "own.npz")
+    both = MNIST.model_copy(update={"flag": "own", "normal_labels": [0, 2]})
     assert [record.label for record in medmnist.read_records(both, tmp_path)[:6]] == [0, 1, 0, 0, 1, 0]
 
 
@@ -272,7 +273,14 @@ def test_a_foreign_archive_is_a_sentence(tmp_path: Path) -> None:
         {"test_labels": np.zeros((4, 0), np.uint8)},
         {"test_labels": np.zeros((4, 1), np.float32)},
         {"test_labels": np.full((4, 14), 2, np.uint8)},
-        {"val_labels": np.zeros(3, np.uint8)},
+        {"val_labels": np.zeros((3, 1), bool)},
+        {"val_labels": np.zeros((3, 1, 1), np.uint8)},
+        {"val_labels": np.full((3, 1), np.nan)},
+        {"val_labels": np.full((3, 1), -1, np.int8)},
+        {"val_labels": np.full((3, 1), 255, np.uint8)},
+        {"val_labels": np.full((3, 1), 2, np.uint8)},
+        {"val_labels": np.zeros((3, 2), np.uint8)},
+        {"val_labels": np.array(["no"] * 3)},
     ],
 )
 def test_arrays_of_another_shape_are_a_sentence(tmp_path: Path, changed: dict[str, Any]) -> None:
