@@ -2,7 +2,7 @@
 
 import re
 import unicodedata
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from decimal import Decimal
 
 from medscreen.sources.spelling import plain
@@ -20,11 +20,12 @@ _TRUTH = {
     **dict.fromkeys(("0", "f", "false", "n", "no", "off", "absent", "neg", "negative"), False),
     **dict.fromkeys(("1", "t", "true", "y", "yes", "on", "present", "pos", "positive"), True),
 }
-# Letters of other alphabets, and digits, that look like a Latin letter.
+# Letters of other alphabets that look like a Latin one.
 _LOOKALIKES = str.maketrans(
-    "аворсухкмнтеёіїјѕԁһԛԝӏɡıοαβεηικμνρτυχ01|",  # noqa: RUF001
-    "abopcyxkmhteeiijsdhqwlgioabenikmvptuxoll",
+    "аворсухкмнтеёіїјѕԁһԛԝӏɡıοαβεηικμνρτυχ",
+    "abopcyxkmhteeiijsdhqwlgioabenikmvptux",
 )
+_LOOKALIKE_SIGNS = str.maketrans("01i|", "olll")
 _SHORTEST_WORD = 5  # letters from which on one that differs is a slip rather than another word
 
 
@@ -51,18 +52,22 @@ class NormalLabels:
     def doubt(self, word: str | int) -> str | None:
         """Why a label that is not named normal can't be called abnormal, as the end of a sentence; None if it can."""
         key = label_key(word)
-        if key in self.named:
-            return None
+        return None if key in self.named else next(self._doubts(key), None)
+
+    def _doubts(self, key: str) -> Iterator[str]:
         if _is_missing(key):
-            return "stands for a missing value"
+            yield "stands for a missing value"
+        if "\N{REPLACEMENT CHARACTER}" in key:
+            yield "holds the sign for a letter that was lost in another encoding"
         if _is_number(key) and not key.isdigit() and all(map(str.isdigit, self.named)):
-            return "is a fraction where normal labels are whole numbers"
+            yield "is a fraction where normal labels are whole numbers"
         for known, name in self.named.items():
             if _looks_like(key, known):
-                return f"differs from the normal label {name!r} in a letter or sign alone"
+                yield f"differs from the normal label {name!r} in a letter or sign alone"
             if _truth(key) is not None and _truth(key) == _truth(known):
-                return f"means the same as the normal label {name!r}"
-        return "is a word for normal that is not named as one" if _squeezed(key) in _NORMAL_WORDS else None
+                yield f"means the same as the normal label {name!r}"
+        if _squeezed(key) in _NORMAL_WORDS:
+            yield "is a word for normal that is not named as one"
 
 
 def _is_missing(key: str) -> bool:
@@ -85,7 +90,8 @@ def _truth(key: str) -> bool | None:
 def _looks_like(key: str, known: str) -> bool:
     if _is_number(key):
         return False
-    if _squeezed(key) and _skeleton(_squeezed(key)) == _skeleton(_squeezed(known)):
+    one, other = (_skeleton(_squeezed(text)).translate(_LOOKALIKE_SIGNS) for text in (key, known))
+    if one and one == other:
         return True
     return _one_slip(_skeleton(_worded(key)), _skeleton(_worded(known))) or _recoded(key) == known
 
@@ -103,7 +109,7 @@ def _worded(key: str) -> str:
 def _skeleton(key: str) -> str:
     """Without accents, and with one letter for all that look like it."""
     letters = "".join(c for c in unicodedata.normalize("NFD", key) if not unicodedata.category(c).startswith("M"))
-    return letters.translate(_LOOKALIKES).replace("i", "l")
+    return letters.translate(_LOOKALIKES)
 
 
 def _one_slip(word: str, known: str) -> bool:
