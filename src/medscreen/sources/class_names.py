@@ -21,6 +21,9 @@ _LIKE_A_SPLIT = re.compile(
     r"|(k ?)?(fold|split|cv) ?\d+"
 )
 _MOST_NAMED = 10
+_WAY_OUT = (
+    "have <root>/<class>/* or <root>/{train,val,test}/<class>/*, no folder in between, or correct root in params.yaml."
+)
 
 
 class Place(NamedTuple):
@@ -60,16 +63,15 @@ def require_classes(
     for place in dict.fromkeys(places):
         if _is_like_a_split(place.name) and label_key(place.name) not in normal.named:
             raise MedscreenError(
-                f"{root}: {_folder(place.name, classes)} is called like a split, and lies where classes are wanted; "
-                "have <root>/<class>/* or <root>/{train,val,test}/<class>/*, no folder in between."
+                f"{root}: {_folder(place.name, classes)} is called like a split, and lies where classes are "
+                f"wanted; {_WAY_OUT}"
             )
         for name in place.below:
             if label_key(name) in known or _is_like_a_split(name):
                 what = "split" if _is_like_a_split(name) else "class"
                 raise MedscreenError(
                     f"{root}: {_folder(place.name, classes)} lies where classes are wanted, and holds a folder that is "
-                    f"called like a {what}; have <root>/<class>/* or <root>/{{train,val,test}}/<class>/*, no folder "
-                    "in between."
+                    f"called like a {what}; {_WAY_OUT}"
                 )
     for key, wanted in normal.named.items():
         if key not in {label_key(name) for name in classes}:

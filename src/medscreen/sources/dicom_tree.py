@@ -89,7 +89,9 @@ def _cases(
     for key, row in rows:
         patient = required_cell(table, row, params.columns.patient)
         label = required_cell(table, row, params.columns.label)
-        case = _Case(row.line, patient, label, {n: row[c].strip() for n, c in params.traits.items() if row[c].strip()})
+        case = _Case(
+            row.line, patient, label, {n: visible(row[c]) for n, c in params.traits.items() if visible(row[c])}
+        )
         first = cases.setdefault(key, case)
         if (plain(first.patient), label_key(first.label)) != (plain(patient), label_key(label)):
             what = "patient" if params.columns.file is None else "file"
