@@ -44,6 +44,9 @@ def test_what_became_no_image_and_what_was_merged_is_printed(
     raw(layout, params)
     curate(layout, params)
     told = capsys.readouterr().out.splitlines()
+    assert "  label 'normal' is normal: 40 images" in told
+    assert "  label 'abnormal' is abnormal: 37 images" in told
+    assert f"  label {OTHER!r} is abnormal: 3 images" in told
     assert "  note: 1 files outside the class folders" in told
     assert f"  note: Values of the labels and traits that are called {OTHER!r} from here on: finding 1." in told
     assert not any("Mustermann" in line for line in told)
@@ -58,4 +61,9 @@ def test_what_became_no_image_and_what_was_merged_is_printed(
         }
     report = layout.curation_report.read_text()
     assert json.loads(report)["merged_values"] == {"finding": 1}
+    assert json.loads(report)["labels"] == [
+        {"label": "normal", "taken_as": "normal", "images": 40},
+        {"label": "abnormal", "taken_as": "abnormal", "images": 37},
+        {"label": OTHER, "taken_as": "abnormal", "images": 3},
+    ]
     assert "Mustermann" not in report

@@ -11,7 +11,7 @@ from PIL import Image
 
 from factories import CURATION, image_set, real_data
 from html_pages import Tags
-from medscreen.curation import Curated, curate
+from medscreen.curation import Curated, curate, labels_taken
 from medscreen.curation_report import curation_page, shift, warnings
 from medscreen.curation_report.sheets import contact_sheets, pair_sheet
 from medscreen.images import SPLITS, ImageSet
@@ -38,7 +38,8 @@ def curated(tmp_path_factory: pytest.TempPathFactory) -> Curated:
 
 def audit_of(curated: Curated, **changed: Any) -> dict[str, Any]:
     nothing = {"auroc": None, "images": {"val": 3, "test": 3}, "reason": "too few"}
-    return {"dataset": "films", **curated.audit, "shift": nothing} | changed
+    labels = labels_taken(list(splits_of(curated).values()))
+    return {"dataset": "films", **curated.audit, "labels": labels, "shift": nothing} | changed
 
 
 def splits_of(curated: Curated) -> dict[str, ImageSet]:
@@ -72,6 +73,7 @@ def test_the_page_says_what_the_audit_says(page: str, curated: Curated) -> None:
     for split in SPLITS:
         assert f"{audit['splits'][split]['mean_grey']:.1f}" in text
     assert str(audit["records"]) in text
+    assert "Labels of the source" in text
     for pair in audit["near_copies"]["listed"]:
         assert f"{pair['correlation']:.3f}" in text
     assert "Not measured: too few." in text

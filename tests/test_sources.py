@@ -127,6 +127,17 @@ def test_a_row_without_a_patient_is_a_sentence(tree: Path) -> None:
     assert "without a patient (line 2)" in tree_refusal(tree)
 
 
+def test_rows_that_repeat_one_are_counted_and_those_that_contradict_one_are_refused(tree: Path) -> None:
+    rows = "file,patient,label\na/1.png,p1,0\nb/2.png,p2,1\na//1.png,p1,0\n"
+    written(tree / "labels.csv", rows)
+    records = labelled_tree.read_records(tree)
+    assert [record.origin for record in records] == ["a/1.png", "b/2.png"]
+    assert records.notes == {"rows that repeat another": 1}
+    for other in ("a/1.png,p1,1", "./a/1.png,p2,0"):
+        written(tree / "labels.csv", f"{rows}{other}\n")
+        assert "line 5: it contradicts line 2, which gives the same file" in tree_refusal(tree)
+
+
 def test_a_table_in_another_encoding_is_a_sentence(tree: Path) -> None:
     written(tree / "labels.csv", "file,patient,label,note\na/1.png,p1,0,Lungenentzündung\n".encode("latin-1"))
     assert "UTF-8" in tree_refusal(tree)
@@ -147,7 +158,7 @@ def arrays(**changed: Any) -> dict[str, Any]:
     content: dict[str, Any] = {}
     for seed, (split, number) in enumerate(numbers.items()):
         content[f"{split}_images"] = np.random.default_rng(seed).integers(0, 256, (number, 28, 28)).astype(np.uint8)
-        content[f"{split}_labels"] = (np.arange(number) % 3).astype(np.uint8)[:, None]
+        content[f"{split}_labels"] = (np.arange(number) % 2).astype(np.uint8)[:, None]
     return content | changed
 
 
@@ -172,15 +183,16 @@ def test_medmnist_records_keep_order_split_and_label(tmp_path: Path) -> None:
     mnist_file(tmp_path, content)
     records = medmnist.read_records(MNIST, tmp_path)
     assert [record.split for record in records] == ["train"] * 6 + ["val"] * 3 + ["test"] * 4
-    assert [record.label for record in records[:6]] == [0, 1, 1, 0, 1, 1]
+    assert [record.label for record in records[:6]] == [0, 1] * 3
     assert records[7].origin == "pneumoniamnist.npz#val/1"
     np.testing.assert_array_equal(records[7].image, content["val_images"][1])
     assert {record.patient for record in records} == {None}  # the file does not say
 
 
 def test_normal_labels_may_be_several(tmp_path: Path) -> None:
-    mnist_file(tmp_path, arrays())
-    both = MNIST.model_copy(update={"normal_labels": [0, 2]})
+    grades = np.arange(6, dtype=np.uint8)[:, None] % 3
+    mnist_file(tmp_path, arrays(train_labels=grades)).rename(tmp_path / "own.npz")
+    both = MNIST.model_copy(update={"flag": "own", "normal_labels": [0, 2]})
     assert [record.label for record in medmnist.read_records(both, tmp_path)[:6]] == [0, 1, 0, 0, 1, 0]
 
 
@@ -272,12 +284,65 @@ def test_a_foreign_archive_is_a_sentence(tmp_path: Path) -> None:
         {"test_labels": np.zeros((4, 0), np.uint8)},
         {"test_labels": np.zeros((4, 1), np.float32)},
         {"test_labels": np.full((4, 14), 2, np.uint8)},
-        {"val_labels": np.zeros(3, np.uint8)},
+        {"val_labels": np.zeros((3, 1), bool)},
+        {"val_labels": np.zeros((3, 1, 1), np.uint8)},
+        {"val_labels": np.full((3, 1), np.nan)},
+        {"val_labels": np.full((3, 1), -1, np.int8)},
+        {"val_labels": np.full((3, 1), 255, np.uint8)},
+        {"val_labels": np.full((3, 1), 2, np.uint8)},
+        {"val_labels": np.zeros((3, 2), np.uint8)},
+        {"val_labels": np.array(["no"] * 3)},
     ],
 )
 def test_arrays_of_another_shape_are_a_sentence(tmp_path: Path, changed: dict[str, Any]) -> None:
     mnist_file(tmp_path, arrays(**changed))
     assert next(iter(changed)).split("_")[0] in mnist_refusal(tmp_path)
+
+
+def test_labels_without_a_second_axis_are_read(tmp_path: Path) -> None:
+    content = arrays()
+    mnist_file(tmp_path, {name: array[:, 0] if "labels" in name else array for name, array in content.items()})
+    flat = medmnist.read_records(MNIST, tmp_path)
+    mnist_file(tmp_path, content)
+    assert [r.label for r in flat] == [r.label for r in medmnist.read_records(MNIST, tmp_path)]
+
+
+def test_labels_of_another_form_are_told_the_form(tmp_path: Path) -> None:
+    mnist_file(tmp_path, arrays(val_labels=np.zeros((3, 1), np.float32)))
+    message = mnist_refusal(tmp_path)
+    assert "val_labels is float32 (3, 1) where whole numbers (3,) or (3, 1) are wanted" in message
+    assert "download" not in message
+
+
+@pytest.mark.parametrize("flag", ["nodulemnist3d", "own"])
+@pytest.mark.parametrize("axes", [(28, 28, 28), (28, 28, 28, 1)])
+def test_volumes_are_a_sentence_without_a_download(tmp_path: Path, flag: str, axes: tuple[int, ...]) -> None:
+    images = {f"{split}_images": np.zeros((2, *axes), np.uint8) for split in ("train", "val", "test")}
+    labels = {f"{split}_labels": np.zeros((2, 1), np.uint8) for split in ("train", "val", "test")}
+    np.savez_compressed(tmp_path / f"{flag}.npz", **images, **labels)
+    with pytest.raises(MedscreenError, match="holds volumes") as error:
+        medmnist.read_records(MNIST.model_copy(update={"flag": flag}), tmp_path)
+    assert "download" not in one_sentence(error)
+
+
+def test_a_damaged_file_of_volumes_is_not_said_to_be_downloaded(tmp_path: Path) -> None:
+    written(tmp_path / "nodulemnist3d.npz", "cut short")
+    with pytest.raises(MedscreenError, match="the published one holds volumes"):
+        medmnist.read_records(MNIST.model_copy(update={"flag": "nodulemnist3d"}), tmp_path)
+
+
+@pytest.mark.parametrize(("flag", "labels"), [("own", [[2], [255], [0]]), ("pneumoniamnist", [[0], [1], [2]])])
+def test_a_class_that_is_none_is_named(tmp_path: Path, flag: str, labels: list[list[int]]) -> None:
+    mnist_file(tmp_path, arrays(val_labels=np.array(labels, np.uint8))).rename(tmp_path / f"{flag}.npz")
+    with pytest.raises(MedscreenError, match=f"val_labels holds {max(labels)[0]}") as error:
+        medmnist.read_records(MNIST.model_copy(update={"flag": flag}), tmp_path)
+    one_sentence(error)
+
+
+def test_a_normal_label_that_no_image_has_is_named(tmp_path: Path) -> None:
+    mnist_file(tmp_path, arrays())
+    with pytest.raises(MedscreenError, match=r"has no label 7, which normal_labels: \[0, 7\] names"):
+        medmnist.read_records(MNIST.model_copy(update={"normal_labels": [0, 7]}), tmp_path)
 
 
 def test_a_missing_split_is_a_sentence(tmp_path: Path) -> None:

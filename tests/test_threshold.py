@@ -367,7 +367,7 @@ def command(
         (["Staging", "--policy", "youden"], "no version 'Staging'"),
         (["1", "--policy", "youden", "--name", "other"], "other has no version '1'; its versions are none"),
         (["1", "--policy", "magic"], "--policy magic: "),
-        (["1", "--policy", "sensitivity"], "--policy sensitivity at_least: Field required"),
+        (["1", "--policy", "sensitivity"], "--policy sensitivity at_least: at_least is missing"),
         (["1", "--policy", "sensitivity", "--with", "at_least=1.5"], "--policy sensitivity at_least: "),
         (["1", "--policy", "sensitivity", "--with", "at_least=nan"], "--policy sensitivity at_least: "),
         (["1", "--policy", "youden", "--with", "at_least=0.5"], "--policy youden at_least: "),

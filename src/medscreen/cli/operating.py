@@ -9,6 +9,7 @@ from rich.table import Table
 from medscreen.errors import MedscreenError
 from medscreen.layout import find_layout
 from medscreen.params import load_params
+from medscreen.params.problems import reason
 
 
 @click.command()
@@ -36,7 +37,7 @@ def threshold(version: str, policy: str, numbers: tuple[str, ...], name: str | N
         problem = error.errors(include_url=False)[0]
         where = "".join(f" {part}" for part in problem["loc"][1:])
         raise MedscreenError(
-            f"--policy {policy}{where}: {problem['msg']}; params.yaml names the policies and their numbers."
+            f"--policy {policy}{where}: {reason([problem])}; params.yaml names the policies and their numbers."
         ) from error
     client = open_store(layout)
     old = find_version(client, name or model_name(params.dataset), version)

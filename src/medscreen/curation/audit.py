@@ -1,6 +1,7 @@
 """What is told of the splits."""
 
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from itertools import combinations
 from typing import Any
 
@@ -8,8 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from medscreen.images import SPLITS, ImageSet, Pixels, in_chunks
+from medscreen.traits import FINDING
 
 _QUANTILES = (0.05, 0.5, 0.95)
+_MOST_LABELS = 50  # a data set of 14 findings has hundreds of their combinations
 
 
 def summary(images: ImageSet, positions: NDArray[np.int64]) -> dict[str, Any]:
@@ -29,6 +32,24 @@ def summary(images: ImageSet, positions: NDArray[np.int64]) -> dict[str, Any]:
         "contrast": round(float(deviations.mean()), 3),
         "brightness": {f"q{100 * q:02.0f}": round(float(np.quantile(means, q)), 3) for q in _QUANTILES},
     }
+
+
+def labels_taken(sets: Sequence[ImageSet]) -> list[dict[str, Any]]:
+    """The labels of the source, what each is taken as, and how many images have it: normal ones first, then by number.
+
+    Beyond the first fifty of `normal` or `abnormal` the others are one entry. Whose data may be patients' has to have
+    its rare values merged before.
+    """
+    listed = []
+    for label, word in enumerate(("normal", "abnormal")):
+        found = Counter[str]()
+        for images in sets:
+            found.update(f for f, k in zip(images.traits[FINDING], images.labels, strict=True) if k == label)
+        ordered = sorted(found.items(), key=lambda pair: (-pair[1], pair[0]))
+        more = ordered[_MOST_LABELS:]
+        shown = [*ordered[:_MOST_LABELS], *([(f"{len(more)} more", sum(n for _, n in more))] if more else [])]
+        listed += [{"label": name, "taken_as": word, "images": number} for name, number in shown]
+    return listed
 
 
 def _levels(pixels: Pixels) -> NDArray[np.float64]:

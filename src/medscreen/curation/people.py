@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from medscreen.curation.readable import Readable
 from medscreen.sources import Record
+from medscreen.sources.spelling import plain
 
 
 def number_patients(readable: Readable, copies: Iterable[Sequence[int]]) -> NDArray[np.int64]:
@@ -43,7 +44,6 @@ def person(spelled: str) -> str:
 
     "P-00012", "p_00012" and " P 00012" are one; "P00012" is another, so that "1-11" and "11-1" stay two.
     """
-    letters = unicodedata.normalize("NFKC", spelled).casefold()
-    # letters, their marks and numbers stay (a vowel sign of Devanagari is a mark); what has no width goes
-    kept = (c if unicodedata.category(c)[0] in "LMN" else " " for c in letters if unicodedata.category(c) != "Cf")
+    # letters, their marks and numbers stay (a vowel sign of Devanagari is a mark)
+    kept = (c if unicodedata.category(c)[0] in "LMN" else " " for c in plain(spelled))
     return "-".join("".join(kept).split()) or spelled

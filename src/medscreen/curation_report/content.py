@@ -33,6 +33,7 @@ def report(audit: Mapping[str, Any], sheets: Collection[str]) -> str:
         "them without names that may be patients'.",
         section("Worth a look", bullets(warnings(audit)) or "Nothing: no leak, no file that could not be read."),
         _steps(audit),
+        _labels(audit["labels"]),
         _splits(audit["splits"]),
         _exact(audit["exact_copies"]),
         _near(audit["near_copies"], sheets),
@@ -100,6 +101,11 @@ def _steps(audit: Mapping[str, Any]) -> str:
     aside = [f"{number} {inert(what)}" for what, number in audit["source_notes"].items()]
     noted = "What the source holds besides images:\n\n" + bullets(aside) if aside else ""
     return section("Step by step", table(["images", "number"], rows), f"{people}.", noted)
+
+
+def _labels(labels: Sequence[Mapping[str, Any]]) -> str:
+    rows = [[inert(found["label"]), found["taken_as"], str(found["images"])] for found in labels]
+    return section("Labels of the source", table(["label", "taken as", "images"], rows))
 
 
 def _splits(splits: Mapping[str, Mapping[str, Any]]) -> str:

@@ -7,6 +7,7 @@ from pydantic import Discriminator, Field, Tag, TypeAdapter, ValidationError, mo
 
 from medscreen.params.block import Block, Seed
 from medscreen.params.detectors import DetectorName, DetectorParams
+from medscreen.params.problems import reason
 
 _ENTRY: TypeAdapter[DetectorParams] = TypeAdapter(DetectorParams)
 Scalar = str | int | float | bool | None
@@ -120,9 +121,9 @@ class SearchedParams(Block):
                     entry_with(entry, {key: value})
                 except ValidationError as error:
                     # of several that do not go together, others may
-                    first = error.errors(include_url=False)[0]
-                    if first["type"] != "value_error":
-                        return f"{key!r} can't be {value!r}: {first['msg']}"
+                    problems = error.errors(include_url=False)
+                    if problems[0]["type"] != "value_error":
+                        return f"{key!r} can't be {value!r}: {reason(problems[:1])}"
         return None
 
 

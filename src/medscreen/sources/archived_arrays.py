@@ -29,6 +29,8 @@ class ArchivedArray:
                 raise ValueError(f"{name}: format {version} is none of a plain array")
             self.shape, fortran_order, self.dtype = read_header(file)
             start = file.tell()
+        if min(self.shape, default=0) < 0:
+            raise ValueError(f"{name}: its header has the shape {self.shape}")
         if self.dtype.hasobject:
             raise ValueError(f"{name}: pickled objects are not opened")
         if fortran_order and len(self.shape) > 1:

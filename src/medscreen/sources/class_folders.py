@@ -9,17 +9,12 @@ from pathlib import Path, PurePosixPath
 from medscreen.errors import MedscreenError
 from medscreen.params import FoldersParams
 from medscreen.sources import labelled_tree
+from medscreen.sources.class_names import Place, empty_classes, folders_in, require_classes, split_of
+from medscreen.sources.labels import NormalLabels, label_key
 from medscreen.sources.patients import find_patients
 from medscreen.sources.records import Record, Records
-from medscreen.sources.trees import files_below, in_words, name_below
-
-# What published folders are called, in any case.
-_SPLITS = {
-    "train": "train", "training": "train",
-    "val": "val", "valid": "val", "validation": "val",
-    "test": "test", "testing": "test",
-}  # fmt: skip
-_MOST_NAMED = 10
+from medscreen.sources.spelling import visible
+from medscreen.sources.trees import files_below, in_words, name_below, written_name
 
 
 def find_files(root: Path) -> list[Path]:
@@ -34,20 +29,35 @@ def read_records(params: FoldersParams, root: Path) -> Records:
     Raises MedscreenError where the folders are no classes, a normal class is none of them, or it is known of some of
     the images alone whose they are.
     """
+    normal = NormalLabels(params.normal_classes)
     splits = _split_folders(params, root)
     files, notes = _files(root)
-    images: dict[Path, tuple[str, str | None]] = {}
+    images: dict[Path, Place] = {}
+    beside = set()
     for path in files:
-        parts = PurePosixPath(name_below(path, root)).parts
-        split = splits.get(parts[0])
-        classes = parts[1:] if split else () if splits else parts
+        first, *others = PurePosixPath(name_below(path, root)).parts
+        split = splits.get(first)
+        classes = others if split else [] if splits else [first, *others]
         if len(classes) < 2:  # a file beside the class folders (a table, a licence) is no image
             notes["files outside the class folders"] += path != root / labelled_tree.TABLE
+            beside |= {first} if others and not split else set()
             continue
-        images[path] = classes[0], split
-    _require_classes(params, root, {name for name, _ in images.values()})
+        images[path] = Place(split, classes[0], tuple(classes[1:-1]))
+    require_classes(root, normal, images.values(), splits, beside)
+    notes["class folders without a file"] = empty_classes(root, splits, images.values())
     patients, counted = find_patients(params, root, list(images))
-    records = [_record(params, root, path, patients.get(path), *images[path]) for path in images]
+    spelled: dict[str, str] = {}
+    records = [
+        Record(
+            origin=name_below(path, root),
+            image=path,
+            patient=patients.get(path),
+            label=normal.label(place.name),
+            finding=spelled.setdefault(label_key(place.name), visible(place.name)),
+            split=place.split if params.published_splits == "keep" else None,
+        )
+        for path, place in images.items()
+    ]
     notes.update(counted)
     return Records(records, notes)
 
@@ -62,23 +72,13 @@ def _files(root: Path) -> tuple[list[Path], Counter[str]]:
     return sorted({*files, table} if table.is_file() else files), aside
 
 
-def _record(params: FoldersParams, root: Path, path: Path, patient: str | None, name: str, split: str | None) -> Record:
-    normal = {known.casefold() for known in params.normal_classes}
-    return Record(
-        origin=name_below(path, root),
-        image=path,
-        patient=patient,
-        label=int(name.casefold() not in normal),
-        finding=name,
-        split=split if params.published_splits == "keep" else None,
-    )
-
-
 def _split_folders(params: FoldersParams, root: Path) -> dict[str, str]:
     """Folder -> split; empty where there are class folders alone."""
-    inside = root.iterdir() if root.is_dir() else []
-    folders = sorted(path.name for path in inside if path.is_dir() and not path.is_symlink())
-    splits = {name: _SPLITS[name.casefold()] for name in folders if name.casefold() in _SPLITS}
+    folders = list(folders_in(root))
+    splits = {written_name(Path(path.name)): split for path in folders if (split := split_of(path.name))}
+    for path in folders:
+        if path.is_symlink() and split_of(path.name):
+            raise MedscreenError(f"{path} is a link, which is not followed; put the folder itself there.")
     twice = [split for split, number in Counter(splits.values()).items() if number > 1]
     if twice:
         both = " and ".join(name for name, split in splits.items() if split == twice[0])
@@ -90,20 +90,3 @@ def _split_folders(params: FoldersParams, root: Path) -> dict[str, str]:
             "split all images by `published_splits: discard` in params.yaml."
         )
     return splits
-
-
-def _require_classes(params: FoldersParams, root: Path, classes: set[str]) -> None:
-    known = {name.casefold() for name in classes}
-    unknown = [name for name in params.normal_classes if name.casefold() not in known]
-    if unknown:
-        raise MedscreenError(
-            f"{root} has no class folder {unknown[0]!r} (it has {_listed(classes)}); correct normal_classes in "
-            "params.yaml."
-        )
-
-
-def _listed(classes: set[str]) -> str:
-    """Their names, unless so many folders are no classes: patients', perhaps, whom nobody names on a terminal."""
-    if len(classes) > _MOST_NAMED:
-        return f"{len(classes)} folders, too many for classes"
-    return ", ".join(sorted(classes)) or "none"

@@ -12,9 +12,19 @@ from typing import TypeVar
 from medscreen.errors import MedscreenError
 from medscreen.ingestion import SeriesHeader, is_picture, read_series_header
 from medscreen.params import DicomParams
+from medscreen.sources.labels import NormalLabels, label_key
 from medscreen.sources.records import Record, Records
 from medscreen.sources.series import SeriesFile, in_order, taken
-from medscreen.sources.tables import MISSING_FILES, Row, file_below, read_table, required_cell
+from medscreen.sources.spelling import in_lines, plain, visible
+from medscreen.sources.tables import (
+    MISSING_FILES,
+    REPEATED_ROWS,
+    Row,
+    contradiction,
+    file_below,
+    read_table,
+    required_cell,
+)
 from medscreen.sources.trees import files_below, in_words, name_below
 
 _Key = TypeVar("_Key", str, Path)
@@ -49,7 +59,8 @@ def read_records(params: DicomParams, root: Path) -> Records:
     Of rows that say the same of one patient or file the first counts. Files of the tree that are no DICOM, patients
     and rows without images, and images without a row are counted in the notes.
 
-    Raises MedscreenError for a table that can't be read or contradicts itself, and where nothing it fits is an image.
+    Raises MedscreenError for a table that can't be read or contradicts itself, for a label that can't be taken as one,
+    and where nothing it fits is an image.
     """
     table, images = root / params.table, root / params.images
     columns = params.columns
@@ -58,15 +69,15 @@ def read_records(params: DicomParams, root: Path) -> Records:
     below, notes = files_below(images, root)
     files = [path for path in below if path != table]
     if columns.file is None:
-        of_patient = _cases(params, table, ((row[columns.patient].strip(), row) for row in rows), notes)
+        of_patient = _cases(params, table, ((plain(row[columns.patient]), row) for row in rows), notes)
         found = _files_of_patients(params, root, files, of_patient, notes)
     else:
         found = _files_of_rows(params, root, columns.file, rows, files, notes)
-    _require_normal_label(params, table, found)
+    findings = _findings(params, table, found)
     headers = _images(params, found, notes)
     if not headers:
         raise MedscreenError(_nothing_found(images, list(found)))
-    records = _records(params, root, found, headers, notes)
+    records = _records(params, root, found, findings, headers, notes)
     return Records(sorted(records, key=lambda record: (record.origin, record.frame or 0)), notes)
 
 
@@ -78,14 +89,14 @@ def _cases(
     for key, row in rows:
         patient = required_cell(table, row, params.columns.patient)
         label = required_cell(table, row, params.columns.label)
-        case = _Case(row.line, patient, label, {n: row[c].strip() for n, c in params.traits.items() if row[c].strip()})
+        case = _Case(
+            row.line, patient, label, {n: visible(row[c]) for n, c in params.traits.items() if visible(row[c])}
+        )
         first = cases.setdefault(key, case)
-        if (first.patient, _folded(first.label)) != (patient, _folded(label)):
-            raise MedscreenError(
-                f"{table}, line {row.line}: it contradicts line {first.line}, which gives the same "
-                f"{'patient' if params.columns.file is None else 'file'} another label or patient; correct one of them."
-            )
-        notes["rows that repeat another"] += first is not case
+        if (plain(first.patient), label_key(first.label)) != (plain(patient), label_key(label)):
+            what = "patient" if params.columns.file is None else "file"
+            raise contradiction(table, first.line, row.line, what)
+        notes[REPEATED_ROWS] += first is not case
     return cases
 
 
@@ -99,8 +110,8 @@ def _files_of_patients(
         folder, *inside = PurePosixPath(name_below(path, images)).parts
         if not inside:
             notes["files outside the patients' folders"] += 1
-        elif folder in cases:
-            found[path] = cases[folder]
+        elif (patient := plain(folder)) in cases:
+            found[path] = cases[patient]
         else:
             strangers.add(folder)
     notes["patients' folders without a row in the table"] = len(strangers)
@@ -142,7 +153,12 @@ def _images(params: DicomParams, found: Mapping[Path, _Case], notes: Counter[str
 
 
 def _records(
-    params: DicomParams, root: Path, found: Mapping[Path, _Case], images: Sequence[SeriesFile], notes: Counter[str]
+    params: DicomParams,
+    root: Path,
+    found: Mapping[Path, _Case],
+    findings: Mapping[str, str],
+    images: Sequence[SeriesFile],
+    notes: Counter[str],
 ) -> Iterator[Record]:
     series: dict[tuple[str, str], list[SeriesFile]] = {}
     for path, header in images:
@@ -150,7 +166,7 @@ def _records(
         alone = params.columns.file is not None or not header.sound
         name = str(path) if alone else header.series or str(path.parent)
         series.setdefault((found[path].patient, name), []).append((path, header))
-    normal = {_folded(str(label)) for label in params.normal_labels}
+    normal = NormalLabels(params.normal_labels)
     left = sum(len(header.frames) for _, header in images)
     for files in series.values():
         for path, frame in taken(in_order(files), params.slices):
@@ -160,8 +176,8 @@ def _records(
                 origin=place + ("" if frame is None else f"#{frame}"),
                 image=path,
                 patient=case.patient,
-                label=int(_folded(case.label) not in normal),
-                finding=case.label,
+                label=normal.label(case.label),
+                finding=findings[label_key(case.label)],
                 traits=case.traits,
                 frame=frame,
                 display=params.display,
@@ -177,19 +193,29 @@ def _nothing_found(images: Path, files: Sequence[Path]) -> str:
     )
 
 
-def _require_normal_label(params: DicomParams, table: Path, found: Mapping[Path, _Case]) -> None:
-    labels = {_folded(case.label) for case in found.values()}
-    for label in params.normal_labels:
-        if _folded(str(label)) not in labels:
+def _findings(params: DicomParams, table: Path, found: Mapping[Path, _Case]) -> dict[str, str]:
+    """Each label of the images, by what its spellings have in common, as the table's first line with it spells it.
+
+    Raises MedscreenError for a normal label that no image has, and for one that is neither named as normal nor clearly
+    another.
+    """
+    cases = sorted({case.line: case for case in found.values()}.items())
+    lines: dict[str, list[int]] = {}
+    spelled: dict[str, str] = {}
+    for line, case in cases:
+        lines.setdefault(label_key(case.label), []).append(line)
+        spelled.setdefault(label_key(case.label), visible(case.label))
+    column, normal = params.columns.label, NormalLabels(params.normal_labels)
+    for key, name in normal.named.items():
+        if key not in spelled:
             raise MedscreenError(
-                f"{table} gives no image the label {label!r} in column {params.columns.label!r}, which has "
-                f"{len(labels)} other values; correct normal_labels or columns in params.yaml."
+                f"{table} gives no image the label {name!r} in column {column!r}, which has {len(spelled)} other "
+                "values; correct normal_labels or columns in params.yaml."
             )
-
-
-def _folded(label: str) -> str:
-    """A label without what spellings of it differ in: case, and how a number is written (0, 0.0)."""
-    try:
-        return str(float(label))
-    except ValueError:
-        return label.casefold()
+    for key, label in spelled.items():
+        if doubt := normal.doubt(label):
+            raise MedscreenError(
+                f"{table}, {in_lines(lines[key])}: its {column} {doubt}; correct it there, take the row out, or name "
+                "it in normal_labels in params.yaml."
+            )
+    return spelled

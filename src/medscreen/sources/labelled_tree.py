@@ -7,7 +7,15 @@ from pathlib import Path
 
 from medscreen.errors import MedscreenError
 from medscreen.sources.records import Record, Records
-from medscreen.sources.tables import MISSING_FILES, Row, file_below, read_table, required_cell
+from medscreen.sources.tables import (
+    MISSING_FILES,
+    REPEATED_ROWS,
+    Row,
+    contradiction,
+    file_below,
+    read_table,
+    required_cell,
+)
 
 TABLE = "labels.csv"
 _COLUMNS = ("file", "patient", "label")
@@ -15,33 +23,42 @@ _TRAITS = ("sex", "age", "site", "scanner")
 
 
 def read_records(root: Path) -> Records:
-    """One record a row of the table whose file is there, sorted by file; other rows are counted in the notes.
+    """One record a file that the table names, sorted by file; rows without one, or that repeat one, are in the notes.
 
-    Raises MedscreenError for a missing table or column, for a table that names no file below `root`, and for a label
-    that is neither 0 nor 1.
+    Raises MedscreenError for a missing table or column, for a table that names no file below `root` or contradicts
+    itself, and for a label that is neither 0 nor 1.
     """
     table = root / TABLE
-    rows = read_table(table, _COLUMNS)
-    records = [record for row in rows if (record := _record(root, table, row)) is not None]
-    if not records:
+    rows = read_table(table, _COLUMNS, ("finding", *_TRAITS))
+    found = [(image, row) for row in rows if (image := _image(root, table, row)) is not None]
+    if not found:
         raise MedscreenError(f"{table} names no file below {root}; correct its column file, or put the files there.")
-    notes = {MISSING_FILES: len(rows) - len(records)}
-    return Records(sorted(records, key=lambda record: record.origin), notes)
+    first: dict[Path, Row] = {}
+    for image, row in found:
+        known = first.setdefault(image, row)
+        if any(known[column] != row[column] for column in ("patient", "label")):
+            raise contradiction(table, known.line, row.line, "file")
+    notes = {MISSING_FILES: len(rows) - len(found), REPEATED_ROWS: len(found) - len(first)}
+    return Records(
+        (_record(image, row) for image, row in sorted(first.items(), key=lambda pair: pair[1]["file"])), notes
+    )
 
 
-def _record(root: Path, table: Path, row: Row) -> Record | None:
+def _image(root: Path, table: Path, row: Row) -> Path | None:
+    """The row's file; raises MedscreenError for a row that does not say file, patient and label."""
     for column in _COLUMNS:
         required_cell(table, row, column)
     if row["label"] not in {"0", "1"}:
         raise MedscreenError(f"{table}, line {row.line}: its label has to be 0 (normal) or 1 (abnormal); correct it.")
-    image = file_below(table, row, "file", root)
-    if image is None:
-        return None
+    return file_below(table, row, "file", root)
+
+
+def _record(image: Path, row: Row) -> Record:
     return Record(
         origin=row["file"],
         image=image,
         patient=row["patient"],
         label=int(row["label"]),
-        finding=row.cells.get("finding") or ("normal", "abnormal")[int(row["label"])],
-        traits={name: row[name].strip() for name in _TRAITS if row.cells.get(name)},
+        finding=row.get("finding") or ("normal", "abnormal")[int(row["label"])],
+        traits={name: row[name].strip() for name in _TRAITS if row.get(name)},
     )

@@ -16,6 +16,7 @@ from medscreen.digests import file_md5
 from medscreen.errors import MedscreenError
 from medscreen.params import MedMnistParams
 from medscreen.sources.archived_arrays import ArchivedArray
+from medscreen.sources.class_numbers import require_labels
 from medscreen.sources.downloads import download
 from medscreen.sources.records import Record, Records
 
@@ -33,13 +34,15 @@ def find_files(params: MedMnistParams, root: Path) -> list[Path]:
 def read_records(params: MedMnistParams, root: Path) -> Records:
     """One record an image, in the file's order, with its published split; no image's patient is known.
 
-    A file that is not the published one is noted. Raises MedscreenError for a file that is no such archive; pickled
-    arrays are refused.
+    A file that is not the published one is noted. Raises MedscreenError for a file that is no such archive, and for
+    labels that can't be taken as ones; pickled arrays are refused.
     """
     path = _path(params, root)
     try:
         with zipfile.ZipFile(path) as archive:
-            records = [record for split in _SPLITS for record in _records_of(archive, split, params)]
+            labels = {split: _labels_of(archive, split, path) for split in _SPLITS}
+            require_labels(params, path, labels, _number_of_classes(params))
+            records = [record for split in _SPLITS for record in _records_of(archive, split, labels[split], params)]
     except FileNotFoundError as error:
         raise MedscreenError(f"{path} is missing; run `dvc repro raw`, which finds or downloads it.") from error
     except (OSError, ValueError, KeyError, TypeError, zipfile.BadZipFile, EOFError, zlib.error) as error:
@@ -48,10 +51,6 @@ def read_records(params: MedMnistParams, root: Path) -> Records:
         ) from error
     except (NotImplementedError, RuntimeError) as error:  # zipfile, of other compressions and of passwords
         raise MedscreenError(f"{path} is no plain .npz file ({error}); save it with np.savez_compressed.") from error
-    if all(record.label for record in records):
-        raise MedscreenError(
-            f"{path} has no image that normal_labels: {params.normal_labels} calls normal; correct it in params.yaml."
-        )
     return Records(records, {"files with another md5 than the published one": int(_is_another(params, path))})
 
 
@@ -59,27 +58,41 @@ def _path(params: MedMnistParams, root: Path) -> Path:
     return root / f"{params.flag}.npz"
 
 
-def _records_of(archive: zipfile.ZipFile, split: str, params: MedMnistParams) -> Iterator[Record]:
-    stored, said = ArchivedArray(archive, f"{split}_images"), ArchivedArray(archive, f"{split}_labels")
-    one_label = len(said.shape) == 2 and said.shape[1] == 1
-    fits = said.shape[:1] == stored.shape[:1] and len(said.shape) == 2 and said.shape[1] > 0 and said.dtype.kind in "ui"
-    is_2d = len(stored.shape) == 3 or (len(stored.shape) == 4 and stored.shape[3] == 3)
-    if not (fits and is_2d and stored.dtype == np.uint8 and np.prod(stored.shape[1:]) > 0):
-        raise ValueError(f"{split}: images {stored.dtype} {stored.shape}, labels {said.dtype} {said.shape}")
-    labels = said.read()
-    if one_label:
-        abnormal: NDArray[np.bool_] = ~np.isin(labels[:, 0], params.normal_labels)
-    else:
-        if not np.isin(labels, (0, 1)).all():
-            raise ValueError(f"{split}: several labels an image, and some are neither 0 nor 1")
-        abnormal = labels[:, ~np.isin(np.arange(labels.shape[1]), params.normal_labels)].max(axis=1, initial=0) > 0
-    for i, image in enumerate(stored.read_grey()):
-        classes = labels[i] if one_label else np.flatnonzero(labels[i])
+def _labels_of(archive: zipfile.ZipFile, split: str, path: Path) -> NDArray[np.integer]:
+    """Labels (N, K) of a split, K = 1 or one of 0 and 1 for each finding; raises MedscreenError for other arrays."""
+    images, labels = ArchivedArray(archive, f"{split}_images"), ArchivedArray(archive, f"{split}_labels")
+    if len(images.shape) > 4 or (len(images.shape) == 4 and images.shape[3] > 4):
+        raise MedscreenError(
+            f"{path} holds volumes ({split}_images {images.shape}); medscreen reads 2-D images alone: name another "
+            "flag in params.yaml."
+        )
+    is_2d = len(images.shape) == 3 or (len(images.shape) == 4 and images.shape[3] == 3)
+    if not is_2d or images.dtype != np.uint8 or min(images.shape[1:]) < 1:
+        raise MedscreenError(
+            f"{path}: {split}_images is {images.dtype} {images.shape} where uint8 (N, H, W) or (N, H, W, 3) is wanted; "
+            "save it in that form."
+        )
+    fits = len(labels.shape) == 1 or (len(labels.shape) == 2 and labels.shape[1] > 0)
+    if not fits or labels.dtype.kind not in "ui" or labels.shape[0] != images.shape[0]:
+        number = images.shape[0]
+        raise MedscreenError(
+            f"{path}: {split}_labels is {labels.dtype} {labels.shape} where whole numbers ({number},) or ({number}, 1) "
+            f"are wanted, one for each image, or ({number}, K) of 0 and 1 for K findings; save it in that form."
+        )
+    return labels.read().reshape(labels.shape[0], -1)
+
+
+def _records_of(
+    archive: zipfile.ZipFile, split: str, labels: NDArray[np.integer], params: MedMnistParams
+) -> Iterator[Record]:
+    several = labels.shape[1] > 1
+    for i, image in enumerate(ArchivedArray(archive, f"{split}_images").read_grey()):
+        classes = np.flatnonzero(labels[i]) if several else labels[i]
         yield Record(
             origin=f"{params.flag}.npz#{split}/{i}",
             image=image,
             patient=None,
-            label=int(abnormal[i]),
+            label=int(not set(classes.tolist()) <= set(params.normal_labels)),
             finding="class " + ("+".join(map(str, classes)) or "none"),
             split=split,
         )
@@ -115,10 +128,20 @@ def _flag_and_size(params: MedMnistParams) -> tuple[str, str]:
     return params.flag.removesuffix(size), size
 
 
+def _number_of_classes(params: MedMnistParams) -> int | None:
+    """How many classes or findings a published data set has."""
+    flag, _ = _flag_and_size(params)
+    about = _catalogue().get(flag)
+    return len(about["label"]) if about and "label" in about else None
+
+
 def _way_out(params: MedMnistParams) -> str:
     """What to do about a broken file: no words make anyone delete what only they have."""
     flag, size = _flag_and_size(params)
-    if f"url{size}" in _catalogue().get(flag, {}):
+    about = _catalogue().get(flag, {})
+    if f"url{size}" in about:
+        if _is_3d(about):
+            return "the published one holds volumes and medscreen reads 2-D images alone: name another flag"
         return "move it away, and the published one is downloaded"
     return "save it again, with {train,val,test}_{images,labels} as np.savez_compressed writes them"
 

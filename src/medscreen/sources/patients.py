@@ -11,7 +11,8 @@ from medscreen.errors import MedscreenError
 from medscreen.ingestion import is_image
 from medscreen.params import FoldersParams
 from medscreen.sources.labelled_tree import TABLE
-from medscreen.sources.tables import Row, read_table
+from medscreen.sources.spelling import plain
+from medscreen.sources.tables import Row, contradiction, read_table
 from medscreen.sources.trees import name_below
 
 _COLUMNS = ("file", "patient")
@@ -44,19 +45,20 @@ def find_patients(params: FoldersParams, root: Path, files: Sequence[Path]) -> t
 
 
 def _patients(table: Path, rows: Sequence[Row]) -> dict[str, str]:
-    patients: dict[str, str] = {}
+    first: dict[str, Row] = {}
     for row in rows:
-        file, patient = row["file"].strip(), row["patient"].strip()
-        if patient and patients.setdefault(file, patient) != patient:
-            raise MedscreenError(f"{table}, line {row.line}: its file has another patient further up; correct it.")
-    return patients
+        if plain(row["patient"]):
+            known = first.setdefault(row["file"].strip(), row)
+            if plain(known["patient"]) != plain(row["patient"]):
+                raise contradiction(table, known.line, row.line, "file")
+    return {file: row["patient"].strip() for file, row in first.items()}
 
 
 def _first_stray(rows: Sequence[Row], names: Collection[str]) -> str:
     for row in rows:
         if row["file"].strip() not in names:
             return f" (line {row.line} names no file that is there)"
-        if not row["patient"].strip():
+        if not plain(row["patient"]):
             return f" (line {row.line} has no patient)"
     return ""
 

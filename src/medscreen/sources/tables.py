@@ -1,57 +1,61 @@
 """Tables that say whose an image is and what is seen in it: CSV with a header line."""
 
-import csv
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path, PureWindowsPath
 
 from medscreen.errors import MedscreenError
+from medscreen.sources.csv_lines import Line, csv_lines, require_no_row_inside, table_text
+from medscreen.sources.spelling import plain
 
 MISSING_FILES = "rows of the table whose file is missing"
 """What a note calls them."""
+REPEATED_ROWS = "rows that repeat another"
+"""What a note calls them."""
+
+_SEPARATORS = {";": "semicolons", "\t": "tabs", "|": "vertical bars"}
 
 
 @dataclass(frozen=True)
 class Row:
-    """A row of a table: the line of the file that it ends on (from 1), and column -> cell."""
+    """A row of a table: the line of the file that it begins on (from 1), and column -> cell, by any spelling of it."""
 
     line: int
     cells: Mapping[str, str]
 
     def __getitem__(self, column: str) -> str:
-        return self.cells[column]
+        return self.cells[plain(column)]
+
+    def get(self, column: str) -> str:
+        """The cell of a column that the table may lack; "" where it does."""
+        return self.cells.get(plain(column), "")
 
 
-def read_table(path: Path, columns: Collection[str]) -> list[Row]:
-    """The rows of a UTF-8 CSV table; cells that a short row lacks are empty.
+def read_table(path: Path, columns: Collection[str], optional: Collection[str] = ()) -> list[Row]:
+    """The rows of a UTF-8 CSV table, of which blank ones don't count.
 
-    Raises MedscreenError for a table that is missing, is none, is empty, or lacks one of `columns`. No message holds
-    a cell: it could be a patient's.
+    Raises MedscreenError for a table that is missing, is none, is empty, lacks one of `columns` or has one of them or
+    of `optional` twice, and for a row that has more or fewer cells than the first line, or may hold other rows. No
+    message holds a cell: it could be a patient's.
     """
-    try:
-        with path.open(newline="", encoding="utf-8-sig") as file:
-            reader = csv.DictReader(file)
-            _require_columns(path, list(reader.fieldnames or []), columns)
-            rows = [Row(reader.line_num, {c: v or "" for c, v in row.items() if c is not None}) for row in reader]
-    except FileNotFoundError as error:
-        raise MedscreenError(f"{path} is missing; put the table there, or correct params.yaml.") from error
-    except UnicodeDecodeError as error:
-        raise MedscreenError(
-            f"{path} is no UTF-8 text (byte {error.start}); save the table as CSV in UTF-8."
-        ) from error
-    except csv.Error as error:
-        raise MedscreenError(f"{path} is no CSV table ({error}); save it as CSV in UTF-8.") from error
-    except OSError as error:
-        raise MedscreenError(f"{path} can't be read ({error.strerror}); it has to be a table.") from error
-    if not rows:
+    found = csv_lines(path, table_text(path))
+    begin = next(found, Line(1, []))
+    header = Line(begin.number, _without_empty_end(begin.cells))
+    _require_columns(path, header, columns, optional)
+    lines = [Line(line.number, _cells(path, line, header)) for line in found]
+    if not lines:
         raise MedscreenError(f"{path} has a header line and no row below it; add one for each image or patient.")
+    names = [plain(name) for name in header.cells]
+    require_no_row_inside(path, [header, *lines], {names.index(plain(column)) for column in columns})
+    rows = [Row(line.number, dict(zip(names, line.cells, strict=True))) for line in lines]
+    _require_no_header_inside(path, rows, columns)
     return rows
 
 
 def required_cell(path: Path, row: Row, column: str) -> str:
     """The cell without the blanks around it; raises MedscreenError that names the line if nothing is left."""
     cell = row[column].strip()
-    if not cell:
+    if not plain(cell):
         raise MedscreenError(f"{path} has a row without a {column} (line {row.line}); fill it in.")
     return cell
 
@@ -61,7 +65,7 @@ def file_below(path: Path, row: Row, column: str, folder: Path) -> Path | None:
 
     Raises MedscreenError that names the line for what leads out of the folder: other drives, `..`, links.
     """
-    name = required_cell(path, row, column).replace("\0", "?")  # of which no file has one, and Python raises
+    name = required_cell(path, row, column)
     home = folder.resolve()
     try:
         place = (folder / name).resolve()
@@ -72,10 +76,53 @@ def file_below(path: Path, row: Row, column: str, folder: Path) -> Path | None:
     raise MedscreenError(f"{path}, line {row.line}: its {column} leads out of {folder}; correct the row.")
 
 
-def _require_columns(path: Path, header: list[str], columns: Collection[str]) -> None:
-    for column in columns:
-        if header.count(column) != 1:
-            what = "two columns" if column in header else "no column"
+def contradiction(path: Path, first: int, second: int, what: str) -> MedscreenError:
+    """The refusal of a table whose two lines give one file or patient (`what`) different labels or patients."""
+    return MedscreenError(
+        f"{path}, line {second}: it contradicts line {first}, which gives the same {what} another label or patient; "
+        "correct one of them."
+    )
+
+
+def _without_empty_end(cells: list[str]) -> list[str]:
+    end = len(cells)
+    while end and not plain(cells[end - 1]):
+        end -= 1
+    return cells[:end]
+
+
+def _require_columns(path: Path, header: Line, columns: Collection[str], optional: Collection[str]) -> None:
+    names = [plain(name) for name in header.cells]
+    for column in dict.fromkeys([*columns, *optional]):
+        number = names.count(plain(column))
+        if number > 1 or (number < 1 and column in columns):
+            what = "two columns" if number else "no column"
+            found = [said for separator, said in _SEPARATORS.items() if separator in "".join(header.cells)]
             raise MedscreenError(
-                f"{path} has {what} {column!r} in its first line; it needs {', '.join(columns)}, separated by commas."
+                f"{path} has {what} {column!r} in its first line; it needs {', '.join(columns)}, separated by commas"
+                f"{f', not by {found[0]}' if found and not number else ''}."
+            )
+
+
+def _cells(path: Path, line: Line, header: Line) -> list[str]:
+    """As many cells as the header has; raises MedscreenError for more, unless they are empty, and for fewer."""
+    cells = line.cells if len(line.cells) == len(header.cells) else _without_empty_end(line.cells)
+    missing = len(header.cells) - len(cells)
+    # empty cells at the end that are written count, those that are not written do not
+    if missing > 0 and len(line.cells) >= len(header.cells):
+        return cells + [""] * missing
+    if missing:
+        raise MedscreenError(
+            f"{path}, line {line.number}: it has {len(line.cells)} cells where line {header.number}, the header, has "
+            f"{len(header.cells)}; put quotes around a cell that holds a comma, and write the commas of empty cells."
+        )
+    return cells
+
+
+def _require_no_header_inside(path: Path, rows: Collection[Row], columns: Collection[str]) -> None:
+    for row in rows:
+        if all(plain(row[column]) == plain(column) for column in columns):
+            raise MedscreenError(
+                f"{path}, line {row.line}: it repeats the header, as two tables in one file do; see that both have the "
+                "same columns in the same order, and take the line out."
             )

@@ -8,7 +8,7 @@ from typing import Any
 from pydantic import TypeAdapter
 
 from medscreen import sources
-from medscreen.curation import Curated, without_rare_values
+from medscreen.curation import Curated, labels_taken, without_rare_values
 from medscreen.curation import curate as curate_records
 from medscreen.curation_report import curation_page, shift, warnings, without_names
 from medscreen.images import SPLITS, load_images, save_images, set_digest
@@ -54,13 +54,15 @@ def _curated(layout: Layout, settings: DatasetParams, params: Params, scratch: P
 
 
 def _tell(audit: Mapping[str, Any]) -> None:
-    """Prints what was made of the data, what became no image, and what is worth a look; names nobody."""
+    """Prints what was made of the data and its labels, what became no image, and what is worth a look; names nobody."""
     print(
         f"{audit['records']} records: {len(audit['quarantined'])} quarantined, "
         f"{audit['exact_copies']['dropped']} exact copies dropped, "
         f"{audit['near_copies']['pairs']} near copies found; "
         + ", ".join(f"{name} {counts['images']}" for name, counts in audit["splits"].items())
     )
+    for found in audit["labels"]:
+        print(f"  label {found['label']!r} is {found['taken_as']}: {found['images']} images")
     for what, number in audit["source_notes"].items():
         print(f"  note: {number} {what}")
     for warning in warnings(audit):
@@ -75,7 +77,8 @@ def _save(layout: Layout, curated: Curated, dataset: str, seed: int) -> dict[str
     splits = {split: load_images(layout.curated(split)) for split in SPLITS}
     for split, images in splits.items():
         curated.audit["splits"][split]["digest"] = set_digest(images)
-    audit = {"dataset": dataset, **curated.audit, "shift": shift(splits["val"], splits["test"], seed)}
+    labels = labels_taken(list(splits.values()))
+    audit = {"dataset": dataset, **curated.audit, "labels": labels, "shift": shift(splits["val"], splits["test"], seed)}
     with replaced(layout.curation_page) as partial:
         partial.write_text(curation_page(audit, curated, splits))
     with replaced(layout.named_curation) as partial:

@@ -15,6 +15,7 @@ from medscreen.images import ImageSet
 from medscreen.packaging.detector import PackagedDetector
 from medscreen.packaging.scoring import scoring_graph
 from medscreen.params import ComputeParams, DetectorParams, StudyParams
+from medscreen.params.problems import reason
 from medscreen.studies.attributes import CONFUSION, CURVES, OWNER, REASON
 from medscreen.studies.scoring import auroc_on, confusion_on
 from medscreen.studies.space import Searched
@@ -105,5 +106,5 @@ def _sentence(error: Exception) -> str:
     if isinstance(error, ValidationError):
         first = error.errors(include_url=False)[0]
         where = ".".join(str(part) for part in first["loc"][1:])  # behind the kind
-        return f"{where}: {first['msg'].removeprefix('Value error, ')}".removeprefix(": ")
+        return f"{where}: {reason([first])}".removeprefix(": ")
     return " ".join(str(error).split())[:300]

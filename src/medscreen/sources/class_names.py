@@ -1,0 +1,118 @@
+"""Whether the folders of a data set are classes: by their names, and by those of the folders in and beside them."""
+
+import re
+from collections.abc import Collection, Iterator, Mapping
+from pathlib import Path
+from typing import NamedTuple
+
+from medscreen.errors import MedscreenError
+from medscreen.sources.labels import NormalLabels, label_key
+from medscreen.sources.spelling import plain
+from medscreen.sources.trees import left_behind, written_name
+
+# What published folders are called, in any spelling.
+_SPLITS = {
+    "train": "train", "training": "train",
+    "val": "val", "valid": "val", "validation": "val",
+    "test": "test", "testing": "test",
+}  # fmt: skip
+_LIKE_A_SPLIT = re.compile(
+    r"(train(ing)?|val(id|idation)?|test(ing)?|dev|eval(uation)?|hold ?out)( ?(set|data|images|split|folder))?( ?\d+)?"
+    r"|(k ?)?(fold|split|cv) ?\d+"
+)
+_MOST_NAMED = 10
+_WAY_OUT = (
+    "have <root>/<class>/* or <root>/{train,val,test}/<class>/*, no folder in between, or correct root in params.yaml."
+)
+
+
+class Place(NamedTuple):
+    """Where an image lies: the published split, the class folder, and the folders below that."""
+
+    split: str | None
+    name: str
+    below: tuple[str, ...]
+
+
+def split_of(folder: str) -> str | None:
+    """The published split that a folder is named after; None for all others."""
+    return _SPLITS.get(plain(folder))
+
+
+def folders_in(folder: Path) -> Iterator[Path]:
+    """The folders that a person put there, links among them, by name."""
+    inside = sorted(folder.iterdir()) if folder.is_dir() else []
+    return (path for path in inside if path.is_dir() and not left_behind(path.name))
+
+
+def require_classes(
+    root: Path, normal: NormalLabels, places: Collection[Place], splits: Mapping[str, str], beside: Collection[str]
+) -> None:
+    """Raises MedscreenError where folders are no classes, or can't be told to be normal or not.
+
+    `splits`: folder -> published split; `beside`: the folders that hold files beside those.
+    """
+    classes = {place.name for place in places}
+    known = {label_key(name) for name in classes} | normal.named.keys()
+    for name in beside:
+        if label_key(name) in known:
+            raise MedscreenError(
+                f"{root} has {_folder(name, beside)} beside {_folder(next(iter(splits)), splits)}, which holds classes "
+                "itself; put all class folders into split folders, or all of them below root."
+            )
+    for place in dict.fromkeys(places):
+        if _is_like_a_split(place.name) and label_key(place.name) not in normal.named:
+            raise MedscreenError(
+                f"{root}: {_folder(place.name, classes)} is called like a split, and lies where classes are "
+                f"wanted; {_WAY_OUT}"
+            )
+        for name in place.below:
+            if label_key(name) in known or _is_like_a_split(name):
+                what = "split" if _is_like_a_split(name) else "class"
+                raise MedscreenError(
+                    f"{root}: {_folder(place.name, classes)} lies where classes are wanted, and holds a folder that is "
+                    f"called like a {what}; {_WAY_OUT}"
+                )
+    for key, wanted in normal.named.items():
+        if key not in {label_key(name) for name in classes}:
+            raise MedscreenError(_absent(root, key, str(wanted), classes, splits))
+    for name in sorted(classes):
+        if doubt := normal.doubt(name):
+            raise MedscreenError(
+                f"{root}: {_folder(name, classes)} {doubt}; rename it, move it out of root, or name it in "
+                "normal_classes in params.yaml."
+            )
+
+
+def empty_classes(root: Path, splits: Mapping[str, str], places: Collection[Place]) -> int:
+    """How many class folders hold no file."""
+    known = {label_key(place.name) for place in places}
+    return len({label_key(path.name) for path in _class_folders(root, splits) if not path.is_symlink()} - known)
+
+
+def _class_folders(root: Path, splits: Mapping[str, str]) -> Iterator[Path]:
+    for above in [root / name for name in splits] or [root]:
+        yield from folders_in(above)
+
+
+def _absent(root: Path, key: str, wanted: str, classes: Collection[str], splits: Mapping[str, str]) -> str:
+    for path in _class_folders(root, splits):
+        if label_key(path.name) == key:
+            what = "is a link, which is not followed" if path.is_symlink() else "holds no file"
+            return f"{root}: the class folder {written_name(Path(path.name))!r} {what}; put the images there."
+    return f"{root} has no class folder {wanted!r} (it has {_listed(classes)}); correct normal_classes in params.yaml."
+
+
+def _is_like_a_split(folder: str) -> bool:
+    return _LIKE_A_SPLIT.fullmatch(" ".join(re.split(r"[\W_]+", plain(folder))).strip()) is not None
+
+
+def _folder(name: str, among: Collection[str]) -> str:
+    return f"the folder {name!r}" if len(among) <= _MOST_NAMED else "one of its folders"
+
+
+def _listed(classes: Collection[str]) -> str:
+    """Their names, unless so many folders are no classes: patients', perhaps, whom nobody names on a terminal."""
+    if len(classes) > _MOST_NAMED:
+        return f"{len(classes)} folders, too many for classes"
+    return ", ".join(sorted(classes)) or "none"

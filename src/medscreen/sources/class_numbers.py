@@ -1,0 +1,76 @@
+"""Whether the labels of a MedMNIST file are ones that the settings name."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from medscreen.errors import MedscreenError
+from medscreen.params import MedMnistParams
+
+
+def require_labels(
+    params: MedMnistParams, path: Path, labels: Mapping[str, NDArray[np.integer]], classes: int | None
+) -> None:
+    """Raises MedscreenError for labels (N, K) of splits that disagree, stand for missing ones, or aren't named.
+
+    `classes`: how many the data set has where it is a published one.
+    """
+    columns = labels["train"].shape[1]
+    for split, found in labels.items():
+        if found.shape[1] != columns:
+            raise MedscreenError(
+                f"{path}: {split}_labels has {found.shape[1]} labels an image where train_labels has {columns}; save "
+                "all splits alike."
+            )
+        if columns > 1 and not np.isin(found, (0, 1)).all():
+            raise MedscreenError(
+                f"{path}: {split}_labels has {columns} labels an image, and some are neither 0 nor 1; save 1 for each "
+                "finding that an image has, 0 for the others."
+            )
+        if columns == 1:
+            _require_classes(params, path, split, found, classes)
+    known = set(range(columns)) if columns > 1 else set(np.unique(np.concatenate(list(labels.values()))).tolist())
+    if columns > 1 and classes not in {None, columns}:
+        raise MedscreenError(
+            f"{path}: train_labels has {columns} labels an image where {params.flag} has {classes}; name the file, and "
+            "flag in params.yaml, otherwise."
+        )
+    unknown = [label for label in params.normal_labels if label not in known]
+    normal = [label for label in params.normal_labels if label in known]
+    if not any(_are_normal(found, normal).any() for found in labels.values()):
+        raise MedscreenError(
+            f"{path} has no image that normal_labels: {params.normal_labels} calls normal; correct it in params.yaml."
+        )
+    if unknown:
+        raise MedscreenError(
+            f"{path} has no label {unknown[0]}, which normal_labels: {params.normal_labels} names; correct it in "
+            "params.yaml."
+        )
+
+
+def _require_classes(
+    params: MedMnistParams, path: Path, split: str, found: NDArray[np.integer], classes: int | None
+) -> None:
+    values = found[~np.isin(found, params.normal_labels)]
+    missing = values[(values < 0) | ((found.dtype.kind == "u") & (values == np.iinfo(found.dtype).max))]
+    if len(missing):
+        raise MedscreenError(
+            f"{path}: {split}_labels holds {missing[0]} {len(missing)} times, a code for a missing label; take these "
+            "images out."
+        )
+    if classes is not None and len(found) and found.max() >= classes:
+        raise MedscreenError(
+            f"{path}: {split}_labels holds {found.max()} where {params.flag} has the classes 0 to {classes - 1}; name "
+            "the file, and flag in params.yaml, otherwise."
+        )
+
+
+def _are_normal(found: NDArray[np.integer], normal: list[int]) -> NDArray[np.bool_]:
+    """Of each image whether all its labels are normal."""
+    if found.shape[1] == 1:
+        return np.isin(found[:, 0], normal)
+    others = found[:, ~np.isin(np.arange(found.shape[1]), normal)]
+    none_of_them: NDArray[np.bool_] = others.max(axis=1, initial=0) == 0
+    return none_of_them

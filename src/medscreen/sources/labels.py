@@ -1,0 +1,140 @@
+"""Which labels mean normal, and which words can't be taken for a label at all."""
+
+import re
+import unicodedata
+from collections.abc import Iterable, Iterator, Mapping
+from decimal import Decimal
+
+from medscreen.sources.spelling import plain
+
+_NUMBER = re.compile(r"[+-]?(?:\d{1,15}(?:[.,]\d{0,10})?|[.,]\d{1,10})(?:e[+-]?\d)?")
+_WITHOUT_LABEL = {
+    "blank", "empty", "inf", "infinity", "missing", "na", "nan", "nat", "nil", "nodata", "nolabel", "none",
+    "notapplicable", "notavailable", "notlabeled", "notlabelled", "null", "pending", "tbd", "todo", "unclear",
+    "uncertain", "undefined", "undetermined", "unk", "unkn", "unknown", "unlabeled", "unlabelled", "unspecified",
+    "unsure", "void",
+}  # fmt: skip
+_EXCEL_ERROR = re.compile(r"#\S+[!?]|#n/a")
+_NORMAL_WORDS = {"normal", "normals", "healthy", "nofinding", "nofindings"}
+_TRUTH = {
+    **dict.fromkeys(("0", "f", "false", "n", "no", "off", "absent", "neg", "negative"), False),
+    **dict.fromkeys(("1", "t", "true", "y", "yes", "on", "present", "pos", "positive"), True),
+}
+# Letters of other alphabets that look like a Latin one.
+_LOOKALIKES = str.maketrans(
+    "аворсухкмнтеёіїјѕԁһԛԝӏɡıοαβεηικμνρτυχ",
+    "abopcyxkmhteeiijsdhqwlgioabenikmvptux",
+)
+_LOOKALIKE_SIGNS = str.maketrans("01i|", "olll")
+_SHORTEST_WORD = 5  # letters from which on one that differs is a slip rather than another word
+
+
+def label_key(word: str | int) -> str:
+    """What all spellings of a label have in common: `plain`, and a number by its value (0, 00, 0.0, "0,0", -0)."""
+    text = plain(str(word))
+    number = text.replace("\N{MINUS SIGN}", "-")
+    if not _NUMBER.fullmatch(number):
+        return text
+    value = Decimal(number.replace(",", "."))
+    return f"{value.normalize():f}" if value else "0"
+
+
+class NormalLabels:
+    """The labels that settings call normal, and the test of all others against them."""
+
+    def __init__(self, names: Iterable[str | int]) -> None:
+        self.named: Mapping[str, str | int] = {label_key(name): name for name in names}
+
+    def label(self, word: str | int) -> int:
+        """0 for a label that is named normal, 1 for any other."""
+        return int(label_key(word) not in self.named)
+
+    def doubt(self, word: str | int) -> str | None:
+        """Why a label that is not named normal can't be called abnormal, as the end of a sentence; None if it can."""
+        key = label_key(word)
+        return None if key in self.named else next(self._doubts(key), None)
+
+    def _doubts(self, key: str) -> Iterator[str]:
+        if _is_missing(key):
+            yield "stands for a missing value"
+        if "\N{REPLACEMENT CHARACTER}" in key:
+            yield "holds the sign for a letter that was lost in another encoding"
+        if _is_number(key) and not key.isdigit() and all(map(str.isdigit, self.named)):
+            yield "is a fraction where normal labels are whole numbers"
+        for known, name in self.named.items():
+            if _looks_like(key, known):
+                yield f"differs from the normal label {name!r} in a letter or sign alone"
+            if _truth(key) is not None and _truth(key) == _truth(known):
+                yield f"means the same as the normal label {name!r}"
+        if _squeezed(key) in _NORMAL_WORDS:
+            yield "is a word for normal that is not named as one"
+
+
+def _is_missing(key: str) -> bool:
+    if _is_number(key):
+        return key.startswith("-")  # -1, -9, -99: codes for what is not known
+    if _EXCEL_ERROR.fullmatch(key):
+        return True
+    squeezed = _squeezed(key)
+    return squeezed in _WITHOUT_LABEL or (not squeezed and "+" not in key)
+
+
+def _is_number(key: str) -> bool:
+    return _NUMBER.fullmatch(key) is not None
+
+
+def _truth(key: str) -> bool | None:
+    return False if _squeezed(key) in _NORMAL_WORDS else _TRUTH.get(key)
+
+
+def _looks_like(key: str, known: str) -> bool:
+    if _is_number(key):
+        return False
+    one, other = (_skeleton(_squeezed(text)).translate(_LOOKALIKE_SIGNS) for text in (key, known))
+    if one and one == other:
+        return True
+    return _one_slip(_skeleton(_worded(key)), _skeleton(_worded(known))) or _recoded(key) == known
+
+
+def _squeezed(key: str) -> str:
+    """Letters and digits alone."""
+    return "".join(c for c in key if c.isalnum() or unicodedata.category(c).startswith("M"))
+
+
+def _worded(key: str) -> str:
+    """Letters and digits, with one blank for whatever else is between them."""
+    return " ".join("".join(c if _squeezed(c) else " " for c in key).split())
+
+
+def _skeleton(key: str) -> str:
+    """Without accents, and with one letter for all that look like it."""
+    letters = "".join(c for c in unicodedata.normalize("NFD", key) if not unicodedata.category(c).startswith("M"))
+    return letters.translate(_LOOKALIKES)
+
+
+def _one_slip(word: str, known: str) -> bool:
+    """Whether one letter is missing, added, another or two are swapped, in a word of some length.
+
+    Digits are no slip (grade 1, grade 2), nor is the prefix that negates (anormal, asymmetric).
+    """
+    if word == f"a{known}":
+        return False
+    start = 0
+    while start < min(len(word), len(known)) and word[start] == known[start]:
+        start += 1
+    one, other = word[start:], known[start:]
+    while one and other and one[-1] == other[-1]:
+        one, other = one[:-1], other[:-1]
+    within = known[:start].rpartition(" ")[2] + known[start:].partition(" ")[0]
+    swapped = len(one) == 2 and one == other[::-1]
+    return (
+        len(within) >= _SHORTEST_WORD and (swapped or (len(one) <= 1 and len(other) <= 1)) and (one + other).isalpha()
+    )
+
+
+def _recoded(key: str) -> str:
+    """UTF-8 that was read as Windows-1252, put right."""
+    try:
+        return plain(key.encode("cp1252").decode("utf-8"))
+    except UnicodeError:
+        return key

@@ -1,0 +1,132 @@
+"""Trees of class folders: every image has the label of its own class folder, or the tree is refused."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from factories import FOLDERS, one_sentence, written
+from medscreen import sources
+from medscreen.errors import MedscreenError
+from medscreen.params import FoldersParams
+from test_labels import spellings
+
+BETWEEN = ["dataset", "images", "train", "Test", "val ", "train_set", "fold1", "normal", "SICK", "patient 7"]
+
+
+def records_of(root: Path, **changed: Any) -> sources.Records:
+    return sources.read_records(FoldersParams(**FOLDERS | changed), root)
+
+
+def refusal(root: Path, **changed: Any) -> str:
+    with pytest.raises(MedscreenError) as error:
+        records_of(root, **changed)
+    return one_sentence(error)
+
+
+def tree(root: Path, *names: str) -> Path:
+    for name in names:
+        written(root / name, "x")
+    return root
+
+
+@st.composite
+def trees(draw: st.DrawFn) -> dict[str, int]:
+    """Path -> the label of its class folder: with or without splits, with spellings, and with folders in between."""
+    found = {}
+    for split in draw(st.sampled_from([("",), ("train", "val", "test"), ("Train", "Valid\u200b", "TEST")])):
+        for word, label in (("normal", 0), ("sick", 1), ("nodule", 1)):
+            for number in range(draw(st.integers(0, 2))):
+                folder = draw(spellings(word)) if word == "normal" else word
+                parts = [part for part in (split, folder) if part]
+                if draw(st.integers(0, 5)) == 0:
+                    parts.insert(draw(st.integers(0, len(parts))), draw(st.sampled_from(BETWEEN)))
+                found["/".join([*parts, f"{number}.png"])] = label
+    return found
+
+
+@settings(deadline=None, max_examples=300)
+@given(files=trees(), published=st.sampled_from(["keep", "discard"]))
+def test_a_label_is_that_of_the_class_folder_or_the_tree_is_refused(
+    tmp_path_factory: pytest.TempPathFactory, files: dict[str, int], published: str
+) -> None:
+    root = tree(tmp_path_factory.mktemp("films"), *files)
+    try:
+        records = records_of(root, published_splits=published)
+    except MedscreenError as error:
+        assert str(error).startswith(str(root))
+        assert str(error).endswith(".")
+        return
+    assert {record.origin: record.label for record in records}.items() <= files.items()
+    assert len(records) + records.notes.get("files outside the class folders", 0) == len(files)
+
+
+def test_one_class_in_two_spellings_is_one(tmp_path: Path) -> None:
+    root = tree(tmp_path, "unauff\u00e4llig/1.png", "unauffa\u0308llig/2.png", "UNAUFF\u00c4LLIG /3.png", "krank/4.png")
+    records = records_of(root, normal_classes=["Unauff\u00e4llig"])
+    assert sorted((Path(record.origin).name, record.label) for record in records) == [
+        ("1.png", 0), ("2.png", 0), ("3.png", 0), ("4.png", 1),
+    ]  # fmt: skip
+    assert len({record.finding for record in records}) == 2
+
+
+@pytest.mark.parametrize("published", ["keep", "discard"])
+@pytest.mark.parametrize(
+    ("names", "says"),
+    [
+        (("train/train/normal/1.png", "train/val/normal/1.png", "val/sick/1.png", "test/sick/1.png"),
+         "the folder 'train' is called like a split"),
+        (("normal/1.png", "trainset/sick/1.png"), "the folder 'trainset' is called like a split"),
+        (("normal/1.png", "fold 3/sick/1.png"), "the folder 'fold 3' is called like a split"),
+        (("normal/1.png", "sick/1.png", "dataset/normal/1.png"), "the folder 'dataset' lies where classes are wanted"),
+        (("normal/1.png", "normal/sick/1.png", "sick/1.png"), "holds a folder that is called like a class"),
+        (("normal/train/1.png", "sick/1.png"), "the folder 'normal' lies where classes are wanted, and holds a folder"),
+        (("normal/deep/normal/1.png", "sick/1.png"), "holds a folder that is called like a class"),
+        (("dataset/train/normal/1.png", "dataset/train/sick/1.png"), "holds a folder that is called like a split"),
+        (("dataset/normal/1.png", "dataset/sick/1.png"), "the folder 'dataset' lies where classes are wanted"),
+        (("normal/1.png", "norml/1.png"), "the folder 'norml' differs from the normal label 'normal'"),
+        (("normal/1.png", "unknown/1.png"), "the folder 'unknown' stands for a missing value"),
+        (("normal/1.png", "healthy/1.png"), "the folder 'healthy' means the same"),
+    ],
+)  # fmt: skip
+def test_folders_that_could_be_misread_are_refused(
+    tmp_path: Path, names: tuple[str, ...], says: str, published: str
+) -> None:
+    assert says in refusal(tree(tmp_path, *names), published_splits=published)
+
+
+@pytest.mark.parametrize("published", ["keep", "discard"])
+def test_class_folders_beside_split_folders_are_refused(tmp_path: Path, published: str) -> None:
+    names = [f"{split}/{name}/1.png" for split in ("train", "val", "test") for name in ("normal", "sick")]
+    root = tree(tmp_path, *names, "Normal/2.png")
+    assert "the folder 'Normal' beside the folder 'test'" in refusal(root, published_splits=published)
+
+
+def test_an_inner_copy_beside_the_splits_is_counted(tmp_path: Path) -> None:
+    names = [f"{split}/{name}/1.png" for split in ("train", "val", "test") for name in ("normal", "sick")]
+    records = records_of(tree(tmp_path, *names, *(f"films/{name}" for name in names)))
+    assert [record.origin for record in records] == sorted(names)
+    assert records.notes == {"files outside the class folders": 6}
+
+
+def test_a_folder_with_many_others_is_not_named(tmp_path: Path) -> None:
+    root = tree(tmp_path, *(f"DOE_{number}/normal/1.png" for number in range(11)))
+    message = refusal(root)
+    assert "one of its folders lies where classes are wanted" in message
+    assert "DOE" not in message
+
+
+def test_a_class_without_a_file_and_one_that_is_a_link_are_told(tmp_path: Path) -> None:
+    root = tree(tmp_path / "root", "sick/1.png")
+    (root / "normal").mkdir()
+    assert "the class folder 'normal' holds no file" in refusal(root)
+    written(root / "normal" / "1.png", "x")
+    (root / "nodule").mkdir()
+    assert records_of(root).notes == {"class folders without a file": 1}
+    (root / "normal").rename(tmp_path / "away")
+    (root / "normal").symlink_to(tmp_path / "away")
+    assert "the class folder 'normal' is a link, which is not followed" in refusal(root)
+    (root / "train").symlink_to(tmp_path / "away")
+    assert "train is a link, which is not followed" in refusal(root, published_splits="discard")
