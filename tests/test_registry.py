@@ -32,9 +32,8 @@ from medscreen.registry.decisions import DecisionLog, Entry
 from medscreen.registry.evidence import Evidence
 from medscreen.stages.publish import publish
 from medscreen.tracking import open_store, read_results
-from medscreen.tracking.models import logged_graph
-from medscreen.tracking.server import kept_address
-from workspaces import MODEL, change_params, curate_films, fit_by_hand, settings_of
+from medscreen.tracking.server import as_default
+from workspaces import MODEL, change_params, curate_films, fit_by_hand, graph_of, settings_of
 
 # what MLflow says of its own type hints when it first logs a model
 pytestmark = pytest.mark.filterwarnings("ignore:.*type hint is inferred as AnyType:UserWarning")
@@ -117,8 +116,7 @@ def test_the_three_ways_to_load_production_agree(workspace: Layout, loaded_regis
     client = open_store(workspace)
     images = np.random.default_rng(0).integers(2, 255, (5, 16, 16)).astype(np.uint8)
     ours = load_detector(MODEL, stage="Production").score(images)
-    with kept_address():
-        mlflow.set_tracking_uri(client.tracking_uri)
+    with as_default(client):
         for address in (f"models:/{MODEL}/Production", f"models:/{MODEL}@production"):
             said = mlflow.pyfunc.load_model(address).predict(images[:, None])
             np.testing.assert_array_equal(said["score"], ours)
@@ -213,7 +211,7 @@ def test_rollback_passes_over_what_was_rolled_back_or_is_lost(workspace: Layout)
     client = open_store(workspace)
     promote(workspace, HALF, forced="second")
     promote(workspace, CORNER, forced="third")
-    shutil.rmtree(logged_graph(client, workspace, find_version(client, MODEL, str(HALF)).run_id).parent)
+    shutil.rmtree(graph_of(client, workspace, find_version(client, MODEL, str(HALF))).parent)
     roll_back(client, workspace, MODEL, "bad")
     assert production(workspace) == WHOLE  # not HALF, whose files are lost
     with pytest.raises(MedscreenError, match="rolled back itself or has lost its files"):
@@ -282,9 +280,7 @@ def test_an_altered_package_is_neither_loaded_nor_judged_nor_promoted(
 ) -> None:
     loaded_registry(workspace.home)
     client = open_store(workspace)
-    paths = {
-        n: logged_graph(client, workspace, find_version(client, MODEL, str(n)).run_id) for n in (CORNER, HALF, WHOLE)
-    }
+    paths = {n: graph_of(client, workspace, find_version(client, MODEL, str(n))) for n in (CORNER, HALF, WHOLE)}
     promote(workspace, HALF, forced="so that something worse is there")
     shutil.copy(paths[CORNER], paths[WHOLE])
     assert "is not the one that was registered" in refusal(workspace, WHOLE)
@@ -327,7 +323,7 @@ def test_an_old_champion_is_scored_anew_on_another_val(workspace: Layout) -> Non
     change_params(workspace.workspace, seed=8)
     curate_films(workspace, seed=8)
     after = Evidence(client, workspace, [])
-    graph = logged_graph(client, workspace, version.run_id)
+    graph = graph_of(client, workspace, version)
     np.testing.assert_array_equal(after.contestant(version).val.scores, PackagedDetector(graph).score(after.val.pixels))
     assert not np.array_equal(before, after.contestant(version).val.scores)
 
@@ -408,11 +404,11 @@ def test_lost_files_are_put_back_in_place_and_production_stays(
 def test_an_altered_package_is_put_back(workspace: Layout) -> None:
     client = open_store(workspace)
     version = find_version(client, MODEL, str(WHOLE))
-    graph = logged_graph(client, workspace, version.run_id)
+    graph = graph_of(client, workspace, version)
     before = graph.read_bytes()
     graph.write_bytes(before + b"x")
     repro(workspace)
-    assert logged_graph(client, workspace, version.run_id).read_bytes() == before
+    assert graph_of(client, workspace, version).read_bytes() == before
 
 
 def test_a_store_that_was_removed_is_built_again(workspace: Layout) -> None:

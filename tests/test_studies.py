@@ -35,7 +35,7 @@ from medscreen.studies.storage import open_storage
 from medscreen.studies.strategy import pruner_of, sampler_of
 from medscreen.studies.trial import Objective
 from medscreen.studies.winner import Candidate
-from medscreen.tracking import finish_run, open_store
+from medscreen.tracking import open_store
 from medscreen.tracking.results import read_result
 from studied import CNN, COMMAND, HOG, STUDIES, new_studied, workers_of
 from workspaces import MODEL, change_params, settings_of
@@ -505,7 +505,7 @@ def test_a_version_names_the_trial_whose_settings_it_has(workspace: Layout) -> N
     workspace.study_winner("half").parent.mkdir(parents=True)
     workspace.study_winner("half").write_text(json.dumps(record))
     result = read_result(workspace, params, "half")
-    tags = register(client, result, finish_run(client, workspace, result)).tags
+    tags = register(client, workspace, result).tags
     told = versions_of(client, MODEL)
     (half,) = [version for version in told if version.detector == "half"]
     assert (half.tags["medscreen.study"], half.tags["medscreen.trial"]) == ("half-films-1-2", "3")

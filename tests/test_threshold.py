@@ -35,9 +35,8 @@ from medscreen.params import (
 from medscreen.registry import Version, find_version, held, register, set_threshold
 from medscreen.registry.operating_points import parse_policy
 from medscreen.registry.stages import align, move
-from medscreen.tracking import Result, finish_run, open_store
-from medscreen.tracking.models import logged_graph
-from workspaces import mean_of_quarters
+from medscreen.tracking import Result, open_store
+from workspaces import graph_of, mean_of_quarters
 
 # what MLflow says of its own type hints when it first logs a model
 pytestmark = pytest.mark.filterwarnings("ignore:.*type hint is inferred as AnyType:UserWarning")
@@ -137,7 +136,7 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     layout = Layout(home, home)
     client = open_store(layout)
     result = result_of(home)
-    register(client, result, finish_run(client, layout, result))
+    register(client, layout, result)
     move(client, MODEL, 1, "Production")
     align(client, MODEL, {}, archived=None)
     return home
@@ -179,7 +178,7 @@ def kept(client: MlflowClient, version: Version, folder: Path) -> pa.Table:
 
 
 def loaded(client: MlflowClient, version: Version) -> PackagedDetector:
-    path = logged_graph(client, layout_of(client), version.run_id)
+    path = graph_of(client, layout_of(client), version)
     assert path is not None
     return PackagedDetector(path)
 
@@ -259,7 +258,7 @@ def test_the_new_run_shows_what_it_is(changed: Any, tmp_path: Path) -> None:
     assert now.data.tags["medscreen.run_key"] == "key"
     assert now.data.tags["medscreen.detector"] == "mean"
     assert now.data.tags["medscreen.operating_point_of"] == "version 1"
-    path = logged_graph(client, layout_of(client), new.version.run_id)
+    path = graph_of(client, layout_of(client), new.version)
     assert packaged_digest(path) == new.version.digest
 
 
@@ -306,7 +305,7 @@ def test_the_numbers_of_the_former_policy_are_not_carried_on(changed: Any) -> No
 def test_a_version_with_lost_files_is_a_sentence(copy: Path) -> None:
     client = store(copy)
     old = find_version(client, MODEL, "1")
-    path = logged_graph(client, layout_of(client), old.run_id)
+    path = graph_of(client, layout_of(client), old)
     assert path is not None
     path.unlink()
     with pytest.raises(MedscreenError, match=r"1 can't be used: its files are lost; `dvc repro publish`") as error:
@@ -410,7 +409,7 @@ def test_the_command_says_what_was_made_and_what_it_costs(
 
 def test_lost_files_are_exit_status_2(copy: Path, command: Callable[..., tuple[int, str, str]]) -> None:
     client = store(copy)
-    logged_graph(client, layout_of(client), find_version(client, MODEL, "1").run_id).unlink()
+    graph_of(client, layout_of(client), find_version(client, MODEL, "1")).unlink()
     status, out, err = command(copy, "1", "--policy", "f1")
     assert (status, out) == (2, "")
     assert err.count("\n") == 1

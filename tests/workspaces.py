@@ -15,6 +15,7 @@ import onnx
 import pyarrow as pa
 import pyarrow.parquet as pq
 import yaml
+from mlflow import MlflowClient
 from onnx import TensorProto, helper
 
 from factories import FOLDERS, REPOSITORY
@@ -24,7 +25,9 @@ from medscreen.layout import Layout
 from medscreen.packaging.detector import PackagedDetector
 from medscreen.packaging.scoring import scoring_graph
 from medscreen.params import DisplayParams, Params, load_params
-from medscreen.sources import Record
+from medscreen.registry import Version
+from medscreen.registry.record import Record
+from medscreen.sources import Record as SourceRecord
 from medscreen.stages.calibrate import calibrate
 from medscreen.stages.evaluate import evaluate
 
@@ -87,7 +90,7 @@ def change_params(home: Path, **blocks: Any) -> None:
 def curate_films(layout: Layout, seed: int = 7) -> None:
     """Splits of the films, with the audit, as the stages raw and curate leave them."""
     records = [
-        Record(f"{n:04d}.png", film(n, n % 2), f"p{n}", n % 2, finding="spot" * (n % 2), display=DISPLAY)
+        SourceRecord(f"{n:04d}.png", film(n, n % 2), f"p{n}", n % 2, finding="spot" * (n % 2), display=DISPLAY)
         for n in range(PEOPLE)
     ]
     params = settings_of(layout.workspace)
@@ -152,3 +155,10 @@ def new_workspace(home: Path) -> Layout:
     for name, weights in WEIGHTS.items():
         fit_by_hand(layout, name, weights)
     return layout
+
+
+def graph_of(client: MlflowClient, layout: Layout, version: Version) -> Path:
+    """Where the packaged graph of a version lies."""
+    graph = Record(client, layout, version).graph
+    assert graph is not None
+    return graph

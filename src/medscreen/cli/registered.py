@@ -75,7 +75,9 @@ def _print_models(model: str, rows: "list[Row]") -> None:
         table.add_row(
             str(row.version),
             f"[bold]{stage}[/bold]" if row.stage == "Production" else stage,
-            row.detector + (" [red](files lost)[/red]" if row.lost else ""),
+            row.detector
+            + (" [red](files lost)[/red]" if row.lost else "")
+            + (" [red](run lost)[/red]" if row.run_lost else ""),
             row.threshold,
             row.data[:8],
             *(_shown(row.metrics[metric]) for metric in _WORDS),

@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import yaml
@@ -14,8 +13,11 @@ from medscreen.pages import page
 from medscreen.params import Params, PhantomParams
 from medscreen.registry.versions import DECISION, Version
 from medscreen.tracking import Result
+from medscreen.tracking.kept import kept_file, kept_names
 from medscreen.tracking.runs import LINEAGE_FILE
 
+# what the card of a new operating point takes over from the run of the old one
+_SOURCES = (LINEAGE_FILE, "curation.json", "evaluation.json")
 CARD = "medscreen.card_digest"
 # metrics that depend on scores and probabilities alone, not on the threshold
 UNCHANGED = ("auroc", "average_precision", "brier", "ece")
@@ -44,7 +46,7 @@ def describe(
             operating_point=result.operating_point,
             parameters=result.params | {"evaluation.confidence": params.evaluation.confidence},
             # what its run recorded: the workspace may be at another commit by now
-            lineage=_lineage(version, _kept(client, version, LINEAGE_FILE)),
+            lineage=_lineage(version, _kept(client, version, LINEAGE_FILE) or result.lineage),
             decision=decision,
             is_simulated=isinstance(params.datasets[result.dataset], PhantomParams),
         )
@@ -95,9 +97,18 @@ def describe_operating_point(
     _keep(client, version, card)
 
 
+def lost_sources(client: MlflowClient, version: Version) -> list[str]:
+    """What the card of a new operating point needs and the version's run does not keep, whole."""
+    return [name for name in _SOURCES if not _kept(client, version, name)]
+
+
 def _kept(client: MlflowClient, version: Version, name: str) -> dict[str, Any]:
-    content: dict[str, Any] = json.loads(Path(client.download_artifacts(version.run_id, name)).read_text())
-    return content
+    """A JSON file of the version's run; empty where it is lost or damaged."""
+    try:
+        content = json.loads(kept_file(client, version.run_id, name) or "{}")
+    except ValueError:
+        return {}
+    return content if isinstance(content, dict) else {}
 
 
 def card_digest(card: str) -> str:
@@ -106,8 +117,8 @@ def card_digest(card: str) -> str:
 
 
 def _is_new(client: MlflowClient, version: Version, card: str) -> bool:
-    kept = {item.path for item in client.list_artifacts(version.run_id)}
-    return "card.md" not in kept or version.tags.get(CARD) != card_digest(card)
+    kept = kept_names(client, version.run_id)
+    return not kept >= {"card.md", "card.html", "decision.json"} or version.tags.get(CARD) != card_digest(card)
 
 
 def _keep(client: MlflowClient, version: Version, card: str) -> None:

@@ -1,12 +1,15 @@
 """What the gate looks at: candidates and champion, each on the same images of `val`."""
 
 import json
+import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from zipfile import BadZipFile
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 from mlflow import MlflowClient
 from numpy.typing import NDArray
@@ -20,9 +23,10 @@ from medscreen.outputs import replaced
 from medscreen.packaging.detector import PackagedDetector
 from medscreen.promotion import Candidate, Champion, Contestant, LostChampion
 from medscreen.registry.decisions import Entry
-from medscreen.registry.versions import Version
+from medscreen.registry.versions import Version, checked_graph
 from medscreen.tracking import Result
-from medscreen.tracking.models import FaultyModelError, sound_graph
+from medscreen.tracking.kept import kept_file
+from medscreen.tracking.models import FaultyModelError
 from medscreen.tracking.runs import TRAINED_ON
 
 
@@ -95,7 +99,7 @@ class Evidence:
     def contestant(self, version: Version) -> Contestant:
         """What a registered version says of `val`; raises LostVersionError where it can't be scored again."""
         try:
-            graph = sound_graph(self.client, self.layout, version.run_id, version.digest)
+            graph = checked_graph(self.client, self.layout, version)
         except FaultyModelError as fault:
             raise LostVersionError(str(fault)) from fault
         of_roster = next((r for r in self.results if r.digest == version.digest), None)
@@ -106,14 +110,15 @@ class Evidence:
     def _scored(self, version: Version, graph: Path) -> Outcomes:
         """What the version says of `val`; remembered, so that a repro does not score an old champion every time."""
         name = digest_of(f"{version.digest} {set_digest(self.val)}")
-        memory = self.layout.scratch / "scored" / f"{name}.npy"
+        memory = self.layout.scratch / "scored" / f"{name}.npz"  # an archive has a checksum
         try:
-            said = np.load(memory)
-        except (OSError, ValueError):  # not scored yet, or half of it lost: only slower
+            with np.load(memory) as kept:
+                said = kept["said"]
+        except (OSError, ValueError, KeyError, BadZipFile, zlib.error):  # not scored yet, or damaged: only slower
             screening = PackagedDetector(graph).screen(self.val.pixels)
             said = np.stack([screening.score, screening.probability, screening.abnormal.astype(np.float32)])
             with replaced(memory) as partial, partial.open("wb") as file:
-                np.save(file, said)
+                np.savez(file, said=said)
         return Outcomes(
             self.val.labels,
             said[0].astype(np.float64),
@@ -128,9 +133,13 @@ class Evidence:
 
         That is all of them as long as no image is taken out of the data: one patient's images lie in one split.
         """
-        if not any(item.path == TRAINED_ON for item in self.client.list_artifacts(version.run_id)):
+        content = kept_file(self.client, version.run_id, TRAINED_ON)
+        if content is None:
             raise LostVersionError("its run does not keep which images it was trained on")
-        table = pq.read_table(self.client.download_artifacts(version.run_id, TRAINED_ON))
+        try:
+            table = pq.read_table(pa.BufferReader(content), columns=["digest"])
+        except (OSError, ValueError) as error:  # pyarrow's own are both
+            raise LostVersionError(f"{TRAINED_ON} of its run is damaged") from error
         if len(table) == 0:
             raise LostVersionError("its run keeps an empty list of the images it was trained on")
         seen = np.isin(np.array(self.val.digests), table["digest"].to_numpy(zero_copy_only=False))
@@ -153,7 +162,8 @@ def _passed_over(version: Version, champion: Version | None, chosen: tuple[Entry
     if champion is None or chosen is None or version.number == champion.number:
         return ""
     entry, at = chosen
-    if version.made.timestamp() * 1000 > at:
+    # by number: a clock may have been set back; entries of a medscreen without `newest` have the time alone
+    if version.number > entry.newest if entry.newest else version.made.timestamp() * 1000 > at:
         return ""
     return (
         f"{entry.by} put version {champion.number} into Production on {entry.at[:10]} when this one was there already "

@@ -25,7 +25,8 @@ from medscreen.operating import OperatingPoint, choose_operating_point
 from medscreen.packaging.detector import packaged_digest
 from medscreen.packaging.operating_nodes import package, scoring_part
 from medscreen.params import EvaluationParams, OperatingParams, Policy
-from medscreen.registry.cards import UNCHANGED, describe_operating_point
+from medscreen.registry.cards import CARD, UNCHANGED, describe_operating_point, lost_sources
+from medscreen.registry.record import Record
 from medscreen.registry.versions import (
     BASELINE,
     OPERATING_POINT_OF,
@@ -33,10 +34,13 @@ from medscreen.registry.versions import (
     SPLITS,
     VAL,
     Version,
+    mend_files,
     register_run,
     require_graph,
     version_of,
+    versions_of,
 )
+from medscreen.tracking.kept import find_run, is_deleted, kept_file
 from medscreen.tracking.models import DIGEST, log_model
 from medscreen.tracking.runs import (
     DATA,
@@ -47,8 +51,11 @@ from medscreen.tracking.runs import (
     RUN_KEY,
     SCORES,
     TRAINED_ON,
+    WRITER,
     flat_metrics,
     log_table,
+    was_cut_short,
+    writer_tags,
 )
 
 _THRESHOLD = "operating.threshold."
@@ -75,10 +82,10 @@ def set_threshold(
     It is new unless a version of that operating point is there already. Calibration and the settings of the refer
     band are those of the old version. Raises MedscreenError where its files are lost.
     """
-    run = client.get_run(version.run_id)
     graph = require_graph(client, layout, version)
+    run, scores = _kept_scores(client, layout, version)
     with TemporaryDirectory() as folder:
-        scores = _kept_scores(client, version, Path(folder))
+        remove_cut_short(client, layout, version.model, run.info.experiment_id)
         scoring, metadata = scoring_part(onnx.load(graph))
         val = scores.filter(pc.field("split") == "val")
         point = choose_operating_point(
@@ -94,36 +101,71 @@ def set_threshold(
         }
         # registered again, it would take the place of that version, be it the one in Production
         known = version_of(client, version.model, digest)
-        if known is not None:
+        if known is not None and find_run(client, known.run_id) is not None:
+            mend_files(client, layout, known, packaged)
             return Rethresholded(known, False, point, rates)
-        run_id = _new_run(client, run, version, policy, point, rates)
+        run_id = _new_run(client, layout, run, version, policy, point, rates)
         log_table(client, run_id, scores, SCORES)
-        _log_lineage(client, version, run_id, policy, Path(folder))
+        _log_lineage(client, version, run_id, policy)
         picture = Path(folder) / "operating.png"
         save_operating(outcomes, asdict(point), version.detector, picture)
         client.log_artifact(run_id, str(picture))
         log_model(client, run_id, onnx.load(packaged), digest)
         # last, both at once: a run that was cut short belongs to no training, and publish leaves it alone
         client.log_batch(run_id, tags=[RunTag(RUN_KEY, version.run_key), RunTag(DIGEST, digest)])
-    about = {name: version.tags[name] for name in (VAL, SPLITS, BASELINE) if name in version.tags}
-    made = register_run(client, version.model, run_id, about | {POLICY: policy.policy})
-    describe_operating_point(client, made, version, asdict(point), rates)
+        about = {name: version.tags[name] for name in (VAL, SPLITS, BASELINE) if name in version.tags}
+        made = register_run(client, layout, version.model, run_id, about | {POLICY: policy.policy}, packaged)
+        describe_operating_point(client, made, version, asdict(point), rates)
+        client.delete_tag(run_id, WRITER)
     return Rethresholded(made, True, point, rates)
 
 
-def _kept_scores(client: MlflowClient, version: Version, folder: Path) -> pa.Table:
-    kept = {item.path for item in client.list_artifacts(version.run_id)}
-    if SCORES not in kept:
+def remove_cut_short(client: MlflowClient, layout: Layout, model: str, experiment: str) -> None:
+    """Takes back what a killed `medscreen threshold` of this checkout has left: its run, and a version without card."""
+    for run in client.search_runs([experiment], f"tags.`{OPERATING_POINT_OF}` LIKE 'version %'"):
+        if not was_cut_short(client, layout, run):
+            continue
+        of_run = [version for version in versions_of(client, model) if version.run_id == run.info.run_id]
+        if all(version.stage == "None" and CARD not in version.tags for version in of_run):
+            for version in of_run:
+                client.delete_model_version(model, str(version.number))
+            client.delete_run(run.info.run_id)
+        else:  # the kill came after the last file, or somebody uses it already
+            client.set_terminated(run.info.run_id, "FINISHED")
+            client.delete_tag(run.info.run_id, WRITER)
+
+
+def _kept_scores(client: MlflowClient, layout: Layout, version: Version) -> tuple[Run, pa.Table]:
+    """The run of a version, and its scores of val and test; raises MedscreenError where either is lost or damaged."""
+    record = Record(client, layout, version)
+    name = f"{version.model} version {version.number}"
+    logged_again = "`dvc repro publish` logs it where the version is the workspace's own."
+    if record.run is None or is_deleted(record.run):
         raise MedscreenError(
-            f"The run of {version.model} version {version.number} keeps no {SCORES} to choose a threshold on; "
-            "`dvc repro publish` logs it where the version is the workspace's own."
+            f"The run of {name} is lost, and with it the scores to choose a threshold on; {logged_again}"
         )
-    return pq.read_table(client.download_artifacts(version.run_id, SCORES, str(folder)))
+    try:
+        scores = record.scores()
+    except (OSError, ValueError) as error:  # pyarrow's own are both
+        raise MedscreenError(
+            f"{SCORES} of the run of {name} is damaged; `medscreen verify` looks at the rest."
+        ) from error
+    if scores is None:
+        raise MedscreenError(f"The run of {name} keeps no {SCORES} to choose a threshold on; {logged_again}")
+    if lost := lost_sources(client, version):
+        raise MedscreenError(f"The run of {name} keeps no whole {', '.join(lost)}; {logged_again}")
+    return record.run, scores
 
 
 def _settings(run: Run, policy: Policy) -> OperatingParams:
     """The operating settings that the run was made with, but for the policy."""
     logged = run.data.params
+    needed = ["operating.calibration", "operating.refer.sensitivity", "operating.refer.specificity"]
+    if lost := [name for name in needed if name not in logged]:
+        raise MedscreenError(
+            f"The run {run.info.run_id} has lost its parameters {', '.join(lost)}; `dvc repro publish` logs them where "
+            "the version is the workspace's own."
+        )
     return OperatingParams.model_validate(
         {
             "threshold": policy,
@@ -144,6 +186,7 @@ def _outcomes(scores: pa.Table, split: str, point: OperatingPoint) -> Outcomes:
 
 def _new_run(
     client: MlflowClient,
+    layout: Layout,
     source: Run,
     version: Version,
     policy: Policy,
@@ -152,7 +195,7 @@ def _new_run(
 ) -> str:
     """A run that shows the new operating point; what it has in common with the old one is copied."""
     tags = {name: value for name, value in source.data.tags.items() if name in _SHARED_TAGS or "git" in name}
-    tags[OPERATING_POINT_OF] = f"version {version.number}"
+    tags |= {OPERATING_POINT_OF: f"version {version.number}", **writer_tags(client, layout)}
     run = client.create_run(source.info.experiment_id, run_name=f"{version.detector}, {policy.policy}", tags=tags)
     run_id = str(run.info.run_id)
     shared = {name: value for name, value in source.data.params.items() if not name.startswith(_THRESHOLD)}
@@ -169,16 +212,15 @@ def _new_run(
     return run_id
 
 
-def _log_lineage(client: MlflowClient, version: Version, run_id: str, policy: Policy, folder: Path) -> None:
+def _log_lineage(client: MlflowClient, version: Version, run_id: str, policy: Policy) -> None:
     """The old version's chain with the new policy in its params.yaml, and the images that it was trained on."""
-    kept = {item.path for item in client.list_artifacts(version.run_id)}
-    if TRAINED_ON in kept:
-        client.log_artifact(run_id, client.download_artifacts(version.run_id, TRAINED_ON, str(folder)))
-    if LINEAGE_FILE in kept:
-        lineage = json.loads(Path(client.download_artifacts(version.run_id, LINEAGE_FILE, str(folder))).read_text())
-        lineage["params.yaml"] = with_policy(lineage["params.yaml"], policy)
-        client.log_text(run_id, json.dumps(lineage, indent=1), LINEAGE_FILE)
-        client.set_tag(run_id, LINEAGE, lineage_digest(lineage))
+    trained_on = kept_file(client, version.run_id, TRAINED_ON)
+    if trained_on is not None:
+        log_table(client, run_id, pq.read_table(pa.BufferReader(trained_on)), TRAINED_ON)
+    lineage = json.loads(kept_file(client, version.run_id, LINEAGE_FILE) or "")
+    lineage["params.yaml"] = with_policy(lineage["params.yaml"], policy)
+    client.log_text(run_id, json.dumps(lineage, indent=1), LINEAGE_FILE)
+    client.set_tag(run_id, LINEAGE, lineage_digest(lineage))
 
 
 def _of_scores(metric: str) -> bool:

@@ -8,8 +8,8 @@ from mlflow import MlflowClient
 
 from medscreen.evaluation import Estimate
 from medscreen.registry.stages import quiet
-from medscreen.registry.versions import OPERATING_POINT_OF, POLICY, Version, versions_of
-from medscreen.tracking.models import keeps_graph
+from medscreen.registry.versions import OPERATING_POINT_OF, POLICY, Version, has_files, versions_of
+from medscreen.tracking.kept import find_run
 from medscreen.tracking.runs import COMMIT, DATA
 
 HEADLINE = ("val/auroc", "test/auroc", "test/sensitivity", "test/specificity")
@@ -17,7 +17,10 @@ HEADLINE = ("val/auroc", "test/auroc", "test/sensitivity", "test/specificity")
 
 @dataclass(frozen=True)
 class Row:
-    """One version; `metrics`: those of HEADLINE, None where the run has none. `data`: digest of the source data."""
+    """One version; `metrics`: those of HEADLINE, None where the run has none. `data`: digest of the source data.
+
+    `lost`: its files are; `run_lost`: its run is, and with it metrics and record.
+    """
 
     model: str
     version: int
@@ -30,6 +33,7 @@ class Row:
     metrics: dict[str, Estimate]
     rolled_back: str
     lost: bool
+    run_lost: bool
 
 
 def model_names(client: MlflowClient) -> list[str]:
@@ -44,7 +48,8 @@ def overview(client: MlflowClient, models: Sequence[str]) -> list[Row]:
 
 
 def _row(client: MlflowClient, version: Version) -> Row:
-    logged = client.get_run(version.run_id).data.metrics
+    run = find_run(client, version.run_id)
+    logged = run.data.metrics if run is not None else {}
     metrics: dict[str, Estimate] = {
         name: {"value": logged.get(name), "low": logged.get(f"{name}_low"), "high": logged.get(f"{name}_high")}
         for name in HEADLINE
@@ -61,5 +66,6 @@ def _row(client: MlflowClient, version: Version) -> Row:
         made=version.made,
         metrics=metrics,
         rolled_back=version.rolled_back,
-        lost=not keeps_graph(client, version.run_id),
+        lost=not has_files(client, version),
+        run_lost=run is None,
     )

@@ -9,15 +9,16 @@ from mlflow import MlflowClient
 
 from medscreen.errors import MedscreenError
 from medscreen.layout import Layout
+from medscreen.packaging.detector import PackagedDetector
 from medscreen.params import Params
 from medscreen.promotion import Decision, decide
 from medscreen.registry.decisions import DecisionLog, Entry
 from medscreen.registry.evidence import Evidence
 from medscreen.registry.selection import bootstrap_of, named
 from medscreen.registry.stages import one_at_a_time
-from medscreen.registry.versions import DECISION, Version, held, require_graph, versions_of
+from medscreen.registry.versions import DECISION, Version, checked_graph, held, versions_of
 from medscreen.tracking import read_results
-from medscreen.tracking.models import keeps_graph
+from medscreen.tracking.kept import find_run
 
 
 def promote_version(
@@ -46,7 +47,7 @@ def promote_version(
                 f"{version.model} version {version.number} is in Production, which would be left empty: put another "
                 "one there first, or medscreen rollback."
             )
-        require_graph(client, layout, version)
+        _require_usable(client, layout, version)
         decision = _judged(client, layout, version, champion, params) if stage == "Production" else None
         entry = _move(version, stage, champion, decision, forced)
         report = {"decision": decision and asdict(decision), "policy": params.promotion.model_dump()}
@@ -65,7 +66,8 @@ def promote_version(
 
 def _tell(client: MlflowClient, version: Version, report: Mapping[str, Any], decision: str = "") -> None:
     """Keeps a decision with the version's run; and as its tag, unless it has moved, which the log has told."""
-    client.log_text(version.run_id, json.dumps(report, indent=1), "decision.json")
+    if find_run(client, version.run_id) is not None:
+        client.log_text(version.run_id, json.dumps(report, indent=1), "decision.json")
     if decision:
         client.set_model_version_tag(version.model, str(version.number), DECISION, decision)
 
@@ -100,6 +102,23 @@ def _move(version: Version, stage: str, former: Version | None, decision: Decisi
     )
 
 
+def _require_usable(client: MlflowClient, layout: Layout, version: Version) -> None:
+    if fault := _fault(client, layout, version):
+        raise MedscreenError(
+            f"{version.model} version {version.number} can't be used: {fault}; `dvc repro publish` puts it back where "
+            "the version is the workspace's own."
+        )
+
+
+def _fault(client: MlflowClient, layout: Layout, version: Version) -> str:
+    """Why a version can't be loaded: its files are lost, not those registered, or ONNX Runtime does not open them."""
+    try:
+        PackagedDetector(checked_graph(client, layout, version))
+    except MedscreenError as error:
+        return " ".join(str(error).split()).rstrip(".")
+    return ""
+
+
 def roll_back(client: MlflowClient, layout: Layout, model: str, reason: str) -> tuple[Version, Version]:
     """Takes the version in Production out of it and puts the one before it back; returns both, in that order.
 
@@ -112,7 +131,7 @@ def roll_back(client: MlflowClient, layout: Layout, model: str, reason: str) -> 
         now = held(client, model, "Production")
         if now is None:
             raise MedscreenError(f"{model} has no version in Production to roll back.")
-        before = _version_before(client, model, now, log)
+        before = _version_before(client, layout, now, log)
         log.record(
             Entry(
                 number=0,
@@ -130,16 +149,25 @@ def roll_back(client: MlflowClient, layout: Layout, model: str, reason: str) -> 
     return now, before
 
 
-def _version_before(client: MlflowClient, model: str, now: Version, log: DecisionLog) -> Version:
-    """The last version that was in Production before, is not rolled back itself and has its files."""
-    known = {version.number: version for version in versions_of(client, model)}
+def _version_before(client: MlflowClient, layout: Layout, now: Version, log: DecisionLog) -> Version:
+    """The last version that was in Production before, is not rolled back itself and can be used."""
+    known = {version.number: version for version in versions_of(client, now.model)}
+    faulty: dict[int, str] = {}
     for entry in log.moves():
         version = known.get(entry.version or 0) if entry.stage == "Production" else None
-        if version is None or version.number == now.number or version.rolled_back:
+        if version is None or version.number == now.number or version.rolled_back or version.number in faulty:
             continue
-        if keeps_graph(client, version.run_id):
-            return version
+        # the model may have been deleted and its numbers given again
+        if entry.digest and entry.digest != version.digest:
+            continue
+        if fault := _fault(client, layout, version):
+            faulty[version.number] = fault
+            continue
+        return version
+    others = [str(n) for n, v in known.items() if n not in faulty and n != now.number and not _fault(client, layout, v)]
+    said = [f"version {number}: {fault}" for number, fault in faulty.items()]
     raise MedscreenError(
-        f"No version that was in Production before {model} version {now.number} can go back: there was none, or each "
-        "is rolled back itself or has lost its files; medscreen promote VERSION puts another one there."
+        f"No version that was in Production before {now.model} version {now.number} can go back: there was none, or "
+        f"each is rolled back itself or has lost its files{''.join(f'; {one}' for one in said)}. Whole are "
+        f"{', '.join(others) or 'none of the others'}: medscreen promote VERSION puts one there."
     )

@@ -3,7 +3,6 @@
 import json
 from functools import cached_property
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 import pyarrow as pa
@@ -14,8 +13,9 @@ from mlflow import MlflowClient
 from mlflow.entities import Run
 
 from medscreen.layout import Layout
-from medscreen.registry.versions import OPERATING_POINT_OF, Version
-from medscreen.tracking.models import logged_graph
+from medscreen.registry.versions import OPERATING_POINT_OF, Version, location_of
+from medscreen.tracking.kept import find_run, kept_file
+from medscreen.tracking.models import kept_graph
 from medscreen.tracking.runs import LINEAGE_FILE, SCORES, TRAINED_ON
 
 
@@ -27,14 +27,19 @@ class Record:
         self._layout = layout
 
     @cached_property
-    def run(self) -> Run:
-        """MLflow's run, with its tags, parameters and metrics."""
-        return self.client.get_run(self.version.run_id)
+    def run(self) -> Run | None:
+        """MLflow's run, with its tags, parameters and metrics; None if it was removed."""
+        return find_run(self.client, self.version.run_id)
+
+    @cached_property
+    def location(self) -> str:
+        """Where the files of the package are kept."""
+        return location_of(self.client, self.version)
 
     @cached_property
     def graph(self) -> Path | None:
         """The packaged graph, None where its files are lost."""
-        return logged_graph(self.client, self._layout, self.version.run_id)
+        return kept_graph(self.client, self._layout, self.location, self.version.digest)
 
     @property
     def has_own_training(self) -> bool:
@@ -43,10 +48,7 @@ class Record:
 
     def content(self, name: str) -> bytes | None:
         """What a file at the top of the run holds."""
-        if name not in {item.path for item in self.client.list_artifacts(self.version.run_id)}:
-            return None
-        with TemporaryDirectory() as folder:
-            return Path(self.client.download_artifacts(self.version.run_id, name, folder)).read_bytes()
+        return kept_file(self.client, self.version.run_id, name)
 
     def json(self, name: str) -> Any | None:
         """The content of a JSON file."""
@@ -73,7 +75,12 @@ class Record:
         content = self.content(TRAINED_ON)
         return None if content is None else list(pq.read_table(pa.BufferReader(content))["digest"].to_pylist())
 
-    def scores(self, split: str) -> pa.Table | None:
-        """Score, label and patient of each image of `val` or `test`."""
+    def scores(self) -> pa.Table | None:
+        """Split, score, label and patient of each image of `val` and `test`."""
         content = self.content(SCORES)
-        return None if content is None else pq.read_table(pa.BufferReader(content)).filter(pc.field("split") == split)
+        return None if content is None else pq.read_table(pa.BufferReader(content))
+
+    def scores_of(self, split: str) -> pa.Table | None:
+        """The scores of `val` or of `test`."""
+        scores = self.scores()
+        return None if scores is None else scores.filter(pc.field("split") == split)

@@ -12,6 +12,7 @@ from filelock import FileLock, Timeout
 from mlflow import MlflowClient
 from mlflow.entities.model_registry import ModelVersion
 
+from medscreen.digests import digest_of
 from medscreen.errors import MedscreenError
 from medscreen.layout import Layout
 
@@ -27,7 +28,7 @@ def one_at_a_time(layout: Layout, model: str, wait: bool) -> Iterator[None]:
     """Holds the stages of a registered model; raises BusyError if another process does, unless `wait`."""
     folder = layout.scratch / "locks"
     folder.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(folder / f"stages-{model}.lock")
+    lock = FileLock(folder / f"stages-{digest_of(model)}.lock")  # a server's models may have any name
     try:
         lock.acquire(timeout=-1 if wait else 0)
     except Timeout as error:
@@ -42,12 +43,12 @@ def one_at_a_time(layout: Layout, model: str, wait: bool) -> Iterator[None]:
 
 
 def in_stage(client: MlflowClient, model: str, stage: str) -> ModelVersion | None:
-    """The version in that stage, None if there is none; where MLflow holds several, the one that was moved last."""
+    """The version in that stage, None if there is none; where MLflow holds several, the one that has the alias."""
     if stage not in STAGES:
         raise MedscreenError(f"{stage!r} is no stage; the stages are {', '.join(STAGES)}.")
     found = [version for version in _versions(client, model) if version.current_stage == stage]
-    if stage == "Archived" and found:  # many are: the alias says which one Production gave up last
-        alias = client.get_registered_model(model).aliases.get("archived")
+    if len(found) > 1:  # of the archived ones it is what Production gave up last
+        alias = client.get_registered_model(model).aliases.get(stage.lower())
         found = [version for version in found if str(version.version) == str(alias)] or found
     return max(found, key=_moved) if found else None
 
@@ -89,7 +90,13 @@ def align(client: MlflowClient, model: str, moved: Mapping[str, int | None], arc
 
 def _versions(client: MlflowClient, model: str) -> list[ModelVersion]:
     with quiet():
-        return list(client.search_model_versions(f"name = '{model}'"))
+        return list(client.search_model_versions(named_filter(model)))
+
+
+def named_filter(model: str) -> str:
+    """MLflow's filter for the versions of a model: others' may have an apostrophe in their name."""
+    quote = '"' if "'" in model else "'"
+    return f"name = {quote}{model}{quote}"
 
 
 def _moved(version: ModelVersion) -> tuple[int, int]:

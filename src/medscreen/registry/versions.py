@@ -7,16 +7,26 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import onnx
 from mlflow import MlflowClient
 from mlflow.entities.model_registry import ModelVersion
 from mlflow.exceptions import MlflowException
 
 from medscreen.errors import MedscreenError
 from medscreen.layout import Layout
-from medscreen.registry.stages import STAGES, in_stage, quiet
-from medscreen.tracking import Result
-from medscreen.tracking.models import DIGEST, FaultyModelError, keeps_graph, logged_model_id, sound_graph
+from medscreen.registry.stages import STAGES, in_stage, named_filter, quiet
+from medscreen.tracking import Result, finish_run
+from medscreen.tracking.models import (
+    DIGEST,
+    FaultyModelError,
+    holds_graph,
+    log_model,
+    put_back,
+    sound_graph,
+    sound_model_id,
+)
 from medscreen.tracking.runs import COMMIT, DATA, DETECTOR, DIRTY, LINEAGE, RUN_KEY
+from medscreen.tracking.server import as_default
 
 VAL, SPLITS, BASELINE, POLICY = (
     "medscreen.val_digest",
@@ -24,10 +34,11 @@ VAL, SPLITS, BASELINE, POLICY = (
     "medscreen.is_baseline",
     "medscreen.threshold_policy",
 )
-DECISION, ROLLED_BACK, OPERATING_POINT_OF = (
+DECISION, ROLLED_BACK, OPERATING_POINT_OF, RUN = (
     "medscreen.decision",
     "medscreen.rolled_back",
     "medscreen.operating_point_of",
+    "medscreen.run",  # the run that was made anew for a version whose own was removed: MLflow never changes that one
 )
 # what a version takes over from its run
 _OF_RUN = (DIGEST, RUN_KEY, DETECTOR, DATA, COMMIT, DIRTY, LINEAGE, OPERATING_POINT_OF)
@@ -80,11 +91,17 @@ def model_name(dataset: str) -> str:
     return f"{dataset}-detector"
 
 
-def register(client: MlflowClient, result: Result, run_id: str) -> Version:
-    """The version of this result, made unless there is one of the same packaged digest."""
+def register(client: MlflowClient, layout: Layout, result: Result) -> Version:
+    """The version of this result, with a run that shows it; either is made unless it is there.
+
+    What was lost of a version that is there is put back, and it keeps its stage.
+    """
+    model = model_name(result.dataset)
+    run_ids = [known.run_id for known in versions_of(client, model) if known.digest == result.digest]
+    run_id = finish_run(client, layout, result, run_ids)
     about = tags_of(result.lineage, result.is_baseline) | result.studied
     about[POLICY] = str(result.params["operating.threshold.policy"])
-    return register_run(client, model_name(result.dataset), run_id, about)
+    return register_run(client, layout, model, run_id, about, result.packaged)
 
 
 def tags_of(lineage: Mapping[str, Any], is_baseline: bool) -> dict[str, str]:
@@ -100,33 +117,49 @@ def tags_of(lineage: Mapping[str, Any], is_baseline: bool) -> dict[str, str]:
     }
 
 
-def register_run(client: MlflowClient, name: str, run_id: str, about: Mapping[str, str]) -> Version:
-    """The version of the packaged detector that a run has logged, made unless there is one of its digest.
+def register_run(
+    client: MlflowClient, layout: Layout, model: str, run_id: str, about: Mapping[str, str], packaged: Path
+) -> Version:
+    """The version of the packaged detector that a run shows, made unless there is one of its digest.
 
-    Its tags are `about`, and what it takes over from the run.
+    Its tags are `about`, and what it takes over from the run. Lost or changed files of the model are written again.
     """
     of_run = client.get_run(run_id).data.tags
     tags = {**about, **{name: of_run[name] for name in _OF_RUN if name in of_run}}
-    with quiet():
+    known = version_of(client, model, tags[DIGEST])
+    if known is not None:
+        if known.run_id != run_id:
+            tags[RUN] = run_id
+        for tag in (tag for tag, value in tags.items() if known.tags.get(tag) != value):
+            client.set_model_version_tag(model, str(known.number), tag, tags[tag])
+        mend_files(client, layout, known, packaged)
+        return known
+    model_id = sound_model_id(client, layout, run_id, tags[DIGEST])
+    if model_id is None:
+        log_model(client, run_id, onnx.load(packaged), tags[DIGEST])
+        model_id = sound_model_id(client, layout, run_id, tags[DIGEST])
+    with quiet(), as_default(client):
         try:
-            client.get_registered_model(name)
+            client.get_registered_model(model)
         except MlflowException:
-            client.create_registered_model(name, description="Research use only, never diagnosis.")
-        for version in versions_of(client, name):
-            if version.digest == tags[DIGEST]:
-                for tag in (tag for tag, value in tags.items() if version.tags.get(tag) != value):
-                    client.set_model_version_tag(name, str(version.number), tag, tags[tag])
-                return version
-        model_id = logged_model_id(client, run_id)
+            client.create_registered_model(model, description="Research use only, never diagnosis.")
         # a server takes a logged model as source only where it is named, too
-        made = client.create_model_version(name, f"models:/{model_id}", run_id, tags=tags, model_id=model_id)
-        return _version(made)
+        return _version(client.create_model_version(model, f"models:/{model_id}", run_id, tags=tags, model_id=model_id))
+
+
+def mend_files(client: MlflowClient, layout: Layout, version: Version, packaged: Path) -> None:
+    """Writes the files of a version again, from its package, where they are lost or changed."""
+    location = location_of(client, version)
+    try:
+        sound_graph(client, layout, location, version.digest)
+    except FaultyModelError:
+        put_back(client, location, onnx.load(packaged), version.digest)
 
 
 def versions_of(client: MlflowClient, model: str) -> list[Version]:
     """Every version of a registered model, the newest first."""
     with quiet():
-        found = [_version(version) for version in client.search_model_versions(f"name = '{model}'")]
+        found = [_version(version) for version in client.search_model_versions(named_filter(model))]
     return sorted(found, key=lambda version: -version.number)
 
 
@@ -167,10 +200,25 @@ def named_version(client: MlflowClient, dataset: str, which: str) -> Version:
     return find_version(client, name, last)
 
 
+def location_of(client: MlflowClient, version: Version) -> str:
+    """Where the files of a version are kept: known to the registry alone, whatever became of run and logged model."""
+    return str(client.get_model_version_download_uri(version.model, str(version.number)))
+
+
+def has_files(client: MlflowClient, version: Version) -> bool:
+    """Whether the packaged graph of a version is still there."""
+    return holds_graph(client, location_of(client, version))
+
+
+def checked_graph(client: MlflowClient, layout: Layout, version: Version) -> Path:
+    """The packaged graph of a version; raises FaultyModelError where its files are lost or are not those registered."""
+    return sound_graph(client, layout, location_of(client, version), version.digest)
+
+
 def require_graph(client: MlflowClient, layout: Layout, version: Version) -> Path:
     """The packaged graph of a version; raises MedscreenError where its files are lost or are not those registered."""
     try:
-        return sound_graph(client, layout, version.run_id, version.digest)
+        return checked_graph(client, layout, version)
     except FaultyModelError as fault:
         raise MedscreenError(
             f"{version.model} version {version.number} can't be used: {fault}; `dvc repro publish` puts it back where "
@@ -179,11 +227,10 @@ def require_graph(client: MlflowClient, layout: Layout, version: Version) -> Pat
 
 
 def version_of(client: MlflowClient, model: str, digest: str) -> Version | None:
-    """The version of that packaged digest, None if there is none or its files are lost."""
-    for version in versions_of(client, model):
-        if version.digest == digest and keeps_graph(client, version.run_id):
-            return version
-    return None
+    """The version of that packaged digest, None if there is none; of several the one that is in use."""
+    found = [version for version in versions_of(client, model) if version.digest == digest]
+    in_use = ("Production", "Staging", "Archived", "None")
+    return min(found, key=lambda version: in_use.index(version.stage), default=None)
 
 
 def _version(version: ModelVersion) -> Version:
@@ -191,7 +238,7 @@ def _version(version: ModelVersion) -> Version:
         model=version.name,
         number=int(version.version),
         stage=version.current_stage or "None",
-        run_id=version.run_id or "",
+        run_id=version.tags.get(RUN) or version.run_id or "",
         made=datetime.fromtimestamp(version.creation_timestamp / 1000, UTC),
         tags=dict(version.tags),
     )

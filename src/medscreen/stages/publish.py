@@ -9,11 +9,13 @@ from medscreen.layout import Layout
 from medscreen.league import Pair, balanced_rows, comparisons, league_rows, print_league, save_rows
 from medscreen.outputs import replaced
 from medscreen.params import Params
-from medscreen.registry import promote_best, register, versions_of
+from medscreen.registry import model_name, promote_best, register, versions_of
 from medscreen.registry.cards import describe
+from medscreen.registry.operating_points import remove_cut_short
 from medscreen.registry.selection import bootstrap_of
 from medscreen.stages.running import run_stage
-from medscreen.tracking import finish_run, open_store, read_results
+from medscreen.tracking import open_store, read_results
+from medscreen.tracking.store import open_experiment
 
 _WIDTH = 160  # where the output is no terminal: wide enough for the table
 
@@ -22,7 +24,10 @@ def publish(layout: Layout, params: Params) -> None:
     """Writes league, balanced, comparison and promotion of reports/; changes MLflow only where a result is new."""
     client = open_store(layout)
     results = read_results(layout, params)
-    versions = {r.detector: register(client, r, finish_run(client, layout, r)) for r in results}
+    remove_cut_short(
+        client, layout, model_name(results[0].dataset), open_experiment(client, layout, results[0].dataset)
+    )
+    versions = {result.detector: register(client, layout, result) for result in results}
     report = promote_best(client, layout, results, versions, params)
     standings = {standing["detector"]: standing for standing in report["standings"]}
     now = {version.number: version for version in versions_of(client, report["model"])}

@@ -1,5 +1,6 @@
 """Packaged detectors as MLflow's logged models."""
 
+import re
 from importlib.metadata import version
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -14,17 +15,20 @@ from mlflow.entities import LoggedModel
 from mlflow.exceptions import MlflowException
 from mlflow.models import Model, ModelSignature
 from mlflow.models.model import MLMODEL_FILE_NAME
+from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
 from mlflow.types import Schema, TensorSpec
 
 from medscreen.errors import MedscreenError
 from medscreen.layout import Layout
 from medscreen.outputs import replaced
 from medscreen.packaging.detector import packaged_digest
-from medscreen.tracking.server import kept_address
+from medscreen.tracking.kept import find_run, is_gone
+from medscreen.tracking.server import as_default, on_server
 
 DIGEST = "medscreen.packaged_digest"
 MODEL = "detector"
 _GRAPH = "model.onnx"
+_DIGEST_FORM = re.compile("[0-9a-f]{32}")
 # what MLflow loads of a packaged detector
 _LOADS = ("loader_module", "data", "code")
 _LOADED = {"onnx": (None, _GRAPH, None), "python_function": ("mlflow.onnx", _GRAPH, None)}
@@ -32,136 +36,149 @@ _REQUIREMENTS = ("onnx", "onnxruntime", "numpy")
 
 
 class FaultyModelError(MedscreenError):
-    """What a run has logged last is not the packaged detector; the message says why, as half a sentence."""
+    """What is kept at a location is not the packaged detector; the message says why, as half a sentence."""
 
 
-def logged_graph(client: MlflowClient, layout: Layout, run_id: str) -> Path | None:
-    """The file of the graph that a run has logged last, None if it has logged none or the file is lost.
+def holds_graph(client: MlflowClient, location: str) -> bool:
+    """Whether a packaged graph is kept at that location."""
+    return _kept_bytes(client, location) is not None
 
-    A server's is downloaded once, to .medscreen/models/<model id>/. Raises MedscreenError where that does not succeed.
+
+def keeps_graph(client: MlflowClient, run_id: str) -> bool:
+    """Whether a graph that a run has logged is still there."""
+    return any(holds_graph(client, model.artifact_location) for model in _logged_models(client, run_id))
+
+
+def kept_graph(client: MlflowClient, layout: Layout, location: str, digest: str) -> Path | None:
+    """The file of the packaged graph at a location, None if it is lost; whether it has that digest is not looked at.
+
+    A server's is downloaded once, to .medscreen/models/<digest>/, and again where that copy has another digest. Raises
+    MedscreenError where that does not succeed, FaultyModelError for a digest that names no folder.
     """
-    model = _logged_model(client, run_id)
-    size = None if model is None else _kept_bytes(client, model)
-    if model is None or size is None:
+    size = _kept_bytes(client, location)
+    if size is None:
         return None
-    here = _local(model)
+    here = _local(location)
     if here is not None:
         return here
-    copy = layout.scratch / "models" / model.model_id / _GRAPH
-    if not copy.is_file() or copy.stat().st_size != size:
-        _download(client, model, size, copy)
+    # from the server, and part of a path
+    if not _DIGEST_FORM.fullmatch(digest):
+        raise FaultyModelError("it was registered without a digest")
+    copy = layout.scratch / "models" / digest / _GRAPH
+    if not copy.is_file() or packaged_digest(copy) != digest:
+        _download(client, location, size, copy)
     return copy
 
 
-def sound_graph(client: MlflowClient, layout: Layout, run_id: str, digest: str) -> Path:
-    """The file of the graph that a run has logged last; raises FaultyModelError unless it is the one of that digest.
+def sound_graph(client: MlflowClient, layout: Layout, location: str, digest: str) -> Path:
+    """The file of the packaged graph at a location; raises FaultyModelError unless it is the one of that digest.
 
-    Nor may MLflow load anything else of the run.
+    Nor may MLflow load anything else from there.
     """
-    graph = logged_graph(client, layout, run_id)
+    graph = kept_graph(client, layout, location, digest)
     if graph is None:
         raise FaultyModelError("its files are lost")
     if packaged_digest(graph) != digest:
         raise FaultyModelError(f"its {_GRAPH} is not the one that was registered")
-    if other := other_than_graph(client, run_id):
+    if other := other_than_graph(client, location):
         raise FaultyModelError(other)
     return graph
 
 
-def other_than_graph(client: MlflowClient, run_id: str) -> str:
-    """What `mlflow.pyfunc` and `mlflow.onnx` would load of a run, if it is anything but the logged graph; else ""."""
-    model = _logged_model(client, run_id)
-    if model is None:
-        return ""
+def other_than_graph(client: MlflowClient, location: str) -> str:
+    """What `mlflow.pyfunc` and `mlflow.onnx` would load from a location, if it is not the graph there; else ""."""
     try:
         with TemporaryDirectory() as folder:
-            path = mlflow.artifacts.download_artifacts(
-                artifact_uri=f"{model.artifact_location}/{MLMODEL_FILE_NAME}",
-                dst_path=folder,
-                tracking_uri=client.tracking_uri,
-            )
-            flavors = Model.load(path).flavors
+            flavors = Model.load(_repository(client, location).download_artifacts(MLMODEL_FILE_NAME, folder)).flavors
         loaded = {flavor: tuple(about.get(key) for key in _LOADS) for flavor, about in flavors.items()}
     except Exception as error:  # a damaged file of YAML fails in many ways
         return f"its {MLMODEL_FILE_NAME}, by which MLflow loads it, can't be read ({type(error).__name__})"
     return "" if loaded == _LOADED else f"its {MLMODEL_FILE_NAME} lets MLflow load something else than {_GRAPH}"
 
 
-def keeps_graph(client: MlflowClient, run_id: str) -> bool:
-    """Whether the graph that a run has logged last is still there."""
-    model = _logged_model(client, run_id)
-    return model is not None and _kept_bytes(client, model) is not None
+def sound_model_id(client: MlflowClient, layout: Layout, run_id: str, digest: str) -> str | None:
+    """MLflow's name for a model of that digest that a run has logged, whole; None if it has logged none."""
+    for model in _logged_models(client, run_id):
+        try:
+            sound_graph(client, layout, model.artifact_location, digest)
+        except FaultyModelError:  # of a publish that was killed, or damaged since
+            continue
+        return str(model.model_id)
+    return None
 
 
-def logged_model_id(client: MlflowClient, run_id: str) -> str | None:
-    """MLflow's name for the model that a run has logged last."""
-    model = _logged_model(client, run_id)
-    return None if model is None else model.model_id
+def _logged_models(client: MlflowClient, run_id: str) -> list[LoggedModel]:
+    """The models that a run has logged and that nobody has deleted."""
+    run = find_run(client, run_id)
+    found: list[LoggedModel] = []
+    for output in run.outputs.model_outputs if run is not None and run.outputs else []:
+        try:
+            found.append(client.get_logged_model(output.model_id))
+        except MlflowException as error:
+            if not is_gone(error):
+                raise
+    return found
 
 
-def _logged_model(client: MlflowClient, run_id: str) -> LoggedModel | None:
-    """The model that a run has logged last; MLflow lists them in no order."""
-    outputs = client.get_run(run_id).outputs
-    models = [client.get_logged_model(output.model_id) for output in outputs.model_outputs] if outputs else []
-    return max(models, key=lambda model: model.creation_timestamp, default=None)
-
-
-def _local(model: LoggedModel) -> Path | None:
+def _local(location: str) -> Path | None:
     """Where on this machine a logged graph lies, None if a server keeps it."""
-    location = urlsplit(model.artifact_location)
-    return Path(unquote(location.path)) / _GRAPH if location.scheme in {"", "file"} else None
+    address = urlsplit(location)
+    if address.scheme == "file":
+        return Path(unquote(address.path)) / _GRAPH
+    return None if address.scheme else Path(location) / _GRAPH
 
 
-def _kept_bytes(client: MlflowClient, model: LoggedModel) -> int | None:
+def _kept_bytes(client: MlflowClient, location: str) -> int | None:
     """The size of a logged graph, None if it is lost."""
-    here = _local(model)
+    here = _local(location)
     if here is not None:
         return here.stat().st_size if here.is_file() else None
-    return next((i.file_size for i in client.list_logged_model_artifacts(model.model_id) if i.path == _GRAPH), None)
+    # an address within MLflow, which it would look up in whatever store is the process's default
+    if urlsplit(location).scheme in {"models", "runs"}:
+        return None
+    return next((i.file_size for i in _repository(client, location).list_artifacts() if i.path == _GRAPH), None)
 
 
-def _download(client: MlflowClient, model: LoggedModel, size: int, copy: Path) -> None:
+def _repository(client: MlflowClient, location: str) -> Any:
+    return get_artifact_repository(location, tracking_uri=client.tracking_uri, registry_uri=client.tracking_uri)
+
+
+def _download(client: MlflowClient, location: str, size: int, copy: Path) -> None:
     """Fetches a logged graph of so many bytes; `copy` appears whole or not at all."""
     with replaced(copy.parent) as folder:
         folder.mkdir()
         try:
-            mlflow.artifacts.download_artifacts(
-                artifact_uri=f"{model.artifact_location}/{_GRAPH}",
-                dst_path=str(folder),
-                tracking_uri=client.tracking_uri,
-            )
+            _repository(client, location).download_artifacts(_GRAPH, str(folder))
             arrived = (folder / _GRAPH).stat().st_size
         except (MlflowException, OSError) as error:
             raise MedscreenError(
-                f"{_GRAPH} of {model.model_id} can't be downloaded from the server ({type(error).__name__}); see what "
-                "its log says, and run the command again."
+                f"{_GRAPH} can't be downloaded from the server ({type(error).__name__}); see what its log says, and "
+                "run the command again."
             ) from error
         if arrived != size:
-            raise MedscreenError(
-                f"{_GRAPH} of {model.model_id} came with {arrived} of {size} bytes; run the command again."
-            )
+            raise MedscreenError(f"{_GRAPH} came with {arrived} of {size} bytes; run the command again.")
 
 
 def log_model(client: MlflowClient, run_id: str, graph: onnx.ModelProto, digest: str) -> None:
     """Logs a packaged detector to a run, with the signature that its graph has; the run is then finished."""
-    with kept_address():
-        mlflow.set_tracking_uri(client.tracking_uri)  # log_model knows no client
-        with mlflow.start_run(run_id=run_id):
-            mlflow.onnx.log_model(graph, name=MODEL, **_form(graph, digest))
+    with as_default(client), mlflow.start_run(run_id=run_id):  # log_model takes no client
+        mlflow.onnx.log_model(graph, name=MODEL, **_form(graph, digest))
 
 
-def restore_model(client: MlflowClient, run_id: str, graph: onnx.ModelProto, digest: str) -> None:
-    """Puts lost or changed files of the model that a run has logged back in their place; logs it if there is none.
+def put_back(client: MlflowClient, location: str, graph: onnx.ModelProto, digest: str) -> None:
+    """Writes the files of a packaged detector to the location where a version of it has lost or changed ones.
 
-    Versions go on pointing to it: one that is in Production stays there.
+    Versions go on pointing there: one that is in Production stays there. Raises MedscreenError where a server names a
+    folder of this machine as the location.
     """
-    model_id = logged_model_id(client, run_id)
-    if model_id is None:
-        log_model(client, run_id, graph, digest)
-        return
-    with TemporaryDirectory() as folder:
+    if on_server(client) and _local(location) is not None:
+        raise MedscreenError(
+            f"{location}: the MLflow server names this folder of your own machine as the place of a model; nothing is "
+            "written there. Have the server keep its artifacts itself (--artifacts-destination)."
+        )
+    with as_default(client), TemporaryDirectory() as folder:
         mlflow.onnx.save_model(graph, f"{folder}/{MODEL}", **_form(graph, digest))
-        client.log_model_artifacts(model_id, f"{folder}/{MODEL}")
+        _repository(client, location).log_artifacts(f"{folder}/{MODEL}")
 
 
 def _form(graph: onnx.ModelProto, digest: str) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 import json
 import os
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -18,7 +18,8 @@ from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, Run,
 from medscreen.layout import Layout
 from medscreen.lineage import lineage_digest, source_of
 from medscreen.outputs import is_writing, this_writer
-from medscreen.tracking.models import DIGEST, FaultyModelError, log_model, restore_model, sound_graph
+from medscreen.tracking.kept import find_run, is_deleted, kept_names
+from medscreen.tracking.models import DIGEST, log_model
 from medscreen.tracking.results import Result
 from medscreen.tracking.server import checkout_mark, on_server
 from medscreen.tracking.store import open_experiment, open_store
@@ -28,7 +29,7 @@ COMMIT, DIRTY = "mlflow.source.git.commit", "medscreen.dirty"
 DETECTOR, DATA = "medscreen.detector", "medscreen.data_digest"
 LINEAGE = "medscreen.lineage_digest"
 SCORES, TRAINED_ON, LINEAGE_FILE = "scores.parquet", "trained_on.parquet", "lineage.json"
-_WRITER, _CHECKOUT = "medscreen.writer", "medscreen.checkout"
+WRITER, _CHECKOUT = "medscreen.writer", "medscreen.checkout"
 _PARAMS_AT_ONCE = 100  # MLflow refuses a batch of more
 _TRAINED_AT, _REPORTED = "medscreen.trained_at", "medscreen.report_digest"
 
@@ -46,7 +47,7 @@ def live_run(layout: Layout, dataset: str, detector: str, run_key: str) -> "Iter
     run = client.create_run(
         experiment,
         run_name=detector,
-        tags={RUN_KEY: run_key, DETECTOR: detector, **_writer(client, layout), **_origin(layout)},
+        tags={RUN_KEY: run_key, DETECTOR: detector, **writer_tags(client, layout), **_origin(layout)},
     )
     live = LiveRun(client, run.info.run_id)
     try:
@@ -68,23 +69,26 @@ class LiveRun:
         _log_epoch(self._client, self._run_id, epoch, terms)
 
 
-def finish_run(client: MlflowClient, layout: Layout, result: Result) -> str:
+def finish_run(client: MlflowClient, layout: Layout, result: Result, registered: Collection[str] = ()) -> str:
     """The id of the run that shows this result: found, closed, or built again from the files.
 
-    Of several runs of one result the first stays.
+    `registered`: the runs of versions of this package; they are brought back where somebody deleted them. Of other runs
+    of one result the first stays.
     """
     experiment = open_experiment(client, layout, result.dataset)
+    for run in filter(None, (find_run(client, run_id) for run_id in registered)):
+        if is_deleted(run):
+            client.restore_run(run.info.run_id)
     known = _find(client, experiment, DIGEST, result.digest)
+    known.sort(key=lambda run: run.info.run_id not in registered)
     unfinished = _unfinished(client, layout, experiment, result.run_key)
     if known:
         for extra in [*known[1:], *unfinished]:
-            client.delete_run(extra.info.run_id)
-        _mend(client, layout, known[0], result)
+            if extra.info.run_id not in registered:
+                client.delete_run(extra.info.run_id)
+        _mend(client, known[0], result)
         return str(known[0].info.run_id)
-    if unfinished:
-        run_id, ended = unfinished[0].info.run_id, unfinished[0].data.tags.get(_TRAINED_AT)
-    else:
-        run_id, ended = _rebuild(client, layout, experiment, result), None
+    run_id, ended = _rebuild_unless(client, layout, experiment, result, unfinished)
     log_params(client, run_id, result.params)
     _log_report(client, run_id, result)
     log_model(client, run_id, onnx.load(result.packaged), result.digest)
@@ -94,20 +98,47 @@ def finish_run(client: MlflowClient, layout: Layout, result: Result) -> str:
     return str(run_id)
 
 
-def _mend(client: MlflowClient, layout: Layout, run: Run, result: Result) -> None:
-    """Brings a finished run up to date: evaluated anew, or its files lost or changed."""
+def _rebuild_unless(
+    client: MlflowClient, layout: Layout, experiment: str, result: Result, unfinished: Sequence[Run]
+) -> tuple[str, str | None]:
+    """A run to close, and when its training ended: one that waits for that, or a new one."""
+    for run in unfinished:
+        if not _contradicts(run, result):
+            return run.info.run_id, run.data.tags.get(_TRAINED_AT)
+        client.delete_run(run.info.run_id)
+    return _rebuild(client, layout, experiment, result), None
+
+
+def _contradicts(run: Run, result: Result) -> bool:
+    """Whether a publish that was killed has logged other parameters than those of now, which MLflow never changes."""
+    return any(run.data.params.get(name, str(value)) != str(value) for name, value in result.params.items())
+
+
+def _mend(client: MlflowClient, run: Run, result: Result) -> None:
+    """Brings a finished run up to date: evaluated anew, cut short, or parts of it lost."""
     run_id = run.info.run_id
-    if run.data.tags.get(_REPORTED) != result.report_digest or not client.list_artifacts(run_id):
+    log_params(client, run_id, {name: v for name, v in result.params.items() if name not in run.data.params})
+    shown = run.data.metrics.keys() >= {name for name, _ in flat_metrics(result.evaluation)}
+    is_reported = run.data.tags.get(_REPORTED) == result.report_digest
+    if not (shown and is_reported and _keeps_files(client, run_id, result)):
         _log_report(client, run_id, result)
-    try:
-        sound_graph(client, layout, run_id, result.digest)
-    except FaultyModelError:
-        restore_model(client, run_id, onnx.load(result.packaged), result.digest)
+    if run.info.status != "FINISHED":
+        client.set_terminated(run_id, "FINISHED")
+
+
+def _keeps_files(client: MlflowClient, run_id: str, result: Result) -> bool:
+    """Whether every file that a run is to show is listed there."""
+    if not kept_names(client, run_id) >= {SCORES, TRAINED_ON, LINEAGE_FILE}:
+        return False
+    return all(
+        {path.name for path in paths} <= {Path(name).name for name in kept_names(client, run_id, folder or None)}
+        for folder, paths in result.files.items()
+    )
 
 
 def _unfinished(client: MlflowClient, layout: Layout, experiment: str, run_key: str) -> list[Run]:
     """Runs of that key which show no result, and whose training has ended, well or not."""
-    here = _writer(client, layout).get(_CHECKOUT)
+    here = writer_tags(client, layout).get(_CHECKOUT)
     return [
         run
         for run in _find(client, experiment, RUN_KEY, run_key)
@@ -119,12 +150,18 @@ def _is_training(run: Run, here: str | None) -> bool:
     """Whether the process that opened a run may still train; those of another checkout can't be seen from `here`."""
     if run.data.tags.get(_CHECKOUT) != here:
         return bool(run.info.status == "RUNNING")
-    return is_writing(run.data.tags.get(_WRITER, ""))
+    return is_writing(run.data.tags.get(WRITER, ""))
 
 
-def _writer(client: MlflowClient, layout: Layout) -> dict[str, str]:
+def writer_tags(client: MlflowClient, layout: Layout) -> dict[str, str]:
     """Tags that say which process trains; on a server also of which checkout, since others may be on other machines."""
-    return {_WRITER: this_writer()} | ({_CHECKOUT: checkout_mark(layout)} if on_server(client) else {})
+    return {WRITER: this_writer()} | ({_CHECKOUT: checkout_mark(layout)} if on_server(client) else {})
+
+
+def was_cut_short(client: MlflowClient, layout: Layout, run: Run) -> bool:
+    """Whether a process of this checkout was writing a run and is gone."""
+    tags, here = run.data.tags, writer_tags(client, layout).get(_CHECKOUT)
+    return WRITER in tags and tags.get(_CHECKOUT) == here and not is_writing(tags[WRITER])
 
 
 def _find(client: MlflowClient, experiment: str, tag: str, value: str) -> list[Run]:

@@ -4,8 +4,10 @@ import os
 import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 from urllib.parse import urlsplit
 
+import mlflow
 from filelock import FileLock
 from mlflow import MlflowClient
 from mlflow.entities import Experiment
@@ -14,7 +16,7 @@ from mlflow.exceptions import MlflowException
 from medscreen.errors import MedscreenError
 from medscreen.layout import Layout
 
-ADDRESS = "MLFLOW_TRACKING_URI"
+ADDRESS, _REGISTRY = "MLFLOW_TRACKING_URI", "MLFLOW_REGISTRY_URI"
 _WAIT_S = 8
 _EXISTS = "RESOURCE_ALREADY_EXISTS"
 
@@ -103,13 +105,22 @@ def _impatient() -> Iterator[None]:
 
 
 @contextmanager
-def kept_address() -> Iterator[None]:
-    """What MLflow's fluent functions write into the environment is not taken for a server afterwards."""
-    given = os.environ.get(ADDRESS)
+def as_default(client: MlflowClient) -> Iterator[None]:
+    """MLflow's default store is the client's, for those of its functions that look things up there and take no client.
+
+    Afterwards it is what it was before, or unset: else MLflow would make an mlflow.db in the working directory, or
+    later commands would take what is left in the environment for a server.
+    """
+    given = {name: os.environ.get(name) for name in (ADDRESS, _REGISTRY)}
+    former: Any = mlflow.get_tracking_uri() if given[ADDRESS] else None
+    os.environ[_REGISTRY] = client.tracking_uri
+    mlflow.set_tracking_uri(client.tracking_uri)
     try:
         yield
     finally:
-        _put_back(ADDRESS, given)
+        mlflow.set_tracking_uri(former)
+        for name, value in given.items():
+            _put_back(name, value)
 
 
 def _put_back(name: str, value: str | None) -> None:

@@ -38,7 +38,7 @@ def check_package(record: Record) -> Iterator[Finding]:
         yield changed(PACKAGE, f"ONNX Runtime does not open it: {' '.join(str(error).split())}")
     else:
         yield matches(PACKAGE, "ONNX Runtime opens it")
-    other = other_than_graph(record.client, record.version.run_id)
+    other = other_than_graph(record.client, record.location)
     if other:
         yield changed(PACKAGE, f"{other}; {_LOGGED_AGAIN}")
     else:

@@ -22,6 +22,9 @@ from medscreen.tracking.runs import LINEAGE, LINEAGE_FILE, SCORES, TRAINED_ON, f
 
 def check_lineage(record: Record) -> Iterator[Finding]:
     """The lineage against the digests that run and version carry."""
+    if record.run is None:
+        yield changed(RECORD, "its run is lost, and with it what the version was made from and how it did")
+        return
     said = {record.run.data.tags.get(LINEAGE), record.version.tags.get(LINEAGE)}
     if record.content(LINEAGE_FILE) is None:
         if said == {None}:
@@ -77,7 +80,7 @@ def check_card(record: Record) -> Iterator[Finding]:
 
 def check_logged_params(record: Record) -> Iterator[Finding]:
     """The run's parameters in MLflow against the params.yaml of the lineage."""
-    if record.lineage is None:
+    if record.lineage is None or record.run is None:
         return
     params = Params.model_validate(record.params)
     expected = logged_params(params, record.lineage["detector"], record.lineage["dataset"])
@@ -87,6 +90,8 @@ def check_logged_params(record: Record) -> Iterator[Finding]:
 
 def check_logged_metrics(record: Record) -> Iterator[Finding]:
     """The run's metrics in MLflow against its evaluation.json, and AUROC on val against its scores."""
+    if record.run is None:
+        return
     logged = record.run.data.metrics
     evaluation = record.json("evaluation.json")
     if evaluation is None:
@@ -112,7 +117,7 @@ def _agreement(what: str, found: Mapping[str, Any], source: str, expected: Mappi
 
 
 def _recomputed_auroc(record: Record, logged: Mapping[str, float]) -> Finding:
-    scores = record.scores("val")
+    scores = record.scores_of("val")
     if scores is None or "val/auroc" not in logged:
         missing = SCORES if scores is None else "val/auroc"
         return unreachable(RECORD, f"the run keeps no {missing}, so AUROC on val can't be computed again")

@@ -41,7 +41,7 @@ def other_dataset(layout: Layout, lineage: Mapping[str, Any]) -> str:
 
 def check_scores(record: Record, layout: Layout, threads: int) -> Iterator[Finding]:
     """The workspace's val scored again by the package, where it is the val that the version was judged on."""
-    kept, graph = record.scores("val"), record.graph
+    kept, graph = record.scores_of("val"), record.graph
     folder = layout.curated("val")
     if kept is None or graph is None:
         yield unreachable(SCORES, "the run keeps no scores" if kept is None else "the package is lost")
