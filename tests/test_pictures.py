@@ -71,14 +71,14 @@ def deep_png(colours: np.ndarray, kind: int) -> bytes:
     return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")
 
 
-def deep_tiff(colours: np.ndarray, order: str, packed: bool, extra: int | None = None, planes: int = 1) -> bytes:
+def deep_tiff(colours: np.ndarray, order: str, packed: bool, extra: int | None = None) -> bytes:
     """A TIFF of 16 bits a channel; `extra` says what the fourth one is."""
     height, width, channels = colours.shape
     content = colours.astype(f"{order}u2").tobytes()
     content = zlib.compress(content) if packed else content
     entries: list[tuple[int, int, int | list[int]]] = [
         (256, 4, width), (257, 4, height), (258, 3, [16] * channels), (259, 3, 8 if packed else 1), (262, 3, 2),
-        (273, 4, 0), (277, 3, channels), (278, 4, height), (279, 4, len(content)), (284, 3, planes),
+        (273, 4, 0), (277, 3, channels), (278, 4, height), (279, 4, len(content)),
     ]  # fmt: skip
     if extra is not None:
         entries.append((338, 3, extra))
@@ -135,10 +135,40 @@ def test_16_bit_colours_that_are_transparent_lie_before_black(tmp_path: Path) ->
     np.testing.assert_array_equal(shown(tmp_path / "a"), stretched(np.round(colours[..., 0] * alpha[..., 0] / 65535)))
 
 
-def test_16_bit_planes_one_after_the_other_are_refused(tmp_path: Path) -> None:
-    # Pillow shows their bytes as if each were a value
-    planes = deep_tiff(np.random.default_rng(5).integers(0, 4096, (12, 20, 3)), "<", False, planes=2)
-    assert "separate planes" in refusal(written(tmp_path / "a.tif", planes))
+def test_a_transparent_grey_or_colour_of_16_bits_lies_before_black(tmp_path: Path) -> None:
+    rng = np.random.default_rng(5)
+    colours = rng.integers(1, 65536, (12, 20, 3))
+    for part, kind in ((colours[..., :1], 0), (colours, 2)):
+        clear = part[3, 4]
+        content = deep_png(part, kind)
+        chunk = b"tRNS" + clear.astype(">u2").tobytes()
+        chunk = struct.pack(">I", len(chunk) - 4) + chunk + struct.pack(">I", zlib.crc32(chunk))
+        grey = part[..., 0].astype(float) if kind == 0 else luminance_of(colours)
+        grey[(part == clear).all(axis=-1)] = 0
+        path = written(tmp_path / "a", content[:33] + chunk + content[33:])
+        np.testing.assert_array_equal(shown(path), stretched(grey))
+
+
+@pytest.mark.parametrize("bits", [1, 2, 4, 8])
+def test_a_transparent_grey_of_few_bits_lies_before_black(tmp_path: Path, bits: int) -> None:
+    white = 2**bits - 1
+    values = np.random.default_rng(3).integers(0, white + 1, (8, 16)).astype(np.uint8)
+    each = (values[..., None] >> np.arange(bits - 1, -1, -1)) & 1
+    rows = np.packbits(each.reshape(8, -1).astype(np.uint8), axis=1)
+
+    def chunk(name: bytes, content: bytes) -> bytes:
+        return struct.pack(">I", len(content)) + name + content + struct.pack(">I", zlib.crc32(name + content))
+
+    content = b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", struct.pack(">IIBBBBB", 16, 8, bits, 0, 0, 0, 0))
+    content += chunk(b"tRNS", struct.pack(">H", white)) + chunk(
+        b"IDAT", zlib.compress(b"".join(b"\0" + row.tobytes() for row in rows))
+    )
+    grey = np.where(values == white, 0, values * (255 // white))
+    path = written(tmp_path / "a.png", content + chunk(b"IEND", b""))
+    if bits == 1:  # nothing but black is left
+        assert "same grey value" in refusal(path)
+    else:
+        np.testing.assert_array_equal(shown(path), grey)
 
 
 def test_16_bit_colours_stand_upright_and_are_refused_when_cut(tmp_path: Path) -> None:
