@@ -1,14 +1,18 @@
 """Pictures of every mode come out right, and what is none is named."""
 
+import io
 import struct
+import time
 import zlib
 from pathlib import Path
 
 import numpy as np
+import pydicom
 import pytest
 from PIL import Image, ImageFile
+from pydicom.encaps import encapsulate
 
-from factories import written
+from factories import dicom, written
 from medscreen.ingestion import UnreadableImageError, read_image
 from medscreen.params import FILE_DISPLAY, DisplayParams
 
@@ -247,7 +251,7 @@ def test_a_lying_extension_is_read_by_content(tmp_path: Path, name: str, codec: 
         ("%PDF-1.7 ...", "a PDF document"),
         (b"PK\x03\x04....", "an archive"),
         ("", "the file is empty"),
-        ("Thumbs", "no image of a kind that is read"),
+        ("Thumbs", "unsupported file type; supported: DICOM, PNG"),
     ],
 )
 def test_what_is_no_image_is_called_by_its_name(tmp_path: Path, content: str | bytes, what: str) -> None:
@@ -268,7 +272,52 @@ def test_a_picture_that_is_cut_short_is_refused(tmp_path: Path, codec: str, kept
 def test_no_program_is_started_for_a_picture(tmp_path: Path) -> None:
     # Pillow hands EPS to Ghostscript
     Image.fromarray(GREY).save(tmp_path / "a.png", "EPS")
-    assert "no image of a kind that is read" in refusal(tmp_path / "a.png")
+    assert "unsupported file type; supported: DICOM, PNG" in refusal(tmp_path / "a.png")
+
+
+def progressive(size: tuple[int, int], empty: int) -> bytes:
+    """A progressive JPEG with so many scans behind it that change nothing."""
+    flat = io.BytesIO()
+    Image.fromarray(np.resize(GREY, size)).save(flat, "JPEG", progressive=True)
+    content = flat.getvalue()
+    again = content[content.rindex(b"\xff\xda") : -2][:10] + b"\0" * 8
+    return content[:-2] + again * empty + content[-2:]
+
+
+@pytest.mark.parametrize(("size", "empty"), [((8, 8), 600), ((2000, 2500), 5)])
+def test_few_scans_are_decoded(tmp_path: Path, size: tuple[int, int], empty: int) -> None:
+    assert shown(written(tmp_path / "a.jpg", progressive(size, empty))).shape == size
+
+
+def test_many_scans_of_a_large_jpeg_are_refused_unread(tmp_path: Path) -> None:
+    content = progressive((2000, 2500), 300)
+    start = time.monotonic()
+    assert "too often" in refusal(written(tmp_path / "a.jpg", content))
+    assert time.monotonic() - start < 1
+    inside = dicom(tmp_path / "a.dcm", np.zeros((2000, 2500), np.uint8), bits=8)
+    dataset = pydicom.dcmread(inside)
+    dataset.file_meta.TransferSyntaxUID = "1.2.840.10008.1.2.4.50"
+    dataset.PixelData = encapsulate([content])
+    dataset["PixelData"].VR = "OB"
+    dataset.save_as(inside)
+    assert "too often" in refusal(inside)
+
+
+def test_a_scan_marker_within_other_segments_is_no_scan(tmp_path: Path) -> None:
+    content = progressive((2000, 2500), 0)
+    thumbnail = b"\xff\xda\0\x08" * 2000
+    segment = b"\xff\xe5" + struct.pack(">H", len(thumbnail) + 2) + thumbnail
+    assert shown(written(tmp_path / "a.jpg", content[:2] + segment + content[2:])).shape == (2000, 2500)
+
+
+@pytest.mark.parametrize("kind", [b"zTXt", b"iTXt"])
+def test_text_that_unpacks_to_megabytes_is_refused_by_its_name(tmp_path: Path, kind: bytes) -> None:
+    Image.fromarray(GREY).save(tmp_path / "a.png")
+    whole = (tmp_path / "a.png").read_bytes()
+    head = b"a\0\0" if kind == b"zTXt" else b"a\0\1\0\0\0"
+    content = kind + head + zlib.compress(bytes(200 * 2**20))
+    chunk = struct.pack(">I", len(content) - 4) + content + struct.pack(">I", zlib.crc32(content))
+    assert "text chunks" in refusal(written(tmp_path / "a.png", whole[:33] + chunk + whole[33:]))
 
 
 @pytest.mark.parametrize("window", ["file", "lung", "percentiles"])

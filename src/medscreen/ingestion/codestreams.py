@@ -1,5 +1,6 @@
 """Compressed frames of DICOM: what their own headers say, before anything is decoded."""
 
+from medscreen.ingestion.jpeg_scans import require_few_scans
 from medscreen.ingestion.refusal import UnreadableImageError
 
 _JPEG_2000 = b"\xff\x4f\xff\x51"  # start of codestream, then its size segment
@@ -18,6 +19,7 @@ def require_shape(frame: bytes, shape: tuple[int, int, int]) -> None:
         raise UnreadableImageError("its compressed frame is larger than its pixels can be")
     stated = None
     if frame[:2] == b"\xff\xd8":
+        require_few_scans(frame)
         stated = _jpeg_shape(frame)
     elif (start := frame.find(_JPEG_2000, 0, 4096)) >= 0:
         stated = _jpeg_2000_shape(frame[start + 4 :])

@@ -11,6 +11,7 @@ from PIL import Image, UnidentifiedImageError
 
 from medscreen.ingestion.deep_colours import CHANNELS, deep_luminance, stored_layout
 from medscreen.ingestion.grey import Grey
+from medscreen.ingestion.jpeg_scans import require_few_scans
 from medscreen.ingestion.refusal import UnreadableImageError, require_size
 from medscreen.ingestion.stretch import stretched
 from medscreen.ingestion.tiff_grey import tiff_grey
@@ -26,6 +27,7 @@ _STRANGERS = (  # what a file holds that is none of them, and often called .jpg 
     (re.compile(rb"PK\x03\x04|\x1f\x8b"), "an archive"),
 )
 _DEEP = frozenset({"I;16", "I;16B", "I;16L", "I;16N", "I", "F"})  # more than 8 bits of grey
+_MOST_JPEG = 512 * 2**20  # bytes of a file that are looked at for scans
 _STEPS = {"L;2": 85, "L;4": 17}  # by which Pillow multiplies grey of few bits, but not the grey that is transparent
 _ORIENTATION = 0x0112  # tag of EXIF and of TIFF
 _UPRIGHT = {  # EXIF's orientations, from 2
@@ -90,7 +92,9 @@ def read_picture(path: Path, number: int = 0) -> Grey:
         raise UnreadableImageError("its header promises a decompression bomb: far too many pixels") from None
     except (UnreadableImageError, MemoryError, FileNotFoundError, PermissionError, IsADirectoryError):
         raise
-    except Exception:  # broken files make Pillow raise whatever it likes
+    except Exception as error:  # broken files make Pillow raise whatever it likes
+        if "MAX_TEXT" in str(error):
+            raise UnreadableImageError("its text chunks would unpack to megabytes; save it without them") from None
         raise UnreadableImageError("the picture is damaged or cut short") from None
 
 
@@ -107,6 +111,10 @@ def _read_tiff(file: BinaryIO, number: int) -> Grey:
 
 
 def _read(file: BinaryIO, number: int) -> Grey:
+    file.seek(0)
+    if file.read(2) == b"\xff\xd8":
+        file.seek(0)
+        require_few_scans(file.read(_MOST_JPEG))
     file.seek(0)
     with Image.open(file, formats=_FORMATS) as picture:
         if number:
@@ -149,4 +157,4 @@ def _no_picture(path: Path) -> str:
     for pattern, what in _STRANGERS:
         if pattern.match(head.removeprefix(b"\xef\xbb\xbf")):
             return f"the file is no image but {what}"
-    return "the file is no image of a kind that is read (DICOM, PNG, JPEG, TIFF, BMP, GIF, WebP, JPEG 2000, PPM)"
+    return "unsupported file type; supported: DICOM, PNG, JPEG, TIFF, BMP, GIF, WebP, JPEG 2000, PPM"
