@@ -5,10 +5,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
-from numpy.lib.format import open_memmap
 from numpy.typing import NDArray
 
-from medscreen.images import Pixels, forget, image_digest
+from medscreen.images import Pixels, forget, image_digest, new_array
 from medscreen.ingestion import BURNED_IN, Shown, UnreadableImageError, read_image, to_square
 from medscreen.processes import worker_pool
 from medscreen.sources import Record
@@ -51,7 +50,7 @@ def decode(
     records: Sequence[Record], size: int, workers: int, scratch: Path, on_record: Callable[[], None]
 ) -> tuple[Pixels, Readable, list[dict[str, str]]]:
     """Pixels (N, size, size) and records of what can be read, and file and reason of what can't."""
-    pixels = open_memmap(scratch, mode="w+", dtype=np.uint8, shape=(len(records), size, size))
+    pixels = new_array(scratch, np.uint8, (len(records), size, size))
     readable, quarantine = Readable(), []
     for record, outcome in zip(records, _decoded(records, size, workers), strict=True):
         on_record()
