@@ -15,7 +15,8 @@ from medscreen.cli.screening import predict
 from medscreen.ingestion import read_grey
 from medscreen.layout import Layout
 from medscreen.params import FILE_DISPLAY
-from medscreen.registry import load_detector
+from medscreen.registry import held, load_detector
+from medscreen.tracking import open_store
 from tiff_files import Form, tiff
 from workspaces import DISPLAY, MODEL, SIZE
 
@@ -174,3 +175,29 @@ def test_what_programs_leave_in_a_folder_is_no_image(
     written(only / ".cache" / "film.png", content.read_bytes())
     said = CliRunner().invoke(predict, [str(only), "--name", MODEL])
     assert "1 hidden files or folders" in str(said.exception)
+
+
+@pytest.mark.filterwarnings("ignore:.*stage:FutureWarning")
+def test_where_no_version_is_in_the_stage_the_way_there_is_told(
+    workspace: Layout, tmp_path: Path, loaded_registry: Callable[[Path], None]
+) -> None:
+    loaded_registry(workspace.workspace)
+    Image.fromarray(noise(1)).save(tmp_path / "film.png")
+
+    def refusal(*options: str) -> str:
+        return str(CliRunner().invoke(predict, [str(tmp_path / "film.png"), *options]).exception)
+
+    client = open_store(workspace)
+    number = held(client, MODEL, "Production").number
+    said = refusal("--stage", "Staging")
+    assert said.startswith(f"No version of {MODEL} is in Staging; registered are ")
+    assert f"version {number} is in Production: --stage Production; `medscreen promote VERSION --to Staging`" in said
+    client.transition_model_version_stage(MODEL, str(number), "Staging")
+    said = refusal()
+    assert f"No version of {MODEL} is in Production; registered are " in said
+    assert f"version {number} is in Staging: --stage Staging; the gate has refused version" in said
+    assert "`medscreen promote VERSION --force --reason WHY` overrules it" in said
+    assert refusal("--name", "other") == (
+        f"There is no registered model other (registered: {MODEL}; choose one with --name); `make repro` registers that "
+        "of the active data set."
+    )
