@@ -4,6 +4,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import mlflow
 import numpy as np
 import pytest
 from click.testing import CliRunner
@@ -197,7 +198,16 @@ def test_where_no_version_is_in_the_stage_the_way_there_is_told(
     assert f"No version of {MODEL} is in Production; registered are " in said
     assert f"version {number} is in Staging: --stage Staging; the gate has refused version" in said
     assert "`medscreen promote VERSION --force --reason WHY` overrules it" in said
-    assert refusal("--name", "other") == (
-        f"There is no registered model other (registered: {MODEL}; choose one with --name); `make repro` registers that "
-        "of the active data set."
-    )
+    assert refusal("--name", "other").startswith(f"There is no registered model other (registered: {MODEL}; choose one")
+
+
+def test_a_detector_computes_on_one_thread_through_mlflow_too(
+    published: Path, loaded_registry: Callable[[Path], None]
+) -> None:
+    """ONNX Runtime's own number of threads is that of the machine, whatever share of it a container has."""
+    loaded_registry(published)
+    logged = next((published / "mlruns").rglob("model.onnx")).parent
+    through_mlflow = mlflow.pyfunc.load_model(str(logged))._model_impl.rt.get_session_options()
+    own = load_detector(MODEL)._session.get_session_options()
+    for options in (through_mlflow, own):
+        assert (options.intra_op_num_threads, options.inter_op_num_threads) == (1, 1)
