@@ -1,0 +1,190 @@
+"""Grey and colours of TIFF in the sample formats that Pillow refuses or takes for others.
+
+Pillow shows signed bytes with their halves exchanged and lets whole numbers of 32 bits wrap; it reads no floating point
+of 16 or 64 bits, no separate planes of 16 bits and few bit depths but 1, 8 and 16.
+"""
+
+import io
+import zlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from struct import pack
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import TiffImagePlugin
+
+from medscreen.ingestion.refusal import UnreadableImageError
+from medscreen.ingestion.tiff_layout import FLOAT, SIGNED, UNSIGNED, VOID, Layout, unread
+from medscreen.ingestion.tiff_pages import Page
+
+_FILL_ORDER, _ROWS, _PLANES, _PREDICTOR, _TILE_WIDTH, _TILE_HEIGHT = 266, 278, 284, 317, 322, 323
+_STRIPS, _TILES = (273, 279), (324, 325)  # tags of offsets and of lengths
+_NONE, _PACK_BITS, _DEFLATE = 1, 32773, frozenset({8, 32946})
+_PREDICTED = frozenset({5, 34925, 50000}) | _DEFLATE  # LZW, LZMA, Zstandard: the codecs that have a predictor
+_HORIZONTAL, _FLOATING = 2, 3
+_DEPTHS = {SIGNED: (8, 16, 32, 64), FLOAT: (16, 32, 64)}
+_REVERSED = np.packbits(np.unpackbits(np.arange(256, dtype=np.uint8)[:, None], axis=1)[:, ::-1], axis=1)[:, 0]
+_CUT = "the TIFF file is damaged or cut short"
+
+
+@dataclass(frozen=True)
+class _Segment:
+    """A strip or tile: where it lies in the file, its first sample, row and column, how many rows it holds."""
+
+    start: int
+    length: int | None
+    sample: int
+    row: int
+    column: int
+    rows: int
+
+
+def read_samples(page: Page, layout: Layout) -> NDArray[Any]:
+    """The samples (used, H, W) of grey or colour and, if one follows, of alpha, as numbers of the file's format.
+
+    Raises UnreadableImageError, naming the format, for one that is not read, and for damaged data.
+    """
+    kind = _kind(layout)
+    compression = layout.compression
+    used = layout.colours + bool(layout.alpha)
+    declared = layout.colours + len(layout.extra)
+    if len(layout.bits) != declared and not (layout.alpha and not layout.extra):
+        raise unread(layout)
+    if compression not in _PREDICTED | {_NONE, _PACK_BITS}:
+        raise unread(layout)
+    planar = page.number(_PLANES, 1) == 2 and len(layout.bits) > 1
+    columns = page.number(_TILE_WIDTH, layout.width)
+    reader = _Reader(page, layout, kind, columns, 1 if planar else len(layout.bits))
+    target = np.empty((used, layout.height, layout.width), kind)
+    for segment in _segments(page, layout, planar):
+        if segment.sample >= used:
+            break
+        block = reader.read(segment)[: layout.height - segment.row, : layout.width - segment.column]
+        place = np.s_[segment.row : segment.row + block.shape[0], segment.column : segment.column + block.shape[1]]
+        for at in range(1 if planar else used):
+            target[segment.sample + at][place] = block[..., at]
+    return target
+
+
+def _kind(layout: Layout) -> np.dtype[Any]:
+    """The type of the samples; raises UnreadableImageError where they differ or are of none that is read."""
+    bits, form = layout.bits[0], layout.formats[0]
+    if len(set(layout.bits)) > 1 or len(set(layout.formats)) > 1:
+        raise unread(layout)
+    if form in {UNSIGNED, VOID} and (bits <= 32 or bits == 64):
+        return np.dtype(f"u{next(size for size in (1, 2, 4, 8) if bits <= 8 * size)}")
+    if bits not in _DEPTHS.get(form, ()):
+        raise unread(layout)
+    return np.dtype(f"{'i' if form == SIGNED else 'f'}{bits // 8}")
+
+
+def _segments(page: Page, layout: Layout, planar: bool) -> Iterator[_Segment]:
+    tiled = bool(page.numbers(_TILES[0]))
+    starts, lengths = (page.numbers(tag) for tag in (_TILES if tiled else _STRIPS))
+    width = page.number(_TILE_WIDTH, 0) if tiled else layout.width
+    rows = page.number(_TILE_HEIGHT, 0) if tiled else min(page.number(_ROWS, layout.height), layout.height)
+    if not width or not rows:
+        raise UnreadableImageError(_CUT)
+    places = [(row, column) for row in range(0, layout.height, rows) for column in range(0, layout.width, width)]
+    samples = range(len(layout.bits)) if planar else range(1)
+    if len(starts) < len(places) * len(samples):
+        raise UnreadableImageError(_CUT)
+    for at, (sample, (row, column)) in enumerate((sample, place) for sample in samples for place in places):
+        held = rows if tiled else min(rows, layout.height - row)
+        yield _Segment(starts[at], lengths[at] if at < len(lengths) else None, sample, row, column, held)
+
+
+class _Reader:
+    """Decodes strips or tiles of `columns` pixels a row, `samples` values each."""
+
+    def __init__(self, page: Page, layout: Layout, kind: np.dtype[Any], columns: int, samples: int) -> None:
+        self._page, self._kind, self._columns, self._samples = page, kind, columns, samples
+        self._layout, self._bits = layout, layout.bits[0]
+        self._row_bytes = (columns * samples * self._bits + 7) // 8
+        self._reversed = page.number(_FILL_ORDER, 1) == 2
+        self._predictor = page.number(_PREDICTOR, 1) if layout.compression in _PREDICTED else 1
+
+    def read(self, segment: _Segment) -> NDArray[Any]:
+        """The values (rows, columns, samples) of a segment."""
+        size = segment.rows * self._row_bytes
+        raw = self._unpacked(segment, size)
+        if len(raw) < size:
+            raise UnreadableImageError(_CUT)
+        content = np.frombuffer(raw, np.uint8, size).reshape(segment.rows, self._row_bytes)
+        return self._numbers(content).reshape(segment.rows, self._columns, self._samples)
+
+    def _unpacked(self, segment: _Segment, size: int) -> bytes | memoryview:
+        """At least the segment's `size` bytes, decompressed; no more than those are made of it."""
+        compression = self._layout.compression
+        # some writers leave the length of a single strip away, or write 0
+        length = size if compression == _NONE and not segment.length else segment.length
+        if not length:
+            raise UnreadableImageError(_CUT)
+        data = self._page.read(segment.start, min(length, size) if compression == _NONE else length)
+        if self._reversed:
+            data = _REVERSED[np.frombuffer(data, np.uint8)].tobytes()
+        if compression == _NONE:
+            return data
+        if compression in _DEFLATE:
+            try:
+                return zlib.decompressobj().decompress(data, size)
+            except zlib.error:
+                raise UnreadableImageError(_CUT) from None
+        return _by_libtiff(data, compression, segment.rows, self._row_bytes)
+
+    def _numbers(self, content: NDArray[np.uint8]) -> NDArray[Any]:
+        """The values (rows, columns * samples) of rows of bytes."""
+        if self._predictor == _FLOATING and self._kind.kind == "f":
+            return self._from_byte_planes(content)
+        if self._bits % 8:
+            values = _from_bits(content, self._bits, self._columns * self._samples, self._kind)
+        elif self._bits == 24:
+            values = _from_24_bits(content, self._page.order)
+        else:
+            values = content.view(self._kind.newbyteorder(self._page.order)).astype(self._kind, copy=False)
+        if self._predictor == 1:
+            return values
+        if self._predictor != _HORIZONTAL or self._bits not in {8, 16, 32, 64}:
+            raise unread(self._layout)
+        words = values.view(f"u{self._kind.itemsize}").reshape(len(values), self._columns, self._samples)
+        return np.cumsum(words, axis=1, dtype=words.dtype).view(self._kind).reshape(values.shape)
+
+    def _from_byte_planes(self, content: NDArray[np.uint8]) -> NDArray[Any]:
+        """Undoes the floating point predictor: differences of bytes, the first of all values before the second."""
+        steps = content.reshape(len(content), -1, self._samples)
+        planes = np.cumsum(steps, axis=1, dtype=np.uint8).reshape(len(content), self._kind.itemsize, -1)
+        values = np.ascontiguousarray(planes.transpose(0, 2, 1)).view(self._kind.newbyteorder(">"))[..., 0]
+        return values.astype(self._kind)
+
+
+def _from_bits(content: NDArray[np.uint8], bits: int, number: int, kind: np.dtype[Any]) -> NDArray[Any]:
+    """So many values a row, packed from the highest bit on, whatever the byte order of the file."""
+    values = np.empty((len(content), number), kind)
+    for row, packed in enumerate(content):  # unpacked, bits take eight times the room
+        each = np.unpackbits(packed)[: number * bits].reshape(number, bits)
+        values[row] = each @ (1 << np.arange(bits - 1, -1, -1, dtype=np.int64))
+    return values
+
+
+def _from_24_bits(content: NDArray[np.uint8], order: str) -> NDArray[Any]:
+    parts = content.reshape(len(content), -1, 3).astype(np.uint32)
+    low, high = (0, 2) if order == "<" else (2, 0)
+    values: NDArray[Any] = parts[..., low] | parts[..., 1] << 8 | parts[..., high] << 16
+    return values
+
+
+def _by_libtiff(data: bytes, compression: int, rows: int, row_bytes: int) -> bytes:
+    """The bytes of a segment: libtiff decompresses it as a picture of single bytes, whatever they stand for."""
+    tags = {256: row_bytes, 257: rows, 258: 8, 259: compression, 262: 1, 273: 0, 277: 1, 278: rows, 279: len(data)}
+    tags[273] = 8 + 2 + 12 * len(tags) + 4
+    entries = b"".join(pack("<HHII", tag, 4, 1, value) for tag, value in tags.items())
+    file = pack("<4sIH", b"II\x2a\0", 8, len(tags)) + entries + bytes(4) + data
+    try:
+        with TiffImagePlugin.TiffImageFile(io.BytesIO(file)) as picture:
+            return picture.tobytes()
+    except MemoryError:
+        raise
+    except Exception:  # broken data makes Pillow raise whatever it likes
+        raise UnreadableImageError(_CUT) from None
