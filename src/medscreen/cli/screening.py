@@ -1,6 +1,5 @@
 """Screening new images with a registered detector."""
 
-import csv
 import json
 import sys
 from collections.abc import Iterator, Sequence
@@ -10,11 +9,11 @@ from typing import TYPE_CHECKING
 
 import click
 from rich import box
-from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
+from rich.text import Text
 
 from medscreen.errors import MedscreenError
+from medscreen.escaping import Screen, save_csv, say
 from medscreen.layout import find_layout
 from medscreen.outputs import replaced
 from medscreen.params import load_params
@@ -93,7 +92,7 @@ def _screen(detector: "PackagedDetector", files: Sequence[Path]) -> tuple[list[_
             pixels.append(to_square(read_grey(file, detector.display), detector.image_size))
             readable.append(file)
         except UnreadableImageError as error:
-            click.echo(f"medscreen: {written_name(file)} can't be read: {error}", err=True)
+            say(f"medscreen: {written_name(file)} can't be read: {error}", err=True)
     if not readable:
         return [], len(files)
     said = detector.screen(np.stack(pixels))
@@ -104,10 +103,8 @@ def _screen(detector: "PackagedDetector", files: Sequence[Path]) -> tuple[list[_
 
 def _save_csv(rows: Sequence[_Row], path: Path) -> None:
     try:
-        with replaced(path) as partial, partial.open("w", newline="", encoding="utf-8") as file:
-            writer = csv.DictWriter(file, fieldnames=list(_Row.__dataclass_fields__), lineterminator="\n")
-            writer.writeheader()
-            writer.writerows(asdict(row) for row in rows)
+        with replaced(path) as partial:
+            save_csv(partial, list(_Row.__dataclass_fields__), (list(asdict(row).values()) for row in rows))
     except OSError as error:
         raise MedscreenError(f"{path} can't be written ({error.strerror}); name another file for --csv.") from error
 
@@ -120,10 +117,10 @@ def _print(rows: Sequence[_Row]) -> None:
     table.add_column("called")
     for row in rows:
         table.add_row(
-            escape(row.file),
+            row.file,
             f"{row.score:.4f}",
             f"{row.p_value:.4f}",
             f"{row.probability:.3f}",
-            ("[bold]abnormal[/bold]" if row.abnormal else "normal") + (", refer" if row.refer else ""),
+            Text.assemble(("abnormal", "bold") if row.abnormal else "normal", ", refer" if row.refer else ""),
         )
-    Console().print(table)
+    Screen().print(table)

@@ -8,13 +8,17 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import NoReturn
 
 import psutil
 from filelock import FileLock, Timeout
 
 from medscreen.errors import MedscreenError
+from medscreen.escaping import say
+from medscreen.faults import fault
 from medscreen.layout import Layout, find_layout
 from medscreen.params import Params, load_params
+from medscreen.startup import use_own_temporary_folder
 
 Stage = Callable[[Layout, Params], None]
 _WATCH_EVERY_S = 0.5
@@ -28,12 +32,22 @@ def run_stage(name: str, stage: Stage) -> None:
     """
     try:
         layout = find_layout()
+        use_own_temporary_folder(layout)
         params = load_params(layout.params)
         _end_with_dvc()
         with _alone(layout, name):
             stage(layout, params)
     except MedscreenError as error:
-        sys.exit(f"medscreen {name}: {error}")
+        _fail(name, str(error))
+    except Exception as error:
+        if (said := fault(error)) is None:
+            raise
+        _fail(name, said)
+
+
+def _fail(name: str, said: str) -> NoReturn:
+    say(f"medscreen {name}: {said}", err=True)
+    sys.exit(1)
 
 
 @contextmanager
