@@ -65,6 +65,6 @@ def save_csv(path: Path, header: Sequence[str], rows: Iterable[Sequence[Any]]) -
 def _cell(value: Any) -> Any:
     if not isinstance(value, str):
         return value
-    text = visible(value)
+    text = visible(value, keep="\n")
     is_formula = text.lstrip().startswith(_FORMULA) and not _NUMBER.fullmatch(text)
     return f"'{text}" if is_formula else text
