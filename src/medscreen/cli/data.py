@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from medscreen.cli.params_file import edited
+from medscreen.dvc_lock import mend_lock
 from medscreen.errors import MedscreenError
 from medscreen.escaping import say
 from medscreen.layout import find_layout
@@ -30,9 +31,15 @@ _ENTRIES: dict[str, dict[str, Any]] = {
 @click.command()
 @click.argument("dataset", required=False)
 def use(dataset: str | None) -> None:
-    """Makes DATASET, an entry of datasets: in params.yaml, the active one; without it, says which one is."""
-    path = find_layout().params
+    """Makes DATASET, an entry of datasets: in params.yaml, the active one; without it, says which one is.
+
+    A dvc.lock that a killed dvc has left half written is put right first.
+    """
+    layout = find_layout()
+    path = layout.params
     params = load_params(path)
+    if mended := mend_lock(layout):
+        say(f"medscreen: {mended}", err=True)
     if dataset is None:
         say(f"params.yaml: dataset: {params.dataset}")
         return

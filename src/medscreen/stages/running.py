@@ -13,6 +13,7 @@ from typing import NoReturn
 import psutil
 from filelock import FileLock, Timeout
 
+from medscreen.dvc_lock import keep_lock
 from medscreen.errors import MedscreenError
 from medscreen.escaping import say
 from medscreen.faults import fault
@@ -33,6 +34,7 @@ def run_stage(name: str, stage: Stage) -> None:
     try:
         layout = find_layout()
         use_own_temporary_folder(layout)
+        keep_lock(layout)
         params = load_params(layout.params)
         _end_with_dvc()
         with _alone(layout, name):
