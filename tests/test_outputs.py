@@ -2,12 +2,15 @@ import os
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import psutil
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from medscreen.outputs import is_writing, replaced
+from medscreen.outputs import clear_partials, is_writing, replaced, this_writer
 
 
 @pytest.fixture
@@ -104,19 +107,78 @@ def test_a_folder_whose_writer_died_between_two_renames_comes_back(tmp_path: Pat
     assert names(tmp_path / "out") == ["old"]
 
 
-def test_what_a_living_writer_writes_stays(tmp_path: Path) -> None:
-    parent = psutil.Process(os.getppid())
-    living = tmp_path / f".out.partial-{parent.pid}-{int(parent.create_time() * 100)}"
-    living.write_text("half")
-    with replaced(tmp_path / "out") as partial:
-        partial.write_text("new")
-    assert living.read_text() == "half"
+WAITING = "import sys; from medscreen.outputs import this_writer; print(this_writer(), flush=True); sys.stdin.read()"
+
+
+@pytest.fixture
+def living() -> Iterator[tuple[psutil.Process, str]]:
+    """Another process, and what it calls itself."""
+    pipe = subprocess.PIPE
+    with subprocess.Popen([sys.executable, "-c", WAITING], stdin=pipe, stdout=pipe, text=True) as child:
+        assert child.stdout is not None
+        yield psutil.Process(child.pid), child.stdout.readline().strip()
+        child.communicate()
+
+
+def test_what_a_living_writer_writes_stays(tmp_path: Path, living: tuple[psutil.Process, str]) -> None:
+    partial = tmp_path / f".out.partial-{living[1]}"
+    partial.write_text("half")
+    with replaced(tmp_path / "out") as mine:
+        mine.write_text("new")
+    clear_partials(tmp_path)
+    assert partial.read_text() == "half"
+
+
+@pytest.mark.parametrize("step_s", [-86_400.0, -0.5, 0.02, 3600.0, 1e9])
+def test_a_step_of_the_clock_leaves_a_living_writer_its_output(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, living: tuple[psutil.Process, str], step_s: float
+) -> None:
+    partial = tmp_path / f".out.partial-{living[1]}"
+    partial.write_text("half")
+    started, now, mine = psutil.Process.create_time, time.time, this_writer()
+    # what a step changes: the time of day, and with it when the machine and its processes seem to have started
+    monkeypatch.setattr(psutil.Process, "create_time", lambda process: started(process) + step_s)
+    monkeypatch.setattr(time, "time", lambda: now() + step_s)
+    with replaced(tmp_path / "out") as path:
+        path.write_text("new")
+    clear_partials(tmp_path)
+    assert partial.read_text() == "half"
+    assert this_writer() == mine
+    assert is_writing(mine)
+
+
+def test_the_same_number_and_start_after_another_boot_is_another_process(living: tuple[psutil.Process, str]) -> None:
+    number, start, boot = living[1].split("-")
+    assert is_writing(f"{number}-{start}-{boot}")
+    other = f"{(int(boot, 16) + 1) % 16**8:08x}"
+    assert not any(is_writing(name) for name in (f"{number}-{start}-{other}", f"{number}-{int(start) + 1}-{boot}"))
+    assert not any(is_writing(name) for name in (f"{number}-{start}", number, f"{number}-{start}-"))
+
+
+@given(st.text() | st.from_regex(r"[0-9]{1,30}(-[0-9a-f]{0,30}){0,3}", fullmatch=True))
+def test_a_name_that_no_process_has_given_itself_is_nobodys(name: str) -> None:
+    assert not is_writing(name)
+
+
+def test_partials_of_ended_processes_go_whatever_their_target_was(tmp_path: Path, dead_pid: int) -> None:
+    boot = this_writer().rpartition("-")[2]
+    day_ago = time.time() - 90_000
+    for name in (f".a.gz.partial-{dead_pid}-1-{boot}", ".b.gz.partial-7-7-ffffffff", ".c.gz.partial-7-7"):
+        (tmp_path / name).write_text("half")
+        os.utime(tmp_path / name, (day_ago, day_ago))
+    kept = [".d.gz.partial-7-7-ffffffff", f".e.partial-{dead_pid}-1-{boot}-former", ".f.partial-download", "g"]
+    for name in kept:
+        (tmp_path / name).write_text("another machine's, a whole one, or none of ours")
+    clear_partials(tmp_path)
+    assert names(tmp_path) == kept
 
 
 def test_a_writer_that_ended_and_was_not_waited_for_writes_no_more() -> None:
-    child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
-    process = psutil.Process(child.pid)
-    writer = f"{process.pid}-{int(process.create_time() * 100)}"
+    pipe = subprocess.PIPE
+    child = subprocess.Popen([sys.executable, "-c", WAITING], stdin=pipe, stdout=pipe, text=True)
+    assert child.stdout is not None
+    assert child.stdin is not None
+    process, writer = psutil.Process(child.pid), child.stdout.readline().strip()
     assert is_writing(writer)
     process.kill()
     deadline = time.monotonic() + 10
@@ -124,6 +186,8 @@ def test_a_writer_that_ended_and_was_not_waited_for_writes_no_more() -> None:
         time.sleep(0.01)
     assert not is_writing(writer)
     child.wait()
+    child.stdout.close()
+    child.stdin.close()
 
 
 def test_leftovers_of_other_targets_stay(tmp_path: Path, dead_pid: int) -> None:

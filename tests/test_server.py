@@ -3,14 +3,20 @@
 import os
 import socket
 import threading
+import traceback
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
+from urllib.parse import quote
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from mlflow.exceptions import MlflowException
 
 from factories import one_sentence
 from medscreen.errors import MedscreenError
+from medscreen.faults import fault
 from medscreen.layout import Layout
 from medscreen.tracking import open_store, serve_ui, server
 from servers import free_port
@@ -48,9 +54,15 @@ def stranger() -> Iterator[str]:
         thread.join()
 
 
+def set_address(monkeypatch: pytest.MonkeyPatch, address: str) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", address)
+    for name in ("MLFLOW_TRACKING_USERNAME", "MLFLOW_TRACKING_PASSWORD"):
+        monkeypatch.setenv(name, "")  # so that they are put back: medscreen sets them
+
+
 def refusal(monkeypatch: pytest.MonkeyPatch, layout: Layout, address: str) -> str:
     """What `open_store` says, having made nothing."""
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", address)
+    set_address(monkeypatch, address)
     with pytest.raises(MedscreenError) as error:
         open_store(layout)
     one_sentence(error)
@@ -107,6 +119,73 @@ def test_a_password_in_the_address_is_not_printed(monkeypatch: pytest.MonkeyPatc
     assert f"at http://{where} (" in said
     assert "cret" not in said
     assert "cret" not in refusal(monkeypatch, layout, "postgresql://reader:secret@127.0.0.1/mlflow")
+
+
+USERS = st.text(st.characters(codec="ascii", categories=["L", "N"]), min_size=1)
+PASSWORDS = st.text(st.characters(exclude_categories=["Cs", "Cc"]), min_size=6)
+
+
+@given(user=USERS, password=PASSWORDS)
+def test_user_and_password_leave_the_address_for_mlflows_own_variables(user: str, password: str) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        set_address(patch, f"https://{user}:{quote(password, safe='')}@mlflow.hospital.example:5000/team")
+        assert server.server_address("sqlite:///own") == "https://mlflow.hospital.example:5000/team"
+        assert os.environ["MLFLOW_TRACKING_URI"] == "https://mlflow.hospital.example:5000/team"
+        assert os.environ["MLFLOW_TRACKING_USERNAME"] == user
+        assert os.environ["MLFLOW_TRACKING_PASSWORD"] == password
+        assert server.server_address("sqlite:///own") == "https://mlflow.hospital.example:5000/team"
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "https://mlflow.hospital.example/?token=hidden",
+        "https://mlflow.hospital.example#hidden",
+        "https://reader:hid/den@mlflow.hospital.example",
+        "https://reader:hid?den@mlflow.hospital.example",
+        "https://reader:hid#den@mlflow.hospital.example",
+        "https://reader:1/hidden@mlflow.hospital.example",
+        "https://reader:hidden@",
+        "https://reader:hidden@:5000",
+        "https://reader:hidden@host:port",
+        "https://[reader:hidden@host",
+        "postgresql://host/mlflow?user=reader&password=hidden",
+        "reader:hidden@mlflow.hospital.example",
+    ],
+)
+def test_an_address_that_can_not_be_used_is_refused_without_its_secret(
+    monkeypatch: pytest.MonkeyPatch, layout: Layout, address: str
+) -> None:
+    said = refusal(monkeypatch, layout, address)
+    assert "MLFLOW_TRACKING_URI" in said
+    assert not any(part in said for part in ("hid", "den", "reader"))
+
+
+@given(user=USERS, password=PASSWORDS)
+def test_no_address_is_printed_with_its_password(user: str, password: str) -> None:
+    for scheme in ("http", "https", "postgresql", "file"):
+        shown = server.without_password(f"{scheme}://{user}:{password}@host/path?token={password}")
+        assert shown in {f"{scheme}://host/path", f"{scheme}://..."}
+
+
+def test_a_server_that_goes_away_tells_no_password(
+    monkeypatch: pytest.MonkeyPatch, layout: Layout, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(_Stranger, "answer", (200, b"{}"))
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    with HTTPServer(("127.0.0.1", 0), _Stranger) as http:
+        thread = threading.Thread(target=http.serve_forever)
+        thread.start()
+        set_address(monkeypatch, f"http://reader:hidden@127.0.0.1:{http.server_port}")
+        client = open_store(layout)
+        http.shutdown()
+        thread.join()
+    with pytest.raises(MlflowException) as error:
+        client.create_run("0")
+    assert "hidden" not in "".join(traceback.format_exception(error.value)) + caplog.text + client.tracking_uri
+    said = str(fault(error.value))
+    assert said.startswith("The MLflow server no longer answers (")
+    assert "\n" not in said
 
 
 def test_mlflows_own_patience_comes_back(monkeypatch: pytest.MonkeyPatch, layout: Layout) -> None:

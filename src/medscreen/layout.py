@@ -23,6 +23,16 @@ class Layout:
         return self.workspace / "params.yaml"
 
     @property
+    def lock(self) -> Path:
+        """DVC's record of what each stage was made from."""
+        return self.workspace / "dvc.lock"
+
+    @property
+    def kept_lock(self) -> Path:
+        """The last whole one."""
+        return self.scratch / "dvc.lock"
+
+    @property
     def raw(self) -> Path:
         """The active data set: its settings and the digest of each of its files."""
         return self.workspace / "data" / "raw.json"
@@ -113,9 +123,13 @@ class Layout:
         return self.workspace / "reports" / "promotion.json"
 
     @property
+    def studies(self) -> Path:
+        """What Optuna keeps; git-ignored."""
+        return self.home / "studies"
+
+    @property
     def studies_journal(self) -> Path:
-        """Optuna's journal; git-ignored."""
-        return self.home / "studies" / "journal.log"
+        return self.studies / "journal.log"
 
     def study_report(self, detector: str) -> Path:
         return self.workspace / "reports" / "studies" / detector

@@ -1,6 +1,5 @@
 """The league table: one row a detector of the roster, the same numbers for each."""
 
-import csv
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TypedDict
@@ -8,7 +7,9 @@ from typing import TypedDict
 from rich import box
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
+from medscreen.escaping import save_csv
 from medscreen.evaluation import Bootstrap, Outcomes
 from medscreen.evaluation.comparison import delong, paired_bootstrap
 from medscreen.tracking import Result
@@ -68,10 +69,7 @@ def _number(value: float | None) -> str:
 
 def save_rows(rows: Sequence[Row] | Sequence[Pair], columns: Sequence[str], path: Path) -> None:
     """Writes a table as csv."""
-    with path.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, fieldnames=columns, lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)
+    save_csv(path, columns, ([row.get(column, "") for column in columns] for row in rows))
 
 
 def balanced_rows(results: Sequence[Result]) -> list[Row]:
@@ -127,17 +125,18 @@ def print_league(rows: Sequence[Row], title: str, console: Console) -> None:
         table.add_column(f"over {rows[0]['test/seeds']} seeds", justify="right", no_wrap=True)
     table.add_column("verdict", no_wrap=True)
     for row in rows:
-        seeds = [f"{_three(row['test/auroc_mean'])} [dim]sd {_three(row['test/auroc_sd'])}[/dim]"] if several else []
+        spread = (f" sd {_three(row['test/auroc_sd'])}", "dim") if several else ""
+        seeds = [Text.assemble(_three(row["test/auroc_mean"]), spread)] if several else []
         table.add_row(row["detector"], *(_cell(row, name) for name in _WORDS), *seeds, row["verdict"])
     console.print(table)
 
 
-def _cell(row: Row, name: str) -> str:
+def _cell(row: Row, name: str) -> Text:
     if not row[name]:
-        return "-"
-    shown = _three(row[name])
+        return Text("-")
+    shown = Text(_three(row[name]))
     if f"{name}_low" in row:
-        shown += f" [dim]{_three(row[f'{name}_low'])}-{_three(row[f'{name}_high'])}[/dim]"
+        shown.append(f" {_three(row[f'{name}_low'])}-{_three(row[f'{name}_high'])}", "dim")
     return shown
 
 

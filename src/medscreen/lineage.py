@@ -83,7 +83,7 @@ def chain(detector: str) -> tuple[str, ...]:
 
 def locked_stages(layout: Layout, detector: str) -> dict[str, Any]:
     """DVC's lock of the chain: command, and digest of every dependency and output."""
-    path = layout.workspace / "dvc.lock"
+    path = layout.lock
     stages = yaml.safe_load(path.read_text()).get("stages", {}) if path.is_file() else {}
     return {name: stages[name] for name in chain(detector) if name in stages}
 

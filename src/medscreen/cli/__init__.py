@@ -1,6 +1,7 @@
 """The `medscreen` command: one file a group of subcommands."""
 
 import sys
+from contextlib import suppress
 
 import click
 
@@ -15,6 +16,10 @@ from medscreen.cli.storing import backup, restore
 from medscreen.cli.studying import study
 from medscreen.cli.verifying import reproduce, verify
 from medscreen.errors import MedscreenError
+from medscreen.escaping import say
+from medscreen.faults import fault
+from medscreen.layout import find_layout
+from medscreen.startup import prepare_process, use_own_temporary_folder
 
 
 @click.group()
@@ -29,8 +34,11 @@ for command in (study, dashboard, verify, reproduce, backup, restore, ui):
 
 
 def main() -> None:
-    """Runs the command; a mistake in the input is one sentence on stderr and exit status 2."""
+    """Runs the command; a mistake in the input, or a fault of the system, is one sentence and exit status 2."""
+    prepare_process()
     try:
+        with suppress(MedscreenError):  # outside a checkout; the command says so where it needs one
+            use_own_temporary_folder(find_layout())
         commands(standalone_mode=False)
     except MedscreenError as error:
         sys.exit(_fail(str(error)))
@@ -38,8 +46,12 @@ def main() -> None:
         sys.exit(_fail(error.format_message()))
     except click.Abort:
         sys.exit(130)
+    except Exception as error:
+        if (said := fault(error)) is None:
+            raise
+        sys.exit(_fail(said))
 
 
 def _fail(message: str) -> int:
-    click.echo(f"medscreen: {message}", err=True)
+    say(f"medscreen: {message}", err=True)
     return 2

@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from medscreen.cli.params_file import edited
+from medscreen.dvc_lock import mend_lock
 from medscreen.errors import MedscreenError
+from medscreen.escaping import say
 from medscreen.layout import find_layout
 from medscreen.params import Params, PhantomParams, load_params
 
@@ -29,11 +31,17 @@ _ENTRIES: dict[str, dict[str, Any]] = {
 @click.command()
 @click.argument("dataset", required=False)
 def use(dataset: str | None) -> None:
-    """Makes DATASET, an entry of datasets: in params.yaml, the active one; without it, says which one is."""
-    path = find_layout().params
+    """Makes DATASET, an entry of datasets: in params.yaml, the active one; without it, says which one is.
+
+    A dvc.lock that a killed dvc has left half written is put right first.
+    """
+    layout = find_layout()
+    path = layout.params
     params = load_params(path)
+    if mended := mend_lock(layout):
+        say(f"medscreen: {mended}", err=True)
     if dataset is None:
-        click.echo(f"params.yaml: dataset: {params.dataset}")
+        say(f"params.yaml: dataset: {params.dataset}")
         return
     if dataset not in params.datasets:
         raise MedscreenError(
@@ -42,7 +50,7 @@ def use(dataset: str | None) -> None:
     if params.dataset != dataset:
         with edited(path) as content:
             content["dataset"] = dataset
-        click.echo(f"params.yaml: dataset: {dataset}")
+        say(f"params.yaml: dataset: {dataset}")
 
 
 @click.command()
@@ -56,7 +64,7 @@ def fetch(dataset: str | None) -> None:
     known = load_params(layout.params).datasets
     if dataset is None:
         for name, there in ON_KAGGLE.items():
-            click.echo(f"{name}: {there.page}")
+            say(f"{name}: {there.page}")
         return
     if dataset not in ON_KAGGLE:
         raise MedscreenError(f"{dataset!r} can't be fetched from Kaggle; what can is {', '.join(ON_KAGGLE)}.")
@@ -64,7 +72,7 @@ def fetch(dataset: str | None) -> None:
         raise MedscreenError(f"params.yaml has no entry {dataset!r} below datasets: to say where to; add it back.")
     root = root_of(known[dataset], layout.workspace)
     number = fetch_from_kaggle(ON_KAGGLE[dataset], root)
-    click.echo(f"{root}: {number} files. Next: make repro DATASET={dataset}")
+    say(f"{root}: {number} files. Next: make repro DATASET={dataset}")
 
 
 @click.command()
@@ -86,12 +94,13 @@ def phantom(out: Path, form: "Form", patients: int | None, size: int | None, see
     except OSError as error:
         raise MedscreenError(f"{out} can't be written ({error.strerror}); name another folder.") from error
     megabytes = sum(path.stat().st_size for path in files) / 1e6
-    click.echo(f"{out}: {settings.patients} simulated patients, {len(files)} files, {megabytes:.1f} MB.")
+    say(f"{out}: {settings.patients} simulated patients, {len(files)} files, {megabytes:.1f} MB.")
     entry = settings.model_dump() if form == "dicom" else _ENTRIES[form] | {"image_size": settings.image_size}
-    click.echo("To screen them, add to params.yaml, below datasets:, and then `make repro DATASET=simulated`:\n")
-    click.echo("  simulated:")
+    say("To screen them, add to params.yaml, below datasets:, and then `make repro DATASET=simulated`:")
+    say()
+    say("  simulated:")
     for key, value in (entry | {"root": str(root)}).items():
-        click.echo(f"    {key}: {json.dumps(value)}")  # a YAML value, whatever a path is called
+        say(f"    {key}: {json.dumps(value)}")  # a YAML value, whatever a path is called
 
 
 def _phantom_entry(params: Params) -> PhantomParams:

@@ -4,9 +4,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import click
-
 from medscreen.errors import MedscreenError
+from medscreen.escaping import say
 
 _MOST_OF_A_FILE = 1_000  # images of one file that are screened
 
@@ -54,7 +53,7 @@ def _files(path: Path) -> list[Path]:
     if not found:
         raise MedscreenError(f"{name} holds no image file{in_words(aside)}; name a folder with images in it.")
     if aside:
-        click.echo(f"medscreen: {name}: left out of the folder, as no images:{in_words(aside)}", err=True)
+        say(f"medscreen: {name}: left out of the folder, as no images:{in_words(aside)}", err=True)
     return found
 
 

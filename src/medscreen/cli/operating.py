@@ -3,10 +3,10 @@
 import click
 from pydantic import ValidationError
 from rich import box
-from rich.console import Console
 from rich.table import Table
 
 from medscreen.errors import MedscreenError
+from medscreen.escaping import Screen, say
 from medscreen.layout import find_layout
 from medscreen.params import load_params
 from medscreen.params.problems import reason
@@ -43,15 +43,15 @@ def threshold(version: str, policy: str, numbers: tuple[str, ...], name: str | N
     old = find_version(client, name or model_name(params.dataset), version)
     new = set_threshold(client, layout, old, chosen, params.evaluation, params.seed)
     if not new.is_new:
-        click.echo(f"{old.model} version {new.version.number} has that operating point already.")
+        say(f"{old.model} version {new.version.number} has that operating point already.")
     else:
-        click.echo(f"{old.model} version {new.version.number}: version {old.number} at {new.point.threshold:.6g}.")
+        say(f"{old.model} version {new.version.number}: version {old.number} at {new.point.threshold:.6g}.")
     table = Table(box=box.SIMPLE_HEAD)
     for heading in ("", *new.rates):
         table.add_column(heading, justify="right")
     for rate in new.rates["val"]:
         table.add_row(rate.replace("_", " "), *(_shown(of_split[rate]) for of_split in new.rates.values()))
-    Console().print(table)
+    Screen().print(table)
 
 
 def _number(text: str) -> tuple[str, float]:

@@ -1,5 +1,6 @@
 """params.yaml changed by a command: the comments and the order that people gave it stay."""
 
+import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -31,7 +32,9 @@ def edited(path: Path, accept: Accept | None = None) -> Iterator[Any]:
     content = yaml.load(path)
     yield content
     with replaced(path) as partial:
-        yaml.dump(content, partial)
+        with partial.open("wb") as file:
+            yaml.dump(content, file)
+            os.fsync(file.fileno())  # else a power cut after the renaming could leave an empty file
         try:
             after = load_params(partial)
             if accept:

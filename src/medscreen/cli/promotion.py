@@ -6,6 +6,7 @@ import click
 
 from medscreen.cli.store import open_registry
 from medscreen.errors import MedscreenError
+from medscreen.escaping import say
 
 
 @click.command()
@@ -41,10 +42,10 @@ def promote(
             raise MedscreenError(f"{model} has no version without a stage; name one: medscreen promote VERSION.")
         chosen = known[0]
     decision = promote_version(client, registry.layout, chosen, stage, registry.params, reason.strip())
-    click.echo(f"{model} version {chosen.number} ({chosen.detector}) is in {stage}.")
+    say(f"{model} version {chosen.number} ({chosen.detector}) is in {stage}.")
     if decision is not None:
         for check in decision.checks:
-            click.echo(f"  {'yes' if check.passed else 'NO '}  {check.name}: {check.says}")
+            say(f"  {'yes' if check.passed else 'NO '}  {check.name}: {check.says}")
 
 
 @click.command()
@@ -59,7 +60,7 @@ def rollback(reason: str, name: str | None) -> None:
 
     registry = open_registry(name)
     former, now = roll_back(registry.client, registry.layout, registry.model, reason)
-    click.echo(
+    say(
         f"{registry.model} version {now.number} ({now.detector}) is in Production again; version {former.number} "
         f"({former.detector}) is archived."
     )

@@ -3,15 +3,16 @@
 import json
 from dataclasses import asdict
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 from rich import box
-from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from medscreen.cli.store import open_registry
 from medscreen.errors import MedscreenError
+from medscreen.escaping import Screen
 from medscreen.layout import find_layout
 
 if TYPE_CHECKING:
@@ -74,16 +75,18 @@ def _print_models(model: str, rows: "list[Row]") -> None:
             stage += " (rolled back)"
         table.add_row(
             str(row.version),
-            f"[bold]{stage}[/bold]" if row.stage == "Production" else stage,
-            row.detector
-            + (" [red](files lost)[/red]" if row.lost else "")
-            + (" [red](run lost)[/red]" if row.run_lost else ""),
+            Text(stage, "bold" if row.stage == "Production" else ""),
+            Text.assemble(
+                row.detector,
+                (" (files lost)" if row.lost else "", "red"),
+                (" (run lost)" if row.run_lost else "", "red"),
+            ),
             row.threshold,
             row.data[:8],
             *(_shown(row.metrics[metric]) for metric in _WORDS),
             _age(row.made),
         )
-    _console().print(table)
+    Screen().print(table)
 
 
 def _print_log(entries: "dict[str, list[Entry]]", as_json: bool) -> None:
@@ -99,7 +102,7 @@ def _print_log(entries: "dict[str, list[Entry]]", as_json: bool) -> None:
         for entry in of_model:
             when = datetime.fromisoformat(entry.at)
             table.add_row(str(entry.number), f"{when:%Y-%m-%d %H:%M}", entry.by, entry.title, entry.reason)
-        _console().print(table)
+        Screen().print(table)
 
 
 @click.command()
@@ -132,21 +135,21 @@ def compare(a: str, b: str, name: str | None, as_json: bool) -> None:
         table.add_column(heading, justify="right")
     for metric, estimates in found.metrics.items():
         table.add_row(metric.replace("_", " "), *map(_shown, estimates))
-    _console().print(table)
+    Screen().print(table)
     differ = Table(title="made from", box=box.SIMPLE_HEAD, title_justify="left")
     for heading in ("", *titles):
         differ.add_column(heading, overflow="fold")
     for key, pair in found.differ.items():
         differ.add_row(key, *pair)
-    _console().print(differ)
+    Screen().print(differ)
 
 
-def _shown(estimate: "Estimate") -> str:
+def _shown(estimate: "Estimate") -> Text:
     if estimate["value"] is None:
-        return "-"
+        return Text("-")
     ends = [estimate["low"], estimate["high"]]
     interval = " to ".join(_three(end) for end in ends if end is not None)
-    return f"{_three(estimate['value'])} [dim]{interval}[/dim]".strip()
+    return Text.assemble(_three(estimate["value"]), (f" {interval}" if interval else "", "dim"))
 
 
 def _three(number: float) -> str:
@@ -156,9 +159,3 @@ def _three(number: float) -> str:
 def _age(made: datetime) -> str:
     seconds = (datetime.now(UTC) - made).total_seconds()
     return next((f"{seconds / size:.0f} {unit}" for size, unit in _AGES if seconds >= size), "new")
-
-
-def _console() -> Console:
-    """As wide as the table needs where the output is no terminal."""
-    probe: Any = Console()
-    return probe if probe.is_terminal else Console(width=160)

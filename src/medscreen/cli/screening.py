@@ -1,6 +1,5 @@
 """Screening new images with a registered detector."""
 
-import csv
 import json
 import sys
 from collections import Counter
@@ -12,12 +11,12 @@ from typing import TYPE_CHECKING
 
 import click
 from rich import box
-from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
+from rich.text import Text
 
 from medscreen.cli.image_files import ImageOfFile, images_of
 from medscreen.errors import MedscreenError
+from medscreen.escaping import Screen, save_csv, say
 from medscreen.layout import find_layout
 from medscreen.outputs import replaced
 from medscreen.params import load_params
@@ -69,7 +68,7 @@ def predict(paths: Sequence[Path], name: str | None, stage: str, csv_path: Path 
         rows += _screen(detector, chunk, unreadable)
     for (file, reason), number in unreadable.items():
         if number > 1:
-            click.echo(f"medscreen: {file}: {number - 1} more images of it can't be read: {reason}", err=True)
+            say(f"medscreen: {file}: {number - 1} more images of it can't be read: {reason}", err=True)
     if csv_path:
         _save_csv(rows, csv_path)
     if as_json:
@@ -96,7 +95,7 @@ def _screen(
         except UnreadableImageError as error:
             unreadable[image.file, str(error)] += 1
             if unreadable[image.file, str(error)] == 1:
-                click.echo(f"medscreen: {image.name} can't be read: {error}", err=True)
+                say(f"medscreen: {image.name} can't be read: {error}", err=True)
     if not readable:
         return []
     said = detector.screen(np.stack(pixels))
@@ -118,10 +117,8 @@ def _screen(
 
 def _save_csv(rows: Sequence[_Row], path: Path) -> None:
     try:
-        with replaced(path) as partial, partial.open("w", newline="", encoding="utf-8") as file:
-            writer = csv.DictWriter(file, fieldnames=list(_Row.__dataclass_fields__), lineterminator="\n")
-            writer.writeheader()
-            writer.writerows(asdict(row) for row in rows)
+        with replaced(path) as partial:
+            save_csv(partial, list(_Row.__dataclass_fields__), (list(asdict(row).values()) for row in rows))
     except OSError as error:
         raise MedscreenError(f"{path} can't be written ({error.strerror}); name another file for --csv.") from error
 
@@ -134,13 +131,15 @@ def _print(rows: Sequence[_Row]) -> None:
     table.add_column("called")
     for row in rows:
         table.add_row(
-            escape(row.file if row.frame is None else f"{row.file}#{row.frame}"),
+            row.file if row.frame is None else f"{row.file}#{row.frame}",
             f"{row.score:.4f}",
             f"{row.p_value:.4f}",
             f"{row.probability:.3f}",
-            ("[bold]abnormal[/bold]" if row.abnormal else "normal")
-            + (", refer" if row.refer else "")
-            + ("; raw film (FOR PROCESSING)" if row.for_processing else "")
-            + (f"; {row.left_out} more images of the file left out" if row.left_out else ""),
+            Text.assemble(
+                ("abnormal", "bold") if row.abnormal else "normal",
+                ", refer" if row.refer else "",
+                "; raw film (FOR PROCESSING)" if row.for_processing else "",
+                f"; {row.left_out} more images of the file left out" if row.left_out else "",
+            ),
         )
-    Console().print(table)
+    Screen().print(table)

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import click
 
+from medscreen.escaping import say
 from medscreen.layout import find_layout
 
 
@@ -19,7 +20,7 @@ def backup(file: Path | None) -> None:
 
     layout = find_layout()
     made = back_up(layout, file or Path(f"mlruns-{datetime.now(UTC):%Y%m%dT%H%M%SZ}.tar.gz"))
-    click.echo(
+    say(
         f"{made.path}: runs {made.runs}, registered versions {made.versions}, files {made.files}, "
         f"{made.size / 1e6:.1f} MB."
     )
@@ -36,11 +37,11 @@ def restore(file: Path) -> None:
     layout = find_layout()
     former = put_back(layout, file)
     if former is not None:
-        click.echo(f"The former store is kept as {former}.")
+        say(f"The former store is kept as {former}.")
     client = open_store(layout)
     in_production = [held(client, model.name, "Production") for model in client.search_registered_models()]
     for version in in_production:
         if version is not None:
-            click.echo(f"In Production: {version.model} version {version.number} ({version.detector}).")
+            say(f"In Production: {version.model} version {version.number} ({version.detector}).")
     if not any(in_production):
-        click.echo("Nothing is in Production.")
+        say("Nothing is in Production.")

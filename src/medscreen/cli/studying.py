@@ -9,6 +9,7 @@ import click
 
 from medscreen.cli.params_file import edited
 from medscreen.errors import MedscreenError
+from medscreen.escaping import say
 from medscreen.layout import Layout, find_layout
 from medscreen.outputs import replaced
 from medscreen.params import DetectorParams, Params, load_params
@@ -56,7 +57,7 @@ def study(
     compute = share_of_cores(params.compute, number, available_cpus())
     kept = open_storage(storage, layout)
     for other in other_studies(kept, detector, plan.name):
-        click.echo(f"note: the storage also holds {other}, of other data or another space; it stays as it is.")
+        say(f"note: the storage also holds {other}, of other data or another space; it stays as it is.")
     wanted = trials or plan.params.trials
     with lone(layout, plan.name), reached(storage):
         found = begin(kept, plan)
@@ -70,7 +71,7 @@ def study(
                 choice = _choose(layout, search)
             winner = _finish(layout, search, choice)
         except KeyboardInterrupt:
-            click.echo("Stopped. What has ended is kept; the same command goes on.", err=True)
+            say("Stopped. What has ended is kept; the same command goes on.", err=True)
             raise click.Abort from None
         finally:
             runs.stop()
@@ -89,12 +90,12 @@ def _choose(layout: Layout, search: "Search") -> "Choice | None":
     from medscreen.studies.winner import choose
 
     confirm = search.plan.params.confirm
-    click.echo(f"training the best {confirm.best} again, in full, with seeds {', '.join(map(str, confirm.seeds))}")
+    say(f"training the best {confirm.best} again, in full, with seeds {', '.join(map(str, confirm.seeds))}")
     return choose(layout, search.study, search.plan, search.crew, _tell_trained)
 
 
 def _tell_trained(number: int, of: int, why: str | None) -> None:
-    click.echo(f"  trained again {number}/{of}" + (f": not, {why}; this candidate drops out" if why else ""))
+    say(f"  trained again {number}/{of}" + (f": not, {why}; this candidate drops out" if why else ""))
 
 
 def _finish(layout: Layout, search: "Search", choice: "Choice | None") -> "Candidate | None":
@@ -116,18 +117,18 @@ def _finish(layout: Layout, search: "Search", choice: "Choice | None") -> "Candi
 
 
 def _tell(choice: "Choice") -> None:
-    click.echo("AUROC on tune, mean over the seeds, and in the study:")
+    say("AUROC on tune, mean over the seeds, and in the study:")
     for candidate in choice.candidates:
         before = "" if candidate.trial is None else f"  {candidate.trial.values[0]:.4f}"
-        click.echo(f"  {candidate.title:10} {candidate.mean:.4f}{before}")
-    click.echo("AUROC on val, looked at afterwards: " + ", ".join(f"{t} {v:.4f}" for t, v in choice.val.items()))
-    click.echo(f"Optimism, tune - val: {choice.optimism:+.4f}")
-    click.echo(f"Chosen: {choice.winner.title}")
+        say(f"  {candidate.title:10} {candidate.mean:.4f}{before}")
+    say("AUROC on val, looked at afterwards: " + ", ".join(f"{t} {v:.4f}" for t, v in choice.val.items()))
+    say(f"Optimism, tune - val: {choice.optimism:+.4f}")
+    say(f"Chosen: {choice.winner.title}")
 
 
 def _apply(layout: Layout, plan: "Plan", winner: "Candidate") -> None:
     if winner.is_own or winner.trial is None:
-        click.echo("params.yaml stays as it is: nothing was better than what it says.")
+        say("params.yaml stays as it is: nothing was better than what it says.")
         return
     part, values = plan.searched.values(winner.trial.params)
     accept = partial(_only_this, plan.detector, winner.entry)
@@ -141,7 +142,7 @@ def _apply(layout: Layout, plan: "Plan", winner: "Candidate") -> None:
                 if searched["entry"] is None:  # it was the roster's, which is another one now
                     searched["entry"] = copy.deepcopy(roster[plan.detector])
             roster[plan.detector] = winner.entry.model_dump(mode="json")
-    click.echo(f"params.yaml: detectors.{plan.detector} is now {winner.title} of {plan.name}. Next: dvc repro")
+    say(f"params.yaml: detectors.{plan.detector} is now {winner.title} of {plan.name}. Next: dvc repro")
 
 
 def _only_this(detector: str, entry: DetectorParams, before: Params, after: Params) -> None:

@@ -8,10 +8,10 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 import click
-from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
+from rich.text import Text
 
+from medscreen.escaping import Screen, say
 from medscreen.layout import find_layout
 from medscreen.params import load_params
 
@@ -45,13 +45,14 @@ def verify(which: str, as_json: bool) -> None:
         about = {"model": version.model, "version": version.number, "stage": version.stage, "digest": version.digest}
         click.echo(json.dumps(about | {"findings": [asdict(finding) for finding in findings]}, indent=1))
     else:
-        console = Console(highlight=False)
+        screen = Screen()
         stage = "without a stage" if version.stage == "None" else f"in {version.stage}"
-        console.print(f"{version.model} version {version.number} ({escape(version.detector)}), {stage}")
+        screen.print(f"{version.model} version {version.number} ({version.detector}), {stage}")
         for title, subjects in verification.GROUPS.items():
-            console.print(f"\n[bold]{title}[/bold]")
-            console.print(_table([finding for finding in findings if finding.subject in subjects]))
-        console.print(
+            screen.print()
+            screen.print(Text(title, "bold"))
+            screen.print(_table([finding for finding in findings if finding.subject in subjects]))
+        screen.print(
             f"\n{len(findings)} findings: {counts['changed']} changed, {counts['unreachable']} unreachable, "
             f"{counts['matches']} match."
         )
@@ -66,7 +67,7 @@ def _table(findings: Sequence["Finding"]) -> Table:
     table.add_column(overflow="fold")
     for finding in sorted(findings, key=lambda finding: list(_STYLES).index(finding.status)):
         style = _STYLES[finding.status]
-        table.add_row(f"  [{style}]{finding.status}[/{style}]", finding.subject, escape(finding.says))
+        table.add_row(Text(f"  {finding.status}", style), finding.subject, finding.says)
     return table
 
 
@@ -89,18 +90,18 @@ def reproduce(which: str, tolerance: float, keep: bool) -> None:
     layout = find_layout()
     client = open_store(layout)
     version = named_version(client, load_params(layout.params).dataset, which)
-    made = reproduction.reproduce(client, layout, version, keep, lambda says: click.echo(f"medscreen: {says}"))
-    click.echo()
+    made = reproduction.reproduce(client, layout, version, keep, lambda says: say(f"medscreen: {says}"))
+    say()
     for line in _compared(made, version.digest):
-        click.echo(line)
+        say(line)
     same = made.is_within(tolerance)
     name = f"{version.model} version {version.number}"
     if made.is_identical:
-        click.echo(f"{name} was made again, bit for bit.")
+        say(f"{name} was made again, bit for bit.")
     elif same:
-        click.echo(f"{name} was made again: no metric is off by more than {tolerance:g}.")
+        say(f"{name} was made again: no metric is off by more than {tolerance:g}.")
     else:
-        click.echo(f"{name} was not made again: the result differs.")
+        say(f"{name} was not made again: the result differs.")
     sys.exit(0 if same else 1)
 
 

@@ -1,12 +1,12 @@
 """The csv files that `dvc plots` draws, and the bench as a table."""
 
-import csv
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from medscreen.escaping import save_csv
 from medscreen.evaluation import Outcomes
 from medscreen.figures.points import histogram, precision_recall_points, roc_points
 
@@ -14,13 +14,13 @@ from medscreen.figures.points import histogram, precision_recall_points, roc_poi
 def save_tables(outcomes: Outcomes, folder: Path) -> None:
     """Writes confusion.csv, roc.csv, precision_recall.csv and histogram.csv into `folder`."""
     words = np.array(["normal", "abnormal"])
-    _save(
+    save_csv(
         folder / "confusion.csv",
         ("actual", "predicted"),
         zip(words[outcomes.labels], words[outcomes.abnormal.astype(int)], strict=True),
     )
-    _save(folder / "roc.csv", ("false_positive_rate", "sensitivity"), zip(*roc_points(outcomes), strict=True))
-    _save(
+    save_csv(folder / "roc.csv", ("false_positive_rate", "sensitivity"), zip(*roc_points(outcomes), strict=True))
+    save_csv(
         folder / "precision_recall.csv",
         ("recall", "precision"),
         zip(*precision_recall_points(outcomes), strict=True),
@@ -32,14 +32,7 @@ def save_tables(outcomes: Outcomes, folder: Path) -> None:
         for word, column in zip(words, counts, strict=True)
         for centre, count in zip(centres, column, strict=True)
     ]
-    _save(folder / "histogram.csv", ("score", "class", "images"), rows)
-
-
-def _save(path: Path, header: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
-    with path.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(header)
-        writer.writerows(rows)
+    save_csv(folder / "histogram.csv", ("score", "class", "images"), rows)
 
 
 def save_bench(rows: Sequence[Mapping[str, Any]], path: Path) -> None:
@@ -51,7 +44,7 @@ def save_bench(rows: Sequence[Mapping[str, Any]], path: Path) -> None:
             for rate, estimate in rates.items():
                 line |= _ends(f"{split}_{rate}", estimate)
         flat.append(line | {f"drift_{rate}": drift for rate, drift in row["drift"].items()})
-    _save(path, list(flat[0]) if flat else ["policy"], [list(line.values()) for line in flat])
+    save_csv(path, list(flat[0]) if flat else ["policy"], [list(line.values()) for line in flat])
 
 
 def _ends(name: str, estimate: Mapping[str, Any]) -> dict[str, Any]:

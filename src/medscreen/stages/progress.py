@@ -3,8 +3,9 @@
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from medscreen.escaping import Screen, say
 
 Advance = Callable[[str], None]
 _PLAIN_LINES = 5
@@ -13,14 +14,14 @@ _PLAIN_LINES = 5
 @contextmanager
 def progress(what: str, total: int) -> Iterator[Advance]:
     """A function to call after each of `total` steps, with a word on how it went."""
-    console = Console()
+    console = Screen()
     if console.is_terminal:
         columns = (
-            TextColumn(what),
+            TextColumn(what, markup=False),
             BarColumn(),
             MofNCompleteColumn(),
             TimeRemainingColumn(),
-            TextColumn("{task.fields[word]}"),
+            TextColumn("{task.fields[word]}", markup=False),
         )
         with Progress(*columns, console=console, transient=True) as bar:
             task = bar.add_task(what, total=total, word="")
@@ -32,6 +33,6 @@ def progress(what: str, total: int) -> Iterator[Advance]:
             nonlocal done
             done += 1
             if done * _PLAIN_LINES // total > (done - 1) * _PLAIN_LINES // total:
-                print(f"{what} {done}/{total} {word}".rstrip(), flush=True)
+                say(f"{what} {done}/{total} {word}".rstrip())
 
         yield advance

@@ -1,10 +1,8 @@
 """Closes every detector's run in MLflow, registers it as a version, and promotes the best."""
 
 import json
-import os
 
-from rich.console import Console
-
+from medscreen.escaping import Screen
 from medscreen.layout import Layout
 from medscreen.league import Pair, balanced_rows, comparisons, league_rows, print_league, save_rows
 from medscreen.outputs import replaced
@@ -16,8 +14,6 @@ from medscreen.registry.selection import bootstrap_of
 from medscreen.stages.running import run_stage
 from medscreen.tracking import open_store, read_results
 from medscreen.tracking.store import open_experiment
-
-_WIDTH = 160  # where the output is no terminal: wide enough for the table
 
 
 def publish(layout: Layout, params: Params) -> None:
@@ -45,14 +41,14 @@ def publish(layout: Layout, params: Params) -> None:
         outcomes = {split: {r.detector: r.outcomes(split) for r in results} for split in ("val", "test")}
         pairs = comparisons(outcomes, rows[0]["detector"], bootstrap_of(params))
         save_rows(pairs, list(Pair.__annotations__), partial)
-    console = Console(width=None if os.isatty(1) else _WIDTH)
+    screen = Screen()
     print_league(
-        rows, f"League table ({params.evaluation.confidence:.0%} intervals; the verdict looks at val alone)", console
+        rows, f"League table ({params.evaluation.confidence:.0%} intervals; the verdict looks at val alone)", screen
     )
     if promoted := report["promoted"]:
-        console.print(f"In Production: {report['model']} version {promoted['version']} ({promoted['detector']})")
-    console.print(report["reason"], highlight=False)
-    console.print("Research use only, never diagnosis.")
+        screen.print(f"In Production: {report['model']} version {promoted['version']} ({promoted['detector']})")
+    screen.print(report["reason"])
+    screen.print("Research use only, never diagnosis.")
 
 
 if __name__ == "__main__":

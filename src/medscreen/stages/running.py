@@ -1,6 +1,5 @@
 """How a stage runs: alone, ended with its `dvc repro`, and with one sentence for a mistake in the input."""
 
-import errno
 import hashlib
 import os
 import sys
@@ -9,16 +8,20 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import NoReturn
 
 import psutil
 from filelock import FileLock, Timeout
 
+from medscreen.dvc_lock import keep_lock
 from medscreen.errors import MedscreenError
+from medscreen.escaping import say
+from medscreen.faults import fault
 from medscreen.layout import Layout, find_layout
 from medscreen.params import Params, load_params
+from medscreen.startup import use_own_temporary_folder
 
 Stage = Callable[[Layout, Params], None]
-_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}  # a full disk, a quota, a limit for files
 _WATCH_EVERY_S = 0.5
 _SHELLS = {"sh", "bash", "dash", "zsh", "ksh", "fish"}
 
@@ -30,16 +33,23 @@ def run_stage(name: str, stage: Stage) -> None:
     """
     try:
         layout = find_layout()
+        use_own_temporary_folder(layout)
+        keep_lock(layout)
         params = load_params(layout.params)
         _end_with_dvc()
         with _alone(layout, name):
             stage(layout, params)
     except MedscreenError as error:
-        sys.exit(f"medscreen {name}: {error}")
-    except OSError as error:
-        if error.errno not in _FULL:
+        _fail(name, str(error))
+    except Exception as error:
+        if (said := fault(error)) is None:
             raise
-        sys.exit(f"medscreen {name}: {error.filename or 'a file'} can't be written ({error.strerror}); make room.")
+        _fail(name, said)
+
+
+def _fail(name: str, said: str) -> NoReturn:
+    say(f"medscreen {name}: {said}", err=True)
+    sys.exit(1)
 
 
 @contextmanager

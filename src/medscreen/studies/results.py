@@ -1,16 +1,16 @@
 """What a study found, as files: every trial, what mattered, pictures. All of it is about the split `tune`."""
 
-import csv
 import json
 import math
 import shutil
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import optuna
 from optuna.trial import FrozenTrial, TrialState
 
+from medscreen.escaping import save_csv
 from medscreen.outputs import replaced
 from medscreen.studies.attributes import REASON, RETRY_OF
 from medscreen.studies.importances import Importance, importances
@@ -57,7 +57,7 @@ def _save_trials(trials: Sequence[FrozenTrial], objectives: int, path: Path) -> 
         ]
         for trial in sorted(trials, key=_rank)
     )
-    _save(path, ["number", "state", *VALUES[:objectives], "seconds", "epochs", *names, "reason", "retry_of"], rows)
+    save_csv(path, ["number", "state", *VALUES[:objectives], "seconds", "epochs", *names, "reason", "retry_of"], rows)
 
 
 def _rank(trial: FrozenTrial) -> tuple[int, float, int]:
@@ -73,14 +73,7 @@ def _cell(value: Any) -> Any:
 
 def _save_importances(shares: Sequence[Importance], path: Path) -> None:
     header = ["parameter", "ped_anova_of_tune_auroc", "fanova_of_tune_auroc", "completed_trials"]
-    _save(path, header, ([row.parameter, row.ped_anova, row.fanova, row.trials] for row in shares))
-
-
-def _save(path: Path, header: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
-    with path.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(header)
-        writer.writerows(rows)
+    save_csv(path, header, ([row.parameter, row.ped_anova, row.fanova, row.trials] for row in shares))
 
 
 def _summary(study: optuna.Study, trials: Sequence[FrozenTrial], front: Sequence[FrozenTrial]) -> dict[str, Any]:

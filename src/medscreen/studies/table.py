@@ -8,11 +8,12 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from optuna.trial import FrozenTrial, TrialState
-from rich.console import Console, Group
+from rich.console import Group
 from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
+from medscreen.escaping import Screen, say
 from medscreen.studies.attributes import REASON
 from medscreen.studies.scales import VALUES, number, shortened, varying
 
@@ -30,7 +31,7 @@ def live_table(name: str, wanted: int) -> Iterator[Show]:
     On a terminal it shows the best five, those that run, counts and the time left; elsewhere it prints a line for each
     trial that has ended since this began.
     """
-    console, began, start = Console(), datetime.now(), time.monotonic()
+    console, began, start = Screen(), datetime.now(), time.monotonic()
     if not console.is_terminal:
         yield _lines(began)
         return
@@ -146,7 +147,7 @@ def _lines(began: datetime) -> Show:
         for trial in sorted(ended, key=lambda trial: (trial.datetime_complete or began, trial.number)):
             if trial.number not in told:
                 told.add(trial.number)
-                print(_line(trial, [other for other in trials if _before(other, trial)]), flush=True)
+                say(_line(trial, [other for other in trials if _before(other, trial)]))
 
     return show
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from medscreen.errors import MedscreenError
+from medscreen.faults import database_fault
 from medscreen.layout import Layout
 from medscreen.outputs import replaced
 from medscreen.tracking.archive import check, unpack, write
@@ -127,15 +128,17 @@ def _copy_database(database: Path, snapshot: Path) -> tuple[int, int]:
             store.backup(copy)
             (found,) = copy.execute("pragma quick_check(1)").fetchone()
             if found != "ok":
-                raise sqlite3.DatabaseError(found)
+                damage = sqlite3.DatabaseError(found)
+                damage.sqlite_errorcode = sqlite3.SQLITE_CORRUPT
+                raise damage
             (runs,) = copy.execute("select count(*) from runs where lifecycle_stage = 'active'").fetchone()
             (versions,) = copy.execute(
                 "select count(*) from model_versions where current_stage <> 'Deleted_Internal'"
             ).fetchone()
-    except sqlite3.OperationalError as error:
-        raise MedscreenError(f"{database} can't be copied to {snapshot} ({error}); make room there.") from error
-    except sqlite3.DatabaseError as error:
-        raise MedscreenError(f"{database} is damaged ({error}): restore an older backup.") from error
+    except sqlite3.Error as error:
+        if getattr(error, "sqlite_errorcode", 0) & 0xFF in {sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR}:
+            raise MedscreenError(f"{database} can't be copied to {snapshot} ({error}); make room there.") from error
+        raise MedscreenError(database_fault(database, error)) from error
     return runs, versions
 
 

@@ -1,11 +1,12 @@
 """MLflow's store on a server that a team shares: MLFLOW_TRACKING_URI names it."""
 
 import os
+import re
 import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, unquote, urlsplit
 
 import mlflow
 from filelock import FileLock
@@ -14,9 +15,11 @@ from mlflow.entities import Experiment
 from mlflow.exceptions import MlflowException
 
 from medscreen.errors import MedscreenError
+from medscreen.faults import without_secrets
 from medscreen.layout import Layout
 
 ADDRESS, _REGISTRY = "MLFLOW_TRACKING_URI", "MLFLOW_REGISTRY_URI"
+_USER, _PASSWORD, _TOKEN = "MLFLOW_TRACKING_USERNAME", "MLFLOW_TRACKING_PASSWORD", "MLFLOW_TRACKING_TOKEN"
 _WAIT_S = 8
 _EXISTS = "RESOURCE_ALREADY_EXISTS"
 
@@ -24,17 +27,38 @@ _EXISTS = "RESOURCE_ALREADY_EXISTS"
 def server_address(own: str) -> str | None:
     """The http or https address of the server to use, None for the checkout's own store, whose address is `own`.
 
-    Raises MedscreenError where the variable holds another kind of address.
+    A user and a password in it move to MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD: MLflow would repeat them
+    in its errors, logs and locations. Raises MedscreenError where the variable holds another kind of address.
     """
     address = os.environ.get(ADDRESS, "").strip()
-    if address == own:  # mlflow.set_tracking_uri, as the README has it, writes the variable
+    if address in {"", own}:  # mlflow.set_tracking_uri, as the README has it, writes the variable
         return None
-    if address and urlsplit(address).scheme not in {"http", "https"}:
+    parts = _parts(address)
+    if parts is None or parts.scheme not in {"http", "https"}:
         raise MedscreenError(
             f"{ADDRESS}={without_password(address)} is no http or https address of an MLflow server; unset it to use "
             "the checkout's own store below mlruns/."
         )
-    return address or None
+    if parts.query or parts.fragment or "@" in parts.path or not parts.hostname:
+        raise MedscreenError(
+            f"{ADDRESS} is no address that MLflow can use: it has a ?, # or @ behind the server's name. Give a "
+            f"password as {_PASSWORD}, a token as {_TOKEN}."
+        )
+    bare = parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
+    if bare != address:
+        if parts.username and parts.password and not os.environ.get(_PASSWORD):
+            os.environ[_USER], os.environ[_PASSWORD] = unquote(parts.username), unquote(parts.password)
+        os.environ[ADDRESS] = bare
+    return bare
+
+
+def _parts(address: str) -> SplitResult | None:
+    try:
+        parts = urlsplit(address)
+        _ = parts.port  # which may be no number
+    except ValueError:
+        return None
+    return parts
 
 
 def on_server(client: MlflowClient) -> bool:
@@ -43,9 +67,12 @@ def on_server(client: MlflowClient) -> bool:
 
 
 def without_password(address: str) -> str:
-    """An address as it may be printed."""
-    name, at, host = address.rpartition("@")
-    return f"{name.partition('://')[0]}://{host}" if at and "://" in name else address
+    """An address as it may be printed: without user, password, and what follows its ? or #."""
+    scheme, mark, rest = address.partition("://") if "://" in address else ("", "", address)
+    before, *after = re.split("[?#]", rest, maxsplit=1)
+    # behind a ? or # the last @ may end a password or stand in a token: nothing is certain to be the server's name
+    shown = "..." if "@" in "".join(after) else before.rpartition("@")[2]
+    return f"{scheme}{mark}{shown}"
 
 
 def open_server(address: str) -> MlflowClient:
@@ -139,5 +166,5 @@ def _reason(error: MlflowException) -> str:
         return "TLS fails there, or its certificate is not trusted"
     if isinstance(cause, requests.RequestException):
         return f"nothing answers within {_WAIT_S} s"
-    said = str(error).partition("Response body: ")[2] or str(error)
+    said = without_secrets(str(error).partition("Response body: ")[2] or str(error))
     return " ".join(said.split())[:120].strip("'. ") or "another kind of server"

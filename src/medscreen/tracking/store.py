@@ -14,6 +14,7 @@ from pathlib import Path
 from filelock import FileLock
 
 from medscreen.errors import MedscreenError
+from medscreen.faults import database_fault
 from medscreen.layout import Layout
 from medscreen.ports import require_free_port
 from medscreen.tracking.exchange import settle
@@ -35,6 +36,9 @@ from medscreen.tracking.server import (
     without_password,
 )
 
+# it writes a traceback before it raises what ends as one sentence
+logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)
+
 # Columns in which MLflow stores absolute paths: nothing else in the database keeps it from moving.
 _LOCATIONS = (
     ("experiments", "artifact_location"),
@@ -48,8 +52,8 @@ def open_store(layout: Layout) -> MlflowClient:
     """A client of the server that MLFLOW_TRACKING_URI names, or of the checkout's store, created if it isn't there.
 
     Where the checkout has been moved or copied, the stored locations are rewritten to where it is now; a restore that
-    was killed is brought to an end. Raises MedscreenError for a server that does not answer, a damaged database, and a
-    path that a database address can't hold.
+    was killed is brought to an end. Raises MedscreenError for a server that does not answer, a path that a database
+    address can't hold, and a database that is locked, read-only, full, not to be opened or damaged.
     """
     layout.scratch.mkdir(parents=True, exist_ok=True)
     database = layout.mlruns / "mlflow.db"
@@ -67,10 +71,8 @@ def open_store(layout: Layout) -> MlflowClient:
             _create(database)
         try:
             _relocate(database, layout.mlruns)
-        except sqlite3.DatabaseError as error:
-            raise MedscreenError(
-                f"{database} is damaged ({error}): move it away, and `dvc repro publish` builds what can be rebuilt."
-            ) from error
+        except sqlite3.Error as error:
+            raise MedscreenError(database_fault(database, error)) from error
     return MlflowClient(_uri(database), _uri(database))
 
 

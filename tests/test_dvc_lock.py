@@ -1,0 +1,151 @@
+"""dvc.lock as a kill leaves it, and how `medscreen use` brings back the last whole one."""
+
+import shutil
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from dvc.lock import make_lock
+from hypothesis import HealthCheck, example, given, settings
+from hypothesis import strategies as st
+
+from conftest import run
+from factories import REPOSITORY, one_sentence
+from medscreen.dvc_lock import keep_lock, mend_lock
+from medscreen.errors import MedscreenError
+from medscreen.layout import Layout
+
+ENTRY = """  fit@{name}:
+    cmd: python -m medscreen.stages.fit {name}
+    deps:
+    - path: data/curated
+      hash: md5
+      md5: 9a100279ec1c919e89f761238b0165f0.dir
+      size: 2299
+      nfiles: 2
+    outs:
+    - path: models/{name}
+      hash: md5
+      md5: 9a100279ec1c919e89f761238b0165f0
+      size: 22990
+"""
+NAMES = ("cnn", "hog", "größe")
+WHOLE = ("schema: '2.0'\nstages:\n" + "".join(ENTRY.format(name=name) for name in NAMES)).encode()
+OLDER = ("schema: '2.0'\nstages:\n" + ENTRY.format(name="old")).encode()
+
+
+@pytest.fixture
+def layout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Layout:
+    """A checkout whose lock is whole and kept, and whose last commit has an older one."""
+    home = tmp_path / "checkout"
+    home.mkdir()
+    for name in ("params.yaml", "dvc.yaml"):
+        shutil.copy(REPOSITORY / name, home / name)
+    (home / "dvc.lock").write_bytes(OLDER)
+    for command in (
+        ["init", "-q", "-b", "main"],
+        ["add", "-A"],
+        ["-c", "user.name=test", "-c", "user.email=test@localhost", "commit", "-q", "-m", "start"],
+    ):
+        subprocess.run(["git", *command], cwd=home, check=True)
+    layout = Layout(home, home)
+    layout.lock.write_bytes(WHOLE)
+    monkeypatch.setenv("DVC_STAGE", "raw")
+    keep_lock(layout)
+    return layout
+
+
+@settings(deadline=None, max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(bytes_left=st.integers(0, len(WHOLE) - 1), nuls=st.sampled_from([0, 1, 4096]))
+@example(bytes_left=0, nuls=0)
+@example(bytes_left=0, nuls=len(WHOLE))
+@example(bytes_left=len(WHOLE) - 1, nuls=0)
+@example(bytes_left=WHOLE.index(b"  fit@hog"), nuls=0)
+def test_a_lock_that_is_cut_anywhere_is_the_last_whole_one_again(layout: Layout, bytes_left: int, nuls: int) -> None:
+    cut = WHOLE[:bytes_left] + b"\0" * nuls
+    layout.lock.write_bytes(cut)
+    assert "its last copy is in its place" in mend_lock(layout)
+    assert layout.lock.read_bytes() == WHOLE
+    assert (layout.scratch / "dvc.lock.broken").read_bytes() == cut
+    assert mend_lock(layout) == ""
+
+
+@pytest.mark.parametrize(
+    "broken", [b"", b"[1, 2]\n", b"schema: '2.0'\nstages: 3\n", b"stages: {}\n", b"\xff\n", b"a: [\n"]
+)
+def test_without_a_copy_it_is_gits_and_without_git_it_is_made_anew(layout: Layout, broken: bytes) -> None:
+    layout.lock.write_bytes(broken)
+    layout.kept_lock.write_bytes(broken)
+    assert "git is in its place" in mend_lock(layout)
+    assert layout.lock.read_bytes() == OLDER
+    shutil.rmtree(layout.workspace / ".git")
+    shutil.rmtree(layout.scratch)
+    layout.lock.write_bytes(broken)
+    assert "`dvc repro` makes it anew" in mend_lock(layout)
+    assert not layout.lock.exists()
+    assert (layout.scratch / "dvc.lock.broken").read_bytes() == broken
+
+
+def committed(layout: Layout) -> None:
+    """Git has gone back to a commit with fewer stages than the kept lock."""
+    layout.kept_lock.write_bytes(OLDER + ENTRY.format(name="cnn").encode())
+    layout.lock.write_bytes(OLDER)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda _: None,
+        lambda layout: layout.lock.unlink(),
+        lambda layout: layout.lock.write_bytes(OLDER + ENTRY.format(name="another branch").encode()),
+        lambda layout: layout.lock.write_bytes(b"<<<<<<< HEAD\n" + OLDER + b"=======\n" + WHOLE + b">>>>>>> other\n"),
+        lambda layout: layout.lock.write_bytes(OLDER + b"<<<<<<< HEAD\n" + WHOLE),
+        committed,
+    ],
+)
+def test_what_no_kill_has_left_stays_as_it_is(layout: Layout, change: Callable[[Layout], None]) -> None:
+    change(layout)
+    before = layout.lock.read_bytes() if layout.lock.exists() else None
+    assert mend_lock(layout) == ""
+    assert (layout.lock.read_bytes() if layout.lock.exists() else None) == before
+    if before is not None and b"<<<" not in before:
+        assert layout.kept_lock.read_bytes() == before
+
+
+def test_a_lock_that_a_running_dvc_writes_is_left_to_it(layout: Layout) -> None:
+    folder = layout.workspace / ".dvc" / "tmp"
+    folder.mkdir(parents=True)
+    lock = make_lock(str(folder / "lock"), tmp_dir=str(folder))
+    lock.lock()
+    layout.lock.write_bytes(WHOLE[:100])
+    with pytest.raises(MedscreenError, match="wait until it ends") as error:
+        mend_lock(layout)
+    one_sentence(error)
+    lock.unlock()
+    assert layout.lock.read_bytes() == WHOLE[:100]
+
+
+def test_only_a_stage_of_this_checkout_keeps_a_lock(layout: Layout, monkeypatch: pytest.MonkeyPatch) -> None:
+    layout.lock.write_bytes(OLDER)
+    keep_lock(Layout(layout.workspace, layout.workspace / "elsewhere"))  # `dvc exp run --temp`
+    monkeypatch.delenv("DVC_STAGE")
+    keep_lock(layout)  # started by hand: nobody has read the lock
+    assert layout.kept_lock.read_bytes() == WHOLE
+    monkeypatch.setenv("DVC_STAGE", "raw")
+    keep_lock(layout)
+    assert layout.kept_lock.read_bytes() == OLDER
+
+
+def test_use_mends_the_lock_and_dvc_reads_it(layout: Layout) -> None:
+    shutil.copytree(REPOSITORY / "src", layout.workspace / "src", ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copytree(REPOSITORY / ".dvc", layout.workspace / ".dvc", ignore=shutil.ignore_patterns("tmp", "cache"))
+    layout.lock.write_bytes(WHOLE[: WHOLE.index(b"hash: md5") + 4])
+    broken = run(layout.workspace, "dvc", "repro", "--dry", "raw")
+    assert broken.returncode != 0
+    assert "dvc.lock" in broken.stderr
+    used = run(layout.workspace, "medscreen", "use")
+    assert used.returncode == 0, used.stderr
+    assert used.stderr.startswith("medscreen: dvc.lock was cut short; its last copy")
+    mended = run(layout.workspace, "dvc", "repro", "--dry", "raw")
+    assert mended.returncode == 0, mended.stderr

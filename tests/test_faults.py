@@ -1,0 +1,166 @@
+"""Faults of the system and of MLflow's database as one sentence; the errors are SQLite's and the system's own."""
+
+import errno
+import os
+import shutil
+import sqlite3
+from collections.abc import Callable
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from factories import one_sentence
+from medscreen.errors import MedscreenError
+from medscreen.faults import database_fault, fault, without_secrets
+from medscreen.layout import Layout
+from medscreen.tracking import open_store, store
+
+FILLING = "insert into t with recursive n(i) as (select 1 union all select i + 1 from n limit 9999) select i from n"
+
+
+def connected(path: Path, **options: bool) -> sqlite3.Connection:
+    return sqlite3.connect(f"file:{path}", uri=True, timeout=0, **options)
+
+
+def locked(path: Path) -> None:
+    with closing(connected(path)) as other, closing(connected(path)) as mine:
+        other.execute("begin exclusive")
+        mine.execute("select * from t")
+
+
+def written(address: str) -> None:
+    with closing(sqlite3.connect(address, uri=True)) as connection:
+        connection.execute("insert into t values (1)")
+
+
+def filled(path: Path) -> None:
+    with closing(connected(path)) as connection:
+        connection.execute("pragma max_page_count = 3")
+        connection.execute(FILLING)
+
+
+def overwritten(path: Path, first: int) -> None:
+    with closing(connected(path)) as connection, connection:
+        connection.execute(FILLING)
+    content = path.read_bytes()
+    path.write_bytes(content[:first] + b"\xff" * (len(content) - first))
+    with closing(connected(path)) as connection:
+        connection.execute("select sum(i) from t").fetchall()
+
+
+FAULTS: dict[str, tuple[Callable[[Path], None], str]] = {
+    "locked": (locked, "is locked by another process"),
+    "read-only": (lambda path: written(f"file:{path}?mode=ro"), "can't be written"),
+    "a folder": (lambda path: written(f"file:{path.parent}"), "can't be opened"),
+    "no folder": (lambda path: written(f"file:{path.parent / 'none' / 'store'}"), "can't be opened"),
+    "full": (filled, "can't grow: its disk is full"),
+    "no header": (lambda path: overwritten(path, 0), "is damaged"),
+    "a wrong page": (lambda path: overwritten(path, 5000), "is damaged"),
+    "other tables": (lambda path: written(f"file:{path.with_name('empty')}"), "is no database of this MLflow"),
+}
+
+
+@pytest.mark.parametrize("case", FAULTS)
+def test_what_keeps_sqlite_from_a_database_is_told_apart(tmp_path: Path, case: str) -> None:
+    path = tmp_path / "store"
+    with closing(sqlite3.connect(path)) as connection, connection:
+        connection.execute("create table t (i)")
+    cause, says = FAULTS[case]
+    with pytest.raises(sqlite3.Error) as error:
+        cause(path)
+    said = database_fault(path, error.value)
+    assert f"{path} {says}" in said
+    assert ("Move it away" in said) == ("damaged" in says or "no database" in says)
+    assert fault(RuntimeError()) is None
+    wrapped = RuntimeError("as SQLAlchemy and MLflow wrap it")
+    wrapped.__cause__ = error.value
+    assert says in str(fault(wrapped))
+
+
+@pytest.fixture(scope="module")
+def opened(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A checkout with an empty store; tests work on copies."""
+    home = tmp_path_factory.mktemp("opened") / "home"
+    open_store(Layout(home, home))
+    return home
+
+
+@pytest.fixture
+def layout(opened: Path, tmp_path: Path) -> Layout:
+    home = Path(shutil.copytree(opened, tmp_path / "home"))
+    return Layout(home, home)
+
+
+def test_a_store_that_another_process_holds_is_locked_and_not_damaged(
+    layout: Layout, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    connect = sqlite3.connect
+    monkeypatch.setattr(store.sqlite3, "connect", lambda path, **_: connect(path, timeout=0.01))
+    database = layout.mlruns / "mlflow.db"
+    with closing(connect(database)) as other:
+        other.execute("pragma locking_mode = exclusive")
+        other.execute("begin exclusive")
+        with pytest.raises(MedscreenError, match="is locked") as error:
+            open_store(layout)
+    assert "Move it away" not in one_sentence(error)
+    monkeypatch.undo()
+    open_store(layout)
+
+
+@pytest.mark.parametrize("content", [b"", b"no database" * 1000])
+def test_a_store_that_is_none_is_told_and_left_as_it_is(layout: Layout, content: bytes) -> None:
+    database = layout.mlruns / "mlflow.db"
+    for path in layout.mlruns.glob("mlflow.db*"):
+        path.unlink()
+    database.write_bytes(content)
+    with pytest.raises(MedscreenError, match="Move it away") as error:
+        open_store(layout)
+    assert str(database) in one_sentence(error)
+    assert database.read_bytes() == content
+
+
+def test_a_folder_in_the_place_of_a_store_can_not_be_opened(layout: Layout) -> None:
+    for path in layout.mlruns.glob("mlflow.db*"):
+        path.unlink()
+    (layout.mlruns / "mlflow.db").mkdir()
+    with pytest.raises(MedscreenError, match="can't be opened") as error:
+        open_store(layout)
+    one_sentence(error)
+
+
+@pytest.mark.parametrize(
+    ("error", "says"),
+    [
+        (OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)), "Make room"),
+        (OSError(errno.EDQUOT, os.strerror(errno.EDQUOT), "a.csv"), "a.csv: "),
+        (OSError(errno.EROFS, os.strerror(errno.EROFS), Path("a.csv")), "a.csv: Read-only file system. Make it"),
+        (PermissionError(errno.EACCES, "Permission denied", b"a.csv"), "Make it readable and writable"),
+        (FileNotFoundError(errno.ENOENT, "No usable temporary directory found in ['/tmp']"), "Set TMPDIR"),
+        (OSError("no number"), "The system: no number."),
+        (MemoryError(), "The memory is used up"),
+    ],
+)
+def test_a_fault_of_the_system_names_it_and_the_way_out(error: BaseException, says: str) -> None:
+    said = str(fault(error))
+    assert says in said
+    assert said.endswith(".")
+
+
+def test_a_fault_of_the_code_stays_one() -> None:
+    looped = KeyError("x")
+    looped.__context__ = ValueError("y")
+    looped.__context__.__context__ = looped
+    assert fault(looped) is None
+
+
+SECRET = st.text(st.characters(exclude_characters="/?#@ ", exclude_categories=["Cs", "Cc", "Z"]), min_size=6)
+
+
+@given(user=SECRET, password=SECRET, token=SECRET, before=st.text(max_size=9))
+def test_secrets_of_an_address_are_in_no_sentence(user: str, password: str, token: str, before: str) -> None:
+    address = f"https://{user}:{password}@mlflow.hospital.example/path?token={token}#{token}"
+    said = without_secrets(f"{before} API request to {address} failed: {address}")
+    assert f"{before} API request to https://mlflow.hospital.example/path failed" in f" {said}"
