@@ -140,11 +140,12 @@ def compare(a: str, b: str, name: str | None, as_json: bool) -> None:
 
 
 def _shown(estimate: "Estimate") -> str:
-    if estimate["value"] is None:
+    from medscreen.evaluation.sample_size import TOO_FEW
+
+    value, low, high = (estimate[key] for key in ("value", "low", "high"))
+    if value is None:
         return "-"
-    ends = [estimate["low"], estimate["high"]]
-    interval = " to ".join(_three(end) for end in ends if end is not None)
-    return f"{_three(estimate['value'])} [dim]{interval}[/dim]".strip()
+    return TOO_FEW if low is None or high is None else f"{_three(value)} [dim]{_three(low)} to {_three(high)}[/dim]"
 
 
 def _three(number: float) -> str:
