@@ -16,7 +16,7 @@ from medscreen.layout import Layout
 from medscreen.registry.stages import STAGES, in_stage, quiet
 from medscreen.tracking import Result
 from medscreen.tracking.models import DIGEST, FaultyModelError, keeps_graph, logged_model_id, sound_graph
-from medscreen.tracking.runs import COMMIT, DATA, DETECTOR, DIRTY, LINEAGE, RUN_KEY
+from medscreen.tracking.runs import COMMIT, DATA, DETECTOR, DIRTY, EXPERIMENT, LINEAGE, RUN_KEY
 
 VAL, SPLITS, BASELINE, POLICY = (
     "medscreen.val_digest",
@@ -30,7 +30,7 @@ DECISION, ROLLED_BACK, OPERATING_POINT_OF = (
     "medscreen.operating_point_of",
 )
 # what a version takes over from its run
-_OF_RUN = (DIGEST, RUN_KEY, DETECTOR, DATA, COMMIT, DIRTY, LINEAGE, OPERATING_POINT_OF)
+_OF_RUN = (DIGEST, RUN_KEY, DETECTOR, DATA, COMMIT, DIRTY, EXPERIMENT, LINEAGE, OPERATING_POINT_OF)
 
 
 @dataclass(frozen=True)
