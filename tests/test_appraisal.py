@@ -84,8 +84,8 @@ def test_metrics_are_those_of_evaluation(report: dict[str, Any]) -> None:
 
 
 def test_what_the_refer_band_leaves_by_hand() -> None:
-    # kept: 5 of 8, one of them wrong; referred: 3, two of them wrong
-    test = by_hand([0, 0, 0, 0, 1, 1, 1, 1], [0, 0, 1, 1, 1, 1, 0, 1], [0, 0, 0, 1, 0, 0, 1, 1])
+    # of every eight, kept: 5, one of them wrong; referred: 3, two of them wrong
+    test = by_hand([0, 0, 0, 0, 1, 1, 1, 1] * 5, [0, 0, 1, 1, 1, 1, 0, 1] * 5, [0, 0, 0, 1, 0, 0, 1, 1] * 5)
     found = metrics(with_test(test), PARAMS, SEED)["test"]
     assert found["coverage"]["value"] == 0.625
     assert found["error_kept"]["value"] == pytest.approx(1 / 5)
@@ -94,7 +94,7 @@ def test_what_the_refer_band_leaves_by_hand() -> None:
 
 
 def test_where_nothing_is_referred_there_is_no_error_among_the_referred() -> None:
-    test = by_hand([0, 0, 1, 1], [0, 1, 1, 1], [0, 0, 0, 0])
+    test = by_hand([0, 0, 1, 1] * 10, [0, 1, 1, 1] * 10, [0, 0, 0, 0] * 10)
     found = metrics(with_test(test), PARAMS, SEED)["test"]
     assert (found["coverage"]["value"], found["coverage"]["high"]) == (1, 1)
     assert found["error_kept"]["value"] == 0.25

@@ -150,5 +150,5 @@ def relabelled(root: Path, old: str, new: str) -> None:
 
 
 def test_the_tiny_parameters_are_parameters(bare: Path) -> None:
-    assert (bare / "params.yaml").read_text().count("patients: 240") == 1
-    assert TINY["datasets.phantom.patients"] == 240
+    assert (bare / "params.yaml").read_text().count("patients: 280") == 1
+    assert TINY["datasets.phantom.patients"] == 280

@@ -132,7 +132,7 @@ def test_the_order_of_the_images_does_not_matter(sample: Outcomes, random: Any) 
 
 
 def test_constant_scores_are_a_coin() -> None:
-    sample = outcomes([0, 0, 1, 1, 1, 0, 0, 0], np.full(8, 2.0))
+    sample = outcomes([0, 0, 1, 1, 1, 0, 0, 0] * 10, np.full(80, 2.0))
     estimates = evaluate(sample, Bootstrap(200, 0.95, 1), ["auroc", "average_precision"])
     assert estimates["auroc"] == {"value": 0.5, "low": 0.5, "high": 0.5}
     assert estimates["average_precision"]["value"] == 0.375
@@ -166,16 +166,16 @@ def test_images_of_one_patient_are_resampled_together() -> None:
 
 def test_many_images_of_few_patients_give_wider_intervals() -> None:
     rng = np.random.default_rng(2)
-    person = np.repeat(np.arange(30), 10)
-    labels = (np.arange(30) % 2)[person]
-    scores = rng.normal(0, 1, 30)[person] + labels + rng.normal(0, 0.1, 300)
+    person = np.repeat(np.arange(40), 10)
+    labels = (np.arange(40) % 2)[person]
+    scores = rng.normal(0, 1, 40)[person] + labels + rng.normal(0, 0.1, 400)
     bootstrap = Bootstrap(400, 0.95, 1)
 
     def width(patients: Any) -> float:
         estimate = evaluate(outcomes(labels, scores, patients=patients), bootstrap, ["auroc"])["auroc"]
         return estimate["high"] - estimate["low"]
 
-    assert width(person) > 2 * width(np.arange(300))
+    assert width(person) > 2 * width(np.arange(400))
 
 
 def test_an_interval_is_the_quantiles_of_the_resamples() -> None:

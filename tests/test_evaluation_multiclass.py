@@ -43,10 +43,10 @@ def test_class_rows_are_those_of_scikit_learn() -> None:
 
 
 def test_the_interval_of_the_macro_average_is_from_resampled_patients() -> None:
-    sample = drawn(150, seed=3)
+    sample = drawn(400, seed=3)
     areas = []
     for row in BOOTSTRAP.weights(sample.patients):
-        index = np.repeat(np.arange(150), row.astype(int))
+        index = np.repeat(np.arange(400), row.astype(int))
         areas.append(sk.roc_auc_score(sample.labels[index], sample.probabilities[index], multi_class="ovr"))
     estimate = macro_auroc(sample, BOOTSTRAP)
     assert [estimate["low"], estimate["high"]] == pytest.approx(np.quantile(areas[1:], [0.025, 0.975]), abs=1e-6)

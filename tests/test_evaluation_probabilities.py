@@ -27,7 +27,7 @@ def test_brier_and_ece_by_hand() -> None:
 
 def test_sure_and_right_is_perfect_and_sure_and_wrong_is_worst() -> None:
     for stated, expected in (([0, 1], 0), ([1, 0], 1)):
-        estimates = evaluate(outcomes([0, 1], [0, 1], probabilities=stated), BOOTSTRAP, ["brier", "ece"])
+        estimates = evaluate(outcomes([0, 1] * 20, [0, 1] * 20, probabilities=stated * 20), BOOTSTRAP, ["brier", "ece"])
         assert estimates["brier"] == {"value": expected, "low": expected, "high": expected}
         assert estimates["ece"] == {"value": expected, "low": None, "high": None}
 

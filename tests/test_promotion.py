@@ -142,8 +142,8 @@ def test_a_calibration_error_beyond_chance_is_refused() -> None:
     sure = replace(sure, probabilities=(sure.scores > 0).astype(np.float64))
     assert failed(decided(candidate(sure))) == ["calibration"]
     assert decided(candidate(sure), max_calibration_error=0.5).verdict == "promote"
-    # of thirty images chance alone makes an error above a floor of nothing
-    few = candidate(said(2.5).take(np.arange(30)), baselines={"gradient": BASELINE.take(np.arange(30))})
+    # of forty images chance alone makes an error above a floor of nothing
+    few = candidate(said(2.5).take(np.arange(40)), baselines={"gradient": BASELINE.take(np.arange(40))})
     assert "calibration" not in failed(decided(few, max_calibration_error=0.0))
     assert failed(decided(candidate(replace(sure, probabilities=None)))) == ["calibration"]
 
@@ -231,7 +231,8 @@ def test_images_that_the_champion_was_trained_on_do_not_count() -> None:
 def test_without_images_of_both_classes_that_neither_saw_nothing_is_compared(unseen: Any) -> None:
     decision = decided(candidate(said(2.0)), champion(said(1.0), unseen=unseen))
     assert decision.verdict == "refused"
-    assert "neither was trained on" in decision.reason
+    assert "patients of class" in decision.reason
+    assert "neither the candidate nor the champion has seen; at least 20 are needed" in decision.reason
 
 
 @pytest.mark.parametrize("metric", ["auroc", "average_precision"])

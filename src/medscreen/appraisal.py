@@ -99,12 +99,15 @@ def _over_seeds(
     """AUROC of each training, and their spread."""
     trained = {seed: outcomes.scores} | {other: scores[split] for other, scores in scores_by_seed.items()}
     values = {str(number): _auroc(outcomes, scores) for number, scores in trained.items()}
-    return {"auroc": values, **spread(list(values.values()))}
+    return {"auroc": values, **spread([value for value in values.values() if value is not None])}
 
 
-def _auroc(outcomes: Outcomes, scores: Floats) -> float:
+def _auroc(outcomes: Outcomes, scores: Floats) -> float | None:
+    """None where a class is missing."""
     as_scored = Outcomes(outcomes.labels, scores, outcomes.abnormal, outcomes.patients, None)
-    return round(float(auroc(as_scored, np.ones((1, len(scores))))[0]), 6)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        value = float(auroc(as_scored, np.ones((1, len(scores))))[0])
+    return round(value, 6) if np.isfinite(value) else None
 
 
 def _classes(test: Judged, probabilities: Floats, names: Sequence[str], bootstrap: Bootstrap) -> dict[str, Any]:

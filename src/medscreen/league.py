@@ -12,6 +12,7 @@ from rich.text import Text
 from medscreen.escaping import save_csv
 from medscreen.evaluation import Bootstrap, Outcomes
 from medscreen.evaluation.comparison import delong, paired_bootstrap
+from medscreen.evaluation.sample_size import TOO_FEW, short_classes
 from medscreen.tracking import Result
 
 _INTERVALS = ("val/auroc", "test/auroc", "test/balanced_accuracy", "test/sensitivity", "test/specificity")
@@ -25,6 +26,9 @@ _WORDS = {
     "test/accuracy_at_half": "acc. at .5",
 }
 
+# a figure that is shown without an interval of its own, and one that rests on the same patients
+_RESTS_AS = {"test/accuracy_at_half": "test/balanced_accuracy"}
+
 Row = dict[str, str]
 
 
@@ -32,7 +36,10 @@ _BALANCED = ("accuracy", "auroc", "sensitivity", "specificity", "false_positive_
 
 
 class Pair(TypedDict):
-    """A detector against the leader on the same images of a split: AUROC less the leader's."""
+    """A detector against the leader on the same images of a split: AUROC less the leader's.
+
+    Where a class of the split has too few patients there is the difference alone.
+    """
 
     split: str
     detector: str
@@ -96,6 +103,7 @@ def comparisons(outcomes: Mapping[str, Mapping[str, Outcomes]], leader: str, boo
     pairs: list[Pair] = []
     for split, of_split in outcomes.items():
         best = of_split[leader]
+        few = short_classes(best)
         for detector, said in of_split.items():
             if detector != leader:
                 gap = paired_bootstrap(said, best, "auroc", bootstrap)
@@ -108,14 +116,14 @@ def comparisons(outcomes: Mapping[str, Mapping[str, Outcomes]], leader: str, boo
                         "difference": gap["value"],
                         "low": gap["low"],
                         "high": gap["high"],
-                        "delong_p_value": tested["p_value"],
+                        "delong_p_value": None if few else tested["p_value"],
                     }
                 )
     return pairs
 
 
 def print_league(rows: Sequence[Row], title: str, console: Console) -> None:
-    """Prints the table, each interval behind its value."""
+    """Prints the table, each interval behind its value; words where too few patients support the figure."""
     table = Table(title=title, box=box.SIMPLE_HEAD, title_justify="left")
     table.add_column("detector", no_wrap=True)
     for word in _WORDS.values():
@@ -125,15 +133,22 @@ def print_league(rows: Sequence[Row], title: str, console: Console) -> None:
         table.add_column(f"over {rows[0]['test/seeds']} seeds", justify="right", no_wrap=True)
     table.add_column("verdict", no_wrap=True)
     for row in rows:
-        spread = (f" sd {_three(row['test/auroc_sd'])}", "dim") if several else ""
-        seeds = [Text.assemble(_three(row["test/auroc_mean"]), spread)] if several else []
+        seeds = [_over_seeds(row)] if several else []
         table.add_row(row["detector"], *(_cell(row, name) for name in _WORDS), *seeds, row["verdict"])
     console.print(table)
+
+
+def _over_seeds(row: Row) -> Text:
+    if not row["test/auroc_low"]:
+        return Text(TOO_FEW)
+    return Text.assemble(_three(row["test/auroc_mean"]), (f" sd {_three(row['test/auroc_sd'])}", "dim"))
 
 
 def _cell(row: Row, name: str) -> Text:
     if not row[name]:
         return Text("-")
+    if not row[f"{_RESTS_AS.get(name, name)}_low"]:
+        return Text(TOO_FEW)
     shown = Text(_three(row[name]))
     if f"{name}_low" in row:
         shown.append(f" {_three(row[f'{name}_low'])}-{_three(row[f'{name}_high'])}", "dim")

@@ -10,6 +10,7 @@ from medscreen.evaluation import Bootstrap, Outcomes
 from medscreen.evaluation.calibration import ece_by_chance
 from medscreen.evaluation.comparison import paired_lower_bound
 from medscreen.evaluation.metrics import METRICS
+from medscreen.evaluation.sample_size import FEWEST, short_classes
 from medscreen.operating.policies import choose_threshold
 from medscreen.params import PromotionParams, SpecificityPolicy
 
@@ -107,8 +108,11 @@ def decide(
         said = f"{candidate.detector} is in Production already, as version {champion.version}"
         return Decision(candidate.detector, metric, value, "champion", said, ())
     one_sided = replace(bootstrap, confidence=1 - (1 - policy.confidence) / candidate.rivals)
-    checks = [*_own_checks(candidate, images, policy, one_sided)]
-    if champion is not None:
+    few = _few_patients(candidate, images)
+    # bounds from so few patients are no evidence for or against: nothing is computed from them
+    checks = [few] if few else [*_measured(candidate, images, policy, one_sided)]
+    checks += _recorded(candidate, policy)
+    if champion is not None and not few:
         checks.append(_against(champion, candidate, images, policy, one_sided))
     failed = [check.says for check in checks if not check.passed]
     reason = "; ".join(failed or [check.says for check in checks if check.name in _TOLD])
@@ -120,10 +124,20 @@ def decide(
 _TOLD = ("baseline", "champion")
 
 
-def _own_checks(
+def _few_patients(candidate: Candidate, images: NDArray[np.int64]) -> Check | None:
+    """A failed check where a class has too few patients on `val` to judge by; None where both have enough."""
+    short = short_classes(candidate.val.take(images))
+    if not short:
+        return None
+    counts = " and ".join(f"{number} patients of class {name}" for name, number in short.items())
+    seen = "" if len(images) == len(candidate.val.labels) else " that neither the candidate nor the champion has seen"
+    return Check("patients", False, f"val has {counts}{seen}; at least {FEWEST} are needed")
+
+
+def _measured(
     candidate: Candidate, images: NDArray[np.int64], policy: PromotionParams, bootstrap: Bootstrap
 ) -> Iterator[Check]:
-    """The conditions that do not look at the champion."""
+    """The conditions on the candidate's own figures."""
     val = candidate.val.take(images)
     area = _metric("auroc", val)
     way = "right" if area is not None and area >= 0.5 else "wrong"
@@ -132,6 +146,10 @@ def _own_checks(
     yield _sensitive(val, policy)
     yield _decides(val, policy)
     yield _calibrated(val, policy, bootstrap)
+
+
+def _recorded(candidate: Candidate, policy: PromotionParams) -> Iterator[Check]:
+    """The conditions on the data's audit, and on what people decided before."""
     yield Check(
         "leaks",
         candidate.leaked_images <= policy.max_leaked_images,
@@ -168,10 +186,8 @@ def _over_baseline(
 
 def _sensitive(val: Outcomes, policy: PromotionParams) -> Check:
     floor = policy.sensitivity
-    reached = None
-    if _has_both_classes(val):
-        at = SpecificityPolicy(policy="specificity", at_least=floor.at_specificity)
-        reached = _metric("sensitivity", val.at(choose_threshold(at, val.scores, val.labels)))
+    at = SpecificityPolicy(policy="specificity", at_least=floor.at_specificity)
+    reached = _metric("sensitivity", val.at(choose_threshold(at, val.scores, val.labels)))
     return Check(
         "sensitivity",
         reached is not None and reached >= floor.at_least,
@@ -191,7 +207,7 @@ def _decides(val: Outcomes, policy: PromotionParams) -> Check:
 
 def _calibrated(val: Outcomes, policy: PromotionParams, bootstrap: Bootstrap) -> Check:
     """An error that chance explains is no fault: few images show one even where every probability is right."""
-    error = None if val.probabilities is None or len(val.labels) == 0 else _metric("ece", val)
+    error = None if val.probabilities is None else _metric("ece", val)
     chance = None if error is None else ece_by_chance(val, bootstrap)["high"]
     return Check(
         "calibration",
@@ -214,10 +230,7 @@ def _against(
     if champion.run_key == candidate.run_key:
         return Check("champion", True, f"{held} is the same network, this is its new operating point")
     lead = _lead(candidate.val, champion.val, images, policy, bootstrap)
-    if lead is None:
-        known = f"only {len(images)} images of val, or of one class alone, are of people that neither was trained on"
-        return Check("champion", False, f"{held} can't be compared with: {known}")
-    passed = lead > policy.margin_over_champion
+    passed = lead is not None and lead > policy.margin_over_champion
     values = " against ".join(_shown(_metric(policy.metric, one.val.take(images))) for one in (candidate, champion))
     return Check(
         "champion",
@@ -232,22 +245,15 @@ def _lead(
     candidate: Outcomes, other: Outcomes, images: NDArray[np.int64], policy: PromotionParams, bootstrap: Bootstrap
 ) -> float | None:
     """The lower bound of the difference in the metric, None where it is not defined."""
-    ours, theirs = candidate.take(images), other.take(images)
-    if not _has_both_classes(ours):
-        return None
-    return paired_lower_bound(ours, theirs, policy.metric, bootstrap)
+    return paired_lower_bound(candidate.take(images), other.take(images), policy.metric, bootstrap)
 
 
 def _metric(name: str, outcomes: Outcomes) -> float | None:
     with np.errstate(divide="ignore", invalid="ignore"):
-        if not _has_both_classes(outcomes) and name != "ece":
+        if len(np.unique(outcomes.labels)) < 2:
             return None
         value = float(METRICS[name](outcomes, np.ones((1, len(outcomes.labels))))[0])
     return round(value, 6) if np.isfinite(value) else None
-
-
-def _has_both_classes(outcomes: Outcomes) -> bool:
-    return 0 < int(outcomes.labels.sum()) < len(outcomes.labels)
 
 
 def _shown(value: float | None) -> str:

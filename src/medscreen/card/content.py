@@ -3,11 +3,11 @@
 from collections.abc import Mapping
 from typing import Any
 
-from medscreen.card.facts import CardFacts
+from medscreen.card.facts import CardFacts, figure
 from medscreen.card.failures import known_failures
 from medscreen.card.performance import bench, calibration, operating_point, performance
 from medscreen.card.population import data, findings, subgroups
-from medscreen.pages.markdown import bullets, inert, interval, section, table
+from medscreen.pages.markdown import bullets, inert, section, table
 
 
 def model_card(facts: CardFacts) -> str:
@@ -34,7 +34,7 @@ def _opening(facts: CardFacts) -> str:
     number = "not registered" if facts.version is None else f"version {facts.version}"
     simulated = " (simulated data)" if facts.is_simulated else ""
     area = facts.estimate("test", "auroc")
-    judged = f"; AUROC {interval(area)} on its test split" if area else ""
+    judged = f"; AUROC on its test split: {figure(area)}" if area else ""
     return (
         f"# {inert(facts.model)}, {number}{simulated}\n\n"
         f"**Research use only, never diagnosis.** {inert(facts.detector)} says how abnormal an image looks; made "

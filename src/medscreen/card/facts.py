@@ -1,8 +1,11 @@
 """What a card is written from."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
+
+from medscreen.evaluation.sample_size import FEWEST, TOO_FEW, is_too_few
+from medscreen.pages.markdown import interval
 
 
 @dataclass(frozen=True)
@@ -46,3 +49,14 @@ class CardFacts:
             measured = measured.get(block, {})
         found: Mapping[str, Any] = measured.get(metric, {})
         return found if found.get("value") is not None else None
+
+
+def figure(estimate: Mapping[str, Any] | None) -> str:
+    """A value with its interval in brackets; words where too few patients support it, "-" where there is none."""
+    return TOO_FEW if is_too_few(estimate) else interval(estimate)
+
+
+def few_patients(rows: Iterable[Sequence[str]]) -> str:
+    """What the words in a table's cells mean; "" where no cell has them."""
+    means = f'"{TOO_FEW.capitalize()}": the figure rests on fewer than {FEWEST} patients of a class.'
+    return means if any(TOO_FEW in row for row in rows) else ""

@@ -5,6 +5,7 @@ from typing import Any
 
 from medscreen.card.facts import CardFacts
 from medscreen.card.population import leaks
+from medscreen.evaluation.sample_size import is_too_few
 from medscreen.pages.markdown import bullets, inert, interval, section, share
 
 Metrics = Mapping[str, Any]
@@ -144,7 +145,7 @@ def _miscalibration(facts: CardFacts) -> list[str] | None:
 def _seeds(facts: CardFacts) -> list[str] | None:
     over = facts.analysis.get("seeds", {}).get("test", {})
     values = [value for value in over.get("auroc", {}).values() if value is not None]
-    if len(values) < 2:
+    if len(values) < 2 or is_too_few(facts.estimate("test", "auroc")):
         return None
     return [
         f"The test AUROC depends on the seed: {share(min(values))} to {share(max(values))} over {len(values)} "

@@ -3,7 +3,8 @@
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from medscreen.card.facts import CardFacts
+from medscreen.card.facts import CardFacts, few_patients, figure
+from medscreen.evaluation.sample_size import TOO_FEW, is_too_few
 from medscreen.pages.markdown import bullets, inert, interval, percent, score, section, share, table
 
 _SPLITS = ("val", "test")
@@ -25,7 +26,7 @@ _METRICS = {
 
 def performance(facts: CardFacts) -> str:
     """The headline metrics on val and test; "" where none was measured."""
-    rows = [[words, *map(interval, estimates)] for words, estimates in _measured(facts) if any(estimates)]
+    rows = [[words, *cells] for words, cells in _measured(facts) if set(cells) != {"-"}]
     if not rows:
         return ""
     level = facts.parameters.get("evaluation.confidence")
@@ -35,21 +36,30 @@ def performance(facts: CardFacts) -> str:
         f"On {facts.images} of this data set; in brackets {brackets}, patients taken as the unit. The threshold was "
         "chosen on val, which flatters val; nothing was chosen on test.",
         table(["metric", *_SPLITS], rows),
+        few_patients(rows),
         "ECE and Brier score: less is better. An ECE within the range of chance shows no miscalibration."
         if facts.estimate("test", "ece")
         else "",
     )
 
 
-def _measured(facts: CardFacts) -> Iterator[tuple[str, list[Mapping[str, Any] | None]]]:
-    """Each metric in words, and its estimate on val and on test."""
+def _measured(facts: CardFacts) -> Iterator[tuple[str, list[str]]]:
+    """Each metric in words, and what the table shows of it on val and on test."""
     prevalence, by_chance = _prevalence(facts), facts.analysis.get("ece_by_chance", {})
     for metric, words in _METRICS.items():
-        yield words, [facts.estimate(split, metric) for split in _SPLITS]
+        yield words, [_cell(facts, split, metric) for split in _SPLITS]
         if metric in ("ppv", "npv"):
-            of_people = [facts.estimate(split, metric, "at_prevalence") for split in _SPLITS]
+            of_people = [figure(facts.estimate(split, metric, "at_prevalence")) for split in _SPLITS]
             yield f"{metric.upper()}, {prevalence}", of_people
-    yield "ECE that chance alone gives", [by_chance.get(split) for split in _SPLITS]
+    yield "ECE that chance alone gives", [figure(by_chance.get(split)) for split in _SPLITS]
+
+
+def _cell(facts: CardFacts, split: str, metric: str) -> str:
+    estimate = facts.estimate(split, metric)
+    if metric != "ece":
+        return figure(estimate)
+    # it never has an interval of its own; AUROC rests on the same patients
+    return TOO_FEW if is_too_few(facts.estimate(split, "auroc")) else interval(estimate)
 
 
 def _prevalence(facts: CardFacts) -> str:
@@ -67,9 +77,9 @@ def operating_point(facts: CardFacts) -> str:
     kept = facts.estimate("test", "coverage")
     if kept is not None:
         lines.append(
-            f"Decided without a reader on test{facts.aside}: {interval(kept)} of the images; wrong among these "
-            f"{interval(facts.estimate('test', 'error_kept'))}, among the referred ones "
-            f"{interval(facts.estimate('test', 'error_referred'))}."
+            f"Decided without a reader on test{facts.aside}: {figure(kept)} of the images; wrong among these "
+            f"{figure(facts.estimate('test', 'error_kept'))}, among the referred ones "
+            f"{figure(facts.estimate('test', 'error_referred'))}."
         )
     if (decision := inert(facts.decision)) != "-":
         lines.append(f'Decision of the gate: "{decision}"')
@@ -91,7 +101,7 @@ def bench(facts: CardFacts) -> str:
         [
             inert(row["policy"]),
             interval(row["threshold"], score),
-            *(interval(row["rates"].get(split, {}).get(rate)) for rate in _RATES for split in _SPLITS),
+            *(figure(row["rates"].get(split, {}).get(rate)) for rate in _RATES for split in _SPLITS),
         ]
         for row in facts.analysis.get("bench", [])
     ]
@@ -102,6 +112,7 @@ def bench(facts: CardFacts) -> str:
         f"Other thresholds for the same scores{facts.aside}: FPR is the share of normal images that is called "
         "abnormal, FNR the share of abnormal ones that is missed.",
         table(["policy", "threshold", "FPR val", "FPR test", "FNR val", "FNR test"], rows),
+        few_patients(rows),
     )
 
 
@@ -118,7 +129,7 @@ def calibration(facts: CardFacts) -> str:
         "interval of the share that is abnormal, which takes images as independent.",
         table(
             ["mean probability", "images", "share abnormal"],
-            [[share(row["mean_probability"]), str(row["images"]), interval(row["observed"])] for row in bins],
+            [[share(row["mean_probability"]), str(row["images"]), figure(row["observed"])] for row in bins],
             words=0,
         ),
     )

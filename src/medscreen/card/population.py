@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from medscreen.card.facts import CardFacts
+from medscreen.card.facts import CardFacts, few_patients, figure
 from medscreen.pages.markdown import bullets, inert, interval, section, table
 
 _COUNTS = ("images", "normal", "abnormal", "patients")
@@ -69,7 +69,7 @@ def leaks(shared: Mapping[str, Mapping[str, int]]) -> str:
 def subgroups(facts: CardFacts) -> str:
     """Metrics of each group of each trait on test; "" where no trait is known."""
     rows = [
-        [inert(trait), inert(group), *_counts(row), *(interval(row["metrics"].get(name)) for name in _RATES)]
+        [inert(trait), inert(group), *_counts(row), *(figure(row["metrics"].get(name)) for name in _RATES)]
         for trait, groups in facts.analysis.get("subgroups", {}).items()
         for group, row in groups.items()
     ]
@@ -77,8 +77,9 @@ def subgroups(facts: CardFacts) -> str:
         return ""
     return section(
         "Subgroups",
-        f"Test split{facts.aside}. With few patients an interval says little.",
+        f"Test split{facts.aside}.",
         table(["trait", "group", "patients", "normal", "abnormal", *_RATES.values()], rows, words=2),
+        few_patients(rows),
     )
 
 
@@ -92,7 +93,7 @@ def findings(facts: CardFacts) -> str:
         [
             inert(name),
             inert(row.get("abnormal")),
-            *(interval(row["metrics"].get(rate)) for rate in ("auroc", "sensitivity")),
+            *(figure(row["metrics"].get(rate)) for rate in ("auroc", "sensitivity")),
         ]
         for name, row in facts.analysis.get("findings", {}).items()
     ]
@@ -103,19 +104,20 @@ def findings(facts: CardFacts) -> str:
         "Findings",
         f"Test split{facts.aside}, each finding against the same normal images." if rows else "",
         table(["finding", "images", "AUROC", "sensitivity"], rows) if rows else "",
+        few_patients(rows),
         *(_told_apart(classes) if classes else ()),
     )
 
 
 def _told_apart(classes: Mapping[str, Any]) -> Iterator[str]:
     yield (
-        f"Told apart, each class against all others: mean AUROC {interval(classes.get('macro_auroc'))}. An image is "
+        f"Told apart, each class against all others: mean AUROC {figure(classes.get('macro_auroc'))}. An image is "
         "called the class of highest probability."
     )
     yield table(
         ["class", "images", "AUROC", "sensitivity", "PPV"],
         [
-            [inert(name), str(row["images"]), *(interval(row[rate]) for rate in ("auroc", "sensitivity", "ppv"))]
+            [inert(name), str(row["images"]), *(figure(row[rate]) for rate in ("auroc", "sensitivity", "ppv"))]
             for name, row in classes.get("rows", {}).items()
         ],
     )

@@ -63,6 +63,9 @@ def _number(text: str) -> tuple[str, float]:
 
 
 def _shown(estimate: dict[str, float | None]) -> str:
+    from medscreen.evaluation.sample_size import TOO_FEW
+
     if estimate["value"] is None:
         return "-"
-    return f"{estimate['value']:.3f} ({estimate['low']:.3f} to {estimate['high']:.3f})"
+    ends = estimate["low"], estimate["high"]
+    return TOO_FEW if None in ends else f"{estimate['value']:.3f} ({ends[0]:.3f} to {ends[1]:.3f})"

@@ -145,11 +145,14 @@ def compare(a: str, b: str, name: str | None, as_json: bool) -> None:
 
 
 def _shown(estimate: "Estimate") -> Text:
-    if estimate["value"] is None:
+    from medscreen.evaluation.sample_size import TOO_FEW
+
+    value, low, high = (estimate[key] for key in ("value", "low", "high"))
+    if value is None:
         return Text("-")
-    ends = [estimate["low"], estimate["high"]]
-    interval = " to ".join(_three(end) for end in ends if end is not None)
-    return Text.assemble(_three(estimate["value"]), (f" {interval}" if interval else "", "dim"))
+    if low is None or high is None:
+        return Text(TOO_FEW)
+    return Text.assemble(_three(value), (f" {_three(low)} to {_three(high)}", "dim"))
 
 
 def _three(number: float) -> str:

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from medscreen.evaluation.bootstrap import Bootstrap, Estimate, rounded
 from medscreen.evaluation.outcomes import Floats, Outcomes
 from medscreen.evaluation.rates import wilson
+from medscreen.evaluation.sample_size import supported
 
 _WIDTHS = 15  # equal-width bins of the ECE, as Guo 2017 has them
 _COUNTS = 10  # equal-count bins of the reliability table
@@ -47,15 +48,15 @@ def ece_by_chance(outcomes: Outcomes, bootstrap: Bootstrap) -> Estimate:
     """Mean and range of the ECE that these images would show if every stated probability were right.
 
     Labels are drawn from the probabilities (consistency resampling, Broecker, Smith 2007, doi 10.1175/WAF993.1); images
-    count as independent. An ECE above the range is miscalibration that chance does not explain. Raises ValueError where
-    the outcomes have no probabilities.
+    count as independent. An ECE above the range is miscalibration that chance does not explain. There is no range where
+    a class has too few patients. Raises ValueError where the outcomes have no probabilities.
     """
     probabilities = probabilities_of(outcomes)
     rng = np.random.default_rng(bootstrap.seed)
     drawn = rng.random((bootstrap.resamples, len(probabilities))) < probabilities
     surplus = (drawn - probabilities) @ _in_bins(probabilities)
     errors = np.abs(surplus).sum(axis=1) / max(len(probabilities), 1)
-    return bootstrap.estimate(np.concatenate([[errors.mean()], errors]))
+    return supported(bootstrap.estimate(np.concatenate([[errors.mean()], errors])), outcomes)
 
 
 def _in_bins(probabilities: Floats) -> NDArray[np.bool_]:
@@ -69,7 +70,8 @@ def reliability(outcomes: Outcomes, confidence: float) -> list[ReliabilityBin]:
     """The reliability table: at most ten bins of about equal count, by rising probability.
 
     Images of equal probability share a bin. The interval of the observed share is Wilson's, which takes images as
-    independent. Raises ValueError where the outcomes have no probabilities.
+    independent; there is none where a class of the split has too few patients. Raises ValueError where the outcomes
+    have no probabilities.
     """
     probabilities = probabilities_of(outcomes)
     if len(probabilities) == 0:
@@ -77,7 +79,10 @@ def reliability(outcomes: Outcomes, confidence: float) -> list[ReliabilityBin]:
     edges = np.quantile(probabilities, np.linspace(0, 1, _COUNTS + 1)[1:-1])
     bins = np.searchsorted(edges, probabilities)
     members = [np.flatnonzero(bins == number) for number in np.unique(bins)]
-    return [_bin(probabilities[index], outcomes.labels[index], confidence) for index in members]
+    bins_of_images = [_bin(probabilities[index], outcomes.labels[index], confidence) for index in members]
+    for row in bins_of_images:
+        row["observed"] = supported(row["observed"], outcomes)
+    return bins_of_images
 
 
 def _bin(probabilities: Floats, labels: NDArray[np.int64], confidence: float) -> ReliabilityBin:

@@ -8,8 +8,9 @@ from numpy.typing import NDArray
 from scipy.stats import norm, rankdata
 
 from medscreen.evaluation.bootstrap import UNDEFINED, Bootstrap, Estimate, estimate, rounded
-from medscreen.evaluation.metrics import METRICS
+from medscreen.evaluation.metrics import METRICS, classes_of
 from medscreen.evaluation.outcomes import Floats, Outcomes
+from medscreen.evaluation.sample_size import supported
 
 Labels = NDArray[np.int64]
 
@@ -82,9 +83,10 @@ def _standard_error(normal: Floats, abnormal: Floats) -> float:
 def paired_bootstrap(a: Outcomes, b: Outcomes, metric: str, bootstrap: Bootstrap) -> Estimate:
     """The metric of a minus that of b, with an interval from the same resampled patients for both.
 
-    Raises ValueError where the two are not about the same images, in the same order.
+    There is no interval where a class that the metric rests on has too few patients (`sample_size`). Raises
+    ValueError where the two are not about the same images, in the same order.
     """
-    return bootstrap.estimate(_paired_differences(a, b, metric, bootstrap))
+    return supported(bootstrap.estimate(_paired_differences(a, b, metric, bootstrap)), a, classes_of(metric))
 
 
 def _paired_differences(a: Outcomes, b: Outcomes, metric: str, bootstrap: Bootstrap) -> Floats:

@@ -6,8 +6,8 @@ import numpy as np
 
 from medscreen.evaluation.bootstrap import significant
 from medscreen.evaluation.outcomes import Floats, Outcomes
+from medscreen.evaluation.sample_size import CLASSES
 
-_CLASSES = ("normal", "abnormal")  # what labels 0 and 1 mean
 _QUANTILES = (0.0, 0.05, 0.25, 0.5, 0.75, 0.95, 1.0)
 
 
@@ -25,7 +25,7 @@ class Distribution(TypedDict):
 
 def score_distribution(outcomes: Outcomes) -> dict[str, Distribution]:
     """The distribution of the scores of the `normal` and of the `abnormal` images."""
-    return {name: _distribution(outcomes.scores[outcomes.labels == label]) for label, name in enumerate(_CLASSES)}
+    return {name: _distribution(outcomes.scores[outcomes.labels == label]) for label, name in enumerate(CLASSES)}
 
 
 def _distribution(scores: Floats) -> Distribution:

@@ -10,6 +10,7 @@ from medscreen.evaluation.bootstrap import Bootstrap, Estimate
 from medscreen.evaluation.calibration import brier, ece
 from medscreen.evaluation.outcomes import Floats, Outcomes
 from medscreen.evaluation.rates import clustered
+from medscreen.evaluation.sample_size import CLASSES, supported
 
 Metric = Callable[[Outcomes, Floats], Floats]
 
@@ -20,7 +21,7 @@ def evaluate(outcomes: Outcomes, bootstrap: Bootstrap, metrics: list[str] | None
     """Each metric (default: all that apply) with its interval; a metric the outcomes have no data for raises.
 
     Shares have a Wilson interval for the effective number of images, the others a percentile interval of resampled
-    patients, `ece` none.
+    patients, `ece` none. A metric of a class with too few patients (`sample_size`) has a value and no interval.
     """
     weights = bootstrap.weights(outcomes.patients)
     if metrics is None:
@@ -34,10 +35,17 @@ def _estimated(name: str, outcomes: Outcomes, weights: Floats, bootstrap: Bootst
     values = metric(outcomes, weights)
     if isinstance(metric, Share):
         counted = np.flatnonzero(metric.among_of(outcomes))
-        return clustered(values, len(counted), len(np.unique(outcomes.patients[counted])), bootstrap.confidence)
+        found = clustered(values, len(counted), len(np.unique(outcomes.patients[counted])), bootstrap.confidence)
+        return supported(found, outcomes, classes_of(name))
     found = bootstrap.estimate(values)
     # every resample is less calibrated than the sample: `calibration.ece_by_chance` says what it is to be held against
-    return found | {"low": None, "high": None} if name == "ece" else found
+    return found | {"low": None, "high": None} if name == "ece" else supported(found, outcomes)
+
+
+def classes_of(metric: str) -> tuple[str, ...]:
+    """The classes whose patients a metric rests on: one for a share of its images, else both."""
+    among = getattr(METRICS[metric], "among", None)
+    return (among,) if among in CLASSES else CLASSES
 
 
 def auroc(outcomes: Outcomes, weights: Floats) -> Floats:

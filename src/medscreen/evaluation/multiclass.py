@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from medscreen.evaluation.bootstrap import Bootstrap, Estimate
 from medscreen.evaluation.metrics import auroc, evaluate
 from medscreen.evaluation.outcomes import Floats, Outcomes
+from medscreen.evaluation.sample_size import supported
 
 
 class ClassRow(TypedDict):
@@ -51,12 +52,15 @@ class ClassOutcomes:
 def macro_auroc(outcomes: ClassOutcomes, bootstrap: Bootstrap) -> Estimate:
     """One-vs-rest AUROC averaged over the classes, each counting the same; None where a class has no image.
 
-    Resamples in which a class is missing are left out.
+    Resamples in which a class is missing are left out. There is no interval where a class has too few patients.
     """
     weights = bootstrap.weights(outcomes.patients)
     with np.errstate(divide="ignore", invalid="ignore"):
-        areas = [auroc(outcomes.one_vs_rest(number), weights) for number in range(len(outcomes.classes))]
-    return bootstrap.estimate(np.mean(areas, axis=0))
+        each = [outcomes.one_vs_rest(number) for number in range(len(outcomes.classes))]
+        found = bootstrap.estimate(np.mean([auroc(one, weights) for one in each], axis=0))
+    for one in each:
+        found = supported(found, one)
+    return found
 
 
 def per_class(outcomes: ClassOutcomes, bootstrap: Bootstrap) -> dict[str, ClassRow]:

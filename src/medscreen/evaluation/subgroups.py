@@ -25,8 +25,8 @@ def subgroups(
 ) -> dict[str, Subgroup]:
     """Metrics (default: all that apply) for each distinct value of `groups` (N,), sorted by it.
 
-    Patients are resampled within the group. A metric that needs a class the group lacks is None. With few patients
-    an interval says little, that of an AUROC nothing with one: read it beside the counts.
+    Patients are resampled within the group. A metric that needs a class the group lacks is None; one that needs a class
+    of which the group has too few patients has no interval.
     """
     values = np.asarray(groups, dtype=np.str_)
     return {

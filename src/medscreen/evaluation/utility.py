@@ -9,6 +9,7 @@ from medscreen.evaluation.bootstrap import Bootstrap, Estimate, rounded
 from medscreen.evaluation.calibration import probabilities_of
 from medscreen.evaluation.metrics import METRICS
 from medscreen.evaluation.outcomes import Outcomes
+from medscreen.evaluation.sample_size import supported
 
 
 class NetBenefit(TypedDict):
@@ -33,8 +34,8 @@ def predictive_values(outcomes: Outcomes, prevalence: float, bootstrap: Bootstra
         true_positive, false_positive = sensitivity * prevalence, (1 - specificity) * (1 - prevalence)
         true_negative, false_negative = specificity * (1 - prevalence), (1 - sensitivity) * prevalence
         return {
-            "ppv": bootstrap.estimate(true_positive / (true_positive + false_positive)),
-            "npv": bootstrap.estimate(true_negative / (true_negative + false_negative)),
+            "ppv": supported(bootstrap.estimate(true_positive / (true_positive + false_positive)), outcomes),
+            "npv": supported(bootstrap.estimate(true_negative / (true_negative + false_negative)), outcomes),
         }
 
 
@@ -56,8 +57,8 @@ def decision_curve(outcomes: Outcomes, thresholds: Sequence[float], bootstrap: B
         curve.append(
             {
                 "threshold": rounded(threshold),
-                "model": bootstrap.estimate(model),
-                "treat_all": bootstrap.estimate(treat_all),
+                "model": supported(bootstrap.estimate(model), outcomes),
+                "treat_all": supported(bootstrap.estimate(treat_all), outcomes),
                 "treat_none": 0.0,
             }
         )

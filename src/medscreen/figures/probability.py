@@ -18,11 +18,12 @@ def draw_reliability(axes: Axes, tables: Mapping[str, Sequence[Mapping[str, Any]
     for (split, table), colour in zip(tables.items(), (NORMAL, ABNORMAL), strict=True):
         stated = [row["mean_probability"] for row in table]
         observed = np.array([row["observed"]["value"] for row in table])
-        ends = np.array([[row["observed"]["low"], row["observed"]["high"]] for row in table]).reshape(-1, 2).T
+        # floats: an interval that is missing, for want of patients, is not a number and is not drawn
+        ends = np.array([[row["observed"]["low"], row["observed"]["high"]] for row in table], np.float64)
         axes.errorbar(
             stated,
             observed,
-            np.abs(ends - observed),
+            np.abs(ends.reshape(-1, 2).T - observed),
             fmt="o-",
             ms=4,
             lw=1,
@@ -38,7 +39,7 @@ def draw_decision_curve(axes: Axes, curve: Sequence[Mapping[str, Any]], prevalen
     """Net benefit of acting on the detector, on everyone and on no one, at the split's own share of abnormal images."""
     thresholds = [row["threshold"] for row in curve]
     model = np.array([row["model"]["value"] for row in curve])
-    ends = np.array([[row["model"]["low"], row["model"]["high"]] for row in curve]).T
+    ends = np.array([[row["model"]["low"], row["model"]["high"]] for row in curve], np.float64).T
     axes.fill_between(thresholds, *ends, color=ABNORMAL, alpha=0.2, lw=0)
     axes.plot(thresholds, model, color=ABNORMAL, label="detector")
     axes.plot(thresholds, [row["treat_all"]["value"] for row in curve], color=NORMAL, lw=1, label="refer everyone")

@@ -176,6 +176,7 @@ class Header:
         storage: str = getattr(self.get("SOPClassUID"), "name", "")
         return intent == "FOR PROCESSING" or storage.endswith("For Processing")
 
+
 def number(value: Any, keyword: str) -> float:
     """A value of the element `keyword`; raises UnreadableImageError where it is no finite number."""
     try:

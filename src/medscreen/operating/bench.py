@@ -6,7 +6,8 @@ from typing import TypedDict
 import numpy as np
 
 from medscreen.evaluation import Bootstrap, Estimate, Floats, Outcomes, evaluate
-from medscreen.operating.policies import choose_threshold, described
+from medscreen.evaluation.sample_size import supported
+from medscreen.operating.policies import choose_threshold, classes_of, described
 from medscreen.params import Policy
 
 RATES = ("false_positive_rate", "false_negative_rate")
@@ -27,7 +28,8 @@ class BenchRow(TypedDict):
 def bench(policies: Sequence[Policy], splits: Mapping[str, Outcomes], bootstrap: Bootstrap) -> list[BenchRow]:
     """A row a policy, each threshold chosen on `val` and applied to all `splits`, of which `test` is one.
 
-    The threshold's interval comes from choosing it again on resampled patients of `val`.
+    The threshold's interval comes from choosing it again on resampled patients of `val`; there is none where a class
+    that the policy looks at has too few of them.
     """
     weights = bootstrap.weights(splits["val"].patients)
     return [_row(policy, splits, weights, bootstrap) for policy in policies]
@@ -39,9 +41,10 @@ def _row(policy: Policy, splits: Mapping[str, Outcomes], weights: Floats, bootst
     rates: dict[str, dict[str, Estimate]] = {}
     for split, outcomes in splits.items():
         rates[split] = evaluate(outcomes.at(threshold), bootstrap, list(RATES))
+    chosen_again = bootstrap.estimate_on_any_scale(np.array([_again(policy, val, row) for row in weights]))
     return {
         "policy": described(policy),
-        "threshold": bootstrap.estimate_on_any_scale(np.array([_again(policy, val, row) for row in weights])),
+        "threshold": supported(chosen_again, val, classes_of(policy)),
         "rates": rates,
         "drift": {rate: _difference(rates["test"][rate]["value"], rates["val"][rate]["value"]) for rate in RATES},
     }

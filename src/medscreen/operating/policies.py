@@ -109,6 +109,11 @@ def _best(worth: Floats) -> int:
     return int(np.argmax(np.round(worth / (np.abs(worth).max() or 1.0), 12)))
 
 
+def classes_of(policy: Policy) -> tuple[str, ...]:
+    """The classes whose images a policy looks at."""
+    return ("normal",) if isinstance(policy, MeanSdPolicy | HealthyQuantilePolicy) else ("normal", "abnormal")
+
+
 def described(policy: Policy) -> str:
     """A policy in one line: its name and its numbers."""
     numbers = {key: value for key, value in policy.model_dump().items() if key != "policy"}

@@ -48,11 +48,12 @@ class Evidence:
         return load_images(self.layout.curated("val"))
 
     def of_roster(
-        self, result: Result, version: Version, champion: Version | None, chosen: tuple[Entry, int] | None
+        self, result: Result, version: Version | None, champion: Version | None, chosen: tuple[Entry, int] | None
     ) -> Candidate:
         """A detector of the workspace; it has seen nothing of `val`, or the audit counts it as a leak.
 
-        `chosen` is the move that put the champion there, and its time, if a person made it.
+        `version` is None where it has none. `chosen` is the move that put the champion there, and its time, if a person
+        made it.
         """
         val = result.outcomes("val")
         return Candidate(
@@ -65,8 +66,8 @@ class Evidence:
             baselines=self._baselines,
             leaked_images=self._leaked_images,
             rivals=self._rivals(champion),
-            rolled_back=version.rolled_back,
-            passed_over=_passed_over(version, champion, chosen),
+            rolled_back=version.rolled_back if version else "",
+            passed_over=_passed_over(version, champion, chosen) if version else "",
         )
 
     def of_version(self, version: Version, champion: Version | None) -> Candidate:

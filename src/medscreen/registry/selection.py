@@ -1,7 +1,6 @@
 """After a repro: the best detector of the roster goes to Production if the gate lets it."""
 
 import json
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from typing import Any
@@ -14,6 +13,7 @@ from medscreen.params import Params
 from medscreen.promotion import Decision, decide
 from medscreen.registry.decisions import DecisionLog, Entry
 from medscreen.registry.evidence import Evidence
+from medscreen.registry.experiments import experiment_name
 from medscreen.registry.stages import one_at_a_time
 from medscreen.registry.versions import Version, held, model_name
 from medscreen.tracking import Result
@@ -22,12 +22,16 @@ Report = dict[str, Any]
 
 
 def promote_best(
-    client: MlflowClient, layout: Layout, results: Sequence[Result], versions: Mapping[str, Version], params: Params
+    client: MlflowClient,
+    layout: Layout,
+    results: Sequence[Result],
+    versions: Mapping[str, Version | None],
+    params: Params,
 ) -> Report:
     """Puts the best detector into Production if the gate lets it, and returns what was decided and why.
 
-    An experiment (`dvc exp run`) is judged and never promoted. Deciding the same again changes nothing and reports
-    the same.
+    `versions` holds the version of each result; the baselines of an experiment have none. An experiment (`dvc exp run`)
+    is judged and never promoted. Deciding the same again changes nothing and reports the same.
     """
     model = model_name(results[0].dataset)
     with one_at_a_time(layout, model, wait=True):
@@ -48,7 +52,12 @@ def promote_best(
         ]
         decisions, winner = best_of(decisions)
         report = _report(model, decisions, winner, champion, params)
-        if winner and not os.environ.get("DVC_EXP_NAME"):
+        for result, standing in zip(results, report["standings"], strict=True):
+            version = versions[result.detector]
+            standing |= {"digest": result.digest, "version": version.number if version else None}
+        if experiment_name():
+            return _of_experiment(log, report)
+        if winner:
             report["promoted"] = named(versions[winner.detector])
         return _remembered(log, report)
 
@@ -79,7 +88,7 @@ def best_of(decisions: Sequence[Decision]) -> tuple[list[Decision], Decision | N
 def _report(
     model: str, decisions: Sequence[Decision], winner: Decision | None, champion: Version | None, params: Params
 ) -> Report:
-    experiment = os.environ.get("DVC_EXP_NAME")
+    experiment = experiment_name()
     standings = json.loads(json.dumps([asdict(decision) for decision in decisions]))  # as a report read back has them
     reason = f"{winner.detector}: {winner.reason}" if winner else _why_none(decisions)
     for standing in standings:
@@ -122,13 +131,21 @@ def named(version: Version | None) -> dict[str, Any] | None:
     return {"version": version.number, "detector": version.detector, "digest": version.digest}
 
 
+def _of_experiment(log: DecisionLog, report: Report) -> Report:
+    """The report, written down unless the last one of an experiment says the same."""
+    if _told(report) != _told(_last(log, "experiment")):
+        title = f"experiment {experiment_name()}: nothing promoted"
+        log.record(Entry(0, "", "", "experiment", title, report["reason"]), report)
+    return report
+
+
 def _remembered(log: DecisionLog, report: Report) -> Report:
     """The report, written down and carried out, unless the last one of a repro says the same.
 
     While what a repro has promoted is in Production and nothing is judged otherwise, the report of then stands.
     """
-    before = next((log.report(run) for entry, run in log.entries() if entry.action == "publish"), {})
-    if before and not report["promoted"] and (_told(before) == _told(report) or _stands(before, report)):
+    before = _last(log, "publish")
+    if not report["promoted"] and (_told(before) == _told(report) or _stands(before, report)):
         return before
     promoted, champion = report["promoted"], report["champion"]
     title = "nothing promoted"
@@ -143,14 +160,25 @@ def _remembered(log: DecisionLog, report: Report) -> Report:
     return report
 
 
+def _last(log: DecisionLog, action: str) -> Report:
+    """The report of the last decision of that kind, {} if there is none."""
+    return next((log.report(run) for entry, run in log.entries() if entry.action == action), {})
+
+
 def _told(report: Report) -> list[Any]:
-    return [report["reason"], report["champion"], report["promoted"], report["standings"]]
+    return [report.get(key) for key in ("policy", "reason", "champion", "promoted", "standings")]
 
 
 def _stands(before: Report, report: Report) -> bool:
     """Whether the only news is that what was promoted then is the champion now."""
-    if before["promoted"] is None or before["promoted"] != report["champion"]:
+    if not before.get("promoted") or [before["promoted"], before["policy"]] != [report["champion"], report["policy"]]:
         return False
-    return [(s["detector"], s["value"]) for s in before["standings"]] == [
-        (s["detector"], s["value"]) for s in report["standings"]
+    if len(before["standings"]) != len(report["standings"]):
+        return False
+    judged = [(s["detector"], s["digest"], s["value"], s["verdict"]) for s in report["standings"]]
+    then = [
+        # an older medscreen kept no digests
+        (s["detector"], s.get("digest", now[1]), s["value"], {"promoted": "champion"}.get(s["verdict"], s["verdict"]))
+        for s, now in zip(before["standings"], judged, strict=True)
     ]
+    return then == judged

@@ -25,7 +25,7 @@ from medscreen.tracking.models import (
     sound_graph,
     sound_model_id,
 )
-from medscreen.tracking.runs import COMMIT, DATA, DETECTOR, DIRTY, LINEAGE, RUN_KEY
+from medscreen.tracking.runs import COMMIT, DATA, DETECTOR, DIRTY, EXPERIMENT, LINEAGE, RUN_KEY
 from medscreen.tracking.server import as_default
 
 VAL, SPLITS, BASELINE, POLICY = (
@@ -41,7 +41,7 @@ DECISION, ROLLED_BACK, OPERATING_POINT_OF, RUN = (
     "medscreen.run",  # the run that was made anew for a version whose own was removed: MLflow never changes that one
 )
 # what a version takes over from its run
-_OF_RUN = (DIGEST, RUN_KEY, DETECTOR, DATA, COMMIT, DIRTY, LINEAGE, OPERATING_POINT_OF)
+_OF_RUN = (DIGEST, RUN_KEY, DETECTOR, DATA, COMMIT, DIRTY, EXPERIMENT, LINEAGE, OPERATING_POINT_OF)
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ import pyarrow.parquet as pq
 
 from medscreen.appraisal import Judged, analysis, metrics
 from medscreen.evaluation import Floats, Outcomes
+from medscreen.evaluation.sample_size import TOO_FEW
 from medscreen.figures import save_bench, save_operating, save_pictures, save_tables
 from medscreen.images import SPLITS, ImageSet, load_images
 from medscreen.layout import Layout
@@ -37,7 +38,9 @@ def evaluate(layout: Layout, params: Params, name: str) -> None:
     _save(layout, name, report, tables)
     _draw(layout, name, judged, tables, detector.metadata["operating_point"])
     auroc = report["test"]["auroc"]
-    print(f"{name}: test AUROC {auroc['value']:.3f} ({auroc['low']:.3f} to {auroc['high']:.3f})")
+    known = None not in auroc.values()
+    shown = f"{auroc['value']:.3f} ({auroc['low']:.3f} to {auroc['high']:.3f})" if known else TOO_FEW
+    print(f"{name}: test AUROC {shown}")
 
 
 def _judged(images: ImageSet, said: Screening, half: float | None) -> Judged:

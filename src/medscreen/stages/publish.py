@@ -7,8 +7,9 @@ from medscreen.layout import Layout
 from medscreen.league import Pair, balanced_rows, comparisons, league_rows, print_league, save_rows
 from medscreen.outputs import replaced
 from medscreen.params import Params
-from medscreen.registry import model_name, promote_best, register, versions_of
+from medscreen.registry import model_name, promote_best, versions_of
 from medscreen.registry.cards import describe
+from medscreen.registry.experiments import experiment_name, may_change, published
 from medscreen.registry.operating_points import remove_cut_short
 from medscreen.registry.selection import bootstrap_of
 from medscreen.stages.running import run_stage
@@ -23,12 +24,14 @@ def publish(layout: Layout, params: Params) -> None:
     remove_cut_short(
         client, layout, model_name(results[0].dataset), open_experiment(client, layout, results[0].dataset)
     )
-    versions = {result.detector: register(client, layout, result) for result in results}
+    versions = {result.detector: published(client, layout, result) for result in results}
     report = promote_best(client, layout, results, versions, params)
     standings = {standing["detector"]: standing for standing in report["standings"]}
     now = {version.number: version for version in versions_of(client, report["model"])}
     for result in results:
-        describe(client, now[versions[result.detector].number], result, params, standings[result.detector])
+        version = versions[result.detector]
+        if version is not None and may_change(version):
+            describe(client, now[version.number], result, params, standings[result.detector])
     with replaced(layout.promotion) as partial:
         partial.write_text(json.dumps(report, indent=1))
     rows = league_rows(results, {name: standing["verdict"] for name, standing in standings.items()})
@@ -42,9 +45,9 @@ def publish(layout: Layout, params: Params) -> None:
         pairs = comparisons(outcomes, rows[0]["detector"], bootstrap_of(params))
         save_rows(pairs, list(Pair.__annotations__), partial)
     screen = Screen()
-    print_league(
-        rows, f"League table ({params.evaluation.confidence:.0%} intervals; the verdict looks at val alone)", screen
-    )
+    of = f" of experiment {experiment_name()}" if experiment_name() else ""
+    level = f"{params.evaluation.confidence:.0%}"
+    print_league(rows, f"League table{of} ({level} intervals; the verdict looks at val alone)", screen)
     if promoted := report["promoted"]:
         screen.print(f"In Production: {report['model']} version {promoted['version']} ({promoted['detector']})")
     screen.print(report["reason"])

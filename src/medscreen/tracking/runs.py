@@ -27,6 +27,7 @@ from medscreen.tracking.store import open_experiment, open_store
 RUN_KEY = "medscreen.run_key"
 COMMIT, DIRTY = "mlflow.source.git.commit", "medscreen.dirty"
 DETECTOR, DATA = "medscreen.detector", "medscreen.data_digest"
+EXPERIMENT = "medscreen.dvc_exp_name"
 LINEAGE = "medscreen.lineage_digest"
 SCORES, TRAINED_ON, LINEAGE_FILE = "scores.parquet", "trained_on.parquet", "lineage.json"
 WRITER, _CHECKOUT = "medscreen.writer", "medscreen.checkout"

@@ -1,0 +1,35 @@
+"""What an experiment (`dvc exp run`) changes in MLflow: nothing but what it made itself."""
+
+import os
+
+from mlflow import MlflowClient
+
+from medscreen.layout import Layout
+from medscreen.registry.versions import Version, model_name, register, versions_of
+from medscreen.tracking import Result, finish_run
+from medscreen.tracking.runs import EXPERIMENT
+
+
+def experiment_name() -> str:
+    """The name that DVC gave the experiment which this process is part of; "" in a repro of the workspace."""
+    return os.environ.get("DVC_EXP_NAME", "")
+
+
+def published(client: MlflowClient, layout: Layout, result: Result) -> Version | None:
+    """The version of a result, which is registered; None for a baseline of an experiment, which has a run alone.
+
+    Where another has registered the same package before, an experiment takes that version as it is.
+    """
+    if experiment_name():
+        known = [v for v in versions_of(client, model_name(result.dataset)) if v.digest == result.digest]
+        if known and not may_change(known[0]):
+            return known[0]
+        if result.is_baseline:
+            finish_run(client, layout, result)
+            return None
+    return register(client, layout, result)
+
+
+def may_change(version: Version) -> bool:
+    """Whether card, tags and metrics of a version may be written: in a repro always, in an experiment if it made it."""
+    return experiment_name() in ("", version.tags.get(EXPERIMENT))
