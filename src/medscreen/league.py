@@ -14,7 +14,7 @@ from medscreen.evaluation.comparison import delong, paired_bootstrap
 from medscreen.tracking import Result
 
 _INTERVALS = ("val/auroc", "test/auroc", "test/balanced_accuracy", "test/sensitivity", "test/specificity")
-_SINGLE = ("test/accuracy", "test/accuracy_at_half")
+_SINGLE = ("test/accuracy", "test/accuracy_at_half", "test/in_domain")
 _WORDS = {
     "val/auroc": "val AUROC",
     "test/auroc": "test AUROC",
@@ -22,6 +22,7 @@ _WORDS = {
     "test/sensitivity": "sensitivity",
     "test/specificity": "specificity",
     "test/accuracy_at_half": "acc. at .5",
+    "test/in_domain": "in domain",
 }
 
 Row = dict[str, str]

@@ -4,7 +4,7 @@ import csv
 import json
 import sys
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -23,11 +23,20 @@ if TYPE_CHECKING:
     from medscreen.packaging.detector import PackagedDetector
 
 _CHUNK = 64
+_OUTSIDE = "outside the training data"
+_WITHOUT_CHECK = (
+    "the version was made before medscreen had one; images unlike its training images are called normal or abnormal, "
+    "too. Train and promote a version with this medscreen."
+)
 
 
 @dataclass(frozen=True)
 class _Row:
-    """One screened image."""
+    """One screened image.
+
+    `called` is the decision in words, of which there is none outside the domain. `unlike_training`: how modality or
+    body part differ from the training images'.
+    """
 
     file: str
     score: float
@@ -35,6 +44,13 @@ class _Row:
     probability: float
     abnormal: bool
     refer: bool
+    in_domain: bool | None
+    unlike_training: str
+    called: str = field(init=False)
+
+    def __post_init__(self) -> None:
+        decision = ("abnormal" if self.abnormal else "normal") + (", refer" if self.refer else "")
+        object.__setattr__(self, "called", _OUTSIDE if self.in_domain is False else decision)
 
 
 @click.command()
@@ -46,12 +62,15 @@ class _Row:
 def predict(paths: Sequence[Path], name: str | None, stage: str, csv_path: Path | None, as_json: bool) -> None:
     """Screens images: PNG, JPEG, DICOM files, or folders of them.
 
+    An image that is unlike the training images is called "outside the training data", whatever its score.
     Files that can't be read are named one by one on stderr, and the exit status is then 1.
     """
     from medscreen.registry import load_detector, model_name
 
     files = list(_files(paths))
     detector = load_detector(name or model_name(load_params(find_layout().params).dataset), stage)
+    if not detector.checks_domain:
+        click.echo(f"medscreen: no domain check: {_WITHOUT_CHECK}", err=True)
     rows: list[_Row] = []
     unreadable = 0
     for start in range(0, len(files), _CHUNK):
@@ -84,21 +103,34 @@ def _screen(detector: "PackagedDetector", files: Sequence[Path]) -> tuple[list[_
     """The rows of the readable files, and how many were not."""
     import numpy as np
 
-    from medscreen.ingestion import UnreadableImageError, read_grey, to_square
+    from medscreen.ingestion import UnreadableImageError, read_image, to_square
     from medscreen.sources.trees import written_name
 
-    readable, pixels = [], []
+    readable, pixels, differences = [], [], []
     for file in files:
         try:
-            pixels.append(to_square(read_grey(file, detector.display), detector.image_size))
+            shown = read_image(file, detector.display)
+            pixels.append(to_square(shown.grey, detector.image_size))
             readable.append(file)
+            differences.append(detector.unlike_training(shown.described))
         except UnreadableImageError as error:
             click.echo(f"medscreen: {written_name(file)} can't be read: {error}", err=True)
     if not readable:
         return [], len(files)
     said = detector.screen(np.stack(pixels))
-    columns = (said.score, said.p_value, said.probability, said.abnormal, said.refer)
-    rows = [_Row(written_name(file), *(column[i].item() for column in columns)) for i, file in enumerate(readable)]
+    rows = [
+        _Row(
+            file=written_name(file),
+            score=said.score[i].item(),
+            p_value=said.p_value[i].item(),
+            probability=said.probability[i].item(),
+            abnormal=said.abnormal[i].item(),
+            refer=said.refer[i].item(),
+            in_domain=None if said.in_domain is None else said.in_domain[i].item(),
+            unlike_training=differences[i],
+        )
+        for i, file in enumerate(readable)
+    ]
     return rows, len(files) - len(readable)
 
 
@@ -124,6 +156,7 @@ def _print(rows: Sequence[_Row]) -> None:
             f"{row.score:.4f}",
             f"{row.p_value:.4f}",
             f"{row.probability:.3f}",
-            ("[bold]abnormal[/bold]" if row.abnormal else "normal") + (", refer" if row.refer else ""),
+            row.called.replace("abnormal", "[bold]abnormal[/bold]")
+            + (f"; {escape(row.unlike_training)}" if row.unlike_training else ""),
         )
     Console().print(table)

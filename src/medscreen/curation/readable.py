@@ -1,6 +1,6 @@
 """Which records can be read, and their pixels."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -22,13 +22,15 @@ _FORGET_EVERY = 64  # images, after which what was written leaves the memory
 class Readable:
     """Records whose image was read, in the order of their pixels.
 
-    `digests`: of each image; `spacings`: (row, column) in mm, None where the file does not say; `burned_in`: how many
-    files, quarantined ones among them, say that text is burned into their pixels.
+    `digests`: of each image; `spacings`: (row, column) in mm, None where the file does not say; `described`: what DICOM
+    states of the image, see `ingestion.Shown`; `burned_in`: how many files, quarantined ones among them, say that text
+    is burned into their pixels.
     """
 
     records: list[Record] = field(default_factory=list)
     digests: list[str] = field(default_factory=list)
     spacings: list[tuple[float, float] | None] = field(default_factory=list)
+    described: list[Mapping[str, str] | None] = field(default_factory=list)
     burned_in: int = 0
 
 
@@ -40,6 +42,7 @@ class _Decoded:
     digest: str
     spacing: tuple[float, float] | None
     burned_in: bool
+    described: Mapping[str, str] | None
 
 
 def decode(
@@ -48,6 +51,7 @@ def decode(
     """Pixels (N, size, size) and records of what can be read, and file and reason of what can't."""
     pixels = open_memmap(scratch, mode="w+", dtype=np.uint8, shape=(len(records), size, size))
     readable, quarantine = Readable(), []
+    known: dict[str, Mapping[str, str] | None] = {}  # one for all images of a kind, not one an image
     for record, outcome in zip(records, _decoded(records, size, workers), strict=True):
         on_record()
         if isinstance(outcome, str):
@@ -58,6 +62,7 @@ def decode(
         readable.records.append(record)
         readable.digests.append(outcome.digest)
         readable.spacings.append(outcome.spacing)
+        readable.described.append(known.setdefault(str(outcome.described), outcome.described))
         readable.burned_in += outcome.burned_in
         if len(readable.records) % _FORGET_EVERY == 0:
             forget(pixels)
@@ -83,6 +88,7 @@ def _decode_one(record: Record, size: int) -> _Decoded | str:
             shown = read_image(image, record.display, record.frame)
         else:
             shown = Shown(image, None, burned_in=False)
-        return _Decoded(to_square(shown.grey, size), image_digest(shown.grey), shown.spacing, shown.burned_in)
+        square, digest = to_square(shown.grey, size), image_digest(shown.grey)
+        return _Decoded(square, digest, shown.spacing, shown.burned_in, shown.described)
     except UnreadableImageError as error:
         return str(error)

@@ -1,5 +1,6 @@
 """A file's image as it is displayed."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,12 +22,14 @@ class Shown:
     """An image as displayed, at its own size, and what else the file says of it.
 
     `spacing`: millimetres between rows and between columns, None where the file does not say. `burned_in`: the file
-    says that text is burned into its pixels.
+    says that text is burned into its pixels. `described`: `modality` and `body part` as DICOM states them, "" where it
+    does not; None of other pictures.
     """
 
     grey: Grey
     spacing: tuple[float, float] | None
     burned_in: bool
+    described: Mapping[str, str] | None = None
 
 
 def is_image(path: Path) -> bool:
@@ -66,7 +69,8 @@ def _read_dicom(path: Path, display: DisplayParams, frame: int | None) -> Shown:
         read = read_frame(path, frame)
         if read.header.burned_in and display.burned_in == "refuse":
             raise UnreadableImageError(BURNED_IN)
-        return Shown(_displayed(read, display), read.header.spacing, read.header.burned_in)
+        header = read.header
+        return Shown(_displayed(read, display), header.spacing, header.burned_in, header.described)
 
 
 def _displayed(frame: Frame, display: DisplayParams) -> Grey:

@@ -17,8 +17,8 @@ from medscreen.tracking import Result
 from medscreen.tracking.runs import LINEAGE_FILE
 
 CARD = "medscreen.card_digest"
-# metrics that depend on scores and probabilities alone, not on the threshold
-UNCHANGED = ("auroc", "average_precision", "brier", "ece")
+# metrics that do not depend on the threshold
+UNCHANGED = ("auroc", "average_precision", "brier", "ece", "in_domain")
 
 
 def describe(

@@ -84,6 +84,7 @@ def set_threshold(
         point = choose_operating_point(
             _settings(run, policy), _floats(val["score"]), _labels(val), metadata["score_at_half"]
         )
+        stated = asdict(point) | {name: metadata[name] for name in ("domain",) if name in metadata}
         packaged = Path(folder) / "detector.onnx"
         onnx.save(package(scoring, point, metadata), packaged)
         digest = packaged_digest(packaged)
@@ -96,7 +97,7 @@ def set_threshold(
         known = version_of(client, version.model, digest)
         if known is not None:
             return Rethresholded(known, False, point, rates)
-        run_id = _new_run(client, run, version, policy, point, rates)
+        run_id = _new_run(client, run, version, policy, stated, rates)
         log_table(client, run_id, scores, SCORES)
         _log_lineage(client, version, run_id, policy, Path(folder))
         picture = Path(folder) / "operating.png"
@@ -107,7 +108,7 @@ def set_threshold(
         client.log_batch(run_id, tags=[RunTag(RUN_KEY, version.run_key), RunTag(DIGEST, digest)])
     about = {name: version.tags[name] for name in (VAL, SPLITS, BASELINE) if name in version.tags}
     made = register_run(client, version.model, run_id, about | {POLICY: policy.policy})
-    describe_operating_point(client, made, version, asdict(point), rates)
+    describe_operating_point(client, made, version, stated, rates)
     return Rethresholded(made, True, point, rates)
 
 
@@ -147,7 +148,7 @@ def _new_run(
     source: Run,
     version: Version,
     policy: Policy,
-    point: OperatingPoint,
+    stated: Mapping[str, Any],
     rates: Mapping[str, Any],
 ) -> str:
     """A run that shows the new operating point; what it has in common with the old one is copied."""
@@ -165,7 +166,7 @@ def _new_run(
         metrics=[Metric(name, value, now, 0) for name, value in measured.items()],
         params=[Param(name, value) for name, value in (shared | chosen).items()],
     )
-    client.log_text(run_id, json.dumps(asdict(point), indent=1), "operating.json")
+    client.log_text(run_id, json.dumps(stated, indent=1), "operating.json")
     return run_id
 
 
@@ -182,7 +183,7 @@ def _log_lineage(client: MlflowClient, version: Version, run_id: str, policy: Po
 
 
 def _of_scores(metric: str) -> bool:
-    """Whether a logged metric depends on scores and probabilities alone: val/auroc_low, test/brier."""
+    """Whether a logged metric does not depend on the threshold: val/auroc_low, test/brier."""
     split, _, name = metric.partition("/")
     return split in {"val", "test"} and name.removesuffix("_low").removesuffix("_high") in UNCHANGED
 
