@@ -21,7 +21,7 @@ COLUMNS = [
     "test/balanced_accuracy", "test/balanced_accuracy_low", "test/balanced_accuracy_high",
     "test/sensitivity", "test/sensitivity_low", "test/sensitivity_high",
     "test/specificity", "test/specificity_low", "test/specificity_high",
-    "test/accuracy", "test/accuracy_at_half",
+    "test/accuracy", "test/accuracy_at_half", "test/in_domain",
     "val/seeds", "val/auroc_mean", "val/auroc_sd", "test/seeds", "test/auroc_mean", "test/auroc_sd",
 ]  # fmt: skip
 SINGLE = {"val": [0.8], "test": [0.7]}
@@ -40,7 +40,7 @@ def result(
 ) -> Result:
     of_test = {"auroc": test, "balanced_accuracy": 0.71, "sensitivity": 0.62, "specificity": 0.8, "accuracy": 0.73}
     if half:
-        of_test["accuracy_at_half"] = 0.66
+        of_test |= {"accuracy_at_half": 0.66, "in_domain": 0.993}
     evaluation = {
         "val": {"auroc": estimate(val)},
         "test": {metric: estimate(value) for metric, value in of_test.items()},
@@ -72,6 +72,7 @@ def test_a_row_holds_values_their_ends_and_seeds() -> None:
     assert (row["val/auroc"], row["val/auroc_low"], row["val/auroc_high"]) == ("0.8123", "0.7623", "0.8323")
     assert (row["test/sensitivity"], row["test/specificity_low"]) == ("0.6200", "0.7500")
     assert (row["test/accuracy"], row["test/accuracy_at_half"]) == ("0.7300", "0.6600")
+    assert row["test/in_domain"] == "0.9930"
     assert (row["val/seeds"], row["val/auroc_mean"], row["val/auroc_sd"]) == ("3", "0.9000", "0.1000")
     assert (row["test/seeds"], row["test/auroc_mean"], row["test/auroc_sd"]) == ("2", "0.6000", "0.1414")
 
@@ -79,7 +80,13 @@ def test_a_row_holds_values_their_ends_and_seeds() -> None:
 def test_what_a_detector_lacks_is_an_empty_cell() -> None:
     rows = league_rows([result("cnn", 0.8), result("gradient", None, half=False)], {})
     assert list(rows[1]) == COLUMNS == list(rows[0])
-    assert rows[1]["test/accuracy_at_half"] == rows[1]["val/auroc"] == rows[1]["val/auroc_low"] == ""
+    assert (
+        rows[1]["test/accuracy_at_half"]
+        == rows[1]["test/in_domain"]
+        == rows[1]["val/auroc"]
+        == rows[1]["val/auroc_low"]
+        == ""
+    )
     assert rows[0]["test/auroc_sd"] == ""
     assert rows[0]["test/seeds"] == "1"
 
@@ -96,12 +103,13 @@ def test_the_printed_table_has_each_interval_behind_its_value() -> None:
     lines = printed(league_rows([result("cnn", 0.81234), result("gradient", 0.6, half=False)], {"cnn": "promoted"}))
     assert lines[0].strip() == "League table"
     headings = [
-        "detector", "val AUROC", "test AUROC", "balanced acc.", "sensitivity", "specificity", "acc. at .5", "verdict",
+        "detector", "val AUROC", "test AUROC", "balanced acc.", "sensitivity", "specificity", "acc. at .5",
+        "in domain", "verdict",
     ]  # fmt: skip
     assert [word.strip() for word in lines[2].split("  ") if word.strip()] == headings
     assert [word.strip() for word in lines[4].split("  ") if word.strip()] == [
         "cnn", ".812 .762-.832", ".750 .700-.770", ".710 .660-.730", ".620 .570-.640", ".800 .750-.820", ".660",
-        "promoted",
+        ".993", "promoted",
     ]  # fmt: skip
     assert lines[5].split()[-1] == "-"
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from medscreen.errors import MedscreenError
 from medscreen.evaluation import Bootstrap, Estimate, Floats, Outcomes, auroc, balanced_view, evaluate
@@ -30,12 +31,14 @@ class Judged:
     """A split as a detector judged it; the arrays of `outcomes` and `traits` have one entry an image.
 
     `p_values` (N,) are conformal; `classes`, (N, K) probabilities, is None of a detector that tells no findings apart.
+    `in_domain` is None of a package without the domain check.
     """
 
     outcomes: Outcomes
     traits: Mapping[str, Sequence[str]]
     p_values: Floats
     classes: Floats | None = None
+    in_domain: NDArray[np.bool_] | None = None
 
 
 def metrics(splits: Mapping[str, Judged], params: EvaluationParams, seed: int) -> dict[str, dict[str, Any]]:
@@ -48,6 +51,8 @@ def metrics(splits: Mapping[str, Judged], params: EvaluationParams, seed: int) -
         report[split] = {**evaluate(outcomes, bootstrap, wanted), "balanced_view": evaluate(view, bootstrap, wanted)}
         if split != "train":
             report[split]["at_prevalence"] = predictive_values(outcomes, params.prevalence, bootstrap)
+        if judged.in_domain is not None:
+            report[split]["in_domain"] = _share(judged.in_domain, outcomes, bootstrap)
     return report
 
 
@@ -85,6 +90,11 @@ def analysis(
     if test.classes is not None:
         report["classes"] = _classes(test, test.classes, classes, bootstrap)
     return report
+
+
+def _share(chosen: NDArray[np.bool_], outcomes: Outcomes, bootstrap: Bootstrap) -> Estimate:
+    """The share of the images that is chosen, with its interval."""
+    return evaluate(replace(outcomes, refer=~chosen), bootstrap, ["coverage"])["coverage"]
 
 
 def _alarms(judged: Judged, level: float, bootstrap: Bootstrap) -> Estimate:

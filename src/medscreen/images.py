@@ -27,7 +27,7 @@ Pixels = NDArray[np.uint8]
 
 _AT_ONCE, _PIXELS_AT_ONCE = 32, 32 * 128**2  # what one pass of a network takes: more is no faster
 _CHUNK_BYTES = 1 << 19  # as floats of 64 bits it is eight times that
-_TRAIT = "trait:"  # what a manifest's columns for traits begin with
+_TRAIT, _DICOM = "trait:", "dicom:"  # what a manifest's columns for traits, and of DICOM headers, begin with
 _SPACING = ("spacing_row", "spacing_column")
 _DISPLAY = b"display"  # under which a manifest's schema carries the settings
 Spacing = tuple[float, float] | None
@@ -42,7 +42,8 @@ class ImageSet:
     `origins`: the file below the data set's root (and the index inside it) that the image came from. `digests`: of the
     full-size image, by which another curation, of whatever size, knows it again. `traits`: what else is known, by name
     and as text, "" where it is not known of an image: `finding`, sex, age, site. `spacings`: of each image, or none at
-    all. `display`: how DICOM became these pixels.
+    all. `display`: how DICOM became these pixels. `dicom`: what DICOM states of each image, `modality` and `body part`,
+    "" where it does not and None of another kind of file; empty without DICOM.
     """
 
     pixels: Pixels
@@ -53,6 +54,7 @@ class ImageSet:
     traits: Mapping[str, Sequence[str]] = field(default_factory=dict)
     spacings: Sequence[Spacing] = ()
     display: DisplayParams = FILE_DISPLAY
+    dicom: Mapping[str, Sequence[str | None]] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -69,6 +71,7 @@ class ImageSet:
             {name: [column[i] for i in chosen] for name, column in self.traits.items()},
             [self.spacings[i] for i in chosen] if self.spacings else (),
             self.display,
+            {name: [column[i] for i in chosen] for name, column in self.dicom.items()},
         )
 
     def healthy(self) -> "ImageSet":
@@ -102,6 +105,7 @@ def save_images(images: ImageSet, index: NDArray[np.int64], folder: Path) -> Non
             "digest": [images.digests[i] for i in index],
             **{name: pa.array([s[i] for s in spacings], pa.float64()) for i, name in enumerate(_SPACING)},
             **{_TRAIT + name: [column[i] for i in index] for name, column in images.traits.items()},
+            **{_DICOM + name: pa.array([c[i] for i in index], pa.string()) for name, c in images.dicom.items()},
         }
     ).replace_schema_metadata({_DISPLAY: images.display.model_dump_json()})
     pq.write_table(manifest, folder / "manifest.parquet")
@@ -155,15 +159,20 @@ def load_images(folder: Path) -> ImageSet:
         manifest["patient"].to_numpy().astype(np.int64),
         manifest["origin"].to_pylist(),
         manifest["digest"].to_pylist(),
-        {c.removeprefix(_TRAIT): _values(manifest[c]) for c in manifest.column_names if c.startswith(_TRAIT)},
+        _columns(manifest, _TRAIT),
         _spacings(manifest),
         _display(manifest),
+        _columns(manifest, _DICOM),
     )
 
 
-def _values(column: pa.ChunkedArray) -> list[str]:
+def _columns(manifest: pa.Table, prefix: str) -> dict[str, list[Any]]:
+    return {c.removeprefix(prefix): _values(manifest[c]) for c in manifest.column_names if c.startswith(prefix)}
+
+
+def _values(column: pa.ChunkedArray) -> list[Any]:
     """Of few different texts one each, not one a row."""
-    known: dict[str, str] = {}
+    known: dict[Any, Any] = {}
     return [known.setdefault(text, text) for text in column.to_pylist()]
 
 

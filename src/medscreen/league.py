@@ -16,7 +16,7 @@ from medscreen.evaluation.sample_size import TOO_FEW, short_classes
 from medscreen.tracking import Result
 
 _INTERVALS = ("val/auroc", "test/auroc", "test/balanced_accuracy", "test/sensitivity", "test/specificity")
-_SINGLE = ("test/accuracy", "test/accuracy_at_half")
+_SINGLE = ("test/accuracy", "test/accuracy_at_half", "test/in_domain")
 _WORDS = {
     "val/auroc": "val AUROC",
     "test/auroc": "test AUROC",
@@ -24,6 +24,7 @@ _WORDS = {
     "test/sensitivity": "sensitivity",
     "test/specificity": "specificity",
     "test/accuracy_at_half": "acc. at .5",
+    "test/in_domain": "in domain",
 }
 
 # a figure that is shown without an interval of its own, and one that rests on the same patients

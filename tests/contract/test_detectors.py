@@ -16,9 +16,22 @@ from medscreen.detectors.export import export_network
 from medscreen.errors import MedscreenError
 from medscreen.images import ImageSet
 from medscreen.packaging.detector import PackagedDetector
+from medscreen.packaging.domain import with_domain_check
 from medscreen.packaging.scoring import scoring_graph
 from medscreen.params import ComputeParams, DetectorParams
-from tiny_detectors import EPOCHS, LEAST_AUROC, OF_FINDINGS, ONE_CLASS, TINY, TRAINED, trained_part
+from tiny_detectors import (
+    CLASSIFIERS,
+    EMBEDDINGS,
+    ENSEMBLES,
+    EPOCHS,
+    LEAST_AUROC,
+    OF_FINDINGS,
+    ONE_CLASS,
+    RECONSTRUCTION,
+    TINY,
+    TRAINED,
+    trained_part,
+)
 
 SIZE = 20
 COMPUTE = ComputeParams(threads=1, device="cpu")
@@ -45,6 +58,8 @@ OTHER = read_only(ImageSet(TRAIN.pixels // 2, TRAIN.labels, TRAIN.patients, TRAI
 EXTREMES = np.zeros((257, SIZE, SIZE), np.uint8)  # stripes, one bright pixel, and every grey alone
 EXTREMES[0, ::2], EXTREMES[1, 10, 10], EXTREMES[2, 0, 0] = 255, 255, 9
 EXTREMES[3:] = np.arange(2, 256, dtype=np.uint8)[:, None, None]
+WITH_FEATURES = {*CLASSIFIERS, *EMBEDDINGS, *ENSEMBLES, "novelty by pyramid", "novelty by hog"}
+WITH_FEATURES |= {kind for kind, params in RECONSTRUCTION.items() if params["bottleneck"] is not None}
 _FITTED: dict[str, Detector] = {}
 _TRAINED: dict[str, Detector] = {}
 _EXPORTED: dict[str, onnx.ModelProto] = {}
@@ -173,6 +188,25 @@ def test_the_exported_graph_gives_the_same_scores(fitted: Detector, exported: on
     for number in (1, 2, 7, 50):
         close(packaged.score(FRESH.pixels[:number]), expected[:number])
     np.testing.assert_allclose(packaged.score(EXTREMES), score(fitted, EXTREMES), rtol=2e-5, atol=2e-5)
+
+
+@every_kind
+def test_the_package_tells_foreign_images(kind: str, exported: onnx.ModelProto) -> None:
+    views = TINY[kind].get("recipe", {}).get("views", 1)
+    scoring = scoring_graph(exported, SIZE)
+    checked, about = with_domain_check(scoring, TRAIN, (TUNE, image_set(120, SIZE, 5)), views, 1)
+    packaged = PackagedDetector(checked.SerializeToString())
+    together = np.concatenate([FRESH.pixels, EXTREMES])
+    (inside,) = packaged._run(together, ["in_domain"])
+    assert inside.dtype == np.bool_
+    assert inside[:50].mean() > 0.9
+    assert not inside[50:].any()
+    alone = [packaged._run(together[i : i + 1], ["in_domain"])[0][0] for i in range(0, len(together), 3)]
+    np.testing.assert_array_equal(alone, inside[::3])
+    np.testing.assert_array_equal(
+        packaged.score(FRESH.pixels), PackagedDetector(scoring.SerializeToString()).score(FRESH.pixels)
+    )
+    assert ("features of the detector" in about["compares"]) == (kind in WITH_FEATURES), kind
 
 
 @every_kind

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
+from medscreen.card.domain import domain
 from medscreen.card.facts import CardFacts, figure
 from medscreen.card.failures import known_failures
 from medscreen.card.performance import bench, calibration, operating_point, performance
@@ -17,6 +18,7 @@ def model_card(facts: CardFacts) -> str:
         _use(facts),
         performance(facts),
         operating_point(facts),
+        domain(facts),
         known_failures(facts),
         data(facts),
         subgroups(facts),

@@ -4,7 +4,7 @@ import json
 import sys
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -25,6 +25,11 @@ if TYPE_CHECKING:
     from medscreen.packaging.detector import PackagedDetector
 
 _CHUNK = 64
+_OUTSIDE = "outside the training data"
+_WITHOUT_CHECK = (
+    "the version was made before medscreen had one; images unlike its training images are called normal or abnormal, "
+    "too. Train and promote a version with this medscreen."
+)
 
 
 @dataclass(frozen=True)
@@ -33,6 +38,8 @@ class _Row:
 
     `frame`: its number in a file that holds several, from 0. `left_out`: how many images of the file are not screened.
     `for_processing`: the file holds raw values of an X-ray detector, which no reader sees.
+    `called` is the decision in words, of which there is none outside the domain. `unlike_training`: how modality or
+    body part differ from the training images'.
     """
 
     file: str
@@ -44,6 +51,13 @@ class _Row:
     refer: bool
     left_out: int
     for_processing: bool
+    in_domain: bool | None
+    unlike_training: str
+    called: str = field(init=False)
+
+    def __post_init__(self) -> None:
+        decision = ("abnormal" if self.abnormal else "normal") + (", refer" if self.refer else "")
+        object.__setattr__(self, "called", _OUTSIDE if self.in_domain is False else decision)
 
 
 @click.command()
@@ -55,13 +69,16 @@ class _Row:
 def predict(paths: Sequence[Path], name: str | None, stage: str, csv_path: Path | None, as_json: bool) -> None:
     """Screens images: PNG, JPEG, DICOM files, or folders of them.
 
-    Every page of a TIFF and every frame of DICOM is a row. Files that can't be read are named one by one on stderr, and
-    the exit status is then 1.
+    Every page of a TIFF and every frame of DICOM is a row. An image that is unlike the training images is called
+    "outside the training data", whatever its score. Files that can't be read are named one by one on stderr, and the
+    exit status is then 1.
     """
     from medscreen.registry import load_detector, model_name
 
     images = images_of(paths)
     detector = load_detector(name or model_name(load_params(find_layout().params).dataset), stage)
+    if not detector.checks_domain:
+        say(f"medscreen: no domain check: {_WITHOUT_CHECK}", err=True)
     rows: list[_Row] = []
     unreadable: Counter[tuple[str, str]] = Counter()
     while chunk := list(islice(images, _CHUNK)):
@@ -91,7 +108,7 @@ def _screen(
         try:
             shown = read_image(image.path, detector.display, image.frame)
             pixels.append(to_square(shown.grey, detector.image_size))
-            readable.append((image, shown.for_processing))
+            readable.append((image, shown.for_processing, detector.unlike_training(shown.described)))
         except UnreadableImageError as error:
             unreadable[image.file, str(error)] += 1
             if unreadable[image.file, str(error)] == 1:
@@ -110,8 +127,10 @@ def _screen(
             refer=said.refer[i].item(),
             left_out=image.left_out,
             for_processing=for_processing,
+            in_domain=None if said.in_domain is None else said.in_domain[i].item(),
+            unlike_training=unlike_training,
         )
-        for i, (image, for_processing) in enumerate(readable)
+        for i, (image, for_processing, unlike_training) in enumerate(readable)
     ]
 
 
@@ -136,8 +155,8 @@ def _print(rows: Sequence[_Row]) -> None:
             f"{row.p_value:.4f}",
             f"{row.probability:.3f}",
             Text.assemble(
-                ("abnormal", "bold") if row.abnormal else "normal",
-                ", refer" if row.refer else "",
+                (row.called, "bold" if row.called.startswith("abnormal") else ""),
+                f"; {row.unlike_training}" if row.unlike_training else "",
                 "; raw film (FOR PROCESSING)" if row.for_processing else "",
                 f"; {row.left_out} more images of the file left out" if row.left_out else "",
             ),

@@ -1,6 +1,6 @@
 """Records -> readable, deduplicated, patient-safe splits, and the audit of all that was dropped."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -84,6 +84,7 @@ def curate(
         _traits(readable.records),
         readable.spacings,
         readable.records[0].display,
+        _dicom(readable.described),
     )
     for name, positions in assigned.items():
         require_both_classes(name, images.labels[positions])
@@ -145,6 +146,11 @@ def _notes(records: Sequence[Record], readable: Readable) -> dict[str, int]:
     if readable.others:
         notes["further pages or frames of files that count as one image"] = readable.others
     return notes
+
+
+def _dicom(described: Sequence[Mapping[str, str] | None]) -> dict[str, list[str | None]]:
+    names = sorted({name for of_image in described for name in of_image or ()})
+    return {name: [None if of_image is None else of_image[name] for of_image in described] for name in names}
 
 
 def _traits(records: Sequence[Record]) -> dict[str, list[str]]:

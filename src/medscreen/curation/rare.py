@@ -14,8 +14,8 @@ from medscreen.traits import FEWEST, OTHER, UNKNOWN, group
 def without_rare_values(curated: Curated) -> Curated:
     """The same, each value of a trait (the finding among them) that fewer than 5 patients have called `traits.OTHER`.
 
-    Patients are those of the four splits together. Ages count by their band. What is not known stays unknown. The
-    audit says under `merged_values` how many values of which trait that were.
+    So is what DICOM states of the images. Patients are those of the four splits together. Ages count by their band.
+    What is not known stays unknown. The audit says under `merged_values` how many values of which trait that were.
     """
     images = curated.images
     staying = np.concatenate([curated.splits[name] for name in SPLITS])
@@ -25,7 +25,14 @@ def without_rare_values(curated: Curated) -> Curated:
         traits[trait] = [OTHER if value in rare else value for value in values]
         if rare:
             merged[trait] = len(rare)
-    return replace(curated, images=replace(images, traits=traits), audit=curated.audit | {"merged_values": merged})
+    dicom: dict[str, list[str | None]] = {}
+    for name, stated in images.dicom.items():
+        rare = _rare(name, [value or "" for value in stated], images.patients, staying)
+        dicom[name] = [OTHER if value in rare else value for value in stated]
+        if rare:
+            merged[f"DICOM {name}"] = len(rare)
+    cleaned = replace(images, traits=traits, dicom=dicom)
+    return replace(curated, images=cleaned, audit=curated.audit | {"merged_values": merged})
 
 
 def _rare(trait: str, values: Sequence[str], patients: NDArray[np.int64], staying: NDArray[np.int64]) -> set[str]:

@@ -1,6 +1,6 @@
 """Which records can be read, and their pixels."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -21,14 +21,16 @@ _FORGET_EVERY = 64  # images, after which what was written leaves the memory
 class Readable:
     """Records whose image was read, in the order of their pixels.
 
-    `digests`: of each image; `spacings`: (row, column) in mm, None where the file does not say; `burned_in`: how many
-    files, quarantined ones among them, say that text is burned into their pixels; `for_processing`: how many hold raw
-    values of a detector; `others`: how many pages and frames lie in files of which the source takes one image.
+    `digests`: of each image; `spacings`: (row, column) in mm, None where the file does not say; `described`: what DICOM
+    states of the image, see `ingestion.Shown`; `burned_in`: how many files, quarantined ones among them, say that text
+    is burned into their pixels; `for_processing`: how many hold raw values of a detector; `others`: how many pages and
+    frames lie in files of which the source takes one image.
     """
 
     records: list[Record] = field(default_factory=list)
     digests: list[str] = field(default_factory=list)
     spacings: list[tuple[float, float] | None] = field(default_factory=list)
+    described: list[Mapping[str, str] | None] = field(default_factory=list)
     burned_in: int = 0
     for_processing: int = 0
     others: int = 0
@@ -42,6 +44,7 @@ class _Decoded:
     digest: str
     spacing: tuple[float, float] | None
     burned_in: bool
+    described: Mapping[str, str] | None
     for_processing: bool
     others: int
 
@@ -52,6 +55,7 @@ def decode(
     """Pixels (N, size, size) and records of what can be read, and file and reason of what can't."""
     pixels = new_array(scratch, np.uint8, (len(records), size, size))
     readable, quarantine = Readable(), []
+    known: dict[str, Mapping[str, str] | None] = {}  # one for all images of a kind, not one an image
     for record, outcome in zip(records, _decoded(records, size, workers), strict=True):
         on_record()
         if isinstance(outcome, str):
@@ -62,6 +66,7 @@ def decode(
         readable.records.append(record)
         readable.digests.append(outcome.digest)
         readable.spacings.append(outcome.spacing)
+        readable.described.append(known.setdefault(str(outcome.described), outcome.described))
         readable.burned_in += outcome.burned_in
         readable.for_processing += outcome.for_processing
         readable.others += outcome.others
@@ -91,6 +96,7 @@ def _decode_one(record: Record, size: int) -> _Decoded | str:
             image_digest(shown.grey),
             shown.spacing,
             shown.burned_in,
+            shown.described,
             shown.for_processing,
             shown.others if record.frame is None else 0,  # whoever chose a frame has counted the others
         )

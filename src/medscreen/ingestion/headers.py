@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from pydicom.tag import BaseTag
 
 ELEMENTS = (
+    "BodyPartExamined",
     "Modality", "BurnedInAnnotation", "PixelSpacing", "ImagerPixelSpacing", "SharedFunctionalGroupsSequence",
     "PerFrameFunctionalGroupsSequence", "NumberOfFrames", "SamplesPerPixel", "PhotometricInterpretation",
     "PlanarConfiguration", "Rows", "Columns", "BitsAllocated", "BitsStored", "HighBit", "PixelRepresentation",
@@ -29,6 +30,7 @@ ELEMENTS = (
 )  # fmt: skip
 """All that is read of a header."""
 
+_DESCRIBED = {"modality": "Modality", "body part": "BodyPartExamined"}
 _GROUPED = ("PerFrameFunctionalGroupsSequence", "SharedFunctionalGroupsSequence")
 # Where enhanced multi-frame objects keep these: PS3.3 C.7.6.16.2
 _GROUPS = {
@@ -163,6 +165,17 @@ class Header:
             if len(values) == 2 and min(values) > 0:
                 return values[0], values[1]
         return None
+
+    @property
+    def described(self) -> dict[str, str]:
+        """Modality and body part, in capitals; "" where the file does not state them."""
+        return {name: self._stated(keyword) for name, keyword in _DESCRIBED.items()}
+
+    def _stated(self, keyword: str) -> str:
+        try:
+            return " ".join("".join(c if c.isprintable() else " " for c in self.code(keyword)).split())
+        except UnreadableImageError:  # no picture is worse for it
+            return ""
 
     @property
     def burned_in(self) -> bool:

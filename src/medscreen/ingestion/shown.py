@@ -1,5 +1,6 @@
 """A file's image as it is displayed."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,7 +24,8 @@ class Shown:
 
     `spacing`: millimetres between rows and between columns, None where the file does not say. `burned_in`: the file
     says that text is burned into its pixels. `for_processing`: by its header these are raw values of a detector, not
-    meant for display. `others`: how many more images the file holds.
+    meant for display. `others`: how many more images the file holds. `described`: `modality` and `body part` as DICOM
+    states them, "" where it does not; None of other pictures.
     """
 
     grey: Grey
@@ -31,6 +33,7 @@ class Shown:
     burned_in: bool = False
     for_processing: bool = False
     others: int = 0
+    described: Mapping[str, str] | None = None
 
 
 def is_image(path: Path) -> bool:
@@ -92,7 +95,7 @@ def _read_dicom(path: Path, display: DisplayParams, frame: int | None) -> Shown:
             raise UnreadableImageError(BURNED_IN)
         header = read.header
         grey = _displayed(read, display)
-        return Shown(grey, header.spacing, header.burned_in, header.for_processing, header.frames - 1)
+        return Shown(grey, header.spacing, header.burned_in, header.for_processing, header.frames - 1, header.described)
 
 
 def _displayed(frame: Frame, display: DisplayParams) -> Grey:

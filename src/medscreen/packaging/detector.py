@@ -1,6 +1,7 @@
 """A packaged detector as users load it."""
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from medscreen.images import Pixels, batches
 from medscreen.packaging.control_flow import require_straight
 from medscreen.packaging.format import METADATA, REFUSAL
 from medscreen.params import FILE_DISPLAY, DisplayParams
+from medscreen.traits import UNKNOWN
 
 
 @dataclass(frozen=True)
@@ -24,7 +26,9 @@ class Screening:
     `score`: the higher, the more abnormal. `p_value`: 1/(n+1)..1, small for images unlike the healthy ones.
     `probability`: 0..1, of being abnormal. `abnormal`: the decision at the operating point. `refer`: whether the
     score lies in the band that is left to a reader. `findings`: (N, K) probabilities of the classes that the
-    metadata name, of a detector that tells findings apart.
+    metadata name, of a detector that tells findings apart. `in_domain`: whether the image is like those that the
+    detector was trained on (see `operating.domain`); outside, no decision holds. None of a package made before there
+    was the check.
     """
 
     score: NDArray[np.float32]
@@ -33,6 +37,7 @@ class Screening:
     abnormal: NDArray[np.bool_]
     refer: NDArray[np.bool_]
     findings: NDArray[np.float32] | None = None
+    in_domain: NDArray[np.bool_] | None = None
 
 
 class PackagedDetector:
@@ -66,6 +71,23 @@ class PackagedDetector:
         """How DICOM became the images that the detector was trained on; give it to `ingestion.read_image`."""
         said = self.metadata.get("display")  # packages of a medscreen without the key were trained as files say
         return FILE_DISPLAY if said is None else DisplayParams.model_validate(said)
+
+    @property
+    def checks_domain(self) -> bool:
+        """Whether the package tells images unlike its training images; those made before there was the check do not."""
+        return "in_domain" in self._outputs
+
+    def unlike_training(self, described: Mapping[str, str] | None) -> str:
+        """How modality or body part, see `ingestion.Shown`, differ from those of the training images; "" if not.
+
+        They never do where the file, or all training images, are no DICOM.
+        """
+        trained: dict[str, dict[str, int]] = self.metadata.get("domain", {}).get("dicom", {})
+        return "; ".join(
+            f"{name} {value or UNKNOWN}, trained on {', '.join(trained[name])}"
+            for name, value in (described or {}).items()
+            if name in trained and (value or UNKNOWN) not in trained[name]
+        )
 
     def score(self, pixels: Pixels) -> NDArray[np.float32]:
         """The scores (N,) of images (N, H, W); the graph needs no operating point for that."""

@@ -19,8 +19,8 @@ from medscreen.tracking.runs import LINEAGE_FILE
 # what the card of a new operating point takes over from the run of the old one
 _SOURCES = (LINEAGE_FILE, "curation.json", "evaluation.json")
 CARD = "medscreen.card_digest"
-# metrics that depend on scores and probabilities alone, not on the threshold
-UNCHANGED = ("auroc", "average_precision", "brier", "ece")
+# metrics that do not depend on the threshold
+UNCHANGED = ("auroc", "average_precision", "brier", "ece", "in_domain")
 
 
 def describe(

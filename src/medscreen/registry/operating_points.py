@@ -91,6 +91,7 @@ def set_threshold(
         point = choose_operating_point(
             _settings(run, policy), _floats(val["score"]), _labels(val), metadata["score_at_half"]
         )
+        stated = asdict(point) | {name: metadata[name] for name in ("domain",) if name in metadata}
         packaged = Path(folder) / "detector.onnx"
         onnx.save(package(scoring, point, metadata), packaged)
         digest = packaged_digest(packaged)
@@ -104,7 +105,7 @@ def set_threshold(
         if known is not None and find_run(client, known.run_id) is not None:
             mend_files(client, layout, known, packaged)
             return Rethresholded(known, False, point, rates)
-        run_id = _new_run(client, layout, run, version, policy, point, rates)
+        run_id = _new_run(client, layout, run, version, policy, stated, rates)
         log_table(client, run_id, scores, SCORES)
         _log_lineage(client, version, run_id, policy)
         picture = Path(folder) / "operating.png"
@@ -115,7 +116,7 @@ def set_threshold(
         client.log_batch(run_id, tags=[RunTag(RUN_KEY, version.run_key), RunTag(DIGEST, digest)])
         about = {name: version.tags[name] for name in (VAL, SPLITS, BASELINE) if name in version.tags}
         made = register_run(client, layout, version.model, run_id, about | {POLICY: policy.policy}, packaged)
-        describe_operating_point(client, made, version, asdict(point), rates)
+        describe_operating_point(client, made, version, stated, rates)
         client.delete_tag(run_id, WRITER)
     return Rethresholded(made, True, point, rates)
 
@@ -190,7 +191,7 @@ def _new_run(
     source: Run,
     version: Version,
     policy: Policy,
-    point: OperatingPoint,
+    stated: Mapping[str, Any],
     rates: Mapping[str, Any],
 ) -> str:
     """A run that shows the new operating point; what it has in common with the old one is copied."""
@@ -208,7 +209,7 @@ def _new_run(
         metrics=[Metric(name, value, now, 0) for name, value in measured.items()],
         params=[Param(name, value) for name, value in (shared | chosen).items()],
     )
-    client.log_text(run_id, json.dumps(asdict(point), indent=1), "operating.json")
+    client.log_text(run_id, json.dumps(stated, indent=1), "operating.json")
     return run_id
 
 
@@ -224,7 +225,7 @@ def _log_lineage(client: MlflowClient, version: Version, run_id: str, policy: Po
 
 
 def _of_scores(metric: str) -> bool:
-    """Whether a logged metric depends on scores and probabilities alone: val/auroc_low, test/brier."""
+    """Whether a logged metric does not depend on the threshold: val/auroc_low, test/brier."""
     split, _, name = metric.partition("/")
     return split in {"val", "test"} and name.removesuffix("_low").removesuffix("_high") in UNCHANGED
 

@@ -1,4 +1,4 @@
-"""Chooses one detector's operating point on val and appends it to its graph."""
+"""Chooses one detector's operating point on val and appends it, with the domain check, to its graph."""
 
 import json
 import sys
@@ -8,12 +8,15 @@ import numpy as np
 import onnx
 import pyarrow.parquet as pq
 
+from medscreen.images import load_images
 from medscreen.layout import Layout
 from medscreen.operating import choose_operating_point
 from medscreen.outputs import replaced
+from medscreen.packaging.domain import with_domain_check
 from medscreen.packaging.operating_nodes import package
-from medscreen.params import Params
+from medscreen.params import DetectorParams, Params
 from medscreen.stages.running import run_stage
+from medscreen.traits import disclosed
 
 
 def calibrate(layout: Layout, params: Params, name: str) -> None:
@@ -27,6 +30,11 @@ def calibrate(layout: Layout, params: Params, name: str) -> None:
         scores["label"].to_numpy().astype(np.int64),
         about["score_at_half"],
     )
+    train, tune, val = (load_images(layout.curated(split)) for split in ("train", "tune", "val"))
+    scoring = onnx.load(fitted / "network.onnx")
+    views = _views(params.detector(name))
+    checked, domain = with_domain_check(scoring, train, (tune, val), views, params.compute.threads)
+    domain["dicom"] = {name: disclosed(stated, train.patients) for name, stated in train.dicom.items()}
     metadata = {
         "detector": name,
         "parameters": params.detector(name).model_dump(),
@@ -35,14 +43,21 @@ def calibrate(layout: Layout, params: Params, name: str) -> None:
         "score_at_half": about["score_at_half"],
         "findings": about["findings"],
         "val_digest": about["data"]["val"]["digest"],
+        "domain": domain,
         "use": "research only, never diagnosis",
     }
-    model = package(onnx.load(fitted / "network.onnx"), point, metadata)
+    model = package(checked, point, metadata)
     with replaced(layout.packaged(name)) as partial:
         onnx.save(model, partial)
     with replaced(layout.operating_point(name)) as partial:
-        partial.write_text(json.dumps(asdict(point), indent=1))
+        partial.write_text(json.dumps(asdict(point) | {"domain": domain}, indent=1))
     print(f"{name}: threshold {point.threshold:.6g} by {point.policy} on val")
+
+
+def _views(entry: DetectorParams) -> int:
+    """How many views of an image the detector looks at."""
+    recipe = getattr(entry, "recipe", None)
+    return 1 if recipe is None else recipe.views
 
 
 if __name__ == "__main__":

@@ -54,7 +54,7 @@ def _judged(images: ImageSet, said: Screening, half: float | None) -> Judged:
         said.refer,
     )
     classes = None if said.findings is None else said.findings.astype(np.float64)
-    return Judged(outcomes, images.traits, said.p_value.astype(np.float64), classes)
+    return Judged(outcomes, images.traits, said.p_value.astype(np.float64), classes, said.in_domain)
 
 
 def _scores_by_seed(
@@ -114,6 +114,8 @@ def _rows(split: str, images: ImageSet, said: Screening, findings: list[str]) ->
         "abnormal": said.abnormal,
         "refer": said.refer,
     }
+    if said.in_domain is not None:
+        columns["in_domain"] = said.in_domain
     if said.findings is not None:
         columns |= {f"probability of {name}": said.findings[:, number] for number, name in enumerate(findings)}
     return pa.table(columns)
