@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from medscreen.ingestion.codestreams import Codestream, read_codestream
-from medscreen.ingestion.decoders import decode
+from medscreen.ingestion.decoders import decode, decoder_of
 from medscreen.ingestion.elements import PIXELS, Elements, opened, quiet_pydicom, read_elements
 from medscreen.ingestion.fragments import read_fragments
 from medscreen.ingestion.headers import Header, element_tags
@@ -86,6 +86,7 @@ def _stored(elements: Elements, header: Header, element: _PixelElement) -> NDArr
     require_size(options["columns"], options["rows"])
     _require_photometric(options)
     if not syntax.is_transfer_syntax or syntax.is_encapsulated:
+        decoder_of(syntax)  # of video, no frame could be told from another
         frame = _compressed(elements.file, header, element)
         stream = read_codestream(frame, (options["rows"], options["columns"], options["samples_per_pixel"]))
         options |= {"number_of_frames": 1}
