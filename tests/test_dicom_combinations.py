@@ -188,8 +188,10 @@ def cases(draw: st.DrawFn) -> Case:
     kind = draw(st.sampled_from(["none", "LINEAR", "LINEAR_EXACT", "SIGMOID", "table"]))
     width = float(draw(st.integers(2, 70000)))
     voi = Macro(kind, draw(PLACES), (middle + draw(st.integers(-50, 50)), width))
+    # where 16 bits with and without a sign both lie among the values, only the right representation tells them apart
+    either = ends[0] < 0 and ends[1] > 32767
     if kind == "table":
-        first = int(np.clip(middle - draw(st.integers(0, 300)), -32768, 65000))
+        first = int(np.clip(middle - draw(st.integers(0, 300)), -32768, 32767 if ends[0] < 0 else 65000))
         voi = Macro(
             kind, draw(PLACES), (first, draw(st.integers(2, 600))), draw(st.integers(8, 16)), draw(st.integers(0, 9))
         )
@@ -198,7 +200,7 @@ def cases(draw: st.DrawFn) -> Case:
     frames, photometric = draw(st.sampled_from([1, 3])), draw(st.sampled_from(["MONOCHROME1", "MONOCHROME2"]))
     return Case(
         bits, allocated, signed, unused, frames, photometric, syntax, modality, voi, padding,
-        draw(st.sampled_from(["US", "SS"])), draw(SEEDS),
+        "SS" if either else draw(st.sampled_from(["US", "SS"])), draw(SEEDS),
     )  # fmt: skip
 
 
