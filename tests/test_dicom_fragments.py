@@ -146,3 +146,8 @@ def test_whole_frames_of_a_cut_file_are_read_and_no_other(tmp_path: Path, syntax
     assert "cut short" in reason(path, 3)
     few = path_with(tmp_path / "b.dcm", fragments, starts(fragments) if sound else [], syntax, frames=6)
     assert "cut short" in reason(few, 5)
+
+
+def test_millions_of_empty_fragments_are_not_held(tmp_path: Path) -> None:
+    path = path_with(tmp_path / "a.dcm", [[b""] * 300_000], [], RLELossless)
+    assert "more than 262,144 fragments" in reason(path)

@@ -53,7 +53,6 @@ def decode(source: BinaryIO | bytes, index: int, syntax: "UID", options: dict[st
     from pydicom.encaps import encapsulate
 
     decoder = decoder_of(syntax)
-    _require_supported(syntax, options)
     package = _package(syntax, options)
     if package and importlib.util.find_spec(package) is None:
         raise UnreadableImageError(
@@ -82,8 +81,8 @@ def _decoded(way: _Way) -> NDArray[np.generic] | None:
         return None
 
 
-def _require_supported(syntax: "UID", options: dict[str, Any]) -> None:
-    bits, samples = options["bits_stored"], options["samples_per_pixel"]
+def require_supported(syntax: "UID", bits: int, samples: int) -> None:
+    """Raises UnreadableImageError for codestreams that the decoder of their syntax does not read."""
     if (
         (syntax in _JPEG and bits not in {8, 12})
         or (syntax in _JPEG and bits == 12 and samples > 1)

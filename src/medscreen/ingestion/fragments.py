@@ -14,10 +14,11 @@ from medscreen.ingestion.codestreams import begins_codestream
 from medscreen.ingestion.refusal import UnreadableImageError
 
 _ITEM, _DELIMITER = b"\xfe\xff\x00\xe0", b"\xfe\xff\xdd\xe0"
+_MOST_FRAGMENTS = 2**18
 _HEAD = 12  # bytes that tell whether a fragment begins a codestream
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class _Fragment:
     """`offset` of its item from the first fragment's; `start` of its value in the file; `length` of its value.
 
@@ -74,6 +75,8 @@ def _fragments(file: BinaryIO) -> list[_Fragment]:
         length = int.from_bytes(head[4:8], "little")
         if head[:4] == _DELIMITER:
             break
+        if len(found) == _MOST_FRAGMENTS:
+            raise UnreadableImageError(f"more than {_MOST_FRAGMENTS:,} fragments of pixel data are unsupported")
         whole = head[:4] == _ITEM and place + 8 + length <= end
         begins = head[:4] == _ITEM and begins_codestream(head[8 : 8 + length])
         found.append(_Fragment(place - begin, place + 8, length, begins, whole))

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from medscreen.ingestion.codestreams import Codestream, read_codestream
-from medscreen.ingestion.decoders import decode, decoder_of
+from medscreen.ingestion.decoders import decode, decoder_of, require_supported
 from medscreen.ingestion.elements import PIXELS, Elements, opened, quiet_pydicom, read_elements
 from medscreen.ingestion.fragments import read_fragments
 from medscreen.ingestion.headers import Header, element_tags
@@ -92,6 +92,7 @@ def _stored(elements: Elements, header: Header, element: _PixelElement) -> NDArr
         options |= {"number_of_frames": 1}
         header.coding_error = _coding_error(syntax, header, stream)
         if stream:
+            require_supported(syntax, stream.precision, options["samples_per_pixel"])
             header.bits = stream.precision if stream.trusted else min(stream.precision, header.bits)
             return _as_header_states(decode(frame, 0, syntax, options | _of_codestream(stream)), options, stream)
         decoded = partial(decode, frame, 0, syntax)
