@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from medscreen.ingestion.refusal import UnreadableImageError
 
 if TYPE_CHECKING:
+    from pydicom.pixels.decoders.base import Decoder
     from pydicom.uid import UID
 
 _JPEG = frozenset({"1.2.840.10008.1.2.4.50", "1.2.840.10008.1.2.4.51"})  # of 8 or 12 bits
@@ -29,6 +30,19 @@ _Way = Callable[[], tuple[NDArray[np.generic], *tuple[Any, ...]]]
 """Something that decodes; the pixels stand first in what it answers."""
 
 
+def decoder_of(syntax: "UID") -> "Decoder":
+    """pydicom's decoder of a transfer syntax; raises UnreadableImageError where there is none."""
+    from pydicom.pixels.decoders.base import get_decoder
+
+    try:
+        return get_decoder(syntax)
+    except NotImplementedError:
+        raise UnreadableImageError(
+            f"its transfer syntax ({_name(syntax)}) has no decoder here; convert it to one that has, with gdcmconv or "
+            "dcmdjpeg for instance"
+        ) from None
+
+
 def decode(source: BinaryIO | bytes, index: int, syntax: "UID", options: dict[str, Any]) -> NDArray[np.generic]:
     """The frame at `index` of pixel data, (H, W) or, in red, green and blue, (H, W, 3).
 
@@ -37,16 +51,8 @@ def decode(source: BinaryIO | bytes, index: int, syntax: "UID", options: dict[st
     where there is no decoder, or none of them makes anything of the data.
     """
     from pydicom.encaps import encapsulate
-    from pydicom.pixels.decoders.base import get_decoder
 
-    try:
-        decoder = get_decoder(syntax)
-    except NotImplementedError:
-        raise UnreadableImageError(
-            f"its transfer syntax ({_name(syntax)}) has no decoder here; convert it to one that has, with gdcmconv or "
-            "dcmdjpeg for instance"
-        ) from None
-    _require_supported(syntax, options)
+    decoder = decoder_of(syntax)
     package = _package(syntax, options)
     if package and importlib.util.find_spec(package) is None:
         raise UnreadableImageError(
@@ -75,8 +81,8 @@ def _decoded(way: _Way) -> NDArray[np.generic] | None:
         return None
 
 
-def _require_supported(syntax: "UID", options: dict[str, Any]) -> None:
-    bits, samples = options["bits_stored"], options["samples_per_pixel"]
+def require_supported(syntax: "UID", bits: int, samples: int) -> None:
+    """Raises UnreadableImageError for codestreams that the decoder of their syntax does not read."""
     if (
         (syntax in _JPEG and bits not in {8, 12})
         or (syntax in _JPEG and bits == 12 and samples > 1)

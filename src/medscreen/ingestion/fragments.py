@@ -14,17 +14,22 @@ from medscreen.ingestion.codestreams import begins_codestream
 from medscreen.ingestion.refusal import UnreadableImageError
 
 _ITEM, _DELIMITER = b"\xfe\xff\x00\xe0", b"\xfe\xff\xdd\xe0"
+_MOST_FRAGMENTS = 2**18
 _HEAD = 12  # bytes that tell whether a fragment begins a codestream
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class _Fragment:
-    """`offset` of its item from the first fragment's; `start` of its value in the file; `length` of its value."""
+    """`offset` of its item from the first fragment's; `start` of its value in the file; `length` of its value.
+
+    `begins`: whether a codestream begins there; `whole` is False where the file is cut short in it.
+    """
 
     offset: int
     start: int
     length: int
     begins: bool
+    whole: bool = True
 
 
 def read_fragments(file: BinaryIO, frame: int, frames: int, extended: bytes | None) -> bytes:
@@ -34,12 +39,13 @@ def read_fragments(file: BinaryIO, frame: int, frames: int, extended: bytes | No
     can't be told where it begins.
     """
     basic = _basic_table(file)
-    fragments, whole = _fragments(file)
+    fragments = _fragments(file)
     begins = _begins(fragments, frame, frames, [_offsets(extended or b"", "Q"), _offsets(basic, "I")])
-    if frame >= len(begins) or (frame + 1 == len(begins) and not whole):
+    found = fragments[begins[frame] : (*begins, len(fragments))[frame + 1]] if frame < len(begins) else []
+    if not found or not found[-1].whole:
         raise UnreadableImageError("its pixel data is cut short, or the frame is not in it")
     parts = []
-    for fragment in fragments[begins[frame] : (*begins, len(fragments))[frame + 1]]:
+    for fragment in found:
         file.seek(fragment.start)
         parts.append(file.read(fragment.length))
     return b"".join(parts)
@@ -57,8 +63,8 @@ def _offsets(table: bytes, kind: str) -> list[int]:
     return [offset for (offset,) in iter_unpack(f"<{kind}", table[: len(table) // size * size])]
 
 
-def _fragments(file: BinaryIO) -> tuple[list[_Fragment], bool]:
-    """The fragments up to the delimiter or to where the file is cut short, and whether they are all."""
+def _fragments(file: BinaryIO) -> list[_Fragment]:
+    """The fragments up to the delimiter, or to the one in which the file is cut short."""
     begin = file.tell()
     end = file.seek(0, io.SEEK_END)
     found: list[_Fragment] = []
@@ -67,11 +73,17 @@ def _fragments(file: BinaryIO) -> tuple[list[_Fragment], bool]:
         file.seek(place)
         head = file.read(8 + _HEAD)
         length = int.from_bytes(head[4:8], "little")
-        if head[:4] != _ITEM or place + 8 + length > end:
-            return found, head[:4] == _DELIMITER
-        found.append(_Fragment(place - begin, place + 8, length, begins_codestream(head[8 : 8 + length])))
+        if head[:4] == _DELIMITER:
+            break
+        if len(found) == _MOST_FRAGMENTS:
+            raise UnreadableImageError(f"more than {_MOST_FRAGMENTS:,} fragments of pixel data are unsupported")
+        whole = head[:4] == _ITEM and place + 8 + length <= end
+        begins = head[:4] == _ITEM and begins_codestream(head[8 : 8 + length])
+        found.append(_Fragment(place - begin, place + 8, length, begins, whole))
+        if not whole:
+            break
         place += 8 + length
-    return found, True
+    return found
 
 
 def _begins(fragments: list[_Fragment], frame: int, frames: int, tables: list[list[int]]) -> list[int]:
@@ -82,10 +94,8 @@ def _begins(fragments: list[_Fragment], frame: int, frames: int, tables: list[li
     if begins and begins[0] == 0 and len(begins) == frames:
         return begins
     places = {fragment.offset: at for at, fragment in enumerate(fragments)}
-    if fragments:  # a frame may be the last one that is whole
-        places[fragments[-1].offset + 8 + fragments[-1].length] = len(fragments)
     if sound := next((found for table in tables if (found := _sound(table, frame, places))), None):
-        return [at for at in sound if at < len(fragments)]
+        return sound
     if begins and begins[0] == 0:
         return begins
     if len(fragments) > frames:

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from medscreen.ingestion.codestreams import Codestream, read_codestream
-from medscreen.ingestion.decoders import decode
+from medscreen.ingestion.decoders import decode, decoder_of, require_supported
 from medscreen.ingestion.elements import PIXELS, Elements, opened, quiet_pydicom, read_elements
 from medscreen.ingestion.fragments import read_fragments
 from medscreen.ingestion.headers import Header, element_tags
@@ -86,11 +86,13 @@ def _stored(elements: Elements, header: Header, element: _PixelElement) -> NDArr
     require_size(options["columns"], options["rows"])
     _require_photometric(options)
     if not syntax.is_transfer_syntax or syntax.is_encapsulated:
+        decoder_of(syntax)  # of video, no frame could be told from another
         frame = _compressed(elements.file, header, element)
         stream = read_codestream(frame, (options["rows"], options["columns"], options["samples_per_pixel"]))
         options |= {"number_of_frames": 1}
         header.coding_error = _coding_error(syntax, header, stream)
         if stream:
+            require_supported(syntax, stream.precision, options["samples_per_pixel"])
             header.bits = stream.precision if stream.trusted else min(stream.precision, header.bits)
             return _as_header_states(decode(frame, 0, syntax, options | _of_codestream(stream)), options, stream)
         decoded = partial(decode, frame, 0, syntax)

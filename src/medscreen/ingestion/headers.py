@@ -33,7 +33,7 @@ ELEMENTS = (
 _DESCRIBED = {"modality": "Modality", "body part": "BodyPartExamined"}
 _GROUPED = ("PerFrameFunctionalGroupsSequence", "SharedFunctionalGroupsSequence")
 # Where enhanced multi-frame objects keep these: PS3.3 C.7.6.16.2
-_GROUPS = {
+GROUPS = {
     "PixelSpacing": "PixelMeasuresSequence",
     "RescaleIntercept": "PixelValueTransformationSequence",
     "RescaleSlope": "PixelValueTransformationSequence",
@@ -100,10 +100,10 @@ class Header:
 
     def _places(self, keyword: str) -> Iterator["Dataset"]:
         """Where an element may stand, the frame's own functional group first."""
-        if self._has_groups and keyword in _GROUPS:
+        if self._has_groups and keyword in GROUPS:
             for groups, at in zip(_GROUPED, (self.frame, 0), strict=True):
                 items = _value(self.dataset, groups) or []
-                group = _value(items[at], _GROUPS[keyword]) if at < len(items) else None
+                group = _value(items[at], GROUPS[keyword]) if at < len(items) else None
                 if group:
                     yield group[0]
         yield self.dataset

@@ -8,9 +8,12 @@ from numpy.typing import NDArray
 
 from medscreen.ingestion.headers import Header
 
+# chosen on discs of waves and noise in padding, of JPEG and JPEG 2000 of many ratios: docs/dicom.md
 _REACH = 17  # pixels: the side of the square in which lossy coding may smear an edge
-_SHARE = 0.1  # of that square: where so much of it is padding, a pixel may be smeared padding
-_ONE_GREY = 256  # values closer than this fraction of all are one grey level
+_SHARE = 0.15  # of that square: where so much of it is padding, a pixel may be smeared padding
+_NEAR = 1 / 32  # of the range of all values: what lies so near to padding may be padding
+_BOTH_SIDES = 0.05  # of the pixels that are no padding
+_ENDS = ("Value", "RangeLimit")
 
 
 def padding(stored: NDArray[Any], header: Header) -> NDArray[np.bool_] | None:
@@ -24,9 +27,9 @@ def padding(stored: NDArray[Any], header: Header) -> NDArray[np.bool_] | None:
     low, high = limits
     near = header.coding_error
     if not math.isfinite(near):
-        near = (float(stored.max()) - float(stored.min())) / _ONE_GREY
+        near = (float(stored.max()) - float(stored.min())) * _NEAR
     found: NDArray[np.bool_] = (stored >= low - near) & (stored <= high + near)
-    if math.isfinite(header.coding_error) or not found.any():
+    if math.isfinite(header.coding_error) or _is_between(stored, found, low):
         return found
     from scipy.ndimage import uniform_filter  # 0.1 s
 
@@ -34,14 +37,21 @@ def padding(stored: NDArray[Any], header: Header) -> NDArray[np.bool_] | None:
     return found | smeared
 
 
+def _is_between(stored: NDArray[Any], found: NDArray[np.bool_], padded: float) -> bool:
+    """Whether there is enough on both sides of padding for its smeared edges to be no extreme of what was measured."""
+    others = stored[~found]
+    below = np.count_nonzero(others < padded)
+    return bool(min(below, others.size - below) > _BOTH_SIDES * others.size)
+
+
 def _limits(stored: NDArray[Any], header: Header) -> tuple[float, float] | None:
     ends: list[float | None]
     if stored.dtype.kind == "f":
         kinds = ("Float", "DoubleFloat") if stored.itemsize == 4 else ("DoubleFloat", "Float")
         kind = next((kind for kind in kinds if header.get(f"{kind}PixelPaddingValue") is not None), None)
-        ends = [_float(header, f"{kind}PixelPadding{end}") if kind else None for end in ("Value", "RangeLimit")]
+        ends = [_float(header, f"{kind}PixelPadding{end}", stored.dtype) if kind else None for end in _ENDS]
     else:
-        ends = [_integer(header, f"PixelPadding{end}", stored.dtype) for end in ("Value", "RangeLimit")]
+        ends = [_integer(header, f"PixelPadding{end}", stored.dtype) for end in _ENDS]
     first, last = ends
     if first is None:
         return None
@@ -49,9 +59,9 @@ def _limits(stored: NDArray[Any], header: Header) -> tuple[float, float] | None:
     return low, high
 
 
-def _float(header: Header, keyword: str) -> float | None:
+def _float(header: Header, keyword: str, kind: np.dtype[Any]) -> float | None:
     value = header.get(keyword)
-    return float(value) if isinstance(value, int | float) and math.isfinite(value) else None
+    return float(kind.type(value)) if isinstance(value, int | float) and math.isfinite(value) else None
 
 
 def _integer(header: Header, keyword: str, kind: np.dtype[Any]) -> int | None:
