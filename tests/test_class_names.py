@@ -86,6 +86,8 @@ def test_one_class_in_two_spellings_is_one(tmp_path: Path) -> None:
         (("normal/deep/normal/1.png", "sick/1.png"), "holds a folder that is called like a class"),
         (("dataset/train/normal/1.png", "dataset/train/sick/1.png"), "holds a folder that is called like a split"),
         (("dataset/normal/1.png", "dataset/sick/1.png"), "the folder 'dataset' lies where classes are wanted"),
+        (("normal/1.png", "normal/abnormal/1.png"), "holds a folder that is called like a class"),
+        (("normal/1.png", "unauff\udce4llig/1.png"), "has a name that is no UTF-8"),
         (("normal/1.png", "norml/1.png"), "the folder 'norml' differs from the normal label 'normal'"),
         (("normal/1.png", "unknown/1.png"), "the folder 'unknown' stands for a missing value"),
         (("normal/1.png", "healthy/1.png"), "the folder 'healthy' means the same"),
