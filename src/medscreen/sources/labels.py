@@ -17,8 +17,8 @@ _WITHOUT_LABEL = {
 _EXCEL_ERROR = re.compile(r"#\S+[!?]|#n/a")
 _NORMAL_WORDS = {"normal", "normals", "healthy", "nofinding", "nofindings"}
 _TRUTH = {
-    **dict.fromkeys(("0", "f", "false", "n", "no", "off", "absent", "neg", "negative"), False),
-    **dict.fromkeys(("1", "t", "true", "y", "yes", "on", "present", "pos", "positive"), True),
+    **dict.fromkeys(("0", "false", "n", "no", "off", "absent", "neg", "negative"), False),
+    **dict.fromkeys(("1", "true", "y", "yes", "on", "present", "pos", "positive"), True),
 }
 # Letters of other alphabets that look like a Latin one.
 _LOOKALIKES = str.maketrans(
@@ -105,7 +105,7 @@ def _looks_like(key: str, known: str) -> bool:
     return (
         _one_slip(_skeleton(word), _skeleton(other))
         or (copied is not None and copied[1] == other)
-        or known in map(_recoded, [key] * len(_WRONG_ENCODINGS), _WRONG_ENCODINGS)
+        or any(_recoded(key, encoding) == known for encoding in _WRONG_ENCODINGS)
     )
 
 

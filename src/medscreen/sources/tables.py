@@ -108,7 +108,7 @@ def _cells(path: Path, line: Line, header: Line) -> list[str]:
     """As many cells as the header has; raises MedscreenError for more, unless they are empty, and for fewer."""
     cells = line.cells if len(line.cells) == len(header.cells) else _without_empty_end(line.cells)
     missing = len(header.cells) - len(cells)
-    # empty cells at the end that are written count, those that are not written do not
+    # a row that writes all its commas may leave its last cells empty, and some beyond them
     if missing > 0 and len(line.cells) >= len(header.cells):
         return cells + [""] * missing
     if missing:
