@@ -75,14 +75,11 @@ def require_classes(
                     f"{root}: {_folder(place.name, classes)} lies where classes are wanted, and holds a folder that is "
                     f"called like a {what}; {_WAY_OUT}"
                 )
-    for name in sorted(classes):
-        if _NO_UTF_8.search(name):
-            raise MedscreenError(f"{root}: {_folder(name, classes)} has a name that is no UTF-8; rename it.")
     for key, wanted in normal.named.items():
         if key not in {label_key(name) for name in classes}:
             raise MedscreenError(_absent(root, key, str(wanted), classes, splits))
     for name in sorted(classes):
-        if doubt := normal.doubt(name):
+        if doubt := normal.doubt(name) or _doubt_in_bytes(name, normal):
             raise MedscreenError(
                 f"{root}: {_folder(name, classes)} {doubt}; rename it, move it out of root, or name it in "
                 "normal_classes in params.yaml."
@@ -106,6 +103,14 @@ def _absent(root: Path, key: str, wanted: str, classes: Collection[str], splits:
             what = "is a link, which is not followed" if path.is_symlink() else "holds no file"
             return f"{root}: the class folder {written_name(Path(path.name))!r} {what}; put the images there."
     return f"{root} has no class folder {wanted!r} (it has {_listed(classes)}); correct normal_classes in params.yaml."
+
+
+def _doubt_in_bytes(name: str, normal: NormalLabels) -> str | None:
+    """Why a folder whose name is no UTF-8 may be a normal class; None for all others."""
+    parts = _NO_UTF_8.split(plain(name))
+    pattern = ".?".join(map(re.escape, parts))
+    known = next((wanted for key, wanted in normal.named.items() if re.fullmatch(pattern, key)), None)
+    return f"may be the normal class {known!r} in another encoding" if len(parts) > 1 and known is not None else None
 
 
 def _is_like_a_split(folder: str) -> bool:
