@@ -152,6 +152,12 @@ def test_a_table_says_of_all_images_whose_they_are_or_is_refused(
         assert "03.png" not in message
 
 
+def test_a_table_names_files_in_either_form(tmp_path: Path) -> None:
+    pictures(tmp_path, "normal/u\u0308.png", "sick/\u00fc.png")
+    written(tmp_path / "labels.csv", "file,patient\nnormal/\u00fc.png,P\nsick/u\u0308.png,Q\n")
+    assert [record.patient for record in records_of(tmp_path)] == ["P", "Q"]
+
+
 def test_a_table_and_a_pattern_are_one_too_many(tmp_path: Path) -> None:
     pictures(tmp_path, "normal/07_1.png", "sick/08_1.png")
     written(tmp_path / "labels.csv", "file,patient\nnormal/07_1.png,A\nsick/08_1.png,B\n")

@@ -1,6 +1,7 @@
 """What curation tells people: the page, what is worth a look, and whether val and test are alike."""
 
 import re
+from dataclasses import replace
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -77,6 +78,19 @@ def test_the_page_says_what_the_audit_says(page: str, curated: Curated) -> None:
     for pair in audit["near_copies"]["listed"]:
         assert f"{pair['correlation']:.3f}" in text
     assert "Not measured: too few." in text
+
+
+def test_labels_are_listed_by_number_and_beyond_fifty_as_one() -> None:
+    images = image_set(124, 8, 3)
+    images = replace(images, traits={"finding": ["none" if i % 2 == 0 else f"f{i // 2:02}" for i in range(124)]})
+    listed = labels_taken([images, images.take(np.arange(4))])
+    assert listed[:3] == [
+        {"label": "none", "taken_as": "normal", "images": 64},
+        {"label": "f00", "taken_as": "abnormal", "images": 2},
+        {"label": "f01", "taken_as": "abnormal", "images": 2},
+    ]
+    assert listed[-1] == {"label": "12 more", "taken_as": "abnormal", "images": 12}
+    assert len(listed) == 52
 
 
 def test_equal_audits_give_equal_pages(page: str, curated: Curated) -> None:

@@ -1,5 +1,6 @@
 from pathlib import Path
 from typing import Any
+from unicodedata import normalize
 
 import numpy as np
 import pytest
@@ -371,3 +372,22 @@ def test_a_label_that_can_not_be_taken_as_one_is_refused_by_its_lines(tmp_path: 
 @pytest.mark.parametrize("cell", ["", "  ", "\u200b", "\u00a0\ufeff"])
 def test_a_cell_with_nothing_to_see_is_empty(tmp_path: Path, cell: str) -> None:
     assert "without a hurt (line 3)" in refusal(export(tmp_path, f"who,hurt\nA1,0\nB2,{cell}\n"))
+
+
+def test_a_patient_within_anothers_folder_is_counted(tmp_path: Path) -> None:
+    root = export(tmp_path, "who,hurt\nA1,0\nB2,1\nC3,1\n")
+    slice_file(root / "films" / "A1" / "c3" / "1.dcm")
+    slice_file(root / "films" / "A1" / "B2" / "1.dcm")  # a series called like a patient that has a folder
+    assert records_of(root).notes == {
+        "files in a folder called like a patient without one, within another's": 1,
+        "patients of the table without images": 1,
+    }
+
+
+@pytest.mark.parametrize(("on_disk", "in_table"), [("NFC", "NFD"), ("NFD", "NFC")])
+def test_a_file_is_found_in_either_form_of_its_name(tmp_path: Path, on_disk: Any, in_table: Any) -> None:
+    root = export(tmp_path, f"who,hurt,path\nA1,0,{normalize(in_table, 'Aufnahmen für/1.dcm')}\nB2,1,B2/1.dcm\n")
+    slice_file(root / "films" / normalize(on_disk, "Aufnahmen für") / "1.dcm")
+    records = records_of(root, **BY_FILE)
+    assert [record.patient for record in records] == ["A1", "B2"]
+    assert records.notes == {"files without a row in the table": 1}

@@ -43,6 +43,7 @@ def read_records(params: FoldersParams, root: Path) -> Records:
             beside |= {first} if others and not split else set()
             continue
         images[path] = Place(split, classes[0], tuple(classes[1:-1]))
+        notes["files in folders below their class folder"] += len(classes) > 2
     require_classes(root, normal, images.values(), splits, beside)
     notes["class folders without a file"] = empty_classes(root, splits, images.values())
     patients, counted = find_patients(params, root, list(images))

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from medscreen.errors import MedscreenError
-from medscreen.sources.labels import NormalLabels, label_key
+from medscreen.sources.labels import NormalLabels, is_word_of_a_class, label_key
 from medscreen.sources.spelling import plain
 from medscreen.sources.trees import left_behind, written_name
 
@@ -17,9 +17,11 @@ _SPLITS = {
     "test": "test", "testing": "test",
 }  # fmt: skip
 _LIKE_A_SPLIT = re.compile(
-    r"(train(ing)?|val(id|idation)?|test(ing)?|dev|eval(uation)?|hold ?out)( ?(set|data|images|split|folder))?( ?\d+)?"
-    r"|(k ?)?(fold|split|cv) ?\d+"
+    r"(train(ing|val)?|val(id|idate|idation)?|test(ing)?|dev|eval(uation)?|hold ?out)"
+    r"( ?(set|data|images|split|folder))?( ?(\d+|[ab]))?"
+    r"|(k ?)?(fold|split|subset|cv) ?\d+"
 )
+_NO_UTF_8 = re.compile(r"\\x[89a-f][0-9a-f]")  # as `written_name` writes it
 _MOST_NAMED = 10
 _WAY_OUT = (
     "have <root>/<class>/* or <root>/{train,val,test}/<class>/*, no folder in between, or correct root in params.yaml."
@@ -67,7 +69,7 @@ def require_classes(
                 f"wanted; {_WAY_OUT}"
             )
         for name in place.below:
-            if label_key(name) in known or _is_like_a_split(name):
+            if label_key(name) in known or is_word_of_a_class(name) or _is_like_a_split(name):
                 what = "split" if _is_like_a_split(name) else "class"
                 raise MedscreenError(
                     f"{root}: {_folder(place.name, classes)} lies where classes are wanted, and holds a folder that is "
@@ -77,7 +79,7 @@ def require_classes(
         if key not in {label_key(name) for name in classes}:
             raise MedscreenError(_absent(root, key, str(wanted), classes, splits))
     for name in sorted(classes):
-        if doubt := normal.doubt(name):
+        if doubt := normal.doubt(name) or _doubt_in_bytes(name, normal):
             raise MedscreenError(
                 f"{root}: {_folder(name, classes)} {doubt}; rename it, move it out of root, or name it in "
                 "normal_classes in params.yaml."
@@ -101,6 +103,14 @@ def _absent(root: Path, key: str, wanted: str, classes: Collection[str], splits:
             what = "is a link, which is not followed" if path.is_symlink() else "holds no file"
             return f"{root}: the class folder {written_name(Path(path.name))!r} {what}; put the images there."
     return f"{root} has no class folder {wanted!r} (it has {_listed(classes)}); correct normal_classes in params.yaml."
+
+
+def _doubt_in_bytes(name: str, normal: NormalLabels) -> str | None:
+    """Why a folder whose name is no UTF-8 may be a normal class; None for all others."""
+    parts = _NO_UTF_8.split(plain(name))
+    pattern = ".?".join(map(re.escape, parts))
+    known = next((wanted for key, wanted in normal.named.items() if re.fullmatch(pattern, key)), None)
+    return f"may be the normal class {known!r} in another encoding" if len(parts) > 1 and known is not None else None
 
 
 def _is_like_a_split(folder: str) -> bool:

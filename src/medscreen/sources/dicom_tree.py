@@ -105,6 +105,7 @@ def _files_of_patients(
 ) -> dict[Path, _Case]:
     images = root / params.images
     found: dict[Path, _Case] = {}
+    others: dict[Path, set[str]] = {}
     strangers = set()
     for path in files:
         folder, *inside = PurePosixPath(name_below(path, images)).parts
@@ -112,10 +113,15 @@ def _files_of_patients(
             notes["files outside the patients' folders"] += 1
         elif (patient := plain(folder)) in cases:
             found[path] = cases[patient]
+            others[path] = {plain(name) for name in inside[:-1]} - {patient}
         else:
             strangers.add(folder)
+    lost = cases.keys() - {plain(case.patient) for case in found.values()}
+    notes["files in a folder called like a patient without one, within another's"] = sum(
+        not lost.isdisjoint(names) for names in others.values()
+    )
     notes["patients' folders without a row in the table"] = len(strangers)
-    notes["patients of the table without images"] = len(cases) - len({case.patient for case in found.values()})
+    notes["patients of the table without images"] = len(lost)
     if not found:
         raise MedscreenError(
             f"No patient of {root / params.table} has a folder with files below {images}; correct columns and images "

@@ -17,8 +17,8 @@ _WITHOUT_LABEL = {
 _EXCEL_ERROR = re.compile(r"#\S+[!?]|#n/a")
 _NORMAL_WORDS = {"normal", "normals", "healthy", "nofinding", "nofindings"}
 _TRUTH = {
-    **dict.fromkeys(("0", "f", "false", "n", "no", "off", "absent", "neg", "negative"), False),
-    **dict.fromkeys(("1", "t", "true", "y", "yes", "on", "present", "pos", "positive"), True),
+    **dict.fromkeys(("0", "false", "n", "no", "off", "absent", "neg", "negative"), False),
+    **dict.fromkeys(("1", "true", "y", "yes", "on", "present", "pos", "positive"), True),
 }
 # Letters of other alphabets that look like a Latin one.
 _LOOKALIKES = str.maketrans(
@@ -26,6 +26,8 @@ _LOOKALIKES = str.maketrans(
     "abopcyxkmhteeiijsdhqwlgioabenikmvptux",
 )
 _LOOKALIKE_SIGNS = str.maketrans("01i|", "olll")
+_COPIED = re.compile(r"(?:copy of )?(.*?\D)(?: copy)?(?: ?\d+)?")
+_WRONG_ENCODINGS = ("cp1252", "latin-1", "cp437", "cp850")
 _SHORTEST_WORD = 5  # letters from which on one that differs is a slip rather than another word
 
 
@@ -63,11 +65,16 @@ class NormalLabels:
             yield "is a fraction where normal labels are whole numbers"
         for known, name in self.named.items():
             if _looks_like(key, known):
-                yield f"differs from the normal label {name!r} in a letter or sign alone"
+                yield f"differs from the normal label {name!r} in a letter, sign or number alone"
             if _truth(key) is not None and _truth(key) == _truth(known):
                 yield f"means the same as the normal label {name!r}"
         if _squeezed(key) in _NORMAL_WORDS:
             yield "is a word for normal that is not named as one"
+
+
+def is_word_of_a_class(word: str) -> bool:
+    """Whether folders of classes are called that way everywhere, whatever the settings name."""
+    return _squeezed(plain(word)) in _NORMAL_WORDS | {"abnormal"}
 
 
 def _is_missing(key: str) -> bool:
@@ -93,7 +100,13 @@ def _looks_like(key: str, known: str) -> bool:
     one, other = (_skeleton(_squeezed(text)).translate(_LOOKALIKE_SIGNS) for text in (key, known))
     if one and one == other:
         return True
-    return _one_slip(_skeleton(_worded(key)), _skeleton(_worded(known))) or _recoded(key) == known
+    word, other = _worded(key), _worded(known)
+    copied = _COPIED.fullmatch(word)
+    return (
+        _one_slip(_skeleton(word), _skeleton(other))
+        or (copied is not None and copied[1] == other)
+        or any(_recoded(key, encoding) == known for encoding in _WRONG_ENCODINGS)
+    )
 
 
 def _squeezed(key: str) -> str:
@@ -132,9 +145,9 @@ def _one_slip(word: str, known: str) -> bool:
     )
 
 
-def _recoded(key: str) -> str:
-    """UTF-8 that was read as Windows-1252, put right."""
+def _recoded(key: str, encoding: str) -> str:
+    """UTF-8 that was read in another encoding, put right."""
     try:
-        return plain(key.encode("cp1252").decode("utf-8"))
+        return plain(key.encode(encoding).decode("utf-8"))
     except UnicodeError:
         return key

@@ -11,7 +11,7 @@ from medscreen.errors import MedscreenError
 from medscreen.ingestion import is_image
 from medscreen.params import FoldersParams
 from medscreen.sources.labelled_tree import TABLE
-from medscreen.sources.spelling import plain
+from medscreen.sources.spelling import plain, visible
 from medscreen.sources.tables import Row, contradiction, read_table
 from medscreen.sources.trees import name_below
 
@@ -34,11 +34,12 @@ def find_patients(params: FoldersParams, root: Path, files: Sequence[Path]) -> t
         )
     rows = read_table(table, _COLUMNS)
     patients = _patients(table, rows)
-    known = {path: patients[name] for path in files if (name := name_below(path, root)) in patients}
+    names = {path: visible(name_below(path, root)) for path in files}
+    known = {path: patients[name] for path, name in names.items() if name in patients}
     if nobodys := _nobodys_images(files, known):
         raise MedscreenError(
             f"{table} does not say whose {nobodys} of the {len(files)} files in class folders are"
-            f"{_first_stray(rows, {name_below(path, root) for path in files})}; give each a row with its patient, the "
+            f"{_first_stray(rows, set(names.values()))}; give each a row with its patient, the "
             f"file named from {root} on, or move the table out of root if nobody knows."
         )
     return known, {f"rows of {TABLE} without a file": len(patients) - len(known)}
@@ -48,7 +49,7 @@ def _patients(table: Path, rows: Sequence[Row]) -> dict[str, str]:
     first: dict[str, Row] = {}
     for row in rows:
         if plain(row["patient"]):
-            known = first.setdefault(row["file"].strip(), row)
+            known = first.setdefault(visible(row["file"]), row)
             if plain(known["patient"]) != plain(row["patient"]):
                 raise contradiction(table, known.line, row.line, "file")
     return {file: row["patient"].strip() for file, row in first.items()}
@@ -56,7 +57,7 @@ def _patients(table: Path, rows: Sequence[Row]) -> dict[str, str]:
 
 def _first_stray(rows: Sequence[Row], names: Collection[str]) -> str:
     for row in rows:
-        if row["file"].strip() not in names:
+        if visible(row["file"]) not in names:
             return f" (line {row.line} names no file that is there)"
         if not plain(row["patient"]):
             return f" (line {row.line} has no patient)"

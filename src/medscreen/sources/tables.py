@@ -3,6 +3,7 @@
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path, PureWindowsPath
+from unicodedata import normalize
 
 from medscreen.errors import MedscreenError
 from medscreen.sources.csv_lines import Line, csv_lines, require_no_row_inside, table_text
@@ -68,7 +69,9 @@ def file_below(path: Path, row: Row, column: str, folder: Path) -> Path | None:
     name = required_cell(path, row, column)
     home = folder.resolve()
     try:
-        place = (folder / name).resolve()
+        # tables are often composed (NFC) where macOS wrote decomposed names (NFD)
+        forms = [(folder / text).resolve() for text in (name, normalize("NFC", name), normalize("NFD", name))]
+        place = next((place for place in forms if place.is_file()), forms[0])
         if place.is_relative_to(home) and not PureWindowsPath(name).drive:
             return folder / place.relative_to(home) if place.is_file() else None
     except (OSError, RuntimeError):  # a name too long, links in a circle
@@ -108,7 +111,7 @@ def _cells(path: Path, line: Line, header: Line) -> list[str]:
     """As many cells as the header has; raises MedscreenError for more, unless they are empty, and for fewer."""
     cells = line.cells if len(line.cells) == len(header.cells) else _without_empty_end(line.cells)
     missing = len(header.cells) - len(cells)
-    # empty cells at the end that are written count, those that are not written do not
+    # a row that writes all its commas may leave its last cells empty, and some beyond them
     if missing > 0 and len(line.cells) >= len(header.cells):
         return cells + [""] * missing
     if missing:
