@@ -42,13 +42,16 @@ def study(
     that params.yaml has, before one is chosen; val is looked at afterwards.
     """
     from medscreen.studies.crew import Crew
+    from medscreen.studies.journal import JournalMark
+    from medscreen.studies.mirror import runs_of
     from medscreen.studies.owner import place_of
     from medscreen.studies.plan import plan_study, share_of_cores
+    from medscreen.studies.presence import LostStudyError, Presence
     from medscreen.studies.search import Search, begin
-    from medscreen.studies.storage import is_shared, lone, open_storage, other_studies, reached
+    from medscreen.studies.storage import is_shared, journal_of, lone, mark_of, open_storage, other_studies, reached
     from medscreen.studies.table import live_table
     from medscreen.studies.worker import Job
-    from medscreen.tracking.study_runs import StudyRuns
+    from medscreen.tracking.study_runs import StudyIdentity
 
     layout = find_layout()
     params = load_params(layout.params)
@@ -59,17 +62,22 @@ def study(
     for other in other_studies(kept, detector, plan.name):
         say(f"note: the storage also holds {other}, of other data or another space; it stays as it is.")
     wanted = trials or plan.params.trials
-    with lone(layout, plan.name), reached(storage):
-        found = begin(kept, plan)
-        runs = StudyRuns(layout, plan.dataset, detector, plan.name, plan.about(), plan.strategy())
+    with lone(layout, plan.name), reached(storage, layout):
+        found, identity = begin(kept, plan)
+        presence = Presence(found, identity, None if is_shared(kept) else JournalMark(journal_of(storage, layout)))
+        runs = runs_of(layout, plan, found, StudyIdentity(plan.name, identity, mark_of(storage, layout)))
         job = Job(layout, storage, plan.name, plan.searched, plan.params, compute, plan.seed)
         try:
-            with Crew(job, number) as crew:
-                with live_table(plan.name, wanted) as show:
-                    search = Search(found, plan, crew, runs, show, place_of(layout), is_shared(kept))
-                    search.run(wanted, timeout)
-                choice = _choose(layout, search)
-            winner = _finish(layout, search, choice)
+            with presence.required():
+                with Crew(job, number) as crew:
+                    with live_table(plan.name, wanted) as show:
+                        search = Search(found, plan, crew, runs, show, place_of(layout), is_shared(kept), presence)
+                        search.run(wanted, timeout)
+                    choice = _choose(layout, search)
+                winner = _finish(layout, search, choice)
+        except LostStudyError:
+            runs.lose()
+            raise
         except KeyboardInterrupt:
             say("Stopped. What has ended is kept; the same command goes on.", err=True)
             raise click.Abort from None

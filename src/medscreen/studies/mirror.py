@@ -4,11 +4,14 @@ from collections.abc import Iterable, Iterator
 from datetime import datetime
 from typing import Any
 
+import optuna
 from optuna.trial import FrozenTrial, TrialState
 
+from medscreen.layout import Layout
 from medscreen.studies.attributes import CONFUSION, CURVES, REASON, RETRY_OF
+from medscreen.studies.plan import Plan
 from medscreen.studies.space import Searched
-from medscreen.tracking.study_runs import TrialRecord
+from medscreen.tracking.study_runs import StudyIdentity, StudyRuns, TrialRecord
 
 _STATUS = {
     TrialState.RUNNING: "RUNNING",
@@ -16,6 +19,12 @@ _STATUS = {
     TrialState.PRUNED: "KILLED",
     TrialState.FAIL: "FAILED",
 }
+
+
+def runs_of(layout: Layout, plan: Plan, study: optuna.Study, identity: StudyIdentity) -> StudyRuns:
+    """The runs of a study, found again or made."""
+    records = list(records_of(study.get_trials(deepcopy=False), plan.searched))
+    return StudyRuns(layout, plan.dataset, plan.detector, identity, records, plan.about(), plan.strategy())
 
 
 def records_of(trials: Iterable[FrozenTrial], searched: Searched) -> Iterator[TrialRecord]:

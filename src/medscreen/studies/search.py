@@ -5,31 +5,47 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import optuna
+from optuna.exceptions import DuplicatedStudyError
 from optuna.storages import BaseStorage, fail_stale_trials
 from optuna.trial import FrozenTrial, TrialState
 
+from medscreen.errors import MedscreenError
 from medscreen.studies.attributes import HAND_SET, OWNER
-from medscreen.studies.crew import Crew
+from medscreen.studies.crew import DIED, Crew
 from medscreen.studies.hush import quiet
+from medscreen.studies.identity import identity_of
 from medscreen.studies.mirror import records_of
 from medscreen.studies.owner import is_at, number_spent, requeue_lost
 from medscreen.studies.plan import Plan
+from medscreen.studies.presence import Presence
 from medscreen.studies.scales import VALUES
 from medscreen.studies.worker import NextTrial
 from medscreen.tracking.study_runs import StudyRuns
 
 Show = Callable[[Sequence[FrozenTrial]], None]
 _EVERY_S = 1.0
+_MOST_UNRECORDED = 10
 
 
-def begin(storage: BaseStorage, plan: Plan) -> optuna.Study:
-    """The study, made if there is none; its first trial is then the roster's entry, as far as it lies in the space."""
-    study = optuna.create_study(storage=storage, study_name=plan.name, directions=plan.directions, load_if_exists=True)
+def begin(storage: BaseStorage, plan: Plan) -> tuple[optuna.Study, str]:
+    """The study and its identity, made if there is none.
+
+    Its first trial is then the roster's entry, as far as it lies in the space.
+    """
+    is_new = plan.name not in optuna.get_all_study_names(storage)
+    if is_new:
+        try:
+            study = optuna.create_study(storage=storage, study_name=plan.name, directions=plan.directions)
+        except DuplicatedStudyError:  # another machine has made it in between
+            is_new = False
+    if not is_new:
+        study = optuna.load_study(study_name=plan.name, storage=storage)
+    identity = identity_of(study, is_new)
     with quiet():
         study.set_metric_names(list(VALUES[: len(plan.directions)]))  # what optuna-dashboard calls them
     if not study.get_trials(deepcopy=False) and (hand_set := plan.searched.hand_set()):
         study.enqueue_trial(hand_set, user_attrs={HAND_SET: True}, skip_if_exists=True)
-    return study
+    return study, identity
 
 
 @dataclass
@@ -43,12 +59,14 @@ class Search:
     show: Show
     place: str
     shared: bool
+    presence: Presence
 
     def run(self, wanted: int, timeout: float | None) -> None:
         """Hands out trials until `wanted` have ended, or `timeout` seconds have passed and those begun have ended."""
         until = float("inf") if timeout is None else time.monotonic() + timeout
-        shown = 0.0
+        shown, unrecorded = 0.0, 0
         while True:
+            self.presence.require()
             if time.monotonic() - shown >= _EVERY_S:
                 self.bring_up_to_date()
                 shown = time.monotonic()
@@ -61,7 +79,14 @@ class Search:
                     self.crew.give(NextTrial())
             if not self.crew.at_work and (left <= 0 or time.monotonic() >= until):
                 break
-            self.crew.ended(_EVERY_S)
+            failed = [why for _, why in self.crew.ended(_EVERY_S) if why and not why.startswith(DIED)]
+            unrecorded += len(failed)
+            if unrecorded > _MOST_UNRECORDED:
+                self.presence.require()
+                raise MedscreenError(
+                    f"The storage did not take the outcome of {unrecorded} trials ({failed[-1]}). See to it; what it "
+                    "holds is kept, and the same command goes on."
+                )
         self.bring_up_to_date()
 
     def bring_up_to_date(self) -> None:

@@ -1,6 +1,5 @@
 """Where trials are kept: Optuna's journal below studies/, or a database that several machines share."""
 
-import os
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,14 +9,15 @@ import optuna
 from filelock import FileLock, Timeout
 from optuna.exceptions import StorageInternalError
 from optuna.storages import BaseStorage, JournalStorage, RDBStorage
-from optuna.storages.journal import JournalFileBackend, JournalFileSymlinkLock
 from sqlalchemy import create_engine, inspect
 from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 
+from medscreen.digests import digest_of
 from medscreen.errors import MedscreenError
 from medscreen.layout import Layout
 from medscreen.studies.hush import quiet
-from medscreen.studies.owner import requeue
+from medscreen.studies.journal import open_journal
+from medscreen.studies.owner import place_of, requeue
 
 _HEARTBEAT_S, _GRACE_S = 10, 60
 _OPTUNAS = "version_info"  # a table that every database of Optuna's has
@@ -32,15 +32,7 @@ def open_storage(address: str | None, layout: Layout) -> BaseStorage:
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     if _is_database(address):
         return _database(str(address))
-    path = _journal(address, layout)
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        _cut_half_a_line(path)
-        return JournalStorage(JournalFileBackend(str(path)))
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise MedscreenError(f"{path} is no journal of Optuna's; name another file with --storage.") from error
-    except OSError as error:
-        raise MedscreenError(f"{path} can't be used ({error.strerror}); name another file with --storage.") from error
+    return open_journal(journal_of(address, layout))
 
 
 def existing_storage(address: str | None, layout: Layout) -> BaseStorage:
@@ -49,12 +41,18 @@ def existing_storage(address: str | None, layout: Layout) -> BaseStorage:
         shown = _without_password(str(address))
         there = _OPTUNAS in _tables(str(address))
     else:
-        shown = str(_journal(address, layout))
+        shown = str(journal_of(address, layout))
         there = Path(shown).is_file()  # Optuna would make the file
     storage = open_storage(address, layout) if there else None
     if storage is None or not optuna.get_all_study_names(storage):
         raise MedscreenError(f"There is no study in {shown} yet: `medscreen study DETECTOR` begins one.")
     return storage
+
+
+def mark_of(address: str | None, layout: Layout) -> str:
+    """Names a storage as this checkout on this machine sees it, and does not say where it is."""
+    shown = _without_password(str(address)) if _is_database(address) else str(journal_of(address, layout))
+    return digest_of(f"{place_of(layout)} {shown}")[:16]
 
 
 def is_shared(storage: BaseStorage) -> bool:
@@ -63,8 +61,8 @@ def is_shared(storage: BaseStorage) -> bool:
 
 
 @contextmanager
-def reached(address: str | None) -> Iterator[None]:
-    """Within it a storage that is gone is one sentence."""
+def reached(address: str | None, layout: Layout) -> Iterator[None]:
+    """Within it a storage that is gone, or takes no more, is one sentence."""
     try:
         yield
     except (StorageInternalError, SQLAlchemyError) as error:
@@ -72,37 +70,24 @@ def reached(address: str | None) -> Iterator[None]:
             f"The storage at {_without_password(address or 'studies/')} is gone ({_why(error)}); what has ended is "
             "kept, and the same command goes on when it is back."
         ) from error
+    except OSError as error:
+        journal = str(journal_of(address, layout))
+        if not str(error.filename).startswith(journal):  # it is about something else
+            raise
+        raise MedscreenError(
+            f"{journal} can't be written ({error.strerror}); what has ended is kept. Correct that, or name another "
+            "file with --storage."
+        ) from error
 
 
 def _is_database(address: str | None) -> bool:
     return address is not None and "://" in address
 
 
-def _journal(address: str | None, layout: Layout) -> Path:
+def journal_of(address: str | None, layout: Layout) -> Path:
+    """The file of a journal."""
     # resolved: Optuna's lock is a link to the path as it is given
     return layout.studies_journal if address is None else Path(address).expanduser().resolve()
-
-
-def _cut_half_a_line(path: Path) -> None:
-    """Takes away what a writer left that was ended in the middle of a line: the next line would be joined to it."""
-    if not path.is_file() or _last_byte(path) in (b"", b"\n"):
-        return
-    lock = JournalFileSymlinkLock(str(path))  # which every writer takes
-    lock.acquire()
-    try:
-        content = path.read_bytes()
-        if b"\n" in content:  # else it is no journal
-            with path.open("r+b") as file:
-                file.truncate(content.rfind(b"\n") + 1)
-    finally:
-        lock.release()
-
-
-def _last_byte(path: Path) -> bytes:
-    with path.open("rb") as file:
-        end = file.seek(0, os.SEEK_END)
-        file.seek(max(end - 1, 0))
-        return file.read()
 
 
 def _database(address: str) -> RDBStorage:

@@ -73,12 +73,19 @@ class _Tasks:
         self.train, self.tune = (load_images(job.layout.curated(split)) for split in ("train", "tune"))
 
     def do(self, task: Task) -> str | None:
-        return self._again(task) if isinstance(task, Again) else self._next_trial()
+        if isinstance(task, Again):
+            return self._again(task)
+        try:
+            self._next_trial()
+        except Exception as error:  # study or storage are gone, which the command sees as well and tells
+            return type(error).__name__
+        return None
 
-    def _next_trial(self) -> str | None:
+    def _next_trial(self) -> None:
         import optuna
         from optuna.trial import TrialState
 
+        from medscreen.studies.hush import quiet
         from medscreen.studies.owner import number_spent
         from medscreen.studies.strategy import pruner_of, sampler_of
         from medscreen.studies.trial import Objective
@@ -92,8 +99,8 @@ class _Tasks:
         epochs = job.params.epochs or max(job.searched.start(part).epochs for part in job.searched.parts)
         study.pruner = pruner_of(job.params, epochs)
         objective = Objective(job.searched, job.params, job.compute, job.seed, self.train, self.tune, self.owner)
-        study.optimize(objective, n_trials=1, catch=(Exception,))
-        return None
+        with quiet():  # what goes wrong stands in the trial's attributes
+            study.optimize(objective, n_trials=1, catch=(Exception,))
 
     def _again(self, task: Again) -> str | None:
         from medscreen.errors import MedscreenError

@@ -17,7 +17,9 @@ from medscreen.tracking.results import STUDY, TRIAL
 from medscreen.tracking.runs import DETECTOR, log_params
 from medscreen.tracking.store import open_experiment, open_store
 
-_REASON = "medscreen.reason"
+_REASON, _LOST = "medscreen.reason", "medscreen.lost"
+_STUDY_LOST, _TRIAL_LOST = "the study is not in its storage any more", "the trial is not in its study any more"
+_IDENTITY, _STORAGE = "medscreen.study_identity", "medscreen.study_storage"
 _PARENT, _PARENT_OF, _REPORTED = "mlflow.parentRunId", "medscreen.parent_of", "epoch/tune_auroc"
 _AT_ONCE = 1000  # metrics that MLflow takes in one batch
 
@@ -42,17 +44,36 @@ class TrialRecord:
     reason: str = ""
 
 
+@dataclass(frozen=True)
+class StudyIdentity:
+    """Which study of its name this is, and where it is kept: of a name there is one study in a storage at a time."""
+
+    study: str
+    identity: str
+    storage: str
+
+
 @dataclass
 class _Shown:
     run_id: str
     status: str
     epochs: int
+    started: int
+    params: Mapping[str, str]
+
+    def is_of(self, record: TrialRecord) -> bool:
+        """Whether the run shows this trial, and not one of the same number that was lost."""
+        return self.started == record.started and all(
+            str(record.params.get(name)) == value for name, value in self.params.items()
+        )
 
 
 class StudyRuns:
     """The runs of one study, found again or made; a run that was shown otherwise is corrected, none is made twice.
 
-    `about`: the parent run's parameters, always the same of one study. `strategy`: tags of it, which may change.
+    Runs are those of a study's identity. Runs of an earlier study of its name that was lost stay, and are marked.
+    `records`: the trials that the study has; runs without an identity, of an earlier medscreen, are taken over where
+    they show these. `about`: the parent run's parameters. `strategy`: tags of it, which may change.
     """
 
     def __init__(
@@ -60,25 +81,32 @@ class StudyRuns:
         layout: Layout,
         dataset: str,
         detector: str,
-        study: str,
+        identity: StudyIdentity,
+        records: Sequence[TrialRecord],
         about: Mapping[str, Any],
         strategy: Mapping[str, Any],
     ) -> None:
         self._client: MlflowClient = open_store(layout)
-        self._detector, self._study = detector, study
+        self._detector, self._identity = detector, identity
         self._experiment = open_experiment(self._client, layout, f"{dataset}-studies")
-        self.parent = self._find_parent() or self._make_parent()
-        log_params(self._client, self.parent, about)  # again: equal ones are taken, and a killed command logged none
+        self.parent = self._found_parent(records) or self._make_parent()
+        logged = self._client.get_run(self.parent).data.params  # which MLflow never changes
+        log_params(self._client, self.parent, {name: value for name, value in about.items() if name not in logged})
         tags = [RunTag(f"medscreen.{name}", str(value)) for name, value in strategy.items()]
         self._client.log_batch(self.parent, tags=tags)
-        self._shown = {int(run.data.tags[TRIAL]): self._as_shown(run) for run in self._children()}
+        children = [run for run in self._children(self.parent) if _LOST not in run.data.tags]
+        self._shown = {int(run.data.tags[TRIAL]): self._as_shown(run) for run in children}
 
     def show(self, records: Iterable[TrialRecord]) -> None:
         """Brings the trials' runs up to date."""
         for record in records:
             shown = self._shown.get(record.number)
+            if shown is not None and not shown.is_of(record):
+                self._mark_lost(shown.run_id, shown.status, _TRIAL_LOST)
+                shown = None
             if shown is None:
-                shown = self._shown[record.number] = _Shown(self._make_child(record), "RUNNING", 0)
+                made = _Shown(self._make_child(record), "RUNNING", 0, record.started, {})
+                shown = self._shown[record.number] = made
             if shown.status == record.status != "RUNNING":
                 continue
             self._log(shown, record)
@@ -100,6 +128,10 @@ class StudyRuns:
         """Says of the parent run, unless it has ended, that it was stopped; the next search opens it again."""
         if self._client.get_run(self.parent).info.status == "RUNNING":
             self._client.set_terminated(self.parent, "KILLED")
+
+    def lose(self) -> None:
+        """Marks the runs of the study, which is no longer in its storage."""
+        self._lose(self._client.get_run(self.parent))
 
     def log_model(self, record: TrialRecord, graph: Path) -> None:
         """Logs a trial's model, unless it has one."""
@@ -132,26 +164,72 @@ class StudyRuns:
             for name, content in record.files.items():
                 self._client.log_dict(shown.run_id, dict(content), name)
 
-    def _find_parent(self) -> str | None:
-        found = self._client.search_runs(
-            [self._experiment], f"tags.`{_PARENT_OF}` = '{self._study}'", order_by=["attributes.start_time ASC"]
+    def _found_parent(self, records: Sequence[TrialRecord]) -> str | None:
+        """The parent run of this study, opened again; the others of its name that were lost are marked."""
+        found = list(
+            self._client.search_runs(
+                [self._experiment],
+                f"tags.`{_PARENT_OF}` = '{self._identity.study}'",
+                order_by=["attributes.start_time ASC"],
+            )
         )
-        if not found:
+        ours = [run for run in found if run.data.tags.get(_IDENTITY) == self._identity.identity]
+        older = [run for run in found if _IDENTITY not in run.data.tags]
+        if not ours:
+            ours = [run for run in older if self._shows(run, records)]
+        parent = ours[0] if ours else None
+        for run in found:
+            # of another storage nobody can say from here whether it is lost
+            here = run in older or run.data.tags.get(_STORAGE) == self._identity.storage
+            if here and run not in ours and _LOST not in run.data.tags:
+                self._lose(run)
+        if parent is None:
             return None
-        self._client.update_run(found[0].info.run_id, status="RUNNING")
-        return str(found[0].info.run_id)
+        run_id = str(parent.info.run_id)
+        self._client.update_run(run_id, status="RUNNING")
+        self._client.log_batch(run_id, tags=self._own_tags())
+        if _LOST in parent.data.tags:  # its storage is back
+            for run in [*self._children(run_id), parent]:
+                if run.data.tags.get(_LOST) == _STUDY_LOST:
+                    self._client.delete_tag(run.info.run_id, _LOST)
+        return run_id
+
+    def _shows(self, parent: Run, records: Sequence[TrialRecord]) -> bool:
+        """Whether the runs below a parent are those of the study's trials."""
+        children = self._children(parent.info.run_id)
+        trials = {record.number: record for record in records}
+        return bool(children) and all(
+            (record := trials.get(int(run.data.tags[TRIAL]))) is not None and self._as_shown(run).is_of(record)
+            for run in children
+        )
+
+    def _own_tags(self) -> list[RunTag]:
+        return [RunTag(_IDENTITY, self._identity.identity), RunTag(_STORAGE, self._identity.storage)]
+
+    def _lose(self, parent: Run) -> None:
+        for run in [*self._children(parent.info.run_id), parent]:
+            if _LOST not in run.data.tags:
+                self._mark_lost(run.info.run_id, run.info.status, _STUDY_LOST)
+
+    def _mark_lost(self, run_id: str, status: str, what: str) -> None:
+        """What was shown of a trial or study that is no longer in the storage stays; it does not run any more."""
+        self._client.set_tag(run_id, _LOST, what)
+        if status == "RUNNING":
+            self._client.set_terminated(run_id, "KILLED")
 
     def _make_parent(self) -> str:
-        tags = {STUDY: self._study, _PARENT_OF: self._study, DETECTOR: self._detector}
-        run = self._client.create_run(self._experiment, run_name=self._study, tags=tags)
+        name = self._identity.study
+        tags = {STUDY: name, _PARENT_OF: name, DETECTOR: self._detector}
+        tags |= {tag.key: tag.value for tag in self._own_tags()}
+        run = self._client.create_run(self._experiment, run_name=name, tags=tags)
         return str(run.info.run_id)
 
-    def _children(self) -> list[Run]:
+    def _children(self, parent: str) -> list[Run]:
         found: list[Run] = []
         token: str | None = None
         while token != "":
             page = self._client.search_runs(
-                [self._experiment], f"tags.`{_PARENT}` = '{self.parent}'", max_results=1000, page_token=token
+                [self._experiment], f"tags.`{_PARENT}` = '{parent}'", max_results=1000, page_token=token
             )
             found += page
             token = page.token or ""
@@ -162,14 +240,19 @@ class StudyRuns:
         if run.info.status == "RUNNING":
             history = self._client.get_metric_history(run.info.run_id, _REPORTED)
             epochs = max((metric.step for metric in history), default=0)
-        return _Shown(run.info.run_id, run.info.status, epochs)
+        return _Shown(run.info.run_id, run.info.status, epochs, run.info.start_time, run.data.params)
 
     def _make_child(self, record: TrialRecord) -> str:
         run = self._client.create_run(
             self._experiment,
             start_time=record.started,
             run_name=f"trial {record.number}",
-            tags={_PARENT: self.parent, STUDY: self._study, TRIAL: str(record.number), DETECTOR: self._detector},
+            tags={
+                _PARENT: self.parent,
+                STUDY: self._identity.study,
+                TRIAL: str(record.number),
+                DETECTOR: self._detector,
+            },
         )
         return str(run.info.run_id)
 
