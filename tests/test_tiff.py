@@ -1,6 +1,7 @@
 """Every sample format of TIFF is shown as plain arithmetic shows it, or refused by its name."""
 
 import tracemalloc
+import zlib
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -226,3 +227,12 @@ def test_a_strip_that_unpacks_to_less_or_lies_outside_is_damage(tmp_path: Path) 
             (278).to_bytes(2, "little") + b"\x04\0\x01\0\0\0\x40", (278).to_bytes(2, "little") + b"\x04\0\x01\0\0\0\x50"
         )
         assert "damaged" in refusal(written(tmp_path / "a.tif", taller))
+
+
+def test_a_damaged_checksum_is_damage(tmp_path: Path) -> None:
+    values = np.random.default_rng(0).integers(0, 9999, (64, 64, 1)).astype("i4")
+    content = tiff([(values, Form(compression="deflate"))])
+    packed = zlib.compress(values.tobytes())
+    assert packed in content
+    path = written(tmp_path / "a.tif", content.replace(packed, packed[:-1] + bytes([packed[-1] ^ 1])))
+    assert "damaged" in refusal(path)

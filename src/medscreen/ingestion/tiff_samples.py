@@ -128,10 +128,7 @@ class _Reader:
         if compression == _NONE:
             return data
         if compression in _DEFLATE:
-            try:
-                return zlib.decompressobj().decompress(data, size)
-            except zlib.error:
-                raise UnreadableImageError(_CUT) from None
+            return _inflated(data, size)
         return _by_libtiff(data, compression, segment.rows, self._row_bytes)
 
     def _numbers(self, content: NDArray[np.uint8]) -> NDArray[Any]:
@@ -173,6 +170,16 @@ def _from_24_bits(content: NDArray[np.uint8], order: str) -> NDArray[Any]:
     low, high = (0, 2) if order == "<" else (2, 0)
     values: NDArray[Any] = parts[..., low] | parts[..., 1] << 8 | parts[..., high] << 16
     return values
+
+
+def _inflated(data: bytes, size: int) -> bytes:
+    inflater = zlib.decompressobj()
+    try:
+        content = inflater.decompress(data, size)
+        inflater.decompress(inflater.unconsumed_tail, 1)  # as far as the checksum, if that is all there is left
+    except zlib.error:
+        raise UnreadableImageError(_CUT) from None
+    return content
 
 
 def _by_libtiff(data: bytes, compression: int, rows: int, row_bytes: int) -> bytes:
