@@ -92,7 +92,8 @@ def _screen(
         try:
             shown = read_image(image.path, detector.display, image.frame)
             pixels.append(to_square(shown.grey, detector.image_size))
-            readable.append((image, shown.for_processing))
+            left_out = shown.others if image.frame is None else image.left_out
+            readable.append((image, left_out, shown.for_processing))  # not the pixels: they may be many
         except UnreadableImageError as error:
             unreadable[image.file, str(error)] += 1
             if unreadable[image.file, str(error)] == 1:
@@ -109,10 +110,10 @@ def _screen(
             probability=said.probability[i].item(),
             abnormal=said.abnormal[i].item(),
             refer=said.refer[i].item(),
-            left_out=image.left_out,
+            left_out=left_out,
             for_processing=for_processing,
         )
-        for i, (image, for_processing) in enumerate(readable)
+        for i, (image, left_out, for_processing) in enumerate(readable)
     ]
 
 
