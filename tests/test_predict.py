@@ -211,3 +211,15 @@ def test_a_detector_computes_on_one_thread_through_mlflow_too(
     own = load_detector(MODEL)._session.get_session_options()
     for options in (through_mlflow, own):
         assert (options.intra_op_num_threads, options.inter_op_num_threads) == (1, 1)
+
+
+def test_names_neither_steer_the_terminal_nor_run_in_a_spreadsheet(
+    workspace: Layout, tmp_path: Path, loaded_registry: Callable[[Path], None]
+) -> None:
+    loaded_registry(workspace.workspace)
+    Image.fromarray(noise(1)).save(Path("=1+1.png"))
+    written(Path("a\x1b[2J\nb.png"), b"")
+    said = CliRunner().invoke(predict, ["=1+1.png", "a\x1b[2J\nb.png", "--name", MODEL, "--csv", "t.csv"])
+    assert r"a\x1b[2J\nb.png can't be read: the file is empty" in said.stderr
+    assert "\x1b[2J" not in said.stdout + said.stderr
+    assert Path("t.csv").read_text().splitlines()[1].startswith("./=1+1.png,")

@@ -1,6 +1,7 @@
 """Every sample format of TIFF is shown as plain arithmetic shows it, or refused by its name."""
 
 import tracemalloc
+import zlib
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -226,3 +227,42 @@ def test_a_strip_that_unpacks_to_less_or_lies_outside_is_damage(tmp_path: Path) 
             (278).to_bytes(2, "little") + b"\x04\0\x01\0\0\0\x40", (278).to_bytes(2, "little") + b"\x04\0\x01\0\0\0\x50"
         )
         assert "damaged" in refusal(written(tmp_path / "a.tif", taller))
+
+
+def test_a_damaged_checksum_is_damage(tmp_path: Path) -> None:
+    values = np.random.default_rng(0).integers(0, 9999, (64, 64, 1)).astype("i4")
+    content = tiff([(values, Form(compression="deflate"))])
+    packed = zlib.compress(values.tobytes())
+    assert packed in content
+    path = written(tmp_path / "a.tif", content.replace(packed, packed[:-1] + bytes([packed[-1] ^ 1])))
+    assert "damaged" in refusal(path)
+
+
+def changed(content: bytes, tag: int, former: int, value: int) -> bytes:
+    """A little-endian file whose tag has another number."""
+    name = tag.to_bytes(2, "little") + b"\x04\0\x01\0\0\0"
+    assert content.count(name + former.to_bytes(4, "little")) == 1
+    return content.replace(name + former.to_bytes(4, "little"), name + value.to_bytes(4, "little"))
+
+
+def test_tags_that_promise_more_than_there_is_cost_no_memory(tmp_path: Path) -> None:
+    values = np.zeros((64, 64, 1), "i4")
+    tiles = tiff([(values, Form(tile=(64, 64), compression="deflate"))])
+    wide = changed(changed(tiles, 256, 64, 8000), 257, 64, 8000)
+    tracemalloc.start()
+    for content in (
+        changed(changed(wide, 322, 64, 1), 323, 64, 1),  # 64 million tiles
+        changed(changed(tiles, 322, 64, 40_000), 323, 64, 2_000),  # one of 320 MB
+        changed(changed(tiles, 322, 64, 2**31), 323, 64, 2**31),
+    ):
+        assert refusal(written(tmp_path / "a.tif", content))
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 600 * 2**20
+
+
+def test_a_stray_tile_size_beside_strips_changes_nothing(tmp_path: Path) -> None:
+    content = tiff([(RAMP[..., None].astype("i2"), Form())])
+    expected = shown(written(tmp_path / "a.tif", content))
+    stray = content.replace((266).to_bytes(2, "little") + b"\x03", (322).to_bytes(2, "little") + b"\x03")
+    np.testing.assert_array_equal(shown(written(tmp_path / "b.tif", stray)), expected)

@@ -20,10 +20,8 @@ class ImageOfFile:
 
     @property
     def file(self) -> str:
-        """The file as it can be printed."""
-        from medscreen.sources.trees import written_name
-
-        return written_name(self.path)
+        """The file as terminals and spreadsheets can show it."""
+        return _shown(self.path)
 
     @property
     def name(self) -> str:
@@ -41,9 +39,9 @@ def images_of(paths: Sequence[Path]) -> Iterator[ImageOfFile]:
 
 
 def _files(path: Path) -> list[Path]:
-    from medscreen.sources.trees import files_below, in_words, written_name
+    from medscreen.sources.trees import files_below, in_words
 
-    name = written_name(path)
+    name = _shown(path)
     if path.is_file():
         return [path]
     if not path.is_dir():
@@ -64,3 +62,11 @@ def _images(file: Path) -> Iterator[ImageOfFile]:
     read = min(number, _MOST_OF_A_FILE)
     for frame in range(read):
         yield ImageOfFile(file, frame if number > 1 else None, number - read + others)
+
+
+def _shown(path: Path) -> str:
+    """A path without control characters, which a terminal obeys, and never like a formula, which a spreadsheet runs."""
+    from medscreen.sources.trees import written_name
+
+    name = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in written_name(path))
+    return f"./{name}" if name.startswith(("=", "+", "-", "@")) else name

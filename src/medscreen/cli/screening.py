@@ -108,7 +108,9 @@ def _screen(
         try:
             shown = read_image(image.path, detector.display, image.frame)
             pixels.append(to_square(shown.grey, detector.image_size))
-            readable.append((image, shown.for_processing, detector.unlike_training(shown.described)))
+            left_out = shown.others if image.frame is None else image.left_out
+            told = detector.unlike_training(shown.described)
+            readable.append((image, left_out, shown.for_processing, told))  # not the pixels: they may be many
         except UnreadableImageError as error:
             unreadable[image.file, str(error)] += 1
             if unreadable[image.file, str(error)] == 1:
@@ -125,12 +127,12 @@ def _screen(
             probability=said.probability[i].item(),
             abnormal=said.abnormal[i].item(),
             refer=said.refer[i].item(),
-            left_out=image.left_out,
+            left_out=left_out,
             for_processing=for_processing,
             in_domain=None if said.in_domain is None else said.in_domain[i].item(),
             unlike_training=unlike_training,
         )
-        for i, (image, for_processing, unlike_training) in enumerate(readable)
+        for i, (image, left_out, for_processing, unlike_training) in enumerate(readable)
     ]
 
 

@@ -46,5 +46,5 @@ def _luminance(samples: NDArray[Any], layout: Layout) -> NDArray[Any]:
 
 
 def _parts(samples: NDArray[Any], layout: Layout) -> tuple[NDArray[Any], NDArray[Any] | None]:
-    """Colours, and the alpha that they have still to be multiplied by."""
-    return samples[: layout.colours], samples[layout.colours] if layout.alpha == ALPHA else None
+    """Colors, and the alpha that they have still to be multiplied by."""
+    return samples[: layout.colors], samples[layout.colors] if layout.alpha == ALPHA else None

@@ -8,7 +8,7 @@ from medscreen.ingestion.tiff_pages import Page
 RGB = 2
 """The photometric interpretation; 0 is grey with white at 0, 1 grey with black at 0."""
 PREMULTIPLIED, ALPHA = 1, 2
-"""What the sample behind the colours says of transparency: colours multiplied by it already, or not yet."""
+"""What the sample behind the colors says of transparency: colors multiplied by it already, or not yet."""
 UNSIGNED, SIGNED, FLOAT, VOID = 1, 2, 3, 4
 """Sample formats; of no stated one, whole numbers without a sign are assumed."""
 _NAMES = {
@@ -35,13 +35,13 @@ class Layout:
     compression: int
 
     @property
-    def colours(self) -> int:
-        """Samples of a pixel that are grey or colour."""
+    def colors(self) -> int:
+        """Samples of a pixel that are grey or color."""
         return 3 if self.photometric == RGB else 1
 
     @property
     def alpha(self) -> int:
-        """What the sample behind the colours says of transparency; 0: nothing."""
+        """What the sample behind the colors says of transparency; 0: nothing."""
         if self.extra:
             return self.extra[0] if self.extra[0] in {PREMULTIPLIED, ALPHA} else 0
         return ALPHA if self.photometric == RGB and len(self.bits) == 4 else 0  # as other readers take it
@@ -93,10 +93,11 @@ def unread(layout: Layout) -> UnreadableImageError:
 
 
 def _require_bounded(page: Page, layout: Layout) -> None:
-    decoded = layout.width * layout.height * sum(layout.bits) // 8
+    tile = page.number(_TILE_WIDTH, 1), page.number(_TILE_HEIGHT, 1)
+    require_size(*tile)
+    decoded = max(layout.width * layout.height, tile[0] * tile[1]) * sum(layout.bits) // 8
     if decoded > _MOST_BYTES:
         raise UnreadableImageError(f"its samples would take {decoded:,} bytes; at most {_MOST_BYTES:,} are decoded")
-    require_size(page.number(_TILE_WIDTH, 1), page.number(_TILE_HEIGHT, 1))
     segments = max(len(page.numbers(tag)) for tag in _OFFSETS)
     if segments > _MOST_SEGMENTS:
         raise UnreadableImageError(f"it is cut into {segments:,} strips or tiles; at most {_MOST_SEGMENTS:,} are read")

@@ -14,6 +14,7 @@ MOST_PAGES = 1_024
 """Pages further back in a file are counted, not read."""
 
 _MOST_COUNTED = 65_536  # more is damage, or made to keep a reader busy
+_MOST_NUMBERS = 1 << 20  # of a tag; no image has so many strips or tiles
 _WIDE = {  # BigTIFF or not; some writers exchange the bytes of the number
     b"II\x2a\0": False, b"II\0\x2a": False, b"MM\0\x2a": False, b"MM\x2a\0": False,
     b"II\x2b\0": True, b"MM\0\x2b": True,
@@ -44,8 +45,8 @@ class Page:
         entries = np.frombuffer(self.entries, layout.newbyteorder(self.order))
         for entry in entries[entries["tag"] == tag][:1]:
             count, content = int(entry["count"]), entry["content"].tobytes()
-            if int(entry["kind"]) not in _KINDS or not count:
-                raise UnreadableImageError(f"its TIFF tag {tag} holds no whole numbers")
+            if int(entry["kind"]) not in _KINDS or not 0 < count <= _MOST_NUMBERS:
+                raise UnreadableImageError(f"its TIFF tag {tag} holds no whole numbers, or too many")
             number = np.dtype(self.order + _KINDS[int(entry["kind"])])
             if count * number.itemsize > slot:
                 (start,) = unpack(self.order + "IQ"[self.wide], content)

@@ -1,4 +1,4 @@
-"""Grey and colours of TIFF in the sample formats that Pillow refuses or takes for others.
+"""Grey and colors of TIFF in the sample formats that Pillow refuses or takes for others.
 
 Pillow shows signed bytes with their halves exchanged and lets whole numbers of 32 bits wrap; it reads no floating point
 of 16 or 64 bits, no separate planes of 16 bits and few bit depths but 1, 8 and 16.
@@ -30,6 +30,17 @@ _CUT = "the TIFF file is damaged or cut short"
 
 
 @dataclass(frozen=True)
+class _Grid:
+    """Where strips or tiles begin in the file and how many bytes they have there; their size in pixels."""
+
+    starts: list[int]
+    lengths: list[int]
+    rows: int
+    columns: int
+    tiled: bool
+
+
+@dataclass(frozen=True)
 class _Segment:
     """A strip or tile: where it lies in the file, its first sample, row and column, how many rows it holds."""
 
@@ -42,25 +53,23 @@ class _Segment:
 
 
 def read_samples(page: Page, layout: Layout) -> NDArray[Any]:
-    """The samples (used, H, W) of grey or colour and, if one follows, of alpha, as numbers of the file's format.
+    """The samples (used, H, W) of grey or color and, if one follows, of alpha, as numbers of the file's format.
 
     Raises UnreadableImageError, naming the format, for one that is not read, and for damaged data.
     """
     kind = _kind(layout)
     compression = layout.compression
-    used = layout.colours + bool(layout.alpha)
-    declared = layout.colours + len(layout.extra)
+    used = layout.colors + bool(layout.alpha)
+    declared = layout.colors + len(layout.extra)
     if len(layout.bits) != declared and not (layout.alpha and not layout.extra):
         raise unread(layout)
     if compression not in _PREDICTED | {_NONE, _PACK_BITS}:
         raise unread(layout)
     planar = page.number(_PLANES, 1) == 2 and len(layout.bits) > 1
-    columns = page.number(_TILE_WIDTH, layout.width)
-    reader = _Reader(page, layout, kind, columns, 1 if planar else len(layout.bits))
+    grid = _grid(page, layout)
+    reader = _Reader(page, layout, kind, grid.columns, 1 if planar else len(layout.bits))
     target = np.empty((used, layout.height, layout.width), kind)
-    for segment in _segments(page, layout, planar):
-        if segment.sample >= used:
-            break
+    for segment in _segments(grid, layout, used if planar else 1):
         block = reader.read(segment)[: layout.height - segment.row, : layout.width - segment.column]
         place = np.s_[segment.row : segment.row + block.shape[0], segment.column : segment.column + block.shape[1]]
         for at in range(1 if planar else used):
@@ -80,20 +89,26 @@ def _kind(layout: Layout) -> np.dtype[Any]:
     return np.dtype(f"{'i' if form == SIGNED else 'f'}{bits // 8}")
 
 
-def _segments(page: Page, layout: Layout, planar: bool) -> Iterator[_Segment]:
-    tiled = bool(page.numbers(_TILES[0]))
-    starts, lengths = (page.numbers(tag) for tag in (_TILES if tiled else _STRIPS))
-    width = page.number(_TILE_WIDTH, 0) if tiled else layout.width
-    rows = page.number(_TILE_HEIGHT, 0) if tiled else min(page.number(_ROWS, layout.height), layout.height)
-    if not width or not rows:
+def _grid(page: Page, layout: Layout) -> _Grid:
+    if page.numbers(_TILES[0]):
+        starts, lengths = (page.numbers(tag) for tag in _TILES)
+        return _Grid(starts, lengths, page.number(_TILE_HEIGHT, 0), page.number(_TILE_WIDTH, 0), tiled=True)
+    starts, lengths = (page.numbers(tag) for tag in _STRIPS)
+    return _Grid(starts, lengths, min(page.number(_ROWS, layout.height), layout.height), layout.width, tiled=False)
+
+
+def _segments(grid: _Grid, layout: Layout, planes: int) -> Iterator[_Segment]:
+    if not grid.rows or not grid.columns:
         raise UnreadableImageError(_CUT)
-    places = [(row, column) for row in range(0, layout.height, rows) for column in range(0, layout.width, width)]
-    samples = range(len(layout.bits)) if planar else range(1)
-    if len(starts) < len(places) * len(samples):
+    down, across = -(-layout.height // grid.rows), -(-layout.width // grid.columns)
+    if len(grid.starts) < planes * down * across:
         raise UnreadableImageError(_CUT)
-    for at, (sample, (row, column)) in enumerate((sample, place) for sample in samples for place in places):
-        held = rows if tiled else min(rows, layout.height - row)
-        yield _Segment(starts[at], lengths[at] if at < len(lengths) else None, sample, row, column, held)
+    for at in range(planes * down * across):
+        sample, place = divmod(at, down * across)
+        row, column = place // across * grid.rows, place % across * grid.columns
+        rows = grid.rows if grid.tiled else min(grid.rows, layout.height - row)
+        length = grid.lengths[at] if at < len(grid.lengths) else None
+        yield _Segment(grid.starts[at], length, sample, row, column, rows)
 
 
 class _Reader:
@@ -128,10 +143,7 @@ class _Reader:
         if compression == _NONE:
             return data
         if compression in _DEFLATE:
-            try:
-                return zlib.decompressobj().decompress(data, size)
-            except zlib.error:
-                raise UnreadableImageError(_CUT) from None
+            return _inflated(data, size)
         return _by_libtiff(data, compression, segment.rows, self._row_bytes)
 
     def _numbers(self, content: NDArray[np.uint8]) -> NDArray[Any]:
@@ -173,6 +185,16 @@ def _from_24_bits(content: NDArray[np.uint8], order: str) -> NDArray[Any]:
     low, high = (0, 2) if order == "<" else (2, 0)
     values: NDArray[Any] = parts[..., low] | parts[..., 1] << 8 | parts[..., high] << 16
     return values
+
+
+def _inflated(data: bytes, size: int) -> bytes:
+    inflater = zlib.decompressobj()
+    try:
+        content = inflater.decompress(data, size)
+        inflater.decompress(inflater.unconsumed_tail, 1)  # as far as the checksum, if that is all there is left
+    except zlib.error:
+        raise UnreadableImageError(_CUT) from None
+    return content
 
 
 def _by_libtiff(data: bytes, compression: int, rows: int, row_bytes: int) -> bytes:
