@@ -18,6 +18,7 @@ from mlflow import MlflowClient
 from mlflow.entities import Run
 
 from medscreen.layout import Layout
+from medscreen.pages.markdown import inert
 from medscreen.registry.stages import BusyError, align, in_stage, move, one_at_a_time, quiet
 from medscreen.registry.versions import DECISION, ROLLED_BACK
 from medscreen.tracking.store import open_experiment
@@ -93,7 +94,7 @@ class DecisionLog:
         tags = {
             _ENTRY: json.dumps(asdict(numbered), ensure_ascii=False),
             _STATE: _DECIDED,
-            "mlflow.note.content": numbered.reason,
+            "mlflow.note.content": inert(numbered.reason),  # MLflow shows it as Markdown
         }
         run = self._client.create_run(self._experiment, run_name=numbered.title[:_NAME_LENGTH], tags=tags)
         self._client.log_text(run.info.run_id, json.dumps(report, indent=1), _REPORT)
