@@ -33,7 +33,7 @@ from medscreen.registry.stages import move
 from medscreen.registry.versions import register_run
 from medscreen.tracking import open_store
 from medscreen.tracking.backups import Backup, back_up, restore
-from medscreen.tracking.exchange import settle
+from medscreen.tracking.exchange import STUDIES, settle
 from medscreen.tracking.models import DIGEST, log_model
 from medscreen.tracking.store import open_experiment
 from workspaces import mean_of_quarters
@@ -194,7 +194,7 @@ def test_a_backup_counts_what_is_in_it(registered: Path, tmp_path: Path) -> None
     members = members_of(target)
     assert made == Backup(target, target.stat().st_size, len(members) - 1, runs=2, versions=1)
     manifest = json.loads(members.pop("backup.json"))
-    assert (manifest["format"], manifest["number_of_files"]) == (1, len(members))
+    assert (manifest["format"], manifest["number_of_files"]) == (2, len(members))
     assert manifest["files"] == {name: blake2b(data, digest_size=16).hexdigest() for name, data in members.items()}
     assert {"mlruns/mlflow.db", "mlruns/.location", "mlruns/notes.txt"} < set(members)
     assert {"mlruns/README.md", "mlruns/.gitignore"}.isdisjoint(members)
@@ -353,6 +353,98 @@ def test_what_was_put_where_a_killed_exchange_left_nothing_is_kept(home: Path) -
     assert (kept / "note of mine").read_text() == "kept"
 
 
+def journal(home: Path, content: str) -> Path:
+    path = of(home).studies_journal
+    path.parent.mkdir(exist_ok=True)
+    path.write_text(content)
+    return path
+
+
+def test_studies_come_with_the_store_and_the_former_ones_are_kept(home: Path, tmp_path: Path) -> None:
+    lock = journal(home, "trials\n").with_name("journal.log.lock")
+    lock.symlink_to(lock.with_name("journal.log"))  # as Optuna locks it
+    later = Path(shutil.copytree(home, tmp_path / "later", symlinks=True))
+    journal(later, "later trials\n")
+    target = tmp_path / "store.tar.gz"
+    back_up(of(home), target)
+    assert members_of(target)["studies/journal.log"] == b"trials\n"
+    kept = restore(of(later), target)
+    assert kept is not None
+    assert is_whole(kept, ["first", "second"])
+    assert (kept / "studies" / "journal.log").read_text() == "later trials\n"
+    there = tmp_path / "there"
+    assert restore(of(there), target) is None
+    for restored in (later, there):
+        assert of(restored).studies_journal.read_text() == "trials\n"
+        assert is_whole(restored / "mlruns", ["first", "second"])
+        assert not (restored / "mlruns" / STUDIES).exists()
+    shutil.rmtree(there / "mlruns")
+    kept = restore(of(there), target)
+    assert kept is not None
+    assert [path.name for path in kept.iterdir()] == ["studies"]
+
+
+@pytest.mark.parametrize("moved", [0, 1, 2])
+def test_a_kill_among_the_renamings_of_studies_is_settled(tmp_path: Path, moved: int) -> None:
+    kept = tmp_path / ".mlruns-before-restore-20260101T000000.000000Z"
+    waiting = tmp_path / "mlruns" / STUDIES
+    for folder in (kept, waiting, tmp_path / "studies"):
+        folder.mkdir(parents=True)
+        (folder / "journal.log").write_text(folder.name)
+    (tmp_path / "mlruns" / "mlflow.db").touch()
+    if moved > 0:
+        (tmp_path / "studies").rename(kept / "studies")
+    if moved > 1:
+        waiting.rename(tmp_path / "studies")
+    assert settle(of(tmp_path)) == kept.with_name(kept.name.removeprefix("."))
+    assert (tmp_path / "studies" / "journal.log").read_text() == STUDIES
+    assert (former(tmp_path)[0] / "studies" / "journal.log").read_text() == "studies"
+    assert not waiting.exists()
+
+
+def test_a_backup_without_studies_leaves_them_as_they_are(home: Path, saved: Path) -> None:
+    path = journal(home, "trials\n")
+    restore(of(home), saved)
+    assert path.read_text() == "trials\n"
+
+
+def test_studies_are_not_restored_while_one_runs(home: Path, saved: Path) -> None:
+    locks = home / ".medscreen" / "locks"
+    locks.mkdir(parents=True)
+    with FileLock(locks / "study-cnn-phantom.lock"), pytest.raises(MedscreenError, match="is in use") as error:
+        restore(of(home), saved)
+    assert "end `medscreen study` first" in one_sentence(error)
+    assert former(home) == []
+    assert restore(of(home), saved) is not None
+
+
+def test_killed_backups_do_not_pile_up(home: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "backups"
+    folder.mkdir()
+    program = """
+import os, signal, sys
+from pathlib import Path
+from medscreen.layout import Layout
+from medscreen.tracking import archive, backups
+archive._add = lambda *_: os.kill(os.getpid(), signal.SIGKILL)
+home, target = map(Path, sys.argv[1:])
+backups.back_up(Layout(home, home), target)
+"""
+    for hour in (1, 2):
+        with pytest.raises(subprocess.CalledProcessError):
+            python(program, home, folder / f"mlruns-{hour}.tar.gz")
+        (partial,) = folder.iterdir()
+        assert partial.name.startswith(f".mlruns-{hour}.tar.gz.partial-")
+    back_up(of(home), folder / "mlruns-3.tar.gz")
+    assert [path.name for path in folder.iterdir()] == ["mlruns-3.tar.gz"]
+
+
+def test_a_backup_whose_database_is_none_is_refused(home: Path, saved: Path) -> None:
+    archive = home.with_name("archive.tar.gz")
+    packed(archive, members_of(saved) | {"mlruns/mlflow.db": b"no database"})
+    refused(home, archive, "holds no store of MLflow's")
+
+
 def test_a_store_in_use_is_left_alone(home: Path, saved: Path) -> None:
     before = contents(home / "mlruns")
     with closing(sqlite3.connect(home / "mlruns" / "mlflow.db")) as training:
@@ -503,7 +595,7 @@ REFUSED: dict[str, tuple[Callable[[Path, Members], Any], str]] = {
     "twice": (lambda path, m: packed(path, m, member("mlruns/mlflow.db")), "holds 'mlruns/mlflow.db'"),
     "no manifest": (lambda path, m: written(path, {n: d for n, d in m.items() if n != "backup.json"}), "backup.json"),
     "bad manifest": (lambda path, m: written(path, m | {"backup.json": b"{}"}), "backup.json is missing or damaged"),
-    "newer": (lambda path, m: written(path, m | {"backup.json": changed(m, format=2, medscreen="9.1")}), r"9\.1"),
+    "newer": (lambda path, m: written(path, m | {"backup.json": changed(m, format=3, medscreen="9.1")}), r"9\.1"),
     "other content": (lambda path, m: written(path, m | {"mlruns/.location": b"/"}), r"mlruns/\.location is not what"),
     "one file less": (
         lambda path, m: written(path, {n: d for n, d in m.items() if "note.txt" not in n}),

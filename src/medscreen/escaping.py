@@ -15,7 +15,7 @@ from rich.console import Console, ConsoleOptions, RenderableType
 from rich.segment import Segment
 
 _WIDE = 160  # columns of a table where the output is no terminal
-_NUMBER = re.compile(r"[+-]?(\d+(\.\d*)?([eE][+-]?\d+)?|inf|nan)")
+_NUMBER = re.compile(r"[+-]?(\d+(\.\d*)?([eE][+-]?\d+)?|inf|nan)", re.ASCII)
 _FORMULA = tuple("=+-@＝＋－＠")  # noqa: RUF001  # spreadsheets compute a cell that begins with one of these
 
 

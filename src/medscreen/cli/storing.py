@@ -12,7 +12,7 @@ from medscreen.layout import find_layout
 @click.command()
 @click.argument("file", required=False, type=click.Path(path_type=Path))
 def backup(file: Path | None) -> None:
-    """Writes runs, registered versions and promotions to FILE, which must not exist; trainings may go on.
+    """Writes runs, registered versions, promotions and studies to FILE, which must not exist; trainings may go on.
 
     By default FILE is mlruns-<UTC date and time>.tar.gz in the working directory.
     """
@@ -29,7 +29,7 @@ def backup(file: Path | None) -> None:
 @click.command()
 @click.argument("file", type=click.Path(path_type=Path))
 def restore(file: Path) -> None:
-    """Puts the backup FILE in the place of mlruns/; the former store is kept beside it."""
+    """Puts the backup FILE in the place of mlruns/ and studies/; the former ones are kept beside them."""
     from medscreen.registry import held
     from medscreen.tracking import open_store
     from medscreen.tracking.backups import restore as put_back

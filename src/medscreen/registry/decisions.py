@@ -20,6 +20,7 @@ from mlflow.exceptions import MlflowException
 
 from medscreen.errors import MedscreenError
 from medscreen.layout import Layout
+from medscreen.pages.markdown import inert
 from medscreen.registry.stages import BusyError, align, in_stage, move, one_at_a_time, quiet
 from medscreen.registry.versions import DECISION, ROLLED_BACK, versions_of
 from medscreen.tracking.kept import find_run, is_deleted, kept_file
@@ -113,7 +114,7 @@ class DecisionLog:
             tags = {
                 _ENTRY: json.dumps(asdict(numbered), ensure_ascii=False),
                 _STATE: _PROPOSED,
-                "mlflow.note.content": numbered.reason,
+                "mlflow.note.content": inert(numbered.reason),  # MLflow shows it as Markdown
             }
             run_id = self._client.create_run(
                 self._experiment, run_name=numbered.title[:_NAME_LENGTH], tags=tags

@@ -11,6 +11,7 @@ from medscreen import sources
 from medscreen.curation import Curated, labels_taken, without_rare_values
 from medscreen.curation import curate as curate_records
 from medscreen.curation_report import curation_page, shift, warnings, without_names
+from medscreen.escaping import say
 from medscreen.images import SPLITS, load_images, save_images, set_digest
 from medscreen.layout import Layout
 from medscreen.outputs import replaced
@@ -55,18 +56,18 @@ def _curated(layout: Layout, settings: DatasetParams, params: Params, scratch: P
 
 def _tell(audit: Mapping[str, Any]) -> None:
     """Prints what was made of the data and its labels, what became no image, and what is worth a look; names nobody."""
-    print(
+    say(
         f"{audit['records']} records: {len(audit['quarantined'])} quarantined, "
         f"{audit['exact_copies']['dropped']} exact copies dropped, "
         f"{audit['near_copies']['pairs']} near copies found; "
         + ", ".join(f"{name} {counts['images']}" for name, counts in audit["splits"].items())
     )
     for found in audit["labels"]:
-        print(f"  label {found['label']!r} is {found['taken_as']}: {found['images']} images")
+        say(f"  label {found['label']!r} is {found['taken_as']}: {found['images']} images")
     for what, number in audit["source_notes"].items():
-        print(f"  note: {number} {what}")
+        say(f"  note: {number} {what}")
     for warning in warnings(audit):
-        print(f"  note: {warning}")
+        say(f"  note: {warning}")
 
 
 def _save(layout: Layout, curated: Curated, dataset: str, seed: int) -> dict[str, Any]:

@@ -6,6 +6,7 @@ from typing import Any
 
 from medscreen import sources
 from medscreen.digests import digest_of, file_digest
+from medscreen.escaping import say
 from medscreen.layout import Layout
 from medscreen.outputs import replaced
 from medscreen.params import Params
@@ -44,7 +45,7 @@ def raw(layout: Layout, params: Params) -> None:
         folder.mkdir()
         for name, digests in besides.items():
             (folder / f"{name}.json").write_text(json.dumps(digests))
-    print(f"{params.dataset}: {len(files)} files, {size / 1e6:.1f} MB, digest {listing}")
+    say(f"{params.dataset}: {len(files)} files, {size / 1e6:.1f} MB, digest {listing}")
 
 
 class _Digests:

@@ -1,4 +1,4 @@
-"""The file that a backup is: a compressed tar of mlruns/ that ends with the digest of each of its files."""
+"""The file that a backup is: a compressed tar of mlruns/ and studies/ that ends with the digest of each file."""
 
 import gzip
 import hashlib
@@ -18,11 +18,15 @@ from pydantic import BaseModel, ValidationError
 from medscreen.errors import MedscreenError
 from medscreen.tracking.exchange import FROM_GIT
 
-_FORMAT = 1
-_TOP = "mlruns"
+_FORMAT = 2  # 1: without studies/
+_TOP, _STUDIES = "mlruns", "studies"
 _DATABASE = f"{_TOP}/mlflow.db"
 _MANIFEST = "backup.json"
 _CHUNK = 1 << 20
+# what a file may make this process hold in memory; both are far beyond any store
+_MOST_FILES, _LARGEST_MANIFEST = 1_000_000, 256 << 20
+# a store is compressed to a third or a tenth; a thousandth is zeros that fill the disk
+_SMALL, _DENSEST = 1 << 30, 200
 
 
 class _Manifest(BaseModel):
@@ -35,10 +39,11 @@ class _Manifest(BaseModel):
     files: dict[str, str]
 
 
-def write(target: Path, mlruns: Path, snapshot: Path) -> int:
-    """Writes the files below `mlruns` to `target`, the copied database in the place of its own; returns their number.
+def write(target: Path, mlruns: Path, snapshot: Path, studies: Path) -> int:
+    """Writes the files of both folders to `target`, the copied database in the place of its own; returns their number.
 
-    Raises MedscreenError for a link and for a file that can't be read, OSError where `target` can't be written.
+    Raises MedscreenError for a link, for a file that can't be read, and for more than a backup can hold; OSError where
+    `target` can't be written.
     """
     with tarfile.open(target, "w:gz", compresslevel=6) as archive:
         with snapshot.open("rb") as database:
@@ -48,10 +53,10 @@ def write(target: Path, mlruns: Path, snapshot: Path) -> int:
             # what SQLite keeps beside its file is in the copy
             if len(below.parts) == 1 and (below.name in FROM_GIT or below.name.startswith("mlflow.db")):
                 continue
-            content = _content(path)
-            if content is not None:
-                name = f"{_TOP}/{below.as_posix()}"
-                digests[name] = _add(archive, name, BytesIO(content))
+            _add_file(archive, path, f"{_TOP}/{below.as_posix()}", digests)
+        for path in sorted(studies.rglob("*")):
+            if not path.is_symlink():  # Optuna's lock on a journal
+                _add_file(archive, path, f"{_STUDIES}/{path.relative_to(studies).as_posix()}", digests)
         manifest = _Manifest(
             format=_FORMAT,
             medscreen=version("medscreen"),
@@ -59,8 +64,19 @@ def write(target: Path, mlruns: Path, snapshot: Path) -> int:
             number_of_files=len(digests),
             files=digests,
         )
-        _add(archive, _MANIFEST, BytesIO(manifest.model_dump_json(indent=1).encode()))
+        text = manifest.model_dump_json(indent=1).encode()
+        if len(digests) > _MOST_FILES or len(text) > _LARGEST_MANIFEST:
+            raise MedscreenError(
+                f"{mlruns} holds {len(digests)} files, more than a backup can; copy the folder itself."
+            )
+        _add(archive, _MANIFEST, BytesIO(text))
     return len(digests)
+
+
+def _add_file(archive: tarfile.TarFile, path: Path, name: str, digests: dict[str, str]) -> None:
+    content = _content(path)
+    if content is not None:
+        digests[name] = _add(archive, name, BytesIO(content))
 
 
 def _content(path: Path) -> bytes | None:
@@ -87,56 +103,89 @@ def _add(archive: tarfile.TarFile, name: str, content: IO[bytes]) -> str:
     return digest
 
 
-def check(source: Path) -> None:
-    """Reads a backup from end to end; raises MedscreenError unless it is one, whole, and safe to unpack."""
+def check(source: Path, room: int) -> None:
+    """Reads a backup from end to end; raises MedscreenError unless it is one, whole, and safe to unpack.
+
+    `room`: the bytes that its files may have in all.
+    """
     digests: dict[str, str] = {}
     text = b""
     with _opened(source) as archive:
         for member in archive:
-            content = archive.extractfile(member) if member.isreg() and _is_ours(member.name) else None
-            if content is None or member.name in digests:
+            # no link, no device, and no sparse file: its size is no measure of what has to be written
+            is_file = member.type in {tarfile.REGTYPE, tarfile.AREGTYPE} and not member.issparse()
+            content = archive.extractfile(member) if is_file and _is_ours(member.name) else None
+            if content is None or member.name in digests or text:
                 raise MedscreenError(f"{source} holds {member.name!r}, as no backup of medscreen does; name another.")
-            if member.name == _MANIFEST:
+            _require_room(source, member.offset_data + member.size, room)
+            if member.name == _MANIFEST and member.size <= _LARGEST_MANIFEST:
                 text = content.read()
+            elif member.name == _MANIFEST or len(digests) == _MOST_FILES:
+                raise MedscreenError(f"{source} holds more than a backup of medscreen can; name another.")
             else:
                 digests[member.name] = _digest(content)
     try:
         manifest = _Manifest.model_validate_json(text)
     except ValidationError as error:
         raise MedscreenError(f"{source} is no whole backup: its {_MANIFEST} is missing or damaged.") from error
-    if manifest.format > _FORMAT:
-        raise MedscreenError(f"{source} was made by medscreen {manifest.medscreen}, which is newer; restore it there.")
+    if not 1 <= manifest.format <= _FORMAT:
+        raise MedscreenError(f"{source} was made by medscreen {manifest.medscreen}, in another form; use that one.")
     if manifest.files != digests or _DATABASE not in digests:
         differing = sorted({name for name, _ in manifest.files.items() ^ digests.items()} or {_DATABASE})
         raise MedscreenError(f"{source} is damaged: {differing[0]} is not what was backed up; name another backup.")
 
 
-def unpack(source: Path, folder: Path) -> None:
-    """Makes `folder` what mlruns/ was; `source` has passed `check`."""
+def _require_room(source: Path, size: int, room: int) -> None:
+    if size > room:
+        raise MedscreenError(f"{source} holds more than {room / 1e9:.1f} GB, which is the room there is; make more.")
+    if size > max(_SMALL, _DENSEST * source.stat().st_size):
+        raise MedscreenError(f"{source} holds more than {_DENSEST} times its size, as no store does; name another.")
+
+
+def unpack(source: Path, folder: Path, studies: Path) -> None:
+    """Makes `folder` what mlruns/ was, and `studies` what studies/ was; `source` has passed `check`."""
     folder.mkdir()
     with _opened(source) as archive:
         for member in archive:
             if member.name != _MANIFEST:
-                name = PurePosixPath(member.name).relative_to(_TOP)
-                archive.extract(member.replace(name=str(name)), folder, filter="data")
+                top, *below = PurePosixPath(member.name).parts
+                place = folder if top == _TOP else studies
+                archive.extract(member.replace(name="/".join(below)), place, filter="data")
 
 
 @contextmanager
 def _opened(source: Path) -> Iterator[tarfile.TarFile]:
     try:
-        with gzip.open(source) as stream, tarfile.open(fileobj=stream, mode="r:") as archive:
+        with _Forward(source) as stream, tarfile.open(fileobj=stream, mode="r:") as archive:
             yield archive
             while stream.read(_CHUNK):  # the checksum of all is at the very end
                 pass
     except EOFError as error:
         raise MedscreenError(f"{source} is cut short; copy it again, or name another backup.") from error
-    except (tarfile.TarError, gzip.BadGzipFile, zlib.error) as error:
+    except (tarfile.TarError, gzip.BadGzipFile, zlib.error, ValueError, OverflowError, RecursionError) as error:
         raise MedscreenError(f"{source} is no backup, or a damaged one ({error}); name another.") from error
+
+
+class _Forward(gzip.GzipFile):
+    """A stream read once, in small pieces: a header may claim gigabytes for a name, or lead back in a circle."""
+
+    def read(self, size: int | None = -1) -> bytes:
+        if size is None or not 0 <= size <= _CHUNK:
+            raise tarfile.ReadError("a header that claims too much")
+        return super().read(size)
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+        is_tell = (offset, whence) == (0, os.SEEK_CUR)
+        if not is_tell and (whence != os.SEEK_SET or offset < self.tell()):
+            raise tarfile.ReadError("a header that leads back")
+        return super().seek(offset, whence)
 
 
 def _is_ours(name: str) -> bool:
     path = PurePosixPath(name)
-    return name == _MANIFEST or (len(path.parts) > 1 and path.parts[0] == _TOP and ".." not in path.parts)
+    # written in one way alone: a/b and a//b would be one file
+    is_plain = str(path) == name and ".." not in path.parts and name.isprintable()
+    return name == _MANIFEST or (is_plain and len(path.parts) > 1 and path.parts[0] in {_TOP, _STUDIES})
 
 
 def _digest(content: IO[bytes]) -> str:

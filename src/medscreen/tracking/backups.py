@@ -1,4 +1,4 @@
-"""Backups of MLflow's store: everything below mlruns/ that is not in git as one compressed tar, and the way back."""
+"""Backups of MLflow's store and of the studies: everything of both as one compressed tar, and the way back."""
 
 import os
 import shutil
@@ -13,9 +13,9 @@ from filelock import FileLock, Timeout
 from medscreen.errors import MedscreenError
 from medscreen.faults import database_fault
 from medscreen.layout import Layout
-from medscreen.outputs import replaced
+from medscreen.outputs import clear_partials, replaced
 from medscreen.tracking.archive import check, unpack, write
-from medscreen.tracking.exchange import FROM_GIT, exchange, settle
+from medscreen.tracking.exchange import FROM_GIT, STUDIES, exchange, settle
 from medscreen.tracking.server import server_address, without_password
 from medscreen.tracking.store import open_store, own_address, store_lock
 
@@ -48,8 +48,9 @@ def back_up(layout: Layout, target: Path) -> Backup:
         try:
             # the database first: whatever it names lies among the artefacts, which only get more
             runs, versions = _copy_database(layout.mlruns / "mlflow.db", snapshot)
+            clear_partials(target.parent)  # a killed backup left them, under the name of its time
             with replaced(target) as partial:
-                files = write(partial, layout.mlruns, snapshot)
+                files = write(partial, layout.mlruns, snapshot, layout.studies)
                 _require_free(layout, target)
         except OSError as error:
             raise MedscreenError(
@@ -61,10 +62,10 @@ def back_up(layout: Layout, target: Path) -> Backup:
 
 
 def restore(layout: Layout, source: Path) -> Path | None:
-    """Puts the store in the backup `source` in the place of mlruns/ and returns where the former one is kept.
+    """Puts store and studies of the backup `source` in place and returns where the former ones are kept.
 
-    None if there was no former one. Raises MedscreenError, and changes nothing, for a file that is no whole backup
-    and while another process has the store open.
+    None if there were no former ones. Raises MedscreenError, and changes nothing, for a file that is no whole backup
+    and while another process has the store or a study open.
     """
     _require_own_store(layout)
     if not source.is_file():
@@ -72,10 +73,11 @@ def restore(layout: Layout, source: Path) -> Path | None:
     with _alone(layout):
         ready = layout.home / "mlruns-restoring"
         try:
-            check(source)
+            check(source, shutil.disk_usage(layout.home).free)
             with replaced(ready) as partial:
-                unpack(source, partial)
-            with store_lock(layout):
+                unpack(source, partial, partial / STUDIES)
+            _require_database(ready / "mlflow.db", source)
+            with store_lock(layout), _no_study(layout):
                 settle(layout)
                 for path in (layout.mlruns / name for name in FROM_GIT):
                     if path.is_file():
@@ -140,6 +142,26 @@ def _copy_database(database: Path, snapshot: Path) -> tuple[int, int]:
             raise MedscreenError(f"{database} can't be copied to {snapshot} ({error}); make room there.") from error
         raise MedscreenError(database_fault(database, error)) from error
     return runs, versions
+
+
+def _require_database(database: Path, source: Path) -> None:
+    try:
+        with closing(sqlite3.connect(database)) as connection:
+            connection.execute("select count(*) from experiments")
+    except sqlite3.Error as error:
+        raise MedscreenError(f"{source} holds no store of MLflow's ({error}); name another backup.") from error
+
+
+@contextmanager
+def _no_study(layout: Layout) -> Iterator[None]:
+    """No `medscreen study` of this checkout runs, nor begins until the block ends: it would write to both journals."""
+    with ExitStack() as held:
+        for path in (layout.scratch / "locks").glob("study-*.lock"):
+            try:
+                held.enter_context(FileLock(path, timeout=0))
+            except Timeout as error:
+                raise MedscreenError(f"{layout.studies} is in use: end `medscreen study` first.") from error
+        yield
 
 
 @contextmanager
