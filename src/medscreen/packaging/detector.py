@@ -15,6 +15,9 @@ from medscreen.images import Pixels, batches
 from medscreen.packaging.format import METADATA, REFUSAL
 from medscreen.params import FILE_DISPLAY, DisplayParams
 
+PREDICTED_BY = b"medscreen.packaged_digest"
+"""Under this key a table of predictions names the packaged detector that made them."""
+
 
 @dataclass(frozen=True)
 class Screening:
