@@ -65,7 +65,8 @@ def _print_models(model: str, rows: "list[Row]") -> None:
     table = Table(title=model, box=box.SIMPLE_HEAD, title_justify="left")
     table.add_column("version", justify="right")
     for heading in ("stage", "detector", "threshold", "data"):
-        table.add_column(heading, overflow="fold")
+        wide_enough = len("(files lost)") if heading == "detector" else None
+        table.add_column(heading, overflow="fold", min_width=wide_enough)
     for heading in (*_WORDS.values(), "age"):
         table.add_column(heading, justify="right", no_wrap=True)
     for row in rows:
@@ -76,8 +77,8 @@ def _print_models(model: str, rows: "list[Row]") -> None:
             str(row.version),
             f"[bold]{stage}[/bold]" if row.stage == "Production" else stage,
             row.detector
-            + (" [red](files lost)[/red]" if row.lost else "")
-            + (" [red](run lost)[/red]" if row.run_lost else ""),
+            + ("\n[red](files lost)[/red]" if row.lost else "")
+            + ("\n[red](run lost)[/red]" if row.run_lost else ""),
             row.threshold,
             row.data[:8],
             *(_shown(row.metrics[metric]) for metric in _WORDS),
