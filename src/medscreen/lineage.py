@@ -10,7 +10,8 @@ from typing import Any
 import yaml
 
 from medscreen.codebase import code_digest
-from medscreen.digests import digest_of
+from medscreen.digests import digest_of, file_md5
+from medscreen.errors import MedscreenError
 from medscreen.layout import Layout
 from medscreen.params import Policy
 
@@ -86,6 +87,22 @@ def locked_stages(layout: Layout, detector: str) -> dict[str, Any]:
     path = layout.lock
     stages = yaml.safe_load(path.read_text()).get("stages", {}) if path.is_file() else {}
     return {name: stages[name] for name in chain(detector) if name in stages}
+
+
+def require_locked(layout: Layout, detector: str) -> None:
+    """Raises MedscreenError where a file of the workspace is not the one that DVC's lock names.
+
+    DVC takes an object of its cache or its remote for what its name says, whatever it holds.
+    """
+    for entry in locked_stages(layout, detector).values():
+        for out in entry.get("outs", []):
+            path, md5 = layout.workspace / out["path"], str(out.get("md5", ""))
+            if path.is_file() and out.get("hash") == "md5" and file_md5(path) != md5:
+                raise MedscreenError(
+                    f"{out['path']}: damaged or changed by hand, not the file that dvc.lock names. Remove it and "
+                    f"files/md5/{md5[:2]}/{md5[2:]} below the folder that `dvc cache dir` prints, then `dvc repro`, "
+                    "or `dvc pull` where a remote has it."
+                )
 
 
 @cache

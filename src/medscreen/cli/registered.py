@@ -66,7 +66,8 @@ def _print_models(model: str, rows: "list[Row]") -> None:
     table = Table(title=model, box=box.SIMPLE_HEAD, title_justify="left")
     table.add_column("version", justify="right")
     for heading in ("stage", "detector", "threshold", "data"):
-        table.add_column(heading, overflow="fold")
+        wide_enough = len("(files lost)") if heading == "detector" else None
+        table.add_column(heading, overflow="fold", min_width=wide_enough)
     for heading in (*_WORDS.values(), "age"):
         table.add_column(heading, justify="right", no_wrap=True)
     for row in rows:
@@ -78,8 +79,8 @@ def _print_models(model: str, rows: "list[Row]") -> None:
             Text(stage, "bold" if row.stage == "Production" else ""),
             Text.assemble(
                 row.detector,
-                (" (files lost)" if row.lost else "", "red"),
-                (" (run lost)" if row.run_lost else "", "red"),
+                ("\n(files lost)" if row.lost else "", "red"),
+                ("\n(run lost)" if row.run_lost else "", "red"),
             ),
             row.threshold,
             row.data[:8],

@@ -18,6 +18,9 @@ from medscreen.packaging.format import METADATA, REFUSAL
 from medscreen.params import FILE_DISPLAY, DisplayParams
 from medscreen.traits import UNKNOWN
 
+PREDICTED_BY = b"medscreen.packaged_digest"
+"""Under this key a table of predictions names the packaged detector that made them."""
+
 
 @dataclass(frozen=True)
 class Screening:

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -126,12 +126,13 @@ def register_run(
     """
     of_run = client.get_run(run_id).data.tags
     tags = {**about, **{name: of_run[name] for name in _OF_RUN if name in of_run}}
-    known = version_of(client, model, tags[DIGEST])
+    known = version_of(client, model, tags[DIGEST]) or _version_of_run(client, model, run_id)
     if known is not None:
         if known.run_id != run_id:
             tags[RUN] = run_id
         for tag in (tag for tag, value in tags.items() if known.tags.get(tag) != value):
             client.set_model_version_tag(model, str(known.number), tag, tags[tag])
+        known = replace(known, tags={**known.tags, **tags})
         mend_files(client, layout, known, packaged)
         return known
     model_id = sound_model_id(client, layout, run_id, tags[DIGEST])
@@ -231,6 +232,12 @@ def version_of(client: MlflowClient, model: str, digest: str) -> Version | None:
     found = [version for version in versions_of(client, model) if version.digest == digest]
     in_use = ("Production", "Staging", "Archived", "None")
     return min(found, key=lambda version: in_use.index(version.stage), default=None)
+
+
+def _version_of_run(client: MlflowClient, model: str, run_id: str) -> Version | None:
+    """The version that was registered from a run and has lost its digest: in MLflow's UI people can delete tags."""
+    found = (version for version in versions_of(client, model) if version.run_id == run_id and not version.digest)
+    return next(found, None)
 
 
 def _version(version: ModelVersion) -> Version:

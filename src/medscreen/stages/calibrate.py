@@ -3,11 +3,15 @@
 import json
 import sys
 from dataclasses import asdict
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
 import pyarrow.parquet as pq
 
+from medscreen.digests import file_digest
+from medscreen.errors import MedscreenError
 from medscreen.images import load_images
 from medscreen.layout import Layout
 from medscreen.operating import choose_operating_point
@@ -22,7 +26,7 @@ from medscreen.traits import disclosed
 def calibrate(layout: Layout, params: Params, name: str) -> None:
     """Writes models/<name>/operating.json and models/<name>/detector.onnx."""
     fitted = layout.fitted(name)
-    about = json.loads((fitted / "fit.json").read_text())
+    about = _read_whole(fitted)
     scores = pq.read_table(fitted / "scores.parquet", filters=[("split", "==", "val")])
     point = choose_operating_point(
         params.operating,
@@ -58,6 +62,27 @@ def _views(entry: DetectorParams) -> int:
     """How many views of an image the detector looks at."""
     recipe = getattr(entry, "recipe", None)
     return 1 if recipe is None else recipe.views
+
+
+def _read_whole(fitted: Path) -> dict[str, Any]:
+    """The content of fit.json; raises MedscreenError where a file that it names is not as `fit` wrote it.
+
+    A damaged network would pass for a new operating point of the one in Production: its training is the same.
+    """
+    name = f"models/{fitted.parent.name}/{fitted.name}"
+    again = (
+        f"Remove {name} and what `dvc cache dir` holds of it (`medscreen verify` names damaged objects), then run "
+        "`dvc repro`, or `dvc pull` where a remote has it."
+    )
+    try:
+        about: dict[str, Any] = json.loads((fitted / "fit.json").read_text())
+    except ValueError as error:
+        raise MedscreenError(f"{name}/fit.json: damaged, no JSON. {again}") from error
+    for file, digest in about.get("files", {}).items():  # a medscreen before had no digests here
+        path = fitted / file
+        if not path.is_file() or file_digest(path) != digest:
+            raise MedscreenError(f"{name}/{file}: damaged, it is not the file that the training wrote. {again}")
+    return about
 
 
 if __name__ == "__main__":

@@ -16,7 +16,7 @@ from medscreen.figures import save_bench, save_operating, save_pictures, save_ta
 from medscreen.images import SPLITS, ImageSet, load_images
 from medscreen.layout import Layout
 from medscreen.outputs import replaced
-from medscreen.packaging.detector import PackagedDetector, Screening
+from medscreen.packaging.detector import PREDICTED_BY, PackagedDetector, Screening, packaged_digest
 from medscreen.params import Params
 from medscreen.stages.running import run_stage
 
@@ -25,6 +25,7 @@ _REPORTED = ("train", "val", "test")
 
 def evaluate(layout: Layout, params: Params, name: str) -> None:
     """Writes models/<name>/predictions.parquet and all of reports/<name>."""
+    digest = packaged_digest(layout.packaged(name))
     detector = PackagedDetector(layout.packaged(name), params.compute.threads)
     splits = {split: load_images(layout.curated(split)) for split in SPLITS}
     screenings = {split: detector.screen(images.pixels) for split, images in splits.items()}
@@ -34,7 +35,9 @@ def evaluate(layout: Layout, params: Params, name: str) -> None:
     report = metrics(judged, params.evaluation, params.seed)
     tables = analysis(judged, detector.metadata["findings"], by_seed, params.evaluation, params.seed)
     with replaced(layout.predictions(name)) as partial:
-        pq.write_table(_table(splits, screenings, detector.metadata["findings"]), partial)
+        table = _table(splits, screenings, detector.metadata["findings"])
+        made_by = table.replace_schema_metadata({PREDICTED_BY: digest})
+        pq.write_table(made_by, partial, write_page_checksum=True)
     _save(layout, name, report, tables)
     _draw(layout, name, judged, tables, detector.metadata["operating_point"])
     auroc = report["test"]["auroc"]

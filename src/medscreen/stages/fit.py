@@ -69,6 +69,7 @@ def fit(layout: Layout, params: Params, name: str) -> None:
             "display": splits["train"].display.model_dump(),
             "score_at_half": detector.score_at_half,
             "findings": detector.findings,
+            "files": {path.name: file_digest(path) for path in sorted(folder.iterdir())},
         }
         (folder / "fit.json").write_text(json.dumps(about, indent=1))
     print(f"{name}: fitted" + (f" in {len(history)} epochs" if history else ""))

@@ -5,6 +5,7 @@ import json
 from medscreen.escaping import Screen
 from medscreen.layout import Layout
 from medscreen.league import Pair, balanced_rows, comparisons, league_rows, print_league, save_rows
+from medscreen.lineage import require_locked
 from medscreen.outputs import replaced
 from medscreen.params import Params
 from medscreen.registry import model_name, promote_best, versions_of
@@ -20,6 +21,8 @@ from medscreen.tracking.store import open_experiment
 def publish(layout: Layout, params: Params) -> None:
     """Writes league, balanced, comparison and promotion of reports/; changes MLflow only where a result is new."""
     client = open_store(layout)
+    for detector in params.detectors:
+        require_locked(layout, detector)
     results = read_results(layout, params)
     remove_cut_short(
         client, layout, model_name(results[0].dataset), open_experiment(client, layout, results[0].dataset)

@@ -16,7 +16,7 @@ from medscreen.errors import MedscreenError
 from medscreen.evaluation import Outcomes
 from medscreen.layout import Layout
 from medscreen.lineage import read_lineage
-from medscreen.packaging.detector import packaged_digest
+from medscreen.packaging.detector import PREDICTED_BY, packaged_digest
 from medscreen.params import DatasetParams, DetectorParams, Params, is_public
 
 STUDY, TRIAL = "medscreen.study", "medscreen.trial"
@@ -90,12 +90,31 @@ def read_results(layout: Layout, params: Params) -> list[Result]:
             raise MedscreenError(
                 f"The workspace holds results of {active}, params.yaml says {params.dataset}; run `dvc repro` first."
             )
-        return [read_result(layout, params, name) for name in params.detectors]
+        return [_whole(layout, params, name) for name in params.detectors]
     except FileNotFoundError as error:
         missing = Path(error.filename).name if error.filename else " ".join(str(error).split())
         raise MedscreenError(
             f"The workspace lacks results of the roster in params.yaml ({missing} not found); run `dvc repro` first."
         ) from error
+
+
+def _whole(layout: Layout, params: Params, detector: str) -> Result:
+    try:
+        result = read_result(layout, params, detector)
+    except FileNotFoundError:
+        raise
+    except (OSError, ValueError, KeyError) as error:  # pyarrow's own are among them
+        raise MedscreenError(
+            f"models/{detector} or reports/{detector}: a file of the results is damaged ({type(error).__name__}). "
+            "Remove both folders and run `dvc repro`."
+        ) from error
+    made_by = (pq.read_schema(layout.predictions(detector)).metadata or {}).get(PREDICTED_BY, b"").decode()
+    if made_by not in {"", result.digest}:  # of a medscreen before, predictions do not carry it
+        raise MedscreenError(
+            f"models/{detector}/predictions.parquet: another graph than models/{detector}/detector.onnx made them "
+            f"(digest {made_by}, not {result.digest}). Run `dvc repro --force evaluate@{detector}`."
+        )
+    return result
 
 
 def read_result(layout: Layout, params: Params, detector: str) -> Result:
@@ -172,7 +191,9 @@ def logged_params(params: Params, detector: str, dataset: str) -> dict[str, Any]
 
 def _said(predictions: Path) -> pa.Table:
     columns = ["split", "patient", "label", "score", "probability", "abnormal"]
-    return pq.read_table(predictions, columns=columns, filters=pc.field("split").isin(["val", "test"]))
+    return pq.read_table(
+        predictions, columns=columns, filters=pc.field("split").isin(["val", "test"]), page_checksum_verification=True
+    )
 
 
 def _digests(layout: Layout, split: str) -> list[str]:

@@ -1,0 +1,136 @@
+"""Files of a result that changed behind DVC's back: what was measured is never shown of another graph."""
+
+import hashlib
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+import yaml
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from factories import one_sentence
+from medscreen import MedscreenError
+from medscreen.digests import file_digest
+from medscreen.layout import Layout
+from medscreen.lineage import chain
+from medscreen.packaging.detector import PREDICTED_BY, packaged_digest
+from medscreen.registry import versions_of
+from medscreen.stages.calibrate import calibrate
+from medscreen.stages.publish import publish
+from medscreen.tracking import open_store, read_results
+from workspaces import MODEL, settings_of
+
+pytestmark = pytest.mark.filterwarnings("ignore:.*type hint is inferred as AnyType:UserWarning")
+
+
+def refusal(layout: Layout) -> str:
+    before = versions_of(open_store(layout), MODEL)
+    with pytest.raises(MedscreenError) as error:
+        publish(layout, settings_of(layout.home))
+    assert versions_of(open_store(layout), MODEL) == before
+    return one_sentence(error)
+
+
+def lock(layout: Layout, detector: str) -> None:
+    """A dvc.lock that names the outputs of the last two stages as they are."""
+    paths = [layout.packaged(detector), layout.predictions(detector), *layout.report(detector).glob("*.json")]
+    outs = [
+        {
+            "path": path.relative_to(layout.home).as_posix(),
+            "hash": "md5",
+            "md5": hashlib.md5(path.read_bytes(), usedforsecurity=False).hexdigest(),
+        }
+        for path in paths
+    ]
+    stages = {chain(detector)[-1]: {"cmd": "", "outs": outs}}
+    (layout.home / "dvc.lock").write_text(yaml.safe_dump({"schema": "2.0", "stages": stages}))
+
+
+def overwritten(path: Path, offset: int = 0, length: int = 4096) -> None:
+    content = bytearray(path.read_bytes())
+    end = min(offset + length, len(content))
+    content[offset:end] = bytes(byte ^ 0x5A for byte in content[offset:end])
+    path.write_bytes(content)
+
+
+def test_predictions_name_the_graph_that_made_them(workspace: Layout) -> None:
+    carried = pq.read_schema(workspace.predictions("whole")).metadata[PREDICTED_BY].decode()
+    assert carried == packaged_digest(workspace.packaged("whole"))
+
+
+def test_another_graph_than_made_the_predictions_is_not_published(workspace: Layout) -> None:
+    shutil.copy(workspace.packaged("corner"), workspace.packaged("half"))
+    assert refusal(workspace).startswith(
+        "models/half/predictions.parquet: another graph than models/half/detector.onnx"
+    )
+
+
+def test_predictions_of_a_medscreen_before_are_taken(workspace: Layout) -> None:
+    path = workspace.predictions("half")
+    pq.write_table(pq.read_table(path).replace_schema_metadata(None), path)
+    assert read_results(workspace, settings_of(workspace.home))
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        lambda layout: layout.packaged("whole"),
+        lambda layout: layout.predictions("whole"),
+        lambda layout: layout.report("whole") / "evaluation.json",
+        lambda layout: layout.analysis("whole"),
+    ],
+)
+def test_what_is_not_what_the_lock_names_is_refused_by_name(workspace: Layout, path: Callable[[Layout], Path]) -> None:
+    lock(workspace, "whole")
+    damaged = path(workspace)
+    content = damaged.read_bytes()
+    if damaged.suffix == ".json":  # a number changed by hand: it is still JSON
+        damaged.write_bytes(content.replace(b"0.9", b"0.8", 1).replace(b"1", b"2", 1))
+    else:
+        overwritten(damaged)
+    said = refusal(workspace)
+    assert said.startswith(damaged.relative_to(workspace.home).as_posix())
+    assert hashlib.md5(content, usedforsecurity=False).hexdigest()[2:] in said
+
+
+def test_a_table_of_predictions_damaged_anywhere_is_never_taken(published: Path) -> None:
+    layout = Layout(published, published)
+    params = settings_of(published)
+    path = layout.predictions("whole")
+    whole = path.read_bytes()
+    sound = {r.detector: r.said for r in read_results(layout, params)}["whole"]
+
+    @settings(max_examples=25, deadline=None)
+    @given(st.integers(0, len(whole) - 1), st.integers(1, 64))
+    def check(offset: int, length: int) -> None:
+        overwritten(path, offset, length)
+        try:
+            said = {r.detector: r.said for r in read_results(layout, params)}["whole"]
+        except MedscreenError:
+            return
+        finally:
+            path.write_bytes(whole)
+        assert said.equals(sound)  # the damage is in what nobody reads
+
+    try:
+        check()
+    finally:
+        path.write_bytes(whole)
+
+
+@pytest.mark.parametrize("name", ["network.onnx", "scores.parquet", "fit.json"])
+def test_a_damaged_file_of_the_training_is_not_calibrated(workspace: Layout, name: str) -> None:
+    folder = workspace.fitted("whole")
+    about = json.loads((folder / "fit.json").read_text())
+    about["files"] = {n: file_digest(folder / n) for n in ("network.onnx", "scores.parquet")}
+    (folder / "fit.json").write_text(json.dumps(about))
+    calibrate(workspace, settings_of(workspace.home), "whole")
+    before = packaged_digest(workspace.packaged("whole"))
+    overwritten(folder / name, 100, 40)
+    with pytest.raises(MedscreenError, match=f"models/whole/fitted/{name}: damaged"):
+        calibrate(workspace, settings_of(workspace.home), "whole")
+    assert packaged_digest(workspace.packaged("whole")) == before
