@@ -149,14 +149,13 @@ def _print(rows: Sequence[_Row]) -> None:
     table.add_column("file", overflow="fold")
     for heading in ("score", "p-value", "probability"):
         table.add_column(heading, justify="right")
-    table.add_column("called")
+    table.add_column("called", no_wrap=True)
     for row in rows:
         table.add_row(
-            escape(row.file),
+            escape(row.file + (f"\n{row.unlike_training}" if row.unlike_training else "")),
             f"{row.score:.4f}",
             f"{row.p_value:.4f}",
             f"{row.probability:.3f}",
-            row.called.replace("abnormal", "[bold]abnormal[/bold]")
-            + (f"; {escape(row.unlike_training)}" if row.unlike_training else ""),
+            row.called.replace("abnormal", "[bold]abnormal[/bold]"),
         )
     Console().print(table)
