@@ -3,7 +3,7 @@
 import json
 import sys
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from itertools import islice
 from pathlib import Path
@@ -149,18 +149,24 @@ def _print(rows: Sequence[_Row]) -> None:
     table.add_column("file", overflow="fold")
     for heading in ("score", "p-value", "probability"):
         table.add_column(heading, justify="right")
-    table.add_column("called")
+    table.add_column("called", no_wrap=True)
     for row in rows:
         table.add_row(
-            row.file if row.frame is None else f"{row.file}#{row.frame}",
+            "\n".join(_lines(row)),
             f"{row.score:.4f}",
             f"{row.p_value:.4f}",
             f"{row.probability:.3f}",
-            Text.assemble(
-                (row.called, "bold" if row.called.startswith("abnormal") else ""),
-                f"; {row.unlike_training}" if row.unlike_training else "",
-                "; raw film (FOR PROCESSING)" if row.for_processing else "",
-                f"; {row.left_out} more images of the file left out" if row.left_out else "",
-            ),
+            Text(row.called, "bold" if row.called.startswith("abnormal") else ""),
         )
     Screen().print(table)
+
+
+def _lines(row: _Row) -> Iterator[str]:
+    """The image, and below it what the reader has to know of its file."""
+    yield row.file if row.frame is None else f"{row.file}#{row.frame}"
+    if row.unlike_training:
+        yield row.unlike_training
+    if row.for_processing:
+        yield "raw film (FOR PROCESSING)"
+    if row.left_out:
+        yield f"{row.left_out} more images of the file left out"

@@ -1,0 +1,146 @@
+"""Share of images outside the domain of each packaged detector: of images like the training images, and of others.
+
+python benchmarks/domain.py [--checkout FOLDER] [--foreign NAME=PATH ...] [--fresh PATIENTS], in a finished checkout.
+PATH is a folder of images or a file of MedMNIST; one that is absent is left out. `test` is not looked at: its row is
+what `evaluate` reported. `ms` is what the check adds to an image, of the detector's own time.
+"""
+
+import argparse
+import json
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import onnx
+import onnxruntime
+from data_sets import curated
+from PIL import Image
+from sklearn.datasets import load_sample_image
+
+from medscreen.images import Pixels, load_images
+from medscreen.ingestion import UnreadableImageError, read_grey, to_square
+from medscreen.layout import Layout
+from medscreen.packaging.detector import PackagedDetector
+from medscreen.params import FILE_DISPLAY, Params, PhantomParams, load_params
+
+_MOST = 1000
+_FRESH_SEED = 991  # of a phantom that no detector here was trained on
+
+
+def made_sets(val: Pixels) -> Iterator[tuple[str, Pixels]]:
+    """Images of the side of `val` (N, S, S): changed films, noise, one grey, photographs."""
+    side, rng = val.shape[1], np.random.default_rng(1)
+    yield "films inverted", 255 - val
+    yield "films rotated by 90 degrees", np.rot90(val, 1, (1, 2))
+    yield "films upside down", val[:, ::-1]
+    yield "uniform noise", rng.integers(0, 256, (200, side, side)).astype(np.uint8)
+    yield "Gaussian noise", np.clip(rng.normal(128, 30, (200, side, side)), 0, 255).astype(np.uint8)
+    yield "one grey", np.tile(np.arange(2, 256, 4, dtype=np.uint8)[:, None, None], (1, side, side))
+    yield "photographs", np.stack([*_photographs(side)])
+
+
+def _photographs(side: int) -> Iterator[Pixels]:
+    """Crops of the two sample photographs of scikit-learn."""
+    for name in ("china.jpg", "flower.jpg"):
+        grey = np.asarray(Image.fromarray(load_sample_image(name)).convert("L"))
+        for top in range(0, grey.shape[0] - 213, 53):
+            for left in range(0, grey.shape[1] - 213, 53):
+                yield to_square(np.ascontiguousarray(grey[top : top + 213, left : left + 213]), side)
+
+
+def read_set(path: Path, side: int) -> Pixels | None:
+    """The images below a folder, or of a file of MedMNIST (its train images); None where there is none."""
+    if path.suffix == ".npz" and path.is_file():
+        stored = np.load(path)["train_images"][:_MOST]
+        return np.stack([to_square(image, side) for image in stored])
+    found = []
+    for file in sorted(file for file in path.rglob("*") if file.is_file())[:_MOST]:
+        try:
+            found.append(to_square(read_grey(file, FILE_DISPLAY), side))
+        except UnreadableImageError:
+            continue
+    return np.stack(found) if found else None
+
+
+def fresh_phantom(params: Params, patients: int) -> Pixels | None:
+    """Films of another seed of the active phantom; None where the data set is another one."""
+    settings = params.datasets[params.dataset]
+    if not isinstance(settings, PhantomParams):
+        return None
+    with tempfile.TemporaryDirectory() as folder:
+        changed = {"seed": _FRESH_SEED, "patients": patients, "root": f"{folder}/phantom"}
+        made = curated(settings.model_copy(update=changed), params, params.seed, Path(folder))
+        return np.concatenate([made.split(split).pixels for split in made.splits])
+
+
+def share_outside(detector: PackagedDetector, pixels: Pixels) -> float:
+    """Of images (N, S, S)."""
+    answered = detector.screen(np.maximum(pixels, 2)).in_domain  # a black image is refused before it is judged
+    if answered is None:
+        raise SystemExit("The package has no domain check; run `dvc repro` with this medscreen.")
+    return float(1 - answered.mean())
+
+
+def milliseconds(package: Path, pixels: Pixels) -> tuple[float, float]:
+    """An image's time on one thread without and with the check, medians taken in turn."""
+    sessions = []
+    for outputs in (["score"], ["score", "in_domain"]):
+        model = onnx.load(package)
+        kept = [output for output in model.graph.output if output.name in outputs]
+        del model.graph.output[:]
+        model.graph.output.extend(kept)
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = 1
+        sessions.append((onnxruntime.InferenceSession(model.SerializeToString(), options), outputs))
+    batch = np.ascontiguousarray(pixels[:32, None])
+    times: list[list[float]] = [[], []]
+    for _ in range(41):
+        for spent, (session, outputs) in zip(times, sessions, strict=True):
+            started = time.perf_counter()
+            session.run(outputs, {"pixels": batch})
+            spent.append(1000 * (time.perf_counter() - started) / len(batch))
+    without, with_check = (float(np.median(spent[1:])) for spent in times)
+    return without, with_check
+
+
+def main() -> None:
+    """Prints a table: a row a set of images, a column a detector."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--checkout", type=Path, default=Path())
+    parser.add_argument("--foreign", action="append", default=[], metavar="NAME=PATH")
+    parser.add_argument("--fresh", type=int, default=1500, help="Patients of the fresh phantom; 0: none.")
+    arguments = parser.parse_args()
+    layout = Layout(arguments.checkout, arguments.checkout)
+    params = load_params(layout.params)
+    val = np.asarray(load_images(layout.curated("val")).pixels)
+    sets = {"val": val}
+    if arguments.fresh and (fresh := fresh_phantom(params, arguments.fresh)) is not None:
+        sets["fresh phantom"] = fresh
+    sets |= dict(made_sets(val))
+    for name, path in (given.split("=", 1) for given in arguments.foreign):
+        if (pixels := read_set(Path(path), val.shape[1])) is not None:
+            sets[name] = pixels
+    columns: dict[str, list[str]] = {}
+    for name in params.detectors:
+        detector = PackagedDetector(layout.packaged(name))
+        about = detector.metadata["domain"]
+        reported = json.loads((layout.report(name) / "evaluation.json").read_text())["test"].get("in_domain")
+        without, with_check = milliseconds(layout.packaged(name), val)
+        columns[name] = [
+            "both" if len(about["compares"]) > 1 else "statistics",
+            f"{100 * about['guaranteed']:.2f}",
+            "-" if reported is None else f"{100 * (1 - reported['value']):.2f}",
+            *(f"{100 * share_outside(detector, pixels):.2f}" for pixels in sets.values()),
+            f"{with_check - without:.3f} of {without:.3f}",
+        ]
+    heads = ["compares", "bound", "test, by evaluate", *(f"{name} ({len(of)})" for name, of in sets.items()), "ms"]
+    width = max(map(len, heads))
+    print(f"{'% outside':{width}}" + "".join(f"{name:>16}" for name in columns))
+    for row, head in enumerate(heads):
+        print(f"{head:{width}}" + "".join(f"{column[row]:>16}" for column in columns.values()))
+
+
+if __name__ == "__main__":
+    main()
