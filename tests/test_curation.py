@@ -6,12 +6,14 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from factories import CURATION, one_sentence, real_data, written
+from factories import CURATION, dicom, one_sentence, real_data, written
 from medscreen.curation import Curated, curate, person
+from medscreen.curation_report import warnings
 from medscreen.errors import MedscreenError
 from medscreen.images import SPLITS, image_digest, set_digest
 from medscreen.params import MedMnistParams
 from medscreen.sources import Record, medmnist
+from tiff_files import Form, tiff
 
 SIZE = 16
 
@@ -178,7 +180,7 @@ def test_an_unreadable_file_is_quarantined_with_its_reason(tmp_path: Path) -> No
     curated = run(records, tmp_path / "out", workers=2)
     assert [entry["file"] for entry in curated.audit["quarantined"]] == ["005.png", "007.png", "008.png"]
     reasons = [entry["reason"] for entry in curated.audit["quarantined"]]
-    assert "no image of a kind that is read" in reasons[0]
+    assert "unsupported file type; supported: DICOM, PNG" in reasons[0]
     assert "same grey value (3)" in reasons[1]
     assert "No such file" in reasons[2]
     assert not any(str(tmp_path) in reason for reason in reasons)
@@ -186,6 +188,18 @@ def test_an_unreadable_file_is_quarantined_with_its_reason(tmp_path: Path) -> No
     names = every_origin(curated)
     assert len(names) == 37
     assert not {"005.png", "007.png", "008.png"} & set(names)
+
+
+def test_raw_films_and_what_is_left_out_of_a_file_are_counted(tmp_path: Path) -> None:
+    several = written(tmp_path / "pages.tif", tiff([(picture(200 + page)[..., None], Form()) for page in range(3)]))
+    stored = np.stack([picture(300), picture(301)])
+    raw = dicom(tmp_path / "raw.dcm", stored, bits=8, PresentationIntentType="FOR PROCESSING")
+    records = [*unsplit(40), record(41, image=several), record(42, image=raw), record(43, image=raw, frame=0)]
+    curated = run(records, tmp_path)
+    assert curated.audit["source_notes"] == {"further pages or frames of files that count as one image": 3}
+    assert curated.audit["for_processing"] == 2
+    told = " ".join(warnings({**curated.audit, "shift": {"auroc": None}}))
+    assert "FOR PROCESSING), not as a reader sees them: 2." in told
 
 
 def test_workers_change_nothing(tmp_path: Path) -> None:
@@ -244,7 +258,7 @@ def test_nothing_readable_is_a_sentence(tmp_path: Path) -> None:
     records = [record(i, image=written(tmp_path / f"{i}.png", "no picture")) for i in range(3)]
     message = refusal(records, tmp_path)
     assert "None of the 3 images can be read" in message
-    assert "no image of a kind that is read" in message
+    assert "unsupported file type; supported: DICOM, PNG" in message
 
 
 def test_no_record_is_a_sentence(tmp_path: Path) -> None:

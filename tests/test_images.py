@@ -1,3 +1,6 @@
+import errno
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -5,7 +8,7 @@ import pytest
 
 from factories import image_set, one_sentence
 from medscreen.errors import MedscreenError
-from medscreen.images import ImageSet, image_digest, load_images, save_images, set_digest
+from medscreen.images import ImageSet, image_digest, load_images, new_array, save_images, set_digest
 
 
 @pytest.fixture
@@ -106,3 +109,37 @@ def test_a_sets_digest_tells_pixels_labels_patients_and_order(images: ImageSet) 
     ]
     assert len({base, *map(set_digest, others)}) == 5
     assert set_digest(images.take(np.arange(12))) == base
+
+
+def test_a_file_that_has_no_room_is_a_sentence_and_leaves_nothing(images: ImageSet, tmp_path: Path) -> None:
+    """In a process of its own: the limit counts for all files that one writes."""
+    code = """
+import resource, sys
+from pathlib import Path
+import numpy as np
+from medscreen.errors import MedscreenError
+from medscreen.images import new_array
+resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096))
+try:
+    new_array(Path(sys.argv[1]), np.float16, (3000, 10))[:] = 1
+except MedscreenError as error:
+    print(error)
+"""
+    path = tmp_path / "a.npy"
+    said = subprocess.run([sys.executable, "-c", code, str(path)], capture_output=True, text=True, check=True).stdout
+    assert said.startswith(f"{path}: there is no room for its 60,000 bytes (File too large)")
+    assert not path.exists()
+
+
+def test_what_is_mapped_has_its_room_from_the_start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    new_array(tmp_path / "a.npy", np.uint8, (100, 64, 64))
+    assert (tmp_path / "a.npy").stat().st_blocks * 512 >= 100 * 64 * 64
+
+    def full(*_: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("os.posix_fallocate", full)
+    with pytest.raises(MedscreenError, match="No space left on device") as error:
+        new_array(tmp_path / "b.npy", np.uint8, (100, 64, 64))
+    one_sentence(error)
+    assert not (tmp_path / "b.npy").exists()

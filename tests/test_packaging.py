@@ -256,6 +256,37 @@ def test_a_file_that_is_no_graph_is_a_sentence(tmp_path: Path, content: bytes | 
     assert "\n" not in str(error.value)
 
 
+def endless() -> onnx.GraphProto:
+    """The body of a loop that goes on as long as it is told to, and is always told to."""
+    boolean = [helper.make_tensor_value_info(name, TensorProto.BOOL, []) for name in ("go", "on")]
+    turn = helper.make_tensor_value_info("turn", TensorProto.INT64, [])
+    return helper.make_graph([helper.make_node("Identity", ["go"], ["on"])], "body", [turn, boolean[0]], [boolean[1]])
+
+
+@pytest.mark.parametrize("where", ["graph", "branch", "function"])
+def test_a_graph_with_a_loop_is_refused_before_it_runs(where: str, tmp_path: Path) -> None:
+    loop = helper.make_node("Loop", ["", "always"], [], body=endless())
+    always = helper.make_tensor("always", TensorProto.BOOL, [], [True])
+    model = scoring_graph(mean_network(), SIZE)
+    if where == "graph":
+        model.graph.node.append(loop)
+    elif where == "branch":
+        inside = helper.make_graph([loop], "inside", [], [])
+        model.graph.node.append(helper.make_node("If", ["always"], [], then_branch=inside, else_branch=inside))
+    else:
+        opset = helper.make_opsetid("", 20)
+        model.functions.append(helper.make_function("own", "endless", ["always"], [], [loop], [opset]))
+        model.opset_import.append(helper.make_opsetid("own", 1))
+        model.graph.node.append(helper.make_node("endless", ["always"], [], domain="own"))
+    model.graph.initializer.append(always)
+    path = tmp_path / "detector.onnx"
+    path.write_bytes(model.SerializeToString())
+    for source in (path, model.SerializeToString()):
+        with pytest.raises(MedscreenError, match="needs no loop") as error:
+            PackagedDetector(source)
+        one_sentence(error)
+
+
 def test_the_graph_needs_neither_torch_nor_this_project(scoring: onnx.ModelProto, point: OperatingPoint) -> None:
     model = package(scoring, point, METADATA)
     assert {node.domain for node in model.graph.node} <= {"", "ai.onnx"}

@@ -1,14 +1,18 @@
 """Pictures of every mode come out right, and what is none is named."""
 
+import io
 import struct
+import time
 import zlib
 from pathlib import Path
 
 import numpy as np
+import pydicom
 import pytest
 from PIL import Image, ImageFile
+from pydicom.encaps import encapsulate
 
-from factories import written
+from factories import dicom, written
 from medscreen.ingestion import UnreadableImageError, read_image
 from medscreen.params import FILE_DISPLAY, DisplayParams
 
@@ -71,14 +75,14 @@ def deep_png(colours: np.ndarray, kind: int) -> bytes:
     return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")
 
 
-def deep_tiff(colours: np.ndarray, order: str, packed: bool, extra: int | None = None, planes: int = 1) -> bytes:
+def deep_tiff(colours: np.ndarray, order: str, packed: bool, extra: int | None = None) -> bytes:
     """A TIFF of 16 bits a channel; `extra` says what the fourth one is."""
     height, width, channels = colours.shape
     content = colours.astype(f"{order}u2").tobytes()
     content = zlib.compress(content) if packed else content
     entries: list[tuple[int, int, int | list[int]]] = [
         (256, 4, width), (257, 4, height), (258, 3, [16] * channels), (259, 3, 8 if packed else 1), (262, 3, 2),
-        (273, 4, 0), (277, 3, channels), (278, 4, height), (279, 4, len(content)), (284, 3, planes),
+        (273, 4, 0), (277, 3, channels), (278, 4, height), (279, 4, len(content)),
     ]  # fmt: skip
     if extra is not None:
         entries.append((338, 3, extra))
@@ -135,10 +139,40 @@ def test_16_bit_colours_that_are_transparent_lie_before_black(tmp_path: Path) ->
     np.testing.assert_array_equal(shown(tmp_path / "a"), stretched(np.round(colours[..., 0] * alpha[..., 0] / 65535)))
 
 
-def test_16_bit_planes_one_after_the_other_are_refused(tmp_path: Path) -> None:
-    # Pillow shows their bytes as if each were a value
-    planes = deep_tiff(np.random.default_rng(5).integers(0, 4096, (12, 20, 3)), "<", False, planes=2)
-    assert "separate planes" in refusal(written(tmp_path / "a.tif", planes))
+def test_a_transparent_grey_or_colour_of_16_bits_lies_before_black(tmp_path: Path) -> None:
+    rng = np.random.default_rng(5)
+    colours = rng.integers(1, 65536, (12, 20, 3))
+    for part, kind in ((colours[..., :1], 0), (colours, 2)):
+        clear = part[3, 4]
+        content = deep_png(part, kind)
+        chunk = b"tRNS" + clear.astype(">u2").tobytes()
+        chunk = struct.pack(">I", len(chunk) - 4) + chunk + struct.pack(">I", zlib.crc32(chunk))
+        grey = part[..., 0].astype(float) if kind == 0 else luminance_of(colours)
+        grey[(part == clear).all(axis=-1)] = 0
+        path = written(tmp_path / "a", content[:33] + chunk + content[33:])
+        np.testing.assert_array_equal(shown(path), stretched(grey))
+
+
+@pytest.mark.parametrize("bits", [1, 2, 4, 8])
+def test_a_transparent_grey_of_few_bits_lies_before_black(tmp_path: Path, bits: int) -> None:
+    white = 2**bits - 1
+    values = np.random.default_rng(3).integers(0, white + 1, (8, 16)).astype(np.uint8)
+    each = (values[..., None] >> np.arange(bits - 1, -1, -1)) & 1
+    rows = np.packbits(each.reshape(8, -1).astype(np.uint8), axis=1)
+
+    def chunk(name: bytes, content: bytes) -> bytes:
+        return struct.pack(">I", len(content)) + name + content + struct.pack(">I", zlib.crc32(name + content))
+
+    content = b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", struct.pack(">IIBBBBB", 16, 8, bits, 0, 0, 0, 0))
+    content += chunk(b"tRNS", struct.pack(">H", white)) + chunk(
+        b"IDAT", zlib.compress(b"".join(b"\0" + row.tobytes() for row in rows))
+    )
+    grey = np.where(values == white, 0, values * (255 // white))
+    path = written(tmp_path / "a.png", content + chunk(b"IEND", b""))
+    if bits == 1:  # nothing but black is left
+        assert "same grey value" in refusal(path)
+    else:
+        np.testing.assert_array_equal(shown(path), grey)
 
 
 def test_16_bit_colours_stand_upright_and_are_refused_when_cut(tmp_path: Path) -> None:
@@ -217,7 +251,7 @@ def test_a_lying_extension_is_read_by_content(tmp_path: Path, name: str, codec: 
         ("%PDF-1.7 ...", "a PDF document"),
         (b"PK\x03\x04....", "an archive"),
         ("", "the file is empty"),
-        ("Thumbs", "no image of a kind that is read"),
+        ("Thumbs", "unsupported file type; supported: DICOM, PNG"),
     ],
 )
 def test_what_is_no_image_is_called_by_its_name(tmp_path: Path, content: str | bytes, what: str) -> None:
@@ -238,7 +272,52 @@ def test_a_picture_that_is_cut_short_is_refused(tmp_path: Path, codec: str, kept
 def test_no_program_is_started_for_a_picture(tmp_path: Path) -> None:
     # Pillow hands EPS to Ghostscript
     Image.fromarray(GREY).save(tmp_path / "a.png", "EPS")
-    assert "no image of a kind that is read" in refusal(tmp_path / "a.png")
+    assert "unsupported file type; supported: DICOM, PNG" in refusal(tmp_path / "a.png")
+
+
+def progressive(size: tuple[int, int], empty: int) -> bytes:
+    """A progressive JPEG with so many scans behind it that change nothing."""
+    flat = io.BytesIO()
+    Image.fromarray(np.resize(GREY, size)).save(flat, "JPEG", progressive=True)
+    content = flat.getvalue()
+    again = content[content.rindex(b"\xff\xda") : -2][:10] + b"\0" * 8
+    return content[:-2] + again * empty + content[-2:]
+
+
+@pytest.mark.parametrize(("size", "empty"), [((8, 8), 600), ((2000, 2500), 5)])
+def test_few_scans_are_decoded(tmp_path: Path, size: tuple[int, int], empty: int) -> None:
+    assert shown(written(tmp_path / "a.jpg", progressive(size, empty))).shape == size
+
+
+def test_many_scans_of_a_large_jpeg_are_refused_unread(tmp_path: Path) -> None:
+    content = progressive((2000, 2500), 300)
+    start = time.monotonic()
+    assert "too often" in refusal(written(tmp_path / "a.jpg", content))
+    assert time.monotonic() - start < 1
+    inside = dicom(tmp_path / "a.dcm", np.zeros((2000, 2500), np.uint8), bits=8)
+    dataset = pydicom.dcmread(inside)
+    dataset.file_meta.TransferSyntaxUID = "1.2.840.10008.1.2.4.50"
+    dataset.PixelData = encapsulate([content])
+    dataset["PixelData"].VR = "OB"
+    dataset.save_as(inside)
+    assert "too often" in refusal(inside)
+
+
+def test_a_scan_marker_within_other_segments_is_no_scan(tmp_path: Path) -> None:
+    content = progressive((2000, 2500), 0)
+    thumbnail = b"\xff\xda\0\x08" * 2000
+    segment = b"\xff\xe5" + struct.pack(">H", len(thumbnail) + 2) + thumbnail
+    assert shown(written(tmp_path / "a.jpg", content[:2] + segment + content[2:])).shape == (2000, 2500)
+
+
+@pytest.mark.parametrize("kind", [b"zTXt", b"iTXt"])
+def test_text_that_unpacks_to_megabytes_is_refused_by_its_name(tmp_path: Path, kind: bytes) -> None:
+    Image.fromarray(GREY).save(tmp_path / "a.png")
+    whole = (tmp_path / "a.png").read_bytes()
+    head = b"a\0\0" if kind == b"zTXt" else b"a\0\1\0\0\0"
+    content = kind + head + zlib.compress(bytes(200 * 2**20))
+    chunk = struct.pack(">I", len(content) - 4) + content + struct.pack(">I", zlib.crc32(content))
+    assert "text chunks" in refusal(written(tmp_path / "a.png", whole[:33] + chunk + whole[33:]))
 
 
 @pytest.mark.parametrize("window", ["file", "lung", "percentiles"])

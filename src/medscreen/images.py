@@ -3,6 +3,7 @@
 import hashlib
 import json
 import mmap
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -85,7 +86,7 @@ def save_images(images: ImageSet, index: NDArray[np.int64], folder: Path) -> Non
     """Writes the images at these positions to `folder`, a chunk at a time; equal input gives equal bytes."""
     folder.mkdir(parents=True)
     shape = (len(index), *images.pixels.shape[1:])
-    target = open_memmap(folder / "images.npy", mode="w+", dtype=np.uint8, shape=shape)
+    target = new_array(folder / "images.npy", np.uint8, shape)
     start = 0
     for chunk in in_chunks(images.pixels, index):
         target[start : start + len(chunk)] = chunk
@@ -104,6 +105,26 @@ def save_images(images: ImageSet, index: NDArray[np.int64], folder: Path) -> Non
         }
     ).replace_schema_metadata({_DISPLAY: images.display.model_dump_json()})
     pq.write_table(manifest, folder / "manifest.parquet")
+
+
+def new_array(path: Path, kind: type[np.generic], shape: tuple[int, ...]) -> "np.memmap[Any, Any]":
+    """A new .npy file of zeros, memory-mapped, with room on the disk for all of it.
+
+    Raises MedscreenError, and leaves no file, where there is not: a disk that fills up later ends a process that writes
+    to a mapped file by a signal.
+    """
+    try:
+        array: np.memmap[Any, Any] = open_memmap(path, mode="w+", dtype=kind, shape=shape)
+        if hasattr(os, "posix_fallocate"):
+            with path.open("r+b") as file:
+                os.posix_fallocate(file.fileno(), 0, path.stat().st_size)
+    except OSError as error:
+        path.unlink(missing_ok=True)
+        needed = int(np.prod(shape)) * np.dtype(kind).itemsize
+        raise MedscreenError(
+            f"{path}: there is no room for its {needed:,} bytes ({error.strerror}); free some on that disk."
+        ) from error
+    return array
 
 
 def in_chunks(pixels: Pixels, positions: NDArray[np.int64]) -> Iterator[Pixels]:

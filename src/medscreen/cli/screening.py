@@ -3,8 +3,10 @@
 import csv
 import json
 import sys
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,6 +16,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from medscreen.cli.image_files import ImageOfFile, images_of
 from medscreen.errors import MedscreenError
 from medscreen.layout import find_layout
 from medscreen.outputs import replaced
@@ -27,14 +30,21 @@ _CHUNK = 64
 
 @dataclass(frozen=True)
 class _Row:
-    """One screened image."""
+    """One screened image.
+
+    `frame`: its number in a file that holds several, from 0. `left_out`: how many images of the file are not screened.
+    `for_processing`: the file holds raw values of an X-ray detector, which no reader sees.
+    """
 
     file: str
+    frame: int | None
     score: float
     p_value: float
     probability: float
     abnormal: bool
     refer: bool
+    left_out: int
+    for_processing: bool
 
 
 @click.command()
@@ -46,18 +56,20 @@ class _Row:
 def predict(paths: Sequence[Path], name: str | None, stage: str, csv_path: Path | None, as_json: bool) -> None:
     """Screens images: PNG, JPEG, DICOM files, or folders of them.
 
-    Files that can't be read are named one by one on stderr, and the exit status is then 1.
+    Every page of a TIFF and every frame of DICOM is a row. Files that can't be read are named one by one on stderr, and
+    the exit status is then 1.
     """
     from medscreen.registry import load_detector, model_name
 
-    files = list(_files(paths))
+    images = images_of(paths)
     detector = load_detector(name or model_name(load_params(find_layout().params).dataset), stage)
     rows: list[_Row] = []
-    unreadable = 0
-    for start in range(0, len(files), _CHUNK):
-        screened, failed = _screen(detector, files[start : start + _CHUNK])
-        rows += screened
-        unreadable += failed
+    unreadable: Counter[tuple[str, str]] = Counter()
+    while chunk := list(islice(images, _CHUNK)):
+        rows += _screen(detector, chunk, unreadable)
+    for (file, reason), number in unreadable.items():
+        if number > 1:
+            click.echo(f"medscreen: {file}: {number - 1} more images of it can't be read: {reason}", err=True)
     if csv_path:
         _save_csv(rows, csv_path)
     if as_json:
@@ -67,39 +79,42 @@ def predict(paths: Sequence[Path], name: str | None, stage: str, csv_path: Path 
     sys.exit(1 if unreadable else 0)
 
 
-def _files(paths: Sequence[Path]) -> Iterator[Path]:
-    for path in paths:
-        if path.is_file():
-            yield path
-        elif path.is_dir():
-            found = sorted(p for p in path.rglob("*") if p.is_file() and not p.name.startswith("."))
-            if not found:
-                raise MedscreenError(f"{path} is an empty folder; name a folder with images in it.")
-            yield from found
-        else:
-            raise MedscreenError(f"{path} does not exist; name image files or folders of them.")
-
-
-def _screen(detector: "PackagedDetector", files: Sequence[Path]) -> tuple[list[_Row], int]:
-    """The rows of the readable files, and how many were not."""
+def _screen(
+    detector: "PackagedDetector", images: Sequence[ImageOfFile], unreadable: Counter[tuple[str, str]]
+) -> list[_Row]:
+    """The rows of the readable images; the others are counted by file and reason, and the first of each is named."""
     import numpy as np
 
-    from medscreen.ingestion import UnreadableImageError, read_grey, to_square
-    from medscreen.sources.trees import written_name
+    from medscreen.ingestion import UnreadableImageError, read_image, to_square
 
     readable, pixels = [], []
-    for file in files:
+    for image in images:
         try:
-            pixels.append(to_square(read_grey(file, detector.display), detector.image_size))
-            readable.append(file)
+            shown = read_image(image.path, detector.display, image.frame)
+            pixels.append(to_square(shown.grey, detector.image_size))
+            left_out = shown.others if image.frame is None else image.left_out
+            readable.append((image, left_out, shown.for_processing))  # not the pixels: they may be many
         except UnreadableImageError as error:
-            click.echo(f"medscreen: {written_name(file)} can't be read: {error}", err=True)
+            unreadable[image.file, str(error)] += 1
+            if unreadable[image.file, str(error)] == 1:
+                click.echo(f"medscreen: {image.name} can't be read: {error}", err=True)
     if not readable:
-        return [], len(files)
+        return []
     said = detector.screen(np.stack(pixels))
-    columns = (said.score, said.p_value, said.probability, said.abnormal, said.refer)
-    rows = [_Row(written_name(file), *(column[i].item() for column in columns)) for i, file in enumerate(readable)]
-    return rows, len(files) - len(readable)
+    return [
+        _Row(
+            file=image.file,
+            frame=image.frame,
+            score=said.score[i].item(),
+            p_value=said.p_value[i].item(),
+            probability=said.probability[i].item(),
+            abnormal=said.abnormal[i].item(),
+            refer=said.refer[i].item(),
+            left_out=left_out,
+            for_processing=for_processing,
+        )
+        for i, (image, left_out, for_processing) in enumerate(readable)
+    ]
 
 
 def _save_csv(rows: Sequence[_Row], path: Path) -> None:
@@ -120,10 +135,13 @@ def _print(rows: Sequence[_Row]) -> None:
     table.add_column("called")
     for row in rows:
         table.add_row(
-            escape(row.file),
+            escape(row.file if row.frame is None else f"{row.file}#{row.frame}"),
             f"{row.score:.4f}",
             f"{row.p_value:.4f}",
             f"{row.probability:.3f}",
-            ("[bold]abnormal[/bold]" if row.abnormal else "normal") + (", refer" if row.refer else ""),
+            ("[bold]abnormal[/bold]" if row.abnormal else "normal")
+            + (", refer" if row.refer else "")
+            + ("; raw film (FOR PROCESSING)" if row.for_processing else "")
+            + (f"; {row.left_out} more images of the file left out" if row.left_out else ""),
         )
     Console().print(table)

@@ -2,7 +2,6 @@
 
 import copy
 import json
-import os
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +12,7 @@ from medscreen.errors import MedscreenError
 from medscreen.layout import Layout, find_layout
 from medscreen.outputs import replaced
 from medscreen.params import DetectorParams, Params, load_params
+from medscreen.processes import available_cpus
 
 if TYPE_CHECKING:
     from medscreen.studies.plan import Plan
@@ -53,7 +53,7 @@ def study(
     params = load_params(layout.params)
     plan = plan_study(layout, params, detector)
     number = workers or _usual_workers(params)
-    compute = share_of_cores(params.compute, number, _cores())
+    compute = share_of_cores(params.compute, number, available_cpus())
     kept = open_storage(storage, layout)
     for other in other_studies(kept, detector, plan.name):
         click.echo(f"note: the storage also holds {other}, of other data or another space; it stays as it is.")
@@ -78,14 +78,11 @@ def study(
         _apply(layout, plan, winner)
 
 
-def _cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
 def _usual_workers(params: Params) -> int:
     from medscreen.studies.crew import visible_gpus
 
-    return min(_cores(), len(visible_gpus())) if params.compute.device == "cuda" else _cores()
+    cpus = available_cpus()
+    return min(cpus, len(visible_gpus())) if params.compute.device == "cuda" else cpus
 
 
 def _choose(layout: Layout, search: "Search") -> "Choice | None":

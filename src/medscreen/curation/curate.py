@@ -90,12 +90,13 @@ def curate(
     homes = {int(i): name for name, positions in assigned.items() for i in positions}
     audit = {
         "records": len(records),
-        "source_notes": records.notes if isinstance(records, Records) else {},
+        "source_notes": _notes(records, readable),
         "readable": len(readable.records),
         "without_exact_copies": len(found.without_exact),
         "without_near_copies": len(found.kept),
         "quarantined": quarantine,
         "burned_in": readable.burned_in,
+        "for_processing": readable.for_processing,
         "exact_copies": exact_audit(
             readable, found.groups, params.exact_copies, len(readable.records) - len(found.without_exact)
         ),
@@ -137,6 +138,13 @@ def _find_copies(pixels: Pixels, readable: Readable, params: CurationParams, wor
     if params.near_copies in JOINING:
         joined += zip(pairs.first.tolist(), pairs.second.tolist(), strict=True)
     return _Copies(groups, pairs, without, kept, joined)
+
+
+def _notes(records: Sequence[Record], readable: Readable) -> dict[str, int]:
+    notes = dict(records.notes) if isinstance(records, Records) else {}
+    if readable.others:
+        notes["further pages or frames of files that count as one image"] = readable.others
+    return notes
 
 
 def _traits(records: Sequence[Record]) -> dict[str, list[str]]:

@@ -12,11 +12,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.lib.format import open_memmap
 from numpy.typing import NDArray
 from PIL import Image
 
-from medscreen.images import Pixels, forget, in_chunks
+from medscreen.images import Pixels, forget, in_chunks, new_array
 from medscreen.processes import worker_pool
 
 # Chosen on train and val of real films and on the phantom: benchmarks/near_copies.py
@@ -56,7 +55,7 @@ def near_pairs(pixels: Pixels, among: NDArray[np.int64], workers: int, scratch: 
     if len(among) == 0:
         none = np.zeros(0, np.int64)
         return Pairs(none, none, np.zeros(0))
-    textures: Textures = open_memmap(scratch, mode="w+", dtype=np.float16, shape=(len(among), _SIDE * _SIDE))
+    textures: Textures = new_array(scratch, np.float16, (len(among), _SIDE * _SIDE))
     try:
         found = list(_pairs(_describe(pixels, among, textures, workers), textures))
     finally:

@@ -5,10 +5,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
-from numpy.lib.format import open_memmap
 from numpy.typing import NDArray
 
-from medscreen.images import Pixels, forget, image_digest
+from medscreen.images import Pixels, forget, image_digest, new_array
 from medscreen.ingestion import BURNED_IN, Shown, UnreadableImageError, read_image, to_square
 from medscreen.processes import worker_pool
 from medscreen.sources import Record
@@ -23,30 +22,35 @@ class Readable:
     """Records whose image was read, in the order of their pixels.
 
     `digests`: of each image; `spacings`: (row, column) in mm, None where the file does not say; `burned_in`: how many
-    files, quarantined ones among them, say that text is burned into their pixels.
+    files, quarantined ones among them, say that text is burned into their pixels; `for_processing`: how many hold raw
+    values of a detector; `others`: how many pages and frames lie in files of which the source takes one image.
     """
 
     records: list[Record] = field(default_factory=list)
     digests: list[str] = field(default_factory=list)
     spacings: list[tuple[float, float] | None] = field(default_factory=list)
     burned_in: int = 0
+    for_processing: int = 0
+    others: int = 0
 
 
 @dataclass(frozen=True)
 class _Decoded:
-    """A square image, the digest of its full-size pixels, and what its file says of it."""
+    """A square image, the digest of its full-size pixels, and what its file says of it, see `Shown`."""
 
     square: NDArray[np.uint8]
     digest: str
     spacing: tuple[float, float] | None
     burned_in: bool
+    for_processing: bool
+    others: int
 
 
 def decode(
     records: Sequence[Record], size: int, workers: int, scratch: Path, on_record: Callable[[], None]
 ) -> tuple[Pixels, Readable, list[dict[str, str]]]:
     """Pixels (N, size, size) and records of what can be read, and file and reason of what can't."""
-    pixels = open_memmap(scratch, mode="w+", dtype=np.uint8, shape=(len(records), size, size))
+    pixels = new_array(scratch, np.uint8, (len(records), size, size))
     readable, quarantine = Readable(), []
     for record, outcome in zip(records, _decoded(records, size, workers), strict=True):
         on_record()
@@ -59,6 +63,8 @@ def decode(
         readable.digests.append(outcome.digest)
         readable.spacings.append(outcome.spacing)
         readable.burned_in += outcome.burned_in
+        readable.for_processing += outcome.for_processing
+        readable.others += outcome.others
         if len(readable.records) % _FORGET_EVERY == 0:
             forget(pixels)
     return pixels[: len(readable.records)], readable, quarantine
@@ -79,10 +85,14 @@ def _decode_one(record: Record, size: int) -> _Decoded | str:
     """What is kept of a record's image, or the reason why there is none."""
     try:
         image = record.image
-        if isinstance(image, Path):
-            shown = read_image(image, record.display, record.frame)
-        else:
-            shown = Shown(image, None, burned_in=False)
-        return _Decoded(to_square(shown.grey, size), image_digest(shown.grey), shown.spacing, shown.burned_in)
+        shown = read_image(image, record.display, record.frame) if isinstance(image, Path) else Shown(image)
+        return _Decoded(
+            to_square(shown.grey, size),
+            image_digest(shown.grey),
+            shown.spacing,
+            shown.burned_in,
+            shown.for_processing,
+            shown.others if record.frame is None else 0,  # whoever chose a frame has counted the others
+        )
     except UnreadableImageError as error:
         return str(error)

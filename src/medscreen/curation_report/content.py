@@ -64,6 +64,11 @@ def warnings(audit: Mapping[str, Any]) -> Iterator[str]:
         yield f"Values of the labels and traits that are called {OTHER!r} from here on: {_counts(merged)}."
     if burned_in := audit["burned_in"]:
         yield f"Files that say that text is burned into their pixels, which may be a name: {burned_in}."
+    if raw := audit["for_processing"]:
+        yield (
+            f"Images that are raw values of an X-ray detector (PresentationIntentType FOR PROCESSING), not as a reader "
+            f"sees them: {raw}. Leave them out of the source, or expect a detector to learn which ones they are."
+        )
     if unread := len(audit["quarantined"]):
         yield f"{unread} of {audit['records']} files could not be read and are left out."
     found = audit["shift"]["auroc"]

@@ -9,7 +9,7 @@ from medscreen.ingestion.grey import Grey, to_square
 from medscreen.ingestion.pictures import is_picture
 from medscreen.ingestion.refusal import UnreadableImageError
 from medscreen.ingestion.series import SeriesHeader, read_series_header
-from medscreen.ingestion.shown import BURNED_IN, Shown, is_image, read_grey, read_image
+from medscreen.ingestion.shown import BURNED_IN, Shown, held_images, is_image, read_grey, read_image
 from medscreen.ingestion.stacks import positions
 
 __all__ = [
@@ -19,6 +19,7 @@ __all__ = [
     "SeriesHeader",
     "Shown",
     "UnreadableImageError",
+    "held_images",
     "is_image",
     "is_picture",
     "positions",

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from medscreen.ingestion.jpeg_scans import require_few_scans
 from medscreen.ingestion.refusal import UnreadableImageError
 
 _JPEG_2000 = b"\xff\x4f\xff\x51"  # start of codestream, then its size segment
@@ -47,6 +48,7 @@ def read_codestream(frame: bytes, shape: tuple[int, int, int]) -> Codestream | N
         raise UnreadableImageError("its compressed frame is larger than its pixels can be")
     stated = None
     if frame[:2] == b"\xff\xd8":
+        require_few_scans(frame)
         stated = _jpeg(frame)
     elif (start := frame.find(_JPEG_2000, 0, 4096)) >= 0:
         stated = _jpeg_2000(frame[start + 4 :])

@@ -6,49 +6,57 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageFile
 
-from medscreen.ingestion.refusal import UnreadableImageError
+CHANNELS = {"RGB;16B": "RGB", "RGBA;16B": "RGBA", "LA;16B": "LA"}
+"""Stored layout -> channels of the PNGs that this is about."""
 
-_CHANNELS = ("RGB", "RGBX", "RGBA", "RGBa", "LA")  # as Pillow calls them: RGBa's colours are multiplied by alpha
-_BITS, _PLANES, _SEPARATE = 258, 284, 2  # tags of TIFF: bits of each channel, how its planes lie; one after the other
-_LUMINANCE = (19595, 38470, 7471)  # red, green and blue as Pillow weighs them, of 65,536
+_WEIGHTS = np.array([19595.0, 38470.0, 7471.0])  # red, green and blue as Pillow weighs them, of 65,536
+_ROWS_AT_ONCE = 256  # as floats of 64 bits, colours take up to eight times their room
 
 
-def deep_layout(picture: ImageFile.ImageFile) -> str | None:
-    """How the file of a picture that is not loaded yet orders channels and bytes, as `RGB;16B`; None for all others.
-
-    Raises UnreadableImageError where its channels are separate planes, which Pillow takes for planes of bytes.
-    """
-    tags = getattr(picture, "tag_v2", {})
-    if len(picture.getbands()) > 1 and tags.get(_PLANES) == _SEPARATE and max(tags.get(_BITS, (8,))) > 8:
-        raise UnreadableImageError("its colours have more than 8 bits, in separate planes; save them interleaved")
+def stored_layout(picture: ImageFile.ImageFile) -> str:
+    """How the file of a picture that is not loaded yet orders channels, bits and bytes, in Pillow's words."""
     if not picture.tile:
-        return None
+        return ""
     arguments = picture.tile[0].args
-    layout = str(arguments[0] if isinstance(arguments, tuple) else arguments)
-    return layout if layout.partition(";")[0] in _CHANNELS and layout[-3:-1] == "16" else None
+    return str(arguments[0] if isinstance(arguments, tuple) else arguments)
 
 
-def deep_luminance(file: BinaryIO, formats: tuple[str, ...], layout: str) -> NDArray[np.uint16]:
-    """The luminance (H, W), 0 to 65535, of a picture with that layout; what is transparent lies before black."""
-    channels, _, order = layout.partition(";16")
+def deep_luminance(
+    file: BinaryIO, formats: tuple[str, ...], channels: str, clear: tuple[int, ...] | None
+) -> NDArray[Any]:
+    """The luminance (H, W), 0 to 65535, of a PNG with those channels.
+
+    What is transparent, by its alpha or as the color `clear`, lies before black.
+    """
     if channels == "LA":  # its four bytes a pixel are what Pillow calls RGBA
-        words = _decoded(file, formats, "RGBA").view(">u2")
-        return _before_black(words[..., 0], words[..., 1])
-    channels = "RGBA" if channels == "RGBa" else channels
+        words = np.moveaxis(_decoded(file, formats, "RGBA").view(">u2"), -1, 0)
+        return lit_luminance(words[:1], words[1], 65535)
     # whoever takes the bytes of a word in the wrong order keeps the lower one
-    upper, lower = order, "L" if order == "B" else "B"
-    words = _decoded(file, formats, f"{channels};16{upper}").astype(np.uint16) << 8
-    words |= _decoded(file, formats, f"{channels};16{lower}")
-    grey = np.full(words.shape[:2], 0x8000, np.uint32)
-    for at, weight in enumerate(_LUMINANCE):
-        grey += words[..., at] * np.uint32(weight)
-    grey >>= 16
-    return _before_black(grey, words[..., 3]) if layout.startswith("RGBA") else grey.astype(np.uint16)
+    interleaved = _decoded(file, formats, f"{channels};16B").astype(np.uint16) << 8
+    interleaved |= _decoded(file, formats, f"{channels};16L")
+    words = np.moveaxis(interleaved, -1, 0)
+    grey = lit_luminance(words[:3], words[3] if channels == "RGBA" else None, 65535)
+    if clear is not None:
+        grey[(interleaved == np.array(clear, np.uint16)).all(axis=-1)] = 0
+    return grey
 
 
-def _before_black(grey: NDArray[Any], alpha: NDArray[Any]) -> NDArray[np.uint16]:
-    product: NDArray[Any] = grey.astype(np.uint32) * alpha
-    return ((product + 0x7FFF) // 0xFFFF).astype(np.uint16)
+def lit_luminance(colours: NDArray[Any], alpha: NDArray[Any] | None, opaque: float, black: float = 0) -> NDArray[Any]:
+    """The luminance (H, W) of grey (1, H, W) or of red, green and blue (3, H, W), rounded where these are integers.
+
+    Where `alpha` (H, W) is `opaque` it stays as it is, where that is 0 it becomes `black`.
+    """
+    whole, small = colours.dtype.kind in "iu", colours.dtype.kind == "u" and colours.itemsize <= 2
+    grey = np.empty(colours.shape[1:], np.uint16 if small else np.float64)
+    for start in range(0, len(grey), _ROWS_AT_ONCE):
+        rows = slice(start, start + _ROWS_AT_ONCE)
+        parts = colours[:, rows].astype(np.float64)
+        light = parts[0] if len(parts) == 1 else np.tensordot(_WEIGHTS, parts, 1) / 65536
+        light = np.floor(light + 0.5) if whole else light
+        if alpha is not None:
+            light = (light - black) * (alpha[rows].astype(np.float64) / opaque).clip(0, 1) + black
+        grey[rows] = np.floor(light + 0.5) if whole else light
+    return grey
 
 
 def _decoded(file: BinaryIO, formats: tuple[str, ...], layout: str) -> NDArray[np.uint8]:

@@ -25,6 +25,7 @@ ELEMENTS = (
     "BluePaletteColorLookupTableDescriptor", "RedPaletteColorLookupTableData", "GreenPaletteColorLookupTableData",
     "BluePaletteColorLookupTableData", "SegmentedRedPaletteColorLookupTableData",
     "SegmentedGreenPaletteColorLookupTableData", "SegmentedBluePaletteColorLookupTableData", "ExtendedOffsetTable",
+    "SOPClassUID", "PresentationIntentType",
 )  # fmt: skip
 """All that is read of a header."""
 
@@ -167,6 +168,13 @@ class Header:
     def burned_in(self) -> bool:
         """Whether the file says that text is burned into its pixels."""
         return self.code("BurnedInAnnotation") == "YES"
+
+    @property
+    def for_processing(self) -> bool:
+        """Whether the file holds what a detector measured, before it was processed for display (PS3.3 C.8.11.1)."""
+        intent = " ".join(self.code("PresentationIntentType").replace("\0", " ").replace("_", " ").split())
+        storage: str = getattr(self.get("SOPClassUID"), "name", "")
+        return intent == "FOR PROCESSING" or storage.endswith("For Processing")
 
 
 def number(value: Any, keyword: str) -> float:

@@ -10,7 +10,7 @@ from medscreen.ingestion.grey import Grey
 from medscreen.ingestion.refusal import UnreadableImageError
 
 # Without a window, the display spans these percentiles: extremes are often burnt-in marks.
-_DISPLAY_PERCENTILES = (0.5, 99.5)
+DISPLAY_PERCENTILES = (0.5, 99.5)
 _MOST_LEVELS = 2**17  # 16-bit values, signed or not, always fit
 
 
@@ -37,7 +37,7 @@ class Levels:
         ranked = self.values[order]
         measured = self.index if padding is None or padding.all() else self.index[~padding]
         up_to = np.cumsum(np.bincount(measured.ravel(), minlength=len(order))[order])
-        low, high = (_percentile(ranked, up_to, percentile) for percentile in _DISPLAY_PERCENTILES)
+        low, high = (_percentile(ranked, up_to, percentile) for percentile in DISPLAY_PERCENTILES)
         if low == high:
             there = ranked[np.diff(up_to, prepend=0) > 0]
             return float(there[0]), float(there[-1])

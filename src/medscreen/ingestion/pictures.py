@@ -2,15 +2,21 @@
 
 import re
 import warnings
+from contextlib import suppress
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
-from medscreen.ingestion.deep_colours import deep_layout, deep_luminance
+from medscreen.ingestion.deep_colours import CHANNELS, deep_luminance, stored_layout
 from medscreen.ingestion.grey import Grey
-from medscreen.ingestion.levels import levels_of
+from medscreen.ingestion.jpeg_scans import require_few_scans
 from medscreen.ingestion.refusal import UnreadableImageError, require_size
+from medscreen.ingestion.stretch import stretched
+from medscreen.ingestion.tiff_grey import tiff_grey
+from medscreen.ingestion.tiff_layout import RGB, layout_of
+from medscreen.ingestion.tiff_pages import MOST_PAGES, image_pages, is_tiff
 
 # Pillow opens more, with an external program (EPS) or formats whose pixels nobody would screen
 _FORMATS = ("PNG", "JPEG", "TIFF", "BMP", "GIF", "WEBP", "JPEG2000", "PPM")
@@ -21,7 +27,9 @@ _STRANGERS = (  # what a file holds that is none of them, and often called .jpg 
     (re.compile(rb"PK\x03\x04|\x1f\x8b"), "an archive"),
 )
 _DEEP = frozenset({"I;16", "I;16B", "I;16L", "I;16N", "I", "F"})  # more than 8 bits of grey
-_ORIENTATION, _PHOTOMETRIC = 0x0112, 262  # tags of EXIF and of TIFF
+_MOST_JPEG = 512 * 2**20  # bytes of a file that are looked at for scans
+_STEPS = {"L;2": 85, "L;4": 17}  # by which Pillow multiplies grey of few bits, but not the grey that is transparent
+_ORIENTATION = 0x0112  # tag of EXIF and of TIFF
 _UPRIGHT = {  # EXIF's orientations, from 2
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -38,14 +46,34 @@ def is_picture(path: Path) -> bool:
     try:
         with warnings.catch_warnings(), path.open("rb") as file:
             warnings.simplefilter("ignore")
-            Image.open(file, formats=_FORMATS).close()
+            # Pillow opens fewer sample formats of TIFF than are read, or refused by their name
+            if not is_tiff(file):
+                Image.open(file, formats=_FORMATS).close()
     except Exception:  # broken files make Pillow raise whatever it likes
         return False
     return True
 
 
-def read_picture(path: Path) -> Grey:
-    """The luminance (H, W) of a picture, upright by its EXIF orientation; of several pictures, the first.
+def held_pictures(path: Path) -> tuple[int, int]:
+    """How many pictures of a file can be read, and how many more it holds; (1, 0) for one that can't be counted.
+
+    The pages of a TIFF are pictures of their own, but for smaller copies and masks; of an animation, the first frame.
+    """
+    try:
+        with warnings.catch_warnings(), path.open("rb") as file:
+            warnings.simplefilter("ignore")
+            if is_tiff(file):
+                pages = image_pages(file)
+                read = max(sum(page.index < MOST_PAGES for page in pages), 1)
+                return read, len(pages) - read
+            with Image.open(file, formats=_FORMATS) as picture:
+                return 1, getattr(picture, "n_frames", 1) - 1
+    except Exception:  # whoever reads it says what is wrong with it
+        return 1, 0
+
+
+def read_picture(path: Path, number: int = 0) -> Grey:
+    """The luminance (H, W) of a picture, upright by its EXIF orientation; of a TIFF, the page `number`, from 0.
 
     More than 8 bits span the display from percentile to percentile. What is transparent lies before black.
     Raises UnreadableImageError for whatever can't be decoded whole.
@@ -56,35 +84,65 @@ def read_picture(path: Path) -> Grey:
             warnings.simplefilter("ignore")
             warnings.simplefilter("error", Image.DecompressionBombWarning)
             # not by name: Pillow maps files into memory, and scrambles rotated TIFFs then
-            with path.open("rb") as file, Image.open(file, formats=_FORMATS) as picture:
-                require_size(*picture.size)
-                layout = deep_layout(picture)
-                picture.load()
-                values = Image.fromarray(deep_luminance(file, _FORMATS, layout)) if layout else picture
-                return _grey(_upright(picture, values))
+            with path.open("rb") as file:
+                return _read_tiff(file, number) if is_tiff(file) else _read(file, number)
     except UnidentifiedImageError:
         raise UnreadableImageError(_no_picture(path)) from None
     except (Image.DecompressionBombWarning, Image.DecompressionBombError):
         raise UnreadableImageError("its header promises a decompression bomb: far too many pixels") from None
     except (UnreadableImageError, MemoryError, FileNotFoundError, PermissionError, IsADirectoryError):
         raise
-    except Exception:  # broken files make Pillow raise whatever it likes
+    except Exception as error:  # broken files make Pillow raise whatever it likes
+        if "MAX_TEXT" in str(error):
+            raise UnreadableImageError("its text chunks would unpack to megabytes; save it without them") from None
         raise UnreadableImageError("the picture is damaged or cut short") from None
 
 
-def _upright(picture: Image.Image, values: Image.Image) -> Image.Image:
-    turn = _UPRIGHT.get(picture.getexif().get(_ORIENTATION, 1))
-    inverse = picture.mode in _DEEP and getattr(picture, "tag_v2", {}).get(_PHOTOMETRIC) == 0
-    turned = values if turn is None else values.transpose(turn)
-    turned.info["white is zero"] = inverse  # Pillow inverts such TIFFs of 8 bits, and leaves those of 16
-    return turned
+def _read_tiff(file: BinaryIO, number: int) -> Grey:
+    pages = image_pages(file)
+    if not 0 <= number < len(pages) or pages[number].index >= MOST_PAGES:
+        raise UnreadableImageError(f"the TIFF file has {len(pages)} pages, and no page {number} (from 0) that is read")
+    page = pages[number]
+    layout = layout_of(page)
+    if layout.plain or layout.photometric > RGB:
+        with suppress(UnidentifiedImageError, SyntaxError):  # a layout that Pillow does not have
+            return _read(file, page.index)
+    return _upright(tiff_grey(page, layout), page.number(_ORIENTATION, 1))
 
 
-def _grey(picture: Image.Image) -> Grey:
-    if picture.mode in _DEEP:
-        levels = levels_of(np.asarray(picture))
-        grey = levels.shown(levels.stretched(*levels.spread()))
-        return 255 - grey if picture.info["white is zero"] else grey
+def _read(file: BinaryIO, number: int) -> Grey:
+    file.seek(0)
+    if file.read(2) == b"\xff\xd8":
+        file.seek(0)
+        require_few_scans(file.read(_MOST_JPEG))
+    file.seek(0)
+    with Image.open(file, formats=_FORMATS) as picture:
+        if number:
+            picture.seek(number)
+        require_size(*picture.size)
+        layout = stored_layout(picture)
+        picture.load()
+        clear = picture.info.get("transparency")
+        if layout in _STEPS and isinstance(clear, int):
+            picture.info["transparency"] = clear * _STEPS[layout]
+        if channels := CHANNELS.get(layout):
+            grey = stretched(deep_luminance(file, _FORMATS, channels, clear if channels == "RGB" else None))
+        elif picture.mode in _DEEP:
+            values = np.array(picture)
+            if isinstance(clear, int):
+                values[values == clear] = 0
+            grey = stretched(values)
+        else:
+            grey = _eight_bit(picture)
+        return _upright(grey, picture.getexif().get(_ORIENTATION, 1))
+
+
+def _upright(grey: Grey, orientation: int) -> Grey:
+    turn = _UPRIGHT.get(orientation)
+    return grey if turn is None else np.asarray(Image.fromarray(grey).transpose(turn))
+
+
+def _eight_bit(picture: Image.Image) -> Grey:
     if picture.has_transparency_data:
         clear = picture.convert("RGBA")
         picture = Image.alpha_composite(Image.new("RGBA", clear.size, "black"), clear)
@@ -99,4 +157,4 @@ def _no_picture(path: Path) -> str:
     for pattern, what in _STRANGERS:
         if pattern.match(head.removeprefix(b"\xef\xbb\xbf")):
             return f"the file is no image but {what}"
-    return "the file is no image of a kind that is read (DICOM, PNG, JPEG, TIFF, BMP, GIF, WebP, JPEG 2000, PPM)"
+    return "unsupported file type; supported: DICOM, PNG, JPEG, TIFF, BMP, GIF, WebP, JPEG 2000, PPM"

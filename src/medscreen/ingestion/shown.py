@@ -7,8 +7,9 @@ from medscreen.ingestion.elements import HEAD, first_element, quiet_pydicom
 from medscreen.ingestion.frames import Frame, read_frame
 from medscreen.ingestion.grey import Grey, luminance, require_picture
 from medscreen.ingestion.palettes import palette_grey
-from medscreen.ingestion.pictures import is_picture, read_picture
+from medscreen.ingestion.pictures import held_pictures, is_picture, read_picture
 from medscreen.ingestion.refusal import UnreadableImageError
+from medscreen.ingestion.series import read_series_header
 from medscreen.ingestion.windows import displayed
 from medscreen.params import DisplayParams
 
@@ -21,12 +22,15 @@ class Shown:
     """An image as displayed, at its own size, and what else the file says of it.
 
     `spacing`: millimetres between rows and between columns, None where the file does not say. `burned_in`: the file
-    says that text is burned into its pixels.
+    says that text is burned into its pixels. `for_processing`: by its header these are raw values of a detector, not
+    meant for display. `others`: how many more images the file holds.
     """
 
     grey: Grey
-    spacing: tuple[float, float] | None
-    burned_in: bool
+    spacing: tuple[float, float] | None = None
+    burned_in: bool = False
+    for_processing: bool = False
+    others: int = 0
 
 
 def is_image(path: Path) -> bool:
@@ -38,8 +42,23 @@ def is_image(path: Path) -> bool:
         return False
 
 
+def held_images(path: Path) -> tuple[int, int]:
+    """How many images of a file can be read by their number, from 0, and how many more it holds.
+
+    These are the frames of DICOM and the pages of TIFF. (1, 0) for a file that can't be read at all: `read_image` says
+    why.
+    """
+    try:
+        header = read_series_header(path)
+        return (len(header.frames), 0) if header is not None else held_pictures(path)
+    except OSError:
+        return 1, 0
+
+
 def read_image(path: Path, display: DisplayParams, frame: int | None = None) -> Shown:
-    """The file's image as displayed; of a multi-frame DICOM file the frame `frame`, from 0, or else the middle one.
+    """The file's image as displayed: the one with the number `frame`, from 0, of a file that holds several.
+
+    Without a number it is the middle frame of DICOM, the first page of TIFF and the first frame of an animation.
 
     DICOM is told by content, not by the name; `display` concerns it alone. Raises UnreadableImageError for whatever
     can't be decoded or shown that way, and for an image of one single grey value.
@@ -47,7 +66,7 @@ def read_image(path: Path, display: DisplayParams, frame: int | None = None) -> 
     try:
         with path.open("rb") as file:
             is_dicom = first_element(file.read(HEAD)) is not None
-        shown = _read_dicom(path, display, frame) if is_dicom else Shown(read_picture(path), None, burned_in=False)
+        shown = _read_dicom(path, display, frame) if is_dicom else _read_picture(path, frame)
     except MemoryError:
         raise UnreadableImageError("decoding it needs more memory than there is") from None
     except OSError as error:
@@ -61,12 +80,19 @@ def read_grey(path: Path, display: DisplayParams) -> Grey:
     return read_image(path, display).grey
 
 
+def _read_picture(path: Path, frame: int | None) -> Shown:
+    grey = read_picture(path, frame or 0)
+    return Shown(grey, others=sum(held_pictures(path)) - 1)
+
+
 def _read_dicom(path: Path, display: DisplayParams, frame: int | None) -> Shown:
     with quiet_pydicom():  # elements are converted when they are asked for, not when they are read
         read = read_frame(path, frame)
         if read.header.burned_in and display.burned_in == "refuse":
             raise UnreadableImageError(BURNED_IN)
-        return Shown(_displayed(read, display), read.header.spacing, read.header.burned_in)
+        header = read.header
+        grey = _displayed(read, display)
+        return Shown(grey, header.spacing, header.burned_in, header.for_processing, header.frames - 1)
 
 
 def _displayed(frame: Frame, display: DisplayParams) -> Grey:

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from medscreen.digests import file_digest
 from medscreen.errors import MedscreenError
 from medscreen.images import Pixels, batches
+from medscreen.packaging.control_flow import require_straight
 from medscreen.packaging.format import METADATA, REFUSAL
 from medscreen.params import FILE_DISPLAY, DisplayParams
 
@@ -38,6 +39,7 @@ class PackagedDetector:
     """A detector as users load it: screens images, and knows what it is."""
 
     def __init__(self, graph: bytes | Path, threads: int = 1) -> None:
+        require_straight(graph)
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads
         options.inter_op_num_threads = 1

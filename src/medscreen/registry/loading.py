@@ -2,11 +2,13 @@
 
 import re
 
+from mlflow import MlflowClient
+
 from medscreen.errors import MedscreenError
 from medscreen.layout import find_layout
 from medscreen.packaging.detector import PackagedDetector
 from medscreen.registry.stages import quiet
-from medscreen.registry.versions import held, require_graph
+from medscreen.registry.versions import DECISION, held, require_graph, versions_of
 from medscreen.tracking import open_store
 
 
@@ -21,9 +23,32 @@ def load_detector(name: str, stage: str = "Production") -> PackagedDetector:
     client = open_store(layout)
     version = held(client, name, stage)
     if version is None:
-        with quiet():
-            known = ", ".join(model.name for model in client.search_registered_models()) or "none yet"
-        raise MedscreenError(
-            f"No version of {name} is in {stage} (registered models: {known}); `make repro` puts one into Production."
-        )
+        raise MedscreenError(_nothing_in(client, name, stage))
     return PackagedDetector(require_graph(client, layout, version))
+
+
+def _nothing_in(client: MlflowClient, name: str, stage: str) -> str:
+    """Why there is nothing to load, and what to do."""
+    with quiet():
+        known = sorted(model.name for model in client.search_registered_models())
+    if name not in known:
+        there = f"registered: {', '.join(known)}; choose one with --name" if known else "none is registered yet"
+        return f"There is no registered model {name} ({there}); `make repro` registers that of the active data set."
+    versions = versions_of(client, name)
+    if not versions:
+        return f"No version of {name} is registered any more; `make repro` registers one."
+    placed = {version.stage: version.number for version in versions if version.stage in {"Production", "Staging"}}
+    refused = [str(version.number) for version in versions if version.tags.get(DECISION, "").startswith("refused")]
+    parts = [
+        f"No version of {name} is in {stage}",
+        f"registered are {', '.join(f'{version.number} ({version.detector})' for version in versions)}",
+        *(f"version {number} is in {other}: --stage {other}" for other, number in placed.items()),
+    ]
+    if refused and stage == "Production":
+        parts.append(
+            f"the gate has refused version {', '.join(refused)}: `medscreen models --log` has its reasons, and "
+            "`medscreen promote VERSION --force --reason WHY` overrules it"
+        )
+    if stage != "Archived":
+        parts.append(f"`medscreen promote VERSION --to {stage}` puts one there")
+    return "; ".join(parts) + "."

@@ -5,12 +5,21 @@ import stat
 from collections import Counter
 from pathlib import Path
 
-_LEFT_BEHIND = {name.casefold(): name for name in ("__MACOSX", ".DS_Store", "Thumbs.db", "ehthumbs.db", "desktop.ini")}
+_NAMES = (
+    "__MACOSX", ".DS_Store", "Icon\r", "Thumbs.db", "ehthumbs.db", "desktop.ini", "$RECYCLE.BIN",
+    "System Volume Information", "lost+found", "@eaDir", "#recycle", "#snapshot",
+)  # fmt: skip
+_LEFT_BEHIND = {name.casefold(): name.strip() for name in _NAMES}
+_INDEX = "DICOMDIR"  # the table of contents of a DICOM medium: DICOM by its first bytes, and no image
+_ORIGIN = ":zone.identifier"  # where Windows has a file from; copies on other systems have it as a file of its own
 
 
 def left_behind(name: str) -> str | None:
     """What to call a file or folder that an operating system left, by its name; None for all others."""
-    return _LEFT_BEHIND.get(name.casefold()) or ("hidden files or folders" if name.startswith(".") else None)
+    folded = name.casefold()
+    if folded.endswith(_ORIGIN):
+        return "Zone.Identifier"
+    return _LEFT_BEHIND.get(folded) or ("hidden files or folders" if name.startswith(".") else None)
 
 
 def files_below(folder: Path, root: Path) -> tuple[list[Path], Counter[str]]:
@@ -50,7 +59,9 @@ def in_words(aside: Counter[str]) -> str:
 
 
 def _stranger(path: Path, homes: tuple[Path, ...]) -> str | None:
-    """What to call a path that is no regular file of the data set."""
+    """What to call a path that is no regular file of the data set, or no image whatever it holds."""
+    if path.name.casefold() == _INDEX.casefold():
+        return "DICOMDIR, which lists images"
     try:
         kind = path.lstat().st_mode
         if stat.S_ISLNK(kind):

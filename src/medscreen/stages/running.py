@@ -1,5 +1,6 @@
 """How a stage runs: alone, ended with its `dvc repro`, and with one sentence for a mistake in the input."""
 
+import errno
 import hashlib
 import os
 import sys
@@ -17,6 +18,7 @@ from medscreen.layout import Layout, find_layout
 from medscreen.params import Params, load_params
 
 Stage = Callable[[Layout, Params], None]
+_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}  # a full disk, a quota, a limit for files
 _WATCH_EVERY_S = 0.5
 _SHELLS = {"sh", "bash", "dash", "zsh", "ksh", "fish"}
 
@@ -34,6 +36,10 @@ def run_stage(name: str, stage: Stage) -> None:
             stage(layout, params)
     except MedscreenError as error:
         sys.exit(f"medscreen {name}: {error}")
+    except OSError as error:
+        if error.errno not in _FULL:
+            raise
+        sys.exit(f"medscreen {name}: {error.filename or 'a file'} can't be written ({error.strerror}); make room.")
 
 
 @contextmanager

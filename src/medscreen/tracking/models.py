@@ -176,6 +176,8 @@ def _form(graph: onnx.ModelProto, digest: str) -> dict[str, Any]:
         "input_example": ramp,
         "pip_requirements": [f"{name}=={version(name)}" for name in _REQUIREMENTS],
         "onnx_execution_providers": ["CPUExecutionProvider"],
+        # ONNX Runtime would start a thread for each processor of the machine, whatever share of it a container has
+        "onnx_session_options": {"intra_op_num_threads": 1, "inter_op_num_threads": 1},
         "save_as_external_data": False,
         "metadata": {DIGEST: digest},
     }

@@ -1,0 +1,73 @@
+"""The images that a command line names: files, folders, and what is in them."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import click
+
+from medscreen.errors import MedscreenError
+
+_MOST_OF_A_FILE = 1_000  # images of one file that are screened
+
+
+@dataclass(frozen=True)
+class ImageOfFile:
+    """One image: `frame` is its number in a file that holds several, from 0; `left_out` are those not looked at."""
+
+    path: Path
+    frame: int | None
+    left_out: int
+
+    @property
+    def file(self) -> str:
+        """The file as terminals and spreadsheets can show it."""
+        return _shown(self.path)
+
+    @property
+    def name(self) -> str:
+        """The file and, of several images, which one."""
+        return self.file if self.frame is None else f"{self.file}#{self.frame}"
+
+
+def images_of(paths: Sequence[Path]) -> Iterator[ImageOfFile]:
+    """The images of files and of the files below folders; what a folder holds besides them is counted on stderr.
+
+    Raises MedscreenError for a path that is not there and for a folder without files, before any image is read.
+    """
+    files = [file for path in paths for file in _files(path)]
+    return (image for file in files for image in _images(file))
+
+
+def _files(path: Path) -> list[Path]:
+    from medscreen.sources.trees import files_below, in_words
+
+    name = _shown(path)
+    if path.is_file():
+        return [path]
+    if not path.is_dir():
+        raise MedscreenError(f"{name} does not exist; name image files or folders of them.")
+    # links may lead anywhere: whoever names a folder here may have linked the images together
+    found, aside = files_below(path, Path(path.resolve().anchor))
+    if not found:
+        raise MedscreenError(f"{name} holds no image file{in_words(aside)}; name a folder with images in it.")
+    if aside:
+        click.echo(f"medscreen: {name}: left out of the folder, as no images:{in_words(aside)}", err=True)
+    return found
+
+
+def _images(file: Path) -> Iterator[ImageOfFile]:
+    from medscreen.ingestion import held_images
+
+    number, others = held_images(file)
+    read = min(number, _MOST_OF_A_FILE)
+    for frame in range(read):
+        yield ImageOfFile(file, frame if number > 1 else None, number - read + others)
+
+
+def _shown(path: Path) -> str:
+    """A path without control characters, which a terminal obeys, and never like a formula, which a spreadsheet runs."""
+    from medscreen.sources.trees import written_name
+
+    name = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in written_name(path))
+    return f"./{name}" if name.startswith(("=", "+", "-", "@")) else name
