@@ -135,6 +135,19 @@ def test_colors_of_a_jpeg_of_8_bits_reach_white_in_16_allocated_bits(tmp_path: P
     np.testing.assert_allclose(grey(path), rgb[..., 0].astype(int), atol=2)
 
 
+@pytest.mark.parametrize("bits", [8, 12])
+def test_colors_of_jpeg_2000_reach_white_whatever_bits_are_stored(tmp_path: Path, bits: int) -> None:
+    openjpeg = pytest.importorskip("openjpeg.utils", reason="needs the extra medscreen[dicom]")
+    rgb = np.sort(np.random.default_rng(0).integers(0, 256, (64, 64, 3)), axis=0).astype(np.uint8)
+    samples = rgb if bits == 8 else rgb.astype(np.uint16) * 16
+    frame = bytes(openjpeg.encode_array(samples, bits_stored=bits, photometric_interpretation=1, use_mct=False))
+    path = compressed(
+        tmp_path / "a.dcm", RAMP, [frame], JPEG2000Lossless, 16, SamplesPerPixel=3, PlanarConfiguration=0,
+        PhotometricInterpretation="RGB",
+    )  # fmt: skip
+    np.testing.assert_allclose(grey(path), np.asarray(Image.fromarray(rgb).convert("L")).astype(int), atol=1)
+
+
 def test_bits_that_a_decoder_does_not_support_are_not_damage(tmp_path: Path) -> None:
     pytest.importorskip("gdcm", reason="needs the extra medscreen[dicom]")
     frame = bytearray(by_gdcm((RAMP >> 4).astype(np.uint8), JPEG_LS, 8))

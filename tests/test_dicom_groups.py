@@ -105,6 +105,19 @@ def test_groups_of_fewer_frames_than_there_are_leave_the_others_to_the_file(tmp_
     np.testing.assert_array_equal(grey(path, frame), expected)
 
 
+def test_items_without_elements_are_none(tmp_path: Path) -> None:
+    empty = Sequence([item()])
+    path = dicom(
+        tmp_path / "a.dcm", RAMP, VOILUTSequence=empty, ModalityLUTSequence=empty, WindowCenter=2000, WindowWidth=1000
+    )
+    np.testing.assert_array_equal(grey(path), linear(RAMP, 2000, 1000))
+    grouped = groups(
+        shared=item(FrameVOILUTSequence=empty, PixelValueTransformationSequence=empty), frames=[item()] * 3
+    )
+    path = dicom(tmp_path / "b.dcm", FRAMES, WindowCenter=2000, WindowWidth=1000, **grouped)
+    np.testing.assert_array_equal(grey(path, 0), linear(RAMP, 2000, 1000))
+
+
 def raw(path: Path, **texts: bytes) -> Path:
     """A film whose elements hold these bytes, however odd."""
     dataset = dcmread(dicom(path, RAMP))

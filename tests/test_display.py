@@ -12,6 +12,7 @@ from pydicom.dataset import Dataset
 from pydicom.sequence import Sequence
 from pydicom.uid import ExplicitVRLittleEndian, ImplicitVRLittleEndian, RLELossless
 
+from dicom_files import item
 from factories import CURATION, dicom, real_data
 from medscreen.curation import curate
 from medscreen.images import load_images, save_images
@@ -39,13 +40,6 @@ def refusal(path: Path, how: DisplayParams = FILE_DISPLAY, frame: int | None = N
     with pytest.raises(UnreadableImageError) as error:
         read_image(path, how, frame)
     return str(error.value)
-
-
-def item(**elements: Any) -> Dataset:
-    dataset = Dataset()
-    for name, value in elements.items():
-        setattr(dataset, name, value)
-    return dataset
 
 
 TABLE = item(LUTDescriptor=[4096, 0, 16])

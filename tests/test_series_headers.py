@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 import pytest
 from pydicom import dcmread
-from pydicom.dataset import Dataset
 from pydicom.sequence import Sequence
 
+from dicom_files import item
 from factories import dicom, written
 from medscreen.ingestion import SeriesHeader, positions, read_frame, read_series_header
 from medscreen.params import SpacedSlices
@@ -19,13 +19,6 @@ from medscreen.sources.series import taken
 
 FRAMES = np.stack([np.roll(np.arange(256, dtype=np.uint16), 7 * number).reshape(16, 16) for number in range(5)])
 AXIAL, SAGITTAL = [1, 0, 0, 0, 1, 0], [0, 1, 0, 0, 0, -1]
-
-
-def item(**elements: Any) -> Dataset:
-    dataset = Dataset()
-    for name, value in elements.items():
-        setattr(dataset, name, value)
-    return dataset
 
 
 def enhanced(

@@ -86,7 +86,7 @@ def require_supported(syntax: "UID", bits: int, samples: int) -> None:
     if (
         (syntax in _JPEG and bits not in {8, 12})
         or (syntax in _JPEG and bits == 12 and samples > 1)
-        or (syntax in _JPEG_LS and bits in {6, 7})  # which GDCM decodes to other values
+        or (syntax in _JPEG_LS and bits in {6, 7})  # which pydicom refuses to have GDCM decode
         or (syntax in _GDCM and bits > 16)
     ):
         raise UnreadableImageError(

@@ -5,10 +5,9 @@ which many files fill with zeros or with the offsets of another file, are used w
 """
 
 import io
-from dataclasses import dataclass
 from itertools import pairwise
 from struct import iter_unpack
-from typing import BinaryIO
+from typing import BinaryIO, NamedTuple
 
 from medscreen.ingestion.codestreams import begins_codestream
 from medscreen.ingestion.refusal import UnreadableImageError
@@ -18,8 +17,7 @@ _MOST_FRAGMENTS = 2**18
 _HEAD = 12  # bytes that tell whether a fragment begins a codestream
 
 
-@dataclass(frozen=True, slots=True)
-class _Fragment:
+class _Fragment(NamedTuple):
     """`offset` of its item from the first fragment's; `start` of its value in the file; `length` of its value.
 
     `begins`: whether a codestream begins there; `whole` is False where the file is cut short in it.
@@ -77,8 +75,9 @@ def _fragments(file: BinaryIO) -> list[_Fragment]:
             break
         if len(found) == _MOST_FRAGMENTS:
             raise UnreadableImageError(f"more than {_MOST_FRAGMENTS:,} fragments of pixel data are unsupported")
-        whole = head[:4] == _ITEM and place + 8 + length <= end
-        begins = head[:4] == _ITEM and begins_codestream(head[8 : 8 + length])
+        is_item = head[:4] == _ITEM
+        whole = is_item and place + 8 + length <= end
+        begins = is_item and begins_codestream(head[8 : 8 + length])
         found.append(_Fragment(place - begin, place + 8, length, begins, whole))
         if not whole:
             break

@@ -1,7 +1,7 @@
 """What a DICOM header says of one frame; nothing that could name a patient is read at all."""
 
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence, Sized
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
@@ -225,7 +225,9 @@ def _is_empty(value: Any) -> bool:
 
 
 def _is_blank(part: Any) -> bool:
-    return part is None or part == b"" or (isinstance(part, str) and not part.strip(" \0"))
+    if isinstance(part, str):
+        return not part.strip(" \0")
+    return part is None or (isinstance(part, Sized) and not len(part))  # an item may be without elements, too
 
 
 def _decimal_strings(place: "Dataset", tag: "BaseTag") -> list[str] | None:

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from medscreen.ingestion.headers import Header
 
-# chosen on discs of waves and noise in padding, of JPEG and JPEG 2000 of many ratios: docs/dicom.md
+# chosen on discs of waves and noise in padding, of JPEG and JPEG 2000 of many ratios: docs/log.md
 _REACH = 17  # pixels: the side of the square in which lossy coding may smear an edge
 _SHARE = 0.15  # of that square: where so much of it is padding, a pixel may be smeared padding
 _NEAR = 1 / 32  # of the range of all values: what lies so near to padding may be padding

@@ -38,7 +38,10 @@ class Window:
         """
         least = 1.0 if self.function == "LINEAR" else 0.0
         if self.width < least or self.width == 0:
-            raise UnreadableImageError(f"its Window Width is too small for the function {self.function}")
+            raise UnreadableImageError(
+                f"its Window Width is too small for the function {self.function}: choose window: percentiles, or a "
+                "center and a width"
+            )
         if self.function == "SIGMOID":
             exponent = np.clip(-4 * (values - self.center) / self.width, -700, 700)  # beyond lies black or white
             return 1 / (1 + np.exp(exponent))
@@ -132,8 +135,8 @@ def _require_hounsfield(header: Header, preset: str) -> None:
     kind, modality = header.code("RescaleType"), header.code("Modality")
     # a file that was stripped of its Modality, and rescales to no stated unit, is taken for CT
     stated = kind == "HU" or (kind in _ALSO_HOUNSFIELD and modality in {"CT", ""})
-    rescaled = header.numbers("RescaleSlope") and header.numbers("RescaleIntercept")
-    if not (stated and (rescaled or header.get("ModalityLUTSequence"))):
+    rescaled = None not in (header.get("RescaleSlope"), header.get("RescaleIntercept"))
+    if not (stated and (rescaled or header.get("ModalityLUTSequence") is not None)):
         raise UnreadableImageError(
             f"the window {preset} is in Hounsfield units, and by Modality, RescaleType, RescaleSlope and "
             "RescaleIntercept its values are none: choose window: file or percentiles, or a centre and a width"
