@@ -229,6 +229,13 @@ def test_a_strip_that_unpacks_to_less_or_lies_outside_is_damage(tmp_path: Path) 
         assert "damaged" in refusal(written(tmp_path / "a.tif", taller))
 
 
+def test_of_a_damaged_file_the_sentence_is_all_that_is_told(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    for kind in ("u1", "i2"):
+        content = tiff([(RAMP[..., None].astype(kind), Form(compression="lzw"))])
+        refusal(written(tmp_path / "a.tif", content[:100] + bytes(200) + content[300:]))
+    assert capfd.readouterr() == ("", "")
+
+
 def test_a_damaged_checksum_is_damage(tmp_path: Path) -> None:
     values = np.random.default_rng(0).integers(0, 9999, (64, 64, 1)).astype("i4")
     content = tiff([(values, Form(compression="deflate"))])

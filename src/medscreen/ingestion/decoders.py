@@ -65,7 +65,7 @@ def decode(source: BinaryIO | bytes, index: int, syntax: "UID", options: dict[st
         # first the decoder that is always there, so that the extra changes nothing that can be read without it
         plugins = [name for name in ("pillow", "") if not name or name in decoder.available_plugins]
         ways = [partial(decoder.as_array, frame, index=index, decoding_plugin=name, **options) for name in plugins]
-    with _quiet_stderr(unless=syntax in _WITHOUT_C):
+    with quiet_stderr(unless=syntax in _WITHOUT_C):
         values = next((found for way in ways if (found := _decoded(way)) is not None), None)
     if values is None:
         raise UnreadableImageError(f"its pixel data ({_name(syntax)}) is damaged")
@@ -133,7 +133,7 @@ def _name(syntax: "UID") -> str:
 
 
 @contextmanager
-def _quiet_stderr(unless: bool = False) -> Iterator[None]:
+def quiet_stderr(unless: bool = False) -> Iterator[None]:
     """C libraries write to the process's stderr what can't be asked of them otherwise."""
     if unless:
         yield

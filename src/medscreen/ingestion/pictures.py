@@ -9,6 +9,7 @@ from typing import BinaryIO
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
+from medscreen.ingestion.decoders import quiet_stderr
 from medscreen.ingestion.deep_colours import CHANNELS, deep_luminance, stored_layout
 from medscreen.ingestion.grey import Grey
 from medscreen.ingestion.jpeg_scans import require_few_scans
@@ -84,7 +85,7 @@ def read_picture(path: Path, number: int = 0) -> Grey:
             warnings.simplefilter("ignore")
             warnings.simplefilter("error", Image.DecompressionBombWarning)
             # not by name: Pillow maps files into memory, and scrambles rotated TIFFs then
-            with path.open("rb") as file:
+            with path.open("rb") as file, quiet_stderr():
                 return _read_tiff(file, number) if is_tiff(file) else _read(file, number)
     except UnidentifiedImageError:
         raise UnreadableImageError(_no_picture(path)) from None
