@@ -5,11 +5,10 @@ from pathlib import Path
 from typing import TypedDict
 
 from rich import box
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from medscreen.escaping import save_csv
+from medscreen.escaping import Screen, save_csv
 from medscreen.evaluation import Bootstrap, Outcomes
 from medscreen.evaluation.comparison import delong, paired_bootstrap
 from medscreen.tracking import Result
@@ -114,7 +113,7 @@ def comparisons(outcomes: Mapping[str, Mapping[str, Outcomes]], leader: str, boo
     return pairs
 
 
-def print_league(rows: Sequence[Row], title: str, console: Console) -> None:
+def print_league(rows: Sequence[Row], title: str, screen: Screen) -> None:
     """Prints the table, each interval behind its value."""
     table = Table(title=title, box=box.SIMPLE_HEAD, title_justify="left")
     table.add_column("detector", no_wrap=True)
@@ -128,7 +127,7 @@ def print_league(rows: Sequence[Row], title: str, console: Console) -> None:
         spread = (f" sd {_three(row['test/auroc_sd'])}", "dim") if several else ""
         seeds = [Text.assemble(_three(row["test/auroc_mean"]), spread)] if several else []
         table.add_row(row["detector"], *(_cell(row, name) for name in _WORDS), *seeds, row["verdict"])
-    console.print(table)
+    screen.print(table)
 
 
 def _cell(row: Row, name: str) -> Text:
