@@ -9,6 +9,8 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 export UV_SYSTEM_CERTS := true
 export DVC_NO_ANALYTICS := 1
 export MLFLOW_DISABLE_TELEMETRY := true
+# dvc and the libraries warn on their own: as errors, their warnings would end every command
+unexport PYTHONWARNINGS
 
 # An environment knows its own path: after a move of the checkout it has to be made again.
 READY := $(VENV)/.ready

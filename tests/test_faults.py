@@ -154,6 +154,9 @@ def test_a_fault_of_the_code_stays_one() -> None:
     looped.__context__ = ValueError("y")
     looped.__context__.__context__ = looped
     assert fault(looped) is None
+    handling = KeyError("x")
+    handling.__context__ = OSError(errno.ENOENT, "No such file or directory", "a.csv")
+    assert fault(handling) is None
 
 
 SECRET = st.text(st.characters(exclude_characters="/?#@ ", exclude_categories=["Cs", "Cc", "Z"]), min_size=6)

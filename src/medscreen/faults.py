@@ -77,7 +77,9 @@ def _chain(error: BaseException) -> Iterator[BaseException]:
     while following is not None and id(following) not in seen:
         seen.add(id(following))
         yield following
-        following = following.__cause__ or following.__context__
+        # an error of the code while it deals with one of the system is the code's fault
+        wraps = _made_by(following, "mlflow", "requests", "urllib3", "sqlalchemy")
+        following = following.__cause__ or (following.__context__ if wraps else None)
 
 
 def _made_by(error: BaseException, *packages: str) -> bool:

@@ -5,11 +5,10 @@ from pathlib import Path
 from typing import TypedDict
 
 from rich import box
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from medscreen.escaping import save_csv
+from medscreen.escaping import Screen, save_csv
 from medscreen.evaluation import Bootstrap, Outcomes
 from medscreen.evaluation.comparison import delong, paired_bootstrap
 from medscreen.evaluation.sample_size import TOO_FEW, short_classes
@@ -123,7 +122,7 @@ def comparisons(outcomes: Mapping[str, Mapping[str, Outcomes]], leader: str, boo
     return pairs
 
 
-def print_league(rows: Sequence[Row], title: str, console: Console) -> None:
+def print_league(rows: Sequence[Row], title: str, screen: Screen) -> None:
     """Prints the table, each interval behind its value; words where too few patients support the figure."""
     table = Table(title=title, box=box.SIMPLE_HEAD, title_justify="left")
     table.add_column("detector", no_wrap=True)
@@ -136,7 +135,7 @@ def print_league(rows: Sequence[Row], title: str, console: Console) -> None:
     for row in rows:
         seeds = [_over_seeds(row)] if several else []
         table.add_row(row["detector"], *(_cell(row, name) for name in _WORDS), *seeds, row["verdict"])
-    console.print(table)
+    screen.print(table)
 
 
 def _over_seeds(row: Row) -> Text:
