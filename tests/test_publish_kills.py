@@ -19,7 +19,7 @@ from workspaces import MODEL, fit_by_hand, settings_of
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*type hint is inferred as AnyType:UserWarning")
 
-POINTS = 8
+POINTS = 5
 
 
 def publication(layout: Layout) -> None:
@@ -73,6 +73,7 @@ def test_killed_at_points_the_next_publish_finishes_it(
         assert run_until(layout.home, command, point) == point
         after(layout)
         assert_whole(layout, point)
-        threshold(layout)
-        assert_whole(layout, point)
+        if command is threshold:
+            threshold(layout)
+            assert_whole(layout, point)
         shutil.rmtree(layout.home)

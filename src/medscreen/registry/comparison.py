@@ -9,7 +9,7 @@ from medscreen.evaluation import Bootstrap, Estimate, evaluate
 from medscreen.evaluation.comparison import paired_bootstrap
 from medscreen.registry.evidence import Evidence
 from medscreen.registry.versions import SPLITS, Version
-from medscreen.tracking.kept import find_run
+from medscreen.tracking.kept import find_run, settings_of
 from medscreen.tracking.runs import COMMIT, DATA, DIRTY
 
 _METRICS = ["auroc", "average_precision", "balanced_accuracy", "sensitivity", "specificity", "ppv", "npv", "brier"]
@@ -48,4 +48,4 @@ def _differences(client: MlflowClient, a: Version, b: Version) -> dict[str, tupl
 def _made_from(client: MlflowClient, version: Version) -> dict[str, str]:
     named = {name: version.tags.get(name, "-") for name in (DATA, SPLITS, COMMIT, DIRTY)}
     run = find_run(client, version.run_id)
-    return {**(run.data.params if run is not None else {}), **named}
+    return {**(settings_of(run) if run is not None else {}), **named}

@@ -11,7 +11,6 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, fields, replace
 from datetime import UTC, datetime
-from itertools import count
 from typing import Any
 
 from mlflow import MlflowClient
@@ -160,7 +159,8 @@ class DecisionLog:
         """Makes this run the one decision that follows the former one; False if another one is."""
         if former is None:
             return True
-        for attempt in count():
+        attempt = 0
+        while True:
             name = f"{_NEXT}.{attempt}"
             try:
                 self._client.log_param(former, name, run_id)
@@ -171,8 +171,8 @@ class DecisionLog:
                     raise
             other = find_run(self._client, follower)
             if other is not None and not is_deleted(other) and _state(other) != _WITHDRAWN:
-                return follower == run_id
-        return False
+                return bool(follower == run_id)
+            attempt += 1  # somebody has deleted the decision that followed
 
     def _withdraw(self, run_id: str) -> None:
         self._client.set_tag(run_id, _STATE, _WITHDRAWN)

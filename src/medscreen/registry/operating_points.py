@@ -40,7 +40,7 @@ from medscreen.registry.versions import (
     version_of,
     versions_of,
 )
-from medscreen.tracking.kept import find_run, is_deleted, kept_file
+from medscreen.tracking.kept import find_run, is_deleted, kept_file, settings_of
 from medscreen.tracking.models import DIGEST, log_model
 from medscreen.tracking.runs import (
     DATA,
@@ -199,7 +199,7 @@ def _new_run(
     tags |= {OPERATING_POINT_OF: f"version {version.number}", **writer_tags(client, layout)}
     run = client.create_run(source.info.experiment_id, run_name=f"{version.detector}, {policy.policy}", tags=tags)
     run_id = str(run.info.run_id)
-    shared = {name: value for name, value in source.data.params.items() if not name.startswith(_THRESHOLD)}
+    shared = {name: value for name, value in settings_of(source).items() if not name.startswith(_THRESHOLD)}
     chosen = {f"{_THRESHOLD}{name}": str(value) for name, value in policy.model_dump().items()}
     unchanged = {name: value for name, value in source.data.metrics.items() if _of_scores(name)}
     measured = unchanged | dict(flat_metrics(rates))

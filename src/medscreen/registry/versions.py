@@ -207,8 +207,11 @@ def location_of(client: MlflowClient, version: Version) -> str:
 
 
 def has_files(client: MlflowClient, version: Version) -> bool:
-    """Whether the packaged graph of a version is still there."""
-    return holds_graph(client, location_of(client, version))
+    """Whether the packaged graph of a version is still there, as far as this machine can see."""
+    try:
+        return holds_graph(client, location_of(client, version))
+    except Exception:  # of others' models on a server, each kind of storage fails in its own way
+        return False
 
 
 def checked_graph(client: MlflowClient, layout: Layout, version: Version) -> Path:

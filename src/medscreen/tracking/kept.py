@@ -32,6 +32,11 @@ def is_deleted(run: Run) -> bool:
     return bool(run.info.lifecycle_stage == LifecycleStage.DELETED)
 
 
+def settings_of(run: Run) -> dict[str, str]:
+    """The settings that a run was made with: its parameters, but for those by which medscreen itself keeps order."""
+    return {name: value for name, value in run.data.params.items() if not name.startswith("medscreen.")}
+
+
 def kept_names(client: MlflowClient, run_id: str, folder: str | None = None) -> set[str]:
     """The paths of the files at the top of a run or of one of its folders; none where the run is gone."""
     if find_run(client, run_id) is None:
