@@ -12,10 +12,11 @@ from medscreen.outputs import replaced
 from medscreen.params import Params
 from medscreen.registry import promote_best, versions_of
 from medscreen.registry.cards import describe
-from medscreen.registry.experiments import experiment_name, may_change, published
+from medscreen.registry.experiments import may_change, published
 from medscreen.registry.selection import bootstrap_of
 from medscreen.stages.running import run_stage
 from medscreen.tracking import open_store, read_results
+from medscreen.tracking.runs import experiment_name
 
 _WIDTH = 160  # where the output is no terminal: wide enough for the table
 
