@@ -14,6 +14,7 @@ from medscreen.registry.decisions import DecisionLog
 from medscreen.stages.evaluate import evaluate
 from medscreen.stages.publish import publish
 from medscreen.tracking import open_store, read_results
+from medscreen.tracking.runs import live_run
 from workspaces import MODEL, WEIGHTS, change_params, fit_by_hand, settings_of
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*type hint is inferred as AnyType:UserWarning")
@@ -132,6 +133,21 @@ def test_an_experiment_with_the_packages_of_the_workspace_leaves_them_as_they_ar
     repro(workspace)  # after `dvc exp apply` they are the workspace's figures
     whole = versions_of(client, MODEL)[0]
     assert client.get_run(whole.run_id).data.metrics["test/auroc_low"] > before[0][2]["test/auroc_low"]
+
+
+def test_a_training_of_an_experiment_that_gave_a_known_package_leaves_no_run(
+    workspace: Layout, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client = open_store(workspace)
+    experiment_id = client.get_experiment_by_name("films").experiment_id
+    before = {run.info.run_id for run in client.search_runs([experiment_id])}
+    with monkeypatch.context() as within:
+        within.setenv("DVC_EXP_NAME", "try-this")
+        for name, weights in WEIGHTS.items():  # as `dvc exp run --force` trains them again
+            with live_run(workspace, "films", name, f"training of {name} {weights}"):
+                pass
+        repro(workspace)
+    assert {run.info.run_id for run in client.search_runs([experiment_id])} == before
 
 
 def test_the_table_of_the_workspace_is_the_same_after_an_experiment(

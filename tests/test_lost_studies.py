@@ -273,6 +273,19 @@ def test_a_journal_that_is_not_the_one_it_was_is_noticed(home: Path, gone: Calla
         presence.require()
 
 
+def test_half_a_line_that_is_cut_is_no_loss(home: Path) -> None:
+    """A worker is killed while it writes, and the one in its place opens the journal."""
+    journal = layout_of(home).studies_journal
+    opened(home)
+    mark = JournalMark(journal)
+    assert mark.still_there()
+    with journal.open("ab") as file:
+        file.write(RECORD[:-9])
+    assert mark.still_there()
+    open_journal(journal)
+    assert mark.still_there()
+
+
 def start_of_search(home: Path, *arguments: str) -> subprocess.Popen[str]:
     return subprocess.Popen(
         [*COMMAND, "hog", "--trials", "400", "--workers", "1", *arguments],

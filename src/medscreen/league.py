@@ -147,7 +147,7 @@ def _over_seeds(row: Row) -> Text:
 def _cell(row: Row, name: str) -> Text:
     if not row[name]:
         return Text("-")
-    if not row[f"{_RESTS_AS.get(name, name)}_low"]:
+    if row.get(f"{_RESTS_AS.get(name, name)}_low") == "":
         return Text(TOO_FEW)
     shown = Text(_three(row[name]))
     if f"{name}_low" in row:

@@ -1,18 +1,11 @@
 """What an experiment (`dvc exp run`) changes in MLflow: nothing but what it made itself."""
 
-import os
-
 from mlflow import MlflowClient
 
 from medscreen.layout import Layout
 from medscreen.registry.versions import Version, model_name, register, versions_of
 from medscreen.tracking import Result, finish_run
-from medscreen.tracking.runs import EXPERIMENT
-
-
-def experiment_name() -> str:
-    """The name that DVC gave the experiment which this process is part of; "" in a repro of the workspace."""
-    return os.environ.get("DVC_EXP_NAME", "")
+from medscreen.tracking.runs import EXPERIMENT, experiment_name
 
 
 def published(client: MlflowClient, layout: Layout, result: Result) -> Version | None:
@@ -21,12 +14,10 @@ def published(client: MlflowClient, layout: Layout, result: Result) -> Version |
     Where another has registered the same package before, an experiment takes that version as it is.
     """
     if experiment_name():
-        known = [v for v in versions_of(client, model_name(result.dataset)) if v.digest == result.digest]
-        if known and not may_change(known[0]):
-            return known[0]
-        if result.is_baseline:
+        known = next((v for v in versions_of(client, model_name(result.dataset)) if v.digest == result.digest), None)
+        if result.is_baseline or (known is not None and not may_change(known)):
             finish_run(client, layout, result)
-            return None
+            return known
     return register(client, layout, result)
 
 

@@ -13,10 +13,10 @@ from medscreen.params import Params
 from medscreen.promotion import Decision, decide
 from medscreen.registry.decisions import DecisionLog, Entry
 from medscreen.registry.evidence import Evidence
-from medscreen.registry.experiments import experiment_name
 from medscreen.registry.stages import one_at_a_time
 from medscreen.registry.versions import Version, held, model_name
 from medscreen.tracking import Result
+from medscreen.tracking.runs import experiment_name
 
 Report = dict[str, Any]
 

@@ -10,11 +10,12 @@ from medscreen.outputs import replaced
 from medscreen.params import Params
 from medscreen.registry import model_name, promote_best, versions_of
 from medscreen.registry.cards import describe
-from medscreen.registry.experiments import experiment_name, may_change, published
+from medscreen.registry.experiments import may_change, published
 from medscreen.registry.operating_points import remove_cut_short
 from medscreen.registry.selection import bootstrap_of
 from medscreen.stages.running import run_stage
 from medscreen.tracking import open_store, read_results
+from medscreen.tracking.runs import experiment_name
 from medscreen.tracking.store import open_experiment
 
 

@@ -1,6 +1,7 @@
 """Optuna's journal: a file with a record a line, checked before it is written to."""
 
 import json
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -93,10 +94,12 @@ class JournalMark:
         """Whether it begins as before and has lost nothing since the last call."""
         try:
             with self.path.open("rb") as file:
-                first, size = file.readline(), self.path.stat().st_size
+                first, size = file.readline(), file.seek(0, os.SEEK_END)
+                file.seek(max(size - 1, 0))
+                ends_whole = file.read() == b"\n"
         except OSError:
             return False
         known = not self.first or (first == self.first and size >= self.size)
-        if known:
+        if known and ends_whole:  # half a line may be cut by the next process that opens the journal
             self.first, self.size = first, size
         return known

@@ -87,7 +87,8 @@ def finish_run(client: MlflowClient, layout: Layout, result: Result, registered:
         for extra in [*known[1:], *unfinished]:
             if extra.info.run_id not in registered:
                 client.delete_run(extra.info.run_id)
-        _mend(client, known[0], result)
+        if experiment_name() in ("", known[0].data.tags.get(EXPERIMENT)):  # an experiment changes no run but its own
+            _mend(client, known[0], result)
         return str(known[0].info.run_id)
     run_id, ended = _rebuild_unless(client, layout, experiment, result, unfinished)
     log_params(client, run_id, result.params)
@@ -257,6 +258,11 @@ def flat_metrics(block: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[s
         for key, suffix in (("value", ""), ("low", "_low"), ("high", "_high")):
             if entry[key] is not None:
                 yield f"{prefix}{name}{suffix}", entry[key]
+
+
+def experiment_name() -> str:
+    """The name that DVC gave the experiment which this process is part of; "" in a repro of the workspace."""
+    return os.environ.get("DVC_EXP_NAME", "")
 
 
 def _origin(layout: Layout) -> dict[str, str]:
