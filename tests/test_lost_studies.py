@@ -179,6 +179,20 @@ def test_a_study_of_another_storage_is_not_lost(home: Path) -> None:
     assert not any(LOST in run.data.tags for run in shown(home))
 
 
+@pytest.mark.parametrize("address", STORAGES)
+def test_a_study_goes_on_in_another_time_zone(home: Path, address: str | None, monkeypatch: pytest.MonkeyPatch) -> None:
+    study, runs = opened(home, address)
+    tried(home, study, runs, 3, 4)
+    with monkeypatch.context() as elsewhere:
+        elsewhere.setenv("TZ", "Asia/Kathmandu")  # 5 h 45 min from Greenwich
+        time.tzset()
+        again, same = opened(home, address)
+        tried(home, again, same, 5)
+    time.tzset()
+    assert not any(LOST in run.data.tags for run in shown(home))
+    assert set(below(home, same.parent)) == {0, 1, 2, 3}
+
+
 def as_an_earlier_medscreen_left_it(home: Path) -> None:
     """Without an identity, in journal and runs."""
     journal = layout_of(home).studies_journal
