@@ -15,12 +15,17 @@ from medscreen.card import CardFacts, model_card, version_description
 from medscreen.pages import page
 
 ALL_SECTIONS = [
-    "Intended use", "Performance", "Operating point", "Known failures", "Data and splits", "Subgroups", "Findings",
-    "Operating-point bench", "Calibration", "Other hospitals", "Lineage", "Parameters",
+    "Intended use", "Performance", "Operating point", "Domain", "Known failures", "Data and splits", "Subgroups",
+    "Findings", "Operating-point bench", "Calibration", "Other hospitals", "Lineage", "Parameters",
 ]  # fmt: skip
 POINT = {
     "policy": "youden", "threshold": 0.809444, "refer_from": -2.06826, "refer_to": 0.809444,
     "healthy_scores": [-2.0, -1.5], "calibration": "platt", "curve": {"slope": 0.7, "intercept": -0.6},
+    "domain": {
+        "level": 0.01, "guaranteed": 0.02, "compares": ["image statistics", "features of the detector"],
+        "learned_from": 1149, "calibrated_on": {"images": 140, "patients": 99},
+        "dicom": {"modality": {"CR": 1100, "unknown": 49}, "body part": {"CH|EST": 1149}},
+    },
 }  # fmt: skip
 NOTHING = CardFacts("m", None, "d", "s", "2026-07-03", {}, {}, {}, {}, {}, {}, "", is_simulated=False)
 ODD_NAMES = st.text(st.sampled_from("|`<>\\*_[]()#&;~!:-+=.$\"'\n\r\t\0\u2028\u202e ab1é")) | st.text()
@@ -133,6 +138,19 @@ def test_real_data_is_nowhere_called_simulated() -> None:
     assert "simulated" not in model_card(replace(reported("cnn"), is_simulated=False))
 
 
+def test_the_domain_section_states_bound_rates_and_what_dicom_said() -> None:
+    facts = reported("cnn")
+    rates = {split: {"in_domain": estimate(value, 0.004)} for split, value in (("val", 0.993), ("test", 0.98))}
+    text = sections(model_card(replace(facts, evaluation=rates)))["Domain"]
+    assert "at most 2 % are outside" in text
+    assert "140 images of 99 patients" in text
+    assert "In the domain on test (simulated images): 0.980 (0.976 to 0.984) of the images." in text
+    assert "DICOM modality of the training images: CR 1100, unknown 49." in text
+    assert r"CH\|EST 1149" in text
+    before = {name: value for name, value in POINT.items() if name != "domain"}
+    assert "Domain" not in sections(model_card(replace(facts, operating_point=before)))
+
+
 def test_the_warning_comes_before_any_number() -> None:
     summary = model_card(reported("cnn")).splitlines()[2]
     assert summary.startswith("**Research use only, never diagnosis.**")
@@ -161,7 +179,9 @@ def test_a_version_with_another_threshold_shows_the_rates_it_has() -> None:
     rates = {"sensitivity": estimate(0.8), "ppv": estimate(0.7), "coverage": estimate(0.6)}
     facts = replace(NOTHING, evaluation={"val": rates, "test": rates}, operating_point=POINT, decision="By hand.")
     found = sections(model_card(facts))
-    assert list(found) == ["Intended use", "Performance", "Operating point", "Known failures", "Other hospitals"]
+    assert list(found) == [
+        "Intended use", "Performance", "Operating point", "Domain", "Known failures", "Other hospitals",
+    ]  # fmt: skip
     assert [row[0] for row in tables(found["Performance"])[0]] == [
         "metric",
         "sensitivity",

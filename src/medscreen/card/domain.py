@@ -15,13 +15,13 @@ def domain(facts: CardFacts) -> str:
     calibrated = check["calibrated_on"]
     return section(
         "Domain",
-        f"`in_domain` is false where an image is too far from the {check['learned_from']} training images that it is "
-        f"compared with, by {' or '.join(map(inert, check['compares']))}. Outside, the score means nothing and "
-        "`medscreen predict` calls the image `outside the training data`.",
+        f"`in_domain` is false where an image lies too far from {check['learned_from']} {facts.images} of train, by "
+        f"{' or '.join(map(inert, check['compares']))}. Outside, the score means nothing, and `medscreen predict` "
+        "calls the image `outside the training data`.",
         bullets([*_rates(facts), *_stated(check.get("dicom", {}))]),
-        f"Of images like the training images at most {percent(check['guaranteed'])} are outside: a conformal bound, on "
-        f"average over calibrations, from {calibrated['images']} images of {calibrated['patients']} patients of tune "
-        "and val. It bounds false alarms alone: an image of another kind may still lie inside.",
+        f"Of images like those of train, at most {percent(check['guaranteed'])} are outside on average: a conformal "
+        f"bound, calibrated on {calibrated['images']} images of {calibrated['patients']} patients of tune and val. "
+        "It bounds false alarms alone: an image of another kind may still lie inside.",
     )
 
 

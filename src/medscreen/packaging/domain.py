@@ -15,6 +15,7 @@ from medscreen.packaging.domain_nodes import (
     STATISTICS,
     distance_of,
     last_input,
+    part_for,
     with_distances,
     with_features,
     with_limits,
@@ -76,13 +77,10 @@ def _features(scoring: onnx.ModelProto, pixels: Pixels, views: int, threads: int
 
 def _vectors(model: onnx.ModelProto, value: str, pixels: Pixels, threads: int) -> NDArray[np.float64]:
     """A value of the graph, (N, ...), of images (N, S, S)."""
-    shown = onnx.ModelProto()
-    shown.CopyFrom(model)
-    del shown.graph.output[:]
-    shown.graph.output.append(onnx.helper.make_tensor_value_info(value, onnx.TensorProto.FLOAT, None))
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
-    session = onnxruntime.InferenceSession(shown.SerializeToString(), options, providers=["CPUExecutionProvider"])
+    part = part_for(model, [value]).SerializeToString()
+    session = onnxruntime.InferenceSession(part, options, providers=["CPUExecutionProvider"])
 
     def parts() -> Iterator[NDArray[np.float64]]:
         for batch in batches(len(pixels), pixels.shape[1]):
