@@ -70,7 +70,8 @@ def test_two_commands_share_a_study_and_one_goes_on_when_the_other_is_killed(dat
     assert all(trials_at(storage, name, place, TrialState.COMPLETE) for place in places)
     (lost,) = (trial for trial in trials if trial.state == TrialState.FAIL)
     (again,) = (trial for trial in trials if RETRY_OF in trial.user_attrs)
-    assert (again.user_attrs[RETRY_OF], again.params) == (lost.number, lost.params)
+    assert again.user_attrs[RETRY_OF] == lost.number
+    assert lost.params.items() <= again.params.items()  # it may have ended before it had asked for any
 
 
 def trials_at(storage: RDBStorage, name: str, place: str, state: TrialState) -> list[FrozenTrial]:
