@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from medscreen.errors import MedscreenError
-from medscreen.escaping import say
+from medscreen.escaping import say, visible
 
 _MOST_OF_A_FILE = 1_000  # images of one file that are screened
 
@@ -20,8 +20,8 @@ class ImageOfFile:
 
     @property
     def file(self) -> str:
-        """The file as terminals and spreadsheets can show it."""
-        return _shown(self.path)
+        """The file as it can be printed."""
+        return _printable(self.path)
 
     @property
     def name(self) -> str:
@@ -41,7 +41,7 @@ def images_of(paths: Sequence[Path]) -> Iterator[ImageOfFile]:
 def _files(path: Path) -> list[Path]:
     from medscreen.sources.trees import files_below, in_words
 
-    name = _shown(path)
+    name = _printable(path)
     if path.is_file():
         return [path]
     if not path.is_dir():
@@ -64,9 +64,7 @@ def _images(file: Path) -> Iterator[ImageOfFile]:
         yield ImageOfFile(file, frame if number > 1 else None, number - read + others)
 
 
-def _shown(path: Path) -> str:
-    """A path without control characters, which a terminal obeys, and never like a formula, which a spreadsheet runs."""
+def _printable(path: Path) -> str:
     from medscreen.sources.trees import written_name
 
-    name = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in written_name(path))
-    return f"./{name}" if name.startswith(("=", "+", "-", "@")) else name
+    return visible(written_name(path))
