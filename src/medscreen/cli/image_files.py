@@ -51,7 +51,7 @@ def _files(path: Path) -> list[Path]:
     if not found:
         raise MedscreenError(f"{name} holds no image file{in_words(aside)}; name a folder with images in it.")
     if aside:
-        say(f"medscreen: {name}: left out of the folder, as no images:{in_words(aside)}", err=True)
+        say(f"medscreen: {name}: left out as no images{in_words(aside)}", err=True)
     return found
 
 
