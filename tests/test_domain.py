@@ -276,5 +276,5 @@ def test_a_package_of_before_has_no_check() -> None:
     detector = PackagedDetector(packaged.SerializeToString())
     assert detector.screen(FRESH.pixels[:3]).in_domain is None
     assert not detector.checks_domain
-    assert detector.unlike_training({"modality": "CT", "body part": ""}) == ""
+    assert detector.header_mismatch({"modality": "CT", "body part": ""}) == ""
     assert "domain" not in scoring_part(packaged)[1]

@@ -117,9 +117,16 @@ def test_a_mismatch_is_told(described: dict[str, str] | None, told: str) -> None
     detector = PackagedDetector.__new__(PackagedDetector)
     counts = {"modality": {"CR": 9, "DX": 7}, "body part": {"CHEST": 16}}
     detector.metadata = {"domain": {"dicom": counts}}
-    assert detector.unlike_training(described) == told
-    detector.metadata = {"domain": {"dicom": {}}}
-    assert detector.unlike_training(described) == ""
+    assert detector.header_mismatch(described) == told
+    for silent in ({}, {"modality": {"unknown": 9}, "body part": {"unknown": 9}}):
+        detector.metadata = {"domain": {"dicom": silent}}
+        assert detector.header_mismatch(described) == ""
+
+
+def test_of_many_body_parts_the_most_frequent_are_named() -> None:
+    detector = PackagedDetector.__new__(PackagedDetector)
+    detector.metadata = {"domain": {"dicom": {"body part": {"A": 5, "B": 9, "C": 7, "D": 8, "E": 5}}}}
+    assert detector.header_mismatch({"body part": "F"}) == "body part F, trained on B, D, C and 2 more"
 
 
 def test_calibration_writes_the_check_and_evaluation_its_rate(workspace: Layout) -> None:
@@ -171,7 +178,7 @@ def test_predict_tells_another_modality_and_leaves_no_file_out(
     detector.metadata["display"] = FILE_DISPLAY.model_dump()
     monkeypatch.setattr("medscreen.registry.load_detector", lambda *_: detector)
     (row,) = json.loads(screened([path], "--json").stdout)
-    assert row["unlike_training"] == "body part [B]SKULL, trained on CHEST"
+    assert row["header_mismatch"] == "body part [B]SKULL, trained on CHEST"
     printed = screened([path])
     assert printed.exit_code == 0
     assert "body part [B]SKULL" in " ".join(printed.stdout.split())

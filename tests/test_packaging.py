@@ -287,6 +287,40 @@ def test_a_graph_with_a_loop_is_refused_before_it_runs(where: str, tmp_path: Pat
         one_sentence(error)
 
 
+@pytest.mark.parametrize(
+    "metadata", ["{", "[1]", "{}", '{"image_size": "wide"}', '{"image_size": 16, "display": {"x": 1}}']
+)
+def test_metadata_that_are_not_a_package_s_are_a_sentence(scoring: onnx.ModelProto, metadata: str) -> None:
+    model = onnx.ModelProto()
+    model.CopyFrom(scoring)
+    helper.set_model_props(model, {"medscreen": metadata})
+    with pytest.raises(MedscreenError, match="is no packaged detector of medscreen") as error:
+        detector = PackagedDetector(model.SerializeToString())
+        assert detector.image_size
+        assert detector.display
+    one_sentence(error)
+
+
+def test_a_graph_without_an_operating_point_screens_nothing(scoring: onnx.ModelProto) -> None:
+    detector = PackagedDetector(scoring.SerializeToString())
+    assert detector.score(pixels(2)).shape == (2,)
+    with pytest.raises(MedscreenError, match="no output abnormal, p_value, probability, refer"):
+        detector.screen(pixels(2))
+
+
+def test_a_graph_that_fails_on_an_image_is_a_sentence(point: OperatingPoint) -> None:
+    fails = network(helper.make_node("Reshape", ["images", "axes"], ["score"]))
+    detector = PackagedDetector(package(scoring_graph(fails, SIZE), point, METADATA).SerializeToString())
+    with pytest.raises(MedscreenError, match="ONNX Runtime can't compute it") as error:
+        detector.screen(pixels(2))
+    one_sentence(error)
+
+
+def test_a_graph_of_another_kind_is_no_package() -> None:
+    with pytest.raises(MedscreenError, match="has to take pixels and give a score"):
+        PackagedDetector(mean_network().SerializeToString())
+
+
 def test_the_graph_needs_neither_torch_nor_this_project(scoring: onnx.ModelProto, point: OperatingPoint) -> None:
     model = package(scoring, point, METADATA)
     assert {node.domain for node in model.graph.node} <= {"", "ai.onnx"}

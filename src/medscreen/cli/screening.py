@@ -38,7 +38,7 @@ class _Row:
 
     `frame`: its number in a file that holds several, from 0. `left_out`: how many images of the file are not screened.
     `for_processing`: the file holds raw values of an X-ray detector, which no reader sees.
-    `called` is the decision in words, of which there is none outside the domain. `unlike_training`: how modality or
+    `called` is the decision in words, of which there is none outside the domain. `header_mismatch`: how modality or
     body part differ from the training images'.
     """
 
@@ -52,7 +52,7 @@ class _Row:
     left_out: int
     for_processing: bool
     in_domain: bool | None
-    unlike_training: str
+    header_mismatch: str
     called: str = field(init=False)
 
     def __post_init__(self) -> None:
@@ -109,7 +109,7 @@ def _screen(
             shown = read_image(image.path, detector.display, image.frame)
             pixels.append(to_square(shown.grey, detector.image_size))
             left_out = shown.others if image.frame is None else image.left_out
-            told = detector.unlike_training(shown.described)
+            told = detector.header_mismatch(shown.described)
             readable.append((image, left_out, shown.for_processing, told))  # not the pixels: they may be many
         except UnreadableImageError as error:
             unreadable[image.file, str(error)] += 1
@@ -130,9 +130,9 @@ def _screen(
             left_out=left_out,
             for_processing=for_processing,
             in_domain=None if said.in_domain is None else said.in_domain[i].item(),
-            unlike_training=unlike_training,
+            header_mismatch=header_mismatch,
         )
-        for i, (image, left_out, for_processing, unlike_training) in enumerate(readable)
+        for i, (image, left_out, for_processing, header_mismatch) in enumerate(readable)
     ]
 
 
@@ -164,8 +164,8 @@ def _print(rows: Sequence[_Row]) -> None:
 def _lines(row: _Row) -> Iterator[str]:
     """The image, and below it what the reader has to know of its file."""
     yield row.file if row.frame is None else f"{row.file}#{row.frame}"
-    if row.unlike_training:
-        yield row.unlike_training
+    if row.header_mismatch:
+        yield row.header_mismatch
     if row.for_processing:
         yield "raw film (FOR PROCESSING)"
     if row.left_out:

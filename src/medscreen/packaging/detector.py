@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import MISSING, dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,10 @@ from medscreen.packaging.control_flow import require_straight
 from medscreen.packaging.format import METADATA, REFUSAL
 from medscreen.params import FILE_DISPLAY, DisplayParams
 from medscreen.traits import UNKNOWN
+
+_NO_PACKAGE = "The graph is no packaged detector of medscreen"
+_REASON_LENGTH = 300
+_MOST_NAMED = 3  # modalities or body parts of the training images that a message names
 
 PREDICTED_BY = b"medscreen.packaged_digest"
 """Under this key a table of predictions names the packaged detector that made them."""
@@ -61,35 +65,51 @@ class PackagedDetector:
             ) from error
         given = {output.name for output in self._session.get_outputs()}
         self._outputs = [field.name for field in fields(Screening) if field.name in given]
-        properties = self._session.get_modelmeta().custom_metadata_map
-        self.metadata: dict[str, Any] = json.loads(properties.get(METADATA, "{}"))
+        self.metadata = self._described()
+        if [node.name for node in self._session.get_inputs()] != ["pixels"] or "score" not in given:
+            raise MedscreenError(f"{_NO_PACKAGE}: it has to take pixels and give a score.")
+
+    def _described(self) -> dict[str, Any]:
+        try:
+            metadata = json.loads(self._session.get_modelmeta().custom_metadata_map.get(METADATA, "{}"))
+        except ValueError as error:
+            raise MedscreenError(f"{_NO_PACKAGE}: its property {METADATA!r} is no JSON.") from error
+        if not isinstance(metadata, dict):
+            raise MedscreenError(f"{_NO_PACKAGE}: its property {METADATA!r} is no JSON object.")
+        return metadata
 
     @property
     def image_size(self) -> int:
         """Side, in pixels, of the square images that the detector was trained on."""
-        return int(self.metadata["image_size"])
+        try:
+            return int(self.metadata["image_size"])
+        except (KeyError, TypeError, ValueError) as error:
+            raise MedscreenError(f"{_NO_PACKAGE}: its metadata have no image_size.") from error
 
     @property
     def display(self) -> DisplayParams:
         """How DICOM became the images that the detector was trained on; give it to `ingestion.read_image`."""
         said = self.metadata.get("display")  # packages of a medscreen without the key were trained as files say
-        return FILE_DISPLAY if said is None else DisplayParams.model_validate(said)
+        try:
+            return FILE_DISPLAY if said is None else DisplayParams.model_validate(said)
+        except ValueError as error:
+            raise MedscreenError(f"{_NO_PACKAGE}: display in its metadata is not valid.") from error
 
     @property
     def checks_domain(self) -> bool:
         """Whether the package tells images unlike its training images; those made before there was the check do not."""
         return "in_domain" in self._outputs
 
-    def unlike_training(self, described: Mapping[str, str] | None) -> str:
+    def header_mismatch(self, described: Mapping[str, str] | None) -> str:
         """How modality or body part, see `ingestion.Shown`, differ from those of the training images; "" if not.
 
-        They never do where the file, or all training images, are no DICOM.
+        They never do where the file is no DICOM, or no training image states the element.
         """
         trained: dict[str, dict[str, int]] = self.metadata.get("domain", {}).get("dicom", {})
         return "; ".join(
-            f"{name} {value or UNKNOWN}, trained on {', '.join(trained[name])}"
+            f"{name} {value or UNKNOWN}, trained on {_most_frequent(trained[name])}"
             for name, value in (described or {}).items()
-            if name in trained and (value or UNKNOWN) not in trained[name]
+            if trained.get(name, {}).keys() - {UNKNOWN} and (value or UNKNOWN) not in trained[name]
         )
 
     def score(self, pixels: Pixels) -> NDArray[np.float32]:
@@ -102,8 +122,12 @@ class PackagedDetector:
 
         Others are resized, without keeping their proportions: cut them with `ingestion.to_square` first.
 
-        Raises MedscreenError for another type or shape, and for an image without a grey level above 1.
+        Raises MedscreenError for another type or shape, for an image without a grey level above 1, and for a graph
+        without an operating point.
         """
+        missing = {field.name for field in fields(Screening) if field.default is MISSING} - set(self._outputs)
+        if missing:
+            raise MedscreenError(f"{_NO_PACKAGE}: it has no output {', '.join(sorted(missing))}.")
         return Screening(**dict(zip(self._outputs, self._run(pixels, self._outputs), strict=True)))
 
     def _run(self, pixels: Pixels, outputs: list[str]) -> list[Any]:
@@ -117,12 +141,19 @@ class PackagedDetector:
             try:
                 said.append(self._session.run(outputs, {"pixels": images}))
             except Exception as error:  # ONNX Runtime has an exception class for each of its many causes
-                if REFUSAL not in str(error):
-                    raise
-                raise MedscreenError(
-                    "An image has no grey level above 1: give uint8 images in 0 to 255, not floats in 0 to 1."
-                ) from error
+                if REFUSAL in str(error):
+                    raise MedscreenError(
+                        "An image has no grey level above 1: give uint8 images in 0 to 255, not floats in 0 to 1."
+                    ) from error
+                reason = " ".join(str(error).split())[:_REASON_LENGTH]
+                raise MedscreenError(f"{_NO_PACKAGE}: ONNX Runtime can't compute it ({reason}).") from error
         return [np.concatenate(parts) for parts in zip(*said, strict=True)]
+
+
+def _most_frequent(counts: Mapping[str, int]) -> str:
+    names = sorted(counts, key=lambda name: -counts[name])
+    more = len(names) - _MOST_NAMED
+    return ", ".join(names[:_MOST_NAMED]) + (f" and {more} more" if more > 0 else "")
 
 
 def packaged_digest(path: Path) -> str:

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, replace
 from typing import Any
 
+import numpy as np
 from mlflow import MlflowClient
 
 from medscreen.errors import MedscreenError
@@ -111,9 +112,10 @@ def _require_usable(client: MlflowClient, layout: Layout, version: Version) -> N
 
 
 def _fault(client: MlflowClient, layout: Layout, version: Version) -> str:
-    """Why a version can't be loaded: its files are lost, not those registered, or ONNX Runtime does not open them."""
+    """Why a version can't be used: its files are lost, not those registered, or can't be computed on an image."""
     try:
-        PackagedDetector(checked_graph(client, layout, version))
+        detector = PackagedDetector(checked_graph(client, layout, version))
+        detector.screen(np.full((1, detector.image_size, detector.image_size), 128, np.uint8))
     except MedscreenError as error:
         return " ".join(str(error).split()).rstrip(".")
     return ""
