@@ -53,16 +53,17 @@ def test_a_plain_word_is_its_own_plain_word(text: str) -> None:
     assert label_key(label_key(text)) == label_key(text)
 
 
-@pytest.mark.parametrize(
-    "spelled", ["0", "00", "0.0", "0,0", "-0", "+0", ".0", "0.", "0e0", "\uff10", "\u0660", " 0\u200b"]
-)
+@pytest.mark.parametrize("spelled", ["0", "00", "0.0", "0,0", "-0", "+0", ".0", "0.", "\uff10", "\u0660", " 0\u200b"])
 def test_a_number_counts_by_its_value(spelled: str) -> None:
     assert NormalLabels([0]).label(spelled) == 0
     assert NormalLabels([spelled]).label("0") == 0
 
 
 def test_numbers_that_differ_are_different() -> None:
-    keys = [label_key(text) for text in ("1", "10", "1.5", "0.1", "-1", "100", "1234567890123456", "1234567890123457")]
+    keys = [
+        label_key(text)
+        for text in ("1", "10", "1.5", "0.1", "-1", "100", "1,000", "1e0", "1234567890123456", "1234567890123457")
+    ]
     assert len(set(keys)) == len(keys)
 
 
@@ -99,6 +100,9 @@ def test_a_missing_label_that_settings_name_is_normal(label: str) -> None:
         (0, "0%"),
         (0, "False"), (0, "no"), (0, "N"), (0, "negative"), (0, "normal"), (0, "absent"), (1, "true"), (1, "yes"),
         ("no", "0"), ("normal", "0"), ("normal", "healthy"), ("healthy", "normal"), ("benign", "normal"), (0, "0.5"),
+        (0, "F"), ("False", "f"), (1, "T."), (0, "neg."), (0, "False."), (0, "0,000"), (1, "1,000"), (0, "0e0"),
+        (1, "1.0e+00"), ("normal", "normal-"), ("normal", "normal+"), ("normal", "normal copy 2"), ("CN", "CN - Copy"),
+        ("negative", "negativo"),
     ],
 )  # fmt: skip
 def test_a_label_that_may_be_meant_as_a_normal_one_is_doubted(normal: str | int, label: str) -> None:
@@ -117,6 +121,12 @@ def test_a_label_that_may_be_meant_as_a_normal_one_is_doubted(normal: str | int,
         ("type", "type b"), ("no finding", "finding"),
         ("benign", "malignant"), ("normal", "pneumonia"), ("covid negative", "covid positive"), (0, "nodule"),
         ("norma", "forma di vita"), (0, "True"),
+        ("symptomatic", "asymptomatic"), ("asymptomatic", "symptomatic"), ("aseptic", "septic"),
+        ("afebrile", "febrile"), ("asymptomatic patient", "symptomatic patient"),
+        ("HER2-", "HER2+"), ("HER2+", "HER2-"), ("COVID-", "COVID+"), ("-ve", "+ve"), ("<5", ">=5"), ("<5", "\u22655"),
+        (0, ">0"), ("1+", "2+"), ("ER-/PR-", "ER+/PR-"),
+        ("classA", "classB"), ("TypeA", "TypeB"), ("TypeA lesion", "TypeB lesion"), ("StageI", "StageII"),
+        ("N", "N1"), ("B", "B1"), ("CN", "CN2"), (0, "T"), (0, "1+"), ("N", "T"), ("normal", "2e3"),
     ],
 )  # fmt: skip
 def test_another_label_is_abnormal(normal: str | int, label: str) -> None:
