@@ -126,7 +126,7 @@ def test_a_label_that_may_be_meant_as_a_normal_one_is_doubted(normal: str | int,
         ("HER2-", "HER2+"), ("HER2+", "HER2-"), ("COVID-", "COVID+"), ("-ve", "+ve"), ("<5", ">=5"), ("<5", "\u22655"),
         (0, ">0"), ("1+", "2+"), ("ER-/PR-", "ER+/PR-"),
         ("classA", "classB"), ("TypeA", "TypeB"), ("TypeA lesion", "TypeB lesion"), ("StageI", "StageII"),
-        ("N", "N1"), ("B", "B1"), ("CN", "CN2"), (0, "T"), (0, "1+"), ("N", "T"), ("normal", "2e3"),
+        ("N", "N1"), ("B", "B1"), ("CN", "CN2"), (0, "T"), (0, "1+"), ("-1", "1"), ("N", "T"), ("normal", "2e3"),
     ],
 )  # fmt: skip
 def test_another_label_is_abnormal(normal: str | int, label: str) -> None:

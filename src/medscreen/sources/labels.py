@@ -83,6 +83,11 @@ class NormalLabels:
             yield "is a word for normal that is not named as one"
 
 
+def stands_for_missing(word: str) -> bool:
+    """Whether a cell is a word, sign or number for a value that is not there (NA, ?, -99); an empty one is not."""
+    return bool(plain(word)) and _is_missing(label_key(word))
+
+
 def is_word_of_a_class(word: str) -> bool:
     """Whether folders of classes are called that way everywhere, whatever the settings name."""
     return _squeezed(plain(word)) in _NORMAL_WORDS | {"abnormal"}
@@ -109,8 +114,8 @@ def _is_number(key: str) -> bool:
 
 
 def _truth(key: str) -> bool | None:
-    squeezed = _squeezed(key)
-    return False if squeezed in _NORMAL_WORDS else None if set(key) & set(_SIGNS) else _TRUTH.get(squeezed)
+    squeezed = key if _is_number(key) or set(key) & set(_SIGNS) else _squeezed(key)
+    return False if squeezed in _NORMAL_WORDS else _TRUTH.get(squeezed)
 
 
 def _looks_like(key: str, known: str) -> bool:

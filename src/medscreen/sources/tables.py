@@ -1,13 +1,14 @@
 """Tables that say whose an image is and what is seen in it: CSV with a header line."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path, PureWindowsPath
 from unicodedata import normalize
 
 from medscreen.errors import MedscreenError
 from medscreen.sources.csv_lines import Line, csv_lines, require_no_row_inside, table_text
-from medscreen.sources.spelling import plain
+from medscreen.sources.labels import stands_for_missing
+from medscreen.sources.spelling import in_lines, plain
 
 MISSING_FILES = "rows of the table whose file is missing"
 """What a note calls them."""
@@ -59,6 +60,15 @@ def required_cell(path: Path, row: Row, column: str) -> str:
     if not plain(cell):
         raise MedscreenError(f"{path} has a row without a {column} (line {row.line}); fill it in.")
     return cell
+
+
+def require_patients(path: Path, rows: Iterable[Row], column: str) -> None:
+    """Raises MedscreenError that names the lines where a patient is a word for a missing value: no two are one."""
+    if lines := [row.line for row in rows if stands_for_missing(row[column])]:
+        raise MedscreenError(
+            f"{path}, {in_lines(lines)}: its {column} stands for a missing value, and would be one patient; put a "
+            "patient there, or take the row out."
+        )
 
 
 def file_below(path: Path, row: Row, column: str, folder: Path) -> Path | None:
