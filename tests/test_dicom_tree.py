@@ -404,6 +404,20 @@ def test_a_normal_label_of_missing_files_alone_is_told_with_their_number(tmp_pat
     assert "which has 1 other values for them; correct normal_labels" in refusal(root, **BY_FILE)
 
 
+@pytest.mark.parametrize("suffix", [".dcm", ".dicom", ".DCM"])
+def test_a_file_is_found_by_its_name_without_the_suffix(tmp_path: Path, suffix: str) -> None:
+    root = export(tmp_path, "who,hurt,path\nA1,0,A1/1.2.840.5\nB2,1,B2/1.2.840.6\nC3,1,../train.csv\n")
+    for name in ("A1/1.2.840.5", "B2/1.2.840.6"):
+        slice_file(root / "films" / (name + suffix))
+    assert "line 4: its path leads out of" in refusal(root, **BY_FILE)
+    written(root / "train.csv", "who,hurt,path\nA1,0,A1/1.2.840.5\nB2,1,B2/1.2.840.6\n")
+    assert [record.origin for record in records_of(root, **BY_FILE)] == [
+        f"films/A1/1.2.840.5{suffix}", f"films/B2/1.2.840.6{suffix}",
+    ]  # fmt: skip
+    slice_file(root / "films" / "A1" / "1.2.840.5")  # the very name comes first
+    assert records_of(root, **BY_FILE)[0].origin == "films/A1/1.2.840.5"
+
+
 def test_a_patient_within_anothers_folder_is_counted(tmp_path: Path) -> None:
     root = export(tmp_path, "who,hurt\nA1,0\nB2,1\nC3,1\n")
     slice_file(root / "films" / "A1" / "c3" / "1.dcm")

@@ -15,6 +15,7 @@ MISSING_FILES = "rows of the table whose file is missing"
 REPEATED_ROWS = "rows that repeat another"
 """What a note calls them."""
 
+_SUFFIXES = ("", ".dcm", ".dicom", ".DCM")
 _SEPARATORS = {";": "semicolons", "\t": "tabs", "|": "vertical bars"}
 
 
@@ -79,8 +80,9 @@ def file_below(path: Path, row: Row, column: str, folder: Path) -> Path | None:
     name = required_cell(path, row, column)
     home = folder.resolve()
     try:
-        # tables are often composed (NFC) where macOS wrote decomposed names (NFD)
-        forms = [(folder / text).resolve() for text in (name, normalize("NFC", name), normalize("NFD", name))]
+        # tables are often composed (NFC) where macOS wrote decomposed names (NFD), and name DICOM files by their UID
+        spelled = dict.fromkeys((name, normalize("NFC", name), normalize("NFD", name)))
+        forms = [(folder / (text + suffix)).resolve() for suffix in _SUFFIXES for text in spelled]
         place = next((place for place in forms if place.is_file()), forms[0])
         if place.is_relative_to(home) and not PureWindowsPath(name).drive:
             return folder / place.relative_to(home) if place.is_file() else None
