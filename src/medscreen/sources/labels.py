@@ -31,6 +31,7 @@ _LOOKALIKES = str.maketrans(
 )
 _LOOKALIKE_SIGNS = str.maketrans("01i|", "olll")
 _COPY = re.compile(r"(?:copy of )?(.*?\D)(?: copy(?: ?\d+)?)?")
+_BRACKETED = re.compile(r"(.*\S) ?\(\d+\)")  # as systems call a second folder of a name
 _NUMBERED = re.compile(r"(?:copy of )?(.*?\D)(?: copy)? ?\d+")
 _SIGNS = "+<>\N{LESS-THAN OR EQUAL TO}\N{GREATER-THAN OR EQUAL TO}"  # they make another label of a word or number
 # A hyphen between letters joins them; before or after all letters it is a minus: HER2-, COVID-, -ve.
@@ -125,10 +126,11 @@ def _looks_like(key: str, known: str) -> bool:
     if one and one == other:
         return True
     word, other = _worded(key), _worded(known)
-    copied, numbered = _COPY.fullmatch(word), _NUMBERED.fullmatch(word)
+    copied, numbered, bracketed = _COPY.fullmatch(word), _NUMBERED.fullmatch(word), _BRACKETED.fullmatch(key)
     return (
         _one_slip(_skeleton(word), _skeleton(other))
         or (copied is not None and copied[1] == other)
+        or (bracketed is not None and bracketed[1] == known)
         or (numbered is not None and numbered[1] == other and len(other) >= _SHORTEST_WORD)
         or any(_recoded(key, encoding) == known for encoding in _WRONG_ENCODINGS)
     )
@@ -187,6 +189,7 @@ def _are_another(word: str, known: str) -> bool:
     """Whether two words that differ little are two labels all the same."""
     one, other = _ENUMERATED.fullmatch(word), _ENUMERATED.fullmatch(known)
     enumerated = one is not None and other is not None and one[1] == other[1]
+    enumerated &= {word[-1], known[-1]} != {"a", "e"}  # negative, negativa
     return enumerated or word == f"a{known}" or known == f"a{word}"
 
 
