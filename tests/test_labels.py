@@ -101,7 +101,8 @@ def test_a_missing_label_that_settings_name_is_normal(label: str) -> None:
         (0, "False"), (0, "no"), (0, "N"), (0, "negative"), (0, "normal"), (0, "absent"), (1, "true"), (1, "yes"),
         ("no", "0"), ("normal", "0"), ("normal", "healthy"), ("healthy", "normal"), ("benign", "normal"), (0, "0.5"),
         (0, "F"), ("False", "f"), (1, "T."), (0, "neg."), (0, "False."), (0, "0,000"), (1, "1,000"), (0, "0e0"),
-        (1, "1.0e+00"), ("normal", "normal-"), ("normal", "normal+"), ("normal", "normal copy 2"), ("CN", "CN - Copy"), ("N", "N (2)"), ("0", "0(1)"),
+        (1, "1.0e+00"), ("normal", "normal-"), ("normal", "normal+"), ("normal", "normal copy 2"),
+        ("CN", "CN - Copy"), ("N", "N (2)"), ("0", "0(1)"),
         ("negative", "negativo"), ("negative", "negativa"),
     ],
 )  # fmt: skip

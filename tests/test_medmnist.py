@@ -83,6 +83,13 @@ def classes_of(number: int, classes: int) -> dict[str, Any]:
     return found
 
 
+def test_one_image_of_few_without_any_of_one_hot_classes_has_no_label(tmp_path: Path) -> None:
+    arrays = classes_of(5, 3)
+    arrays["train_labels"][0] = 0
+    npz(tmp_path, arrays)
+    assert "1 of 15 images have none of the 3 labels" in refusal(tmp_path)
+
+
 def test_an_image_without_any_of_one_hot_classes_has_no_label(tmp_path: Path) -> None:
     arrays = classes_of(100, 3)
     npz(tmp_path, arrays)
@@ -92,7 +99,7 @@ def test_an_image_without_any_of_one_hot_classes_has_no_label(tmp_path: Path) ->
     assert "2 of 300 images have none of the 3 labels where nearly all have" in refusal(tmp_path)
     named_as_normal = medmnist.read_records(MNIST.model_copy(update={"normal_labels": []}), tmp_path)
     assert sum(record.label == 0 for record in named_as_normal) == 2
-    arrays["test_labels"][:4] = 0  # findings, which an image may lack
+    arrays["test_labels"][:4] = 1  # findings, of which an image may have several or none
     npz(tmp_path, arrays)
     assert len(medmnist.read_records(MNIST, tmp_path)) == 300
 

@@ -10,7 +10,9 @@ from medscreen.errors import MedscreenError
 from medscreen.params import MedMnistParams
 
 _GREATEST = (2**8 - 1, 2**16 - 1, 2**32 - 1)
-_ONE_HOT = 0.99  # share of images with exactly one label from which on labels are taken as classes, not findings
+# Share of images with exactly one label from which on labels are taken as classes, not findings: some images with
+# several, and none with several.
+_ONE_HOT, _ONE_HOT_ALONE = 0.99, 0.9
 
 
 def require_labels(
@@ -85,7 +87,8 @@ def _require_one_class_each(path: Path, labels: Mapping[str, NDArray[np.integer]
     """Raises MedscreenError where nearly all images have exactly one class of several, and some have none."""
     of_each = np.concatenate([found.sum(axis=1) for found in labels.values()])
     none = int((of_each == 0).sum())
-    if none and (of_each == 1).sum() >= _ONE_HOT * len(of_each):
+    share = _ONE_HOT if of_each.max() > 1 else _ONE_HOT_ALONE
+    if none and (of_each == 1).sum() >= share * len(of_each):
         raise MedscreenError(
             f"{path}: {none} of {len(of_each)} images have none of the {len(labels['train'][0])} labels where nearly "
             "all have exactly one, so their label is missing; take these images out, or give them a label."
