@@ -130,6 +130,7 @@ def test_what_is_no_image_needs_no_patient(tmp_path: Path) -> None:
         (["normal/1.png,Q", "sick/2.png,R", "sick/3.png,Q"], None),
         (["normal/1.png,Q", "gone.png,S", "sick/2.png,R", "sick/3.png,Q"], None),
         (["1.png,Q", "2.png,R", "3.png,Q"], "whose 3 of the 3 files in class folders are (line 2 names no file"),
+        (["normal/1.png,NA", "sick/2.png,n/a", "sick/3.png,Q"], "lines 2 and 3: its patient stands for a missing"),
         (["normal/1.png,Q", "sick/2.png,R"], "whose 1 of the 3 files in class folders are; give each a row"),
         (
             ["normal/1.png,Q", "sick/2.png,", "sick/3.png,Q"],

@@ -116,6 +116,68 @@ def test_an_inner_copy_beside_the_splits_is_counted(tmp_path: Path) -> None:
     assert records.notes == {"files outside the class folders": 6}
 
 
+@pytest.mark.parametrize("published", ["keep", "discard"])
+@pytest.mark.parametrize(
+    "other",
+    [
+        "dev",
+        "development",
+        "holdout",
+        "hold-out",
+        "eval",
+        "Evaluation",
+        "train2",
+        "fold_2",
+        "external",
+        "external test",
+    ],
+)
+def test_a_folder_called_like_a_split_beside_the_splits_is_refused(tmp_path: Path, other: str, published: str) -> None:
+    names = [f"{split}/{name}/1.png" for split in ("train", "val", "test", other) for name in ("normal", "sick")]
+    message = refusal(tree(tmp_path, *names), published_splits=published)
+    assert f"the folder {other!r} beside the folder 'test', and its images would be in none" in message
+
+
+@pytest.mark.parametrize("drawn", ["masks", "Mask", "annotations", "Ground_Truth", "groundtruth", "labels", "ROI",
+                                   "lung mask", "ManualMask", "segmentation", "contours"])  # fmt: skip
+@pytest.mark.parametrize("place", ["", "normal/", "sick/deep/"])
+@pytest.mark.parametrize("splits", [("",), ("train/", "val/", "test/")])
+def test_a_folder_of_masks_is_refused(tmp_path: Path, drawn: str, place: str, splits: tuple[str, ...]) -> None:
+    films = [f"{split}{name}/1.png" for split in splits for name in ("normal", "sick")]
+    message = refusal(tree(tmp_path, *films, f"{splits[0]}{place}{drawn}/1.png"))
+    assert f"the folder {drawn!r} is called as what is drawn on films" in message
+    assert "move it out of root" in message
+
+
+def test_a_folder_of_masks_that_may_be_a_patients_is_not_named(tmp_path: Path) -> None:
+    message = refusal(tree(tmp_path, "normal/1.png", *(f"sick/DOE {number} mask/1.png" for number in range(11))))
+    assert "one of its folders is called as what is drawn on films" in message
+    assert "DOE" not in message
+
+
+def test_a_normal_class_may_be_called_as_masks_are(tmp_path: Path) -> None:
+    records = records_of(tree(tmp_path, "ROI/1.png", "sick/1.png"), normal_classes=["roi"])
+    assert [record.label for record in records] == [0, 1]
+
+
+@pytest.mark.parametrize(
+    "mask", ["1_mask", "1_MASK", "1-mask", "1 mask", "1_mask_1", "1_mask2", "1_segmentation", "1_seg", "mask_1"]
+)
+def test_masks_beside_their_films_are_refused_and_counted(tmp_path: Path, mask: str) -> None:
+    root = tree(tmp_path, "normal/1.png", "sick/1.png", f"sick/{mask}.png", "sick/2_mask.png")
+    assert "1 file of the folder 'sick'" in refusal(root) and mask not in refusal(root)
+    (root / "sick" / f"{mask}.png").unlink()
+    assert len(records_of(root)) == 3
+
+
+def test_folders_of_numbers_below_numbered_classes_are_patients(tmp_path: Path) -> None:
+    root = tree(tmp_path, "0/12/a.png", "0/13/b.png", "1/1/c.png")
+    records = records_of(root, normal_classes=["0"])
+    assert [record.label for record in records] == [0, 0, 1]
+    tree(root, "1/0/a.png")
+    assert "holds a folder that is called like a class" in refusal(root, normal_classes=["0"])
+
+
 def test_a_folder_with_many_others_is_not_named(tmp_path: Path) -> None:
     root = tree(tmp_path, *(f"DOE_{number}/normal/1.png" for number in range(11)))
     message = refusal(root)

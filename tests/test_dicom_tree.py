@@ -209,7 +209,7 @@ def test_a_deflated_header_is_read(tmp_path: Path) -> None:
         ("who,hurt\nMüller,0\n".encode("latin-1"), "no UTF-8 text"),
         ("who,hurt\nA1,0\n".encode("utf-16"), "is UTF-16, no UTF-8 text"),
         ("who,hurt\nA1,0\n".encode("utf-16-le"), "line 1: it holds NUL characters"),
-        ('who,hurt\n"A1,' + "0" * 200_000, "no CSV table"),
+        ('who,hurt\n"A1,' + "0" * 200_000, "line 2: a cell has more than 131072 characters"),
     ],
 )
 def test_a_table_that_does_not_fit_is_a_sentence(tmp_path: Path, table: str | bytes, says: str) -> None:
@@ -372,6 +372,50 @@ def test_a_label_that_can_not_be_taken_as_one_is_refused_by_its_lines(tmp_path: 
 @pytest.mark.parametrize("cell", ["", "  ", "\u200b", "\u00a0\ufeff"])
 def test_a_cell_with_nothing_to_see_is_empty(tmp_path: Path, cell: str) -> None:
     assert "without a hurt (line 3)" in refusal(export(tmp_path, f"who,hurt\nA1,0\nB2,{cell}\n"))
+
+
+@pytest.mark.parametrize("normal", [[""], ["", "0"]])
+def test_an_empty_cell_is_normal_where_the_settings_name_it(tmp_path: Path, normal: list[str]) -> None:
+    root = export(tmp_path, "who,hurt\nA1,\u200b \nB2,1.0\nC3,0.0\nD4,1\n")
+    for patient in ("C3", "D4"):
+        slice_file(root / "films" / patient / "1.dcm")
+    records = records_of(root, normal_labels=normal)
+    assert [(record.label, record.finding) for record in records] == [
+        (0, "(empty)"), (1, "1.0"), (int("0" not in normal), "0.0"), (1, "1.0"),
+    ]  # fmt: skip
+    written(root / "train.csv", "who,hurt\nA1,\nB2,1.0\nC3,NA\n")
+    assert "line 4: its hurt stands for a missing value" in refusal(root, normal_labels=[""])
+
+
+@pytest.mark.parametrize("patient", ["NA", "nan", "unknown", "?", "-", "None", "-1", "N/A"])
+def test_a_patient_that_stands_for_a_missing_one_is_refused_by_its_lines(tmp_path: Path, patient: str) -> None:
+    root = export(tmp_path, f"who,hurt,path\n{patient},0,A1/1.dcm\n{patient},1,B2/1.dcm\nNA,1,gone.dcm\n")
+    assert "lines 2 and 3: its who stands for a missing value, and would be one patient" in refusal(root, **BY_FILE)
+
+
+def test_a_normal_label_of_missing_files_alone_is_told_with_their_number(tmp_path: Path) -> None:
+    root = export(tmp_path, "who,hurt,path\nA1,1,A1/1.dcm\nB2,1,B2/1.dcm\nC3,0,C3/1.dcm\nD4,0,D4/1.dcm\n")
+    message = refusal(root, **BY_FILE)
+    assert (
+        "put the missing files there (2 rows of the table whose file is missing), or correct normal_labels" in message
+    )
+    assert "(2 patients of the table without images)" in refusal(root)
+    written(root / "train.csv", "who,hurt,path\nA1,1,A1/1.dcm\nB2,1,B2/1.dcm\n")
+    assert "which has 1 other values for them; correct normal_labels" in refusal(root, **BY_FILE)
+
+
+@pytest.mark.parametrize("suffix", [".dcm", ".dicom", ".DCM"])
+def test_a_file_is_found_by_its_name_without_the_suffix(tmp_path: Path, suffix: str) -> None:
+    root = export(tmp_path, "who,hurt,path\nA1,0,A1/1.2.840.5\nB2,1,B2/1.2.840.6\nC3,1,../train.csv\n")
+    for name in ("A1/1.2.840.5", "B2/1.2.840.6"):
+        slice_file(root / "films" / (name + suffix))
+    assert "line 4: its path leads out of" in refusal(root, **BY_FILE)
+    written(root / "train.csv", "who,hurt,path\nA1,0,A1/1.2.840.5\nB2,1,B2/1.2.840.6\n")
+    assert [record.origin for record in records_of(root, **BY_FILE)] == [
+        f"films/A1/1.2.840.5{suffix}", f"films/B2/1.2.840.6{suffix}",
+    ]  # fmt: skip
+    slice_file(root / "films" / "A1" / "1.2.840.5")  # the very name comes first
+    assert records_of(root, **BY_FILE)[0].origin == "films/A1/1.2.840.5"
 
 
 def test_a_patient_within_anothers_folder_is_counted(tmp_path: Path) -> None:

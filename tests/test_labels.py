@@ -53,16 +53,17 @@ def test_a_plain_word_is_its_own_plain_word(text: str) -> None:
     assert label_key(label_key(text)) == label_key(text)
 
 
-@pytest.mark.parametrize(
-    "spelled", ["0", "00", "0.0", "0,0", "-0", "+0", ".0", "0.", "0e0", "\uff10", "\u0660", " 0\u200b"]
-)
+@pytest.mark.parametrize("spelled", ["0", "00", "0.0", "0,0", "-0", "+0", ".0", "0.", "\uff10", "\u0660", " 0\u200b"])
 def test_a_number_counts_by_its_value(spelled: str) -> None:
     assert NormalLabels([0]).label(spelled) == 0
     assert NormalLabels([spelled]).label("0") == 0
 
 
 def test_numbers_that_differ_are_different() -> None:
-    keys = [label_key(text) for text in ("1", "10", "1.5", "0.1", "-1", "100", "1234567890123456", "1234567890123457")]
+    keys = [
+        label_key(text)
+        for text in ("1", "10", "1.5", "0.1", "-1", "100", "1,000", "1e0", "1234567890123456", "1234567890123457")
+    ]
     assert len(set(keys)) == len(keys)
 
 
@@ -99,6 +100,10 @@ def test_a_missing_label_that_settings_name_is_normal(label: str) -> None:
         (0, "0%"),
         (0, "False"), (0, "no"), (0, "N"), (0, "negative"), (0, "normal"), (0, "absent"), (1, "true"), (1, "yes"),
         ("no", "0"), ("normal", "0"), ("normal", "healthy"), ("healthy", "normal"), ("benign", "normal"), (0, "0.5"),
+        (0, "F"), ("False", "f"), (1, "T."), (0, "neg."), (0, "False."), (0, "0,000"), (1, "1,000"), (0, "0e0"),
+        (1, "1.0e+00"), ("normal", "normal-"), ("normal", "normal+"), ("normal", "normal copy 2"),
+        ("CN", "CN - Copy"), ("N", "N (2)"), ("0", "0(1)"),
+        ("negative", "negativo"), ("negative", "negativa"),
     ],
 )  # fmt: skip
 def test_a_label_that_may_be_meant_as_a_normal_one_is_doubted(normal: str | int, label: str) -> None:
@@ -117,6 +122,12 @@ def test_a_label_that_may_be_meant_as_a_normal_one_is_doubted(normal: str | int,
         ("type", "type b"), ("no finding", "finding"),
         ("benign", "malignant"), ("normal", "pneumonia"), ("covid negative", "covid positive"), (0, "nodule"),
         ("norma", "forma di vita"), (0, "True"),
+        ("symptomatic", "asymptomatic"), ("asymptomatic", "symptomatic"), ("aseptic", "septic"),
+        ("afebrile", "febrile"), ("asymptomatic patient", "symptomatic patient"),
+        ("HER2-", "HER2+"), ("HER2+", "HER2-"), ("COVID-", "COVID+"), ("-ve", "+ve"), ("<5", ">=5"), ("<5", "\u22655"),
+        (0, ">0"), ("1+", "2+"), ("ER-/PR-", "ER+/PR-"),
+        ("classA", "classB"), ("TypeA", "TypeB"), ("TypeA lesion", "TypeB lesion"), ("StageI", "StageII"),
+        ("N", "N1"), ("B", "B1"), ("CN", "CN2"), (0, "T"), (0, "1+"), ("-1", "1"), ("N", "T"), ("normal", "2e3"),
     ],
 )  # fmt: skip
 def test_another_label_is_abnormal(normal: str | int, label: str) -> None:
@@ -205,6 +216,8 @@ def test_a_comma_more_or_less_is_refused_by_its_line(
         ("\nwho,hurt,,\nA,0\n", [(3, "A", "0")]),
         ("\ufeffWho , HU\u200bRT\nA,0\n", [(2, "A", "0")]),
         ('note,who,hurt\n"two\nlines, of text",A,0\n\nx,B,1\n', [(2, "A", "0"), (5, "B", "1")]),
+        ('who,hurt,note\nA,0,"heart ok.\nlungs, clear"\nB,1,"x, y\n2. foo, 1"\n', [(2, "A", "0"), (4, "B", "1")]),
+        ('note,who,hurt\n"heart ok.\nlungs, A, 1",A,0\n"x, y\n2. foo, 1",B,1\n', [(2, "A", "0"), (4, "B", "1")]),
         ("who,hurt\rA,0\rB,1\r", [(2, "A", "0"), (3, "B", "1")]),
         ("who,hurt,x,x\nA,0,1,2\n", [(2, "A", "0")]),
         ("who,hurt\nA,0\n,1\n", [(2, "A", "0"), (3, "", "1")]),
@@ -231,6 +244,8 @@ def test_harmless_forms_of_a_table_are_read(tmp_path: Path, text: str, rows: lis
         ('who,hurt,note\nA,0,"5 mm\nB,1,"\nD,1,x\n', "line 2: a quote makes further lines part"),
         ('note,who,hurt\n"x,A,0\ny",B,1\nz,C,0\n', "line 2: a quote makes further lines part"),
         ('who,hurt,"note\nA,0,x\nB,1,"\nC,0,x\n', "line 1: a quote makes further lines part"),
+        ('who,hurt,note\nA,0,x\nB,1,"oops\nC,0,x"\n', "line 3: a quote makes further lines part"),
+        ('who,note,hurt\nA,"x,0\nB,y,1\nC,z",1\nD,x,0\n', "line 2: a quote makes further lines part"),
         ('who,hurt\n"A\nB",0\nC,1\n', "line 2: a quote makes further lines part"),
         ('who,hurt\n"A,0"\nB,1\n', "line 2: it has 1 cells"),
         ("who,hurt\nA,0\nB,\x001\n", "line 3: it holds NUL"),

@@ -74,6 +74,61 @@ def test_an_image_is_normal_if_all_its_findings_are(tmp_path: Path) -> None:
     ]  # fmt: skip
 
 
+def classes_of(number: int, classes: int) -> dict[str, Any]:
+    """One-hot labels (number, classes) and images of all splits."""
+    found: dict[str, Any] = {}
+    for split in ("train", "val", "test"):
+        found[f"{split}_images"] = np.zeros((number, 8, 8), np.uint8)
+        found[f"{split}_labels"] = np.eye(classes, dtype=np.uint8)[np.arange(number) % classes]
+    return found
+
+
+def test_one_image_of_few_without_any_of_one_hot_classes_has_no_label(tmp_path: Path) -> None:
+    arrays = classes_of(5, 3)
+    arrays["train_labels"][0] = 0
+    npz(tmp_path, arrays)
+    assert "1 of 15 images have none of the 3 labels" in refusal(tmp_path)
+
+
+def test_an_image_without_any_of_one_hot_classes_has_no_label(tmp_path: Path) -> None:
+    arrays = classes_of(100, 3)
+    npz(tmp_path, arrays)
+    assert len(medmnist.read_records(MNIST, tmp_path)) == 300
+    arrays["val_labels"][7:9] = 0
+    npz(tmp_path, arrays)
+    assert "2 of 300 images have none of the 3 labels where nearly all have" in refusal(tmp_path)
+    named_as_normal = medmnist.read_records(MNIST.model_copy(update={"normal_labels": []}), tmp_path)
+    assert sum(record.label == 0 for record in named_as_normal) == 2
+    arrays["test_labels"][:4] = 1  # findings, of which an image may have several or none
+    npz(tmp_path, arrays)
+    assert len(medmnist.read_records(MNIST, tmp_path)) == 300
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "int16", "int64", "uint64", ">i4"])
+def test_255_is_a_missing_label_unless_254_is_a_class(tmp_path: Path, dtype: str) -> None:
+    arrays = content()
+    arrays["val_labels"] = np.array([0, 1, 255, 0, 255]).astype(dtype)
+    npz(tmp_path, arrays)
+    assert "val_labels holds 255 2 times, a code for a missing label" in refusal(tmp_path)
+    if dtype != "uint8":
+        arrays["train_labels"] = np.array([0, 1, 254, 0, 1]).astype(dtype)
+        npz(tmp_path, arrays)
+        assert len(medmnist.read_records(MNIST, tmp_path)) == 15
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_channels_first_is_a_sentence(tmp_path: Path, channels: int) -> None:
+    npz(tmp_path, content() | {"val_images": np.zeros((5, channels, 28, 28), np.uint8)})
+    assert f"val_images (5, {channels}, 28, 28) has its channels first" in refusal(tmp_path)
+
+
+@pytest.mark.parametrize("split", ["train", "val", "test"])
+def test_a_split_without_an_image_is_a_sentence(tmp_path: Path, split: str) -> None:
+    empty = {f"{split}_images": np.zeros((0, 28, 28), np.uint8), f"{split}_labels": np.zeros((0, 1), np.uint8)}
+    npz(tmp_path, content() | empty)
+    assert f"{split}_images holds no image" in refusal(tmp_path)
+
+
 @pytest.mark.parametrize("normal", [[], [7]])
 def test_a_set_without_a_normal_image_is_a_sentence(tmp_path: Path, normal: list[int]) -> None:
     npz(tmp_path, content())

@@ -10,6 +10,7 @@ from medscreen.errors import MedscreenError
 from medscreen.params import FoldersParams
 from medscreen.sources import labelled_tree
 from medscreen.sources.class_names import Place, empty_classes, folders_in, require_classes, split_of
+from medscreen.sources.drawn import require_no_masks
 from medscreen.sources.labels import NormalLabels, label_key
 from medscreen.sources.patients import find_patients
 from medscreen.sources.records import Record, Records
@@ -45,6 +46,7 @@ def read_records(params: FoldersParams, root: Path) -> Records:
         images[path] = Place(split, classes[0], tuple(classes[1:-1]))
         notes["files in folders below their class folder"] += len(classes) > 2
     require_classes(root, normal, images.values(), splits, beside)
+    require_no_masks(root, images)
     notes["class folders without a file"] = empty_classes(root, splits, images.values())
     patients, counted = find_patients(params, root, list(images))
     spelled: dict[str, str] = {}

@@ -17,12 +17,20 @@ _SPLITS = {
     "test": "test", "testing": "test",
 }  # fmt: skip
 _LIKE_A_SPLIT = re.compile(
-    r"(train(ing|val)?|val(id|idate|idation)?|test(ing)?|dev|eval(uation)?|hold ?out)"
+    r"((external|internal|independent|hidden|blind|final) ?)?"
+    r"(train(ing|val)?|val(id|idate|idation)?|test(ing)?|dev(el|elopment)?|eval(uation)?|hold ?out)"
     r"( ?(set|data|images|split|folder))?( ?(\d+|[ab]))?"
     r"|(k ?)?(fold|split|subset|cv) ?\d+"
 )
+# Beside split folders only: elsewhere it can be a finding.
+_SPLIT_BESIDE_OTHERS = re.compile(r"(external|internal|independent|unseen)( ?(set|data|images))?( ?\d+)?")
+# What is drawn on a film has the film's name, and would become a film of the class.
+_DRAWN = re.compile(
+    r"(.* )?(?:manual|left|right|lung)?(masks?|segmentations?|annotations?|ground ?truths?)( ?\d+)?"
+    r"|labels?|contours?|rois?"
+)
 _NO_UTF_8 = re.compile(r"\\x[89a-f][0-9a-f]")  # as `written_name` writes it
-_MOST_NAMED = 10
+MOST_NAMED = 10  # folders; more could be patients'
 _WAY_OUT = (
     "have <root>/<class>/* or <root>/{train,val,test}/<class>/*, no folder in between, or correct root in params.yaml."
 )
@@ -62,6 +70,13 @@ def require_classes(
                 f"{root} has {_folder(name, beside)} beside {_folder(next(iter(splits)), splits)}, which holds classes "
                 "itself; put all class folders into split folders, or all of them below root."
             )
+        if _is_like_a_split(name) or _SPLIT_BESIDE_OTHERS.fullmatch(_words(name)):
+            raise MedscreenError(
+                f"{root} has {_folder(name, beside)} beside {_folder(next(iter(splits)), splits)}, and its images "
+                "would be in none of train, val and test; put them into one of these, or move the folder out of root."
+            )
+    _require_films(root, normal, places, classes)
+    of_digits = _classes_of_digits(places, classes)
     for place in dict.fromkeys(places):
         if _is_like_a_split(place.name) and label_key(place.name) not in normal.named:
             raise MedscreenError(
@@ -69,7 +84,7 @@ def require_classes(
                 f"wanted; {_WAY_OUT}"
             )
         for name in place.below:
-            if label_key(name) in known or is_word_of_a_class(name) or _is_like_a_split(name):
+            if label_key(name) in known - of_digits or is_word_of_a_class(name) or _is_like_a_split(name):
                 what = "split" if _is_like_a_split(name) else "class"
                 raise MedscreenError(
                     f"{root}: {_folder(place.name, classes)} lies where classes are wanted, and holds a folder that is "
@@ -84,6 +99,30 @@ def require_classes(
                 f"{root}: {_folder(name, classes)} {doubt}; rename it, move it out of root, or name it in "
                 "normal_classes in params.yaml."
             )
+
+
+def _require_films(root: Path, normal: NormalLabels, places: Collection[Place], classes: Collection[str]) -> None:
+    folders = {name for place in places for name in (place.name, *place.below)}
+    for place in dict.fromkeys(places):
+        is_normal = label_key(place.name) in normal.named
+        for name in place.below if is_normal else (place.name, *place.below):
+            if drawn := _DRAWN.fullmatch(_words(name)):
+                folder = _folder(name, folders) if drawn[1] else f"the folder {name!r}"
+                raise MedscreenError(
+                    f"{root}: {folder} is called as what is drawn on films, and its files would be films of "
+                    f"{_folder(place.name, classes)}; move it out of root."
+                )
+
+
+def _classes_of_digits(places: Collection[Place], classes: Collection[str]) -> set[str]:
+    """Classes called by a number, whose names within a class are no sign of a mistake: patients have numbers, too.
+
+    Empty where the folders within have the names of all classes.
+    """
+    wanted = {label_key(name) for name in classes}
+    if wanted <= {label_key(name) for place in places for name in place.below}:
+        return set()
+    return {key for key in wanted if key.isdigit()}
 
 
 def empty_classes(root: Path, splits: Mapping[str, str], places: Collection[Place]) -> int:
@@ -114,15 +153,19 @@ def _doubt_in_bytes(name: str, normal: NormalLabels) -> str | None:
 
 
 def _is_like_a_split(folder: str) -> bool:
-    return _LIKE_A_SPLIT.fullmatch(" ".join(re.split(r"[\W_]+", plain(folder))).strip()) is not None
+    return _LIKE_A_SPLIT.fullmatch(_words(folder)) is not None
+
+
+def _words(folder: str) -> str:
+    return " ".join(re.split(r"[\W_]+", plain(folder))).strip()
 
 
 def _folder(name: str, among: Collection[str]) -> str:
-    return f"the folder {name!r}" if len(among) <= _MOST_NAMED else "one of its folders"
+    return f"the folder {name!r}" if len(among) <= MOST_NAMED else "one of its folders"
 
 
 def _listed(classes: Collection[str]) -> str:
     """Their names, unless so many folders are no classes: patients', perhaps, whom nobody names on a terminal."""
-    if len(classes) > _MOST_NAMED:
+    if len(classes) > MOST_NAMED:
         return f"{len(classes)} folders, too many for classes"
     return ", ".join(sorted(classes)) or "none"

@@ -53,6 +53,11 @@ def csv_lines(path: Path, text: str) -> Iterator[Line]:
                 yield Line(begin, cells)
             begin = reader.line_num + 1
     except csv.Error as error:
+        if "field limit" in str(error):
+            raise MedscreenError(
+                f"{path}, line {begin}: a cell has more than {csv.field_size_limit()} characters; close the quote that "
+                "begins it, or take the text out of the table."
+            ) from error
         raise MedscreenError(
             f"{path} is no CSV table from line {begin} on ({error}); close every quote where its cell ends, and double "
             "one that belongs to the text."
@@ -63,7 +68,7 @@ def require_no_row_inside(path: Path, lines: Sequence[Line], columns: Collection
     """Raises MedscreenError where a cell of several lines may hold rows that a stray quote swallowed.
 
     `columns`: the positions of those that are read. A cell of these has one line. A line of any other cell may be part
-    of a row if it has, in such a column, a value that other rows have there.
+    of a row if it has as many cells as that takes and, in such a column, a value that other rows have there.
     """
     several = [
         (line, at) for line in lines for at, cell in enumerate(line.cells) if len(_LINE_BREAK.split(cell, 1)) > 1
@@ -80,9 +85,12 @@ def require_no_row_inside(path: Path, lines: Sequence[Line], columns: Collection
 
 
 def _holds_a_row(line: Line, at: int, known: Collection[tuple[int, str]]) -> bool:
-    first, *others = map(_parsed, _LINE_BREAK.split(line.cells[at]))
-    begun = set(enumerate(map(plain, first[1:]), at + 1))  # of the row itself, as far as the quote hides it
-    rows = [set(enumerate(map(plain, cells))) for cells in others if len(cells) > 1]
+    first, *inner, last = map(_parsed, _LINE_BREAK.split(line.cells[at]))
+    wanted = len(line.cells)
+    # the row itself from that cell on, rows between, and one up to where the quote was closed; text has other numbers
+    begun = set(enumerate(map(plain, first[1:]), at + 1)) if len(first) >= wanted - at else set()
+    whole = [cells for cells in inner if len(cells) >= wanted] + ([last] if len(last) == at + 1 else [])
+    rows = [set(enumerate(map(plain, cells))) for cells in whole]
     return any((number, value) in known and value for found in (begun, *rows) for number, value in found)
 
 

@@ -23,11 +23,15 @@ from medscreen.sources.tables import (
     contradiction,
     file_below,
     read_table,
+    require_patients,
     required_cell,
 )
 from medscreen.sources.trees import files_below, in_words, name_below
 
 _Key = TypeVar("_Key", str, Path)
+
+_LOST_PATIENTS = "patients of the table without images"
+_EMPTY = "(empty)"  # how the label of an empty cell is listed where the settings name "" as normal
 
 
 @dataclass(frozen=True)
@@ -73,7 +77,7 @@ def read_records(params: DicomParams, root: Path) -> Records:
         found = _files_of_patients(params, root, files, of_patient, notes)
     else:
         found = _files_of_rows(params, root, columns.file, rows, files, notes)
-    findings = _findings(params, table, found)
+    findings = _findings(params, table, found, notes)
     headers = _images(params, found, notes)
     if not headers:
         raise MedscreenError(_nothing_found(images, list(found)))
@@ -86,9 +90,13 @@ def _cases(
 ) -> dict[_Key, _Case]:
     """What the table says of each key, a patient or a file; raises MedscreenError for what contradicts itself."""
     cases: dict[_Key, _Case] = {}
+    rows = list(rows)
+    require_patients(table, (row for _, row in rows), params.columns.patient)
+    empty_is_normal = "" in NormalLabels(params.normal_labels).named
     for key, row in rows:
         patient = required_cell(table, row, params.columns.patient)
-        label = required_cell(table, row, params.columns.label)
+        column = params.columns.label
+        label = row[column].strip() if empty_is_normal else required_cell(table, row, column)
         case = _Case(
             row.line, patient, label, {n: visible(row[c]) for n, c in params.traits.items() if visible(row[c])}
         )
@@ -121,7 +129,7 @@ def _files_of_patients(
         not lost.isdisjoint(names) for names in others.values()
     )
     notes["patients' folders without a row in the table"] = len(strangers)
-    notes["patients of the table without images"] = len(lost)
+    notes[_LOST_PATIENTS] = len(lost)
     if not found:
         raise MedscreenError(
             f"No patient of {root / params.table} has a folder with files below {images}; correct columns and images "
@@ -199,7 +207,9 @@ def _nothing_found(images: Path, files: Sequence[Path]) -> str:
     )
 
 
-def _findings(params: DicomParams, table: Path, found: Mapping[Path, _Case]) -> dict[str, str]:
+def _findings(
+    params: DicomParams, table: Path, found: Mapping[Path, _Case], notes: Mapping[str, int]
+) -> dict[str, str]:
     """Each label of the images, by what its spellings have in common, as the table's first line with it spells it.
 
     Raises MedscreenError for a normal label that no image has, and for one that is neither named as normal nor clearly
@@ -210,16 +220,18 @@ def _findings(params: DicomParams, table: Path, found: Mapping[Path, _Case]) -> 
     spelled: dict[str, str] = {}
     for line, case in cases:
         lines.setdefault(label_key(case.label), []).append(line)
-        spelled.setdefault(label_key(case.label), visible(case.label))
+        spelled.setdefault(label_key(case.label), visible(case.label) or _EMPTY)
     column, normal = params.columns.label, NormalLabels(params.normal_labels)
     for key, name in normal.named.items():
         if key not in spelled:
+            lost = {what: notes[what] for what in (MISSING_FILES, _LOST_PATIENTS) if notes[what]}
+            first = f"put the missing files there{in_words(Counter(lost))}, or " if lost else ""
             raise MedscreenError(
                 f"{table} gives no image the label {name!r} in column {column!r}, which has {len(spelled)} other "
-                "values; correct normal_labels or columns in params.yaml."
+                f"values for them; {first}correct normal_labels or columns in params.yaml."
             )
-    for key, label in spelled.items():
-        if doubt := normal.doubt(label):
+    for key in spelled:
+        if doubt := normal.doubt(key):
             raise MedscreenError(
                 f"{table}, {in_lines(lines[key])}: its {column} {doubt}; correct it there, take the row out, or name "
                 "it in normal_labels in params.yaml."

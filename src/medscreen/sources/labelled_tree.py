@@ -14,6 +14,7 @@ from medscreen.sources.tables import (
     contradiction,
     file_below,
     read_table,
+    require_patients,
     required_cell,
 )
 
@@ -33,6 +34,7 @@ def read_records(root: Path) -> Records:
     found = [(image, row) for row in rows if (image := _image(root, table, row)) is not None]
     if not found:
         raise MedscreenError(f"{table} names no file below {root}; correct its column file, or put the files there.")
+    require_patients(table, (row for _, row in found), "patient")
     first: dict[Path, Row] = {}
     for image, row in found:
         known = first.setdefault(image, row)

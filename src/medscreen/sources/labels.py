@@ -7,7 +7,9 @@ from decimal import Decimal
 
 from medscreen.sources.spelling import plain
 
-_NUMBER = re.compile(r"[+-]?(?:\d{1,15}(?:[.,]\d{0,10})?|[.,]\d{1,10})(?:e[+-]?\d)?")
+_NUMBER = re.compile(r"[+-]?(?:\d{1,15}(?:\.\d{0,10}|,(?!\d{3}$)\d{0,10})?|[.,]\d{1,10})")
+# 1,000 is 1 in some countries and 1000 in others; 2e3 is a number or a code.
+_NO_PLAIN_NUMBER = re.compile(r"[+-]?(?:\d{1,15}(?:,\d{3})+(?:\.\d*)?|[\d.,]*\d[.,]?e[+-]?\d{1,3})")
 _WITHOUT_LABEL = {
     "blank", "empty", "inf", "infinity", "missing", "na", "nan", "nat", "nil", "nodata", "nolabel", "none",
     "notapplicable", "notavailable", "notlabeled", "notlabelled", "null", "pending", "tbd", "todo", "unclear",
@@ -20,13 +22,21 @@ _TRUTH = {
     **dict.fromkeys(("0", "false", "n", "no", "off", "absent", "neg", "negative"), False),
     **dict.fromkeys(("1", "true", "y", "yes", "on", "present", "pos", "positive"), True),
 }
+_TRUTH_LETTERS = {"f": False, "t": True}  # where numbers or such words are the labels: F is a class of heart beats, too
+_TRUTH_BESIDE_LETTERS = {"0", "1", "false", "true"}
 # Letters of other alphabets that look like a Latin one.
 _LOOKALIKES = str.maketrans(
     "аворсухкмнтеёіїјѕԁһԛԝӏɡıοαβεηικμνρτυχ",
     "abopcyxkmhteeiijsdhqwlgioabenikmvptux",
 )
 _LOOKALIKE_SIGNS = str.maketrans("01i|", "olll")
-_COPIED = re.compile(r"(?:copy of )?(.*?\D)(?: copy)?(?: ?\d+)?")
+_COPY = re.compile(r"(?:copy of )?(.*?\D)(?: copy(?: ?\d+)?)?")
+_BRACKETED = re.compile(r"(.*\S) ?\(\d+\)")  # as systems call a second folder of a name
+_NUMBERED = re.compile(r"(?:copy of )?(.*?\D)(?: copy)? ?\d+")
+_SIGNS = "+<>\N{LESS-THAN OR EQUAL TO}\N{GREATER-THAN OR EQUAL TO}"  # they make another label of a word or number
+# A hyphen between letters joins them; before or after all letters it is a minus: HER2-, COVID-, -ve.
+_MINUS = re.compile(r"(?<![^\W_])-|-(?![^\W_])")
+_ENUMERATED = re.compile(r"(.+?)(?:[a-hx-z]|[ivx]+)")  # class a, class b; stage i, stage ii
 _WRONG_ENCODINGS = ("cp1252", "latin-1", "cp437", "cp850")
 _SHORTEST_WORD = 5  # letters from which on one that differs is a slip rather than another word
 
@@ -66,10 +76,17 @@ class NormalLabels:
         for known, name in self.named.items():
             if _looks_like(key, known):
                 yield f"differs from the normal label {name!r} in a letter, sign or number alone"
-            if _truth(key) is not None and _truth(key) == _truth(known):
+            if _mean_the_same(key, known):
                 yield f"means the same as the normal label {name!r}"
+        if _NO_PLAIN_NUMBER.fullmatch(key) and any(map(_is_number, self.named)):
+            yield "is a number that can be read in two ways"
         if _squeezed(key) in _NORMAL_WORDS:
             yield "is a word for normal that is not named as one"
+
+
+def stands_for_missing(word: str) -> bool:
+    """Whether a cell is a word, sign or number for a value that is not there (NA, ?, -99); an empty one is not."""
+    return bool(plain(word)) and _is_missing(label_key(word))
 
 
 def is_word_of_a_class(word: str) -> bool:
@@ -78,7 +95,7 @@ def is_word_of_a_class(word: str) -> bool:
 
 
 def _is_missing(key: str) -> bool:
-    if _is_number(key):
+    if _is_number(key) or _NO_PLAIN_NUMBER.fullmatch(key):
         return key.startswith("-")  # -1, -9, -99: codes for what is not known
     if _EXCEL_ERROR.fullmatch(key):
         return True
@@ -86,27 +103,48 @@ def _is_missing(key: str) -> bool:
     return squeezed in _WITHOUT_LABEL or (not squeezed and "+" not in key)
 
 
+def _mean_the_same(key: str, known: str) -> bool:
+    one, other = _truth(key), _truth(known)
+    if {key, known} & _TRUTH_BESIDE_LETTERS:
+        one, other = (_TRUTH_LETTERS.get(_squeezed(text), truth) for text, truth in ((key, one), (known, other)))
+    return one is not None and one == other
+
+
 def _is_number(key: str) -> bool:
     return _NUMBER.fullmatch(key) is not None
 
 
 def _truth(key: str) -> bool | None:
-    return False if _squeezed(key) in _NORMAL_WORDS else _TRUTH.get(key)
+    squeezed = key if _is_number(key) or set(key) & set(_SIGNS) else _squeezed(key)
+    return False if squeezed in _NORMAL_WORDS else _TRUTH.get(squeezed)
 
 
 def _looks_like(key: str, known: str) -> bool:
-    if _is_number(key):
+    if _is_number(key) or _signs_differ(key, known):
         return False
     one, other = (_skeleton(_squeezed(text)).translate(_LOOKALIKE_SIGNS) for text in (key, known))
     if one and one == other:
         return True
     word, other = _worded(key), _worded(known)
-    copied = _COPIED.fullmatch(word)
+    copied, numbered, bracketed = _COPY.fullmatch(word), _NUMBERED.fullmatch(word), _BRACKETED.fullmatch(key)
     return (
         _one_slip(_skeleton(word), _skeleton(other))
         or (copied is not None and copied[1] == other)
+        or (bracketed is not None and bracketed[1] == known)
+        or (numbered is not None and numbered[1] == other and len(other) >= _SHORTEST_WORD)
         or any(_recoded(key, encoding) == known for encoding in _WRONG_ENCODINGS)
     )
+
+
+def _signs_differ(key: str, known: str) -> bool:
+    """Whether a sign sets two labels apart (HER2+ and HER2-, 0 and >0); one behind a word (normal+) is a slip."""
+    one, other = _signs(key), _signs(known)
+    short = len(_squeezed(known)) < _SHORTEST_WORD
+    return one != other and bool((one and other) or (short and set(one + other) & set(_SIGNS)))
+
+
+def _signs(key: str) -> str:
+    return "".join(c for c in _MINUS.sub("\N{MINUS SIGN}", key) if c in _SIGNS + "\N{MINUS SIGN}")
 
 
 def _squeezed(key: str) -> str:
@@ -128,9 +166,11 @@ def _skeleton(key: str) -> str:
 def _one_slip(word: str, known: str) -> bool:
     """Whether one letter is missing, added, another or two are swapped, in a word of some length.
 
-    Digits are no slip (grade 1, grade 2), nor is the prefix that negates (anormal, asymmetric).
+    Digits are no slip (grade 1, grade 2), nor are last letters that count (class a, class b) or the prefix that negates
+    (anormal, asymptomatic).
     """
-    if word == f"a{known}":
+    words = [pair for pair in zip(word.split(), known.split(), strict=False) if pair[0] != pair[1]]
+    if len(words) == 1 and _are_another(*words[0]):
         return False
     start = 0
     while start < min(len(word), len(known)) and word[start] == known[start]:
@@ -143,6 +183,14 @@ def _one_slip(word: str, known: str) -> bool:
     return (
         len(within) >= _SHORTEST_WORD and (swapped or (len(one) <= 1 and len(other) <= 1)) and (one + other).isalpha()
     )
+
+
+def _are_another(word: str, known: str) -> bool:
+    """Whether two words that differ little are two labels all the same."""
+    one, other = _ENUMERATED.fullmatch(word), _ENUMERATED.fullmatch(known)
+    enumerated = one is not None and other is not None and one[1] == other[1]
+    enumerated &= {word[-1], known[-1]} != {"a", "e"}  # negative, negativa
+    return enumerated or word == f"a{known}" or known == f"a{word}"
 
 
 def _recoded(key: str, encoding: str) -> str:

@@ -61,6 +61,11 @@ def _path(params: MedMnistParams, root: Path) -> Path:
 def _labels_of(archive: zipfile.ZipFile, split: str, path: Path) -> NDArray[np.integer]:
     """Labels (N, K) of a split, K = 1 or one of 0 and 1 for each finding; raises MedscreenError for other arrays."""
     images, labels = ArchivedArray(archive, f"{split}_images"), ArchivedArray(archive, f"{split}_labels")
+    if len(images.shape) == 4 and images.shape[1] in {1, 3} and images.shape[3] > 4:
+        raise MedscreenError(
+            f"{path}: {split}_images {images.shape} has its channels first; save it as (N, H, W) or (N, H, W, 3), as "
+            "np.moveaxis(images, 1, -1) makes it."
+        )
     if len(images.shape) > 4 or (len(images.shape) == 4 and images.shape[3] > 4):
         raise MedscreenError(
             f"{path} holds volumes ({split}_images {images.shape}); medscreen reads 2-D images alone: name another "
@@ -72,6 +77,8 @@ def _labels_of(archive: zipfile.ZipFile, split: str, path: Path) -> NDArray[np.i
             f"{path}: {split}_images is {images.dtype} {images.shape} where uint8 (N, H, W) or (N, H, W, 3) is wanted; "
             "save it in that form."
         )
+    if not images.shape[0]:
+        raise MedscreenError(f"{path}: {split}_images holds no image; save some in each of train, val and test.")
     fits = len(labels.shape) == 1 or (len(labels.shape) == 2 and labels.shape[1] > 0)
     if not fits or labels.dtype.kind not in "ui" or labels.shape[0] != images.shape[0]:
         number = images.shape[0]

@@ -12,7 +12,7 @@ from medscreen.ingestion import is_image
 from medscreen.params import FoldersParams
 from medscreen.sources.labelled_tree import TABLE
 from medscreen.sources.spelling import plain, visible
-from medscreen.sources.tables import Row, contradiction, read_table
+from medscreen.sources.tables import Row, contradiction, read_table, require_patients
 from medscreen.sources.trees import name_below
 
 _COLUMNS = ("file", "patient")
@@ -33,6 +33,7 @@ def find_patients(params: FoldersParams, root: Path, files: Sequence[Path]) -> t
             "them; set patient_pattern to null, or move the table out of root."
         )
     rows = read_table(table, _COLUMNS)
+    require_patients(table, rows, "patient")
     patients = _patients(table, rows)
     names = {path: visible(name_below(path, root)) for path in files}
     known = {path: patients[name] for path, name in names.items() if name in patients}

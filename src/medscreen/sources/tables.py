@@ -1,19 +1,21 @@
 """Tables that say whose an image is and what is seen in it: CSV with a header line."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path, PureWindowsPath
 from unicodedata import normalize
 
 from medscreen.errors import MedscreenError
 from medscreen.sources.csv_lines import Line, csv_lines, require_no_row_inside, table_text
-from medscreen.sources.spelling import plain
+from medscreen.sources.labels import stands_for_missing
+from medscreen.sources.spelling import in_lines, plain
 
 MISSING_FILES = "rows of the table whose file is missing"
 """What a note calls them."""
 REPEATED_ROWS = "rows that repeat another"
 """What a note calls them."""
 
+_SUFFIXES = ("", ".dcm", ".dicom", ".DCM")
 _SEPARATORS = {";": "semicolons", "\t": "tabs", "|": "vertical bars"}
 
 
@@ -61,6 +63,15 @@ def required_cell(path: Path, row: Row, column: str) -> str:
     return cell
 
 
+def require_patients(path: Path, rows: Iterable[Row], column: str) -> None:
+    """Raises MedscreenError that names the lines where a patient is a word for a missing value: no two are one."""
+    if lines := [row.line for row in rows if stands_for_missing(row[column])]:
+        raise MedscreenError(
+            f"{path}, {in_lines(lines)}: its {column} stands for a missing value, and would be one patient; put a "
+            "patient there, or take the row out."
+        )
+
+
 def file_below(path: Path, row: Row, column: str, folder: Path) -> Path | None:
     """The file below `folder` that a row names, by one path however it is spelled; None where there is none.
 
@@ -69,8 +80,9 @@ def file_below(path: Path, row: Row, column: str, folder: Path) -> Path | None:
     name = required_cell(path, row, column)
     home = folder.resolve()
     try:
-        # tables are often composed (NFC) where macOS wrote decomposed names (NFD)
-        forms = [(folder / text).resolve() for text in (name, normalize("NFC", name), normalize("NFD", name))]
+        # tables are often composed (NFC) where macOS wrote decomposed names (NFD), and name DICOM files by their UID
+        spelled = dict.fromkeys((name, normalize("NFC", name), normalize("NFD", name)))
+        forms = [(folder / (text + suffix)).resolve() for suffix in _SUFFIXES for text in spelled]
         place = next((place for place in forms if place.is_file()), forms[0])
         if place.is_relative_to(home) and not PureWindowsPath(name).drive:
             return folder / place.relative_to(home) if place.is_file() else None
