@@ -1,11 +1,8 @@
 """The elements of a DICOM file before its pixels: read quietly, never beyond the file's end."""
 
 import io
-import logging
-import warnings
 import zlib
-from collections.abc import Collection, Iterator
-from contextlib import contextmanager
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 from struct import unpack
@@ -108,19 +105,3 @@ def _inflated(file: BinaryIO) -> BinaryIO:
     if inflater.unconsumed_tail:
         raise UnreadableImageError(f"it is deflated, and would be larger than {_MOST_INFLATED:,} bytes")
     return io.BytesIO(content)
-
-
-@contextmanager
-def quiet_pydicom() -> Iterator[None]:
-    """pydicom tells the terminal of each oddity, quoting the value; here the outcome alone counts."""
-    from pydicom import config
-
-    logger = logging.getLogger("pydicom")
-    was = logger.disabled
-    try:
-        logger.disabled = True
-        with warnings.catch_warnings(), config.disable_value_validation():
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        logger.disabled = was

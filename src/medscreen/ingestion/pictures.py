@@ -1,7 +1,6 @@
 """Pictures that are no DICOM: what Pillow reads, told by content and never by name."""
 
 import re
-import warnings
 from contextlib import suppress
 from pathlib import Path
 from typing import BinaryIO
@@ -9,10 +8,10 @@ from typing import BinaryIO
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
-from medscreen.ingestion.decoders import quiet_stderr
 from medscreen.ingestion.deep_colours import CHANNELS, deep_luminance, stored_layout
 from medscreen.ingestion.grey import Grey
 from medscreen.ingestion.jpeg_scans import require_few_scans
+from medscreen.ingestion.quiet import quiet_stderr, quiet_warnings
 from medscreen.ingestion.refusal import UnreadableImageError, require_size
 from medscreen.ingestion.stretch import stretched
 from medscreen.ingestion.tiff_grey import tiff_grey
@@ -45,8 +44,7 @@ _UPRIGHT = {  # EXIF's orientations, from 2
 def is_picture(path: Path) -> bool:
     """Whether a file begins as a picture of a kind that is read; nothing is decoded."""
     try:
-        with warnings.catch_warnings(), path.open("rb") as file:
-            warnings.simplefilter("ignore")
+        with quiet_warnings(), path.open("rb") as file:
             # Pillow opens fewer sample formats of TIFF than are read, or refused by their name
             if not is_tiff(file):
                 Image.open(file, formats=_FORMATS).close()
@@ -61,8 +59,7 @@ def held_pictures(path: Path) -> tuple[int, int]:
     The pages of a TIFF are pictures of their own, but for smaller copies and masks; of an animation, the first frame.
     """
     try:
-        with warnings.catch_warnings(), path.open("rb") as file:
-            warnings.simplefilter("ignore")
+        with quiet_warnings(), path.open("rb") as file:
             if is_tiff(file):
                 pages = image_pages(file)
                 read = max(sum(page.index < MOST_PAGES for page in pages), 1)
@@ -80,16 +77,12 @@ def read_picture(path: Path, number: int = 0) -> Grey:
     Raises UnreadableImageError for whatever can't be decoded whole.
     """
     try:
-        # Pillow only warns of a decompression bomb up to twice its limit
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            warnings.simplefilter("error", Image.DecompressionBombWarning)
-            # not by name: Pillow maps files into memory, and scrambles rotated TIFFs then
-            with path.open("rb") as file, quiet_stderr():
-                return _read_tiff(file, number) if is_tiff(file) else _read(file, number)
+        # not by name: Pillow maps files into memory, and scrambles rotated TIFFs then
+        with path.open("rb") as file, quiet_warnings(), quiet_stderr():
+            return _read_tiff(file, number) if is_tiff(file) else _read(file, number)
     except UnidentifiedImageError:
         raise UnreadableImageError(_no_picture(path)) from None
-    except (Image.DecompressionBombWarning, Image.DecompressionBombError):
+    except Image.DecompressionBombError:
         raise UnreadableImageError("its header promises a decompression bomb: far too many pixels") from None
     except (UnreadableImageError, MemoryError, FileNotFoundError, PermissionError, IsADirectoryError):
         raise

@@ -4,11 +4,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from medscreen.ingestion.elements import HEAD, first_element, quiet_pydicom
+from medscreen.ingestion.elements import HEAD, first_element
 from medscreen.ingestion.frames import Frame, read_frame
 from medscreen.ingestion.grey import Grey, luminance, require_picture
 from medscreen.ingestion.palettes import palette_grey
 from medscreen.ingestion.pictures import held_pictures, is_picture, read_picture
+from medscreen.ingestion.quiet import quiet_pydicom
 from medscreen.ingestion.refusal import UnreadableImageError
 from medscreen.ingestion.series import read_series_header
 from medscreen.ingestion.windows import displayed
