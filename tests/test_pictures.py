@@ -327,3 +327,19 @@ def test_a_picture_has_no_window(tmp_path: Path, window: str) -> None:
     shown_so = read_image(tmp_path / "a.png", how)
     np.testing.assert_array_equal(shown_so.grey, GREY)
     assert (shown_so.spacing, shown_so.burned_in) == (None, False)
+
+
+def test_an_animation_that_claims_to_be_endless_is_refused(tmp_path: Path) -> None:
+    frames = [Image.fromarray(np.roll(np.arange(4096).reshape(64, 64) // 16, at).astype(np.uint8)) for at in range(2)]
+    path = tmp_path / "a.png"
+    frames[0].save(path, save_all=True, append_images=frames[1:])
+    content = path.read_bytes()
+    at = content.index(b"acTL")
+    for claimed, others in ((2, 1), (65_536, 65_535), (65_537, None), (2**31 - 1, None)):
+        chunk = b"acTL" + claimed.to_bytes(4) + content[at + 8 : at + 12]
+        path.write_bytes(content[:at] + chunk + zlib.crc32(chunk).to_bytes(4) + content[at + 16 :])
+        if others is None:
+            with pytest.raises(UnreadableImageError, match="more than 65,536 images"):
+                read_image(path, FILE_DISPLAY)
+        else:
+            assert read_image(path, FILE_DISPLAY).others == others

@@ -55,7 +55,7 @@ def held_images(path: Path) -> tuple[int, int]:
     try:
         header = read_series_header(path)
         return (len(header.frames), 0) if header is not None else held_pictures(path)
-    except OSError:
+    except (OSError, UnreadableImageError):
         return 1, 0
 
 
@@ -85,8 +85,8 @@ def read_grey(path: Path, display: DisplayParams) -> Grey:
 
 
 def _read_picture(path: Path, frame: int | None) -> Shown:
-    grey = read_picture(path, frame or 0)
-    return Shown(grey, others=sum(held_pictures(path)) - 1)
+    others = sum(held_pictures(path)) - 1
+    return Shown(read_picture(path, frame or 0), others=others)
 
 
 def _read_dicom(path: Path, display: DisplayParams, frame: int | None) -> Shown:
