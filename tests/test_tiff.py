@@ -12,8 +12,9 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from PIL.TiffImagePlugin import ImageFileDirectory_v2
+from PIL.TiffImagePlugin import ImageFileDirectory_v2, TiffImageFile
 
+import tiff_files
 from factories import written
 from medscreen.ingestion import UnreadableImageError, held_images, read_image, tiff_pages
 from medscreen.ingestion.tiff_pages import MOST_PAGES
@@ -324,6 +325,21 @@ def test_of_a_damaged_file_the_sentence_is_all_that_is_told(tmp_path: Path, capf
         content = tiff([(RAMP[..., None].astype(kind), Form(compression="lzw"))])
         refusal(written(tmp_path / "a.tif", content[:100] + bytes(200) + content[300:]))
     assert capfd.readouterr() == ("", "")
+
+
+@pytest.mark.parametrize("compression", ["lzw", "packbits"])
+def test_libtiff_is_asked_once_for_many_strips(
+    tmp_path: Path, compression: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked, opened = [], TiffImageFile.__init__
+    monkeypatch.setattr(TiffImageFile, "__init__", lambda *arguments: asked.append(1) or opened(*arguments))
+    values, form = np.repeat(RAMP, 7, axis=0)[..., None].astype("u2"), Form(compression=compression, rows=3)
+    content = tiff([(values, form)])
+    shown(written(tmp_path / "a.tif", content))
+    assert len(asked) <= 2  # of 150 strips, the last one shorter
+    packed = tiff_files._packed(values[210:213], 16, form)
+    assert packed in content
+    assert "damaged" in refusal(written(tmp_path / "b.tif", content.replace(packed, bytes(len(packed)))))
 
 
 def test_a_damaged_checksum_is_damage(tmp_path: Path) -> None:

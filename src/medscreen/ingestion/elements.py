@@ -79,10 +79,7 @@ def read_elements(file: BinaryIO, tags: Collection["BaseTag | int"]) -> Elements
     start = first_element(file.read(HEAD)) or 0
     file.seek(start)
     meta = read_dataset(file, False, True, stop_when=lambda tag, _vr, _length: tag >> 16 != 2)
-    syntax: UID | None = meta.get("TransferSyntaxUID")
-    if not syntax and start:
-        raise UnreadableImageError("its header has no TransferSyntaxUID")
-    syntax = syntax or _evident_syntax(file)
+    syntax: UID = meta.get("TransferSyntaxUID") or _evident_syntax(file)
     implicit, little = (syntax.is_implicit_VR, syntax.is_little_endian) if syntax.is_transfer_syntax else (False, True)
     content = _inflated(file) if syntax == DeflatedExplicitVRLittleEndian else file
     dataset = read_dataset(content, implicit, little, stop_when=lambda tag, *_: tag in PIXELS, specific_tags=[*tags])

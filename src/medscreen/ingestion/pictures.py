@@ -8,11 +8,11 @@ from typing import BinaryIO, cast
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
-from medscreen.ingestion.deep_colours import CHANNELS, deep_luminance, stored_layout
+from medscreen.ingestion.deep_colours import CHANNELS, MOST_DEEP, deep_luminance, stored_layout
 from medscreen.ingestion.grey import Grey
 from medscreen.ingestion.jpeg_scans import require_few_scans
 from medscreen.ingestion.quiet import quiet_stderr, quiet_warnings
-from medscreen.ingestion.refusal import UnreadableImageError, require_size
+from medscreen.ingestion.refusal import MOST_PIXELS, UnreadableImageError, require_size
 from medscreen.ingestion.stretch import stretched
 from medscreen.ingestion.tiff_grey import tiff_grey
 from medscreen.ingestion.tiff_layout import RGB, layout_of
@@ -118,8 +118,8 @@ def _read(file: BinaryIO) -> Grey:
         require_few_scans(file.read(_MOST_JPEG))
     file.seek(0)
     with Image.open(file, formats=_FORMATS) as picture:
-        require_size(*picture.size)
         layout = stored_layout(picture)
+        require_size(*picture.size, MOST_DEEP if layout in CHANNELS else MOST_PIXELS)
         picture.load()
         clear = picture.info.get("transparency")
         if layout in _STEPS and isinstance(clear, int):

@@ -10,7 +10,7 @@ from medscreen.ingestion.grey import Grey, luminance, require_picture
 from medscreen.ingestion.palettes import palette_grey
 from medscreen.ingestion.pictures import held_pictures, is_picture, read_picture
 from medscreen.ingestion.quiet import quiet_pydicom
-from medscreen.ingestion.refusal import UnreadableImageError
+from medscreen.ingestion.refusal import SET_WINDOW, UnreadableImageError
 from medscreen.ingestion.series import read_series_header
 from medscreen.ingestion.windows import displayed
 from medscreen.params import DisplayParams
@@ -105,7 +105,7 @@ def _displayed(frame: Frame, display: DisplayParams) -> Grey:
     if frame.stored.ndim == 2 and not palette:
         return displayed(frame.stored, header, display)
     if display.window not in {"file", "percentiles"}:
-        raise UnreadableImageError("it is in colour, and a window is for values: choose window: file or percentiles")
+        raise UnreadableImageError(f"it is in color, and a window is for values: {SET_WINDOW} file or percentiles")
     if palette:
         return palette_grey(frame.stored, header)
     return luminance(frame.stored, 2.0**header.bits - 1)
