@@ -31,12 +31,24 @@ class Macro:
     numbers: tuple[float, ...] = ()
     bits: int = 16
     seed: int = 0
+    largest: float = 1.0
+
+    @property
+    def peak(self) -> int:
+        """The largest entry: that share of what the declared bits hold, or more."""
+        return min(max(round((2**self.bits - 1) * self.largest), 1), 65535)
+
+    @property
+    def white(self) -> int:
+        """The entry that is white: what the declared bits hold, if the table uses more than half of it and no more."""
+        declared = 2**self.bits - 1
+        return declared if declared < 2 * self.peak <= 2 * declared else self.peak
 
     @property
     def entries(self) -> NDArray[np.int64]:
         number = int(self.numbers[1])
-        found = np.random.default_rng(self.seed).integers(0, 2**self.bits, number)
-        found[0], found[-1] = 0, 2**self.bits - 1
+        found = np.random.default_rng(self.seed).integers(0, self.peak + 1, number)
+        found[0], found[-1] = 0, self.peak
         return found
 
 
@@ -71,7 +83,7 @@ def by_the_standard(case: Case, stored: NDArray[Any]) -> Values:
     elif case.modality.kind == "table":
         values = looked_up(case.modality, values)
     if case.voi.kind == "table":
-        shown = looked_up(case.voi, values) / (2**case.voi.bits - 1)
+        shown = looked_up(case.voi, values) / case.voi.white
     elif case.voi.kind == "none":
         measured = np.ones(values.shape, bool)
         if case.padding:
@@ -193,8 +205,9 @@ def cases(draw: st.DrawFn) -> Case:
     if kind == "table":
         first = int(np.clip(middle - draw(st.integers(0, 300)), -32768, 32767 if ends[0] < 0 else 65000))
         voi = Macro(
-            kind, draw(PLACES), (first, draw(st.integers(2, 600))), draw(st.integers(8, 16)), draw(st.integers(0, 9))
-        )
+            kind, draw(PLACES), (first, draw(st.integers(2, 600))), draw(st.integers(8, 16)), draw(st.integers(0, 9)),
+            draw(st.sampled_from([1.0, 0.75, 0.501, 0.5, 0.25, 0.06, 1.5, 16.0])),
+        )  # fmt: skip
     value = st.integers(low, high)
     padding = draw(st.none() | st.tuples(value, st.none() | value))
     frames, photometric = draw(st.sampled_from([1, 3])), draw(st.sampled_from(["MONOCHROME1", "MONOCHROME2"]))

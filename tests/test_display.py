@@ -302,7 +302,9 @@ def test_colours_have_no_window(tmp_path: Path) -> None:
         tmp_path / "a.dcm", rgb[..., 0], bits=8, SamplesPerPixel=3, PhotometricInterpretation="RGB",
         PlanarConfiguration=0, PixelData=rgb.tobytes(), **CT,
     )  # fmt: skip
-    assert "in colour" in refusal(path, display("lung"))
+    said = refusal(path, display("lung"))
+    assert "in color" in said
+    assert "datasets.<name>.display.window in params.yaml to file or percentiles" in said
     assert read_grey(path, display("percentiles")).shape == (8, 8)
 
 

@@ -143,3 +143,9 @@ def test_what_is_mapped_has_its_room_from_the_start(tmp_path: Path, monkeypatch:
         new_array(tmp_path / "b.npy", np.uint8, (100, 64, 64))
     one_sentence(error)
     assert not (tmp_path / "b.npy").exists()
+
+
+def test_a_file_that_can_not_be_written_is_not_called_a_full_disk(tmp_path: Path) -> None:
+    with pytest.raises(MedscreenError) as error:
+        new_array(tmp_path / "gone" / "a.npy", np.uint8, (4, 8))
+    assert str(error.value).startswith(f"{tmp_path / 'gone' / 'a.npy'} can't be written: No such file or directory")

@@ -10,6 +10,8 @@ from numpy.typing import NDArray
 from PIL import Image
 from pydicom import dcmread
 from pydicom.dataset import Dataset
+from pydicom.filebase import DicomBytesIO
+from pydicom.filewriter import write_dataset
 from pydicom.sequence import Sequence
 
 from factories import dicom, real_data, written
@@ -331,3 +333,19 @@ def test_real_films_and_photographs_are_read() -> None:
             with Image.open(path) as picture:
                 assert grey.shape == picture.size[::-1]
             assert to_square(grey, 64).std() > 5
+
+
+@pytest.mark.parametrize("implicit", [False, True])
+@pytest.mark.parametrize("preamble", [False, True])
+@pytest.mark.parametrize("meta", [False, True])
+def test_a_file_that_names_no_transfer_syntax_is_read_by_its_first_element(
+    tmp_path: Path, implicit: bool, preamble: bool, meta: bool
+) -> None:
+    path = dicom(tmp_path / "a.dcm", RAMP)
+    expected, dataset = shown(path), dcmread(path)
+    buffer = DicomBytesIO()
+    buffer.is_little_endian, buffer.is_implicit_VR = True, implicit
+    write_dataset(buffer, dataset)
+    group_2 = b"\x02\0\1\0OB\0\0\2\0\0\0\0\1" if meta else b""  # its version alone
+    path.write_bytes((bytes(128) + b"DICM" if preamble else b"") + group_2 + buffer.getvalue())
+    np.testing.assert_array_equal(shown(path), expected)

@@ -14,6 +14,7 @@ from pydicom.encaps import encapsulate
 
 from factories import dicom, written
 from medscreen.ingestion import UnreadableImageError, read_image
+from medscreen.ingestion.jpeg_scans import require_few_scans
 from medscreen.params import FILE_DISPLAY, DisplayParams
 
 GREY = np.add.outer(np.arange(12) * 15, np.arange(20) * 4).astype(np.uint8)  # no two sides alike
@@ -327,3 +328,38 @@ def test_a_picture_has_no_window(tmp_path: Path, window: str) -> None:
     shown_so = read_image(tmp_path / "a.png", how)
     np.testing.assert_array_equal(shown_so.grey, GREY)
     assert (shown_so.spacing, shown_so.burned_in) == (None, False)
+
+
+def test_an_animation_that_claims_to_be_endless_is_refused(tmp_path: Path) -> None:
+    frames = [Image.fromarray(np.roll(np.arange(4096).reshape(64, 64) // 16, at).astype(np.uint8)) for at in range(2)]
+    path = tmp_path / "a.png"
+    frames[0].save(path, save_all=True, append_images=frames[1:])
+    content = path.read_bytes()
+    at = content.index(b"acTL")
+    for claimed, others in ((2, 1), (65_536, 65_535), (65_537, None), (2**31 - 1, None)):
+        chunk = b"acTL" + claimed.to_bytes(4) + content[at + 8 : at + 12]
+        path.write_bytes(content[:at] + chunk + zlib.crc32(chunk).to_bytes(4) + content[at + 16 :])
+        if others is None:
+            with pytest.raises(UnreadableImageError, match="more than 65,536 images"):
+                read_image(path, FILE_DISPLAY)
+        else:
+            assert read_image(path, FILE_DISPLAY).others == others
+
+
+def test_colors_of_16_bits_that_take_twice_the_time_have_a_bound_of_their_own(tmp_path: Path) -> None:
+    def chunk(name: bytes, content: bytes) -> bytes:
+        return len(content).to_bytes(4) + name + content + zlib.crc32(name + content).to_bytes(4)
+
+    for bits, kind, bounded in ((16, 2, True), (16, 6, True), (16, 4, True), (8, 2, False), (16, 0, False)):
+        header = struct.pack(">IIBBBBB", 7_000, 6_000, bits, kind, 0, 0, 0)
+        content = chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(b"")) + chunk(b"IEND", b"")
+        said = refusal(written(tmp_path / "a.png", b"\x89PNG\r\n\x1a\n" + content))
+        assert ("at most 40,000,000 are decoded" in said) is bounded, said
+
+
+def test_scans_of_jpeg_ls_are_counted_by_the_size_in_its_frame() -> None:
+    frame = b"\xff\xf7" + struct.pack(">HBHHBBBB", 11, 8, 8_000, 8_000, 1, 1, 0x11, 0)
+    scan = b"\xff\xda" + struct.pack(">HBBBBBB", 8, 1, 1, 0, 0, 0, 0) + b"\0" * 4
+    require_few_scans(b"\xff\xd8" + frame + scan * 32 + b"\xff\xd9")
+    with pytest.raises(UnreadableImageError, match="passes over the pixels too often"):
+        require_few_scans(b"\xff\xd8" + frame + scan * 33 + b"\xff\xd9")

@@ -1,7 +1,9 @@
 """Every sample format of TIFF is shown as plain arithmetic shows it, or refused by its name."""
 
+import os
 import tracemalloc
 import zlib
+from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -10,9 +12,11 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from PIL.TiffImagePlugin import ImageFileDirectory_v2, TiffImageFile
 
+import tiff_files
 from factories import written
-from medscreen.ingestion import UnreadableImageError, held_images, read_image
+from medscreen.ingestion import UnreadableImageError, held_images, read_image, tiff_pages
 from medscreen.ingestion.tiff_pages import MOST_PAGES
 from medscreen.params import FILE_DISPLAY
 from tiff_files import Form, tiff
@@ -131,6 +135,12 @@ def test_samples_that_differ_or_have_no_meaning_are_refused_by_their_name(tmp_pa
     assert "2 x 32 bits" in said
 
 
+@pytest.mark.parametrize("form", [Form(reversed_bits=True, photometric=0), Form(planar=True, photometric=0)])
+def test_grey_whose_white_is_0_and_that_pillow_refuses_or_inverts(tmp_path: Path, form: Form) -> None:
+    content = tiff([((RAMP // 16)[..., None].astype("u1"), form)])
+    np.testing.assert_array_equal(shown(written(tmp_path / "a.tif", content)), 255 - RAMP // 16)
+
+
 def without_tag(content: bytes, tag: int) -> bytes:
     """A little-endian file whose tag has a private number instead."""
     name = tag.to_bytes(2, "little") + b"\x03\0\x01\0\0\0"
@@ -177,6 +187,87 @@ def test_directories_beyond_the_ones_that_are_read_are_counted(tmp_path: Path) -
     path = written(tmp_path / "a.tif", tiff([page] * (MOST_PAGES + 5)))
     assert held_images(path) == (MOST_PAGES, 5)
     assert "no page" in refusal(path, MOST_PAGES)
+
+
+PAGE = (RAMP // 16)[..., None].astype("u1")
+
+
+@pytest.mark.parametrize("kind", ["u1", "u2"])
+def test_a_page_is_read_without_those_before_it(tmp_path: Path, kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    values = [np.roll(PAGE, shift, axis=0).astype(kind) for shift in range(200)]
+    path = written(tmp_path / "a.tif", tiff([(value, Form()) for value in values]))
+    os.utime(path, (1e9, 1e9))
+    looked_at = Counter[int]()
+    following = tiff_pages._following
+    monkeypatch.setattr(tiff_pages, "_following", lambda file, at: looked_at.update([at]) or following(file, at))
+    load = ImageFileDirectory_v2.load
+    monkeypatch.setattr(
+        ImageFileDirectory_v2, "load", lambda self, fp: looked_at.update(["Pillow's"]) or load(self, fp)
+    )
+    assert held_images(path) == (200, 0)
+    for number, value in enumerate(values):
+        assert read_image(path, FILE_DISPLAY, number).others == 199
+        if kind == "u1":
+            np.testing.assert_array_equal(shown(path, number), value[..., 0])
+    assert looked_at.total() <= 200 * 12
+
+
+def test_a_file_that_was_written_anew_is_looked_at_again(tmp_path: Path) -> None:
+    path = written(tmp_path / "a.tif", tiff([(PAGE, Form())] * 2))
+    assert held_images(path) == (2, 0)
+    modified = path.stat().st_mtime_ns
+    written(path, tiff([(PAGE, Form()), (PAGE, Form(subfile=1))]))
+    os.utime(path, ns=(modified, modified))  # within the same tick of its modification time
+    assert held_images(path) == (1, 0)
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    wide=st.booleans(), order=st.sampled_from("<>"), pages=st.integers(1, 4), broken=st.integers(0, 3),
+    beyond=st.integers(-1, 2**31),
+)  # fmt: skip
+def test_a_chain_of_pages_that_breaks_is_refused_whichever_page_is_asked_for(
+    tmp_path: Path, wide: bool, order: str, pages: int, broken: int, beyond: int
+) -> None:
+    content = tiff([(PAGE, Form(order=order, wide=wide))] * pages)
+    slot = 8 if wide else 4
+    with (written(tmp_path / "a.tif", content)).open("rb") as file:
+        at = [page.at for page in tiff_pages._chain(file)][min(broken, pages - 1)]
+    number = int.from_bytes(content[at : at + (8 if wide else 2)], "little" if order == "<" else "big")
+    link = at + (8 if wide else 2) + number * (20 if wide else 12)
+    place = (len(content) + beyond).to_bytes(slot, "little" if order == "<" else "big")
+    path = written(tmp_path / "b.tif", content[:link] + place + content[link + slot :])
+    assert held_images(path) == (1, 0)
+    for frame in (None, 0, pages - 1):
+        assert f"cut short: the directory of its page {min(broken, pages - 1) + 1}" in refusal(path, frame)
+
+
+def test_more_pages_than_anyone_counts_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tiff_pages, "MOST_COUNTED", 5)
+    assert held_images(written(tmp_path / "a.tif", tiff([(PAGE, Form())] * 5))) == (5, 0)
+    assert "more than 5 images" in refusal(written(tmp_path / "b.tif", tiff([(PAGE, Form())] * 6)))
+
+
+@pytest.mark.parametrize("wide", [False, True])
+@pytest.mark.parametrize("order", "<>")
+def test_images_that_imagej_keeps_without_a_page_are_counted(tmp_path: Path, order: str, wide: bool) -> None:
+    form = Form(order=order, wide=wide, description=b"ImageJ=1.54f\nimages=30\nslices=10\nframes=3\nloop=false\n\0")
+    path = written(tmp_path / "a.tif", tiff([(PAGE, form)]))
+    assert held_images(path) == (1, 29)
+    assert read_image(path, FILE_DISPLAY).others == 29
+    assert held_images(written(tmp_path / "b.tif", tiff([(PAGE, form)] * 30))) == (30, 0)
+    for text in (b"Film\nImageJ=1\nimages=9\0", b"ImageJ=1.54f\nunit=mm\0", b"ImageJ=1.54f\0\nimages=9\0"):
+        other = written(tmp_path / "c.tif", tiff([(PAGE, replace(form, description=text))]))
+        assert held_images(other) == (1, 0)
+    many = replace(form, description=b"ImageJ=1.54f\nimages=99999999999\0")
+    assert "more than 65,536 images" in refusal(written(tmp_path / "d.tif", tiff([(PAGE, many)])))
+
+
+def test_a_volume_in_one_page_is_refused(tmp_path: Path) -> None:
+    for kind in ("u1", "u2"):
+        page = PAGE.astype(kind)
+        assert "ImageDepth" in refusal(written(tmp_path / "a.tif", tiff([(page, Form(depth=4))])))
+        assert len(shown(written(tmp_path / "b.tif", tiff([(page, Form(depth=1))]))))
 
 
 def test_directories_that_overlap_are_not_read_for_ever(tmp_path: Path) -> None:
@@ -234,6 +325,21 @@ def test_of_a_damaged_file_the_sentence_is_all_that_is_told(tmp_path: Path, capf
         content = tiff([(RAMP[..., None].astype(kind), Form(compression="lzw"))])
         refusal(written(tmp_path / "a.tif", content[:100] + bytes(200) + content[300:]))
     assert capfd.readouterr() == ("", "")
+
+
+@pytest.mark.parametrize("compression", ["lzw", "packbits"])
+def test_libtiff_is_asked_once_for_many_strips(
+    tmp_path: Path, compression: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked, opened = [], TiffImageFile.__init__
+    monkeypatch.setattr(TiffImageFile, "__init__", lambda *arguments: asked.append(1) or opened(*arguments))
+    values, form = np.repeat(RAMP, 7, axis=0)[..., None].astype("u2"), Form(compression=compression, rows=3)
+    content = tiff([(values, form)])
+    shown(written(tmp_path / "a.tif", content))
+    assert len(asked) <= 2  # of 150 strips, the last one shorter
+    packed = tiff_files._packed(values[210:213], 16, form)
+    assert packed in content
+    assert "damaged" in refusal(written(tmp_path / "b.tif", content.replace(packed, bytes(len(packed)))))
 
 
 def test_a_damaged_checksum_is_damage(tmp_path: Path) -> None:

@@ -29,6 +29,8 @@ class Form:
     formats: tuple[int, ...] | None = None
     subfile: int = 0
     orientation: int = 1
+    description: bytes = b""
+    depth: int = 0
 
 
 def tiff(pages: Sequence[tuple[np.ndarray, Form]], loop: bool = False) -> bytes:
@@ -78,6 +80,10 @@ def _page(content: bytes, values: np.ndarray, form: Form) -> tuple[bytes, int, i
         274: ("H", [form.orientation]), 277: ("H", [samples]), 284: ("H", [1 + form.planar]),
         317: ("H", [form.predictor]), 339: ("H", formats),
     }  # fmt: skip
+    if form.description:
+        tags[270] = ("B", form.description)
+    if form.depth:
+        tags[32997] = ("I", [form.depth])
     if form.extra:
         tags[338] = ("H", form.extra)
     if form.tile:
@@ -95,9 +101,8 @@ def _directory(content: bytes, tags: dict[int, tuple[str, Sequence[int]]], form:
         if len(said) > slot:
             place, content = len(content), content + said + bytes(len(said) % 2)
             said = struct.pack(form.order + number, place)
-        entries += struct.pack(form.order + "HH" + number, tag, {"H": 3, "I": 4}[kind], len(values)) + said.ljust(
-            slot, b"\0"
-        )
+        field = {"B": 2, "H": 3, "I": 4}[kind]
+        entries += struct.pack(form.order + "HH" + number, tag, field, len(values)) + said.ljust(slot, b"\0")
     start = len(content)
     content += struct.pack(form.order + count, len(tags)) + entries
     return content + bytes(slot), start, len(content)

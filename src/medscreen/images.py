@@ -1,5 +1,6 @@
 """A set of labelled images on disk: one memory-mapped array and one columnar manifest."""
 
+import errno
 import hashlib
 import json
 import mmap
@@ -26,6 +27,7 @@ Pixels = NDArray[np.uint8]
 """Images as one array: (number, height, width), display grey 0 to 255."""
 
 _AT_ONCE, _PIXELS_AT_ONCE = 32, 32 * 128**2  # what one pass of a network takes: more is no faster
+_FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 _CHUNK_BYTES = 1 << 19  # as floats of 64 bits it is eight times that
 _TRAIT, _DICOM = "trait:", "dicom:"  # what a manifest's columns for traits, and of DICOM headers, begin with
 _SPACING = ("spacing_row", "spacing_column")
@@ -114,8 +116,8 @@ def save_images(images: ImageSet, index: NDArray[np.int64], folder: Path) -> Non
 def new_array(path: Path, kind: type[np.generic], shape: tuple[int, ...]) -> "np.memmap[Any, Any]":
     """A new .npy file of zeros, memory-mapped, with room on the disk for all of it.
 
-    Raises MedscreenError, and leaves no file, where there is not: a disk that fills up later ends a process that writes
-    to a mapped file by a signal.
+    Raises MedscreenError, and leaves no file, where there is not or it can't be written: a disk that fills up later
+    ends a process that writes to a mapped file by a signal.
     """
     try:
         array: np.memmap[Any, Any] = open_memmap(path, mode="w+", dtype=kind, shape=shape)
@@ -124,6 +126,8 @@ def new_array(path: Path, kind: type[np.generic], shape: tuple[int, ...]) -> "np
                 os.posix_fallocate(file.fileno(), 0, path.stat().st_size)
     except OSError as error:
         path.unlink(missing_ok=True)
+        if error.errno not in _FULL:
+            raise MedscreenError(f"{path} can't be written: {error.strerror}; see to its folder.") from error
         needed = int(np.prod(shape)) * np.dtype(kind).itemsize
         raise MedscreenError(
             f"{path}: there is no room for its {needed:,} bytes ({error.strerror}); free some on that disk."

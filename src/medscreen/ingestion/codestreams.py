@@ -2,14 +2,11 @@
 
 from dataclasses import dataclass
 
-from medscreen.ingestion.jpeg_scans import require_few_scans
+from medscreen.ingestion.jpeg_scans import ALONE, FRAMES, JPEG_LS, SCAN, require_few_scans
 from medscreen.ingestion.refusal import UnreadableImageError
 
 _JPEG_2000 = b"\xff\x4f\xff\x51"  # start of codestream, then its size segment
 _STARTS = (b"\xff\xd8", _JPEG_2000, b"\x00\x00\x00\x0cjP")  # the last: a JPEG 2000 file
-_FRAMES = frozenset({*range(0xC0, 0xD0), 0xF7}) - {0xC4, 0xC8, 0xCC}  # JPEG's start-of-frame markers, JPEG-LS's
-_JPEG_LS, _SCAN = 0xF7, 0xDA
-_ALONE = frozenset({0x01, *range(0xD0, 0xDA)})  # markers without a length
 
 
 @dataclass(frozen=True)
@@ -59,21 +56,21 @@ def read_codestream(frame: bytes, shape: tuple[int, int, int]) -> Codestream | N
 
 def _jpeg(frame: bytes) -> Codestream:
     place, marker, found = 2, 0, None
-    while place + 9 < len(frame) and marker != _SCAN:
+    while place + 9 < len(frame) and marker != SCAN:
         if frame[place] != 0xFF:
             break
         marker = frame[place + 1]
-        if marker in _FRAMES:
+        if marker in FRAMES:
             rows, columns = (int.from_bytes(frame[at : at + 2]) for at in (place + 5, place + 7))
-            found = Codestream((rows, columns, frame[place + 9]), frame[place + 4], trusted=marker == _JPEG_LS)
+            found = Codestream((rows, columns, frame[place + 9]), frame[place + 4], trusted=marker == JPEG_LS)
             if not found.trusted:
                 return found
-        if marker == _SCAN and found:  # of JPEG-LS, which states its error there
+        if marker == SCAN and found:  # of JPEG-LS, which states its error there
             at = place + 5 + 2 * frame[place + 4]
             return Codestream(found.shape, found.precision, near=frame[at] if at < len(frame) else None)
         if marker == 0xFF:  # fill bytes may precede a marker
             place += 1
-        elif marker in _ALONE:
+        elif marker in ALONE:
             place += 2
         else:
             place += 2 + int.from_bytes(frame[place + 2 : place + 4])

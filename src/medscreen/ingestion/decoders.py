@@ -1,16 +1,15 @@
 """What decodes the pixels of a DICOM transfer syntax."""
 
 import importlib.util
-import os
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from contextlib import nullcontext
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
 
+from medscreen.ingestion.quiet import quiet_stderr
 from medscreen.ingestion.refusal import UnreadableImageError
 
 if TYPE_CHECKING:
@@ -25,7 +24,6 @@ _JPEG_2000 = frozenset({"1.2.840.10008.1.2.4.90", "1.2.840.10008.1.2.4.91"})
 _GDCM = frozenset(f"1.2.840.10008.1.2.4.{number}" for number in (57, 70, 80, 81))
 _OPENJPEG = frozenset(f"1.2.840.10008.1.2.4.{number}" for number in (201, 202, 203))
 _WITHOUT_C = frozenset({"1.2.840.10008.1.2", *(f"1.2.840.10008.1.2.{number}" for number in ("1", "1.99", "2", "5"))})
-_STDERR = 2
 _Way = Callable[[], tuple[NDArray[np.generic], *tuple[Any, ...]]]
 """Something that decodes; the pixels stand first in what it answers."""
 
@@ -65,7 +63,7 @@ def decode(source: BinaryIO | bytes, index: int, syntax: "UID", options: dict[st
         # first the decoder that is always there, so that the extra changes nothing that can be read without it
         plugins = [name for name in ("pillow", "") if not name or name in decoder.available_plugins]
         ways = [partial(decoder.as_array, frame, index=index, decoding_plugin=name, **options) for name in plugins]
-    with quiet_stderr(unless=syntax in _WITHOUT_C):
+    with nullcontext() if syntax in _WITHOUT_C else quiet_stderr():
         values = next((found for way in ways if (found := _decoded(way)) is not None), None)
     if values is None:
         raise UnreadableImageError(f"its pixel data ({_name(syntax)}) is damaged")
@@ -130,23 +128,3 @@ def _decode_12_bits(frame: bytes, options: dict[str, Any]) -> tuple[NDArray[np.g
 def _name(syntax: "UID") -> str:
     """What the standard calls it; what the file says may be anything."""
     return syntax.name if syntax.is_transfer_syntax and syntax.name != syntax else "of no known name"
-
-
-@contextmanager
-def quiet_stderr(unless: bool = False) -> Iterator[None]:
-    """C libraries write to the process's stderr what can't be asked of them otherwise."""
-    if unless:
-        yield
-        return
-    try:
-        kept = os.dup(_STDERR)
-    except OSError:  # there is none
-        yield
-        return
-    try:
-        with Path(os.devnull).open("w") as nowhere:
-            os.dup2(nowhere.fileno(), _STDERR)
-        yield
-    finally:
-        os.dup2(kept, _STDERR)
-        os.close(kept)

@@ -1,11 +1,8 @@
 """The elements of a DICOM file before its pixels: read quietly, never beyond the file's end."""
 
 import io
-import logging
-import warnings
 import zlib
-from collections.abc import Collection, Iterator
-from contextlib import contextmanager
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 from struct import unpack
@@ -82,10 +79,7 @@ def read_elements(file: BinaryIO, tags: Collection["BaseTag | int"]) -> Elements
     start = first_element(file.read(HEAD)) or 0
     file.seek(start)
     meta = read_dataset(file, False, True, stop_when=lambda tag, _vr, _length: tag >> 16 != 2)
-    syntax: UID | None = meta.get("TransferSyntaxUID")
-    if not syntax and start:
-        raise UnreadableImageError("its header has no TransferSyntaxUID")
-    syntax = syntax or _evident_syntax(file)
+    syntax: UID = meta.get("TransferSyntaxUID") or _evident_syntax(file)
     implicit, little = (syntax.is_implicit_VR, syntax.is_little_endian) if syntax.is_transfer_syntax else (False, True)
     content = _inflated(file) if syntax == DeflatedExplicitVRLittleEndian else file
     dataset = read_dataset(content, implicit, little, stop_when=lambda tag, *_: tag in PIXELS, specific_tags=[*tags])
@@ -108,19 +102,3 @@ def _inflated(file: BinaryIO) -> BinaryIO:
     if inflater.unconsumed_tail:
         raise UnreadableImageError(f"it is deflated, and would be larger than {_MOST_INFLATED:,} bytes")
     return io.BytesIO(content)
-
-
-@contextmanager
-def quiet_pydicom() -> Iterator[None]:
-    """pydicom tells the terminal of each oddity, quoting the value; here the outcome alone counts."""
-    from pydicom import config
-
-    logger = logging.getLogger("pydicom")
-    was = logger.disabled
-    try:
-        logger.disabled = True
-        with warnings.catch_warnings(), config.disable_value_validation():
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        logger.disabled = was

@@ -10,9 +10,10 @@ from numpy.typing import NDArray
 
 from medscreen.ingestion.codestreams import Codestream, read_codestream
 from medscreen.ingestion.decoders import decode, decoder_of, require_supported
-from medscreen.ingestion.elements import PIXELS, Elements, opened, quiet_pydicom, read_elements
+from medscreen.ingestion.elements import PIXELS, Elements, opened, read_elements
 from medscreen.ingestion.fragments import read_fragments
 from medscreen.ingestion.headers import Header, element_tags
+from medscreen.ingestion.quiet import quiet_pydicom
 from medscreen.ingestion.refusal import UnreadableImageError, require_size
 
 _REPRESENTATIONS = (b"OB", b"OW", b"OF", b"OD", b"UN")

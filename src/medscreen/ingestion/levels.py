@@ -80,6 +80,10 @@ def _percentile(ranked: NDArray[np.float64], up_to: NDArray[np.int64], percentil
     below = int(rank)
     places = (below, min(below + 1, int(up_to[-1]) - 1))
     first, second = (ranked[np.searchsorted(up_to, place, side="right")] for place in places)
-    share = rank - below
+    return between(float(first), float(second), rank - below)
+
+
+def between(first: float, second: float, share: float) -> float:
+    """The value at a share of the way from the first to the second, rounded as NumPy rounds percentiles."""
     rise = second - first
-    return float(first + rise * share if share < 0.5 else second - rise * (1 - share))
+    return first + rise * share if share < 0.5 else second - rise * (1 - share)

@@ -1,23 +1,22 @@
 """Pictures that are no DICOM: what Pillow reads, told by content and never by name."""
 
 import re
-import warnings
 from contextlib import suppress
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, cast
 
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
-from medscreen.ingestion.decoders import quiet_stderr
-from medscreen.ingestion.deep_colours import CHANNELS, deep_luminance, stored_layout
+from medscreen.ingestion.deep_colours import CHANNELS, MOST_DEEP, deep_luminance, stored_layout
 from medscreen.ingestion.grey import Grey
 from medscreen.ingestion.jpeg_scans import require_few_scans
-from medscreen.ingestion.refusal import UnreadableImageError, require_size
+from medscreen.ingestion.quiet import quiet_stderr, quiet_warnings
+from medscreen.ingestion.refusal import MOST_PIXELS, UnreadableImageError, require_size
 from medscreen.ingestion.stretch import stretched
 from medscreen.ingestion.tiff_grey import tiff_grey
 from medscreen.ingestion.tiff_layout import RGB, layout_of
-from medscreen.ingestion.tiff_pages import MOST_PAGES, image_pages, is_tiff
+from medscreen.ingestion.tiff_pages import MOST_PAGES, FromPage, image_pages, is_tiff, page_at, require_countable
 
 # Pillow opens more, with an external program (EPS) or formats whose pixels nobody would screen
 _FORMATS = ("PNG", "JPEG", "TIFF", "BMP", "GIF", "WEBP", "JPEG2000", "PPM")
@@ -31,6 +30,7 @@ _DEEP = frozenset({"I;16", "I;16B", "I;16L", "I;16N", "I", "F"})  # more than 8 
 _MOST_JPEG = 512 * 2**20  # bytes of a file that are looked at for scans
 _STEPS = {"L;2": 85, "L;4": 17}  # by which Pillow multiplies grey of few bits, but not the grey that is transparent
 _ORIENTATION = 0x0112  # tag of EXIF and of TIFF
+_PLANES = 284  # tag of TIFF
 _UPRIGHT = {  # EXIF's orientations, from 2
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -45,8 +45,7 @@ _UPRIGHT = {  # EXIF's orientations, from 2
 def is_picture(path: Path) -> bool:
     """Whether a file begins as a picture of a kind that is read; nothing is decoded."""
     try:
-        with warnings.catch_warnings(), path.open("rb") as file:
-            warnings.simplefilter("ignore")
+        with quiet_warnings(), path.open("rb") as file:
             # Pillow opens fewer sample formats of TIFF than are read, or refused by their name
             if not is_tiff(file):
                 Image.open(file, formats=_FORMATS).close()
@@ -59,16 +58,20 @@ def held_pictures(path: Path) -> tuple[int, int]:
     """How many pictures of a file can be read, and how many more it holds; (1, 0) for one that can't be counted.
 
     The pages of a TIFF are pictures of their own, but for smaller copies and masks; of an animation, the first frame.
+    Raises UnreadableImageError for more than anyone would count, and for a TIFF whose chain of pages breaks.
     """
     try:
-        with warnings.catch_warnings(), path.open("rb") as file:
-            warnings.simplefilter("ignore")
+        with quiet_warnings(), path.open("rb") as file:
             if is_tiff(file):
-                pages = image_pages(file)
-                read = max(sum(page.index < MOST_PAGES for page in pages), 1)
-                return read, len(pages) - read
+                pages = image_pages(path)
+                read = min(len(pages.places), MOST_PAGES)
+                return read, len(pages.places) - read + pages.others
             with Image.open(file, formats=_FORMATS) as picture:
-                return 1, getattr(picture, "n_frames", 1) - 1
+                number: int = getattr(picture, "n_frames", 1)
+                require_countable(number)
+                return 1, number - 1
+    except UnreadableImageError:
+        raise
     except Exception:  # whoever reads it says what is wrong with it
         return 1, 0
 
@@ -80,16 +83,12 @@ def read_picture(path: Path, number: int = 0) -> Grey:
     Raises UnreadableImageError for whatever can't be decoded whole.
     """
     try:
-        # Pillow only warns of a decompression bomb up to twice its limit
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            warnings.simplefilter("error", Image.DecompressionBombWarning)
-            # not by name: Pillow maps files into memory, and scrambles rotated TIFFs then
-            with path.open("rb") as file, quiet_stderr():
-                return _read_tiff(file, number) if is_tiff(file) else _read(file, number)
+        # not by name: Pillow maps files into memory, and scrambles rotated TIFFs then
+        with path.open("rb") as file, quiet_warnings(), quiet_stderr():
+            return _read_tiff(path, file, number) if is_tiff(file) else _read(file)
     except UnidentifiedImageError:
         raise UnreadableImageError(_no_picture(path)) from None
-    except (Image.DecompressionBombWarning, Image.DecompressionBombError):
+    except Image.DecompressionBombError:
         raise UnreadableImageError("its header promises a decompression bomb: far too many pixels") from None
     except (UnreadableImageError, MemoryError, FileNotFoundError, PermissionError, IsADirectoryError):
         raise
@@ -99,29 +98,28 @@ def read_picture(path: Path, number: int = 0) -> Grey:
         raise UnreadableImageError("the picture is damaged or cut short") from None
 
 
-def _read_tiff(file: BinaryIO, number: int) -> Grey:
-    pages = image_pages(file)
-    if not 0 <= number < len(pages) or pages[number].index >= MOST_PAGES:
-        raise UnreadableImageError(f"the TIFF file has {len(pages)} pages, and no page {number} (from 0) that is read")
-    page = pages[number]
+def _read_tiff(path: Path, file: BinaryIO, number: int) -> Grey:
+    places = image_pages(path).places
+    if not 0 <= number < min(len(places), MOST_PAGES):
+        raise UnreadableImageError(f"the TIFF file has {len(places)} pages, and no page {number} (from 0) that is read")
+    page = page_at(file, places[number])
     layout = layout_of(page)
-    if layout.plain or layout.photometric > RGB:
-        with suppress(UnidentifiedImageError, SyntaxError):  # a layout that Pillow does not have
-            return _read(file, page.index)
+    separate_inverse = layout.photometric == 0 and page.number(_PLANES, 1) == 2  # which Pillow does not invert
+    if (layout.plain and not separate_inverse) or layout.photometric > RGB:
+        with suppress(UnidentifiedImageError, SyntaxError, ValueError):  # a layout that Pillow does not have
+            return _read(cast("BinaryIO", FromPage(page)))
     return _upright(tiff_grey(page, layout), page.number(_ORIENTATION, 1))
 
 
-def _read(file: BinaryIO, number: int) -> Grey:
+def _read(file: BinaryIO) -> Grey:
     file.seek(0)
     if file.read(2) == b"\xff\xd8":
         file.seek(0)
         require_few_scans(file.read(_MOST_JPEG))
     file.seek(0)
     with Image.open(file, formats=_FORMATS) as picture:
-        if number:
-            picture.seek(number)
-        require_size(*picture.size)
         layout = stored_layout(picture)
+        require_size(*picture.size, MOST_DEEP if layout in CHANNELS else MOST_PIXELS)
         picture.load()
         clear = picture.info.get("transparency")
         if layout in _STEPS and isinstance(clear, int):

@@ -4,6 +4,8 @@ from medscreen.errors import MedscreenError
 
 MOST_PIXELS = 80_000_000
 """No image is decoded that has more: a film of 43 x 43 cm at 0.05 mm has 74 million."""
+SET_WINDOW = "before training, set datasets.<name>.display.window in params.yaml to"
+"""The way out where a window does not fit; a detector that is trained keeps its window."""
 
 
 class UnreadableImageError(MedscreenError):
@@ -13,11 +15,11 @@ class UnreadableImageError(MedscreenError):
     """
 
 
-def require_size(width: int, height: int) -> None:
+def require_size(width: int, height: int, most: int = MOST_PIXELS) -> None:
     """Raises UnreadableImageError for a size that a header promises and nobody should allocate."""
     if width < 1 or height < 1:
         raise UnreadableImageError(f"its header says that it has {width} x {height} pixels")
-    if width * height > MOST_PIXELS:
+    if width * height > most:
         raise UnreadableImageError(
-            f"its header promises {width} x {height} pixels, a decompression bomb: at most {MOST_PIXELS:,} are decoded"
+            f"its header promises {width} x {height} pixels, a decompression bomb: at most {most:,} are decoded"
         )

@@ -7,7 +7,8 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from medscreen.ingestion.elements import first_element, opened, quiet_pydicom, read_elements
+from medscreen.ingestion.elements import first_element, opened, read_elements
+from medscreen.ingestion.quiet import quiet_pydicom
 from medscreen.ingestion.stacks import MOST_FRAMES, Place, frames_in_order, place_of
 
 if TYPE_CHECKING:

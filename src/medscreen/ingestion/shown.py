@@ -4,12 +4,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from medscreen.ingestion.elements import HEAD, first_element, quiet_pydicom
+from medscreen.ingestion.elements import HEAD, first_element
 from medscreen.ingestion.frames import Frame, read_frame
 from medscreen.ingestion.grey import Grey, luminance, require_picture
 from medscreen.ingestion.palettes import palette_grey
 from medscreen.ingestion.pictures import held_pictures, is_picture, read_picture
-from medscreen.ingestion.refusal import UnreadableImageError
+from medscreen.ingestion.quiet import quiet_pydicom
+from medscreen.ingestion.refusal import SET_WINDOW, UnreadableImageError
 from medscreen.ingestion.series import read_series_header
 from medscreen.ingestion.windows import displayed
 from medscreen.params import DisplayParams
@@ -54,7 +55,7 @@ def held_images(path: Path) -> tuple[int, int]:
     try:
         header = read_series_header(path)
         return (len(header.frames), 0) if header is not None else held_pictures(path)
-    except OSError:
+    except (OSError, UnreadableImageError):
         return 1, 0
 
 
@@ -84,8 +85,8 @@ def read_grey(path: Path, display: DisplayParams) -> Grey:
 
 
 def _read_picture(path: Path, frame: int | None) -> Shown:
-    grey = read_picture(path, frame or 0)
-    return Shown(grey, others=sum(held_pictures(path)) - 1)
+    others = sum(held_pictures(path)) - 1
+    return Shown(read_picture(path, frame or 0), others=others)
 
 
 def _read_dicom(path: Path, display: DisplayParams, frame: int | None) -> Shown:
@@ -104,7 +105,7 @@ def _displayed(frame: Frame, display: DisplayParams) -> Grey:
     if frame.stored.ndim == 2 and not palette:
         return displayed(frame.stored, header, display)
     if display.window not in {"file", "percentiles"}:
-        raise UnreadableImageError("it is in colour, and a window is for values: choose window: file or percentiles")
+        raise UnreadableImageError(f"it is in color, and a window is for values: {SET_WINDOW} file or percentiles")
     if palette:
         return palette_grey(frame.stored, header)
     return luminance(frame.stored, 2.0**header.bits - 1)

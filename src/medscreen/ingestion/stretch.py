@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from medscreen.ingestion.grey import Grey
-from medscreen.ingestion.levels import DISPLAY_PERCENTILES
+from medscreen.ingestion.levels import DISPLAY_PERCENTILES, between
 from medscreen.ingestion.refusal import UnreadableImageError
 
 _AT_ONCE = 1 << 20  # values that are floats of 64 bits at a time: all of a large film would take gigabytes
@@ -56,8 +56,6 @@ def _make_finite(flat: NDArray[Any], ends: tuple[float, float] | None = None) ->
 
 
 def _between(ranked: NDArray[Any], place: float) -> float:
-    """The value at a place between two ranks, as NumPy interpolates percentiles."""
+    """The value at a place between two ranks."""
     below = int(place)
-    first, second = float(ranked[below]), float(ranked[min(below + 1, len(ranked) - 1)])
-    share, rise = place - below, second - first
-    return first + rise * share if share < 0.5 else second - rise * (1 - share)
+    return between(float(ranked[below]), float(ranked[min(below + 1, len(ranked) - 1)]), place - below)

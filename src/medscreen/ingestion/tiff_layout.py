@@ -17,6 +17,7 @@ _NAMES = {
 }  # fmt: skip
 _WIDTH, _HEIGHT, _BITS, _COMPRESSION, _PHOTOMETRIC, _SAMPLES = 256, 257, 258, 259, 262, 277
 _TILE_WIDTH, _TILE_HEIGHT, _OFFSETS, _EXTRA, _FORMATS = 322, 323, (273, 324), 338, 339
+_DEPTH = 32997  # planes of a volume in one page
 _OLD_JPEG, _YCBCR = 6, 6
 _MOST_BYTES = 640 * 10**6  # of samples, decoded: 80 million of 64 bits
 _MOST_SEGMENTS = 65_536  # strips or tiles
@@ -65,6 +66,8 @@ def layout_of(page: Page) -> Layout:
     """The layout of a page; raises UnreadableImageError where tags are missing or promise more than is decoded."""
     width, height, compression = page.number(_WIDTH, 0), page.number(_HEIGHT, 0), page.number(_COMPRESSION, 1)
     require_size(width, height)
+    if page.number(_DEPTH, 1) > 1:
+        raise UnreadableImageError("its TIFF tag ImageDepth puts a volume into one page: save each slice as a page")
     samples = page.number(_SAMPLES, 1)
     bits, formats = page.numbers(_BITS) or [1], page.numbers(_FORMATS) or [UNSIGNED]
     if not 1 <= samples <= 64 or 0 in bits:

@@ -6,8 +6,9 @@ of 16 or 64 bits, no separate planes of 16 bits and few bit depths but 1, 8 and 
 
 import io
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import groupby, islice
 from struct import pack
 from typing import Any
 
@@ -26,6 +27,7 @@ _PREDICTED = frozenset({5, 34925, 50000}) | _DEFLATE  # LZW, LZMA, Zstandard: th
 _HORIZONTAL, _FLOATING = 2, 3
 _DEPTHS = {SIGNED: (8, 16, 32, 64), FLOAT: (16, 32, 64)}
 _REVERSED = np.packbits(np.unpackbits(np.arange(256, dtype=np.uint8)[:, None], axis=1)[:, ::-1], axis=1)[:, 0]
+_TOGETHER = 1 << 20  # bytes that libtiff unpacks at a time: to ask it takes as long as a short strip
 _CUT = "the TIFF file is damaged or cut short"
 
 
@@ -69,8 +71,8 @@ def read_samples(page: Page, layout: Layout) -> NDArray[Any]:
     grid = _grid(page, layout)
     reader = _Reader(page, layout, kind, grid.columns, 1 if planar else len(layout.bits))
     target = np.empty((used, layout.height, layout.width), kind)
-    for segment in _segments(grid, layout, used if planar else 1):
-        block = reader.read(segment)[: layout.height - segment.row, : layout.width - segment.column]
+    for segment, values in reader.read(_segments(grid, layout, used if planar else 1)):
+        block = values[: layout.height - segment.row, : layout.width - segment.column]
         place = np.s_[segment.row : segment.row + block.shape[0], segment.column : segment.column + block.shape[1]]
         for at in range(1 if planar else used):
             target[segment.sample + at][place] = block[..., at]
@@ -121,17 +123,28 @@ class _Reader:
         self._reversed = page.number(_FILL_ORDER, 1) == 2
         self._predictor = page.number(_PREDICTOR, 1) if layout.compression in _PREDICTED else 1
 
-    def read(self, segment: _Segment) -> NDArray[Any]:
-        """The values (rows, columns, samples) of a segment."""
-        size = segment.rows * self._row_bytes
-        raw = self._unpacked(segment, size)
-        if len(raw) < size:
-            raise UnreadableImageError(_CUT)
-        content = np.frombuffer(raw, np.uint8, size).reshape(segment.rows, self._row_bytes)
-        return self._numbers(content).reshape(segment.rows, self._columns, self._samples)
+    def read(self, segments: Iterator[_Segment]) -> Iterator[tuple[_Segment, NDArray[Any]]]:
+        """Each segment with its values (rows, columns, samples)."""
+        for rows, alike in groupby(segments, lambda segment: segment.rows):
+            size = rows * self._row_bytes
+            for some in _in_parts(alike, max(1, _TOGETHER // size)):
+                for segment, raw in zip(some, self._unpacked(some, size), strict=True):
+                    if len(raw) < size:
+                        raise UnreadableImageError(_CUT)
+                    content = np.frombuffer(raw, np.uint8, size).reshape(rows, self._row_bytes)
+                    yield segment, self._numbers(content).reshape(rows, self._columns, self._samples)
 
-    def _unpacked(self, segment: _Segment, size: int) -> bytes | memoryview:
-        """At least the segment's `size` bytes, decompressed; no more than those are made of it."""
+    def _unpacked(self, segments: Sequence[_Segment], size: int) -> Iterator[bytes]:
+        """At least `size` bytes of each of some segments of that size, decompressed; no more are made of them."""
+        compression = self._layout.compression
+        packed = (self._packed(segment, size) for segment in segments)
+        if compression == _NONE:
+            return packed
+        if compression in _DEFLATE:
+            return (_inflated(data, size) for data in packed)
+        return _by_libtiff([*packed], compression, segments[0].rows, self._row_bytes)
+
+    def _packed(self, segment: _Segment, size: int) -> bytes:
         compression = self._layout.compression
         # some writers leave the length of a single strip away, or write 0
         length = size if compression == _NONE and not segment.length else segment.length
@@ -140,11 +153,7 @@ class _Reader:
         data = self._page.read(segment.start, min(length, size) if compression == _NONE else length)
         if self._reversed:
             data = _REVERSED[np.frombuffer(data, np.uint8)].tobytes()
-        if compression == _NONE:
-            return data
-        if compression in _DEFLATE:
-            return _inflated(data, size)
-        return _by_libtiff(data, compression, segment.rows, self._row_bytes)
+        return data
 
     def _numbers(self, content: NDArray[np.uint8]) -> NDArray[Any]:
         """The values (rows, columns * samples) of rows of bytes."""
@@ -197,16 +206,27 @@ def _inflated(data: bytes, size: int) -> bytes:
     return content
 
 
-def _by_libtiff(data: bytes, compression: int, rows: int, row_bytes: int) -> bytes:
-    """The bytes of a segment: libtiff decompresses it as a picture of single bytes, whatever they stand for."""
-    tags = {256: row_bytes, 257: rows, 258: 8, 259: compression, 262: 1, 273: 0, 277: 1, 278: rows, 279: len(data)}
-    tags[273] = 8 + 2 + 12 * len(tags) + 4
-    entries = b"".join(pack("<HHII", tag, 4, 1, value) for tag, value in tags.items())
-    file = pack("<4sIH", b"II\x2a\0", 8, len(tags)) + entries + bytes(4) + data
+def _in_parts(segments: Iterator[_Segment], number: int) -> Iterator[list[_Segment]]:
+    while some := [*islice(segments, number)]:
+        yield some
+
+
+def _by_libtiff(packed: Sequence[bytes], compression: int, rows: int, row_bytes: int) -> Iterator[bytes]:
+    """The bytes of segments of so many rows: libtiff decompresses them as the strips of a picture of single bytes."""
+    number, size = len(packed), rows * row_bytes
+    lengths = np.array([len(data) for data in packed], "<u4")
+    tags = {256: row_bytes, 257: rows * number, 258: 8, 259: compression, 262: 1, 273: 0, 277: 1, 278: rows, 279: 0}
+    lists = 8 + 2 + 12 * len(tags) + 4
+    starts = lists + 8 * number + np.cumsum(lengths, dtype="<u4") - lengths
+    tags[273], tags[279] = (lists, lists + 4 * number) if number > 1 else (int(starts[0]), int(lengths[0]))
+    entries = b"".join(pack("<HHII", tag, 4, number if tag in _STRIPS else 1, value) for tag, value in tags.items())
+    head = pack("<4sIH", b"II\x2a\0", 8, len(tags)) + entries + bytes(4)
+    file = b"".join((head, starts.astype("<u4").tobytes(), lengths.tobytes(), *packed))
     try:
         with TiffImagePlugin.TiffImageFile(io.BytesIO(file)) as picture:
-            return picture.tobytes()
+            content = picture.tobytes()
     except MemoryError:
         raise
     except Exception:  # broken data makes Pillow raise whatever it likes
         raise UnreadableImageError(_CUT) from None
+    return (content[start : start + size] for start in range(0, number * size, size))

@@ -10,11 +10,11 @@ from medscreen.ingestion.headers import Header, number
 from medscreen.ingestion.levels import Levels, levels_of
 from medscreen.ingestion.padding import padding
 from medscreen.ingestion.palettes import supplemental_grey
-from medscreen.ingestion.refusal import UnreadableImageError
+from medscreen.ingestion.refusal import SET_WINDOW, UnreadableImageError
 from medscreen.ingestion.tables import sequence_table
 from medscreen.params import DisplayParams, WindowParams
 
-_PRESETS = {  # Hounsfield units: centre, width
+_PRESETS = {  # Hounsfield units: center, width
     "soft_tissue": (40.0, 400.0),
     "lung": (-600.0, 1500.0),
     "bone": (400.0, 1800.0),
@@ -39,7 +39,7 @@ class Window:
         least = 1.0 if self.function == "LINEAR" else 0.0
         if self.width < least or self.width == 0:
             raise UnreadableImageError(
-                f"its Window Width is too small for the function {self.function}: choose window: percentiles, or a "
+                f"its Window Width is too small for the function {self.function}: {SET_WINDOW} percentiles, or a "
                 "center and a width"
             )
         if self.function == "SIGMOID":
@@ -139,7 +139,7 @@ def _require_hounsfield(header: Header, preset: str) -> None:
     if not (stated and (rescaled or header.get("ModalityLUTSequence") is not None)):
         raise UnreadableImageError(
             f"the window {preset} is in Hounsfield units, and by Modality, RescaleType, RescaleSlope and "
-            "RescaleIntercept its values are none: choose window: file or percentiles, or a centre and a width"
+            f"RescaleIntercept its values are none: {SET_WINDOW} file or percentiles, or a center and a width"
         )
 
 

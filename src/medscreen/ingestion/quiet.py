@@ -1,0 +1,80 @@
+"""Silence of libraries while images are read, which belongs to the process and is shared by its threads."""
+
+import logging
+import os
+import threading
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, ExitStack, contextmanager
+from pathlib import Path
+
+_STDERR = 2
+_Context = Callable[[], AbstractContextManager[None]]
+
+
+def _shared(make: _Context) -> _Context:
+    """A context that the first thread enters and the last one leaves; each may enter it repeatedly.
+
+    Each thread restoring what it found would restore the silence of another one, for good.
+    """
+    lock, entered, users = threading.Lock(), ExitStack(), 0
+
+    @contextmanager
+    def context() -> Iterator[None]:
+        nonlocal users
+        with lock:
+            if not users:
+                entered.enter_context(make())
+            users += 1
+        try:
+            yield
+        finally:
+            with lock:
+                users -= 1
+                if not users:
+                    entered.close()
+
+    return context
+
+
+@_shared
+@contextmanager
+def quiet_stderr() -> Iterator[None]:
+    """C libraries write to the process's stderr what can't be asked of them otherwise."""
+    try:
+        kept = os.dup(_STDERR)
+    except OSError:  # there is none
+        yield
+        return
+    try:
+        with Path(os.devnull).open("w") as nowhere:
+            os.dup2(nowhere.fileno(), _STDERR)
+        yield
+    finally:
+        os.dup2(kept, _STDERR)
+        os.close(kept)
+
+
+@_shared
+@contextmanager
+def quiet_warnings() -> Iterator[None]:
+    """Python's warnings, which would be errors under PYTHONWARNINGS=error."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
+
+
+@_shared
+@contextmanager
+def quiet_pydicom() -> Iterator[None]:
+    """pydicom tells the terminal of each oddity, quoting the value; here the outcome alone counts."""
+    from pydicom import config
+
+    logger = logging.getLogger("pydicom")
+    was = logger.disabled
+    try:
+        logger.disabled = True
+        with quiet_warnings(), config.disable_value_validation():
+            yield
+    finally:
+        logger.disabled = was
