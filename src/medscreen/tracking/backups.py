@@ -75,9 +75,11 @@ def restore(layout: Layout, source: Path) -> Path | None:
     with _alone(layout):
         ready = layout.home / "mlruns-restoring"
         try:
-            check(source, shutil.disk_usage(layout.home).free)
+            has_studies = check(source, shutil.disk_usage(layout.home).free)
             with replaced(ready) as partial:
                 unpack(source, partial, partial / STUDIES)
+                if has_studies:
+                    (partial / STUDIES).mkdir(exist_ok=True)  # none are in the backup where there were none
             _require_database(ready / "mlflow.db", source)
             with store_lock(layout), _no_study(layout):
                 settle(layout)
