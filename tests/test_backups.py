@@ -88,7 +88,7 @@ def registered(small: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     log_model(client, run_id, brightness(), digest)
     for tag, value in ((DIGEST, digest), ("medscreen.detector", "mean")):
         client.set_tag(run_id, tag, value)
-    move(client, MODEL, register_run(client, MODEL, run_id, {}).number, "Production")
+    move(client, MODEL, register_run(client, of(home), MODEL, run_id, {}, graph).number, "Production")
     return home
 
 
@@ -402,9 +402,24 @@ def test_a_kill_among_the_renamings_of_studies_is_settled(tmp_path: Path, moved:
     assert not waiting.exists()
 
 
-def test_a_backup_without_studies_leaves_them_as_they_are(home: Path, saved: Path) -> None:
+@pytest.mark.parametrize("has_store", [True, False])
+def test_where_the_backup_has_no_studies_there_are_none_and_the_later_ones_are_kept(
+    home: Path, saved: Path, has_store: bool
+) -> None:
     path = journal(home, "trials\n")
-    restore(of(home), saved)
+    if not has_store:
+        shutil.rmtree(home / "mlruns")
+    kept = restore(of(home), saved)
+    assert kept is not None
+    assert (kept / "studies" / "journal.log").read_text() == "trials\n"
+    assert not path.parent.exists()
+    assert not (home / "mlruns" / STUDIES).exists()
+
+
+def test_a_backup_of_a_form_without_studies_leaves_them_as_they_are(home: Path, saved: Path) -> None:
+    path = journal(home, "trials\n")
+    members = members_of(saved)
+    restore(of(home), written(home.with_name("a.tar.gz"), members | {"backup.json": changed(members, format=1)}))
     assert path.read_text() == "trials\n"
 
 

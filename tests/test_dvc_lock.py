@@ -63,6 +63,8 @@ def layout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Layout:
 @example(bytes_left=len(WHOLE) - 1, nuls=0)
 @example(bytes_left=WHOLE.index(b"  fit@hog"), nuls=0)
 def test_a_lock_that_is_cut_anywhere_is_the_last_whole_one_again(layout: Layout, bytes_left: int, nuls: int) -> None:
+    for former in layout.scratch.glob("dvc.lock.broken*"):
+        former.unlink()
     cut = WHOLE[:bytes_left] + b"\0" * nuls
     layout.lock.write_bytes(cut)
     assert "its last copy is in its place" in mend_lock(layout)
@@ -72,7 +74,16 @@ def test_a_lock_that_is_cut_anywhere_is_the_last_whole_one_again(layout: Layout,
 
 
 @pytest.mark.parametrize(
-    "broken", [b"", b"[1, 2]\n", b"schema: '2.0'\nstages: 3\n", b"stages: {}\n", b"\xff\n", b"a: [\n"]
+    "broken",
+    [
+        b"stages: {}\n" + WHOLE + b"stages: {}\n",
+        b"",
+        b"[1, 2]\n",
+        b"schema: '2.0'\nstages: 3\n",
+        b"stages: {}\n",
+        b"\xff\n",
+        b"a: [\n",
+    ],
 )
 def test_without_a_copy_it_is_gits_and_without_git_it_is_made_anew(layout: Layout, broken: bytes) -> None:
     layout.lock.write_bytes(broken)
@@ -111,6 +122,63 @@ def test_what_no_kill_has_left_stays_as_it_is(layout: Layout, change: Callable[[
     assert (layout.lock.read_bytes() if layout.lock.exists() else None) == before
     if before is not None and b"<<<" not in before:
         assert layout.kept_lock.read_bytes() == before
+
+
+def in_git(home: Path, *command: str) -> None:
+    name = ["-c", "user.name=test", "-c", "user.email=test@localhost"]
+    subprocess.run(["git", *name, *command], cwd=home, check=True, capture_output=True)
+
+
+def test_a_duplicate_key_leaves_the_good_copy_as_it_is(layout: Layout) -> None:
+    layout.lock.write_bytes(WHOLE + b"stages: {}\n")
+    assert "its last copy is in its place" in mend_lock(layout)
+    assert layout.lock.read_bytes() == layout.kept_lock.read_bytes() == WHOLE
+
+
+@pytest.mark.parametrize("branch", ["main", "other"])
+def test_a_version_of_an_earlier_commit_or_of_a_branch_is_no_cut(layout: Layout, branch: str) -> None:
+    shorter = WHOLE[: WHOLE.index(b"  fit@hog")]
+    in_git(layout.home, "checkout", "-q", "-B", branch)
+    for content in (shorter, WHOLE):
+        layout.lock.write_bytes(content)
+        in_git(layout.home, "commit", "-qam", "fit")
+    in_git(layout.home, "checkout", "-q", "main")
+    layout.lock.write_bytes(shorter)
+    assert mend_lock(layout) == ""
+    assert layout.lock.read_bytes() == layout.kept_lock.read_bytes() == shorter
+
+
+@pytest.mark.parametrize(
+    ("end", "is_whole"),
+    [(b"1" * 32, True), (b"1" * 32 + b".dir", True), (b"1" * 31, False), (b"1" * 32 + b".di", False)],
+)
+def test_a_missing_line_end_is_no_cut_behind_a_whole_digest(layout: Layout, end: bytes, is_whole: bool) -> None:
+    content = OLDER[: OLDER.rindex(b"9a100")] + end
+    layout.lock.write_bytes(content)
+    assert (mend_lock(layout) == "") == is_whole
+    assert layout.lock.read_bytes() == (content if is_whole else WHOLE)
+
+
+def test_broken_locks_are_all_kept(layout: Layout) -> None:
+    for number, broken in enumerate([b"a", b"b", b"b", b"c"]):
+        layout.lock.write_bytes(broken)
+        assert f"dvc.lock.broken{['', '.2', '.2', '.3'][number]}." in mend_lock(layout)
+    assert sorted(path.read_bytes() for path in layout.scratch.glob("dvc.lock.broken*")) == [b"a", b"b", b"c"]
+
+
+def test_a_folder_is_told_and_a_link_stays_one(layout: Layout) -> None:
+    layout.lock.unlink()
+    layout.lock.symlink_to("elsewhere.lock")
+    assert mend_lock(layout) == ""
+    (layout.home / "elsewhere.lock").write_bytes(WHOLE[:99])
+    assert "its last copy is in its place" in mend_lock(layout)
+    assert layout.lock.is_symlink()
+    assert (layout.home / "elsewhere.lock").read_bytes() == WHOLE
+    layout.lock.unlink()
+    layout.lock.mkdir()
+    with pytest.raises(MedscreenError, match="is a folder") as error:
+        mend_lock(layout)
+    one_sentence(error)
 
 
 def test_a_lock_that_a_running_dvc_writes_is_left_to_it(layout: Layout) -> None:

@@ -186,6 +186,22 @@ def test_whatever_a_reason_holds_every_command_and_the_next_repro_go_on(
     assert not re.search(r"<b>|<img|<script|href=", "".join(MarkdownIt("commonmark").render(note) for note in notes))
 
 
+@pytest.mark.parametrize("text", ["\udcff", "\\", '"', "\u202e", "\x1b", "<", "\U0001f600", "\U000e0001"])
+def test_no_reason_or_title_is_too_long_or_unfit_for_a_tag(workspace: Layout, text: str) -> None:
+    log = DecisionLog(open_store(workspace), workspace, MODEL)
+    log.record(Entry(0, "", "", "promote", text * 9000, text * 9000), {})
+    (entry, run), *_ = log.entries()
+    assert entry.reason == visible(text * 9000)[:3000]
+    assert entry.title == run.info.run_name == visible(text * 9000)[:120]
+
+
+def test_a_blank_reason_is_none(workspace: Layout, command: Callable[..., tuple[int, str]]) -> None:
+    assert command("promote", "1", "--force", "--reason", "worse")[0] == 0
+    assert command("rollback", "--reason", " ")[0] == 0
+    (entry, _), *_ = DecisionLog(open_store(workspace), workspace, MODEL).entries()
+    assert (entry.action, entry.reason) == ("rollback", "no reason given")
+
+
 def test_predict_shows_and_saves_any_name_of_a_file(
     workspace: Layout, tmp_path: Path, command: Callable[..., tuple[int, str]]
 ) -> None:

@@ -1,5 +1,6 @@
 """Faults of the system and of MLflow's database as one sentence; the errors are SQLite's and the system's own."""
 
+import base64
 import errno
 import os
 import shutil
@@ -7,16 +8,20 @@ import sqlite3
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
+from urllib.parse import quote, quote_plus
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from mlflow.exceptions import MlflowException
+from requests.exceptions import ConnectionError, ReadTimeout, RetryError, TooManyRedirects
 
 from factories import one_sentence
 from medscreen.errors import MedscreenError
 from medscreen.faults import database_fault, fault, without_secrets
 from medscreen.layout import Layout
 from medscreen.tracking import open_store, store
+from medscreen.tracking.backups import back_up
 
 FILLING = "insert into t with recursive n(i) as (select 1 union all select i + 1 from n limit 9999) select i from n"
 
@@ -120,6 +125,15 @@ def test_a_store_that_is_none_is_told_and_left_as_it_is(layout: Layout, content:
         open_store(layout)
     assert str(database) in one_sentence(error)
     assert database.read_bytes() == content
+    assert ("is empty" in str(error.value)) == (content == b"")
+
+
+@pytest.mark.parametrize("content", [b"\xff\xfe/home", b"mlruns", b"/a\0b"])
+def test_a_damaged_note_of_the_place_is_one_sentence(layout: Layout, content: bytes) -> None:
+    (layout.mlruns / ".location").write_bytes(content)
+    with pytest.raises(MedscreenError, match=r"\.location is damaged") as error:
+        open_store(layout)
+    one_sentence(error)
 
 
 def test_a_folder_in_the_place_of_a_store_can_not_be_opened(layout: Layout) -> None:
@@ -139,6 +153,8 @@ def test_a_folder_in_the_place_of_a_store_can_not_be_opened(layout: Layout) -> N
         (OSError(errno.EROFS, os.strerror(errno.EROFS), Path("a.csv")), "a.csv: Read-only file system. Make it"),
         (PermissionError(errno.EACCES, "Permission denied", b"a.csv"), "Make it readable and writable"),
         (FileNotFoundError(errno.ENOENT, "No usable temporary directory found in ['/tmp']"), "Set TMPDIR"),
+        (FileExistsError(errno.EEXIST, "File exists", "a"), "a: File exists. Move it away"),
+        (IsADirectoryError(errno.EISDIR, "Is a directory", "a"), "a: Is a directory. Move that folder away"),
         (OSError("no number"), "The system: no number."),
         (MemoryError(), "The memory is used up"),
     ],
@@ -159,11 +175,99 @@ def test_a_fault_of_the_code_stays_one() -> None:
     assert fault(handling) is None
 
 
+@pytest.mark.parametrize("name", sorted(name for name in dir(sqlite3) if name.startswith("SQLITE_")))
+@pytest.mark.parametrize("message", ["no such table: runs", "no such column: x", "UNIQUE constraint failed: x"])
+def test_a_store_is_moved_away_only_if_it_is_damaged_or_foreign(name: str, message: str) -> None:
+    error = sqlite3.DatabaseError(message)
+    error.sqlite_errorcode = code = getattr(sqlite3, name)
+    damaged = code & 0xFF in {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
+    foreign = code & 0xFF == sqlite3.SQLITE_ERROR and message.startswith("no such")
+    assert ("Move it away" in database_fault("x", error)) == (damaged or foreign)
+
+
+def test_an_error_without_a_code_moves_nothing_away() -> None:
+    with pytest.raises(sqlite3.ProgrammingError) as error:
+        connection = sqlite3.connect(":memory:")
+        connection.close()
+        connection.execute("select 1")
+    assert "can't be used (Cannot operate on a closed database.). Run the command again." in str(fault(error.value))
+
+
+def test_what_mlflow_answers_is_no_fault_of_its_database(layout: Layout) -> None:
+    client = open_store(layout)
+    client.create_registered_model("films")
+    with pytest.raises(MlflowException) as error:
+        client.create_registered_model("films")
+    said = str(fault(error.value))
+    assert said.startswith("MLflow refuses: Registered Model (name=films) already exists")
+    assert "Move it away" not in said
+
+
+@pytest.mark.parametrize("revision", ["deadbeef", "451aebb31d03"])
+def test_a_database_of_another_mlflow_is_backed_up_and_upgraded(layout: Layout, revision: str) -> None:
+    with closing(connected(layout.mlruns / "mlflow.db")) as connection, connection:
+        connection.execute("update alembic_version set version_num = ?", (revision,))
+    with pytest.raises(Exception, match=r"schema|revision") as error:
+        open_store(layout).search_experiments()
+    said = str(fault(error.value))
+    assert "another version of MLflow. Run `medscreen backup`, then `mlflow db upgrade sqlite:///" in said
+    assert back_up(layout, layout.home / "store.tar.gz").runs == 0
+
+
+def test_an_instruction_is_not_cut() -> None:
+    long = "The first sentence. " + "word " * 30 + "`mlflow db upgrade " + "x" * 60 + "` is what to run."
+    assert fault(MlflowException(long)) == (
+        "MLflow refuses: The first sentence. Run the command again when that is mended."
+    )
+    assert "..." in str(fault(MlflowException("word " * 100)))
+
+
+@pytest.mark.parametrize(
+    ("error", "says"),
+    [
+        (RetryError("too many 500 error responses"), "answers with status 500"),
+        (ConnectionError("refused"), "no longer answers"),
+        (ReadTimeout("late"), "no longer answers"),
+        (TooManyRedirects("30"), "can't be used"),
+    ],
+)
+def test_only_a_silent_server_does_not_answer(error: Exception, says: str) -> None:
+    assert f"The MLflow server {says}" in str(fault(error))
+
+
 SECRET = st.text(st.characters(exclude_characters="/?#@ ", exclude_categories=["Cs", "Cc", "Z"]), min_size=6)
 
 
-@given(user=SECRET, password=SECRET, token=SECRET, before=st.text(max_size=9))
+@given(user=SECRET, password=SECRET, token=SECRET, before=st.text(st.characters(exclude_characters="@:/?"), max_size=9))
 def test_secrets_of_an_address_are_in_no_sentence(user: str, password: str, token: str, before: str) -> None:
     address = f"https://{user}:{password}@mlflow.hospital.example/path?token={token}#{token}"
     said = without_secrets(f"{before} API request to {address} failed: {address}")
     assert f"{before} API request to https://mlflow.hospital.example/path failed" in f" {said}"
+
+
+@given(password=st.text(st.characters(exclude_categories=["Cs", "Cc"]), min_size=6))
+def test_a_secret_is_in_no_sentence_in_any_form(password: str) -> None:
+    pair = base64.b64encode(f"reader:{password}".encode()).decode()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("MLFLOW_TRACKING_USERNAME", "reader")
+        patch.setenv("MLFLOW_TRACKING_PASSWORD", password)
+        for form in (quote(password), quote(password, safe="").lower(), quote_plus(password), pair, pair.rstrip("=")):
+            assert without_secrets(f"<{form}>").rstrip(">=") == "<***"
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("header 'Authorization: Basic cmVhZGVy' and", "header 'Authorization: Basic ***' and"),
+        ("{'Authorization': 'Bearer abc.def'}", "{'Authorization': 'Bearer ***'}"),
+        ("postgresql+psycopg2://u:a b/c@host/db?x=hidden is gone", "postgresql+psycopg2://host/db is gone"),
+        ("at http://u:a?b@host/x and http://v:c@host/y", "at http://... and http://host/y"),
+        ('no host name "word@host"', 'no host name "host"'),
+        ("reader:hidden@host: no address", "host: no address"),
+        ("sqlite:////home/me@clinic/mlflow.db", "sqlite:////home/me@clinic/mlflow.db"),
+        ("models:/films@champion and fit@cnn", "models:/films@champion and fit@cnn"),
+        ("host=h password=hidden user=u", "host=h password=*** user=u"),
+    ],
+)
+def test_what_is_shown_of_a_text_with_secrets(text: str, shown: str) -> None:
+    assert without_secrets(text) == shown

@@ -3,11 +3,14 @@
 import gzip
 import io
 import json
+import os
 import tarfile
 import tracemalloc
 from collections.abc import Callable
+from contextlib import suppress
 from hashlib import blake2b
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -171,3 +174,57 @@ def test_any_other_header_is_one_sentence_or_no_matter(
     except MedscreenError as error:
         assert str(path) in str(error)
         assert "\n" not in str(error)
+
+
+NAMES = st.binary(min_size=1, max_size=60).filter(lambda name: not {0, 47} & set(name) and name not in {b".", b".."})
+TREES = st.dictionaries(st.lists(NAMES, min_size=1, max_size=3).map(b"/".join), st.binary())
+
+
+@settings(deadline=None, max_examples=100)
+@given(stored=TREES, studied=TREES)
+def test_every_backup_that_is_written_can_be_restored(stored: dict[bytes, bytes], studied: dict[bytes, bytes]) -> None:
+    with TemporaryDirectory() as folder:
+        home = Path(folder)
+        (home / "snapshot").write_bytes(b"tables")
+        for top, tree in (("mlruns", stored), ("studies", studied)):
+            (home / top).mkdir()
+            for name, content in tree.items():
+                with suppress(FileExistsError, NotADirectoryError, IsADirectoryError):  # a name that is a folder, too
+                    path = home / top / os.fsdecode(name)
+                    path.parent.mkdir(parents=True, exist_ok=True)
+                    path.write_bytes(content)
+        number = archive.write(home / "backup.tar.gz", home / "mlruns", home / "snapshot", home / "studies")
+        assert check(home / "backup.tar.gz", ROOM)
+        archive.unpack(home / "backup.tar.gz", home / "back", home / "back studies")
+        assert contents(home / "back studies") == contents(home / "studies")
+        assert contents(home / "back").pop(b"mlflow.db") == b"tables"
+        assert len(contents(home / "back")) + len(contents(home / "back studies")) == number
+        kept = {name: data for name, data in contents(home / "mlruns").items() if not name.startswith(b"mlflow.db")}
+        assert kept.items() - contents(home / "back").items() <= {(n, d) for n, d in kept.items() if n in GITS}
+
+
+GITS = {b"README.md", b".gitignore"}
+
+
+def contents(folder: Path) -> dict[bytes, bytes]:
+    return {os.fsencode(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def test_zeros_are_backed_up_so_that_they_can_be_restored(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(archive, "_SMALL", 9)
+    (tmp_path / "mlruns").mkdir()
+    (tmp_path / "mlruns" / "zeros").write_bytes(bytes(3_000_000))
+    (tmp_path / "snapshot").write_bytes(b"tables")
+    path = tmp_path / "backup.tar.gz"
+    archive.write(path, tmp_path / "mlruns", tmp_path / "snapshot", tmp_path / "studies")
+    check(path, ROOM)
+
+
+@pytest.mark.parametrize("folder", ["mlruns", "studies"])
+def test_a_pipe_in_the_store_is_refused(tmp_path: Path, folder: str) -> None:
+    (tmp_path / folder).mkdir()
+    os.mkfifo(tmp_path / folder / "pipe")
+    (tmp_path / "snapshot").write_bytes(b"tables")
+    with pytest.raises(MedscreenError, match="is a pipe, a socket or a device") as error:
+        archive.write(tmp_path / "b", tmp_path / "mlruns", tmp_path / "snapshot", tmp_path / "studies")
+    one_sentence(error)

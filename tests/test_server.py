@@ -16,7 +16,7 @@ from mlflow.exceptions import MlflowException
 
 from factories import one_sentence
 from medscreen.errors import MedscreenError
-from medscreen.faults import fault
+from medscreen.faults import fault, without_password
 from medscreen.layout import Layout
 from medscreen.tracking import open_store, serve_ui, server
 from servers import free_port
@@ -98,6 +98,8 @@ def test_a_server_that_is_silent_is_said(monkeypatch: pytest.MonkeyPatch, layout
     [
         ((200, b"<html>hello</html>"), "(<html>hello</html>)"),
         ((404, b""), "(another kind of server)"),
+        ((500, b"boom"), "(it answers with status 500)"),
+        ((503, b""), "(it answers with status 503)"),
         ((403, b"Invalid Host header"), "(Invalid Host header)"),
         ((401, b"You are not authenticated.\nSet MLFLOW_TRACKING_USERNAME."), "(You are not authenticated. Set"),
     ],
@@ -164,7 +166,7 @@ def test_an_address_that_can_not_be_used_is_refused_without_its_secret(
 @given(user=USERS, password=PASSWORDS)
 def test_no_address_is_printed_with_its_password(user: str, password: str) -> None:
     for scheme in ("http", "https", "postgresql", "file"):
-        shown = server.without_password(f"{scheme}://{user}:{password}@host/path?token={password}")
+        shown = without_password(f"{scheme}://{user}:{password}@host/path?token={password}")
         assert shown in {f"{scheme}://host/path", f"{scheme}://..."}
 
 

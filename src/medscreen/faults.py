@@ -1,13 +1,15 @@
 """Sentences for what fails around medscreen: disk, memory, MLflow's database, a server."""
 
+import base64
 import errno
 import os
 import re
 import sqlite3
 import tempfile
 from collections.abc import Iterator
+from urllib.parse import quote, quote_plus
 
-_SECRETS = ("MLFLOW_TRACKING_PASSWORD", "MLFLOW_TRACKING_TOKEN")
+_USER, _PASSWORD, _TOKEN = "MLFLOW_TRACKING_USERNAME", "MLFLOW_TRACKING_PASSWORD", "MLFLOW_TRACKING_TOKEN"
 _DAMAGED = (
     "is damaged",
     "Move it away and restore a backup with `medscreen restore`; without one, `dvc repro publish` builds what can be "
@@ -27,15 +29,32 @@ _SQLITE = {
     sqlite3.SQLITE_NOTADB: _DAMAGED,
 }
 _FOREIGN = ("is no database of this MLflow", "Move it away, or use the medscreen that made it")
+_UNUSABLE = ("can't be used", "Run the command again")
+# what MLflow answers to a request, whatever error of the database made it answer so
+_ANSWERS = {"RESOURCE_ALREADY_EXISTS", "RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE", "INVALID_STATE"}
+_OTHER_VERSION = re.compile(r"out-of-date database schema|Can't locate revision")
+_UPGRADE = (
+    "MLflow's database was made by another version of MLflow. Run `medscreen backup`, then "
+    "`mlflow db upgrade sqlite:///mlruns/mlflow.db` in the checkout; a database of a newer MLflow needs that MLflow."
+)
+_SILENT = {"ConnectionError", "Timeout", "TimeoutError", "NewConnectionError", "ProtocolError", "ChunkedEncodingError"}
+_SHORT = 200
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+_IN_THE_WAY = {
+    errno.EEXIST: "it",
+    errno.EISDIR: "that folder",
+    errno.ENOTDIR: "the file that takes the place of a folder",
+    errno.ENOTEMPTY: "that folder",
+}
 _FORBIDDEN = {errno.EACCES, errno.EPERM, errno.EROFS}
 
 
 def database_fault(database: object, error: sqlite3.Error) -> str:
     """What keeps SQLite from a database, and the way out: locked, read-only, full, not to be opened, or damaged."""
     # errors of the module's own, for a wrong call, have no code
-    code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR) & 0xFF
-    wrong, way_out = _SQLITE.get(code, _FOREIGN)
+    code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_OK) & 0xFF
+    is_foreign = code == sqlite3.SQLITE_ERROR and re.match("no such (table|column)", str(error))
+    wrong, way_out = _FOREIGN if is_foreign else _SQLITE.get(code, _UNUSABLE)
     return f"{database} {wrong} ({error}). {way_out}."
 
 
@@ -45,30 +64,101 @@ def fault(error: BaseException) -> str | None:
     The causes are looked at, too: libraries wrap what the system told them.
     """
     chain = list(_chain(error))
+    if any(_made_by(cause, "mlflow", "alembic") and _OTHER_VERSION.search(str(cause)) for cause in chain):
+        return _UPGRADE
+    if _made_by(error, "mlflow") and getattr(error, "error_code", "") in _ANSWERS:
+        said: str | None = _refusal(error)
+    else:
+        said = _said(chain)
+    return None if said is None else without_secrets(said)
+
+
+def _said(chain: list[BaseException]) -> str | None:
     for cause in chain:
         if isinstance(cause, sqlite3.Error):
-            return without_secrets(database_fault("MLflow's database", cause))
+            return database_fault("MLflow's database", cause)
     for cause in chain:
         if _made_by(cause, "requests", "urllib3"):
-            return without_secrets(
-                f"The MLflow server no longer answers ({_short(cause)}). Run the command again when it does; what is "
-                "complete is kept."
-            )
+            return _of_server(cause)
     for cause in chain:
         if isinstance(cause, OSError):
-            return without_secrets(_of_system(cause))
+            return _of_system(cause)
         if isinstance(cause, MemoryError):
             return "The memory is used up. End other programs, or use fewer workers or smaller images."
-    if _made_by(error, "mlflow"):
-        return without_secrets(f"MLflow refuses: {_short(error)}. Run the command again when that is mended.")
-    return None
+    return _refusal(chain[0]) if _made_by(chain[0], "mlflow") else None
+
+
+def _refusal(error: BaseException) -> str:
+    return f"MLflow refuses: {_short(error)}. Run the command again when that is mended."
+
+
+def is_silent(error: BaseException) -> bool:
+    """Whether an error of requests means that nothing answered; any other is about an answer."""
+    return status_of(error) is None and any(kind.__name__ in _SILENT for kind in type(error).__mro__)
+
+
+def status_of(error: BaseException) -> str | None:
+    """The HTTP status that a server answered with, where an error of requests has one."""
+    status = getattr(getattr(error, "response", None), "status_code", None)
+    repeated = re.search(r"too many (\d{3}) error responses", str(error))
+    return str(status) if status is not None else repeated[1] if repeated else None
+
+
+def _of_server(error: BaseException) -> str:
+    kept = "what is complete is kept"
+    if status := status_of(error):
+        return f"The MLflow server answers with status {status}. Run the command again when it is mended; {kept}."
+    if is_silent(error):
+        return f"The MLflow server no longer answers ({_short(error)}). Run the command again when it does; {kept}."
+    return f"The MLflow server can't be used ({_short(error)}). Run the command again when that is mended; {kept}."
+
+
+def without_password(address: str) -> str:
+    """An address as it may be printed: without user, password, and what follows its ? or #."""
+    scheme, mark, rest = address.partition("://") if "://" in address else ("", "", address)
+    before, *after = re.split("[?#]", rest, maxsplit=1)
+    # behind a ? or # the last @ may end a password or stand in a token: nothing is certain to be the server's name
+    is_path = mark and before.startswith("/")
+    shown = "..." if "@" in "".join(after) else before if is_path else before.rpartition("@")[2]
+    return f"{scheme}{mark}{shown}"
 
 
 def without_secrets(text: str) -> str:
-    """Text without users and passwords of addresses, what follows their `?`, and the secrets that MLflow is given."""
-    for secret in filter(None, map(os.environ.get, _SECRETS)):
-        text = text.replace(secret, "***")
-    return re.sub(r"(\w+://[^\s?#]*)[?#]\S*", r"\1", re.sub(r"://[^\s/]*@", "://", text))
+    """Text without the secrets that MLflow is given, and without users, passwords and what follows ? in addresses."""
+    for secret in sorted(set(_secrets()), key=len, reverse=True):
+        text = re.sub(re.escape(secret), "***", text, flags=re.IGNORECASE)
+    text = re.sub(r"\b(Basic|Bearer|(?i:authorization)\W{1,4}\w+)\s+[^\s'\"]+", r"\1 ***", text)
+    text = re.sub(r"\b((?i:password|token))=[^\s&]+", r"\1=***", text)
+    # each address up to the next one: a password may hold blanks and slashes
+    text = "".join(map(_without_users, re.split(r"(?<![^\s'\"(<\[=,;])(?=\w[\w+.-]*://)", text)))
+    # the same without a scheme, or the end of a password with an @ that a library took for the name of a server
+    return re.sub(r"(?<![^\s'\"(=])[^\s'\"(=/:]+:[^\s'\"/]+@|(?<=[\"'])[^\s\"'/]+@", "", text)
+
+
+def _without_users(text: str) -> str:
+    """The same for a text that begins with its only address."""
+    address, mark, rest = text.partition("://")
+    if not mark or not re.fullmatch(r"\w[\w+.-]*", address):
+        return text
+    users, at, following = rest.rpartition("@")
+    if at and not rest.startswith("/"):
+        # behind a ? or # the @ may be part of a token
+        rest = re.sub(r"^\S*", "...", following) if re.search("[?#]", users) else following
+    return address + mark + re.sub(r"[?#]\S*", "", rest)
+
+
+def _secrets() -> Iterator[str]:
+    """The secrets in each form in which libraries repeat them."""
+    user, password, token = (os.environ.get(name, "") for name in (_USER, _PASSWORD, _TOKEN))
+    for secret in filter(None, (password, token)):
+        yield from (secret, quote(secret), quote(secret, safe=""), quote_plus(secret), repr(secret)[1:-1])
+    if password:
+        for encoding in ("utf-8", "latin-1"):
+            pair = f"{user}:{password}".encode(encoding, "replace")
+            yield from (
+                base64.b64encode(pair).decode().rstrip("="),
+                base64.urlsafe_b64encode(pair).decode().rstrip("="),
+            )
 
 
 def _chain(error: BaseException) -> Iterator[BaseException]:
@@ -92,6 +182,8 @@ def _of_system(error: OSError) -> str:
     said = f"{subject}: {error.strerror or _short(error)}."
     if error.errno in _FULL:
         return f"{said} Make room on the disks of the checkout and of {_temporary()} and run the command again."
+    if error.errno in _IN_THE_WAY:
+        return f"{said} Move {_IN_THE_WAY[error.errno]} away and run the command again."
     if error.errno in _FORBIDDEN:
         return f"{said} Make it readable and writable for this user."
     if error.errno == errno.ENOENT and error.filename is None:
@@ -107,4 +199,10 @@ def _temporary() -> str:
 
 
 def _short(error: BaseException) -> str:
-    return " ".join(str(error).split())[:200].strip(". ") or type(error).__name__
+    """The first sentences of an error's text; half an instruction is worse than none."""
+    text = " ".join(str(error).split())
+    if len(text) > _SHORT:
+        text = text[: _SHORT + 1]
+        end = max(text.rfind(mark) for mark in (". ", "! ", "? ", "; "))
+        text = text[:end] if end > 0 else text.rpartition(" ")[0] + " ..."
+    return (text if text.endswith("...") else text.strip(". ")) or type(error).__name__

@@ -49,7 +49,7 @@ def promote(
 
 
 @click.command()
-@click.option("--reason", default="no reason given", help="Why; it is recorded.")
+@click.option("--reason", default="", help="Why; it is recorded.")
 @click.option("--name", help="Registered model; by default that of the active data set.")
 def rollback(reason: str, name: str | None) -> None:
     """Puts the version that was in Production before back there; the one taken out is archived.
@@ -59,7 +59,7 @@ def rollback(reason: str, name: str | None) -> None:
     from medscreen.registry import roll_back
 
     registry = open_registry(name)
-    former, now = roll_back(registry.client, registry.layout, registry.model, reason)
+    former, now = roll_back(registry.client, registry.layout, registry.model, reason.strip() or "no reason given")
     say(
         f"{registry.model} version {now.number} ({now.detector}) is in Production again; version {former.number} "
         f"({former.detector}) is archived."

@@ -18,6 +18,7 @@ from mlflow.entities import Run
 from mlflow.exceptions import MlflowException
 
 from medscreen.errors import MedscreenError
+from medscreen.escaping import visible
 from medscreen.layout import Layout
 from medscreen.pages.markdown import inert
 from medscreen.registry.stages import BusyError, align, in_stage, move, one_at_a_time, quiet
@@ -30,7 +31,7 @@ _PROPOSED, _DECIDED, _DONE, _WITHDRAWN = "proposed", "decided", "carried out", "
 # parameters, since MLflow never changes one: of two decisions that would follow the same one, the first is written
 _NEXT = "medscreen.next_decision"
 # MLflow cuts a tag at 8000 characters, and an entry that is cut can't be read
-_NAME_LENGTH, _REASON_LENGTH = 120, 3000
+_NAME_LENGTH, _REASON_LENGTH, _TAG_LENGTH = 120, 3000, 8000
 
 
 @dataclass(frozen=True)
@@ -113,11 +114,9 @@ class DecisionLog:
             tags = {
                 _ENTRY: json.dumps(asdict(numbered), ensure_ascii=False),
                 _STATE: _PROPOSED,
-                "mlflow.note.content": inert(numbered.reason),  # MLflow shows it as Markdown
+                "mlflow.note.content": inert(numbered.reason)[:_TAG_LENGTH],  # MLflow shows it as Markdown
             }
-            run_id = self._client.create_run(
-                self._experiment, run_name=numbered.title[:_NAME_LENGTH], tags=tags
-            ).info.run_id
+            run_id = self._client.create_run(self._experiment, run_name=numbered.title, tags=tags).info.run_id
             self._client.log_text(run_id, json.dumps(report, indent=1), _REPORT)
             if self._is_next(run_id, entries[0][1].info.run_id if entries else self._first()):
                 break
@@ -129,10 +128,12 @@ class DecisionLog:
         versions = versions_of(self._client, self._model)
         return replace(
             entry,
-            reason=" ".join(entry.reason.split())[:_REASON_LENGTH],
+            # escaped before they are cut: JSON then makes them twice as long at most
+            reason=visible(" ".join(entry.reason.split()))[:_REASON_LENGTH],
+            title=visible(entry.title)[:_NAME_LENGTH],
             number=number,
             at=datetime.now(UTC).isoformat(timespec="seconds"),
-            by=_user(),
+            by=visible(_user())[:_NAME_LENGTH],
             newest=max((version.number for version in versions), default=0),
             digest=next((version.digest for version in versions if version.number == entry.version), ""),
         )

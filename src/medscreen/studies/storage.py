@@ -14,6 +14,7 @@ from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 
 from medscreen.digests import digest_of
 from medscreen.errors import MedscreenError
+from medscreen.faults import without_password, without_secrets
 from medscreen.layout import Layout
 from medscreen.studies.hush import quiet
 from medscreen.studies.journal import open_journal
@@ -38,7 +39,7 @@ def open_storage(address: str | None, layout: Layout) -> BaseStorage:
 def existing_storage(address: str | None, layout: Layout) -> BaseStorage:
     """The same for whoever only looks: nothing is made where there is nothing, which raises MedscreenError."""
     if _is_database(address):
-        shown = _without_password(str(address))
+        shown = without_password(str(address))
         there = _OPTUNAS in _tables(str(address))
     else:
         shown = str(journal_of(address, layout))
@@ -51,7 +52,9 @@ def existing_storage(address: str | None, layout: Layout) -> BaseStorage:
 
 def mark_of(address: str | None, layout: Layout) -> str:
     """Names a storage as this checkout on this machine sees it, and does not say where it is."""
-    shown = _without_password(str(address)) if _is_database(address) else str(journal_of(address, layout))
+    # greedy, and not as it is printed: no password may make two databases one
+    bare = re.sub(r"//.*@", "//", str(address)).partition("?")[0]
+    shown = bare if _is_database(address) else str(journal_of(address, layout))
     return digest_of(f"{place_of(layout)} {shown}")[:16]
 
 
@@ -67,7 +70,7 @@ def reached(address: str | None, layout: Layout) -> Iterator[None]:
         yield
     except (StorageInternalError, SQLAlchemyError) as error:
         raise MedscreenError(
-            f"The storage at {_without_password(address or 'studies/')} is gone ({_why(error)}); what has ended is "
+            f"The storage at {without_password(address or 'studies/')} is gone ({_why(error)}); what has ended is "
             "kept, and the same command goes on when it is back."
         ) from error
     except OSError as error:
@@ -91,7 +94,7 @@ def journal_of(address: str | None, layout: Layout) -> Path:
 
 
 def _database(address: str) -> RDBStorage:
-    shown = _without_password(address)
+    shown = without_password(address)
     if (tables := _tables(address)) and _OPTUNAS not in tables:  # Optuna would add its tables to somebody's
         raise MedscreenError(f"The database at {shown} holds something else than Optuna's studies; make one for them.")
     with _one_sentence(shown), quiet():
@@ -105,7 +108,7 @@ def _database(address: str) -> RDBStorage:
 
 
 def _tables(address: str) -> set[str]:
-    with _one_sentence(_without_password(address)):
+    with _one_sentence(without_password(address)):
         engine = create_engine(_full(address))
         try:
             return set(inspect(engine).get_table_names())
@@ -133,14 +136,9 @@ def _one_sentence(shown: str) -> Iterator[None]:
         ) from error
 
 
-def _without_password(text: str) -> str:
-    """Greedy: a password may hold a blank or a slash; what follows `?` may be one as well."""
-    return re.sub(r"//.*@", "//", text).partition("?")[0]
-
-
 def _why(error: Exception) -> str:
     cause = getattr(error, "orig", None) or error
-    return _without_password(" ".join(str(cause).split()))[:150]
+    return without_secrets(" ".join(str(cause).split()))[:150]
 
 
 def other_studies(storage: BaseStorage, detector: str, name: str) -> list[str]:

@@ -2,6 +2,7 @@
 
 import gzip
 import hashlib
+import json
 import os
 import tarfile
 import zlib
@@ -13,12 +14,13 @@ from io import BytesIO
 from pathlib import Path, PurePosixPath
 from typing import IO
 
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel
 
 from medscreen.errors import MedscreenError
+from medscreen.escaping import visible
 from medscreen.tracking.exchange import FROM_GIT
 
-_FORMAT = 2  # 1: without studies/
+_FORMAT = _WITH_STUDIES = 2  # 1: without studies/
 _TOP, _STUDIES = "mlruns", "studies"
 _DATABASE = f"{_TOP}/mlflow.db"
 _MANIFEST = "backup.json"
@@ -42,10 +44,18 @@ class _Manifest(BaseModel):
 def write(target: Path, mlruns: Path, snapshot: Path, studies: Path) -> int:
     """Writes the files of both folders to `target`, the copied database in the place of its own; returns their number.
 
-    Raises MedscreenError for a link, for a file that can't be read, and for more than a backup can hold; OSError where
-    `target` can't be written.
+    Raises MedscreenError for a link or a device, for a file that can't be read, and for more than a backup can hold;
+    OSError where `target` can't be written.
     """
-    with tarfile.open(target, "w:gz", compresslevel=6) as archive:
+    number, size = _write(target, 6, mlruns, snapshot, studies)
+    if size > _most_bytes(target):  # `check` would take it for zeros that fill the disk
+        number, _ = _write(target, 0, mlruns, snapshot, studies)
+    return number
+
+
+def _write(target: Path, level: int, mlruns: Path, snapshot: Path, studies: Path) -> tuple[int, int]:
+    """Writes a backup compressed so much; returns the number of its files, and its bytes uncompressed."""
+    with tarfile.open(target, "w:gz", compresslevel=level) as archive:
         with snapshot.open("rb") as database:
             digests = {_DATABASE: _add(archive, _DATABASE, database)}
         for path in sorted(mlruns.rglob("*")):
@@ -64,13 +74,14 @@ def write(target: Path, mlruns: Path, snapshot: Path, studies: Path) -> int:
             number_of_files=len(digests),
             files=digests,
         )
-        text = manifest.model_dump_json(indent=1).encode()
+        # names that are not UTF-8 hold surrogates, which only Python's own JSON keeps
+        text = json.dumps(manifest.model_dump(), indent=1, default=datetime.isoformat).encode()
         if len(digests) > _MOST_FILES or len(text) > _LARGEST_MANIFEST:
             raise MedscreenError(
                 f"{mlruns} holds {len(digests)} files, more than a backup can; copy the folder itself."
             )
         _add(archive, _MANIFEST, BytesIO(text))
-    return len(digests)
+        return len(digests), archive.offset
 
 
 def _add_file(archive: tarfile.TarFile, path: Path, name: str, digests: dict[str, str]) -> None:
@@ -84,6 +95,8 @@ def _content(path: Path) -> bytes | None:
     if path.is_symlink():
         raise MedscreenError(f"{path} is a link, which a backup can't hold; put what it leads to in its place.")
     try:
+        if path.exists() and not path.is_file() and not path.is_dir():
+            raise MedscreenError(f"{path} is a pipe, a socket or a device, which a backup can't hold; remove it.")
         return path.read_bytes() if path.is_file() else None
     except FileNotFoundError:
         return None
@@ -103,10 +116,10 @@ def _add(archive: tarfile.TarFile, name: str, content: IO[bytes]) -> str:
     return digest
 
 
-def check(source: Path, room: int) -> None:
+def check(source: Path, room: int) -> bool:
     """Reads a backup from end to end; raises MedscreenError unless it is one, whole, and safe to unpack.
 
-    `room`: the bytes that its files may have in all.
+    `room`: the bytes that its files may have in all. Returns whether it is of a form that holds the studies.
     """
     digests: dict[str, str] = {}
     text = b""
@@ -125,21 +138,27 @@ def check(source: Path, room: int) -> None:
             else:
                 digests[member.name] = _digest(content)
     try:
-        manifest = _Manifest.model_validate_json(text)
-    except ValidationError as error:
+        manifest = _Manifest.model_validate(json.loads(text))
+    except (ValueError, RecursionError) as error:  # pydantic's error is a ValueError
         raise MedscreenError(f"{source} is no whole backup: its {_MANIFEST} is missing or damaged.") from error
     if not 1 <= manifest.format <= _FORMAT:
         raise MedscreenError(f"{source} was made by medscreen {manifest.medscreen}, in another form; use that one.")
     if manifest.files != digests or _DATABASE not in digests:
         differing = sorted({name for name, _ in manifest.files.items() ^ digests.items()} or {_DATABASE})
-        raise MedscreenError(f"{source} is damaged: {differing[0]} is not what was backed up; name another backup.")
+        name = visible(differing[0])
+        raise MedscreenError(f"{source} is damaged: {name} is not what was backed up; name another backup.")
+    return manifest.format >= _WITH_STUDIES
 
 
 def _require_room(source: Path, size: int, room: int) -> None:
     if size > room:
         raise MedscreenError(f"{source} holds more than {room / 1e9:.1f} GB, which is the room there is; make more.")
-    if size > max(_SMALL, _DENSEST * source.stat().st_size):
+    if size > _most_bytes(source):
         raise MedscreenError(f"{source} holds more than {_DENSEST} times its size, as no store does; name another.")
+
+
+def _most_bytes(backup: Path) -> int:
+    return max(_SMALL, _DENSEST * backup.stat().st_size)
 
 
 def unpack(source: Path, folder: Path, studies: Path) -> None:
@@ -184,7 +203,7 @@ class _Forward(gzip.GzipFile):
 def _is_ours(name: str) -> bool:
     path = PurePosixPath(name)
     # written in one way alone: a/b and a//b would be one file
-    is_plain = str(path) == name and ".." not in path.parts and name.isprintable()
+    is_plain = str(path) == name and ".." not in path.parts
     return name == _MANIFEST or (is_plain and len(path.parts) > 1 and path.parts[0] in {_TOP, _STUDIES})
 
 

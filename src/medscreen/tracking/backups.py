@@ -11,13 +11,13 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from medscreen.errors import MedscreenError
-from medscreen.faults import database_fault
+from medscreen.faults import database_fault, without_password
 from medscreen.layout import Layout
 from medscreen.outputs import clear_partials, replaced
 from medscreen.tracking.archive import check, unpack, write
 from medscreen.tracking.exchange import FROM_GIT, STUDIES, exchange, settle
-from medscreen.tracking.server import server_address, without_password
-from medscreen.tracking.store import open_store, own_address, store_lock
+from medscreen.tracking.server import server_address
+from medscreen.tracking.store import own_address, relocate, store_lock
 
 
 @dataclass(frozen=True)
@@ -41,9 +41,11 @@ def back_up(layout: Layout, target: Path) -> Backup:
     with _alone(layout):
         with store_lock(layout):
             settle(layout)
-        if not (layout.mlruns / "mlflow.db").is_file():
-            raise MedscreenError(f"{layout.mlruns} holds no store to back up; `make repro` or `dvc repro` makes one.")
-        open_store(layout)  # its .location then says where it is now
+            if not (layout.mlruns / "mlflow.db").is_file():
+                raise MedscreenError(
+                    f"{layout.mlruns} holds no store to back up; `make repro` or `dvc repro` makes one."
+                )
+            relocate(layout)
         snapshot = layout.scratch / "backup.db"
         try:
             # the database first: whatever it names lies among the artefacts, which only get more
@@ -73,9 +75,11 @@ def restore(layout: Layout, source: Path) -> Path | None:
     with _alone(layout):
         ready = layout.home / "mlruns-restoring"
         try:
-            check(source, shutil.disk_usage(layout.home).free)
+            has_studies = check(source, shutil.disk_usage(layout.home).free)
             with replaced(ready) as partial:
                 unpack(source, partial, partial / STUDIES)
+                if has_studies:
+                    (partial / STUDIES).mkdir(exist_ok=True)  # none are in the backup where there were none
             _require_database(ready / "mlflow.db", source)
             with store_lock(layout), _no_study(layout):
                 settle(layout)

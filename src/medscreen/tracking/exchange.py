@@ -17,7 +17,8 @@ STUDIES = ".studies"
 def exchange(layout: Layout, restored: Path) -> Path | None:
     """Puts the folder `restored` in the place of mlruns/ and returns where the former one is kept.
 
-    The studies that `restored` holds take the place of studies/, and the former ones are kept within the former store.
+    The studies that `restored` holds, be it none in an empty folder, take the place of studies/, and the former ones
+    are kept within the former store.
     None if there is nothing to keep but what git keeps. The caller holds the store's lock and has called `settle`.
     """
     # the dot says that the exchange goes on: dropping it is the last step
@@ -55,7 +56,10 @@ def _put_studies(layout: Layout, former: Path) -> None:
     if waiting.is_dir():
         if os.path.lexists(layout.studies):
             layout.studies.rename(former / layout.studies.name)
-        waiting.rename(layout.studies)
+        if any(waiting.iterdir()):
+            waiting.rename(layout.studies)
+        else:
+            waiting.rmdir()
 
 
 def _former_name() -> str:

@@ -1,7 +1,6 @@
 """MLflow's store on a server that a team shares: MLFLOW_TRACKING_URI names it."""
 
 import os
-import re
 import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,7 +14,7 @@ from mlflow.entities import Experiment
 from mlflow.exceptions import MlflowException
 
 from medscreen.errors import MedscreenError
-from medscreen.faults import without_secrets
+from medscreen.faults import is_silent, status_of, without_password, without_secrets
 from medscreen.layout import Layout
 
 ADDRESS, _REGISTRY = "MLFLOW_TRACKING_URI", "MLFLOW_REGISTRY_URI"
@@ -64,15 +63,6 @@ def _parts(address: str) -> SplitResult | None:
 def on_server(client: MlflowClient) -> bool:
     """Whether a client's store is on a server."""
     return urlsplit(client.tracking_uri).scheme in {"http", "https"}
-
-
-def without_password(address: str) -> str:
-    """An address as it may be printed: without user, password, and what follows its ? or #."""
-    scheme, mark, rest = address.partition("://") if "://" in address else ("", "", address)
-    before, *after = re.split("[?#]", rest, maxsplit=1)
-    # behind a ? or # the last @ may end a password or stand in a token: nothing is certain to be the server's name
-    shown = "..." if "@" in "".join(after) else before.rpartition("@")[2]
-    return f"{scheme}{mark}{shown}"
 
 
 def open_server(address: str) -> MlflowClient:
@@ -164,7 +154,9 @@ def _reason(error: MlflowException) -> str:
     cause = error.__cause__ or error.__context__
     if isinstance(cause, requests.exceptions.SSLError):
         return "TLS fails there, or its certificate is not trusted"
-    if isinstance(cause, requests.RequestException):
+    if isinstance(cause, requests.RequestException) and is_silent(cause):
         return f"nothing answers within {_WAIT_S} s"
+    if cause is not None and (status := status_of(cause)):
+        return f"it answers with status {status}"
     said = without_secrets(str(error).partition("Response body: ")[2] or str(error))
     return " ".join(said.split())[:120].strip("'. ") or "another kind of server"

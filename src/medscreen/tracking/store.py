@@ -14,7 +14,7 @@ from pathlib import Path
 from filelock import FileLock
 
 from medscreen.errors import MedscreenError
-from medscreen.faults import database_fault
+from medscreen.faults import database_fault, without_password
 from medscreen.layout import Layout
 from medscreen.ports import require_free_port
 from medscreen.tracking.exchange import settle
@@ -33,7 +33,6 @@ from medscreen.tracking.server import (
     open_server,
     restored,
     server_address,
-    without_password,
 )
 
 # it writes a traceback before it raises what ends as one sentence
@@ -69,11 +68,25 @@ def open_store(layout: Layout) -> MlflowClient:
         layout.mlruns.mkdir(parents=True, exist_ok=True)
         if not database.exists():
             _create(database)
-        try:
-            _relocate(database, layout.mlruns)
-        except sqlite3.Error as error:
-            raise MedscreenError(database_fault(database, error)) from error
+        relocate(layout)
     return MlflowClient(_uri(database), _uri(database))
+
+
+def relocate(layout: Layout) -> None:
+    """Makes the locations in the database what they are now; by SQLite alone, which opens one of another MLflow, too.
+
+    The caller holds the store's lock. Raises MedscreenError for a database or a .location that can't be used.
+    """
+    database = layout.mlruns / "mlflow.db"
+    if database.is_file() and database.stat().st_size == 0:
+        raise MedscreenError(
+            f"{database} is empty (0 bytes). Move it away and restore a backup with `medscreen restore`; without one, "
+            "`dvc repro publish` builds what can be rebuilt."
+        )
+    try:
+        _relocate(database, layout.mlruns)
+    except sqlite3.Error as error:
+        raise MedscreenError(database_fault(database, error)) from error
 
 
 def open_experiment(client: MlflowClient, layout: Layout, name: str) -> str:
@@ -116,7 +129,7 @@ def _create(database: Path) -> None:
 
 def _relocate(database: Path, mlruns: Path) -> None:
     note = mlruns / ".location"
-    before, now = (note.read_text() if note.is_file() else ""), str(mlruns)
+    before, now = _former_place(note), str(mlruns)
     with closing(sqlite3.connect(database, timeout=20)) as connection, connection:
         connection.execute("select count(*) from experiments")  # raises if this is no database of MLflow's
         if before == now:
@@ -136,7 +149,21 @@ def _relocate(database: Path, mlruns: Path) -> None:
                 "update experiments set artifact_location = ? where experiment_id = 0",
                 (f"{now}/artifacts/0",),
             )
-    note.write_text(now)
+    note.write_text(now, encoding="utf-8")
+
+
+def _former_place(note: Path) -> str:
+    """The folder that the stored locations begin with; empty for a new store."""
+    try:
+        place = note.read_text(encoding="utf-8").strip("\n") if note.is_file() else ""
+    except UnicodeDecodeError:
+        place = "?"
+    if place and ("\0" in place or not Path(place).is_absolute()):
+        raise MedscreenError(
+            f"{note} is damaged: it has to hold the path of the folder in which the store was last used. Write that "
+            "path into it, or remove the file if the checkout has not been moved since."
+        )
+    return place
 
 
 def serve_ui(layout: Layout, port: int) -> None:
