@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from medscreen.digests import digest_of
 from medscreen.errors import MedscreenError
 from medscreen.evaluation import Outcomes
-from medscreen.images import ImageSet, load_images, set_digest
+from medscreen.images import ImageSet, curated_images, set_digest
 from medscreen.layout import Layout
 from medscreen.outputs import replaced
 from medscreen.packaging.detector import PackagedDetector
@@ -45,7 +45,7 @@ class Evidence:
     @cached_property
     def val(self) -> ImageSet:
         """The images that everything is compared on."""
-        return load_images(self.layout.curated("val"))
+        return curated_images(self.layout, "val")
 
     def of_roster(
         self, result: Result, version: Version | None, champion: Version | None, chosen: tuple[Entry, int] | None
