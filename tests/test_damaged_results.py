@@ -6,6 +6,7 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pyarrow.parquet as pq
 import pytest
 import yaml
@@ -15,12 +16,14 @@ from hypothesis import strategies as st
 from factories import one_sentence
 from medscreen import MedscreenError
 from medscreen.digests import file_digest
+from medscreen.images import load_images, save_images
 from medscreen.layout import Layout
 from medscreen.lineage import chain
 from medscreen.packaging.detector import PREDICTED_BY, packaged_digest
 from medscreen.registry import versions_of
 from medscreen.registry.versions import held
 from medscreen.stages.calibrate import calibrate
+from medscreen.stages.evaluate import evaluate
 from medscreen.stages.publish import publish
 from medscreen.tracking import open_store, read_results
 from workspaces import MODEL, ROSTER, change_params, settings_of
@@ -195,3 +198,12 @@ def test_a_damaged_audit_is_named(workspace: Layout) -> None:
     workspace.curation_report.write_text("{")
     with pytest.raises(MedscreenError, match=r"reports/curation\.json: damaged"):
         calibrate(workspace, settings_of(workspace.home), "whole")
+
+
+def test_a_test_split_without_images_is_named(workspace: Layout) -> None:
+    images = load_images(workspace.curated("test"))
+    shutil.rmtree(workspace.curated("test"))
+    save_images(images, np.empty(0, np.int64), workspace.curated("test"))
+    workspace.curation_report.unlink()  # which names the images of before
+    with pytest.raises(MedscreenError, match="data/curated/test has no images"):
+        evaluate(workspace, settings_of(workspace.home), "whole")

@@ -10,6 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from medscreen.appraisal import Judged, analysis, metrics
+from medscreen.errors import MedscreenError
 from medscreen.evaluation import Floats, Outcomes
 from medscreen.evaluation.sample_size import TOO_FEW
 from medscreen.figures import save_bench, save_operating, save_pictures, save_tables
@@ -28,6 +29,8 @@ def evaluate(layout: Layout, params: Params, name: str) -> None:
     digest = packaged_digest(layout.packaged(name))
     detector = PackagedDetector(layout.packaged(name), params.compute.threads)
     splits = {split: curated_images(layout, split) for split in SPLITS}
+    if empty := [split for split in _REPORTED if not len(splits[split])]:
+        raise MedscreenError(f"data/curated/{empty[0]} has no images: check the splits of the data, or add images.")
     screenings = {split: detector.screen(images.pixels) for split, images in splits.items()}
     half = detector.metadata["score_at_half"]
     judged = {split: _judged(splits[split], screenings[split], half) for split in _REPORTED}
