@@ -6,6 +6,7 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pyarrow.parquet as pq
 import pytest
 import yaml
@@ -15,14 +16,17 @@ from hypothesis import strategies as st
 from factories import one_sentence
 from medscreen import MedscreenError
 from medscreen.digests import file_digest
+from medscreen.images import load_images, save_images
 from medscreen.layout import Layout
 from medscreen.lineage import chain
 from medscreen.packaging.detector import PREDICTED_BY, packaged_digest
 from medscreen.registry import versions_of
+from medscreen.registry.versions import held
 from medscreen.stages.calibrate import calibrate
+from medscreen.stages.evaluate import evaluate
 from medscreen.stages.publish import publish
 from medscreen.tracking import open_store, read_results
-from workspaces import MODEL, settings_of
+from workspaces import MODEL, ROSTER, change_params, settings_of
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*type hint is inferred as AnyType:UserWarning")
 
@@ -47,6 +51,22 @@ def lock(layout: Layout, detector: str) -> None:
         for path in paths
     ]
     stages = {chain(detector)[-1]: {"cmd": "", "outs": outs}}
+    (layout.home / "dvc.lock").write_text(yaml.safe_dump({"schema": "2.0", "stages": stages}))
+
+
+def lock_folder(layout: Layout, folder: Path) -> None:
+    """A dvc.lock that names a folder as it is, by the rule of DVC itself."""
+    from dvc_data.hashfile.hash_info import HashInfo
+    from dvc_data.hashfile.tree import Tree
+
+    tree = Tree()
+    for path in folder.rglob("*"):
+        if path.is_file():
+            md5 = hashlib.md5(path.read_bytes(), usedforsecurity=False).hexdigest()
+            tree.add(path.relative_to(folder).parts, None, HashInfo("md5", md5))
+    tree.digest()
+    out = {"path": folder.relative_to(layout.home).as_posix(), "hash": "md5", "md5": tree.hash_info.value}
+    stages = {"curate": {"cmd": "", "outs": [out]}}
     (layout.home / "dvc.lock").write_text(yaml.safe_dump({"schema": "2.0", "stages": stages}))
 
 
@@ -134,3 +154,56 @@ def test_a_damaged_file_of_the_training_is_not_calibrated(workspace: Layout, nam
     with pytest.raises(MedscreenError, match=f"models/whole/fitted/{name}: damaged"):
         calibrate(workspace, settings_of(workspace.home), "whole")
     assert packaged_digest(workspace.packaged("whole")) == before
+
+
+@pytest.mark.parametrize("file", ["images.npy", "manifest.parquet"])
+def test_a_damaged_folder_of_the_lock_is_not_published(workspace: Layout, file: str) -> None:
+    nested = workspace.curated("val") / "a" / "b.txt"  # sorts before a.txt by parts, behind it by name
+    nested.parent.mkdir()
+    nested.write_text("b")
+    nested.parent.with_suffix(".txt").write_text("a")
+    lock_folder(workspace, workspace.curated("val"))
+    publish(workspace, settings_of(workspace.home))
+    overwritten(workspace.curated("val") / file, 128)
+    assert "data/curated/val: damaged or changed by hand" in refusal(workspace)
+
+
+@pytest.mark.parametrize("file", ["images.npy", "manifest.parquet"])
+@pytest.mark.parametrize("offset", [0, 4, 64, 128])
+def test_damaged_images_are_named(workspace: Layout, file: str, offset: int) -> None:
+    overwritten(workspace.curated("val") / file, offset)
+    with pytest.raises(MedscreenError) as error:
+        calibrate(workspace, settings_of(workspace.home), "whole")
+    assert one_sentence(error).startswith("data/curated/val: damaged or changed by hand")
+
+
+def test_damaged_images_judge_no_champion(workspace: Layout) -> None:
+    client = open_store(workspace)
+    champion = held(client, MODEL, "Production")
+    assert champion is not None
+    change_params(workspace.home, detectors={"corner": ROSTER["corner"], "half": ROSTER["half"]})
+    overwritten(workspace.curated("val") / "images.npy", 128, 1 << 20)
+    assert "data/curated/val: damaged or changed by hand" in refusal(workspace)
+    assert held(client, MODEL, "Production") == champion
+
+
+def test_images_of_an_audit_without_digests_are_taken(workspace: Layout) -> None:
+    audit = json.loads(workspace.curation_report.read_text())
+    del audit["splits"]["val"]["digest"]
+    workspace.curation_report.write_text(json.dumps(audit))
+    calibrate(workspace, settings_of(workspace.home), "whole")
+
+
+def test_a_damaged_audit_is_named(workspace: Layout) -> None:
+    workspace.curation_report.write_text("{")
+    with pytest.raises(MedscreenError, match=r"reports/curation\.json: damaged"):
+        calibrate(workspace, settings_of(workspace.home), "whole")
+
+
+def test_a_test_split_without_images_is_named(workspace: Layout) -> None:
+    images = load_images(workspace.curated("test"))
+    shutil.rmtree(workspace.curated("test"))
+    save_images(images, np.empty(0, np.int64), workspace.curated("test"))
+    workspace.curation_report.unlink()  # which names the images of before
+    with pytest.raises(MedscreenError, match="data/curated/test has no images"):
+        evaluate(workspace, settings_of(workspace.home), "whole")

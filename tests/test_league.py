@@ -114,6 +114,14 @@ def test_the_printed_table_has_each_interval_behind_its_value() -> None:
     assert lines[5].split()[-1] == "-"
 
 
+def test_a_share_of_too_few_images_in_the_domain_is_not_shown() -> None:
+    (row,) = league_rows([result("cnn", 0.8)], {})
+    assert ".993" in printed([row])[4]
+    few = row | {"test/auroc_low": "", "test/auroc_high": ""}
+    shown = [word.strip() for word in printed([few])[4].split("  ") if word.strip()]
+    assert shown[2] == shown[-1] == "too few to say"
+
+
 def test_seeds_are_a_column_where_there_are_several() -> None:
     one = printed(league_rows([result("cnn", 0.8)], {}))
     assert not any("seeds" in line for line in one)

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from scipy.optimize import minimize
 
 from factories import p_values
+from medscreen import MedscreenError
 from medscreen.operating import LogisticCurve, SteppedCurve, choose_operating_point, choose_threshold
 from medscreen.operating import calibration as curves
 from medscreen.params import (
@@ -320,3 +321,17 @@ def test_calibrations_by_name(asked: str, half: float | None, name: str, kind: t
     point = choose_operating_point(operating(asked), scores, labels, half)
     assert point.calibration == name
     assert type(point.curve) is kind
+
+
+@pytest.mark.parametrize(("label", "missing"), [(1, "normal"), (0, "abnormal")])
+@pytest.mark.parametrize("number", [1, 5])
+def test_a_class_without_images_gives_no_operating_point(label: int, missing: str, number: int) -> None:
+    scores, labels = np.arange(number, dtype=np.float64), np.full(number, label)
+    for policy in (ACCURACY, YOUDEN, F1, COST, MeanSdPolicy(policy="mean_sd", sd=2.0)):
+        params = OperatingParams(
+            threshold=policy, refer=ReferParams(sensitivity=0.9, specificity=0.9), calibration="platt"
+        )
+        with pytest.raises(MedscreenError, match=f"val has no {missing} image"):
+            choose_operating_point(params, scores, labels, None)
+    with pytest.raises(MedscreenError, match="val has no normal image"):
+        choose_threshold(YOUDEN, np.empty(0), np.empty(0, np.int64))

@@ -214,7 +214,7 @@ def test_rollback_passes_over_what_was_rolled_back_or_is_lost(workspace: Layout)
     shutil.rmtree(graph_of(client, workspace, find_version(client, MODEL, str(HALF))).parent)
     roll_back(client, workspace, MODEL, "bad")
     assert production(workspace) == WHOLE  # not HALF, whose files are lost
-    with pytest.raises(MedscreenError, match="rolled back itself or has lost its files"):
+    with pytest.raises(MedscreenError, match="rolled back itself or can't be used; version 2: its files are lost"):
         roll_back(client, workspace, MODEL, "bad, too")  # CORNER is rolled back
     assert production(workspace) == WHOLE
 

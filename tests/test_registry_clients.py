@@ -140,7 +140,7 @@ def test_neither_rollback_nor_promotion_takes_what_cannot_be_loaded(
         roll_back(client, workspace, MODEL, "a test")
     said = one_sentence(error)
     assert "version 3: " in said
-    assert "Whole are 1: medscreen promote VERSION" in said
+    assert "Versions that can be used: 1; `medscreen promote VERSION` puts one there" in said
     for stage in ("Staging", "Production"):
         with pytest.raises(MedscreenError, match="version 3 can't be used"):
             promote_version(client, workspace, find_version(client, MODEL, str(WHOLE)), stage, params, "a test")

@@ -178,6 +178,7 @@ def test_the_card_of_a_large_split_has_figures() -> None:
         (40, 19, "val has 19 patients of class abnormal; at least 20 are needed"),
         (19, 40, "val has 19 patients of class normal; at least 20 are needed"),
         (5, 6, "val has 5 patients of class normal and 6 patients of class abnormal; at least 20 are needed"),
+        (40, 1, "val has 1 patient of class abnormal; at least 20 are needed"),
         (40, 0, "val has 0 patients of class abnormal; at least 20 are needed"),
     ],
 )

@@ -17,6 +17,7 @@ from numpy.lib.format import open_memmap
 from numpy.typing import NDArray
 
 from medscreen.errors import MedscreenError
+from medscreen.layout import Layout
 from medscreen.params import FILE_DISPLAY, DisplayParams
 
 # Arrow's own allocator keeps ten times the memory of a manifest once it has written or read one
@@ -168,6 +169,46 @@ def load_images(folder: Path) -> ImageSet:
         _display(manifest),
         _columns(manifest, _DICOM),
     )
+
+
+def curated_images(layout: Layout, split: str) -> ImageSet:
+    """The images of a split of the workspace, the pixels memory-mapped.
+
+    Raises MedscreenError where there are none, and where they are not those that reports/curation.json names: DVC takes
+    an object of its cache or its remote for what its name says, whatever it holds.
+    """
+    folder = layout.curated(split)
+    try:
+        images = load_images(folder)
+        digest = set_digest(images)
+    except MedscreenError:
+        raise
+    except Exception as error:  # damaged files of NumPy and Arrow fail in many ways
+        if isinstance(error, OSError) and error.errno:
+            raise
+        raise MedscreenError(_damaged(split)) from error
+    if digest != _curated_digest(layout, split, digest):
+        raise MedscreenError(_damaged(split))
+    return images
+
+
+def _damaged(split: str) -> str:
+    return (
+        f"data/curated/{split}: damaged or changed by hand, not the images that reports/curation.json names. Remove it "
+        "and what `dvc cache dir` holds of it (`medscreen verify` names damaged objects), then run `dvc repro`, or "
+        "`dvc pull` where a remote has it."
+    )
+
+
+def _curated_digest(layout: Layout, split: str, unknown: str) -> str:
+    """What the audit names a split by; `unknown` where there is no audit, or one of a medscreen that kept no digest."""
+    try:
+        about = json.loads(layout.curation_report.read_text())
+    except FileNotFoundError:
+        return unknown
+    except ValueError as error:
+        raise MedscreenError("reports/curation.json: damaged, no JSON. Run `dvc repro curate`.") from error
+    return str(about["splits"][split].get("digest", unknown))
 
 
 def _columns(manifest: pa.Table, prefix: str) -> dict[str, list[Any]]:

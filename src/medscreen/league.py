@@ -27,7 +27,7 @@ _WORDS = {
 }
 
 # a figure that is shown without an interval of its own, and one that rests on the same patients
-_RESTS_AS = {"test/accuracy_at_half": "test/balanced_accuracy"}
+_RESTS_AS = {"test/accuracy_at_half": "test/balanced_accuracy", "test/in_domain": "test/auroc"}
 
 Row = dict[str, str]
 

@@ -1,10 +1,12 @@
 """What a result was made from: data, code, parameters, DVC's lock, environment; enough to make it again."""
 
+import hashlib
 import json
 import platform
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from functools import cache
 from importlib.metadata import distributions
+from pathlib import Path
 from typing import Any
 
 import yaml
@@ -82,27 +84,42 @@ def chain(detector: str) -> tuple[str, ...]:
     return ("raw", "curate", f"fit@{detector}", f"calibrate@{detector}", f"evaluate@{detector}")
 
 
-def locked_stages(layout: Layout, detector: str) -> dict[str, Any]:
-    """DVC's lock of the chain: command, and digest of every dependency and output."""
+def locked_stages(layout: Layout, *detectors: str) -> dict[str, Any]:
+    """DVC's lock of the chains: command, and digest of every dependency and output."""
     path = layout.lock
     stages = yaml.safe_load(path.read_text()).get("stages", {}) if path.is_file() else {}
-    return {name: stages[name] for name in chain(detector) if name in stages}
+    return {name: stages[name] for detector in detectors for name in chain(detector) if name in stages}
 
 
-def require_locked(layout: Layout, detector: str) -> None:
-    """Raises MedscreenError where a file of the workspace is not the one that DVC's lock names.
+def require_locked(layout: Layout, detectors: Iterable[str]) -> None:
+    """Raises MedscreenError where a file or folder of the workspace is not the one that DVC's lock names.
 
     DVC takes an object of its cache or its remote for what its name says, whatever it holds.
     """
-    for entry in locked_stages(layout, detector).values():
+    for entry in locked_stages(layout, *detectors).values():
         for out in entry.get("outs", []):
             path, md5 = layout.workspace / out["path"], str(out.get("md5", ""))
-            if path.is_file() and out.get("hash") == "md5" and file_md5(path) != md5:
+            if out.get("hash") != "md5" or not path.exists():
+                continue
+            if path.is_dir() and _folder_md5(path) != md5:
+                raise MedscreenError(
+                    f"{out['path']}: damaged or changed by hand, not the folder that dvc.lock names. Remove it and "
+                    "what `dvc cache dir` holds of it (`medscreen verify` names damaged objects), then run `dvc "
+                    "repro`, or `dvc pull` where a remote has it."
+                )
+            if path.is_file() and file_md5(path) != md5:
                 raise MedscreenError(
                     f"{out['path']}: damaged or changed by hand, not the file that dvc.lock names. Remove it and "
                     f"files/md5/{md5[:2]}/{md5[2:]} below the folder that `dvc cache dir` prints, then `dvc repro`, "
                     "or `dvc pull` where a remote has it."
                 )
+
+
+def _folder_md5(folder: Path) -> str:
+    """What DVC names a folder by: the MD5 of the list of its files, in order, with the MD5 of each."""
+    paths = {path.relative_to(folder).as_posix(): path for path in folder.rglob("*") if path.is_file()}
+    listed = [{"md5": file_md5(paths[name]), "relpath": name} for name in sorted(paths)]
+    return hashlib.md5(json.dumps(listed).encode(), usedforsecurity=False).hexdigest() + ".dir"
 
 
 @cache

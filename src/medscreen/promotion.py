@@ -129,7 +129,9 @@ def _few_patients(candidate: Candidate, images: NDArray[np.int64]) -> Check | No
     short = short_classes(candidate.val.take(images))
     if not short:
         return None
-    counts = " and ".join(f"{number} patients of class {name}" for name, number in short.items())
+    counts = " and ".join(
+        f"{number} patient{'' if number == 1 else 's'} of class {name}" for name, number in short.items()
+    )
     seen = "" if len(images) == len(candidate.val.labels) else " that neither the candidate nor the champion has seen"
     return Check("patients", False, f"val has {counts}{seen}; at least {FEWEST} are needed")
 

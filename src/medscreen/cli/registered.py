@@ -80,6 +80,7 @@ def _print_models(model: str, rows: "list[Row]") -> None:
             Text.assemble(
                 row.detector,
                 ("\n(files lost)" if row.lost else "", "red"),
+                ("\n(files can't be reached)" if row.unreachable else "", "red"),
                 ("\n(run lost)" if row.run_lost else "", "red"),
             ),
             row.threshold,

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from medscreen.errors import MedscreenError
 from medscreen.params import (
     BestAccuracyPolicy,
     CostPolicy,
@@ -24,8 +25,15 @@ Labels = NDArray[np.int64]
 def choose_threshold(policy: Policy, scores: Floats, labels: Labels) -> float:
     """The threshold of a policy, a 32-bit number as the graph compares it: abnormal is what scores at least that.
 
-    Where it chooses between images, it lies midway between their scores; of equally good places the lowest.
+    Where it chooses between images, it lies midway between their scores; of equally good places the lowest. Raises
+    MedscreenError where a class that it looks at has no image.
     """
+    for label, name in enumerate(("normal", "abnormal")):
+        if name in classes_of(policy) and not (labels == label).any():
+            raise MedscreenError(
+                f"val has no {name} image, and the policy {policy.policy} chooses a threshold by them: check the "
+                "labels, or add images."
+            )
     healthy = scores[labels == 0]
     match policy:
         case MeanSdPolicy():

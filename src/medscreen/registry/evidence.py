@@ -17,13 +17,13 @@ from numpy.typing import NDArray
 from medscreen.digests import digest_of
 from medscreen.errors import MedscreenError
 from medscreen.evaluation import Outcomes
-from medscreen.images import ImageSet, load_images, set_digest
+from medscreen.images import ImageSet, curated_images, set_digest
 from medscreen.layout import Layout
 from medscreen.outputs import replaced
 from medscreen.packaging.detector import PackagedDetector
 from medscreen.promotion import Candidate, Champion, Contestant, LostChampion
 from medscreen.registry.decisions import Entry
-from medscreen.registry.versions import Version, checked_graph
+from medscreen.registry.versions import Version, checked_graph, unusable
 from medscreen.tracking import Result
 from medscreen.tracking.kept import kept_file
 from medscreen.tracking.models import FaultyModelError
@@ -31,7 +31,14 @@ from medscreen.tracking.runs import TRAINED_ON
 
 
 class LostVersionError(MedscreenError):
-    """A registered version that can't be scored again, or of which nobody knows what it was trained on."""
+    """A registered version that can't be scored again, or of which nobody knows what it was trained on.
+
+    `reason` says why, as half a sentence.
+    """
+
+    def __init__(self, version: Version, reason: str) -> None:
+        super().__init__(str(unusable(version, "scored again", reason)))
+        self.reason = reason
 
 
 @dataclass(frozen=True)
@@ -45,7 +52,7 @@ class Evidence:
     @cached_property
     def val(self) -> ImageSet:
         """The images that everything is compared on."""
-        return load_images(self.layout.curated("val"))
+        return curated_images(self.layout, "val")
 
     def of_roster(
         self, result: Result, version: Version | None, champion: Version | None, chosen: tuple[Entry, int] | None
@@ -94,7 +101,7 @@ class Evidence:
         try:
             known = self.contestant(version)
         except LostVersionError as error:
-            return LostChampion(version.number, version.detector, version.digest, str(error))
+            return LostChampion(version.number, version.detector, version.digest, error.reason)
         return Champion(**vars(known), version=version.number)
 
     def contestant(self, version: Version) -> Contestant:
@@ -102,7 +109,7 @@ class Evidence:
         try:
             graph = checked_graph(self.client, self.layout, version)
         except FaultyModelError as fault:
-            raise LostVersionError(str(fault)) from fault
+            raise LostVersionError(version, str(fault)) from fault
         of_roster = next((r for r in self.results if r.digest == version.digest), None)
         val = of_roster.outcomes("val") if of_roster else self._scored(version, graph)
         unseen = np.ones(len(val.labels), np.bool_) if of_roster else self._unseen(version)
@@ -136,13 +143,13 @@ class Evidence:
         """
         content = kept_file(self.client, version.run_id, TRAINED_ON)
         if content is None:
-            raise LostVersionError("its run does not keep which images it was trained on")
+            raise LostVersionError(version, "its run does not keep which images it was trained on")
         try:
             table = pq.read_table(pa.BufferReader(content), columns=["digest"])
         except (OSError, ValueError) as error:  # pyarrow's own are both
-            raise LostVersionError(f"{TRAINED_ON} of its run is damaged") from error
+            raise LostVersionError(version, f"{TRAINED_ON} of its run is damaged") from error
         if len(table) == 0:
-            raise LostVersionError("its run keeps an empty list of the images it was trained on")
+            raise LostVersionError(version, "its run keeps an empty list of the images it was trained on")
         seen = np.isin(np.array(self.val.digests), table["digest"].to_numpy(zero_copy_only=False))
         known: NDArray[np.bool_] = ~np.isin(self.val.patients, self.val.patients[seen])
         return known

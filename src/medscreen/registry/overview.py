@@ -8,7 +8,7 @@ from mlflow import MlflowClient
 
 from medscreen.evaluation import Estimate
 from medscreen.registry.stages import quiet
-from medscreen.registry.versions import OPERATING_POINT_OF, POLICY, Version, has_files, versions_of
+from medscreen.registry.versions import OPERATING_POINT_OF, POLICY, Version, fault_of_files, versions_of
 from medscreen.tracking.kept import find_run
 from medscreen.tracking.runs import COMMIT, DATA
 
@@ -19,7 +19,8 @@ HEADLINE = ("val/auroc", "test/auroc", "test/sensitivity", "test/specificity")
 class Row:
     """One version; `metrics`: those of HEADLINE, None where the run has none. `data`: digest of the source data.
 
-    `lost`: its files are; `run_lost`: its run is, and with it metrics and record.
+    `lost`: its files are; `unreachable`: whether they are can't be told from this machine. `run_lost`: its run is lost,
+    and with it metrics and record.
     """
 
     model: str
@@ -33,6 +34,7 @@ class Row:
     metrics: dict[str, Estimate]
     rolled_back: str
     lost: bool
+    unreachable: bool
     run_lost: bool
 
 
@@ -49,6 +51,7 @@ def overview(client: MlflowClient, models: Sequence[str]) -> list[Row]:
 
 def _row(client: MlflowClient, version: Version) -> Row:
     run = find_run(client, version.run_id)
+    wrong = fault_of_files(client, version)
     logged = run.data.metrics if run is not None else {}
     metrics: dict[str, Estimate] = {
         name: {"value": logged.get(name), "low": logged.get(f"{name}_low"), "high": logged.get(f"{name}_high")}
@@ -66,6 +69,7 @@ def _row(client: MlflowClient, version: Version) -> Row:
         made=version.made,
         metrics=metrics,
         rolled_back=version.rolled_back,
-        lost=not has_files(client, version),
+        lost=wrong == "lost",
+        unreachable=wrong == "unreachable",
         run_lost=run is None,
     )

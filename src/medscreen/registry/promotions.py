@@ -14,12 +14,12 @@ from medscreen.packaging.detector import PackagedDetector
 from medscreen.params import Params
 from medscreen.promotion import Decision, decide
 from medscreen.registry.decisions import DecisionLog, Entry
-from medscreen.registry.evidence import Evidence
+from medscreen.registry.evidence import Evidence, LostVersionError
 from medscreen.registry.selection import bootstrap_of, named
 from medscreen.registry.stages import one_at_a_time
-from medscreen.registry.versions import DECISION, Version, checked_graph, held, versions_of
+from medscreen.registry.versions import DECISION, Version, checked_graph, held, unusable, versions_of
 from medscreen.tracking import read_results
-from medscreen.tracking.kept import find_run
+from medscreen.tracking.kept import UnreachableFilesError, find_run
 
 
 def promote_version(
@@ -81,7 +81,8 @@ def _judged(
         candidate = evidence.of_version(version, champion)
     except MedscreenError as error:
         metric = f"val/{params.promotion.metric}"
-        return Decision(version.detector, metric, None, "refused", f"it can't be judged: {str(error).rstrip('.')}", ())
+        said = error.reason if isinstance(error, LostVersionError) else str(error).rstrip(".")
+        return Decision(version.detector, metric, None, "refused", f"it can't be judged: {said}", ())
     facing = evidence.champion(champion)
     return decide(candidate, facing, params.promotion, bootstrap_of(params))
 
@@ -105,10 +106,7 @@ def _move(version: Version, stage: str, former: Version | None, decision: Decisi
 
 def _require_usable(client: MlflowClient, layout: Layout, version: Version) -> None:
     if fault := _fault(client, layout, version):
-        raise MedscreenError(
-            f"{version.model} version {version.number} can't be used: {fault}; `dvc repro publish` puts it back where "
-            "the version is the workspace's own."
-        )
+        raise unusable(version, "used", fault)
 
 
 def _fault(client: MlflowClient, layout: Layout, version: Version) -> str:
@@ -116,6 +114,8 @@ def _fault(client: MlflowClient, layout: Layout, version: Version) -> str:
     try:
         detector = PackagedDetector(checked_graph(client, layout, version))
         detector.screen(np.full((1, detector.image_size, detector.image_size), 128, np.uint8))
+    except UnreachableFilesError:  # they may well be whole
+        raise
     except MedscreenError as error:
         return " ".join(str(error).split()).rstrip(".")
     return ""
@@ -168,8 +168,10 @@ def _version_before(client: MlflowClient, layout: Layout, now: Version, log: Dec
         return version
     others = [str(n) for n, v in known.items() if n not in faulty and n != now.number and not _fault(client, layout, v)]
     said = [f"version {number}: {fault}" for number, fault in faulty.items()]
+    way_out = "No other version can be used either: `dvc repro` registers what the workspace holds."
+    if others:
+        way_out = f"Versions that can be used: {', '.join(others)}; `medscreen promote VERSION` puts one there."
     raise MedscreenError(
         f"No version that was in Production before {now.model} version {now.number} can go back: there was none, or "
-        f"each is rolled back itself or has lost its files{''.join(f'; {one}' for one in said)}. Whole are "
-        f"{', '.join(others) or 'none of the others'}: medscreen promote VERSION puts one there."
+        f"each is rolled back itself or can't be used{''.join(f'; {one}' for one in said)}. {way_out}"
     )

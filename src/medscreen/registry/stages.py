@@ -7,8 +7,10 @@ and the former one out of it, in one transaction: so stages are the truth, and a
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from datetime import UTC, datetime
 
 from filelock import FileLock, Timeout
+from google.protobuf.json_format import ParseError
 from mlflow import MlflowClient
 from mlflow.entities.model_registry import ModelVersion
 
@@ -46,7 +48,7 @@ def in_stage(client: MlflowClient, model: str, stage: str) -> ModelVersion | Non
     """The version in that stage, None if there is none; where MLflow holds several, the one that has the alias."""
     if stage not in STAGES:
         raise MedscreenError(f"{stage!r} is no stage; the stages are {', '.join(STAGES)}.")
-    found = [version for version in _versions(client, model) if version.current_stage == stage]
+    found = [version for version in search_versions(client, model) if version.current_stage == stage]
     if len(found) > 1:  # of the archived ones it is what Production gave up last
         alias = client.get_registered_model(model).aliases.get(stage.lower())
         found = [version for version in found if str(version.version) == str(alias)] or found
@@ -65,7 +67,7 @@ def align(client: MlflowClient, model: str, moved: Mapping[str, int | None], arc
     `moved`: stage -> the version that was moved there last, by the log; it stays where MLflow holds several. `archived`
     is the version that the alias of that name is to have, if it is archived.
     """
-    versions = _versions(client, model)
+    versions = search_versions(client, model)
     if not versions:
         return
     aliases: dict[str, int | None] = {}
@@ -88,9 +90,32 @@ def align(client: MlflowClient, model: str, moved: Mapping[str, int | None], arc
             client.delete_registered_model_alias(model, alias)
 
 
-def _versions(client: MlflowClient, model: str) -> list[ModelVersion]:
-    with quiet():
-        return list(client.search_model_versions(named_filter(model)))
+def search_versions(client: MlflowClient, model: str) -> list[ModelVersion]:
+    """Every version of a registered model; raises MedscreenError where one has values that MLflow gives to none."""
+    try:
+        with quiet():
+            return [checked_version(version) for version in client.search_model_versions(named_filter(model))]
+    except ParseError as error:
+        raise _foreign(f"a version of {model}", error) from error
+
+
+def checked_version(version: ModelVersion) -> ModelVersion:
+    """The version, as it is; raises MedscreenError where its number is none or its times are no times."""
+    try:
+        int(version.version)
+        for milliseconds in (version.creation_timestamp, version.last_updated_timestamp or 0):
+            datetime.fromtimestamp(milliseconds / 1000, UTC)
+    except (ValueError, TypeError, OverflowError, OSError) as error:
+        raise _foreign(f"version {version.version} of {version.name}", error) from error
+    return version
+
+
+def _foreign(subject: str, error: Exception) -> MedscreenError:
+    return MedscreenError(
+        f"The store's answer for {subject} is none that MLflow gives ({' '.join(str(error).split())[:100]}). Check "
+        "that MLFLOW_TRACKING_URI names an MLflow server; of the checkout's own store, `medscreen restore` brings a "
+        "backup back."
+    )
 
 
 def named_filter(model: str) -> str:

@@ -14,7 +14,7 @@ from mlflow.exceptions import MlflowException
 
 from medscreen.errors import MedscreenError
 from medscreen.layout import Layout
-from medscreen.registry.stages import STAGES, in_stage, named_filter, quiet
+from medscreen.registry.stages import STAGES, checked_version, in_stage, quiet, search_versions
 from medscreen.tracking import Result, finish_run
 from medscreen.tracking.models import (
     DIGEST,
@@ -145,7 +145,8 @@ def register_run(
         except MlflowException:
             client.create_registered_model(model, description="Research use only, never diagnosis.")
         # a server takes a logged model as source only where it is named, too
-        return _version(client.create_model_version(model, f"models:/{model_id}", run_id, tags=tags, model_id=model_id))
+        made = client.create_model_version(model, f"models:/{model_id}", run_id, tags=tags, model_id=model_id)
+        return _version(checked_version(made))
 
 
 def mend_files(client: MlflowClient, layout: Layout, version: Version, packaged: Path) -> None:
@@ -159,9 +160,7 @@ def mend_files(client: MlflowClient, layout: Layout, version: Version, packaged:
 
 def versions_of(client: MlflowClient, model: str) -> list[Version]:
     """Every version of a registered model, the newest first."""
-    with quiet():
-        found = [_version(version) for version in client.search_model_versions(named_filter(model))]
-    return sorted(found, key=lambda version: -version.number)
+    return sorted(map(_version, search_versions(client, model)), key=lambda version: -version.number)
 
 
 def held(client: MlflowClient, model: str, stage: str) -> Version | None:
@@ -206,12 +205,12 @@ def location_of(client: MlflowClient, version: Version) -> str:
     return str(client.get_model_version_download_uri(version.model, str(version.number)))
 
 
-def has_files(client: MlflowClient, version: Version) -> bool:
-    """Whether the packaged graph of a version is still there, as far as this machine can see."""
+def fault_of_files(client: MlflowClient, version: Version) -> str:
+    """What is wrong with the place of a version's packaged graph: "lost", "unreachable" from this machine, or ""."""
     try:
-        return holds_graph(client, location_of(client, version))
+        return "" if holds_graph(client, location_of(client, version)) else "lost"
     except Exception:  # of others' models on a server, each kind of storage fails in its own way
-        return False
+        return "unreachable"
 
 
 def checked_graph(client: MlflowClient, layout: Layout, version: Version) -> Path:
@@ -224,10 +223,15 @@ def require_graph(client: MlflowClient, layout: Layout, version: Version) -> Pat
     try:
         return checked_graph(client, layout, version)
     except FaultyModelError as fault:
-        raise MedscreenError(
-            f"{version.model} version {version.number} can't be used: {fault}; `dvc repro publish` puts it back where "
-            "the version is the workspace's own."
-        ) from fault
+        raise unusable(version, "used", str(fault)) from fault
+
+
+def unusable(version: Version, to_be: str, fault: str) -> MedscreenError:
+    """The error for a version that can't be used, or scored again, for that fault (half a sentence)."""
+    return MedscreenError(
+        f"{version.model} version {version.number} can't be {to_be}: {fault}; `dvc repro publish` puts it back where "
+        "the version is the workspace's own."
+    )
 
 
 def version_of(client: MlflowClient, model: str, digest: str) -> Version | None:

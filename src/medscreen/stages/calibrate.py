@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 
 from medscreen.digests import file_digest
 from medscreen.errors import MedscreenError
-from medscreen.images import load_images
+from medscreen.images import curated_images
 from medscreen.layout import Layout
 from medscreen.operating import choose_operating_point
 from medscreen.outputs import replaced
@@ -34,7 +34,7 @@ def calibrate(layout: Layout, params: Params, name: str) -> None:
         scores["label"].to_numpy().astype(np.int64),
         about["score_at_half"],
     )
-    train, tune, val = (load_images(layout.curated(split)) for split in ("train", "tune", "val"))
+    train, tune, val = (curated_images(layout, split) for split in ("train", "tune", "val"))
     scoring = onnx.load(fitted / "network.onnx")
     views = _views(params.detector(name))
     checked, domain = with_domain_check(scoring, train, (tune, val), views, params.compute.threads)

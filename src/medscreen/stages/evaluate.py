@@ -10,10 +10,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from medscreen.appraisal import Judged, analysis, metrics
+from medscreen.errors import MedscreenError
 from medscreen.evaluation import Floats, Outcomes
 from medscreen.evaluation.sample_size import TOO_FEW
 from medscreen.figures import save_bench, save_operating, save_pictures, save_tables
-from medscreen.images import SPLITS, ImageSet, load_images
+from medscreen.images import SPLITS, ImageSet, curated_images
 from medscreen.layout import Layout
 from medscreen.outputs import replaced
 from medscreen.packaging.detector import PREDICTED_BY, PackagedDetector, Screening, packaged_digest
@@ -27,7 +28,9 @@ def evaluate(layout: Layout, params: Params, name: str) -> None:
     """Writes models/<name>/predictions.parquet and all of reports/<name>."""
     digest = packaged_digest(layout.packaged(name))
     detector = PackagedDetector(layout.packaged(name), params.compute.threads)
-    splits = {split: load_images(layout.curated(split)) for split in SPLITS}
+    splits = {split: curated_images(layout, split) for split in SPLITS}
+    if empty := [split for split in _REPORTED if not len(splits[split])]:
+        raise MedscreenError(f"data/curated/{empty[0]} has no images: check the splits of the data, or add images.")
     screenings = {split: detector.screen(images.pixels) for split, images in splits.items()}
     half = detector.metadata["score_at_half"]
     judged = {split: _judged(splits[split], screenings[split], half) for split in _REPORTED}

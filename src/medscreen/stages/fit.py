@@ -18,7 +18,7 @@ from medscreen.codebase import code_digest
 from medscreen.detectors import Detector, build
 from medscreen.detectors.export import export_network
 from medscreen.digests import digest_of, file_digest
-from medscreen.images import ImageSet, load_images, set_digest
+from medscreen.images import ImageSet, curated_images, set_digest
 from medscreen.layout import Layout
 from medscreen.outputs import replaced
 from medscreen.packaging.detector import PackagedDetector
@@ -35,7 +35,7 @@ _SEEN = ("train", "tune", "val")  # val is scored here, never learned from
 def fit(layout: Layout, params: Params, name: str) -> None:
     """Writes models/<name>/fitted; the curves are in MLflow while it trains."""
     entry = params.detector(name)
-    splits = {split: load_images(layout.curated(split)) for split in _SEEN}
+    splits = {split: curated_images(layout, split) for split in _SEEN}
     size = int(splits["train"].pixels.shape[1])
     data = {split: {"digest": set_digest(images), "images": len(images)} for split, images in splits.items()}
     key = _run_key(params, entry, data)

@@ -22,8 +22,7 @@ from medscreen.tracking.store import open_experiment
 def publish(layout: Layout, params: Params) -> None:
     """Writes league, balanced, comparison and promotion of reports/; changes MLflow only where a result is new."""
     client = open_store(layout)
-    for detector in params.detectors:
-        require_locked(layout, detector)
+    require_locked(layout, params.detectors)
     results = read_results(layout, params)
     remove_cut_short(
         client, layout, model_name(results[0].dataset), open_experiment(client, layout, results[0].dataset)

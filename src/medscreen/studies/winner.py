@@ -13,7 +13,7 @@ from optuna.trial import FrozenTrial, TrialState
 from medscreen.codebase import code_digest
 from medscreen.digests import digest_of
 from medscreen.errors import MedscreenError
-from medscreen.images import ImageSet, load_images
+from medscreen.images import ImageSet, curated_images
 from medscreen.layout import Layout
 from medscreen.packaging.detector import PackagedDetector
 from medscreen.params import DetectorParams
@@ -105,7 +105,7 @@ def choose(
     }
     tasks = [Again(entries[place][1], seed, path) for (place, seed), path in wanted.items() if not path.is_file()]
     failed = _train(crew, tasks, on_trained)
-    tune = load_images(layout.curated("tune"))
+    tune = curated_images(layout, "tune")
     candidates = [
         Candidate(
             trial,
@@ -120,7 +120,7 @@ def choose(
     if not candidates:
         raise MedscreenError("None of the best trials could be trained again, in full: see what is said above.")
     candidates.sort(key=lambda candidate: -candidate.mean)  # stable: the hand-set one stands first among equals
-    val = load_images(layout.curated("val"))
+    val = curated_images(layout, "val")
     shown = {c.title: c for c in candidates if c is candidates[0] or c.is_own}
     return Choice(
         candidates, {title: float(np.mean([_auroc(p, val) for p in c.graphs.values()])) for title, c in shown.items()}

@@ -1,13 +1,51 @@
 """What the store still has of a run: all of it, its record alone, or nothing (deleted, or removed by `mlflow gc`)."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from urllib.parse import urlsplit
 
 from mlflow import MlflowClient
 from mlflow.entities import LifecycleStage, Run
 from mlflow.exceptions import MlflowException
+from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
+
+from medscreen.errors import MedscreenError
+from medscreen.tracking.server import without_password
 
 _GONE = "RESOURCE_DOES_NOT_EXIST"
+_SERVED = {"", "file", "mlflow-artifacts", "http", "https"}  # kept here, or by the server itself
+
+
+class UnreachableFilesError(MedscreenError):
+    """Files that a server keeps where this machine can't look: whether they are lost can't be told."""
+
+
+@contextmanager
+def reaching(location: str) -> Iterator[None]:
+    """Raises UnreachableFilesError for whatever fails in a storage that is not the server's own."""
+    try:
+        yield
+    except MedscreenError:
+        raise
+    except Exception as error:  # each kind of storage fails in its own way
+        if urlsplit(location).scheme in _SERVED:
+            raise
+        means = "pip install boto3" if urlsplit(location).scheme == "s3" else "install what MLflow needs for that"
+        raise UnreachableFilesError(
+            f"The server keeps its files at {without_password(location)}, which this machine can't reach "
+            f"({type(error).__name__}). Let the server serve them (--artifacts-destination); or {means} here, and give "
+            "this machine access."
+        ) from error
+
+
+def require_reachable(client: MlflowClient, location: str) -> None:
+    """Raises UnreachableFilesError where this machine can't look at what a server keeps at a location."""
+    if urlsplit(location).scheme in _SERVED:
+        return
+    with reaching(location):
+        get_artifact_repository(location, tracking_uri=client.tracking_uri).list_artifacts()
 
 
 def is_gone(error: MlflowException) -> bool:
@@ -39,9 +77,11 @@ def settings_of(run: Run) -> dict[str, str]:
 
 def kept_names(client: MlflowClient, run_id: str, folder: str | None = None) -> set[str]:
     """The paths of the files at the top of a run or of one of its folders; none where the run is gone."""
-    if find_run(client, run_id) is None:
+    run = find_run(client, run_id)
+    if run is None:
         return set()
-    return {item.path for item in client.list_artifacts(run_id, folder)}
+    with reaching(run.info.artifact_uri or ""):
+        return {item.path for item in client.list_artifacts(run_id, folder)}
 
 
 def kept_file(client: MlflowClient, run_id: str, name: str) -> bytes | None:

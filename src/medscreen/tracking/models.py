@@ -22,7 +22,7 @@ from medscreen.errors import MedscreenError
 from medscreen.layout import Layout
 from medscreen.outputs import replaced
 from medscreen.packaging.detector import packaged_digest
-from medscreen.tracking.kept import find_run, is_gone
+from medscreen.tracking.kept import find_run, is_gone, reaching
 from medscreen.tracking.server import as_default, on_server
 
 DIGEST = "medscreen.packaged_digest"
@@ -53,7 +53,8 @@ def kept_graph(client: MlflowClient, layout: Layout, location: str, digest: str)
     """The file of the packaged graph at a location, None if it is lost; whether it has that digest is not looked at.
 
     A server's is downloaded once, to .medscreen/models/<digest>/, and again where that copy has another digest. Raises
-    MedscreenError where that does not succeed, FaultyModelError for a digest that names no folder.
+    MedscreenError where that does not succeed, UnreachableFilesError where this machine can't look there, and
+    FaultyModelError for a digest that names no folder.
     """
     size = _kept_bytes(client, location)
     if size is None:
@@ -63,7 +64,8 @@ def kept_graph(client: MlflowClient, layout: Layout, location: str, digest: str)
         return here
     # from the server, and part of a path
     if not _DIGEST_FORM.fullmatch(digest):
-        raise FaultyModelError("it was registered without a digest")
+        wrong = f"its tag {DIGEST} is no digest" if digest else f"it was registered without the tag {DIGEST}"
+        raise FaultyModelError(wrong)
     copy = layout.scratch / "models" / digest / _GRAPH
     if not copy.is_file() or packaged_digest(copy) != digest:
         _download(client, location, size, copy)
@@ -136,7 +138,8 @@ def _kept_bytes(client: MlflowClient, location: str) -> int | None:
     # an address within MLflow, which it would look up in whatever store is the process's default
     if urlsplit(location).scheme in {"models", "runs"}:
         return None
-    return next((i.file_size for i in _repository(client, location).list_artifacts() if i.path == _GRAPH), None)
+    with reaching(location):
+        return next((i.file_size for i in _repository(client, location).list_artifacts() if i.path == _GRAPH), None)
 
 
 def _repository(client: MlflowClient, location: str) -> Any:
@@ -148,7 +151,8 @@ def _download(client: MlflowClient, location: str, size: int, copy: Path) -> Non
     with replaced(copy.parent) as folder:
         folder.mkdir()
         try:
-            _repository(client, location).download_artifacts(_GRAPH, str(folder))
+            with reaching(location):
+                _repository(client, location).download_artifacts(_GRAPH, str(folder))
             arrived = (folder / _GRAPH).stat().st_size
         except (MlflowException, OSError) as error:
             raise MedscreenError(

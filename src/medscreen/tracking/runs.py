@@ -18,7 +18,7 @@ from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, Run,
 from medscreen.layout import Layout
 from medscreen.lineage import lineage_digest, source_of
 from medscreen.outputs import is_writing, this_writer
-from medscreen.tracking.kept import find_run, is_deleted, kept_names
+from medscreen.tracking.kept import find_run, is_deleted, kept_names, require_reachable
 from medscreen.tracking.models import DIGEST, log_model
 from medscreen.tracking.results import Result
 from medscreen.tracking.server import checkout_mark, on_server
@@ -77,6 +77,7 @@ def finish_run(client: MlflowClient, layout: Layout, result: Result, registered:
     of one result the first stays.
     """
     experiment = open_experiment(client, layout, result.dataset)
+    require_reachable(client, client.get_experiment(experiment).artifact_location)
     for run in filter(None, (find_run(client, run_id) for run_id in registered)):
         if is_deleted(run):
             client.restore_run(run.info.run_id)
