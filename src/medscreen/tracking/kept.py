@@ -12,7 +12,7 @@ from mlflow.exceptions import MlflowException
 from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
 
 from medscreen.errors import MedscreenError
-from medscreen.tracking.server import without_password
+from medscreen.faults import without_password
 
 _GONE = "RESOURCE_DOES_NOT_EXIST"
 _SERVED = {"", "file", "mlflow-artifacts", "http", "https"}  # kept here, or by the server itself
