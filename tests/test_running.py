@@ -21,18 +21,35 @@ def failing(number: int) -> Callable[..., None]:
     return stage
 
 
-@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT, errno.EFBIG])
-def test_a_full_disk_is_a_sentence(workspace: Layout, loaded_registry: Callable[[Path], None], number: int) -> None:
+@pytest.mark.parametrize(
+    ("number", "way_out"),
+    [
+        (errno.ENOSPC, "Make room on the disks"),
+        (errno.EDQUOT, "Make room on the disks"),
+        (errno.EFBIG, "Make room on the disks"),
+        (errno.EIO, "Run the command again when that is mended"),
+    ],
+)
+def test_a_fault_of_the_system_is_a_sentence(
+    workspace: Layout,
+    loaded_registry: Callable[[Path], None],
+    capsys: pytest.CaptureFixture[str],
+    number: int,
+    way_out: str,
+) -> None:
     loaded_registry(workspace.workspace)
     with pytest.raises(SystemExit) as ended:
         run_stage("curate", failing(number))
-    said = f"medscreen curate: data/curation.json can't be written ({os.strerror(number)}); make room."
-    assert ended.value.code == said
+    assert ended.value.code == 1
+    (line,) = [said for said in capsys.readouterr().err.splitlines() if said.startswith("medscreen curate: ")]
+    assert f"data/curation.json: {os.strerror(number)}. {way_out}" in line
 
 
-def test_another_error_of_the_system_is_not_called_a_full_disk(
-    workspace: Layout, loaded_registry: Callable[[Path], None]
-) -> None:
+def test_a_fault_of_the_code_keeps_its_traceback(workspace: Layout, loaded_registry: Callable[[Path], None]) -> None:
     loaded_registry(workspace.workspace)
-    with pytest.raises(OSError, match="Input/output"):
-        run_stage("curate", failing(errno.EIO))
+
+    def stage(*_: object) -> None:
+        raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        run_stage("curate", stage)
