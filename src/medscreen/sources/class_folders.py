@@ -14,7 +14,7 @@ from medscreen.sources.drawn import require_no_masks
 from medscreen.sources.labels import NormalLabels, label_key
 from medscreen.sources.patients import find_patients
 from medscreen.sources.records import Record, Records
-from medscreen.sources.spelling import visible
+from medscreen.sources.spelling import cleaned
 from medscreen.sources.trees import files_below, in_words, name_below, written_name
 
 
@@ -56,7 +56,7 @@ def read_records(params: FoldersParams, root: Path) -> Records:
             image=path,
             patient=patients.get(path),
             label=normal.label(place.name),
-            finding=spelled.setdefault(label_key(place.name), visible(place.name)),
+            finding=spelled.setdefault(label_key(place.name), cleaned(place.name)),
             split=place.split if params.published_splits == "keep" else None,
         )
         for path, place in images.items()

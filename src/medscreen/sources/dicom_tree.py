@@ -15,7 +15,7 @@ from medscreen.params import DicomParams
 from medscreen.sources.labels import NormalLabels, label_key
 from medscreen.sources.records import Record, Records
 from medscreen.sources.series import SeriesFile, in_order, taken
-from medscreen.sources.spelling import in_lines, plain, visible
+from medscreen.sources.spelling import cleaned, in_lines, plain
 from medscreen.sources.tables import (
     MISSING_FILES,
     REPEATED_ROWS,
@@ -98,7 +98,7 @@ def _cases(
         column = params.columns.label
         label = row[column].strip() if empty_is_normal else required_cell(table, row, column)
         case = _Case(
-            row.line, patient, label, {n: visible(row[c]) for n, c in params.traits.items() if visible(row[c])}
+            row.line, patient, label, {n: cleaned(row[c]) for n, c in params.traits.items() if cleaned(row[c])}
         )
         first = cases.setdefault(key, case)
         if (plain(first.patient), label_key(first.label)) != (plain(patient), label_key(label)):
@@ -220,7 +220,7 @@ def _findings(
     spelled: dict[str, str] = {}
     for line, case in cases:
         lines.setdefault(label_key(case.label), []).append(line)
-        spelled.setdefault(label_key(case.label), visible(case.label) or _EMPTY)
+        spelled.setdefault(label_key(case.label), cleaned(case.label) or _EMPTY)
     column, normal = params.columns.label, NormalLabels(params.normal_labels)
     for key, name in normal.named.items():
         if key not in spelled:

@@ -11,7 +11,7 @@ from medscreen.errors import MedscreenError
 from medscreen.ingestion import is_image
 from medscreen.params import FoldersParams
 from medscreen.sources.labelled_tree import TABLE
-from medscreen.sources.spelling import plain, visible
+from medscreen.sources.spelling import cleaned, plain
 from medscreen.sources.tables import Row, contradiction, read_table, require_patients
 from medscreen.sources.trees import name_below
 
@@ -35,7 +35,7 @@ def find_patients(params: FoldersParams, root: Path, files: Sequence[Path]) -> t
     rows = read_table(table, _COLUMNS)
     require_patients(table, rows, "patient")
     patients = _patients(table, rows)
-    names = {path: visible(name_below(path, root)) for path in files}
+    names = {path: cleaned(name_below(path, root)) for path in files}
     known = {path: patients[name] for path, name in names.items() if name in patients}
     if nobodys := _nobodys_images(files, known):
         raise MedscreenError(
@@ -50,7 +50,7 @@ def _patients(table: Path, rows: Sequence[Row]) -> dict[str, str]:
     first: dict[str, Row] = {}
     for row in rows:
         if plain(row["patient"]):
-            known = first.setdefault(visible(row["file"]), row)
+            known = first.setdefault(cleaned(row["file"]), row)
             if plain(known["patient"]) != plain(row["patient"]):
                 raise contradiction(table, known.line, row.line, "file")
     return {file: row["patient"].strip() for file, row in first.items()}
@@ -58,7 +58,7 @@ def _patients(table: Path, rows: Sequence[Row]) -> dict[str, str]:
 
 def _first_stray(rows: Sequence[Row], names: Collection[str]) -> str:
     for row in rows:
-        if visible(row["file"]) not in names:
+        if cleaned(row["file"]) not in names:
             return f" (line {row.line} names no file that is there)"
         if not plain(row["patient"]):
             return f" (line {row.line} has no patient)"

@@ -12,7 +12,7 @@ _INVISIBLE_CATEGORIES = {"Cf", "Cc"}
 _MOST_LINES = 5
 
 
-def visible(text: str) -> str:
+def cleaned(text: str) -> str:
     """The text in NFC, without invisible characters and outer blanks, each inner run of blanks as one blank."""
     shaped = "".join(
         c for c in _SHAPELESS.sub("", text) if c.isspace() or unicodedata.category(c) not in _INVISIBLE_CATEGORIES
@@ -29,7 +29,7 @@ def plain(text: str) -> str:
         return " ".join(text.casefold().split())
     folded = unicodedata.normalize("NFKC", text).casefold()
     # folding and the loss of a joiner between a letter and its accent can both leave text that is not NFKC
-    again = visible(unicodedata.normalize("NFKC", visible(folded)))
+    again = cleaned(unicodedata.normalize("NFKC", cleaned(folded)))
     return again if again == text else plain(again)
 
 
