@@ -1,5 +1,6 @@
 import os
 import shutil
+import signal
 import subprocess
 import sys
 from collections.abc import Callable, Collection
@@ -17,6 +18,10 @@ from medscreen.sources import phantom
 from medscreen.stages.publish import publish
 from servers import mlflow_server, postgresql  # noqa: F401  # fixtures
 from workspaces import new_workspace, settings_of
+
+# a shell starts background jobs with SIGINT ignored, and so would be what the tests start and interrupt
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 ROOT = Path(__file__).resolve().parent.parent
 BIN = Path(sys.executable).parent
