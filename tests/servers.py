@@ -71,7 +71,8 @@ def postgresql() -> Iterator[str]:
     programs = installed[-1].parent
     # root may not run it, and nobody else may look into the folders that pytest makes
     owner = "postgres" if os.geteuid() == 0 else None
-    folder, port = Path(tempfile.mkdtemp(prefix="pg-")), free_port()
+    # not in TMPDIR: a command that ran in this process may have made it a folder that root alone can enter
+    folder, port = Path(tempfile.mkdtemp(prefix="pg-", dir="/tmp")), free_port()
     if owner:
         shutil.chown(folder, owner, owner)
 
