@@ -66,7 +66,7 @@ def test_predict_says_what_is_missing(finished: Path, bare: Path, tmp_path: Path
     image = tmp_path / "image.png"
     Image.new("L", (8, 8)).save(image)
     assert "does not exist" in said(finished, "medscreen", "predict", "nowhere.png")
-    assert "empty folder" in said(finished, "medscreen", "predict", str(tmp_path / "empty"))
+    assert "holds no image file" in said(finished, "medscreen", "predict", str(tmp_path / "empty"))
     assert "make repro" in said(bare, "medscreen", "predict", str(image))
     assert "is no stage" in said(finished, "medscreen", "predict", str(image), "--stage", "prod")
 

@@ -20,6 +20,7 @@ from pydicom import config
 from factories import CURATION, dicom, image_set
 from medscreen.cli.screening import predict
 from medscreen.curation import curate, without_rare_values
+from medscreen.errors import MedscreenError
 from medscreen.images import load_images, save_images
 from medscreen.ingestion import read_image
 from medscreen.layout import Layout
@@ -127,6 +128,16 @@ def test_of_many_body_parts_the_most_frequent_are_named() -> None:
     detector = PackagedDetector.__new__(PackagedDetector)
     detector.metadata = {"domain": {"dicom": {"body part": {"A": 5, "B": 9, "C": 7, "D": 8, "E": 5}}}}
     assert detector.header_mismatch({"body part": "F"}) == "body part F, trained on B, D, C and 2 more"
+
+
+@pytest.mark.parametrize(
+    "domain", [5, None, "x", {"dicom": 5}, {"dicom": {"modality": 5}}, {"dicom": {"modality": {"CR": "many"}}}]
+)
+def test_a_domain_of_another_type_is_one_sentence(domain: Any) -> None:
+    detector = PackagedDetector.__new__(PackagedDetector)
+    detector.metadata = {"domain": domain}
+    with pytest.raises(MedscreenError, match="domain in its metadata is not valid"):
+        detector.header_mismatch({"modality": "CR"})
 
 
 def test_calibration_writes_the_check_and_evaluation_its_rate(workspace: Layout) -> None:

@@ -369,7 +369,7 @@ def is_refused(path: Path) -> str:
     [
         b"\x00" * 40 + b"\n", b"\n", b"garbage\n", b"{}\n", b"[]\n", b"5\n", b'"op_code"\n', b'{"op_code":"0"}\n',
         b'{"level":"info","msg":"another program"}\n', b"\xff\xfe\n", RECORD.replace(b"\xa9", b""), b"{\n" + RECORD,
-        b"[" * 100_000 + b"\n",
+        b"[" * 100_000 + b"\n", b'{"op_code":99,"worker_id":"w"}\n', b'{"op_code":-1,"worker_id":"w"}\n',
     ],
 )  # fmt: skip
 def test_a_damaged_line_is_named_and_nothing_is_changed(tmp_path: Path, tail: bytes) -> None:
@@ -385,7 +385,7 @@ def test_a_damaged_line_is_named_and_nothing_is_changed(tmp_path: Path, tail: by
 @pytest.mark.parametrize(
     "record",
     [
-        b'{"op_code":99,"worker_id":"w"}\n', b'{"op_code":0,"worker_id":"w"}\n', b'{"op_code":-1,"worker_id":"w"}\n',
+        b'{"op_code":0,"worker_id":"w"}\n',
         b'{"op_code":2,"worker_id":"w","study_id":0,"user_attr":{}}\n',
         b'{"op_code":0,"worker_id":"w","study_name":"x","directions":[7]}\n',
     ],

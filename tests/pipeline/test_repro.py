@@ -64,7 +64,7 @@ def test_a_repro_leaves_every_report(finished: Path) -> None:
     for name in SAMPLE:
         report = json.loads((layout.report(name) / "evaluation.json").read_text())
         assert set(report) == {"train", "val", "test"}
-        assert set(report["train"]) == {"accuracy", "balanced_view"}
+        assert set(report["train"]) == {"accuracy", "balanced_view", "in_domain"}
         assert set(report["test"]["auroc"]) == {"value", "low", "high"}
         assert ("accuracy_at_half" in report["test"]) == (name == "cnn")
         assert len(list(layout.figures(name).glob("*.png"))) == 7

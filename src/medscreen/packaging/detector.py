@@ -105,7 +105,11 @@ class PackagedDetector:
 
         They never do where the file is no DICOM, or no training image states the element.
         """
-        trained: dict[str, dict[str, int]] = self.metadata.get("domain", {}).get("dicom", {})
+        try:
+            stated = self.metadata.get("domain", {}).get("dicom", {})
+            trained = {name: {value: int(n) for value, n in counts.items()} for name, counts in stated.items()}
+        except (AttributeError, TypeError, ValueError) as error:
+            raise MedscreenError(f"{_NO_PACKAGE}: domain in its metadata is not valid.") from error
         return "; ".join(
             f"{name} {value or UNKNOWN}, trained on {_most_frequent(trained[name])}"
             for name, value in (described or {}).items()
