@@ -34,7 +34,7 @@ $(READY): requirements.lock pyproject.toml
 	@$(BIN)/python -m pip --disable-pip-version-check install --quiet uv==$(UV_VERSION)
 	@$(UV) pip sync --quiet --python $(BIN)/python --compile-bytecode requirements.lock
 	@$(UV) pip install --quiet --python $(BIN)/python --no-deps --editable .
-	@$(BIN)/python -m medscreen.plots_page
+	@$(BIN)/python -m medscreen.reporting.dvc_plots_page
 	@echo '$(CURDIR)' > $(READY)
 
 repro: $(READY) ## run the pipeline; DATASET=name makes that entry of params.yaml active first

@@ -18,8 +18,8 @@ from pathlib import Path
 import psutil
 import yaml
 
-from medscreen.params import PhantomParams
-from medscreen.sources import phantom
+from medscreen.config.datasets import PhantomParams
+from medscreen.data.sources import phantom
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 _FILMS_A_PATIENT = 1.52  # of the phantom, on average
@@ -48,14 +48,14 @@ def project(home: Path, size: int, threads: int) -> Path:
     params |= {"dataset": "films", "datasets": {"films": dataset}}
     params["compute"]["threads"] = threads
     (home / "params.yaml").write_text(yaml.safe_dump(params, sort_keys=False))
-    subprocess.run([sys.executable, "-m", "medscreen.stages.raw"], cwd=home, check=True, stdout=subprocess.DEVNULL)
+    subprocess.run([sys.executable, "-m", "medscreen.pipeline.raw"], cwd=home, check=True, stdout=subprocess.DEVNULL)
     return home
 
 
 def measured(home: Path) -> tuple[float, float, float]:
     """Seconds of the stage, peak MB of its main process, and peak MB of all its processes (shared pages once)."""
     started = time.perf_counter()
-    stage = subprocess.Popen([sys.executable, "-m", "medscreen.stages.curate"], cwd=home, stdout=subprocess.DEVNULL)
+    stage = subprocess.Popen([sys.executable, "-m", "medscreen.pipeline.curate"], cwd=home, stdout=subprocess.DEVNULL)
     process, peak = psutil.Process(stage.pid), 0
     while stage.poll() is None:
         try:

@@ -2,9 +2,10 @@
 
 from pathlib import Path
 
-from medscreen import sources
-from medscreen.curation import Curated, curate
-from medscreen.params import DatasetParams, Params
+from medscreen.config.datasets import DatasetParams
+from medscreen.config.params import Params
+from medscreen.data.curation.curation import Curated, curate
+from medscreen.data.sources import read_source as sources
 
 
 def curated(settings: DatasetParams, params: Params, seed: int, folder: Path) -> Curated:

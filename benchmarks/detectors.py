@@ -20,10 +20,13 @@ from pydantic import TypeAdapter
 from sklearn.metrics import roc_auc_score
 from sources_elsewhere import aurocs_elsewhere
 
-from medscreen.detectors import build, score
-from medscreen.images import ImageSet
-from medscreen.operating import choose_threshold
-from medscreen.params import DetectorParams, Params, YoudenPolicy, load_params
+from medscreen.config.detectors.roster import DetectorParams
+from medscreen.config.operating import YoudenPolicy
+from medscreen.config.params import Params, load_params
+from medscreen.data.images import ImageSet
+from medscreen.detectors.build import build
+from medscreen.detectors.shared.base import score
+from medscreen.operating.threshold_policies import choose_threshold
 
 ROSTER = Path(__file__).with_name("roster.yaml")
 

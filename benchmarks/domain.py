@@ -19,12 +19,16 @@ from data_sets import curated
 from PIL import Image
 from sklearn.datasets import load_sample_image
 
-from medscreen.images import Pixels, load_images
-from medscreen.ingestion import UnreadableImageError, read_grey, to_square
-from medscreen.layout import Layout
-from medscreen.packaging.detector import PackagedDetector
-from medscreen.packaging.domain_nodes import part_for
-from medscreen.params import FILE_DISPLAY, Params, PhantomParams, load_params
+from medscreen.config.datasets import PhantomParams
+from medscreen.config.display import FILE_DISPLAY
+from medscreen.config.params import Params, load_params
+from medscreen.data.display import to_square
+from medscreen.data.image_errors import UnreadableImageError
+from medscreen.data.images import Pixels, load_images
+from medscreen.data.load_image import read_grey
+from medscreen.operating.domain_nodes import part_for
+from medscreen.packaging.packaged_detector import PackagedDetector
+from medscreen.workspace.layout import Layout
 
 _MOST = 1000
 _FRESH_SEED = 991  # of a phantom that no detector here was trained on

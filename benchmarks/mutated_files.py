@@ -27,8 +27,9 @@ from pydicom.uid import (
     RLELossless,
 )
 
-from medscreen.ingestion import UnreadableImageError, read_image
-from medscreen.params import FILE_DISPLAY
+from medscreen.config.display import FILE_DISPLAY
+from medscreen.data.image_errors import UnreadableImageError
+from medscreen.data.load_image import read_image
 
 SIDE = 64
 ADDRESS_SPACE = 4 * 2**30  # bytes; libraries alone take one of them

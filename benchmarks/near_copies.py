@@ -14,11 +14,13 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from medscreen import sources
-from medscreen.curation import near, person
-from medscreen.images import Pixels
-from medscreen.ingestion import read_grey, to_square
-from medscreen.params import PhantomParams
+from medscreen.config.datasets import PhantomParams
+from medscreen.data.curation import near_duplicates as near
+from medscreen.data.curation.patient_ids import person
+from medscreen.data.display import to_square
+from medscreen.data.images import Pixels
+from medscreen.data.load_image import read_grey
+from medscreen.data.sources import read_source as sources
 
 DISTANCES, LIMITS = (6, 8, 10), (0.90, 0.95, 0.96, 0.97, 0.98)
 PHANTOM = PhantomParams(

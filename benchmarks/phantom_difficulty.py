@@ -20,10 +20,12 @@ from sklearn.metrics import roc_auc_score
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from medscreen.curation import Curated
-from medscreen.detectors import build, score
-from medscreen.images import Pixels
-from medscreen.params import Params, PhantomParams, load_params
+from medscreen.config.datasets import PhantomParams
+from medscreen.config.params import Params, load_params
+from medscreen.data.curation.curation import Curated
+from medscreen.data.images import Pixels
+from medscreen.detectors.build import build
+from medscreen.detectors.shared.base import score
 
 _RANGES = {"baseline": (0.35, 0.65), "autoencoder": (0.70, 0.90), "cnn": (0.90, 0.97)}
 

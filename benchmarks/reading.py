@@ -10,9 +10,9 @@ from pathlib import Path
 
 from pydicom import dcmread
 
-from medscreen.ingestion import read_image
-from medscreen.params import FILE_DISPLAY
-from medscreen.processes import worker_pool
+from medscreen.config.display import FILE_DISPLAY
+from medscreen.data.load_image import read_image
+from medscreen.runtime.child_processes import worker_pool
 
 _CHUNK = 8
 _FEWEST = 64  # files a round: of a few, the processes' talk is measured

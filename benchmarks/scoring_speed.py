@@ -13,13 +13,14 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from medscreen import images
-from medscreen.detectors import build, score
-from medscreen.detectors.export import export_network
-from medscreen.images import Pixels
-from medscreen.packaging.detector import PackagedDetector
-from medscreen.packaging.scoring import scoring_graph
-from medscreen.params import load_params
+from medscreen.config.params import load_params
+from medscreen.data import images
+from medscreen.data.images import Pixels
+from medscreen.detectors.build import build
+from medscreen.detectors.shared.base import score
+from medscreen.packaging.onnx_export import export_network
+from medscreen.packaging.packaged_detector import PackagedDetector
+from medscreen.packaging.scoring_graph import scoring_graph
 
 
 def milliseconds(scored: Callable[[Pixels], object], pixels: Pixels, at_once: int) -> float:

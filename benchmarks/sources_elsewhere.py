@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 from sklearn.metrics import roc_auc_score
 
-from medscreen.images import ImageSet, Pixels
+from medscreen.data.images import ImageSet, Pixels
 
 Grey = NDArray[np.float64]
 

@@ -18,11 +18,11 @@ import numpy as np
 import optuna
 import yaml
 
-from medscreen.images import ImageSet, save_images
-from medscreen.layout import Layout, find_layout
-from medscreen.params import load_params
-from medscreen.studies.plan import plan_study
-from medscreen.studies.storage import open_storage
+from medscreen.config.params import load_params
+from medscreen.data.images import ImageSet, save_images
+from medscreen.studies.study_plan import plan_study
+from medscreen.studies.trial_storage import open_storage
+from medscreen.workspace.layout import Layout, find_layout
 
 COMMAND = [sys.executable, "-c", "from medscreen.cli import main; main()", "study", "it"]
 BRIEF: dict[str, Any] = {

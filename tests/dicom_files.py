@@ -18,8 +18,9 @@ from pydicom.uid import (
     SecondaryCaptureImageStorage,
 )
 
-from medscreen.ingestion import UnreadableImageError, read_image
-from medscreen.params import FILE_DISPLAY, DisplayParams
+from medscreen.config.display import FILE_DISPLAY, DisplayParams
+from medscreen.data.image_errors import UnreadableImageError
+from medscreen.data.load_image import read_image
 
 RAMP = np.arange(4096, dtype=np.uint16).reshape(64, 64)
 NATIVE = (ImplicitVRLittleEndian, ExplicitVRLittleEndian, DeflatedExplicitVRLittleEndian, ExplicitVRBigEndian)

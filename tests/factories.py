@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.uid import ExplicitVRLittleEndian, SecondaryCaptureImageStorage
 
-from medscreen.evaluation import Outcomes
-from medscreen.images import ImageSet, Pixels
-from medscreen.params import CurationParams, PhantomParams
+from medscreen.config.datasets import CurationParams, PhantomParams
+from medscreen.data.images import ImageSet, Pixels
+from medscreen.evaluation.outcomes import Outcomes
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 CURATION = CurationParams(

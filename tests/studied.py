@@ -6,8 +6,8 @@ from typing import Any
 
 import psutil
 
-from medscreen.layout import Layout
-from medscreen.tracking import open_store
+from medscreen.tracking.store import open_store
+from medscreen.workspace.layout import Layout
 from tiny_detectors import TINY
 from workspaces import change_params, new_workspace
 
@@ -47,7 +47,7 @@ STUDIES: dict[str, Any] = {
                 },
             },
             "halving": {
-                "entry": TINY["tunable_cnn"] | {"kind": "tunable_cnn"},
+                "entry": TINY["plain cnn"],
                 "space": {
                     "filters.0": {"low": 2, "high": 8, "step": 2},
                     "dense_dropout": {"low": 0.0, "high": 0.5, "log": False},

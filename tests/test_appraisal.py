@@ -7,11 +7,13 @@ import pytest
 from sklearn.metrics import roc_auc_score
 
 from factories import drawn_outcomes, one_sentence, outcomes
-from medscreen.appraisal import Judged, analysis, metrics
+from medscreen.config.operating import EvaluationParams, SensitivityPolicy, YoudenPolicy
 from medscreen.errors import MedscreenError
-from medscreen.evaluation import METRICS, Bootstrap, Floats, balanced_view, evaluate
-from medscreen.operating.bench import bench
-from medscreen.params import EvaluationParams, SensitivityPolicy, YoudenPolicy
+from medscreen.evaluation.bootstrap import Bootstrap
+from medscreen.evaluation.metrics import METRICS, evaluate
+from medscreen.evaluation.outcomes import Floats, balanced_view
+from medscreen.operating.threshold_comparison import bench
+from medscreen.reporting.evaluation_report import Judged, analysis, metrics
 
 PARAMS = EvaluationParams(
     resamples=100,

@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from factories import one_sentence
+from medscreen.data.sources import zip_archives as archives
 from medscreen.errors import MedscreenError
-from medscreen.sources import archives
 
 
 def zipped(path: Path, *members: tuple[str | zipfile.ZipInfo, bytes]) -> Path:

@@ -3,7 +3,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from medscreen.augmentation import augment_films, pose_films
+from medscreen.detectors.shared.augmentation import augment_films, pose_films
 
 
 def augmented(images: Tensor, seed: int = 0, **strengths: float) -> Tensor:

@@ -7,9 +7,9 @@ from scipy.stats import multivariate_normal
 from torch import nn
 from torch.nn import functional as F
 
-from medscreen.detectors.networks.autoencoders import Autoencoder, VariationalAutoencoder
-from medscreen.detectors.networks.coders import Decoder, Encoder, Layers
-from medscreen.detectors.networks.evidence import NegativeEvidence
+from medscreen.detectors.autoencoder.elbo import NegativeEvidence
+from medscreen.detectors.autoencoder.encoder_decoder import Decoder, Encoder, Layers
+from medscreen.detectors.autoencoder.networks import Autoencoder, VariationalAutoencoder
 from tiny_detectors import LAYERS
 
 POOLED = LAYERS | {"down": [3, 5, 4], "strides": [2, 2, 1], "halving": "pooling", "up": [4, 3, 3], "norm": False}

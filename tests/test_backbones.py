@@ -4,8 +4,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from medscreen.detectors.networks.backbones import STAGES, Backbone, BackboneName, tensors
-from medscreen.params import BackboneParams
+from medscreen.config.detectors.backbone import BackboneParams
+from medscreen.detectors.layers.backbones import STAGES, Backbone, BackboneName, tensors
 
 NAMES = get_args(BackboneName)
 every_backbone = pytest.mark.parametrize("name", NAMES)

@@ -25,17 +25,17 @@ from factories import REPOSITORY, one_sentence
 from medscreen import load_detector
 from medscreen.cli import main
 from medscreen.errors import MedscreenError
-from medscreen.layout import Layout
-from medscreen.operating import LogisticCurve, OperatingPoint
-from medscreen.packaging.detector import packaged_digest
-from medscreen.packaging.operating_nodes import package
+from medscreen.operating.decision_nodes import package
+from medscreen.operating.operating_point import OperatingPoint
+from medscreen.operating.probability_calibration import LogisticCurve
+from medscreen.packaging.packaged_detector import packaged_digest
 from medscreen.registry.stages import move
 from medscreen.registry.versions import register_run
-from medscreen.tracking import open_store
 from medscreen.tracking.backups import Backup, back_up, restore
-from medscreen.tracking.exchange import STUDIES, settle
-from medscreen.tracking.models import DIGEST, log_model
-from medscreen.tracking.store import open_experiment
+from medscreen.tracking.logged_models import DIGEST, log_model
+from medscreen.tracking.store import open_experiment, open_store
+from medscreen.tracking.store_swap import STUDIES, settle
+from medscreen.workspace.layout import Layout
 from workspaces import mean_of_quarters
 
 # what MLflow says of its own type hints when it first logs a model
@@ -232,8 +232,8 @@ def test_a_damaged_store_is_replaced_and_kept(home: Path, saved: Path) -> None:
 WRITER = """
 import sys
 from pathlib import Path
-from medscreen.layout import Layout
-from medscreen.tracking import open_store
+from medscreen.workspace.layout import Layout
+from medscreen.tracking.store import open_store
 from medscreen.tracking.store import open_experiment
 home = Path(sys.argv[1])
 client = open_store(Layout(home, home))
@@ -278,7 +278,7 @@ def test_a_training_logs_on_while_its_store_is_backed_up(home: Path, tmp_path: P
 KILLED = """
 import os, shutil, signal, sys
 from pathlib import Path
-from medscreen.layout import Layout
+from medscreen.workspace.layout import Layout
 from medscreen.tracking.backups import restore
 
 home, archive = map(Path, sys.argv[1:])
@@ -439,8 +439,8 @@ def test_killed_backups_do_not_pile_up(home: Path, tmp_path: Path) -> None:
     program = """
 import os, signal, sys
 from pathlib import Path
-from medscreen.layout import Layout
-from medscreen.tracking import archive, backups
+from medscreen.workspace.layout import Layout
+from medscreen.tracking import backup_archive as archive, backups
 archive._add = lambda *_: os.kill(os.getpid(), signal.SIGKILL)
 home, target = map(Path, sys.argv[1:])
 backups.back_up(Layout(home, home), target)
@@ -524,8 +524,8 @@ LIMITED = """
 import resource, sys
 from pathlib import Path
 from medscreen.errors import MedscreenError
-from medscreen.layout import Layout
-from medscreen.tracking import open_store
+from medscreen.workspace.layout import Layout
+from medscreen.tracking.store import open_store
 from medscreen.tracking.backups import back_up, restore
 what, home, file, limit = sys.argv[1], Path(sys.argv[2]), Path(sys.argv[3]), int(sys.argv[4])
 layout = Layout(home, home)

@@ -4,8 +4,12 @@ import torch
 from scipy.stats import entropy
 
 from factories import image_set
-from medscreen.detectors import build, score
-from medscreen.detectors.networks.statistics import (
+from medscreen.config.compute import ComputeParams
+from medscreen.config.detectors.statistic import StatisticParams
+from medscreen.data.images import ImageSet
+from medscreen.detectors.build import build
+from medscreen.detectors.shared.base import score
+from medscreen.detectors.statistic.networks import (
     STATISTICS,
     HealthyDistance,
     StatisticName,
@@ -13,8 +17,6 @@ from medscreen.detectors.networks.statistics import (
     grey_entropy,
     mean_gradient,
 )
-from medscreen.images import ImageSet
-from medscreen.params import ComputeParams, StatisticParams
 
 SMALL = torch.tensor([[0.0, 0.2, 0.2], [0.4, 0.2, 0.9], [0.4, 0.2, 0.9]])[None, None]
 

@@ -4,10 +4,7 @@ import numpy as np
 import pytest
 
 from factories import drawn_outcomes, outcomes
-from medscreen.evaluation import Bootstrap, Outcomes, evaluate
-from medscreen.operating import choose_threshold
-from medscreen.operating.bench import bench, described
-from medscreen.params import (
+from medscreen.config.operating import (
     BestAccuracyPolicy,
     CostPolicy,
     F1Policy,
@@ -18,6 +15,11 @@ from medscreen.params import (
     SpecificityPolicy,
     YoudenPolicy,
 )
+from medscreen.evaluation.bootstrap import Bootstrap
+from medscreen.evaluation.metrics import evaluate
+from medscreen.evaluation.outcomes import Outcomes
+from medscreen.operating.threshold_comparison import bench, described
+from medscreen.operating.threshold_policies import choose_threshold
 
 BOOTSTRAP = Bootstrap(200, 0.9, 3)
 QUANTILE = HealthyQuantilePolicy(policy="healthy_quantile", quantile=0.9)

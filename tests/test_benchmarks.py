@@ -9,7 +9,7 @@ import yaml
 from sources_elsewhere import CHANGES, aurocs_elsewhere, changed
 
 from factories import image_set
-from medscreen.params import DetectorParams
+from medscreen.config.detectors.roster import DetectorParams
 
 PROJECT = Path(__file__).parent.parent
 

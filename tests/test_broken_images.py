@@ -24,9 +24,11 @@ from pydicom.tag import Tag
 from pydicom.uid import JPEG2000Lossless, JPEGBaseline8Bit, JPEGLosslessSV1, JPEGLSLossless
 
 from factories import REPOSITORY, dicom, real_data, written
-from medscreen.ingestion import UnreadableImageError, read_frame, read_image
-from medscreen.ingestion.headers import ELEMENTS
-from medscreen.params import FILE_DISPLAY, DisplayParams
+from medscreen.config.display import FILE_DISPLAY, DisplayParams
+from medscreen.data.dicom.frames import read_frame
+from medscreen.data.dicom.headers import ELEMENTS
+from medscreen.data.image_errors import UnreadableImageError
+from medscreen.data.load_image import read_image
 
 RAMP = np.arange(4096, dtype=np.uint16).reshape(64, 64)
 NAME = "Quillfeather^Zephyrine"
@@ -187,8 +189,9 @@ def test_pydicoms_own_files_crash_nothing_and_say_nothing() -> None:
 import sys
 from pathlib import Path
 import pydicom
-from medscreen.ingestion import UnreadableImageError, read_image
-from medscreen.params import FILE_DISPLAY
+from medscreen.config.display import FILE_DISPLAY
+from medscreen.data.image_errors import UnreadableImageError
+from medscreen.data.load_image import read_image
 shown = 0
 for path in sorted(Path(pydicom.data.__file__).parent.rglob("*")):
     if path.is_file():
@@ -263,8 +266,9 @@ import csv, sys
 from pathlib import Path
 for name in ("gdcm", "openjpeg", "pylibjpeg"):
     sys.modules[name] = None  # as where it is not installed: importing it fails
-from medscreen.ingestion import UnreadableImageError, read_image
-from medscreen.params import FILE_DISPLAY
+from medscreen.config.display import FILE_DISPLAY
+from medscreen.data.image_errors import UnreadableImageError
+from medscreen.data.load_image import read_image
 root = Path(sys.argv[1])
 for row in csv.DictReader((root / "EXPECTED.csv").open()):
     try:

@@ -11,8 +11,10 @@ from markdown_it import MarkdownIt
 
 from conftest import ROOT
 from html_pages import Tags
-from medscreen.card import CardFacts, model_card, version_description
-from medscreen.pages import page
+from medscreen.reporting.html_page import page
+from medscreen.reporting.model_card.content import model_card
+from medscreen.reporting.model_card.facts import CardFacts
+from medscreen.reporting.model_card.summary import version_description
 
 ALL_SECTIONS = [
     "Intended use", "Performance", "Operating point", "Domain", "Known failures", "Data and splits", "Subgroups",

@@ -7,9 +7,9 @@ from PIL import Image
 from pydantic import ValidationError
 
 from factories import FOLDERS, dicom, one_sentence, real_data, written
-from medscreen import sources
+from medscreen.config.datasets import FoldersParams
+from medscreen.data.sources import read_source as sources
 from medscreen.errors import MedscreenError
-from medscreen.params import FoldersParams
 
 TURNED = r"^(.+?)(?:-rotated\d+)*\.\w+$"  # the one of params.yaml
 

@@ -8,9 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from factories import FOLDERS, one_sentence, written
-from medscreen import sources
+from medscreen.config.datasets import FoldersParams
+from medscreen.data.sources import read_source as sources
 from medscreen.errors import MedscreenError
-from medscreen.params import FoldersParams
 from test_labels import spellings
 
 BETWEEN = ["dataset", "images", "train", "Test", "val ", "train_set", "fold1", "normal", "SICK", "patient 7"]

@@ -5,10 +5,15 @@ import pytest
 import torch
 
 from factories import image_set, one_sentence
-from medscreen.detectors.classes import classified, drawn_equally_often, weighing_the_same, with_rarest_thrice
-from medscreen.detectors.fitting import Examples
+from medscreen.data.attributes import OTHER
+from medscreen.detectors.shared.class_targets import (
+    classified,
+    drawn_equally_often,
+    weighing_the_same,
+    with_rarest_thrice,
+)
+from medscreen.detectors.shared.training import Examples
 from medscreen.errors import MedscreenError
-from medscreen.traits import OTHER
 
 IMAGES = image_set(12, 8, 1)
 

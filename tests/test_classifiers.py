@@ -8,16 +8,21 @@ import torch
 from pydantic import TypeAdapter, ValidationError
 
 from factories import REPOSITORY, image_set, one_sentence
-from medscreen.detectors import Detector, build, classifiers, pretrained, score
-from medscreen.detectors.classes import drawn_equally_often
-from medscreen.detectors.cross_entropy import cross_entropy
-from medscreen.detectors.fitting import shuffled
-from medscreen.detectors.pretrained import read_weights
+from medscreen.config.compute import ComputeParams
+from medscreen.config.detectors.roster import DetectorParams
+from medscreen.config.params import Params, load_params
+from medscreen.data.images import ImageSet
+from medscreen.detectors.build import build
+from medscreen.detectors.shared import classifier as classifiers
+from medscreen.detectors.shared import pretrained
+from medscreen.detectors.shared.base import Detector, score
+from medscreen.detectors.shared.class_targets import drawn_equally_often
+from medscreen.detectors.shared.losses import cross_entropy
+from medscreen.detectors.shared.pretrained import read_weights
+from medscreen.detectors.shared.training import shuffled
 from medscreen.errors import MedscreenError
-from medscreen.images import ImageSet
-from medscreen.params import ComputeParams, DetectorParams, Params, load_params
-from medscreen.stages import fit as fitting_stage
-from medscreen.stages.fit import _run_key
+from medscreen.pipeline import fit as fitting_stage
+from medscreen.pipeline.fit import _run_key
 
 SIZE = 16
 TRAIN, TUNE = image_set(24, SIZE, 1).take(np.arange(20)), image_set(8, SIZE, 2)
@@ -30,7 +35,8 @@ RECIPE = {
     "augment": {"pose": 0.0, "exposure": 0.0, "grain": 0.0}, "views": 1,
 }  # fmt: skip
 CNN = {
-    "kind": "cnn", "findings": [], "width": 2, "unshuffle": 2, "pooling": "mean", "recipe": RECIPE,
+    "kind": "cnn", "variant": "residual", "findings": [], "width": 2, "unshuffle": 2, "pooling": "mean",
+    "recipe": RECIPE,
     "training": TRAINING,
 }  # fmt: skip
 LITE = {"name": "efficientnet_lite0", "weights": "pretrained", "channels": "repeat", "side": 32}
@@ -160,7 +166,8 @@ def test_earlier_stages_learn_more_slowly(asked: Asked) -> None:
 @pytest.mark.parametrize(("layers", "filters", "fine"), [(2, [3, 4], True), (1, [3, 4], True), (3, [3, 4], False)])
 def test_every_layer_has_its_filters(layers: int, filters: list[int], fine: bool) -> None:
     settings = {
-        "kind": "tunable_cnn", "findings": [], "layers": layers, "filters": filters, "neurons": 3, "conv_dropout": 0.0,
+        "kind": "cnn", "variant": "plain", "findings": [], "layers": layers, "filters": filters, "neurons": 3,
+        "conv_dropout": 0.0,
         "dense_dropout": 0.0, "recipe": RECIPE, "training": TRAINING,
     }  # fmt: skip
     if not fine:

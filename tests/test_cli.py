@@ -103,7 +103,7 @@ def test_a_mistake_in_params_is_one_sentence_and_loses_nothing(copied: Path, cha
 
     before = outputs()
     set_params(copied, changes)
-    done = run(copied, "python", "-m", "medscreen.stages.raw")
+    done = run(copied, "python", "-m", "medscreen.pipeline.raw")
     assert done.returncode == 1
     assert len(done.stderr.strip().splitlines()) == 1, done.stderr
     assert names in done.stderr
@@ -138,7 +138,7 @@ def outputs_below(folder: Path) -> list[Path]:
 def test_a_mistake_in_the_data_is_one_sentence(copied: Path, write, names: str) -> None:
     root = copied / "data" / "phantom"
     write(root)
-    done = run(copied, "python", "-m", "medscreen.stages.curate")
+    done = run(copied, "python", "-m", "medscreen.pipeline.curate")
     assert done.returncode == 1
     assert len(done.stderr.strip().splitlines()) == 1, done.stderr
     assert names in done.stderr

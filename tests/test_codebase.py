@@ -2,8 +2,8 @@ from pathlib import Path
 
 import pytest
 
-from medscreen import codebase
-from medscreen.codebase import code_digest, import_closure
+from medscreen.workspace import code_digest as codebase
+from medscreen.workspace.code_digest import code_digest, import_closure
 
 
 @pytest.fixture
@@ -55,14 +55,14 @@ def test_the_digest_ignores_code_that_changes_no_result(source: Path, file: str)
 
 
 def test_the_real_stages_see_what_they_run_through() -> None:
-    fit = {path.as_posix() for path in import_closure("medscreen.stages.fit")}
+    fit = {path.as_posix() for path in import_closure("medscreen.pipeline.fit")}
     assert {
         "medscreen/detectors/fitting.py",
         "medscreen/detectors/networks/residual.py",
         "medscreen/augmentation.py",
     } <= fit
     assert not any("tracking" in name or "curation" in name for name in fit)
-    evaluate = {path.as_posix() for path in import_closure("medscreen.stages.evaluate")}
+    evaluate = {path.as_posix() for path in import_closure("medscreen.pipeline.evaluate")}
     assert {
         "medscreen/evaluation/metrics.py",
         "medscreen/figures/curves.py",

@@ -10,16 +10,17 @@ import pytest
 from PIL import Image
 
 from factories import CURATION, PHANTOM, film, one_sentence, real_data
-from medscreen import sources
-from medscreen.curation import Curated, curate
-from medscreen.curation.near import near_pairs
-from medscreen.curation_report import warnings
+from medscreen.config.datasets import CurationParams
+from medscreen.data.curation.curation import Curated, curate
+from medscreen.data.curation.near_duplicates import near_pairs
+from medscreen.data.display import to_square
+from medscreen.data.images import SPLITS, Pixels
+from medscreen.data.load_image import read_grey
+from medscreen.data.sources import read_source as sources
+from medscreen.data.sources.phantom.cohort import BROKEN
+from medscreen.data.sources.records import Record
 from medscreen.errors import MedscreenError
-from medscreen.images import SPLITS, Pixels
-from medscreen.ingestion import read_grey, to_square
-from medscreen.params import CurationParams
-from medscreen.sources import Record
-from medscreen.sources.phantom.patients import BROKEN
+from medscreen.reporting.curation_page.audit_tables import warnings
 
 SIZE = 48
 
@@ -97,7 +98,7 @@ def test_the_number_of_processes_changes_nothing(tmp_path: Path) -> None:
 @pytest.mark.parametrize("pose", [0, 3, 6])
 @pytest.mark.parametrize("number", [1, 512, 513, 1300, 4000])
 def test_textures_are_compared_some_at_a_time_or_all_at_once(number: int, pose: int) -> None:
-    from medscreen.curation.near import _correlations
+    from medscreen.data.curation.near_duplicates import _correlations
 
     rng = np.random.default_rng(number)
     first, second = (rng.normal(size=(many, 32, 32)).astype(np.float16) for many in (500, 600))
@@ -214,9 +215,9 @@ def test_a_near_copy_of_a_published_test_image_leaves_train(tmp_path: Path) -> N
 
 def test_a_chain_of_near_copies_loses_as_few_as_it_must() -> None:
     # b is like a, c like b but not like a: without b, c is a copy of nothing
-    from medscreen.curation.copies import without_near
-    from medscreen.curation.near import Pairs
-    from medscreen.curation.readable import Readable
+    from medscreen.data.curation.decoding import Readable
+    from medscreen.data.curation.duplicates import without_near
+    from medscreen.data.curation.near_duplicates import Pairs
 
     readable = Readable([record(i) for i in range(3)], ["a", "b", "c"])
     pairs = Pairs(np.array([0, 1]), np.array([1, 2]), np.array([0.99, 0.98]))
@@ -271,8 +272,8 @@ def test_near_copies_of_what_is_dropped_anyway_are_not_counted(tmp_path: Path) -
 
 
 def test_of_equal_images_the_published_one_is_compared() -> None:
-    from medscreen.curation.copies import one_of_each
-    from medscreen.curation.readable import Readable
+    from medscreen.data.curation.decoding import Readable
+    from medscreen.data.curation.duplicates import one_of_each
 
     splits = ["train", "train", "test", "test", "train", "train"]
     readable = Readable([record(i, split=split) for i, split in enumerate(splits)], ["a", "b", "a", "a", "c", "c"])

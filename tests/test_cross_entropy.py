@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from medscreen.detectors.cross_entropy import cross_entropy, log_probabilities, mixed, smoothed
+from medscreen.detectors.shared.losses import cross_entropy, log_probabilities, mixed, smoothed
 
 ONES = torch.ones(2)
 

@@ -11,11 +11,11 @@ import yaml
 from PIL import Image
 
 from factories import FOLDERS, REPOSITORY, film, written
-from medscreen.layout import Layout
-from medscreen.params import load_params
-from medscreen.stages.curate import curate
-from medscreen.stages.raw import raw
-from medscreen.traits import OTHER
+from medscreen.config.params import load_params
+from medscreen.data.attributes import OTHER
+from medscreen.pipeline.curate import curate
+from medscreen.pipeline.raw import raw
+from medscreen.workspace.layout import Layout
 
 
 @pytest.fixture

@@ -7,12 +7,14 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from factories import CURATION, dicom, one_sentence, real_data, written
-from medscreen.curation import Curated, curate, person
-from medscreen.curation_report import warnings
+from medscreen.config.datasets import MedMnistParams
+from medscreen.data.curation.curation import Curated, curate
+from medscreen.data.curation.patient_ids import person
+from medscreen.data.images import SPLITS, image_digest, set_digest
+from medscreen.data.sources import medmnist
+from medscreen.data.sources.records import Record
 from medscreen.errors import MedscreenError
-from medscreen.images import SPLITS, image_digest, set_digest
-from medscreen.params import MedMnistParams
-from medscreen.sources import Record, medmnist
+from medscreen.reporting.curation_page.audit_tables import warnings
 from tiff_files import Form, tiff
 
 SIZE = 16

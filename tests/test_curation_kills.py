@@ -15,15 +15,16 @@ import yaml
 from PIL import Image
 
 from factories import FOLDERS, REPOSITORY, film, written
-from medscreen.curation_report import without_names
-from medscreen.layout import Layout
-from medscreen.params import load_params
-from medscreen.stages.raw import raw
+from medscreen.config.params import load_params
+from medscreen.pipeline.raw import raw
+from medscreen.reporting.curation_page.redaction import without_names
+from medscreen.workspace.layout import Layout
 
 POINTS = 12
 PROCESSES = multiprocessing.get_context("forkserver")
 LOADED_ONCE = (
-    "medscreen.curation_report", "medscreen.stages.raw", "imagehash", "scipy.fftpack", "scipy.ndimage", "pytest",
+    "medscreen.reporting.curation_page.page", "medscreen.pipeline.raw",
+    "imagehash", "scipy.fftpack", "scipy.ndimage", "pytest",
     "sklearn.linear_model", "sklearn.model_selection", "sklearn.pipeline", "psutil", "yaml",
 )  # fmt: skip
 PROCESSES.set_forkserver_preload(list(LOADED_ONCE))
@@ -55,7 +56,7 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def stage(home: Path, point: int, count: Any) -> None:
-    """`python -m medscreen.stages.curate`, ended at the n-th time that it touches a file, as a power cut would."""
+    """`python -m medscreen.pipeline.curate`, ended at the n-th time that it touches a file, as a power cut would."""
     process = os.getpid()
 
     def reached(event: str, arguments: tuple[Any, ...]) -> None:
@@ -69,7 +70,7 @@ def stage(home: Path, point: int, count: Any) -> None:
     os.chdir(home)
     sys.addaudithook(reached)
     sys.argv = ["curate"]
-    runpy.run_module("medscreen.stages.curate", run_name="__main__")
+    runpy.run_module("medscreen.pipeline.curate", run_name="__main__")
 
 
 def run(home: Path, point: int = 0) -> int:

@@ -12,12 +12,16 @@ from PIL import Image
 
 from factories import CURATION, image_set, real_data
 from html_pages import Tags
-from medscreen.curation import Curated, curate, labels_taken
-from medscreen.curation_report import curation_page, shift, warnings
-from medscreen.curation_report.sheets import contact_sheets, pair_sheet
-from medscreen.images import SPLITS, ImageSet
-from medscreen.params import MedMnistParams
-from medscreen.sources import Record, medmnist
+from medscreen.config.datasets import MedMnistParams
+from medscreen.data.curation.audit import labels_taken
+from medscreen.data.curation.curation import Curated, curate
+from medscreen.data.images import SPLITS, ImageSet
+from medscreen.data.sources import medmnist
+from medscreen.data.sources.records import Record
+from medscreen.reporting.curation_page.audit_tables import warnings
+from medscreen.reporting.curation_page.contact_sheets import contact_sheets, pair_sheet
+from medscreen.reporting.curation_page.page import curation_page
+from medscreen.reporting.curation_page.split_shift import shift
 from test_copies import darker, published, textured
 
 SIZE = 48

@@ -14,18 +14,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from factories import one_sentence
-from medscreen import MedscreenError
-from medscreen.digests import file_digest
-from medscreen.images import load_images, save_images
-from medscreen.layout import Layout
-from medscreen.lineage import chain
-from medscreen.packaging.detector import PREDICTED_BY, packaged_digest
-from medscreen.registry import versions_of
-from medscreen.registry.versions import held
-from medscreen.stages.calibrate import calibrate
-from medscreen.stages.evaluate import evaluate
-from medscreen.stages.publish import publish
-from medscreen.tracking import open_store, read_results
+from medscreen.data.images import load_images, save_images
+from medscreen.errors import MedscreenError
+from medscreen.packaging.packaged_detector import PREDICTED_BY, packaged_digest
+from medscreen.pipeline.calibrate import calibrate
+from medscreen.pipeline.evaluate import evaluate
+from medscreen.pipeline.publish import publish
+from medscreen.registry.versions import held, versions_of
+from medscreen.tracking.detector_results import read_results
+from medscreen.tracking.store import open_store
+from medscreen.workspace.digests import file_digest
+from medscreen.workspace.layout import Layout
+from medscreen.workspace.lineage import chain
 from workspaces import MODEL, ROSTER, change_params, settings_of
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*type hint is inferred as AnyType:UserWarning")

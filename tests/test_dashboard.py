@@ -14,7 +14,7 @@ from playwright.sync_api import expect
 
 from browsers import new_tab
 from conftest import ROOT, environment, run
-from medscreen.layout import Layout
+from medscreen.workspace.layout import Layout
 from servers import free_port, serving
 
 STUDY = "cnn phantom 0a1b2c3d"

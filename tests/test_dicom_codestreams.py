@@ -16,7 +16,7 @@ from pydicom.uid import UID, JPEG2000Lossless, JPEGBaseline8Bit
 from dicom_encoders import JPEG_LOSSLESS, JPEG_LS, JPEG_LS_NEAR, by_gdcm, jpeg_2000
 from dicom_files import RAMP, compressed, grey, linear, reason
 from factories import dicom
-from medscreen.ingestion import read_frame
+from medscreen.data.dicom.frames import read_frame
 
 BITS = (1, 4, 7, 8, 9, 12, 15, 16)
 

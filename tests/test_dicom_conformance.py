@@ -3,7 +3,7 @@
 import re
 
 from factories import REPOSITORY
-from medscreen.ingestion.headers import ELEMENTS, GROUPS
+from medscreen.data.dicom.headers import ELEMENTS, GROUPS
 
 DOCUMENT = (REPOSITORY / "docs" / "dicom.md").read_text()
 ROWS = re.findall(r"^\| (.+?) \| (honored|refused|irrelevant)\b(.*?) \| (.*?) \|$", DOCUMENT, re.MULTILINE)

@@ -15,7 +15,7 @@ from pydicom.uid import JPEGBaseline8Bit, RLELossless
 
 from dicom_files import RAMP, reason
 from factories import dicom
-from medscreen.ingestion import read_frame
+from medscreen.data.dicom.frames import read_frame
 
 FRAMES = np.stack([RAMP, RAMP[::-1], RAMP.T, RAMP // 2])
 SMOOTH = (FRAMES >> 4).astype(np.uint8)

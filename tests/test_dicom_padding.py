@@ -14,7 +14,7 @@ from pydicom.uid import JPEG2000, ExplicitVRLittleEndian, JPEG2000Lossless, JPEG
 from dicom_encoders import JPEG_LOSSLESS, JPEG_LS, JPEG_LS_NEAR, by_gdcm, jpeg_2000
 from dicom_files import NATIVE, RAMP, compressed, grey, saved, stretched
 from factories import dicom
-from medscreen.ingestion import read_frame
+from medscreen.data.dicom.frames import read_frame
 
 Y, X = np.indices((128, 128))
 DISC = (Y - 64) ** 2 + (X - 64) ** 2 < 50**2
@@ -176,9 +176,9 @@ def test_padding_after_jpeg_ls_lies_within_the_error_that_the_codestream_states(
     if near == 0:
         np.testing.assert_array_equal(grey(path), stretched(values.astype(float), DISC))
         return
-    from medscreen.ingestion.codestreams import read_codestream
-    from medscreen.ingestion.headers import Header
-    from medscreen.ingestion.padding import padding
+    from medscreen.data.dicom.codestreams import read_codestream
+    from medscreen.data.dicom.headers import Header
+    from medscreen.data.dicom.padding import padding
 
     frame[scan + 7] = near
     stream = read_codestream(bytes(frame), (128, 128, 1))

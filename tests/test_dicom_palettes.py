@@ -10,7 +10,7 @@ from PIL import Image
 from pydicom.uid import ExplicitVRBigEndian
 
 from dicom_files import NATIVE, RAMP, grey, linear, reason, saved, stretched
-from medscreen.params import DisplayParams
+from medscreen.config.display import DisplayParams
 
 SHADES = np.random.default_rng(5).integers(0, 256, (256, 3)).astype(np.uint8)
 COLORS = ("Red", "Green", "Blue")

@@ -15,11 +15,13 @@ from pydicom.uid import (
 )
 
 from factories import one_sentence, real_data, written
-from medscreen import sources
+from medscreen.config.datasets import DicomParams
+from medscreen.config.display import FILE_DISPLAY
+from medscreen.data.dicom.series import SeriesHeader, read_series_header
+from medscreen.data.load_image import read_image
+from medscreen.data.sources import read_source as sources
+from medscreen.data.sources.slice_selection import in_order
 from medscreen.errors import MedscreenError
-from medscreen.ingestion import SeriesHeader, read_image, read_series_header
-from medscreen.params import FILE_DISPLAY, DicomParams
-from medscreen.sources.series import in_order
 
 DICOM: dict[str, Any] = {
     "kind": "dicom", "root": "export", "image_size": 16, "table": "train.csv", "images": "films",

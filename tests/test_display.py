@@ -14,11 +14,13 @@ from pydicom.uid import ExplicitVRLittleEndian, ImplicitVRLittleEndian, RLELossl
 
 from dicom_files import item
 from factories import CURATION, dicom, real_data
-from medscreen.curation import curate
-from medscreen.images import load_images, save_images
-from medscreen.ingestion import UnreadableImageError, read_frame, read_grey, read_image
-from medscreen.params import FILE_DISPLAY, DisplayParams, WindowParams
-from medscreen.sources import Record
+from medscreen.config.display import FILE_DISPLAY, DisplayParams, WindowParams
+from medscreen.data.curation.curation import curate
+from medscreen.data.dicom.frames import read_frame
+from medscreen.data.image_errors import UnreadableImageError
+from medscreen.data.images import load_images, save_images
+from medscreen.data.load_image import read_grey, read_image
+from medscreen.data.sources.records import Record
 
 RAMP = np.arange(4096, dtype=np.uint16).reshape(64, 64)
 CT: dict[str, Any] = {"Modality": "CT", "RescaleSlope": 1, "RescaleIntercept": -1024}

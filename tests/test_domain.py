@@ -13,14 +13,15 @@ from onnx import TensorProto, helper
 from scipy.fft import dctn
 
 from factories import image_set
-from medscreen.images import Pixels
-from medscreen.operating import LogisticCurve, OperatingPoint
-from medscreen.operating.domain import LEVEL, conformal_threshold, guaranteed, learn_distance
-from medscreen.packaging.detector import PackagedDetector
-from medscreen.packaging.domain import with_domain_check
-from medscreen.packaging.domain_nodes import STATISTICS, with_statistics
-from medscreen.packaging.operating_nodes import package, scoring_part
-from medscreen.packaging.scoring import scoring_graph
+from medscreen.data.images import Pixels
+from medscreen.operating.decision_nodes import package, scoring_part
+from medscreen.operating.domain_check import with_domain_check
+from medscreen.operating.domain_distance import LEVEL, conformal_threshold, guaranteed, learn_distance
+from medscreen.operating.domain_nodes import STATISTICS, with_statistics
+from medscreen.operating.operating_point import OperatingPoint
+from medscreen.operating.probability_calibration import LogisticCurve
+from medscreen.packaging.packaged_detector import PackagedDetector
+from medscreen.packaging.scoring_graph import scoring_graph
 
 SIZE = 20
 POINT = OperatingPoint("youden", 0.5, 0.4, 0.6, (0.1, 0.2), "platt", LogisticCurve(1.0, 0.0))
@@ -253,7 +254,7 @@ def test_features_that_are_too_wide_or_no_numbers_are_left_out(monkeypatch: pyte
         onnx.numpy_helper.from_array(np.full((SIZE**2, 12), np.nan, np.float32), "mix")
     )
     assert checked(broken)[0].metadata["domain"]["compares"] == ["image statistics"]
-    monkeypatch.setattr("medscreen.packaging.domain._MOST_COLUMNS", 11)
+    monkeypatch.setattr("medscreen.operating.domain_check._MOST_COLUMNS", 11)
     assert checked(linear_network(12))[0].metadata["domain"]["compares"] == ["image statistics"]
 
 

@@ -18,16 +18,17 @@ from PIL import Image
 from pydicom import config
 
 from factories import CURATION, dicom, image_set
-from medscreen.cli.screening import predict
-from medscreen.curation import curate, without_rare_values
+from medscreen.cli.predict import predict
+from medscreen.config.display import FILE_DISPLAY
+from medscreen.data.attributes import OTHER, disclosed
+from medscreen.data.curation.curation import curate
+from medscreen.data.curation.small_cells import without_rare_values
+from medscreen.data.images import load_images, save_images
+from medscreen.data.load_image import read_image
+from medscreen.data.sources.records import Record
 from medscreen.errors import MedscreenError
-from medscreen.images import load_images, save_images
-from medscreen.ingestion import read_image
-from medscreen.layout import Layout
-from medscreen.packaging.detector import PackagedDetector
-from medscreen.params import FILE_DISPLAY
-from medscreen.sources import Record
-from medscreen.traits import OTHER, disclosed
+from medscreen.packaging.packaged_detector import PackagedDetector
+from medscreen.workspace.layout import Layout
 from workspaces import MODEL, SIZE, film
 
 # MLflow's own, when it is first imported
@@ -187,7 +188,7 @@ def test_predict_tells_another_modality_and_leaves_no_file_out(
     detector = PackagedDetector(workspace.packaged("whole"))
     detector.metadata["domain"]["dicom"] = {"body part": {"CHEST": 9}}
     detector.metadata["display"] = FILE_DISPLAY.model_dump()
-    monkeypatch.setattr("medscreen.registry.load_detector", lambda *_: detector)
+    monkeypatch.setattr("medscreen.registry.loading.load_detector", lambda *_: detector)
     (row,) = json.loads(screened([path], "--json").stdout)
     assert row["header_mismatch"] == "body part [B]SKULL, trained on CHEST"
     printed = screened([path])
@@ -203,7 +204,9 @@ def test_predict_with_a_package_of_before_says_so_once(
     kept = [output for output in model.graph.output if output.name != "in_domain"]
     del model.graph.output[:]
     model.graph.output.extend(kept)
-    monkeypatch.setattr("medscreen.registry.load_detector", lambda *_: PackagedDetector(model.SerializeToString()))
+    monkeypatch.setattr(
+        "medscreen.registry.loading.load_detector", lambda *_: PackagedDetector(model.SerializeToString())
+    )
     folder = tmp_path / "films"
     folder.mkdir()
     for number in range(3):

@@ -12,12 +12,12 @@ from hypothesis import strategies as st
 
 from conftest import run
 from factories import REPOSITORY, one_sentence
-from medscreen.dvc_lock import keep_lock, mend_lock
 from medscreen.errors import MedscreenError
-from medscreen.layout import Layout
+from medscreen.workspace.dvc_lock import keep_lock, mend_lock
+from medscreen.workspace.layout import Layout
 
 ENTRY = """  fit@{name}:
-    cmd: python -m medscreen.stages.fit {name}
+    cmd: python -m medscreen.pipeline.fit {name}
     deps:
     - path: data/curated
       hash: md5

@@ -16,18 +16,22 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from factories import image_set, one_sentence
-from medscreen.detectors import build, embeddings, score
-from medscreen.detectors.heads import Head, Known, head_of
-from medscreen.detectors.networks.embeddings import Embedding
-from medscreen.detectors.networks.pooling import cell_means
-from medscreen.detectors.networks.residual import ResidualClassifier
-from medscreen.detectors.networks.sized import Sized
-from medscreen.detectors.networks.support_vectors import SupportVectors
-from medscreen.detectors.networks.votes import NeighbourVotes
-from medscreen.detectors.search import fit_head, patient_folds
+from medscreen.config.compute import ComputeParams
+from medscreen.config.detectors.embedding import HeadParams
+from medscreen.config.detectors.roster import DetectorParams
+from medscreen.data.images import ImageSet
+from medscreen.detectors.build import build
+from medscreen.detectors.embedding import detector as embeddings
+from medscreen.detectors.embedding.head_search import fit_head, patient_folds
+from medscreen.detectors.embedding.knn_head import NeighbourVotes
+from medscreen.detectors.embedding.networks import Embedding
+from medscreen.detectors.embedding.score_heads import Head, Known, head_of
+from medscreen.detectors.embedding.svm_head import SupportVectors
+from medscreen.detectors.layers.dynamic_buffers import Sized
+from medscreen.detectors.layers.pooling import cell_means
+from medscreen.detectors.layers.residual_network import ResidualClassifier
+from medscreen.detectors.shared.base import score
 from medscreen.errors import MedscreenError
-from medscreen.images import ImageSet
-from medscreen.params import ComputeParams, DetectorParams, HeadParams
 
 WIDTH = 6
 HEADS: dict[str, dict[str, Any]] = {

@@ -15,21 +15,25 @@ from scipy.optimize import minimize
 from sklearn.metrics import roc_auc_score
 
 from factories import REPOSITORY, image_set, one_sentence
-from medscreen.detectors import build, ensembles, score
-from medscreen.detectors.baselines import StatisticDetector
-from medscreen.detectors.classifiers import ClassifierDetector
-from medscreen.detectors.ensembles import log_likelihood, platt, raised_weights
-from medscreen.detectors.networks.ensembles import EmpiricalRank
+from medscreen.config.compute import ComputeParams
+from medscreen.config.detectors.roster import DetectorParams
+from medscreen.config.params import Params, load_params
+from medscreen.data.images import ImageSet, save_images
+from medscreen.detectors.build import build
+from medscreen.detectors.ensemble import detector as ensembles
+from medscreen.detectors.ensemble.detector import log_likelihood, platt, raised_weights
+from medscreen.detectors.ensemble.networks import EmpiricalRank
+from medscreen.detectors.shared.base import score
+from medscreen.detectors.shared.classifier import ClassifierDetector
+from medscreen.detectors.statistic.detector import StatisticDetector
 from medscreen.errors import MedscreenError
-from medscreen.images import ImageSet, save_images
-from medscreen.layout import Layout
-from medscreen.params import ComputeParams, DetectorParams, Params, load_params
-from medscreen.stages import fit as fitting_stage
+from medscreen.pipeline import fit as fitting_stage
+from medscreen.workspace.layout import Layout
 from tiny_detectors import PLAIN, SMALL_CNN, TRAINING
 
 SIZE = 20
 CNN = SMALL_CNN | {"width": 2, "recipe": PLAIN, "training": TRAINING | {"epochs": 1}}
-GRADIENT = {"kind": "gradient"}
+GRADIENT = {"kind": "statistic", "variant": "gradient"}
 FINDINGS = CNN | {"findings": ["spot", "stain"]}
 TRAIN, TUNE, FRESH = (image_set(number, SIZE, seed) for number, seed in ((32, 1), (20, 2), (24, 3)))
 

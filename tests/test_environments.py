@@ -14,10 +14,10 @@ from PIL import Image
 
 from conftest import environment
 from factories import FOLDERS, REPOSITORY
-from medscreen import startup
-from medscreen.layout import Layout
-from medscreen.outputs import this_writer
-from medscreen.startup import use_own_temporary_folder
+from medscreen.runtime import startup
+from medscreen.runtime.startup import use_own_temporary_folder
+from medscreen.workspace.atomic_outputs import this_writer
+from medscreen.workspace.layout import Layout
 from workspaces import change_params, film
 
 # what MLflow says of its own type hints when it first logs a model
@@ -31,7 +31,7 @@ from medscreen.cli import main
 main()
 """
 MEDSCREEN = [sys.executable, "-c", "from medscreen.cli import main; main()"]
-PUBLISH = [sys.executable, "-m", "medscreen.stages.publish"]
+PUBLISH = [sys.executable, "-m", "medscreen.pipeline.publish"]
 PREDICT = [*MEDSCREEN, "predict", "größe.png"]
 
 
@@ -137,8 +137,9 @@ def test_a_killed_command_leaves_a_folder_that_the_next_one_removes(tmp_path: Pa
     temporary = tmp_path / "tmp"
     temporary.mkdir()
     program = (
-        "import os, signal, tempfile; from medscreen.layout import find_layout; from medscreen.startup import "
-        "use_own_temporary_folder as use; use(find_layout()); tempfile.mkdtemp(); os.kill(os.getpid(), signal.SIGKILL)"
+        "import os, signal, tempfile; from medscreen.workspace.layout import find_layout; "
+        "from medscreen.runtime.startup import use_own_temporary_folder as use; "
+        "use(find_layout()); tempfile.mkdtemp(); os.kill(os.getpid(), signal.SIGKILL)"
     )
     assert ran(tmp_path, [sys.executable, "-c", program], TMPDIR=str(temporary))[0] == -9
     assert len(list(temporary.rglob("*"))) == 2

@@ -19,14 +19,14 @@ from rich.table import Table
 from rich.text import Text
 
 from medscreen.cli import main
-from medscreen.cli.registered import _print_log
-from medscreen.cli.verifying import _table
-from medscreen.escaping import Screen, save_csv, say, visible
-from medscreen.layout import Layout
-from medscreen.registry.decisions import DecisionLog, Entry
-from medscreen.registry.verification import Finding
-from medscreen.stages.publish import publish
-from medscreen.tracking import open_store
+from medscreen.cli.models import _print_log
+from medscreen.cli.verify import _table
+from medscreen.pipeline.publish import publish
+from medscreen.registry.decision_log import DecisionLog, Entry
+from medscreen.registry.verification.finding import Finding
+from medscreen.runtime.escaping import Screen, save_csv, say, visible
+from medscreen.tracking.store import open_store
+from medscreen.workspace.layout import Layout
 from workspaces import MODEL, film, settings_of
 
 # what MLflow says of its own type hints when it first logs a model

@@ -11,16 +11,9 @@ from sklearn.calibration import calibration_curve
 
 from factories import drawn_outcomes as drawn
 from factories import outcomes
-from medscreen.evaluation import (
-    METRICS,
-    Bootstrap,
-    Outcomes,
-    auroc,
-    average_precision,
-    balanced_view,
-    confusion,
-    evaluate,
-)
+from medscreen.evaluation.bootstrap import Bootstrap
+from medscreen.evaluation.metrics import METRICS, auroc, average_precision, evaluate
+from medscreen.evaluation.outcomes import Outcomes, balanced_view, confusion
 
 Floats = NDArray[np.float64]
 QUIET = settings(deadline=None, database=None, max_examples=60, derandomize=True)

@@ -10,8 +10,9 @@ from scipy.stats import norm
 from sklearn.metrics import roc_auc_score
 
 from factories import drawn_outcomes, outcomes
-from medscreen.evaluation import METRICS, Bootstrap
-from medscreen.evaluation.comparison import delong, delong_auroc, paired_bootstrap, paired_lower_bound, spread
+from medscreen.evaluation.bootstrap import Bootstrap
+from medscreen.evaluation.metrics import METRICS
+from medscreen.evaluation.paired_comparison import delong, delong_auroc, paired_bootstrap, paired_lower_bound, spread
 
 Floats = NDArray[np.float64]
 BOOTSTRAP = Bootstrap(200, 0.95, 3)

@@ -13,11 +13,12 @@ from numpy.typing import NDArray
 from scipy.stats import norm
 
 from factories import outcomes, p_values
-from medscreen.evaluation import Bootstrap, evaluate
-from medscreen.evaluation.comparison import delong, delong_auroc, paired_bootstrap
-from medscreen.evaluation.utility import predictive_values
-from medscreen.operating import choose_operating_point
-from medscreen.params import HealthyQuantilePolicy, OperatingParams, ReferParams
+from medscreen.config.operating import HealthyQuantilePolicy, OperatingParams, ReferParams
+from medscreen.evaluation.bootstrap import Bootstrap
+from medscreen.evaluation.decision_curve import predictive_values
+from medscreen.evaluation.metrics import evaluate
+from medscreen.evaluation.paired_comparison import delong, delong_auroc, paired_bootstrap
+from medscreen.operating.operating_point import choose_operating_point
 
 DATA_SETS, RESAMPLES = 500, 300
 

@@ -5,9 +5,10 @@ import pytest
 from sklearn.metrics import roc_auc_score
 
 from factories import drawn_outcomes, outcomes
-from medscreen.evaluation import METRICS, Bootstrap, evaluate
-from medscreen.evaluation.distribution import score_distribution
-from medscreen.evaluation.findings import findings
+from medscreen.evaluation.bootstrap import Bootstrap
+from medscreen.evaluation.metrics import METRICS, evaluate
+from medscreen.evaluation.per_finding import findings
+from medscreen.evaluation.score_distribution import score_distribution
 from medscreen.evaluation.subgroups import subgroups
 
 BOOTSTRAP = Bootstrap(200, 0.95, 3)

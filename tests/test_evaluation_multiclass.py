@@ -2,7 +2,8 @@ import numpy as np
 import pytest
 from sklearn import metrics as sk
 
-from medscreen.evaluation import Bootstrap, evaluate
+from medscreen.evaluation.bootstrap import Bootstrap
+from medscreen.evaluation.metrics import evaluate
 from medscreen.evaluation.multiclass import ClassOutcomes, confusion_matrix, macro_auroc, per_class
 
 BOOTSTRAP = Bootstrap(200, 0.95, 3)

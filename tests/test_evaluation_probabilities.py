@@ -6,10 +6,11 @@ from sklearn.calibration import calibration_curve
 from sklearn.metrics import precision_score
 
 from factories import drawn_outcomes, outcomes
-from medscreen.evaluation import Bootstrap, evaluate
-from medscreen.evaluation.calibration import brier, ece, ece_by_chance, reliability
-from medscreen.evaluation.rates import wilson
-from medscreen.evaluation.utility import decision_curve, predictive_values
+from medscreen.evaluation.bootstrap import Bootstrap
+from medscreen.evaluation.calibration_error import brier, ece, ece_by_chance, reliability
+from medscreen.evaluation.decision_curve import decision_curve, predictive_values
+from medscreen.evaluation.metrics import evaluate
+from medscreen.evaluation.proportion_intervals import wilson
 
 BOOTSTRAP = Bootstrap(200, 0.95, 3)
 UNDEFINED = {"value": None, "low": None, "high": None}

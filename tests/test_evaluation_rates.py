@@ -5,8 +5,9 @@ import pytest
 from scipy.stats import binom, binomtest
 
 from factories import drawn_outcomes, outcomes
-from medscreen.evaluation import Bootstrap, evaluate
-from medscreen.evaluation.rates import clustered, wilson
+from medscreen.evaluation.bootstrap import Bootstrap
+from medscreen.evaluation.metrics import evaluate
+from medscreen.evaluation.proportion_intervals import clustered, wilson
 
 
 @pytest.mark.parametrize(

@@ -8,13 +8,15 @@ from typing import Any
 import pytest
 from mlflow import MlflowClient
 
-from medscreen.layout import Layout
-from medscreen.registry import Version, held, roll_back, versions_of
-from medscreen.registry.decisions import DecisionLog
-from medscreen.stages.evaluate import evaluate
-from medscreen.stages.publish import publish
-from medscreen.tracking import open_store, read_results
+from medscreen.pipeline.evaluate import evaluate
+from medscreen.pipeline.publish import publish
+from medscreen.registry.decision_log import DecisionLog
+from medscreen.registry.promotion import roll_back
+from medscreen.registry.versions import Version, held, versions_of
+from medscreen.tracking.detector_results import read_results
 from medscreen.tracking.runs import live_run
+from medscreen.tracking.store import open_store
+from medscreen.workspace.layout import Layout
 from workspaces import MODEL, WEIGHTS, change_params, fit_by_hand, settings_of
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*type hint is inferred as AnyType:UserWarning")

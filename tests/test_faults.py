@@ -18,10 +18,11 @@ from requests.exceptions import ConnectionError, ReadTimeout, RetryError, TooMan
 
 from factories import one_sentence
 from medscreen.errors import MedscreenError
-from medscreen.faults import database_fault, fault, without_secrets
-from medscreen.layout import Layout
-from medscreen.tracking import open_store, store
+from medscreen.runtime.system_errors import database_fault, fault, without_secrets
+from medscreen.tracking import store
 from medscreen.tracking.backups import back_up
+from medscreen.tracking.store import open_store
+from medscreen.workspace.layout import Layout
 
 FILLING = "insert into t with recursive n(i) as (select 1 union all select i + 1 from n limit 9999) select i from n"
 

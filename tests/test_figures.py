@@ -10,13 +10,15 @@ from matplotlib.figure import Figure
 from PIL import Image
 from sklearn import metrics as sk
 
-from medscreen.appraisal import Judged, analysis
-from medscreen.evaluation import Outcomes, confusion
-from medscreen.figures import operating, save_bench, save_operating, save_pictures, save_tables
-from medscreen.figures.curves import draw_counts, draw_precision_recall, draw_roc
-from medscreen.figures.operating import draw_errors
-from medscreen.figures.probability import draw_decision_curve, draw_reliability, draw_shift
-from medscreen.params import EvaluationParams, MeanSdPolicy, YoudenPolicy
+from medscreen.config.operating import EvaluationParams, MeanSdPolicy, YoudenPolicy
+from medscreen.evaluation.outcomes import Outcomes, confusion
+from medscreen.reporting.evaluation_report import Judged, analysis
+from medscreen.reporting.figures import operating_figure as operating
+from medscreen.reporting.figures.curves import draw_counts, draw_precision_recall, draw_roc
+from medscreen.reporting.figures.evaluation_figures import save_pictures
+from medscreen.reporting.figures.operating_figure import draw_errors, save_operating
+from medscreen.reporting.figures.plot_tables import save_bench, save_tables
+from medscreen.reporting.figures.probability import draw_decision_curve, draw_reliability, draw_shift
 
 TABLES = ("confusion.csv", "histogram.csv", "precision_recall.csv", "roc.csv")
 PICTURES = (

@@ -6,10 +6,11 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from medscreen.detectors.averaging import MovingAverage
-from medscreen.detectors.fitting import Examples, Recipe, fit_network, seeded
+from medscreen.config.compute import ComputeParams
+from medscreen.config.detectors.entry import TrainingParams
+from medscreen.detectors.shared.ema import MovingAverage
+from medscreen.detectors.shared.training import Examples, Recipe, fit_network, seeded
 from medscreen.errors import MedscreenError
-from medscreen.params import ComputeParams, TrainingParams
 
 COMPUTE = ComputeParams(threads=1, device="cpu")
 ZEROS = Examples(torch.zeros(10, 1, 4, 4), torch.zeros(10))

@@ -8,17 +8,17 @@ from mlflow import MlflowClient
 from mlflow.entities.model_registry import ModelVersion
 
 from factories import one_sentence
-from medscreen import MedscreenError
-from medscreen.layout import Layout
-from medscreen.registry import versions_of
-from medscreen.registry.evidence import Evidence, LostVersionError
+from medscreen.errors import MedscreenError
+from medscreen.pipeline.publish import publish
+from medscreen.registry.gate_evidence import Evidence, LostVersionError
 from medscreen.registry.overview import overview
-from medscreen.registry.promotions import roll_back
+from medscreen.registry.promotion import roll_back
 from medscreen.registry.stages import in_stage
-from medscreen.registry.versions import find_version, held, require_graph
-from medscreen.stages.publish import publish
-from medscreen.tracking import open_store, read_results
-from medscreen.tracking.kept import UnreachableFilesError, require_reachable
+from medscreen.registry.versions import find_version, held, require_graph, versions_of
+from medscreen.tracking.detector_results import read_results
+from medscreen.tracking.run_state import UnreachableFilesError, require_reachable
+from medscreen.tracking.store import open_store
+from medscreen.workspace.layout import Layout
 from workspaces import MODEL, settings_of
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*type hint is inferred as AnyType:UserWarning")

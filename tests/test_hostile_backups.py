@@ -18,8 +18,8 @@ from hypothesis import strategies as st
 
 from factories import one_sentence
 from medscreen.errors import MedscreenError
-from medscreen.tracking import archive
-from medscreen.tracking.archive import check
+from medscreen.tracking import backup_archive as archive
+from medscreen.tracking.backup_archive import check
 
 ROOM = 10 << 20
 FILES = {

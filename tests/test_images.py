@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from factories import image_set, one_sentence
+from medscreen.data.images import ImageSet, image_digest, load_images, new_array, save_images, set_digest
 from medscreen.errors import MedscreenError
-from medscreen.images import ImageSet, image_digest, load_images, new_array, save_images, set_digest
 
 
 @pytest.fixture
@@ -118,7 +118,7 @@ import resource, sys
 from pathlib import Path
 import numpy as np
 from medscreen.errors import MedscreenError
-from medscreen.images import new_array
+from medscreen.data.images import new_array
 resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096))
 try:
     new_array(Path(sys.argv[1]), np.float16, (3000, 10))[:] = 1

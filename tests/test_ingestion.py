@@ -15,8 +15,10 @@ from pydicom.filewriter import write_dataset
 from pydicom.sequence import Sequence
 
 from factories import dicom, real_data, written
-from medscreen.ingestion import UnreadableImageError, read_grey, to_square
-from medscreen.params import FILE_DISPLAY
+from medscreen.config.display import FILE_DISPLAY
+from medscreen.data.display import to_square
+from medscreen.data.image_errors import UnreadableImageError
+from medscreen.data.load_image import read_grey
 
 RAMP = np.arange(4096, dtype=np.uint16).reshape(64, 64)
 

@@ -11,7 +11,7 @@ from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 
 from factories import one_sentence
-from medscreen import MedscreenError
+from medscreen.errors import MedscreenError
 from medscreen.studies.journal import open_journal
 
 

@@ -15,9 +15,9 @@ from click.testing import CliRunner
 
 from factories import REPOSITORY, one_sentence
 from medscreen.cli import commands
+from medscreen.config.params import load_params
+from medscreen.data.sources.kaggle import ON_KAGGLE, fetch_from_kaggle
 from medscreen.errors import MedscreenError
-from medscreen.params import load_params
-from medscreen.sources.kaggle import ON_KAGGLE, fetch_from_kaggle
 
 library = pytest.mark.skipif(
     importlib.util.find_spec("kaggle") is None, reason="Kaggle's library is not installed: medscreen[kaggle]"

@@ -11,10 +11,10 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from factories import written
+from medscreen.data.sources import label_tables as tables
+from medscreen.data.sources.labels import NormalLabels, label_key
+from medscreen.data.sources.spelling import plain
 from medscreen.errors import MedscreenError
-from medscreen.sources import tables
-from medscreen.sources.labels import NormalLabels, label_key
-from medscreen.sources.spelling import plain
 
 INVISIBLE = "\u200b\u200c\u200d\u2060\ufeff\u00ad\u200e\u202a\u202c\u2066\ufe0f\u034f\u180e\U000e0101"
 BLANKS = " \t\u00a0\u2003\u3000"

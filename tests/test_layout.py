@@ -4,7 +4,7 @@ import pytest
 
 from factories import one_sentence
 from medscreen.errors import MedscreenError
-from medscreen.layout import Layout, find_layout
+from medscreen.workspace.layout import Layout, find_layout
 
 
 @pytest.fixture

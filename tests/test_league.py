@@ -9,10 +9,11 @@ import pytest
 from rich.console import Console
 
 from factories import drawn_outcomes, outcomes
-from medscreen.evaluation import Bootstrap, Outcomes
-from medscreen.evaluation.comparison import delong, paired_bootstrap, spread
-from medscreen.league import Pair, comparisons, league_rows, print_league, save_rows
-from medscreen.tracking import Result
+from medscreen.evaluation.bootstrap import Bootstrap
+from medscreen.evaluation.outcomes import Outcomes
+from medscreen.evaluation.paired_comparison import delong, paired_bootstrap, spread
+from medscreen.reporting.leaderboard import Pair, comparisons, league_rows, print_league, save_rows
+from medscreen.tracking.detector_results import Result
 
 BOOTSTRAP = Bootstrap(200, 0.95, 3)
 COLUMNS = [

@@ -18,17 +18,17 @@ from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 
 from factories import one_sentence
-from medscreen import MedscreenError
-from medscreen.layout import Layout
-from medscreen.studies.identity import IDENTITY
+from medscreen.errors import MedscreenError
 from medscreen.studies.journal import JournalMark, open_journal
-from medscreen.studies.mirror import records_of, runs_of
-from medscreen.studies.plan import Plan, plan_study
-from medscreen.studies.presence import LostStudyError, Presence
+from medscreen.studies.mlflow_sync import records_of, runs_of
 from medscreen.studies.search import begin
-from medscreen.studies.storage import mark_of, open_storage, reached
-from medscreen.tracking import open_store
+from medscreen.studies.study_identity import IDENTITY
+from medscreen.studies.study_plan import Plan, plan_study
+from medscreen.studies.study_presence import LostStudyError, Presence
+from medscreen.studies.trial_storage import mark_of, open_storage, reached
+from medscreen.tracking.store import open_store
 from medscreen.tracking.study_runs import StudyIdentity, StudyRuns
+from medscreen.workspace.layout import Layout
 from studied import COMMAND, STUDIES, new_studied
 from workspaces import change_params, settings_of
 

@@ -11,10 +11,10 @@ import pytest
 from PIL import Image
 
 from factories import one_sentence
-from medscreen import sources
+from medscreen.config.datasets import MedMnistParams
+from medscreen.data.sources import downloads, medmnist
+from medscreen.data.sources import read_source as sources
 from medscreen.errors import MedscreenError
-from medscreen.params import MedMnistParams
-from medscreen.sources import downloads, medmnist
 
 MNIST = MedMnistParams(kind="medmnist", root="-", image_size=28, flag="own", normal_labels=[0])
 

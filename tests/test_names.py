@@ -7,8 +7,9 @@ from typing import Any
 import pytest
 
 from factories import FOLDERS, PHANTOM
-from medscreen.curation_report import without_names
-from medscreen.params import FoldersParams, MedMnistParams, is_public
+from medscreen.config.datasets import FoldersParams, MedMnistParams
+from medscreen.config.privacy import is_public
+from medscreen.reporting.curation_page.redaction import without_names
 
 FILMS = FoldersParams(**FOLDERS)
 MEDMNIST = MedMnistParams(kind="medmnist", root="", image_size=28, flag="pneumoniamnist", normal_labels=[0])

@@ -5,11 +5,11 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from medscreen.detectors.networks.backbones import Backbone
-from medscreen.detectors.networks.halving import HalvingClassifier
-from medscreen.detectors.networks.residual import ResidualClassifier
-from medscreen.detectors.networks.transfer import TransferClassifier
-from medscreen.detectors.networks.views import MeanOfViews
+from medscreen.detectors.cnn.plain_cnn import PlainCnn
+from medscreen.detectors.layers.backbones import Backbone
+from medscreen.detectors.layers.residual_network import ResidualClassifier
+from medscreen.detectors.layers.tta import MeanOfViews
+from medscreen.detectors.transfer.networks import TransferClassifier
 
 Floats = NDArray[np.float64]
 
@@ -47,7 +47,7 @@ def test_logits_are_averaged_over_the_views(number: int, size: int) -> None:
 
 
 def test_a_halving_classifier_has_the_notebooks_layers() -> None:
-    network = HalvingClassifier(128, [32, 64, 128], 128, 1, (0.2, 0.5))
+    network = PlainCnn(128, [32, 64, 128], 128, 1, (0.2, 0.5))
     assert network.head[1].in_features == 32768  # as printed there
     expected = (9 + 1) * 32 + (9 * 32 + 1) * 64 + (9 * 64 + 1) * 128 + (32768 + 1) * 128 + 129
     assert sum(weight.numel() for weight in network.parameters()) == expected
@@ -55,13 +55,13 @@ def test_a_halving_classifier_has_the_notebooks_layers() -> None:
 
 @pytest.mark.parametrize(("size", "layers"), [(16, 1), (28, 3), (33, 2), (20, 6)])
 def test_a_halving_classifier_takes_any_size(size: int, layers: int) -> None:
-    network = HalvingClassifier(size, [2] * layers, 3, 4, (0.0, 0.0))
+    network = PlainCnn(size, [2] * layers, 3, 4, (0.0, 0.0))
     assert network(torch.rand(5, 1, size, size)).shape == (5, 4)
 
 
 def test_dropouts_drop_whole_maps_of_the_last_convolution_and_hidden_neurons() -> None:
     torch.manual_seed(0)
-    network = HalvingClassifier(16, [4, 40], 60, 1, (0.5, 0.25)).train()
+    network = PlainCnn(16, [4, 40], 60, 1, (0.5, 0.25)).train()
     torch.nn.init.ones_(network.convolutions[0].bias)
     seen: dict[str, torch.Tensor] = {}
     network.convolutions[-1].register_forward_hook(lambda *args: seen.update(maps=args[2]))

@@ -9,19 +9,30 @@ from safetensors.torch import save_file
 from torchvision.models import resnet18
 
 from factories import image_set, one_sentence
-from medscreen import images
-from medscreen.detectors import Detector, build, novelty, pretrained, score
-from medscreen.detectors.novelty import PatchcoreDetector
-from medscreen.detectors.protocol import as_images
+from medscreen.config.compute import ComputeParams
+from medscreen.config.detectors.roster import DetectorParams
+from medscreen.data import images
+from medscreen.detectors.build import build
+from medscreen.detectors.novelty import detector as novelty
+from medscreen.detectors.patches.detector import PatchcoreDetector
+from medscreen.detectors.shared import pretrained
+from medscreen.detectors.shared.base import Detector, as_images, score
 from medscreen.errors import MedscreenError
-from medscreen.params import ComputeParams, DetectorParams
 
 SIZE = 20
 TRAIN, TUNE, FRESH = image_set(60, SIZE, 1), image_set(4, SIZE, 2), image_set(30, SIZE, 3)
 BACKBONE = {"name": "resnet18", "weights": "none", "channels": "sum", "side": 32}
-PADIM = {"kind": "padim", "backbone": BACKBONE, "depths": [1], "grid": 4, "features": 8, "top": 0.2}
+PADIM = {
+    "kind": "patches",
+    "variant": "padim",
+    "backbone": BACKBONE,
+    "depths": [1],
+    "grid": 4,
+    "features": 8,
+    "top": 0.2,
+}
 PATCHCORE = {
-    "kind": "patchcore", "backbone": BACKBONE, "depths": [1], "grid": 4, "neighbourhood": 3,
+    "kind": "patches", "variant": "patchcore", "backbone": BACKBONE, "depths": [1], "grid": 4, "neighbourhood": 3,
     "share": 0.1, "most": 100, "top": 0.2,
 }  # fmt: skip
 PYRAMID = {"kind": "pyramid", "levels": 2, "grid": 3}

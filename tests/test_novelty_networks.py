@@ -9,11 +9,11 @@ from sklearn.covariance import LedoitWolf
 from sklearn.neighbors import NearestNeighbors
 from torch.nn import functional as F
 
-from medscreen.detectors.networks.distances import MahalanobisDistance, NeighbourDistance
-from medscreen.detectors.networks.histograms import OrientedGradients
-from medscreen.detectors.networks.pyramids import FAINTEST, PyramidEnergies, blurred
-from medscreen.detectors.networks.regions import in_regions
-from medscreen.detectors.networks.standardisation import standardised
+from medscreen.detectors.layers.distances import MahalanobisDistance, NeighbourDistance
+from medscreen.detectors.layers.regions import in_regions
+from medscreen.detectors.layers.standardization import standardised
+from medscreen.detectors.novelty.hog import OrientedGradients
+from medscreen.detectors.novelty.laplacian_pyramid import FAINTEST, PyramidEnergies, blurred
 
 Floats = NDArray[np.float64]
 SIZES = pytest.mark.parametrize("size", [20, 28, 33, 64])

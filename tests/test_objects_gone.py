@@ -11,14 +11,15 @@ from click.testing import CliRunner
 from mlflow import MlflowClient
 from PIL import Image
 
-from medscreen import MedscreenError, load_detector
+from medscreen import load_detector
 from medscreen.cli import commands
-from medscreen.layout import Layout
-from medscreen.registry import find_version, promote_version, versions_of
-from medscreen.registry.versions import require_graph
-from medscreen.stages.publish import publish
-from medscreen.tracking import open_store
+from medscreen.errors import MedscreenError
+from medscreen.pipeline.publish import publish
+from medscreen.registry.promotion import promote_version
+from medscreen.registry.versions import find_version, require_graph, versions_of
 from medscreen.tracking.server import as_default
+from medscreen.tracking.store import open_store
+from medscreen.workspace.layout import Layout
 from workspaces import MODEL, film, fit_by_hand, settings_of
 
 pytestmark = pytest.mark.filterwarnings(

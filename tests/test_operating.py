@@ -8,10 +8,7 @@ from numpy.typing import NDArray
 from scipy.optimize import minimize
 
 from factories import p_values
-from medscreen import MedscreenError
-from medscreen.operating import LogisticCurve, SteppedCurve, choose_operating_point, choose_threshold
-from medscreen.operating import calibration as curves
-from medscreen.params import (
+from medscreen.config.operating import (
     BestAccuracyPolicy,
     CostPolicy,
     F1Policy,
@@ -23,6 +20,11 @@ from medscreen.params import (
     SpecificityPolicy,
     YoudenPolicy,
 )
+from medscreen.errors import MedscreenError
+from medscreen.operating import probability_calibration as curves
+from medscreen.operating.operating_point import choose_operating_point
+from medscreen.operating.probability_calibration import LogisticCurve, SteppedCurve
+from medscreen.operating.threshold_policies import choose_threshold
 
 Floats = NDArray[np.float64]
 Labels = NDArray[np.int64]

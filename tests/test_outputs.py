@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from medscreen.outputs import clear_partials, is_writing, replaced, this_writer
+from medscreen.workspace.atomic_outputs import clear_partials, is_writing, replaced, this_writer
 
 
 @pytest.fixture
@@ -107,7 +107,10 @@ def test_a_folder_whose_writer_died_between_two_renames_comes_back(tmp_path: Pat
     assert names(tmp_path / "out") == ["old"]
 
 
-WAITING = "import sys; from medscreen.outputs import this_writer; print(this_writer(), flush=True); sys.stdin.read()"
+WAITING = (
+    "import sys; from medscreen.workspace.atomic_outputs import this_writer; "
+    "print(this_writer(), flush=True); sys.stdin.read()"
+)
 
 
 @pytest.fixture

@@ -10,13 +10,14 @@ from onnx import TensorProto, helper
 from PIL import Image
 
 from factories import one_sentence, p_values
+from medscreen.config.display import FILE_DISPLAY
+from medscreen.data.images import Pixels
 from medscreen.errors import MedscreenError
-from medscreen.images import Pixels
-from medscreen.operating import LogisticCurve, OperatingPoint, SteppedCurve
-from medscreen.packaging.detector import PackagedDetector, packaged_digest
-from medscreen.packaging.operating_nodes import package, scoring_part
-from medscreen.packaging.scoring import scoring_graph
-from medscreen.params import FILE_DISPLAY
+from medscreen.operating.decision_nodes import package, scoring_part
+from medscreen.operating.operating_point import OperatingPoint
+from medscreen.operating.probability_calibration import LogisticCurve, SteppedCurve
+from medscreen.packaging.packaged_detector import PackagedDetector, packaged_digest
+from medscreen.packaging.scoring_graph import scoring_graph
 
 SIZE = 16
 METADATA = {"detector": "mean", "image_size": SIZE, "score_at_half": None, "note": "Größe"}

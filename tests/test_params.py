@@ -9,16 +9,12 @@ import yaml
 from pydantic import ValidationError
 
 from factories import REPOSITORY, one_sentence
+from medscreen.config.datasets import FoldersParams, PhantomParams
+from medscreen.config.detectors.autoencoder import PlainAutoencoderParams
+from medscreen.config.detectors.cnn import ResidualCnnParams
+from medscreen.config.detectors.statistic import StatisticParams
+from medscreen.config.params import Params, load_params
 from medscreen.errors import MedscreenError
-from medscreen.params import (
-    AutoencoderParams,
-    CnnParams,
-    FoldersParams,
-    Params,
-    PhantomParams,
-    StatisticParams,
-    load_params,
-)
 
 Change = Callable[[dict[str, Any]], Any]
 
@@ -45,7 +41,7 @@ def test_the_projects_own_file_is_valid() -> None:
     assert params.dataset in params.datasets
     assert isinstance(params.datasets["phantom"], PhantomParams)
     kinds = {type(entry) for entry in params.detectors.values()}
-    assert {StatisticParams, AutoencoderParams, CnnParams} <= kinds
+    assert {StatisticParams, PlainAutoencoderParams, ResidualCnnParams} <= kinds
     assert params.detector("gradient").is_baseline
     assert not params.detector("cnn").is_baseline
 
@@ -121,7 +117,7 @@ def test_a_value_out_of_range_is_named(
         (lambda c: c.update(seed="seven"), "seed"),
         (lambda c: c.update(curation=None), "curation"),
         (lambda c: c.update(detectors={}), "detectors"),
-        (lambda c: c["detectors"].update({"My CNN": {"kind": "gradient"}}), "detectors.My CNN"),
+        (lambda c: c["detectors"].update({"My CNN": {"kind": "statistic", "variant": "gradient"}}), "detectors.My CNN"),
         (lambda c: c["compute"].update(device="tpu"), "compute.device"),
         (lambda c: c["promotion"].update(metric="accuracy"), "promotion.metric"),
         (lambda c: c["datasets"]["chest-xray"].update(normal_classes=[]), "datasets.chest-xray.normal_classes"),
@@ -223,7 +219,7 @@ def test_loaded_values_do_not_change() -> None:
     ("change", "says"),
     [
         (lambda c: c["detectors"]["cnn"].update(kind="forest"), "detectors.cnn.kind is 'forest'; it has to be"),
-        (lambda c: c["detectors"]["cnn"].pop("kind"), "detectors.cnn.kind is missing; it has to be 'intensity'"),
+        (lambda c: c["detectors"]["cnn"].pop("kind"), "detectors.cnn.kind is missing; it has to be 'statistic'"),
         (
             lambda c: c["operating"].update(threshold={}),
             "operating.threshold.policy is missing; it has to be 'mean_sd'",
@@ -301,7 +297,8 @@ def test_a_key_inside_a_choice_inside_a_choice_is_named(
 
 def test_a_depth_named_twice_is_refused(content: dict[str, Any], tmp_path: Path) -> None:
     content["detectors"]["padim"] = {
-        "kind": "padim",
+        "kind": "patches",
+        "variant": "padim",
         "backbone": {"name": "resnet18", "weights": "none", "channels": "sum", "side": 32},
         "depths": [2, 2],
         "grid": 4,
@@ -365,14 +362,14 @@ def test_what_is_wrong_inside_an_embedding_is_named_as_in_the_file(
         (lambda m: m["net"]["training"].update(epochs=0), r"both.members.net.training.epochs = 0 is not valid"),
         (lambda m: m["net"].pop("width"), "both.members.net.width is missing"),
         (lambda m: m.pop("net"), "both.members = "),
-        (lambda m: m.update({"My net": {"kind": "gradient"}}), "both.members.My net = "),
+        (lambda m: m.update({"My net": {"kind": "statistic", "variant": "gradient"}}), "both.members.My net = "),
         (lambda m: m["plain"].update(kind="ensemble"), "both.members.plain.kind is 'ensemble'"),
     ],
 )
 def test_what_is_wrong_inside_an_ensemble_is_named_as_in_the_file(
     content: dict[str, Any], tmp_path: Path, change: Change, says: str
 ) -> None:
-    members = {"plain": {"kind": "gradient"}, "net": copy.deepcopy(content["detectors"]["cnn"])}
+    members = {"plain": {"kind": "statistic", "variant": "gradient"}, "net": copy.deepcopy(content["detectors"]["cnn"])}
     content["detectors"]["both"] = {"kind": "ensemble", "combine": "rank", "members": members}
     load(content, tmp_path)
     change(members)

@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from factories import REPOSITORY, one_sentence
+from medscreen.config.params import Params, load_params
+from medscreen.config.validation_errors import first_problem
 from medscreen.errors import MedscreenError
-from medscreen.params import Params, load_params
-from medscreen.params.problems import first_problem
 
 CONTENT = yaml.safe_load((REPOSITORY / "params.yaml").read_text())
 RSNA = "rsna-2023-abdominal-trauma"
@@ -154,9 +154,9 @@ def test_a_block_that_is_merged_into_another_may_give_way_there(tmp_path: Path) 
     assert "  gradient:" in text
     merged = text.replace(
         "  gradient:",
-        "  first: &first\n    kind: entropy\n  second: &second\n    <<: *first\n"
-        "    kind: energy\n  third:\n    <<: *second\n    kind: intensity\n  gradient:",
+        "  first: &first\n    kind: statistic\n    variant: entropy\n  second: &second\n    <<: *first\n"
+        "    variant: energy\n  third:\n    <<: *second\n    variant: intensity\n  gradient:",
         1,
     )
     (tmp_path / "params.yaml").write_text(merged)
-    assert load_params(tmp_path / "params.yaml").detector("third").kind == "intensity"
+    assert load_params(tmp_path / "params.yaml").detector("third").variant == "intensity"

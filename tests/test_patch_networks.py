@@ -5,11 +5,11 @@ from numpy.typing import NDArray
 from scipy.spatial.distance import mahalanobis
 from torch.nn import functional as F
 
-from medscreen.detectors.networks.backbones import Backbone
-from medscreen.detectors.networks.banks import PatchBank
-from medscreen.detectors.networks.coresets import coreset, projected
-from medscreen.detectors.networks.gaussians import PlaceGaussians
-from medscreen.detectors.networks.patches import Channels, Patches
+from medscreen.detectors.layers.backbones import Backbone
+from medscreen.detectors.patches.coreset import coreset, projected
+from medscreen.detectors.patches.feature_maps import Channels, Patches
+from medscreen.detectors.patches.memory_bank import PatchBank
+from medscreen.detectors.patches.patch_gaussians import PlaceGaussians
 
 Floats = NDArray[np.float64]
 

@@ -11,19 +11,21 @@ from pydicom import Dataset, dcmread
 from scipy import ndimage
 
 from factories import CURATION, FOLDERS, PHANTOM, labels_table, one_sentence, written
-from medscreen import sources
-from medscreen.curation import curate
+from medscreen.config.datasets import DatasetParams, FoldersParams, MedMnistParams, PhantomParams
+from medscreen.config.display import FILE_DISPLAY
+from medscreen.data.curation.curation import curate
+from medscreen.data.image_errors import UnreadableImageError
+from medscreen.data.images import ImageSet
+from medscreen.data.load_image import read_grey
+from medscreen.data.sources import phantom
+from medscreen.data.sources import read_source as sources
+from medscreen.data.sources.phantom.anatomy import Thorax, chords, draw_thorax
+from medscreen.data.sources.phantom.cohort import draw_patient, plan_export
+from medscreen.data.sources.phantom.dicom_files import SHOWN, write_dicom
+from medscreen.data.sources.phantom.forms import simulate
+from medscreen.data.sources.phantom.lesions import Finding, Lesion, draw_lesion, water
+from medscreen.data.sources.phantom.radiography import expose
 from medscreen.errors import MedscreenError
-from medscreen.images import ImageSet
-from medscreen.ingestion import UnreadableImageError, read_grey
-from medscreen.params import FILE_DISPLAY, DatasetParams, FoldersParams, MedMnistParams, PhantomParams
-from medscreen.sources import phantom
-from medscreen.sources.phantom.anatomy import Thorax, chords, draw_thorax
-from medscreen.sources.phantom.dicom import SHOWN, write_dicom
-from medscreen.sources.phantom.findings import Finding, Lesion, draw_lesion, water
-from medscreen.sources.phantom.forms import simulate
-from medscreen.sources.phantom.patients import draw_patient, plan_export
-from medscreen.sources.phantom.radiography import expose
 
 BROKEN = ("-cut", "-empty", "-page")
 

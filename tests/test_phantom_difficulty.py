@@ -12,9 +12,10 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from factories import REPOSITORY
-from medscreen.params import Params, PhantomParams, load_params
-from medscreen.sources.phantom.forms import simulate
-from medscreen.sources.phantom.patients import draw_patient
+from medscreen.config.datasets import PhantomParams
+from medscreen.config.params import Params, load_params
+from medscreen.data.sources.phantom.cohort import draw_patient
+from medscreen.data.sources.phantom.forms import simulate
 
 BAR = 0.60  # the bench asks .65 of a few hundred images of val; 1,800 leave chance less room
 

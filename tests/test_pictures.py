@@ -13,9 +13,10 @@ from PIL import Image, ImageFile
 from pydicom.encaps import encapsulate
 
 from factories import dicom, written
-from medscreen.ingestion import UnreadableImageError, read_image
-from medscreen.ingestion.jpeg_scans import require_few_scans
-from medscreen.params import FILE_DISPLAY, DisplayParams
+from medscreen.config.display import FILE_DISPLAY, DisplayParams
+from medscreen.data.image_errors import UnreadableImageError
+from medscreen.data.jpeg_scans import require_few_scans
+from medscreen.data.load_image import read_image
 
 GREY = np.add.outer(np.arange(12) * 15, np.arange(20) * 4).astype(np.uint8)  # no two sides alike
 DEEP = GREY.astype(np.uint16) * 200 + 99

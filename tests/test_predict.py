@@ -12,12 +12,13 @@ from PIL import Image
 from pydicom.config import disable_value_validation
 
 from factories import dicom, written
-from medscreen.cli.screening import predict
-from medscreen.ingestion import read_grey
-from medscreen.layout import Layout
-from medscreen.params import FILE_DISPLAY
-from medscreen.registry import held, load_detector
-from medscreen.tracking import open_store
+from medscreen.cli.predict import predict
+from medscreen.config.display import FILE_DISPLAY
+from medscreen.data.load_image import read_grey
+from medscreen.registry.loading import load_detector
+from medscreen.registry.versions import held
+from medscreen.tracking.store import open_store
+from medscreen.workspace.layout import Layout
 from tiff_files import Form, tiff
 from workspaces import DISPLAY, MODEL, SIZE
 

@@ -8,11 +8,11 @@ import psutil
 import pytest
 
 from factories import written
-from medscreen.processes import available_cpus, worker_pool
+from medscreen.runtime.child_processes import available_cpus, worker_pool
 
 KILLED = """
 import os, time
-from medscreen.processes import worker_pool
+from medscreen.runtime.child_processes import worker_pool
 with worker_pool(2) as pool:
     print(*{pool.submit(os.getpid).result() for _ in range(20)}, flush=True)
     time.sleep(60)

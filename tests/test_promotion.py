@@ -5,9 +5,10 @@ import numpy as np
 import pytest
 from scipy.stats import norm
 
-from medscreen.evaluation import Bootstrap, Outcomes
-from medscreen.params import PromotionParams, SensitivityFloor
-from medscreen.promotion import Candidate, Champion, Decision, LostChampion, decide
+from medscreen.config.promotion import PromotionParams, SensitivityFloor
+from medscreen.evaluation.bootstrap import Bootstrap
+from medscreen.evaluation.outcomes import Outcomes
+from medscreen.registry.gate import Candidate, Champion, Decision, LostChampion, decide
 
 POLICY = PromotionParams(
     metric="auroc",

@@ -7,13 +7,13 @@ from pathlib import Path
 
 import pytest
 
-from medscreen.layout import Layout
-from medscreen.params import F1Policy
-from medscreen.registry import find_version, set_threshold, versions_of
-from medscreen.registry.decisions import DecisionLog
-from medscreen.registry.versions import require_graph
-from medscreen.stages.publish import publish
-from medscreen.tracking import open_store
+from medscreen.config.operating import F1Policy
+from medscreen.pipeline.publish import publish
+from medscreen.registry.decision_log import DecisionLog
+from medscreen.registry.threshold_change import set_threshold
+from medscreen.registry.versions import find_version, require_graph, versions_of
+from medscreen.tracking.store import open_store
+from medscreen.workspace.layout import Layout
 from test_registry_kills import run_until
 from workspaces import MODEL, fit_by_hand, settings_of
 

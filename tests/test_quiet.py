@@ -11,9 +11,9 @@ import numpy as np
 from pydicom import config
 
 from factories import dicom, written
-from medscreen.ingestion import read_image
-from medscreen.ingestion.quiet import quiet_pydicom, quiet_stderr
-from medscreen.params import FILE_DISPLAY
+from medscreen.config.display import FILE_DISPLAY
+from medscreen.data.library_logging import quiet_pydicom, quiet_stderr
+from medscreen.data.load_image import read_image
 from tiff_files import Form, tiff
 
 RAMP = np.arange(4096, dtype=np.uint16).reshape(64, 64)

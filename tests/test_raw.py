@@ -8,9 +8,9 @@ import pytest
 import yaml
 
 from factories import REPOSITORY
-from medscreen.layout import Layout
-from medscreen.params import load_params
-from medscreen.stages.raw import raw
+from medscreen.config.params import load_params
+from medscreen.pipeline.raw import raw
+from medscreen.workspace.layout import Layout
 
 TRANSFER: dict[str, Any] = yaml.safe_load((REPOSITORY / "benchmarks" / "roster.yaml").read_text())["detectors"][
     "transfer"
@@ -25,9 +25,13 @@ def layout(tmp_path: Path) -> Layout:
     content["datasets"]["phantom"] |= {"patients": 40, "image_size": 16, "root": str(tmp_path / "films")}
     content["compute"]["threads"] = 1
     content["detectors"] = {
-        "gradient": {"kind": "gradient"},
+        "gradient": {"kind": "statistic", "variant": "gradient"},
         "own": own,
-        "both": {"kind": "ensemble", "combine": "rank", "members": {"one": {"kind": "gradient"}, "other": own}},
+        "both": {
+            "kind": "ensemble",
+            "combine": "rank",
+            "members": {"one": {"kind": "statistic", "variant": "gradient"}, "other": own},
+        },
     }
     (tmp_path / "params.yaml").write_text(yaml.safe_dump(content))
     return Layout(tmp_path, tmp_path)

@@ -9,23 +9,26 @@ from pydantic import TypeAdapter, ValidationError
 from torch import nn
 
 from factories import image_set, one_sentence
-from medscreen.augmentation import pose_films
-from medscreen.detectors import build, reconstruction
-from medscreen.detectors.networks.evidence import evidence_terms
-from medscreen.detectors.networks.pooling import mean_of_top
-from medscreen.detectors.networks.residuals import RESIDUALS, ResidualName, WorstResidual
-from medscreen.detectors.networks.similarity import structural_similarity
-from medscreen.detectors.networks.standardisation import Standardised, standardised_grey
-from medscreen.detectors.networks.surprise import LocalSurprise
+from medscreen.config.compute import ComputeParams
+from medscreen.config.detectors.roster import DetectorParams
+from medscreen.data.images import ImageSet
+from medscreen.detectors.autoencoder import detector as reconstruction
+from medscreen.detectors.autoencoder.elbo import evidence_terms
+from medscreen.detectors.autoencoder.local_residual import LocalSurprise
+from medscreen.detectors.autoencoder.residual_scores import RESIDUALS, ResidualName, WorstResidual
+from medscreen.detectors.build import build
+from medscreen.detectors.layers.pooling import mean_of_top
+from medscreen.detectors.layers.ssim import structural_similarity
+from medscreen.detectors.layers.standardization import Standardised, standardised_grey
+from medscreen.detectors.shared.augmentation import pose_films
 from medscreen.errors import MedscreenError
-from medscreen.images import ImageSet
-from medscreen.params import ComputeParams, DetectorParams
 from tiny_detectors import LAYERS, TRAINING
 
 Floats = NDArray[np.float64]
 COMPUTE = ComputeParams(threads=1, device="cpu")
 ENTRY: dict[str, Any] = {
-    "kind": "autoencoder", "layers": LAYERS, "bottleneck": 4, "pose": 0.0, "noise": 0.0, "standardise": False,
+    "kind": "autoencoder", "variant": "plain", "layers": LAYERS, "bottleneck": 4, "pose": 0.0, "noise": 0.0,
+    "standardise": False,
     "score": "mse",
     "top": 1.0, "training": TRAINING,
 }  # fmt: skip
@@ -164,7 +167,7 @@ def test_what_is_standardised_is_trained_on_standardised_images() -> None:
     ("changes", "says"),
     [
         ({"score": "elbo"}, "elbo needs the distribution of codes of a vae; an autoencoder has none"),
-        ({"kind": "vae", "beta": 1.0, "score": "elbo", "top": 0.5}, "set top to 1.0"),
+        ({"kind": "autoencoder", "variant": "variational", "beta": 1.0, "score": "elbo", "top": 0.5}, "set top to 1.0"),
         ({"layers": LAYERS | {"strides": [2]}}, "down has 2 steps and strides 1"),
         ({"layers": LAYERS | {"paint": None}}, "the last number of up has to be 1"),
     ],
@@ -183,7 +186,7 @@ def test_an_image_too_small_for_its_layers_is_a_sentence() -> None:
 
 
 def test_a_vae_reports_both_terms_of_its_loss() -> None:
-    entry = params_of(kind="vae", beta=0.5, score="elbo")
+    entry = params_of(kind="autoencoder", variant="variational", beta=0.5, score="elbo")
     terms: list[dict[str, float]] = []
     detector = build(entry, 16, COMPUTE, 7)
     detector.fit(image_set(40, 16, 1), image_set(20, 16, 2), lambda _, said: terms.append(dict(said)))
@@ -278,7 +281,9 @@ def test_images_are_placed_otherwise_if_the_settings_say_so(asked: list[Asked], 
 
 
 def test_a_vae_counts_its_divergence_as_often_as_beta_says() -> None:
-    network = build(params_of(kind="vae", beta=3.0, score="elbo"), 16, COMPUTE, 7).network
+    network = build(
+        params_of(kind="autoencoder", variant="variational", beta=3.0, score="elbo"), 16, COMPUTE, 7
+    ).network
     images = grey(image_set(8, 16, 1))
     with torch.no_grad():
         entropy, divergence = evidence_terms(network.autoencoder, images, images)

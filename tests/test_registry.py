@@ -14,25 +14,21 @@ import pytest
 from mlflow import MlflowClient
 
 from factories import one_sentence
-from medscreen import MedscreenError, load_detector
-from medscreen.layout import Layout
-from medscreen.packaging.detector import PackagedDetector
-from medscreen.params import YoudenPolicy
-from medscreen.promotion import Decision
-from medscreen.registry import (
-    Version,
-    find_version,
-    held,
-    promote_version,
-    roll_back,
-    set_threshold,
-    versions_of,
-)
-from medscreen.registry.decisions import DecisionLog, Entry
-from medscreen.registry.evidence import Evidence
-from medscreen.stages.publish import publish
-from medscreen.tracking import open_store, read_results
+from medscreen import load_detector
+from medscreen.config.operating import YoudenPolicy
+from medscreen.errors import MedscreenError
+from medscreen.packaging.packaged_detector import PackagedDetector
+from medscreen.pipeline.publish import publish
+from medscreen.registry.decision_log import DecisionLog, Entry
+from medscreen.registry.gate import Decision
+from medscreen.registry.gate_evidence import Evidence
+from medscreen.registry.promotion import promote_version, roll_back
+from medscreen.registry.threshold_change import set_threshold
+from medscreen.registry.versions import Version, find_version, held, versions_of
+from medscreen.tracking.detector_results import read_results
 from medscreen.tracking.server import as_default
+from medscreen.tracking.store import open_store
+from medscreen.workspace.layout import Layout
 from workspaces import MODEL, change_params, curate_films, fit_by_hand, graph_of, settings_of
 
 # what MLflow says of its own type hints when it first logs a model

@@ -8,14 +8,16 @@ from typing import Any
 import pytest
 
 from factories import one_sentence
-from medscreen import MedscreenError
-from medscreen.layout import Layout
-from medscreen.packaging.detector import PackagedDetector
-from medscreen.registry import find_version, promote_version, promotions, roll_back, versions_of
-from medscreen.registry.decisions import DecisionLog, Entry, OvertakenError
-from medscreen.registry.evidence import _passed_over
+from medscreen.errors import MedscreenError
+from medscreen.packaging.packaged_detector import PackagedDetector
+from medscreen.registry import promotion as promotions
+from medscreen.registry.decision_log import DecisionLog, Entry, OvertakenError
+from medscreen.registry.gate_evidence import _passed_over
+from medscreen.registry.promotion import promote_version, roll_back
 from medscreen.registry.stages import named_filter, one_at_a_time
-from medscreen.tracking import open_store
+from medscreen.registry.versions import find_version, versions_of
+from medscreen.tracking.store import open_store
+from medscreen.workspace.layout import Layout
 from workspaces import MODEL, graph_of, settings_of
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*type hint is inferred as AnyType:UserWarning")

@@ -13,12 +13,13 @@ import pytest
 from sqlalchemy import event
 from sqlalchemy.engine import Engine
 
-from medscreen import MedscreenError
-from medscreen.layout import Layout
-from medscreen.registry import find_version, promote_version, roll_back, versions_of
-from medscreen.registry.decisions import DecisionLog, settle_all
+from medscreen.errors import MedscreenError
+from medscreen.registry.decision_log import DecisionLog, settle_all
+from medscreen.registry.promotion import promote_version, roll_back
 from medscreen.registry.stages import BusyError
-from medscreen.tracking import open_store
+from medscreen.registry.versions import find_version, versions_of
+from medscreen.tracking.store import open_store
+from medscreen.workspace.layout import Layout
 from workspaces import MODEL, settings_of
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*type hint is inferred as AnyType:UserWarning")
@@ -117,7 +118,7 @@ def test_killed_at_fifteen_points_the_next_command_finds_one_version_in_producti
 
 def hold(home: Path, started: Any, go_on: Any) -> None:
     """A promotion that stands still where it would move the version."""
-    from medscreen.registry import decisions
+    from medscreen.registry import decision_log as decisions
 
     real = decisions.move
 
@@ -169,6 +170,6 @@ def test_whoever_waits_decides_on_what_the_other_left(published: Path, tmp_path:
 
 
 def repro(home: Path) -> None:
-    from medscreen.stages.publish import publish
+    from medscreen.pipeline.publish import publish
 
     publish(Layout(home, home), settings_of(home))

@@ -8,11 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from medscreen import MedscreenError, load_detector
-from medscreen.registry import versions_of
-from medscreen.registry.versions import location_of
-from medscreen.stages.publish import publish
-from medscreen.tracking import models, open_store
+from medscreen import load_detector
+from medscreen.errors import MedscreenError
+from medscreen.pipeline.publish import publish
+from medscreen.registry.versions import location_of, versions_of
+from medscreen.tracking import logged_models as models
+from medscreen.tracking.store import open_store
 from servers import free_port, serving
 from workspaces import MODEL, new_workspace, settings_of
 

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from medscreen.layout import Layout
-from medscreen.stages.running import run_stage
+from medscreen.pipeline.stage_runner import run_stage
+from medscreen.workspace.layout import Layout
 
 # MLflow's own, when it is first imported
 pytestmark = pytest.mark.filterwarnings("ignore:.*type hint is inferred as AnyType:UserWarning")

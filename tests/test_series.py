@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from medscreen.ingestion import SeriesHeader
-from medscreen.ingestion.stacks import Place
-from medscreen.sources.series import in_order
+from medscreen.data.dicom.series import SeriesHeader
+from medscreen.data.dicom.slice_order import Place
+from medscreen.data.sources.slice_selection import in_order
 
 AXIAL, SAGITTAL = (0.0, 0.0, 1.0), (1.0, 0.0, 0.0)
 

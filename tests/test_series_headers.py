@@ -13,9 +13,11 @@ from pydicom.sequence import Sequence
 
 from dicom_files import item
 from factories import dicom, written
-from medscreen.ingestion import SeriesHeader, positions, read_frame, read_series_header
-from medscreen.params import SpacedSlices
-from medscreen.sources.series import taken
+from medscreen.config.datasets import SpacedSlices
+from medscreen.data.dicom.frames import read_frame
+from medscreen.data.dicom.series import SeriesHeader, read_series_header
+from medscreen.data.dicom.slice_order import positions
+from medscreen.data.sources.slice_selection import taken
 
 FRAMES = np.stack([np.roll(np.arange(256, dtype=np.uint16), 7 * number).reshape(16, 16) for number in range(5)])
 AXIAL, SAGITTAL = [1, 0, 0, 0, 1, 0], [0, 1, 0, 0, 0, -1]

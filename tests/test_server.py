@@ -16,9 +16,10 @@ from mlflow.exceptions import MlflowException
 
 from factories import one_sentence
 from medscreen.errors import MedscreenError
-from medscreen.faults import fault, without_password
-from medscreen.layout import Layout
-from medscreen.tracking import open_store, serve_ui, server
+from medscreen.runtime.system_errors import fault, without_password
+from medscreen.tracking import server
+from medscreen.tracking.store import open_store, serve_ui
+from medscreen.workspace.layout import Layout
 from servers import free_port
 
 STORE = "the checkout's own store"

@@ -14,20 +14,24 @@ from hypothesis import strategies as st
 
 import workspaces
 from factories import outcomes
-from medscreen.appraisal import Judged, analysis, metrics
-from medscreen.card import CardFacts, model_card
 from medscreen.cli import commands
-from medscreen.evaluation import METRICS, Bootstrap, Outcomes, evaluate
-from medscreen.evaluation.comparison import paired_bootstrap
+from medscreen.config.operating import EvaluationParams, MeanSdPolicy, YoudenPolicy
+from medscreen.evaluation.bootstrap import Bootstrap
+from medscreen.evaluation.metrics import METRICS, evaluate
 from medscreen.evaluation.multiclass import ClassOutcomes, macro_auroc, per_class
+from medscreen.evaluation.outcomes import Outcomes
+from medscreen.evaluation.paired_comparison import paired_bootstrap
 from medscreen.evaluation.sample_size import FEWEST, TOO_FEW, short_classes
-from medscreen.figures import save_bench, save_pictures, save_tables
-from medscreen.layout import Layout
-from medscreen.params import EvaluationParams, MeanSdPolicy, YoudenPolicy
-from medscreen.promotion import decide
-from medscreen.registry import versions_of
-from medscreen.stages.publish import publish
-from medscreen.tracking import open_store
+from medscreen.pipeline.publish import publish
+from medscreen.registry.gate import decide
+from medscreen.registry.versions import versions_of
+from medscreen.reporting.evaluation_report import Judged, analysis, metrics
+from medscreen.reporting.figures.evaluation_figures import save_pictures
+from medscreen.reporting.figures.plot_tables import save_bench, save_tables
+from medscreen.reporting.model_card.content import model_card
+from medscreen.reporting.model_card.facts import CardFacts
+from medscreen.tracking.store import open_store
+from medscreen.workspace.layout import Layout
 from test_promotion import BOOTSTRAP as GATE
 from test_promotion import POLICY, candidate, champion
 from workspaces import MODEL, new_workspace, settings_of

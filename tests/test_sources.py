@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 
 from factories import FOLDERS, PHANTOM, labels_table, one_sentence, real_data, written
-from medscreen import sources
+from medscreen.config.datasets import FoldersParams, MedMnistParams
+from medscreen.data.sources import labelled_tree, medmnist, phantom
+from medscreen.data.sources import read_source as sources
 from medscreen.errors import MedscreenError
-from medscreen.params import FoldersParams, MedMnistParams
-from medscreen.sources import labelled_tree, medmnist, phantom
 
 MNIST = MedMnistParams(kind="medmnist", root="mnist", image_size=28, flag="pneumoniamnist", normal_labels=[0])
 

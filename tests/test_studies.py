@@ -21,22 +21,25 @@ from optuna.trial import TrialState
 from pydantic import TypeAdapter
 
 from conftest import ROOT
-from medscreen import MedscreenError
 from medscreen.cli.params_file import edited
-from medscreen.cli.studying import _apply
-from medscreen.images import load_images
-from medscreen.layout import Layout
-from medscreen.params import ComputeParams, DetectorParams, StudyParams, load_params
-from medscreen.registry import register, versions_of
-from medscreen.studies.owner import requeue, requeue_lost
-from medscreen.studies.plan import plan_study, share_of_cores
-from medscreen.studies.space import Searched
-from medscreen.studies.storage import open_storage
-from medscreen.studies.strategy import pruner_of, sampler_of
+from medscreen.cli.study import _apply
+from medscreen.config.compute import ComputeParams
+from medscreen.config.detectors.roster import DetectorParams
+from medscreen.config.params import load_params
+from medscreen.config.studies import StudyParams
+from medscreen.data.images import load_images
+from medscreen.errors import MedscreenError
+from medscreen.registry.versions import register, versions_of
+from medscreen.studies.samplers import pruner_of, sampler_of
+from medscreen.studies.search_space import Searched
+from medscreen.studies.study_plan import plan_study, share_of_cores
 from medscreen.studies.trial import Objective
+from medscreen.studies.trial_recovery import requeue, requeue_lost
+from medscreen.studies.trial_storage import open_storage
 from medscreen.studies.winner import Candidate
-from medscreen.tracking import open_store
-from medscreen.tracking.results import read_result
+from medscreen.tracking.detector_results import read_result
+from medscreen.tracking.store import open_store
+from medscreen.workspace.layout import Layout
 from studied import CNN, COMMAND, HOG, STUDIES, new_studied, workers_of
 from workspaces import MODEL, change_params, settings_of
 
@@ -120,11 +123,11 @@ def test_several_entries_compete_each_with_a_space_of_its_own() -> None:
         trial = study.ask()
         about.suggest(trial)
         entry = about.entry(trial.params)
-        kinds[entry.kind] += 1
+        kinds[entry.variant] += 1
         values = about.values(trial.params)[1]
         assert set(values) == set(about.parts[trial.params["entry"]].space)
         study.tell(trial, 0.5)
-    assert set(kinds) == {"cnn", "tunable_cnn"}
+    assert set(kinds) == {"residual", "plain"}
 
 
 def test_a_winner_that_was_applied_does_not_begin_another_study() -> None:

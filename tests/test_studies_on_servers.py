@@ -15,11 +15,11 @@ import pytest
 from optuna.storages import RDBStorage
 from optuna.trial import FrozenTrial, TrialState
 
-from medscreen.layout import Layout
-from medscreen.studies.attributes import OWNER, RETRY_OF
-from medscreen.studies.owner import is_at, place_of
-from medscreen.studies.plan import plan_study
-from medscreen.studies.storage import open_storage
+from medscreen.studies.study_plan import plan_study
+from medscreen.studies.trial_attributes import OWNER, RETRY_OF
+from medscreen.studies.trial_recovery import is_at, place_of
+from medscreen.studies.trial_storage import open_storage
+from medscreen.workspace.layout import Layout
 from studied import COMMAND, new_studied, workers_of
 from workspaces import settings_of
 

@@ -14,9 +14,9 @@ from optuna.trial import FrozenTrial, TrialState
 from PIL import Image
 
 from medscreen.studies.importances import importances
-from medscreen.studies.panels import draw_contour, draw_slices, shared_pairs
-from medscreen.studies.results import write_results
-from medscreen.studies.scales import axis_name, floor_of, scale_of, shortened
+from medscreen.studies.parameter_plots import draw_contour, draw_slices, shared_pairs
+from medscreen.studies.plot_scales import axis_name, floor_of, scale_of, shortened
+from medscreen.studies.study_files import write_results
 
 NETWORKS = ["a residual network of 78 thousand parameters", "a residual network of 300 thousand parameters", "patches"]
 RATE = "training.learning_rate"

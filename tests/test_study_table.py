@@ -17,14 +17,14 @@ from optuna.trial import FrozenTrial, TrialState
 from rich.console import Console
 
 from conftest import ROOT
-from medscreen.studies.table import live_table, overview, time_left
+from medscreen.studies.progress_table import live_table, overview, time_left
 
 optuna.logging.set_verbosity(optuna.logging.CRITICAL)
 NOON = datetime(2026, 1, 1, 12)
 FILL = """
 import optuna
 optuna.logging.set_verbosity(optuna.logging.CRITICAL)
-from medscreen.studies.table import live_table
+from medscreen.studies.progress_table import live_table
 
 def objective(trial):
     value = trial.suggest_float("training.learning_rate", 1e-4, 1e-2, log=True)

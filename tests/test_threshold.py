@@ -17,13 +17,7 @@ from mlflow import MlflowClient
 
 from factories import REPOSITORY, one_sentence
 from medscreen.cli import main
-from medscreen.errors import MedscreenError
-from medscreen.evaluation import Bootstrap, Outcomes, evaluate
-from medscreen.layout import Layout
-from medscreen.operating import OperatingPoint, choose_operating_point, choose_threshold
-from medscreen.packaging.detector import PackagedDetector, packaged_digest
-from medscreen.packaging.operating_nodes import package
-from medscreen.params import (
+from medscreen.config.operating import (
     EvaluationParams,
     OperatingParams,
     Policy,
@@ -32,10 +26,20 @@ from medscreen.params import (
     SpecificityPolicy,
     YoudenPolicy,
 )
-from medscreen.registry import Version, find_version, held, register, set_threshold
-from medscreen.registry.operating_points import parse_policy
+from medscreen.errors import MedscreenError
+from medscreen.evaluation.bootstrap import Bootstrap
+from medscreen.evaluation.metrics import evaluate
+from medscreen.evaluation.outcomes import Outcomes
+from medscreen.operating.decision_nodes import package
+from medscreen.operating.operating_point import OperatingPoint, choose_operating_point
+from medscreen.operating.threshold_policies import choose_threshold
+from medscreen.packaging.packaged_detector import PackagedDetector, packaged_digest
 from medscreen.registry.stages import align, move
-from medscreen.tracking import Result, open_store
+from medscreen.registry.threshold_change import parse_policy, set_threshold
+from medscreen.registry.versions import Version, find_version, held, register
+from medscreen.tracking.detector_results import Result
+from medscreen.tracking.store import open_store
+from medscreen.workspace.layout import Layout
 from workspaces import graph_of, mean_of_quarters
 
 # what MLflow says of its own type hints when it first logs a model

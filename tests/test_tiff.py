@@ -16,9 +16,11 @@ from PIL.TiffImagePlugin import ImageFileDirectory_v2, TiffImageFile
 
 import tiff_files
 from factories import written
-from medscreen.ingestion import UnreadableImageError, held_images, read_image, tiff_pages
-from medscreen.ingestion.tiff_pages import MOST_PAGES
-from medscreen.params import FILE_DISPLAY
+from medscreen.config.display import FILE_DISPLAY
+from medscreen.data.image_errors import UnreadableImageError
+from medscreen.data.load_image import held_images, read_image
+from medscreen.data.tiff import pages as tiff_pages
+from medscreen.data.tiff.pages import MOST_PAGES
 from tiff_files import Form, tiff
 
 WEIGHTS = np.array([19595, 38470, 7471]) / 65536

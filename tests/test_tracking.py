@@ -9,10 +9,9 @@ import pytest
 from mlflow import MlflowClient
 
 from conftest import environment
-from medscreen.layout import Layout
-from medscreen.tracking import live_run, open_store
-from medscreen.tracking.runs import log_params
-from medscreen.tracking.store import open_experiment
+from medscreen.tracking.runs import live_run, log_params
+from medscreen.tracking.store import open_experiment, open_store
+from medscreen.workspace.layout import Layout
 
 
 @pytest.fixture(scope="session")
@@ -42,8 +41,8 @@ def test_the_store_is_written_ahead_and_below_mlruns(empty_store: Path) -> None:
 
 
 def test_processes_that_create_the_store_together_all_succeed(tmp_path: Path) -> None:
-    program = "import sys; from pathlib import Path; from medscreen.layout import Layout;" + (
-        "from medscreen.tracking import open_store; h = Path(sys.argv[1]);"
+    program = "import sys; from pathlib import Path; from medscreen.workspace.layout import Layout;" + (
+        "from medscreen.tracking.store import open_store; h = Path(sys.argv[1]);"
         "print(len(open_store(Layout(h, h)).search_experiments()))"
     )
     started = [

@@ -8,10 +8,11 @@ import numpy as np
 import pytest
 
 from factories import CURATION
-from medscreen.curation import Curated, curate, without_rare_values
-from medscreen.images import SPLITS
-from medscreen.sources import Record
-from medscreen.traits import OTHER, group, quoted
+from medscreen.data.attributes import OTHER, group, quoted
+from medscreen.data.curation.curation import Curated, curate
+from medscreen.data.curation.small_cells import without_rare_values
+from medscreen.data.images import SPLITS
+from medscreen.data.sources.records import Record
 
 SIZE = 16
 NAME = "Przybylski Ottokar"

@@ -12,14 +12,15 @@ import yaml
 from PIL import Image
 
 from factories import CURATION, FOLDERS, REPOSITORY, dicom, one_sentence, written
-from medscreen import sources
-from medscreen.curation import curate
+from medscreen.config.datasets import DicomParams, FoldersParams
+from medscreen.config.params import load_params
+from medscreen.data.curation.curation import curate
+from medscreen.data.images import load_images, save_images
+from medscreen.data.sources import read_source as sources
+from medscreen.data.sources.file_trees import files_below
 from medscreen.errors import MedscreenError
-from medscreen.images import load_images, save_images
-from medscreen.layout import Layout
-from medscreen.params import DicomParams, FoldersParams, load_params
-from medscreen.sources.trees import files_below
-from medscreen.stages.raw import raw
+from medscreen.pipeline.raw import raw
+from medscreen.workspace.layout import Layout
 
 FILMS = FoldersParams(**FOLDERS | {"image_size": 16, "patient_pattern": r"^(.+)\.png$"})
 
@@ -39,7 +40,7 @@ def listed(root: Path, workspace: Path) -> dict[str, str]:
     """What `raw` writes down of class folders."""
     content: dict[str, Any] = yaml.safe_load((REPOSITORY / "params.yaml").read_text())
     content["datasets"]["films"] = FILMS.model_dump() | {"root": str(root)}
-    content |= {"dataset": "films", "detectors": {"gradient": {"kind": "gradient"}}}
+    content |= {"dataset": "films", "detectors": {"gradient": {"kind": "statistic", "variant": "gradient"}}}
     written(workspace / "params.yaml", yaml.safe_dump(content))
     layout = Layout(workspace, workspace)
     raw(layout, load_params(layout.params))

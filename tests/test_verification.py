@@ -20,15 +20,16 @@ from mlflow.tracking._tracking_service.utils import _artifact_repos_cache
 
 from factories import FOLDERS, one_sentence
 from medscreen.cli import main
+from medscreen.config.operating import SpecificityPolicy
+from medscreen.data.images import SPLITS
 from medscreen.errors import MedscreenError
-from medscreen.images import SPLITS
-from medscreen.layout import Layout
-from medscreen.params import SpecificityPolicy
-from medscreen.registry import find_version, set_threshold
-from medscreen.registry.verification import GROUPS, Finding, verify
-from medscreen.registry.versions import Version, named_version, require_graph
-from medscreen.stages.publish import publish
-from medscreen.tracking import open_store
+from medscreen.pipeline.publish import publish
+from medscreen.registry.threshold_change import set_threshold
+from medscreen.registry.verification import verify
+from medscreen.registry.verification.finding import GROUPS, Finding
+from medscreen.registry.versions import Version, find_version, named_version, require_graph
+from medscreen.tracking.store import open_store
+from medscreen.workspace.layout import Layout
 from workspaces import MODEL, change_params, new_workspace, settings_of
 
 # what MLflow says of its own type hints when it first logs a model

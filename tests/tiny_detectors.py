@@ -9,7 +9,9 @@ TRAINING = {
     "learning_rate": 0.01, "weight_decay": 0.001, "average": 0.0, "patience": 2,
 }  # fmt: skip
 
-BASELINES: dict[str, Settings] = {"intensity": {}, "gradient": {}, "energy": {}, "entropy": {}}
+BASELINES: dict[str, Settings] = {
+    name: {"kind": "statistic", "variant": name} for name in ("intensity", "gradient", "energy", "entropy")
+}
 
 LAYERS: Settings = {
     "down": [3, 6], "strides": [2, 2], "halving": "convolution", "up": [3, 3], "doubling": "nearest", "paint": 3,
@@ -21,10 +23,11 @@ POOLED = LAYERS | {
 }  # fmt: skip
 TANH = LAYERS | {"up": [3, 1], "doubling": "transposed3", "paint": None, "output": "tanh"}
 REDRAWN: Settings = {
-    "kind": "autoencoder", "layers": LAYERS, "bottleneck": 4, "pose": 0.0, "noise": 0.0, "standardise": False,
+    "kind": "autoencoder", "variant": "plain", "layers": LAYERS, "bottleneck": 4, "pose": 0.0, "noise": 0.0,
+    "standardise": False,
     "score": "mse", "top": 1.0, "training": TRAINING,
 }  # fmt: skip
-VAE = REDRAWN | {"kind": "vae", "beta": 1.0}
+VAE = REDRAWN | {"kind": "autoencoder", "variant": "variational", "beta": 1.0}
 RECONSTRUCTION: dict[str, Settings] = {
     "autoencoder": REDRAWN | {"pose": 0.5, "score": "local", "top": 0.1, "standardise": True},
     "autoencoder, pooled, mse": REDRAWN | {"layers": POOLED, "bottleneck": None},
@@ -43,19 +46,27 @@ RICH = {
     "loss": "focal", "focal_gamma": 2.0, "label_smoothing": 0.05, "mixup": 0.2, "balance": "weights",
     "augment": {"pose": 1.0, "exposure": 1.0, "grain": 1.0}, "views": 10,
 }  # fmt: skip
-SMALL_CNN = {"kind": "cnn", "width": 3, "unshuffle": 2, "findings": [], "pooling": "mean_and_peak"}
+SMALL_CNN = {
+    "kind": "cnn",
+    "variant": "residual",
+    "width": 3,
+    "unshuffle": 2,
+    "findings": [],
+    "pooling": "mean_and_peak",
+}
 AVERAGED = TRAINING | {"average": 0.9}
 CLASSIFIERS: dict[str, Settings] = {
     "cnn": SMALL_CNN | {"recipe": RICH, "training": AVERAGED | {"optimiser": "sgd"}},
     "cnn of findings": SMALL_CNN | {"findings": ["spot", "stain"], "recipe": RICH, "training": AVERAGED},
     "cnn on drawn classes": SMALL_CNN
     | {"pooling": "mean", "recipe": RICH | {"balance": "sampler", "views": 5}, "training": TRAINING},
-    "tunable_cnn": {
-        "findings": [], "layers": 2, "filters": [4, 6, 8], "neurons": 8, "conv_dropout": 0.1, "dense_dropout": 0.1,
+    "plain cnn": {
+        "kind": "cnn", "variant": "plain", "findings": [], "layers": 2, "filters": [4, 6, 8], "neurons": 8,
+        "conv_dropout": 0.1, "dense_dropout": 0.1,
         "recipe": PLAIN | {"balance": "triple"}, "training": TRAINING | {"optimiser": "adam"},
     },
     "transfer": {
-        "findings": [],
+        "kind": "transfer", "findings": [],
         "backbone": {"name": "efficientnet_lite0", "weights": "pretrained", "channels": "sum", "side": 32},
         "frozen": 2, "rate_decay": 0.8, "dropout": 0.2, "recipe": PLAIN | {"balance": "weights", "views": 2},
         "training": TRAINING,
@@ -75,9 +86,11 @@ NOVELTY: dict[str, Settings] = {
         "features": {"kind": "hog", "cells": 4, "bins": 6, "block": 2, "signed": True},
         "distance": {"kind": "knn", "neighbours": 3, "most": 100},
     },
-    "padim": {"backbone": RESNET, "depths": [1, 2], "grid": 4, "features": 12, "top": 0.2},
+    "padim": {"kind": "patches", "variant": "padim", "backbone": RESNET, "depths": [1, 2], "grid": 4, "features": 12,
+              "top": 0.2},
     "patchcore": {
-        "backbone": LITE, "depths": [1, 2], "grid": 4, "neighbourhood": 3, "share": 0.2, "most": 40, "top": 0.2,
+        "kind": "patches", "variant": "patchcore", "backbone": LITE, "depths": [1, 2], "grid": 4, "neighbourhood": 3,
+        "share": 0.2, "most": 40, "top": 0.2,
     },
 }  # fmt: skip
 
@@ -102,7 +115,7 @@ EMBEDDINGS: dict[str, Settings] = {
     ),
 }
 
-MEMBERS = {"one": {"kind": "gradient"}, "other": KNN}
+MEMBERS = {"one": {"kind": "statistic", "variant": "gradient"}, "other": KNN}
 ENSEMBLES: dict[str, Settings] = {
     "ensemble by rank": {"kind": "ensemble", "combine": "rank", "members": MEMBERS},
     "ensemble by probability": {"kind": "ensemble", "combine": "probability", "members": MEMBERS},
@@ -125,6 +138,6 @@ EPOCHS = (
     dict.fromkeys(TINY, 20)
     | dict.fromkeys(RECONSTRUCTION, 30)
     | dict.fromkeys(EMBEDDINGS, 10)
-    | {"transfer": 5, "tunable_cnn": 40}
+    | {"transfer": 5, "plain cnn": 40}
 )
 LEAST_AUROC = {"intensity": 0.75}  # the blobs of healthy films differ in size, and so in mean grey

@@ -19,22 +19,23 @@ from mlflow import MlflowClient
 from onnx import TensorProto, helper
 
 from factories import FOLDERS, REPOSITORY
-from medscreen.curation import curate
-from medscreen.images import SPLITS, ImageSet, load_images, save_images, set_digest
-from medscreen.layout import Layout
-from medscreen.packaging.detector import PackagedDetector
-from medscreen.packaging.scoring import scoring_graph
-from medscreen.params import DisplayParams, Params, load_params
-from medscreen.registry import Version
-from medscreen.registry.record import Record
-from medscreen.sources import Record as SourceRecord
-from medscreen.stages.calibrate import calibrate
-from medscreen.stages.evaluate import evaluate
+from medscreen.config.display import DisplayParams
+from medscreen.config.params import Params, load_params
+from medscreen.data.curation.curation import curate
+from medscreen.data.images import SPLITS, ImageSet, load_images, save_images, set_digest
+from medscreen.data.sources.records import Record as SourceRecord
+from medscreen.packaging.packaged_detector import PackagedDetector
+from medscreen.packaging.scoring_graph import scoring_graph
+from medscreen.pipeline.calibrate import calibrate
+from medscreen.pipeline.evaluate import evaluate
+from medscreen.registry.run_record import Record
+from medscreen.registry.versions import Version
+from medscreen.workspace.layout import Layout
 
 SIZE, PEOPLE = 16, 400
 MODEL = "films-detector"
 CNN: dict[str, Any] = {
-    "kind": "cnn", "findings": [], "width": 1, "unshuffle": 1, "pooling": "mean",
+    "kind": "cnn", "variant": "residual", "findings": [], "width": 1, "unshuffle": 1, "pooling": "mean",
     "recipe": {
         "loss": "cross_entropy", "focal_gamma": 0.0, "label_smoothing": 0.0, "mixup": 0.0, "balance": "weights",
         "augment": {"pose": 0.0, "exposure": 0.0, "grain": 0.0}, "views": 1,
@@ -44,7 +45,7 @@ CNN: dict[str, Any] = {
         "learning_rate": 0.1, "weight_decay": 0.0, "average": 0.0, "patience": 1,
     },
 }  # fmt: skip
-ROSTER = {"corner": {"kind": "gradient"}, "half": CNN, "whole": CNN}
+ROSTER = {"corner": {"kind": "statistic", "variant": "gradient"}, "half": CNN, "whole": CNN}
 DISPLAY = DisplayParams(window="bone", burned_in="count")  # not the default: it has to travel with a detector
 WEIGHTS = {"corner": (0, 0, 0, 1), "half": (1, 0.3, 0, 0), "whole": (1, 1, 1, 0)}
 

@@ -3,7 +3,6 @@
 import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.image import imread
-
 from medscreen.images import load_images
 from medscreen.layout import find_layout
 

@@ -5,15 +5,13 @@ from typing import TYPE_CHECKING
 from medscreen.errors import MedscreenError
 
 if TYPE_CHECKING:
-    from medscreen.packaging.detector import PackagedDetector
+    from medscreen.packaging.packaged_detector import PackagedDetector
 
 __all__ = ["MedscreenError", "load_detector"]
 
 
 def load_detector(name: str, stage: str = "Production") -> "PackagedDetector":
-    """The detector that the registered model `name` has in `stage`; see `medscreen.registry.load_detector`."""
-    from medscreen.registry import (
-        load_detector as load,  # MLflow costs seconds that `import medscreen` need not
-    )
+    """The detector that the registered model `name` has in `stage`; see `medscreen.registry.loading.load_detector`."""
+    from medscreen.registry.loading import load_detector as load
 
     return load(name, stage)

@@ -6,7 +6,7 @@ import pytest
 import yaml
 
 from conftest import ROOT
-from medscreen.codebase import import_closure
+from medscreen.workspace.code_digest import import_closure
 
 STAGES = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]
 # raw and publish look every time: they need no code dependencies
@@ -20,7 +20,7 @@ def listed_code(stage: str) -> set[str]:
 
 @pytest.mark.parametrize("stage", CACHED)
 def test_a_stage_depends_on_exactly_the_code_it_imports(stage: str) -> None:
-    needed = {f"src/{path.as_posix()}" for path in import_closure(f"medscreen.stages.{stage}")}
+    needed = {f"src/{path.as_posix()}" for path in import_closure(f"medscreen.pipeline.{stage}")}
     assert listed_code(stage) == needed, json.dumps(
         {"add to dvc.yaml": sorted(needed - listed_code(stage)), "remove": sorted(listed_code(stage) - needed)},
         indent=1,
@@ -71,7 +71,7 @@ def test_source_files_stay_small() -> None:
 
 
 def test_whatever_is_printed_or_saved_as_csv_is_escaped() -> None:
-    """A new call can't forget it: only medscreen.escaping prints and writes csv, but for JSON and fixed sentences."""
+    """A new call can't forget it: only runtime.escaping prints and writes csv, but for JSON and fixed sentences."""
     allowed = {
         "escaping.py": {"click.echo(", "Console", "csv.writer("},
         "stages/fit.py": {"csv.DictWriter("},  # numbers below names of the code's own
@@ -92,4 +92,4 @@ def test_whatever_is_printed_or_saved_as_csv_is_escaped() -> None:
             "rich.print",
         ):
             is_allowed = any(part in call for part in allowed.get(name, ()))
-            assert is_allowed or call not in text, f"{name}: {call}; use medscreen.escaping"
+            assert is_allowed or call not in text, f"{name}: {call}; use medscreen.runtime.escaping"

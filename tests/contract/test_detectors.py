@@ -1,5 +1,5 @@
 import copy
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, get_args
 
@@ -11,14 +11,16 @@ from pydantic import TypeAdapter
 from safetensors.torch import load_file, save_file
 
 from factories import image_set, one_sentence
-from medscreen.detectors import Detector, build, score
-from medscreen.detectors.export import export_network
+from medscreen.config.compute import ComputeParams
+from medscreen.config.detectors.roster import DetectorParams
+from medscreen.data.images import ImageSet
+from medscreen.detectors.build import build
+from medscreen.detectors.shared.base import Detector, score
 from medscreen.errors import MedscreenError
-from medscreen.images import ImageSet
-from medscreen.packaging.detector import PackagedDetector
-from medscreen.packaging.domain import with_domain_check
-from medscreen.packaging.scoring import scoring_graph
-from medscreen.params import ComputeParams, DetectorParams
+from medscreen.operating.domain_check import with_domain_check
+from medscreen.packaging.onnx_export import export_network
+from medscreen.packaging.packaged_detector import PackagedDetector
+from medscreen.packaging.scoring_graph import scoring_graph
 from tiny_detectors import (
     CLASSIFIERS,
     EMBEDDINGS,
@@ -40,7 +42,7 @@ every_trained_kind = pytest.mark.parametrize("kind", TRAINED)
 
 
 def built(kind: str, seed: int = 7, **training: Any) -> Detector:
-    settings = {"kind": kind, **copy.deepcopy(TINY[kind])}
+    settings = copy.deepcopy(TINY[kind])
     if block := trained_part(settings):
         block["training"] |= training
     params: DetectorParams = TypeAdapter(DetectorParams).validate_python(settings)
@@ -95,9 +97,18 @@ def trained(kind: str) -> Detector:
 
 
 def test_every_kind_is_held_to_the_contract() -> None:
-    union = get_args(get_args(DetectorParams)[0])
-    kinds = {kind for member in union for kind in get_args(member.model_fields["kind"].annotation)}
-    assert kinds == {params.get("kind", name) for name, params in TINY.items()}
+    assert set(_kinds(DetectorParams)) == {(params["kind"], params.get("variant")) for params in TINY.values()}
+
+
+def _kinds(union: Any) -> Iterator[tuple[str, str | None]]:
+    """Kind and variant of each class of a union, however deep it is annotated."""
+    if members := get_args(union):
+        for member in members:
+            yield from _kinds(member)
+    elif isinstance(union, type):
+        fields = union.model_fields
+        variants = get_args(fields["variant"].annotation) if "variant" in fields else (None,)
+        yield from ((kind, variant) for kind in get_args(fields["kind"].annotation) for variant in variants)
 
 
 def close(found: np.ndarray, expected: np.ndarray) -> None:

@@ -14,14 +14,15 @@ import pytest
 from mlflow import MlflowClient
 
 from conftest import SAMPLE, TINY, environment, new_project, repro, run, set_params
-from medscreen import MedscreenError, load_detector
-from medscreen.images import load_images
-from medscreen.layout import Layout, find_layout
-from medscreen.params import FILE_DISPLAY
-from medscreen.registry import held as in_stage
-from medscreen.registry import versions_of
-from medscreen.registry.decisions import DecisionLog
-from medscreen.tracking import open_store
+from medscreen import load_detector
+from medscreen.config.display import FILE_DISPLAY
+from medscreen.data.images import load_images
+from medscreen.errors import MedscreenError
+from medscreen.registry.decision_log import DecisionLog
+from medscreen.registry.versions import held as in_stage
+from medscreen.registry.versions import versions_of
+from medscreen.tracking.store import open_store
+from medscreen.workspace.layout import Layout, find_layout
 
 EPOCHS = TINY["detectors.cnn.training.epochs"]
 
@@ -242,7 +243,7 @@ def test_a_damaged_database_is_said(copied: Path) -> None:
     for leftover in ("mlflow.db-wal", "mlflow.db-shm"):
         (copied / "mlruns" / leftover).unlink(missing_ok=True)
     (copied / "mlruns" / "mlflow.db").write_bytes(b"garbage" * 1000)
-    done = run(copied, "python", "-m", "medscreen.stages.publish")
+    done = run(copied, "python", "-m", "medscreen.pipeline.publish")
     assert done.returncode == 1
     assert "is damaged" in done.stderr
     assert len(done.stderr.strip().splitlines()) == 1, done.stderr
@@ -279,7 +280,7 @@ def kill_during(project: Path, stage: str) -> None:
                 command = process.cmdline()
             except psutil.Error:
                 continue
-            if f"medscreen.stages.{module}" in command and (not name or command[-1] == name):
+            if f"medscreen.pipeline.{module}" in command and (not name or command[-1] == name):
                 time.sleep(0.5 if module == "evaluate" else 2.0)  # evaluate itself takes little more than a second
                 os.kill(dvc.pid, signal.SIGKILL)
                 dvc.wait()

@@ -15,9 +15,9 @@ import psutil
 import pytest
 
 from conftest import environment, number_of, run
-from medscreen.layout import Layout
 from medscreen.registry.versions import find_version
-from medscreen.tracking import open_store
+from medscreen.tracking.store import open_store
+from medscreen.workspace.layout import Layout
 
 MODEL = "phantom-detector"
 
@@ -198,7 +198,7 @@ def wait_for_training(process: subprocess.Popen[bytes]) -> None:
         children = psutil.Process(process.pid).children(recursive=True)
         for child in children:
             try:
-                if "medscreen.stages.fit" in child.cmdline():
+                if "medscreen.pipeline.fit" in child.cmdline():
                     time.sleep(2)
                     return
             except psutil.Error:

@@ -12,13 +12,14 @@ import yaml
 from mlflow import MlflowClient
 
 from conftest import ROOT, TINY, new_project, run
-from medscreen import MedscreenError, load_detector
-from medscreen.images import load_images
-from medscreen.layout import Layout, find_layout
-from medscreen.registry import Version
-from medscreen.registry import held as in_stage
-from medscreen.tracking import live_run, open_store
-from medscreen.tracking.store import open_experiment
+from medscreen import load_detector
+from medscreen.data.images import load_images
+from medscreen.errors import MedscreenError
+from medscreen.registry.versions import Version
+from medscreen.registry.versions import held as in_stage
+from medscreen.tracking.runs import live_run
+from medscreen.tracking.store import open_experiment, open_store
+from medscreen.workspace.layout import Layout, find_layout
 from servers import MlflowServer
 
 MODEL = "phantom-detector"

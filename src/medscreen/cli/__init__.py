@@ -5,21 +5,21 @@ from contextlib import suppress
 
 import click
 
-from medscreen.cli.browsing import ui
+from medscreen.cli.backup import backup, restore
 from medscreen.cli.dashboard import dashboard
-from medscreen.cli.data import fetch, phantom, use
-from medscreen.cli.operating import threshold
-from medscreen.cli.promotion import promote, rollback
-from medscreen.cli.registered import compare, models
-from medscreen.cli.screening import predict
-from medscreen.cli.storing import backup, restore
-from medscreen.cli.studying import study
-from medscreen.cli.verifying import reproduce, verify
+from medscreen.cli.datasets import fetch, phantom, use
+from medscreen.cli.models import compare, models
+from medscreen.cli.predict import predict
+from medscreen.cli.promote import promote, rollback
+from medscreen.cli.study import study
+from medscreen.cli.threshold import threshold
+from medscreen.cli.ui import ui
+from medscreen.cli.verify import reproduce, verify
 from medscreen.errors import MedscreenError
-from medscreen.escaping import say
-from medscreen.faults import fault
-from medscreen.layout import find_layout
-from medscreen.startup import prepare_process, use_own_temporary_folder
+from medscreen.runtime.escaping import say
+from medscreen.runtime.startup import prepare_process, use_own_temporary_folder
+from medscreen.runtime.system_errors import fault
+from medscreen.workspace.layout import find_layout
 
 
 @click.group()

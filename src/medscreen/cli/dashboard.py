@@ -2,7 +2,7 @@
 
 import click
 
-from medscreen.layout import find_layout
+from medscreen.workspace.layout import find_layout
 
 
 @click.command()
@@ -10,6 +10,6 @@ from medscreen.layout import find_layout
 @click.option("--storage", help="As of `medscreen study`: a database's address, or a journal's file.")
 def dashboard(port: int, storage: str | None) -> None:
     """Opens optuna-dashboard on the studies of this checkout, until Ctrl-C."""
-    from medscreen.studies.dashboard import serve_dashboard
+    from medscreen.studies.dashboard_server import serve_dashboard
 
     serve_dashboard(find_layout(), port, storage)

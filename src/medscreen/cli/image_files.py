@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from medscreen.errors import MedscreenError
-from medscreen.escaping import say, visible
+from medscreen.runtime.escaping import say, visible
 
 _MOST_OF_A_FILE = 1_000  # images of one file that are screened
 
@@ -39,7 +39,7 @@ def images_of(paths: Sequence[Path]) -> Iterator[ImageOfFile]:
 
 
 def _files(path: Path) -> list[Path]:
-    from medscreen.sources.trees import files_below, in_words
+    from medscreen.data.sources.file_trees import files_below, in_words
 
     name = _printable(path)
     if path.is_file():
@@ -56,7 +56,7 @@ def _files(path: Path) -> list[Path]:
 
 
 def _images(file: Path) -> Iterator[ImageOfFile]:
-    from medscreen.ingestion import held_images
+    from medscreen.data.load_image import held_images
 
     number, others = held_images(file)
     read = min(number, _MOST_OF_A_FILE)
@@ -65,6 +65,6 @@ def _images(file: Path) -> Iterator[ImageOfFile]:
 
 
 def _printable(path: Path) -> str:
-    from medscreen.sources.trees import written_name
+    from medscreen.data.sources.file_trees import written_name
 
     return visible(written_name(path))

@@ -6,9 +6,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from medscreen.config.params import Params, load_params
 from medscreen.errors import MedscreenError
-from medscreen.outputs import replaced
-from medscreen.params import Params, load_params
+from medscreen.workspace.atomic_outputs import replaced
 
 Accept = Callable[[Params, Params], None]
 """Is handed the settings before and after a change, and raises MedscreenError for one that must not be."""

@@ -7,9 +7,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from medscreen.evaluation.bootstrap import Bootstrap, Estimate
-from medscreen.evaluation.calibration import brier, ece
+from medscreen.evaluation.calibration_error import brier, ece
 from medscreen.evaluation.outcomes import Floats, Outcomes
-from medscreen.evaluation.rates import clustered
+from medscreen.evaluation.proportion_intervals import clustered
 from medscreen.evaluation.sample_size import CLASSES, supported
 
 Metric = Callable[[Outcomes, Floats], Floats]

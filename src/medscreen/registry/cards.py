@@ -7,14 +7,17 @@ from typing import Any
 import yaml
 from mlflow import MlflowClient
 
-from medscreen.card import CardFacts, model_card, version_description
-from medscreen.digests import digest_of
-from medscreen.pages import page
-from medscreen.params import Params, PhantomParams
+from medscreen.config.datasets import PhantomParams
+from medscreen.config.params import Params
 from medscreen.registry.versions import DECISION, Version
-from medscreen.tracking import Result
-from medscreen.tracking.kept import kept_file, kept_names
+from medscreen.reporting.html_page import page
+from medscreen.reporting.model_card.content import model_card
+from medscreen.reporting.model_card.facts import CardFacts
+from medscreen.reporting.model_card.summary import version_description
+from medscreen.tracking.detector_results import Result
+from medscreen.tracking.run_state import kept_file, kept_names
 from medscreen.tracking.runs import LINEAGE_FILE
+from medscreen.workspace.digests import digest_of
 
 # what the card of a new operating point takes over from the run of the old one
 _SOURCES = (LINEAGE_FILE, "curation.json", "evaluation.json")

@@ -2,10 +2,10 @@
 
 from mlflow import MlflowClient
 
-from medscreen.layout import Layout
 from medscreen.registry.versions import Version, model_name, register, versions_of
-from medscreen.tracking import Result, finish_run
-from medscreen.tracking.runs import EXPERIMENT, experiment_name
+from medscreen.tracking.detector_results import Result
+from medscreen.tracking.runs import EXPERIMENT, experiment_name, finish_run
+from medscreen.workspace.layout import Layout
 
 
 def published(client: MlflowClient, layout: Layout, result: Result) -> Version | None:

@@ -5,11 +5,11 @@ import re
 from mlflow import MlflowClient
 
 from medscreen.errors import MedscreenError
-from medscreen.layout import find_layout
-from medscreen.packaging.detector import PackagedDetector
+from medscreen.packaging.packaged_detector import PackagedDetector
 from medscreen.registry.stages import quiet
 from medscreen.registry.versions import DECISION, held, require_graph, versions_of
-from medscreen.tracking import open_store
+from medscreen.tracking.store import open_store
+from medscreen.workspace.layout import find_layout
 
 
 def load_detector(name: str, stage: str = "Production") -> PackagedDetector:

@@ -6,10 +6,10 @@ from datetime import datetime
 
 from mlflow import MlflowClient
 
-from medscreen.evaluation import Estimate
+from medscreen.evaluation.bootstrap import Estimate
 from medscreen.registry.stages import quiet
 from medscreen.registry.versions import OPERATING_POINT_OF, POLICY, Version, fault_of_files, versions_of
-from medscreen.tracking.kept import find_run
+from medscreen.tracking.run_state import find_run
 from medscreen.tracking.runs import COMMIT, DATA
 
 HEADLINE = ("val/auroc", "test/auroc", "test/sensitivity", "test/specificity")

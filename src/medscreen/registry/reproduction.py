@@ -10,17 +10,17 @@ from typing import Any
 import yaml
 from mlflow import MlflowClient
 
+from medscreen.data.images import load_images, set_digest
 from medscreen.errors import MedscreenError
-from medscreen.images import load_images, set_digest
-from medscreen.layout import Layout
-from medscreen.packaging.detector import packaged_digest
-from medscreen.registry.objects import Objects, UnreachableRemoteError, outputs_of
-from medscreen.registry.record import Record
+from medscreen.packaging.packaged_detector import packaged_digest
+from medscreen.registry.dvc_objects import Objects, UnreachableRemoteError, outputs_of
+from medscreen.registry.run_record import Record
 from medscreen.registry.verification.finding import listed
-from medscreen.registry.verification.origins import changed_files, differences, has_commit, locked_code
+from medscreen.registry.verification.origin_checks import changed_files, differences, has_commit, locked_code
 from medscreen.registry.versions import Version
-from medscreen.registry.work_tree import run_stage_again, work_tree
+from medscreen.registry.work_trees import run_stage_again, work_tree
 from medscreen.tracking.runs import flat_metrics
+from medscreen.workspace.layout import Layout
 
 Say = Callable[[str], None]
 

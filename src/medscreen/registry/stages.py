@@ -14,9 +14,9 @@ from google.protobuf.json_format import ParseError
 from mlflow import MlflowClient
 from mlflow.entities.model_registry import ModelVersion
 
-from medscreen.digests import digest_of
 from medscreen.errors import MedscreenError
-from medscreen.layout import Layout
+from medscreen.workspace.digests import digest_of
+from medscreen.workspace.layout import Layout
 
 STAGES = ("Staging", "Production", "Archived")
 

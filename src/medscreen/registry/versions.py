@@ -13,10 +13,9 @@ from mlflow.entities.model_registry import ModelVersion
 from mlflow.exceptions import MlflowException
 
 from medscreen.errors import MedscreenError
-from medscreen.layout import Layout
 from medscreen.registry.stages import STAGES, checked_version, in_stage, quiet, search_versions
-from medscreen.tracking import Result, finish_run
-from medscreen.tracking.models import (
+from medscreen.tracking.detector_results import Result
+from medscreen.tracking.logged_models import (
     DIGEST,
     FaultyModelError,
     holds_graph,
@@ -25,8 +24,9 @@ from medscreen.tracking.models import (
     sound_graph,
     sound_model_id,
 )
-from medscreen.tracking.runs import COMMIT, DATA, DETECTOR, DIRTY, EXPERIMENT, LINEAGE, RUN_KEY
+from medscreen.tracking.runs import COMMIT, DATA, DETECTOR, DIRTY, EXPERIMENT, LINEAGE, RUN_KEY, finish_run
 from medscreen.tracking.server import as_default
+from medscreen.workspace.layout import Layout
 
 VAL, SPLITS, BASELINE, POLICY = (
     "medscreen.val_digest",

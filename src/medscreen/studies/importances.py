@@ -12,7 +12,7 @@ from optuna.importance import (
 )
 from optuna.trial import FrozenTrial
 
-from medscreen.studies.hush import quiet
+from medscreen.studies.optuna_logging import quiet
 
 FEWEST = 4  # of fewer trials, a tenth of the best and a forest of regression trees say nothing
 _SEED = 0

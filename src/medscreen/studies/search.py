@@ -10,16 +10,16 @@ from optuna.storages import BaseStorage, fail_stale_trials
 from optuna.trial import FrozenTrial, TrialState
 
 from medscreen.errors import MedscreenError
-from medscreen.studies.attributes import HAND_SET, OWNER
-from medscreen.studies.crew import DIED, Crew
-from medscreen.studies.hush import quiet
-from medscreen.studies.identity import identity_of
-from medscreen.studies.mirror import records_of
-from medscreen.studies.owner import is_at, number_spent, requeue_lost
-from medscreen.studies.plan import Plan
-from medscreen.studies.presence import Presence
-from medscreen.studies.scales import VALUES
+from medscreen.studies.mlflow_sync import records_of
+from medscreen.studies.optuna_logging import quiet
+from medscreen.studies.plot_scales import VALUES
+from medscreen.studies.study_identity import identity_of
+from medscreen.studies.study_plan import Plan
+from medscreen.studies.study_presence import Presence
+from medscreen.studies.trial_attributes import HAND_SET, OWNER
+from medscreen.studies.trial_recovery import is_at, number_spent, requeue_lost
 from medscreen.studies.worker import NextTrial
+from medscreen.studies.worker_pool import DIED, Crew
 from medscreen.tracking.study_runs import StudyRuns
 
 Show = Callable[[Sequence[FrozenTrial]], None]

@@ -8,17 +8,20 @@ import numpy as np
 from optuna import Trial, TrialPruned
 from pydantic import ValidationError
 
-from medscreen.detectors import Detector, build, score
-from medscreen.detectors.export import export_network
+from medscreen.config.compute import ComputeParams
+from medscreen.config.detectors.roster import DetectorParams
+from medscreen.config.studies import StudyParams
+from medscreen.config.validation_errors import reason
+from medscreen.data.images import ImageSet
+from medscreen.detectors.build import build
+from medscreen.detectors.shared.base import Detector, score
 from medscreen.errors import MedscreenError
-from medscreen.images import ImageSet
-from medscreen.packaging.detector import PackagedDetector
-from medscreen.packaging.scoring import scoring_graph
-from medscreen.params import ComputeParams, DetectorParams, StudyParams
-from medscreen.params.problems import reason
-from medscreen.studies.attributes import CONFUSION, CURVES, OWNER, REASON
-from medscreen.studies.scoring import auroc_on, confusion_on
-from medscreen.studies.space import Searched
+from medscreen.packaging.onnx_export import export_network
+from medscreen.packaging.packaged_detector import PackagedDetector
+from medscreen.packaging.scoring_graph import scoring_graph
+from medscreen.studies.search_space import Searched
+from medscreen.studies.trial_attributes import CONFUSION, CURVES, OWNER, REASON
+from medscreen.studies.trial_scoring import auroc_on, confusion_on
 
 _TIMED = 5
 

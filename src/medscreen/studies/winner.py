@@ -10,21 +10,21 @@ import numpy as np
 import optuna
 from optuna.trial import FrozenTrial, TrialState
 
-from medscreen.codebase import code_digest
-from medscreen.digests import digest_of
+from medscreen.config.detectors.roster import DetectorParams
+from medscreen.data.images import ImageSet, curated_images
 from medscreen.errors import MedscreenError
-from medscreen.images import ImageSet, curated_images
-from medscreen.layout import Layout
-from medscreen.packaging.detector import PackagedDetector
-from medscreen.params import DetectorParams
-from medscreen.studies.attributes import HAND_SET
-from medscreen.studies.crew import DIED, Crew
-from medscreen.studies.mirror import record_of
-from medscreen.studies.owner import is_at
-from medscreen.studies.plan import Plan
-from medscreen.studies.scoring import auroc_on
+from medscreen.packaging.packaged_detector import PackagedDetector
+from medscreen.studies.mlflow_sync import record_of
 from medscreen.studies.search import Search
+from medscreen.studies.study_plan import Plan
+from medscreen.studies.trial_attributes import HAND_SET
+from medscreen.studies.trial_recovery import is_at
+from medscreen.studies.trial_scoring import auroc_on
 from medscreen.studies.worker import Again
+from medscreen.studies.worker_pool import DIED, Crew
+from medscreen.workspace.code_digest import code_digest
+from medscreen.workspace.digests import digest_of
+from medscreen.workspace.layout import Layout
 
 
 @dataclass(frozen=True)
@@ -150,7 +150,12 @@ def _train(crew: Crew, tasks: list[Again], on_trained: Callable[[int, int, str |
 
 def _graph(layout: Layout, plan: Plan, entry: DetectorParams, seed: int) -> Path:
     """Where the graph of such a training lies: equal settings, data and code give the same place."""
-    about = {"entry": entry.model_dump(), "seed": seed, "data": plan.data, "code": code_digest("medscreen.stages.fit")}
+    about = {
+        "entry": entry.model_dump(),
+        "seed": seed,
+        "data": plan.data,
+        "code": code_digest("medscreen.pipeline.fit"),
+    }
     return layout.scratch / "studies" / f"{digest_of(json.dumps(about, sort_keys=True))}.onnx"
 
 

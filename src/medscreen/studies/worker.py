@@ -6,10 +6,12 @@ from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from pathlib import Path
 
-from medscreen.layout import Layout
-from medscreen.params import ComputeParams, DetectorParams, StudyParams
-from medscreen.processes import end_with
-from medscreen.studies.space import Searched
+from medscreen.config.compute import ComputeParams
+from medscreen.config.detectors.roster import DetectorParams
+from medscreen.config.studies import StudyParams
+from medscreen.runtime.child_processes import end_with
+from medscreen.studies.search_space import Searched
+from medscreen.workspace.layout import Layout
 
 
 @dataclass(frozen=True)
@@ -63,9 +65,9 @@ class _Tasks:
     """What a worker keeps between its tasks. Torch is loaded here: the command itself has no use for it."""
 
     def __init__(self, job: Job, number: int) -> None:
-        from medscreen.images import load_images
-        from medscreen.studies.owner import owner_at, place_of
-        from medscreen.studies.storage import open_storage
+        from medscreen.data.images import load_images
+        from medscreen.studies.trial_recovery import owner_at, place_of
+        from medscreen.studies.trial_storage import open_storage
 
         self.job, self.number, self.owner = job, number, owner_at(place_of(job.layout))
         self.storage = open_storage(job.storage, job.layout)
@@ -85,10 +87,10 @@ class _Tasks:
         import optuna
         from optuna.trial import TrialState
 
-        from medscreen.studies.hush import quiet
-        from medscreen.studies.owner import number_spent
-        from medscreen.studies.strategy import pruner_of, sampler_of
+        from medscreen.studies.optuna_logging import quiet
+        from medscreen.studies.samplers import pruner_of, sampler_of
         from medscreen.studies.trial import Objective
+        from medscreen.studies.trial_recovery import number_spent
 
         job = self.job
         study = optuna.load_study(study_name=job.study, storage=self.storage)
@@ -104,8 +106,8 @@ class _Tasks:
 
     def _again(self, task: Again) -> str | None:
         from medscreen.errors import MedscreenError
-        from medscreen.outputs import replaced
         from medscreen.studies.trial import trained_graph
+        from medscreen.workspace.atomic_outputs import replaced
 
         try:
             graph = trained_graph(task.entry, self.job.compute, task.seed, self.train, self.tune)

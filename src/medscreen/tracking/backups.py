@@ -11,13 +11,13 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from medscreen.errors import MedscreenError
-from medscreen.faults import database_fault, without_password
-from medscreen.layout import Layout
-from medscreen.outputs import clear_partials, replaced
-from medscreen.tracking.archive import check, unpack, write
-from medscreen.tracking.exchange import FROM_GIT, STUDIES, exchange, settle
+from medscreen.runtime.system_errors import database_fault, without_password
+from medscreen.tracking.backup_archive import check, unpack, write
 from medscreen.tracking.server import server_address
 from medscreen.tracking.store import own_address, relocate, store_lock
+from medscreen.tracking.store_swap import FROM_GIT, STUDIES, exchange, settle
+from medscreen.workspace.atomic_outputs import clear_partials, replaced
+from medscreen.workspace.layout import Layout
 
 
 @dataclass(frozen=True)

@@ -15,14 +15,14 @@ import pyarrow.parquet as pq
 from mlflow import MlflowClient
 from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, Run, RunTag
 
-from medscreen.layout import Layout
-from medscreen.lineage import lineage_digest, source_of
-from medscreen.outputs import is_writing, this_writer
-from medscreen.tracking.kept import find_run, is_deleted, kept_names, require_reachable
-from medscreen.tracking.models import DIGEST, log_model
-from medscreen.tracking.results import Result
+from medscreen.tracking.detector_results import Result
+from medscreen.tracking.logged_models import DIGEST, log_model
+from medscreen.tracking.run_state import find_run, is_deleted, kept_names, require_reachable
 from medscreen.tracking.server import checkout_mark, on_server
 from medscreen.tracking.store import open_experiment, open_store
+from medscreen.workspace.atomic_outputs import is_writing, this_writer
+from medscreen.workspace.layout import Layout
+from medscreen.workspace.lineage import lineage_digest, source_of
 
 RUN_KEY = "medscreen.run_key"
 COMMIT, DIRTY = "mlflow.source.git.commit", "medscreen.dirty"

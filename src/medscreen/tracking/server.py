@@ -14,8 +14,8 @@ from mlflow.entities import Experiment
 from mlflow.exceptions import MlflowException
 
 from medscreen.errors import MedscreenError
-from medscreen.faults import is_silent, status_of, without_password, without_secrets
-from medscreen.layout import Layout
+from medscreen.runtime.system_errors import is_silent, status_of, without_password, without_secrets
+from medscreen.workspace.layout import Layout
 
 ADDRESS, _REGISTRY = "MLFLOW_TRACKING_URI", "MLFLOW_REGISTRY_URI"
 _USER, _PASSWORD, _TOKEN = "MLFLOW_TRACKING_USERNAME", "MLFLOW_TRACKING_PASSWORD", "MLFLOW_TRACKING_TOKEN"

@@ -14,10 +14,10 @@ from pathlib import Path
 from filelock import FileLock
 
 from medscreen.errors import MedscreenError
-from medscreen.faults import database_fault, without_password
-from medscreen.layout import Layout
-from medscreen.ports import require_free_port
-from medscreen.tracking.exchange import settle
+from medscreen.runtime.ports import require_free_port
+from medscreen.runtime.system_errors import database_fault, without_password
+from medscreen.tracking.store_swap import settle
+from medscreen.workspace.layout import Layout
 
 # People's medical projects call nobody; and MLflow reads these when it is imported.
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
@@ -27,13 +27,7 @@ os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")  # a ser
 
 from mlflow import MlflowClient
 
-from medscreen.tracking.server import (
-    on_server,
-    open_experiment_on_server,
-    open_server,
-    restored,
-    server_address,
-)
+from medscreen.tracking.server import on_server, open_experiment_on_server, open_server, restored, server_address
 
 # it writes a traceback before it raises what ends as one sentence
 logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)

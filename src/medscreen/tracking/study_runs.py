@@ -10,12 +10,12 @@ import onnx
 from mlflow import MlflowClient
 from mlflow.entities import Metric, Param, Run, RunTag
 
-from medscreen.digests import file_digest
-from medscreen.layout import Layout
-from medscreen.tracking.models import keeps_graph, log_model
-from medscreen.tracking.results import STUDY, TRIAL
+from medscreen.tracking.detector_results import STUDY, TRIAL
+from medscreen.tracking.logged_models import keeps_graph, log_model
 from medscreen.tracking.runs import DETECTOR, log_params
 from medscreen.tracking.store import open_experiment, open_store
+from medscreen.workspace.digests import file_digest
+from medscreen.workspace.layout import Layout
 
 _REASON, _LOST = "medscreen.reason", "medscreen.lost"
 _STUDY_LOST, _TRIAL_LOST = "the study is not in its storage any more", "the trial is not in its study any more"

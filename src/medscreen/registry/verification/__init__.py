@@ -2,9 +2,8 @@
 
 from mlflow import MlflowClient
 
-from medscreen.layout import Layout
-from medscreen.params import Params
-from medscreen.registry.record import Record
+from medscreen.config.params import Params
+from medscreen.registry.run_record import Record
 from medscreen.registry.verification.finding import (
     CODE,
     DATA,
@@ -20,9 +19,9 @@ from medscreen.registry.verification.finding import (
     guarded,
     unreachable,
 )
-from medscreen.registry.verification.origins import check_code, check_environment, check_objects
-from medscreen.registry.verification.package import check_operating_point, check_package
-from medscreen.registry.verification.stored import (
+from medscreen.registry.verification.origin_checks import check_code, check_environment, check_objects
+from medscreen.registry.verification.package_checks import check_operating_point, check_package
+from medscreen.registry.verification.run_checks import (
     check_card,
     check_decision,
     check_lineage,
@@ -31,7 +30,7 @@ from medscreen.registry.verification.stored import (
     check_tags,
     check_trained_on,
 )
-from medscreen.registry.verification.workspace import (
+from medscreen.registry.verification.workspace_checks import (
     check_parameters,
     check_scores,
     check_sources,
@@ -39,6 +38,7 @@ from medscreen.registry.verification.workspace import (
     other_dataset,
 )
 from medscreen.registry.versions import Version
+from medscreen.workspace.layout import Layout
 
 __all__ = ["GROUPS", "Finding", "verify"]
 

@@ -1,0 +1,47 @@
+"""Keeping MLflow's history: a backup in one file, and the way back."""
+
+from datetime import UTC, datetime
+from pathlib import Path
+
+import click
+
+from medscreen.runtime.escaping import say
+from medscreen.workspace.layout import find_layout
+
+
+@click.command()
+@click.argument("file", required=False, type=click.Path(path_type=Path))
+def backup(file: Path | None) -> None:
+    """Writes runs, registered versions, promotions and studies to FILE, which must not exist; trainings may go on.
+
+    By default FILE is mlruns-<UTC date and time>.tar.gz in the working directory.
+    """
+    from medscreen.tracking.backups import back_up
+
+    layout = find_layout()
+    made = back_up(layout, file or Path(f"mlruns-{datetime.now(UTC):%Y%m%dT%H%M%SZ}.tar.gz"))
+    say(
+        f"{made.path}: runs {made.runs}, registered versions {made.versions}, files {made.files}, "
+        f"{made.size / 1e6:.1f} MB."
+    )
+
+
+@click.command()
+@click.argument("file", type=click.Path(path_type=Path))
+def restore(file: Path) -> None:
+    """Puts the backup FILE in the place of mlruns/ and studies/; the former ones are kept beside them."""
+    from medscreen.registry.versions import held
+    from medscreen.tracking.backups import restore as put_back
+    from medscreen.tracking.store import open_store
+
+    layout = find_layout()
+    former = put_back(layout, file)
+    if former is not None:
+        say(f"The former store is kept as {former}.")
+    client = open_store(layout)
+    in_production = [held(client, model.name, "Production") for model in client.search_registered_models()]
+    for version in in_production:
+        if version is not None:
+            say(f"In Production: {version.model} version {version.number} ({version.detector}).")
+    if not any(in_production):
+        say("Nothing is in Production.")

@@ -1,0 +1,166 @@
+"""Looking at registered versions."""
+
+import json
+from dataclasses import asdict
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+import click
+from rich import box
+from rich.table import Table
+from rich.text import Text
+
+from medscreen.cli.registry_access import open_registry
+from medscreen.errors import MedscreenError
+from medscreen.runtime.escaping import Screen
+from medscreen.workspace.layout import find_layout
+
+if TYPE_CHECKING:
+    from medscreen.evaluation.bootstrap import Estimate
+    from medscreen.registry.decision_log import Entry
+    from medscreen.registry.overview import Row
+
+_WORDS = {
+    "val/auroc": "val AUROC",
+    "test/auroc": "test AUROC",
+    "test/sensitivity": "sensitivity",
+    "test/specificity": "specificity",
+}
+_AGES = ((86_400, "d"), (3_600, "h"), (60, "min"))
+
+
+@click.command()
+@click.option("--name", help="One registered model; by default all of them.")
+@click.option("--log", "show_log", is_flag=True, help="The promotion log instead: every decision, the newest first.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
+def models(name: str | None, show_log: bool, as_json: bool) -> None:
+    """Lists registered versions: stage, detector, data, headline metrics with intervals, age."""
+    from medscreen.registry.decision_log import DecisionLog, settle_all
+    from medscreen.registry.overview import model_names, overview
+    from medscreen.tracking.store import open_store
+
+    layout = find_layout()
+    client = open_store(layout)
+    known = model_names(client)
+    if name is not None and name not in known:
+        raise MedscreenError(
+            f"There is no registered model {name!r}; there {'is ' + ', '.join(known) if known else 'are none yet'}."
+        )
+    if not known:
+        raise MedscreenError("No model is registered yet; `make repro` registers one.")
+    chosen = [name] if name else known
+    settle_all(client, layout, chosen)
+    if show_log:
+        entries = {model: [entry for entry, _ in DecisionLog(client, layout, model).entries()] for model in chosen}
+        _print_log(entries, as_json)
+        return
+    rows = overview(client, chosen)
+    if as_json:
+        click.echo(json.dumps([asdict(row) | {"made": row.made.isoformat()} for row in rows], indent=1))
+        return
+    for model in chosen:
+        _print_models(model, [row for row in rows if row.model == model])
+
+
+def _print_models(model: str, rows: "list[Row]") -> None:
+    table = Table(title=model, box=box.SIMPLE_HEAD, title_justify="left")
+    table.add_column("version", justify="right")
+    for heading in ("stage", "detector", "threshold", "data"):
+        wide_enough = len("(files lost)") if heading == "detector" else None
+        table.add_column(heading, overflow="fold", min_width=wide_enough)
+    for heading in (*_WORDS.values(), "age"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    for row in rows:
+        stage = "-" if row.stage == "None" else row.stage
+        if row.rolled_back:
+            stage += " (rolled back)"
+        table.add_row(
+            str(row.version),
+            Text(stage, "bold" if row.stage == "Production" else ""),
+            Text.assemble(
+                row.detector,
+                ("\n(files lost)" if row.lost else "", "red"),
+                ("\n(files can't be reached)" if row.unreachable else "", "red"),
+                ("\n(run lost)" if row.run_lost else "", "red"),
+            ),
+            row.threshold,
+            row.data[:8],
+            *(_shown(row.metrics[metric]) for metric in _WORDS),
+            _age(row.made),
+        )
+    Screen().print(table)
+
+
+def _print_log(entries: "dict[str, list[Entry]]", as_json: bool) -> None:
+    if as_json:
+        click.echo(
+            json.dumps([{"model": m} | asdict(e) for m, of_model in entries.items() for e in of_model], indent=1)
+        )
+        return
+    for model, of_model in entries.items():
+        table = Table(title=f"{model}: decisions", box=box.SIMPLE_HEAD, title_justify="left")
+        for heading in ("", "when", "who", "what", "why"):
+            table.add_column(heading, no_wrap=heading in {"", "when"})
+        for entry in of_model:
+            when = datetime.fromisoformat(entry.at)
+            table.add_row(str(entry.number), f"{when:%Y-%m-%d %H:%M}", entry.by, entry.title, entry.reason)
+        Screen().print(table)
+
+
+@click.command()
+@click.argument("a")
+@click.argument("b")
+@click.option("--name", help="Registered model; by default that of the active data set.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
+def compare(a: str, b: str, name: str | None, as_json: bool) -> None:
+    """Compares two versions (numbers or stages) on the same images of val, and what they were made from.
+
+    Both are scored again; images of people that either was trained on are left out.
+    """
+    from medscreen.registry.champion_selection import bootstrap_of
+    from medscreen.registry.gate_evidence import Evidence
+    from medscreen.registry.version_comparison import compare as compare_versions
+    from medscreen.registry.versions import find_version
+    from medscreen.tracking.detector_results import read_results
+
+    registry = open_registry(name)
+    versions = [find_version(registry.client, registry.model, which) for which in (a, b)]
+    evidence = Evidence(registry.client, registry.layout, read_results(registry.layout, registry.params))
+    found = compare_versions(registry.client, evidence, versions[0], versions[1], bootstrap_of(registry.params))
+    if as_json:
+        click.echo(json.dumps(asdict(found), indent=1))
+        return
+    titles = [f"version {version.number} ({version.detector})" for version in versions]
+    table = Table(title=f"{registry.model} on {found.images} images of val", box=box.SIMPLE_HEAD, title_justify="left")
+    table.add_column("")
+    for heading in (*titles, "difference"):
+        table.add_column(heading, justify="right")
+    for metric, estimates in found.metrics.items():
+        table.add_row(metric.replace("_", " "), *map(_shown, estimates))
+    Screen().print(table)
+    differ = Table(title="made from", box=box.SIMPLE_HEAD, title_justify="left")
+    for heading in ("", *titles):
+        differ.add_column(heading, overflow="fold")
+    for key, pair in found.differ.items():
+        differ.add_row(key, *pair)
+    Screen().print(differ)
+
+
+def _shown(estimate: "Estimate") -> Text:
+    from medscreen.evaluation.sample_size import TOO_FEW
+
+    value, low, high = (estimate[key] for key in ("value", "low", "high"))
+    if value is None:
+        return Text("-")
+    if low is None or high is None:
+        return Text(TOO_FEW)
+    return Text.assemble(_three(value), (f" {_three(low)} to {_three(high)}", "dim"))
+
+
+def _three(number: float) -> str:
+    return f"{number:.3f}".replace("0.", ".", 1)
+
+
+def _age(made: datetime) -> str:
+    seconds = (datetime.now(UTC) - made).total_seconds()
+    return next((f"{seconds / size:.0f} {unit}" for size, unit in _AGES if seconds >= size), "new")

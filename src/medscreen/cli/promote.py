@@ -1,0 +1,67 @@
+"""Moving versions between stages."""
+
+from typing import Literal
+
+import click
+
+from medscreen.cli.registry_access import open_registry
+from medscreen.errors import MedscreenError
+from medscreen.runtime.escaping import say
+
+
+@click.command()
+@click.argument("version", required=False)
+@click.option("--to", "stage", type=click.Choice(["Staging", "Production"]), default="Production", show_default=True)
+@click.option("--force", is_flag=True, help="Promote although the gate refuses; needs --reason, and is recorded.")
+@click.option("--reason", default="", help="Why the gate is overruled.")
+@click.option("--name", help="Registered model; by default that of the active data set.")
+def promote(
+    version: str | None, stage: Literal["Staging", "Production"], force: bool, reason: str, name: str | None
+) -> None:
+    """Puts VERSION into a stage; without it, what is in Staging into Production, or the newest one without
+    a stage into Staging.
+
+    Production has a gate (promotion: in params.yaml). What it decides is in the promotion log, refusals too.
+    """
+    from medscreen.registry.promotion import promote_version
+    from medscreen.registry.versions import find_version, held, versions_of
+
+    if force != bool(reason.strip()):
+        raise MedscreenError("--force and --reason go together: say why the gate is overruled; it is recorded.")
+    registry = open_registry(name)
+    client, model = registry.client, registry.model
+    if version is not None:
+        chosen = find_version(client, model, version)
+    elif stage == "Production":
+        staged = held(client, model, "Staging")
+        if staged is None:
+            raise MedscreenError(f"No version of {model} is in Staging: medscreen promote VERSION.")
+        chosen = staged
+    else:
+        known = [version for version in versions_of(client, model) if version.stage == "None"]
+        if not known:
+            raise MedscreenError(f"{model} has no version without a stage; name one: medscreen promote VERSION.")
+        chosen = known[0]
+    decision = promote_version(client, registry.layout, chosen, stage, registry.params, reason.strip())
+    say(f"{model} version {chosen.number} ({chosen.detector}) is in {stage}.")
+    if decision is not None:
+        for check in decision.checks:
+            say(f"  {'yes' if check.passed else 'NO '}  {check.name}: {check.says}")
+
+
+@click.command()
+@click.option("--reason", default="", help="Why; it is recorded.")
+@click.option("--name", help="Registered model; by default that of the active data set.")
+def rollback(reason: str, name: str | None) -> None:
+    """Puts the version that was in Production before back there; the one taken out is archived.
+
+    No repro promotes it again; `medscreen promote VERSION --force --reason WHY` does.
+    """
+    from medscreen.registry.promotion import roll_back
+
+    registry = open_registry(name)
+    former, now = roll_back(registry.client, registry.layout, registry.model, reason.strip() or "no reason given")
+    say(
+        f"{registry.model} version {now.number} ({now.detector}) is in Production again; version {former.number} "
+        f"({former.detector}) is archived."
+    )

@@ -1,0 +1,39 @@
+"""What the commands on registered models begin with."""
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from medscreen.config.params import Params, load_params
+from medscreen.errors import MedscreenError
+from medscreen.workspace.layout import Layout, find_layout
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
+
+@dataclass(frozen=True)
+class Registry:
+    """The checkout, its store, and the registered model that is meant."""
+
+    layout: Layout
+    params: Params
+    client: "MlflowClient"
+    model: str
+
+
+def open_registry(name: str | None) -> Registry:
+    """The registered model `name`, by default that of the active data set.
+
+    Raises MedscreenError where the model is of another data set: versions are judged on the `val` of the active one.
+    """
+    from medscreen.registry.versions import model_name
+    from medscreen.tracking.store import open_store
+
+    layout = find_layout()
+    params = load_params(layout.params)
+    active = model_name(params.dataset)
+    if name not in {None, active}:
+        others = {model_name(dataset): dataset for dataset in params.datasets}
+        way = f"`make repro DATASET={others[name]}` makes it so" if name in others else f"that one is {active}"
+        raise MedscreenError(f"{name} is not the model of the active data set {params.dataset}; {way}.")
+    return Registry(layout, params, open_store(layout), active)

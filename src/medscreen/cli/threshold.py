@@ -1,0 +1,71 @@
+"""Other operating points for registered versions."""
+
+import click
+from pydantic import ValidationError
+from rich import box
+from rich.table import Table
+
+from medscreen.config.params import load_params
+from medscreen.config.validation_errors import reason
+from medscreen.errors import MedscreenError
+from medscreen.runtime.escaping import Screen, say
+from medscreen.workspace.layout import find_layout
+
+
+@click.command()
+@click.argument("version")
+@click.option("--policy", required=True, help="mean_sd, healthy_quantile, best_accuracy, youden, f1, sensitivity, ...")
+@click.option("--with", "numbers", multiple=True, metavar="NAME=NUMBER", help="A number of the policy: at_least=0.95.")
+@click.option("--name", help="Registered model; by default that of the active data set.")
+def threshold(version: str, policy: str, numbers: tuple[str, ...], name: str | None) -> None:
+    """Registers VERSION (a number or a stage) with another threshold: the same weights, nothing trained again.
+
+    The threshold is chosen on val. The new version has no stage.
+    """
+    from medscreen.registry.threshold_change import parse_policy, set_threshold
+    from medscreen.registry.versions import find_version, model_name
+    from medscreen.tracking.store import open_store
+
+    layout = find_layout()
+    params = load_params(layout.params)
+    try:
+        pairs = [_number(text) for text in numbers]
+        if len(dict(pairs)) < len(pairs):
+            raise MedscreenError("--with gives a number of the policy twice; give each once.")
+        chosen = parse_policy(policy, dict(pairs))
+    except ValidationError as error:
+        problem = error.errors(include_url=False)[0]
+        where = "".join(f" {part}" for part in problem["loc"][1:])
+        raise MedscreenError(
+            f"--policy {policy}{where}: {reason([problem])}; params.yaml names the policies and their numbers."
+        ) from error
+    client = open_store(layout)
+    old = find_version(client, name or model_name(params.dataset), version)
+    new = set_threshold(client, layout, old, chosen, params.evaluation, params.seed)
+    if not new.is_new:
+        say(f"{old.model} version {new.version.number} has that operating point already.")
+    else:
+        say(f"{old.model} version {new.version.number}: version {old.number} at {new.point.threshold:.6g}.")
+    table = Table(box=box.SIMPLE_HEAD)
+    for heading in ("", *new.rates):
+        table.add_column(heading, justify="right")
+    for rate in new.rates["val"]:
+        table.add_row(rate.replace("_", " "), *(_shown(of_split[rate]) for of_split in new.rates.values()))
+    Screen().print(table)
+
+
+def _number(text: str) -> tuple[str, float]:
+    name, _, value = text.partition("=")
+    try:
+        return name, float(value)
+    except ValueError as error:
+        raise MedscreenError(f"--with {text} is no NAME=NUMBER, such as --with at_least=0.95.") from error
+
+
+def _shown(estimate: dict[str, float | None]) -> str:
+    from medscreen.evaluation.sample_size import TOO_FEW
+
+    if estimate["value"] is None:
+        return "-"
+    ends = estimate["low"], estimate["high"]
+    return TOO_FEW if None in ends else f"{estimate['value']:.3f} ({ends[0]:.3f} to {ends[1]:.3f})"

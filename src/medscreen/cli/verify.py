@@ -1,0 +1,119 @@
+"""Whether a registered version can still be trusted: looked at, and made again."""
+
+import json
+import sys
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import asdict
+from typing import TYPE_CHECKING
+
+import click
+from rich.table import Table
+from rich.text import Text
+
+from medscreen.config.params import load_params
+from medscreen.runtime.escaping import Screen, say
+from medscreen.workspace.layout import find_layout
+
+if TYPE_CHECKING:
+    from medscreen.registry.reproduction import Reproduction
+    from medscreen.registry.verification.finding import Finding
+
+_STYLES = {"changed": "bold red", "unreachable": "yellow", "matches": "green"}
+
+
+@click.command()
+@click.argument("which", default="Production")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
+def verify(which: str, as_json: bool) -> None:
+    """Computes again what it can of version WHICH, and says what matches and what has changed.
+
+    WHICH is MODEL/STAGE, MODEL/NUMBER, or a stage or number of the active data set's model. Exit status 0 where nothing
+    has changed, else 1. Nothing is changed, made or downloaded.
+    """
+    from medscreen.registry import verification
+    from medscreen.registry.versions import named_version
+    from medscreen.tracking.store import open_store
+
+    layout = find_layout()
+    params = load_params(layout.params)
+    client = open_store(layout)
+    version = named_version(client, params.dataset, which)
+    findings = verification.verify(client, layout, params, version)
+    counts = Counter(finding.status for finding in findings)
+    if as_json:
+        about = {"model": version.model, "version": version.number, "stage": version.stage, "digest": version.digest}
+        click.echo(json.dumps(about | {"findings": [asdict(finding) for finding in findings]}, indent=1))
+    else:
+        screen = Screen()
+        stage = "without a stage" if version.stage == "None" else f"in {version.stage}"
+        screen.print(f"{version.model} version {version.number} ({version.detector}), {stage}")
+        for title, subjects in verification.GROUPS.items():
+            screen.print()
+            screen.print(Text(title, "bold"))
+            screen.print(_table([finding for finding in findings if finding.subject in subjects]))
+        screen.print(
+            f"\n{len(findings)} findings: {counts['changed']} changed, {counts['unreachable']} unreachable, "
+            f"{counts['matches']} match."
+        )
+    sys.exit(1 if counts["changed"] else 0)
+
+
+def _table(findings: Sequence["Finding"]) -> Table:
+    """The worst first; a line of its own for each."""
+    table = Table(box=None, show_header=False, pad_edge=False, padding=(0, 2, 0, 0))
+    table.add_column(no_wrap=True, min_width=13)
+    table.add_column(no_wrap=True, min_width=15)
+    table.add_column(overflow="fold")
+    for finding in sorted(findings, key=lambda finding: list(_STYLES).index(finding.status)):
+        style = _STYLES[finding.status]
+        table.add_row(Text(f"  {finding.status}", style), finding.subject, finding.says)
+    return table
+
+
+@click.command()
+@click.argument("which")
+@click.option(
+    "--tolerance", type=click.FloatRange(min=0), default=0.0, help="How far a metric may be off; by default no bit may."
+)
+@click.option("--keep", is_flag=True, help="Leave the work tree; `git worktree remove` ends it.")
+def reproduce(which: str, tolerance: float, keep: bool) -> None:
+    """Makes version WHICH again from its commit, data and parameters, and compares metrics and package.
+
+    WHICH is as for verify. It is trained in a work tree below .medscreen/; the checkout stays as it is. Exit status 0
+    where the result is the same, 1 where it differs, 2 where it can't be made.
+    """
+    from medscreen.registry import reproduction
+    from medscreen.registry.versions import named_version
+    from medscreen.tracking.store import open_store
+
+    layout = find_layout()
+    client = open_store(layout)
+    version = named_version(client, load_params(layout.params).dataset, which)
+    made = reproduction.reproduce(client, layout, version, keep, lambda says: say(f"medscreen: {says}"))
+    say()
+    for line in _compared(made, version.digest):
+        say(line)
+    same = made.is_within(tolerance)
+    name = f"{version.model} version {version.number}"
+    if made.is_identical:
+        say(f"{name} was made again, bit for bit.")
+    elif same:
+        say(f"{name} was made again: no metric is off by more than {tolerance:g}.")
+    else:
+        say(f"{name} was not made again: the result differs.")
+    sys.exit(0 if same else 1)
+
+
+def _compared(made: "Reproduction", digest: str) -> list[str]:
+    """What is the same and what is not, a line each."""
+    metrics = {
+        True: "evaluation.json has the same bytes",
+        False: f"evaluation.json differs, most in {made.metric}: {made.apart:g}",
+        None: "the version keeps no evaluation.json: it shares the network of another one",
+    }[made.same_metrics]
+    return [
+        f"training  {'the same run key' if made.same_training else 'another run key: other code, data or parameters'}",
+        f"package   {f'the same digest, {digest}' if made.same_package else f'another digest than {digest}'}",
+        f"metrics   {metrics}",
+    ]

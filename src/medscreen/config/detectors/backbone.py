@@ -1,0 +1,35 @@
+"""Networks of others that a detector stands on."""
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, Field
+
+from medscreen.config.base import Block
+
+
+class BackboneParams(Block):
+    """A network of others; `weights`: `pretrained` on ImageNet, `none`, or a file; `side`: of the image it is shown.
+
+    `channels`: the grey is `repeat`ed three times, or the weights of the first layer are `sum`med over the colours.
+    """
+
+    name: Literal["resnet18", "resnet50", "densenet121", "vgg19", "efficientnet_lite0"]
+    weights: Annotated[str, Field(min_length=1)]
+    channels: Literal["repeat", "sum"]
+    side: Annotated[int, Field(ge=32, le=1024)]
+
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """The file of its weights, if they come from one."""
+        return () if self.weights in ("pretrained", "none") else (Path(self.weights).expanduser(),)
+
+
+def _different(depths: list[int]) -> list[int]:
+    if len(set(depths)) < len(depths):
+        raise ValueError(f"{depths} names a depth twice")
+    return depths
+
+
+Depths = Annotated[list[Annotated[int, Field(ge=1, le=5)]], Field(min_length=1), AfterValidator(_different)]
+"""Which of a backbone's stages are looked at, from 1."""

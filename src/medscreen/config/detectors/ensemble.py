@@ -1,0 +1,27 @@
+"""Detectors that ask several others."""
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import Discriminator, Field
+
+from medscreen.config.detectors.entry import DetectorEntry, DetectorName
+from medscreen.config.detectors.kinds import SingleParams
+
+
+class EnsembleParams(DetectorEntry):
+    """A weighted mean of what its members say, the weights chosen on `tune`, which has told the members when to stop.
+
+    `combine`: `rank` averages the share of `tune` that scores lower; `probability` the log odds by a Platt curve.
+    """
+
+    kind: Literal["ensemble"]
+    combine: Literal["rank", "probability"]
+    members: Annotated[
+        dict[DetectorName, Annotated[SingleParams, Discriminator("kind")]], Field(min_length=2, max_length=20)
+    ]
+
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """Those of its members."""
+        return tuple(path for member in self.members.values() for path in member.files)

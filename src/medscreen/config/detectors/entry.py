@@ -1,0 +1,61 @@
+"""What the entries of the roster have in common."""
+
+from pathlib import Path
+from typing import Annotated, ClassVar, Literal, Self
+
+from pydantic import Field
+
+from medscreen.config.base import Block
+
+DetectorName = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]*$")]
+
+
+class DetectorEntry(Block):
+    """An entry of the roster; `is_baseline`: it is what the others have to beat, and is never promoted."""
+
+    is_baseline: ClassVar[bool] = False
+
+    @property
+    def epochs(self) -> int:
+        """How many it trains at most, 0 if it has no optimiser loop."""
+        return 0
+
+    def within(self, epochs: int) -> Self:  # noqa: ARG002
+        """The same, trained for so many epochs, if it is trained by epochs at all."""
+        return self
+
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """What it reads besides the images: with other content, it is another training."""
+        return ()
+
+
+class TrainingParams(Block):
+    """One optimiser loop for every network: one-cycle learning rate, best epoch on `tune` kept.
+
+    `sgd` has Nesterov's momentum. `average`: by how much an exponential moving average of the weights decays a step;
+    0 keeps the weights themselves.
+    """
+
+    epochs: Annotated[int, Field(ge=1)]
+    batch_size: Annotated[int, Field(ge=2)]
+    optimiser: Literal["adamw", "adam", "sgd"]
+    learning_rate: Annotated[float, Field(gt=0)]
+    weight_decay: Annotated[float, Field(ge=0)]
+    average: Annotated[float, Field(ge=0, lt=1)]
+    patience: Annotated[int, Field(ge=1)]
+
+
+class TrainedEntry(DetectorEntry):
+    """An entry whose network goes through the optimiser loop."""
+
+    training: TrainingParams
+
+    @property
+    def epochs(self) -> int:
+        """How many it trains at most."""
+        return self.training.epochs
+
+    def within(self, epochs: int) -> Self:
+        """The same, trained for so many epochs."""
+        return self.model_copy(update={"training": self.training.model_copy(update={"epochs": epochs})})

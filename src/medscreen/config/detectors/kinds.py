@@ -1,0 +1,14 @@
+"""Every kind of detector that stands alone."""
+
+from medscreen.config.detectors.autoencoder import AutoencoderParams
+from medscreen.config.detectors.cnn import CnnParams
+from medscreen.config.detectors.embedding import EmbeddingParams
+from medscreen.config.detectors.novelty import NoveltyParams
+from medscreen.config.detectors.patches import PatchesParams
+from medscreen.config.detectors.statistic import StatisticParams
+from medscreen.config.detectors.transfer import TransferParams
+
+SingleParams = (
+    StatisticParams | AutoencoderParams | CnnParams | TransferParams | EmbeddingParams | NoveltyParams | PatchesParams
+)
+"""What can stand in the roster and be a member of an ensemble."""

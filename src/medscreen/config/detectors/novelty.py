@@ -1,0 +1,61 @@
+"""Detectors that measure how far an image lies from the healthy ones."""
+
+from typing import Annotated, Literal
+
+from pydantic import Discriminator, Field, model_validator
+
+from medscreen.config.base import Block
+from medscreen.config.detectors.entry import DetectorEntry
+
+
+class PyramidParams(Block):
+    """Log energies of the `levels` of a Laplacian pyramid in `grid` x `grid` regions."""
+
+    kind: Literal["pyramid"]
+    levels: Annotated[int, Field(ge=1, le=8)]
+    grid: Annotated[int, Field(ge=1, le=32)]
+
+
+class HogParams(Block):
+    """Histograms of oriented gradients in `cells` x `cells` cells, normalised in blocks of `block` x `block`.
+
+    `signed`: directions over 360 degrees instead of 180.
+    """
+
+    kind: Literal["hog"]
+    cells: Annotated[int, Field(ge=1, le=16)]
+    bins: Annotated[int, Field(ge=2, le=36)]
+    block: Annotated[int, Field(ge=1, le=4)]
+    signed: bool
+
+    @model_validator(mode="after")
+    def _blocks_fit(self) -> "HogParams":
+        if self.block > self.cells:
+            raise ValueError(f"block = {self.block} is more than cells = {self.cells}")
+        return self
+
+
+class MahalanobisParams(Block):
+    """Distance from the healthy mean in units of the healthy covariance, shrunk as Ledoit and Wolf do."""
+
+    kind: Literal["mahalanobis"]
+
+
+class NearestParams(Block):
+    """Mean distance to the `neighbours` nearest of at most `most` healthy images, every feature scaled alike."""
+
+    kind: Literal["knn"]
+    neighbours: Annotated[int, Field(ge=1, le=100)]
+    most: Annotated[int, Field(ge=100, le=20000)]
+
+
+FeaturesParams = Annotated[PyramidParams | HogParams, Discriminator("kind")]
+DistanceParams = Annotated[MahalanobisParams | NearestParams, Discriminator("kind")]
+
+
+class NoveltyParams(DetectorEntry):
+    """Features of the healthy images that nobody had to learn, and a distance from them."""
+
+    kind: Literal["novelty"]
+    features: FeaturesParams
+    distance: DistanceParams

@@ -1,0 +1,28 @@
+"""How what files store becomes the grey that detectors see."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from medscreen.config.base import Block
+
+
+class WindowParams(Block):
+    """An explicit window, in the values that the file's rescale gives: Hounsfield units for CT."""
+
+    center: float
+    width: Annotated[float, Field(ge=1)]
+
+
+class DisplayParams(Block):
+    """How stored values of DICOM become grey: which window, and what becomes of burned-in text.
+
+    `file`: the file's VOI LUT or first window, percentiles where it has none. Pictures are shown as they are.
+    """
+
+    window: Literal["file", "soft_tissue", "lung", "bone", "brain", "percentiles"] | WindowParams
+    burned_in: Literal["count", "refuse"]
+
+
+FILE_DISPLAY = DisplayParams(window="file", burned_in="count")
+"""As the files themselves say: the display of data sets that have no key for it."""

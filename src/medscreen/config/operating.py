@@ -1,0 +1,100 @@
+"""Threshold policies, calibration, refer band; what is evaluated."""
+
+from typing import Annotated, Literal
+
+from pydantic import Discriminator, Field
+
+from medscreen.config.base import Block, Fraction, Share
+
+
+class MeanSdPolicy(Block):
+    """Threshold = mean + `sd` standard deviations of the healthy scores of `val`."""
+
+    policy: Literal["mean_sd"]
+    sd: float
+
+
+class HealthyQuantilePolicy(Block):
+    """Threshold = that quantile of the healthy scores of `val`."""
+
+    policy: Literal["healthy_quantile"]
+    quantile: Fraction
+
+
+class BestAccuracyPolicy(Block):
+    """Threshold of least error on `val`."""
+
+    policy: Literal["best_accuracy"]
+
+
+class YoudenPolicy(Block):
+    """Threshold of greatest sensitivity + specificity on `val`."""
+
+    policy: Literal["youden"]
+
+
+class F1Policy(Block):
+    """Threshold of greatest F1 on `val`."""
+
+    policy: Literal["f1"]
+
+
+class SensitivityPolicy(Block):
+    """The highest threshold that finds at least that share of the abnormal images of `val`."""
+
+    policy: Literal["sensitivity"]
+    at_least: Share
+
+
+class SpecificityPolicy(Block):
+    """The lowest threshold that calls at least that share of the normal images of `val` normal."""
+
+    policy: Literal["specificity"]
+    at_least: Share
+
+
+class CostPolicy(Block):
+    """Threshold of least expected cost an image, at a stated prevalence; costs in any one unit."""
+
+    policy: Literal["cost"]
+    false_positive: Annotated[float, Field(gt=0)]
+    false_negative: Annotated[float, Field(gt=0)]
+    prevalence: Fraction
+
+
+Policy = Annotated[
+    MeanSdPolicy
+    | HealthyQuantilePolicy
+    | BestAccuracyPolicy
+    | YoudenPolicy
+    | F1Policy
+    | SensitivityPolicy
+    | SpecificityPolicy
+    | CostPolicy,
+    Discriminator("policy"),
+]
+CalibrationName = Literal["platt", "isotonic", "temperature"]
+
+
+class ReferParams(Block):
+    """The refer band: what lies between the thresholds of this sensitivity and of this specificity on `val`."""
+
+    sensitivity: Share
+    specificity: Share
+
+
+class OperatingParams(Block):
+    """How scores are read; all of it is learned on `val`."""
+
+    threshold: Policy
+    calibration: CalibrationName
+    refer: ReferParams
+
+
+class EvaluationParams(Block):
+    """Bootstrap over patients; the prevalence that PPV and NPV are stated for; the policies of the bench."""
+
+    resamples: Annotated[int, Field(ge=100)]
+    confidence: Fraction
+    prevalence: Fraction
+    bench: list[Policy]

@@ -1,0 +1,34 @@
+"""The gate to Production."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from medscreen.config.base import Block, Share
+
+Margin = Annotated[float, Field(ge=0, lt=1)]
+
+
+class SensitivityFloor(Block):
+    """A least sensitivity at the threshold of a least specificity."""
+
+    at_specificity: Share
+    at_least: Annotated[float, Field(ge=0, le=1)]
+
+
+class PromotionParams(Block):
+    """What a detector must show on `val` to reach Production.
+
+    `confidence` is that of the one-sided bounds which have to exceed the margins: a candidate that is no better is
+    promoted in at most the rest of cases.
+    """
+
+    # both need no threshold: each was chosen on some val, and flatters there
+    metric: Literal["auroc", "average_precision"]
+    confidence: Annotated[float, Field(ge=0.5, lt=1)]
+    margin_over_baseline: Margin
+    margin_over_champion: Margin
+    sensitivity: SensitivityFloor
+    min_balanced_accuracy: Annotated[float, Field(ge=0, le=1)]
+    max_calibration_error: Annotated[float, Field(ge=0, le=1)]
+    max_leaked_images: Annotated[int, Field(ge=0)]

@@ -1,0 +1,241 @@
+"""What Optuna searches: for each study the entries that it starts from, and what of them it varies."""
+
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
+
+from pydantic import Discriminator, Field, Tag, TypeAdapter, ValidationError, model_validator
+
+from medscreen.config.base import Block, Seed
+from medscreen.config.detectors.entry import DetectorName
+from medscreen.config.detectors.roster import DetectorParams
+from medscreen.config.validation_errors import reason
+
+_ENTRY: TypeAdapter[DetectorParams] = TypeAdapter(DetectorParams)
+Scalar = str | int | float | bool | None
+
+
+class StepsParams(Block):
+    """The numbers low, low + step and so on, up to high; whole ones if all three are."""
+
+    low: int | float
+    high: int | float
+    step: Annotated[int | float, Field(gt=0)]
+
+    @property
+    def extremes(self) -> list[Any]:
+        """The lowest and the highest value."""
+        return [self.low, self.high]
+
+    @model_validator(mode="after")
+    def _reaches_high(self) -> "StepsParams":
+        steps = (self.high - self.low) / self.step
+        if steps < 1 or abs(steps - round(steps)) > 1e-6:
+            raise ValueError(f"from {self.low} to {self.high} is no whole number of steps of {self.step}")
+        return self
+
+
+class RangeParams(Block):
+    """All numbers from low to high; `log`: as many below as above their geometric mean."""
+
+    low: float
+    high: float
+    log: bool
+
+    @property
+    def extremes(self) -> list[Any]:
+        """The ends."""
+        return [self.low, self.high]
+
+    @model_validator(mode="after")
+    def _is_a_range(self) -> "RangeParams":
+        if self.low >= self.high or (self.log and self.low <= 0):
+            raise ValueError(f"low: {self.low} has to be below high: {self.high}, and above 0 where log is true")
+        return self
+
+
+class ChoicesParams(Block):
+    """One of several values, which have names where they are more than a word or number."""
+
+    choices: Annotated[list[Scalar], Field(min_length=2)] | Annotated[dict[str, Any], Field(min_length=2)]
+
+    @property
+    def extremes(self) -> list[Any]:
+        """All of them."""
+        return list(self.named.values())
+
+    @model_validator(mode="after")
+    def _are_different(self) -> "ChoicesParams":
+        if len(self.named) < len(self.choices):
+            raise ValueError(f"choices: {self.choices} names a value twice")
+        return self
+
+    @property
+    def named(self) -> Mapping[Scalar, Any]:
+        """What Optuna is told -> what the entry gets."""
+        pairs = self.choices.items() if isinstance(self.choices, dict) else zip(self.choices, self.choices, strict=True)
+        return dict(pairs)
+
+
+_FORMS = {"choices": "choices", "step": "steps", "log": "range"}  # by the key that the others have not
+
+
+def _form(value: Any) -> str | None:
+    keys = value if isinstance(value, Mapping) else vars(value) if isinstance(value, Block) else {}
+    return next((form for key, form in _FORMS.items() if key in keys), None)
+
+
+DimensionParams = Annotated[
+    Annotated[StepsParams, Tag("steps")]
+    | Annotated[RangeParams, Tag("range")]
+    | Annotated[ChoicesParams, Tag("choices")],
+    Discriminator(
+        _form,
+        custom_error_type="dimension",
+        custom_error_message="it needs low, high and step, or low, high and log, or choices",
+    ),
+]
+
+
+class SearchedParams(Block):
+    """An entry and what of it is varied; `entry`: null for the roster's own. `space`: dotted key -> its values."""
+
+    entry: DetectorParams | None
+    space: dict[str, DimensionParams]
+
+    @model_validator(mode="after")
+    def _varies_something(self) -> "SearchedParams":
+        if not self.space:
+            raise ValueError("space: is empty; name at least one key of the entry and its values")
+        for key in self.space:
+            whole = next((other for other in self.space if key.startswith(f"{other}.")), None)
+            if whole:
+                raise ValueError(f"space: {key!r} lies inside {whole!r}, which is varied as a whole; leave one out")
+        return self
+
+    def problem(self, entry: DetectorParams) -> str | None:
+        """Why the entry can't take a value that may be tried, each by itself, with its key; None if it can take all."""
+        for key, dimension in self.space.items():
+            if not has_key(entry, key) or key == "kind":
+                return f"{key!r} is no key of a detector of kind {entry.kind} that can be varied"
+            for value in dimension.extremes:
+                try:
+                    entry_with(entry, {key: value})
+                except ValidationError as error:
+                    # of several that do not go together, others may
+                    problems = error.errors(include_url=False)
+                    if problems[0]["type"] != "value_error":
+                        return f"{key!r} can't be {value!r}: {reason(problems[:1])}"
+        return None
+
+
+class MedianPrunerParams(Block):
+    """Ends a trial that is worse, at the same epoch, than the median of those before it."""
+
+    kind: Literal["median"]
+    startup_trials: Annotated[int, Field(ge=0)]
+    warmup_epochs: Annotated[int, Field(ge=0)]
+
+
+class HyperbandPrunerParams(Block):
+    """Lets every `reduction`-th trial go on, in brackets that begin to ask at different epochs."""
+
+    kind: Literal["hyperband"]
+    least_epochs: Annotated[int, Field(ge=1)]
+    reduction: Annotated[int, Field(ge=2)]
+
+
+class WilcoxonPrunerParams(Block):
+    """Ends a trial whose epochs are, by a signed-rank test of that level, worse than those of the best trial.
+
+    Epochs of a training are not independent, so that the level is a matter of taste.
+    """
+
+    kind: Literal["wilcoxon"]
+    level: Annotated[float, Field(gt=0, lt=1)]
+    warmup_epochs: Annotated[int, Field(ge=0)]
+
+
+class NoPrunerParams(Block):
+    """Every trial comes to its end."""
+
+    kind: Literal["none"]
+
+
+PrunerParams = Annotated[
+    MedianPrunerParams | HyperbandPrunerParams | WilcoxonPrunerParams | NoPrunerParams, Discriminator("kind")
+]
+
+
+class ConfirmParams(Block):
+    """How the winner is found: the `best` trials are trained again, in full and with each of these seeds."""
+
+    best: Annotated[int, Field(ge=1)]
+    seeds: Annotated[list[Seed], Field(min_length=1)]
+
+    @model_validator(mode="after")
+    def _seeds_differ(self) -> "ConfirmParams":
+        if len(set(self.seeds)) < len(self.seeds):
+            raise ValueError(f"seeds: {self.seeds} names a seed twice")
+        return self
+
+
+class StudyParams(Block):
+    """A search for one entry of the roster.
+
+    `epochs`: of a trial, null for as many as the entry says. `objective`: AUROC on tune, or with it the milliseconds
+    that an image takes, which excludes a pruner.
+    """
+
+    trials: Annotated[int, Field(ge=1)]
+    epochs: Annotated[int, Field(ge=1)] | None
+    objective: Literal["auroc", "auroc_and_ms"]
+    sampler: Literal["tpe", "gp", "random"]
+    pruner: PrunerParams
+    confirm: ConfirmParams
+    searched: Annotated[dict[DetectorName, SearchedParams], Field(min_length=1)]
+
+    @model_validator(mode="after")
+    def _prunes_by_one_figure(self) -> "StudyParams":
+        if self.objective == "auroc_and_ms" and self.pruner.kind != "none":
+            raise ValueError("objective: auroc_and_ms cannot be pruned; set pruner: {kind: none}")
+        return self
+
+
+def entry_with(entry: DetectorParams, values: Mapping[str, Any]) -> DetectorParams:
+    """The entry with other values under these dotted keys; a number in a key is a place in a list.
+
+    Raises KeyError for a key that the entry does not have, pydantic's ValidationError for values that do not fit it.
+    """
+    content = entry.model_dump()
+    for key, value in values.items():
+        *above, last = key.split(".")
+        block: Any = content
+        for part in above:
+            block = _inside(block, part, key)
+        _inside(block, last, key)
+        block[int(last) if isinstance(block, list) else last] = value
+    return _ENTRY.validate_python(content)
+
+
+def value_at(entry: DetectorParams, key: str) -> Any:
+    """What the entry says under a dotted key; raises KeyError if it has none."""
+    found: Any = entry.model_dump()
+    for part in key.split("."):
+        found = _inside(found, part, key)
+    return found
+
+
+def has_key(entry: DetectorParams, key: str) -> bool:
+    """Whether the entry has a dotted key."""
+    try:
+        value_at(entry, key)
+    except KeyError:
+        return False
+    return True
+
+
+def _inside(block: Any, part: str, key: str) -> Any:
+    try:
+        return block[int(part) if isinstance(block, list) else part]
+    except (KeyError, IndexError, ValueError, TypeError):
+        raise KeyError(key) from None

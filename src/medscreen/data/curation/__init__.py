@@ -1,0 +1,1 @@
+"""From records to splits: read, deduplicated, cut by patient, audited."""

@@ -1,0 +1,74 @@
+"""What is told of the splits."""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from itertools import combinations
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from medscreen.data.attributes import FINDING
+from medscreen.data.images import SPLITS, ImageSet, Pixels, in_chunks
+
+_QUANTILES = (0.05, 0.5, 0.95)
+_MOST_LABELS = 50  # a data set of 14 findings has hundreds of their combinations
+
+
+def summary(images: ImageSet, positions: NDArray[np.int64]) -> dict[str, Any]:
+    """Counts of a split, and its grey levels, 0 to 255.
+
+    `mean_grey`, `contrast`: the mean over images of an image's mean and standard deviation. `brightness`: quantiles
+    of the images' means.
+    """
+    labels = images.labels[positions]
+    means, deviations = np.concatenate([_levels(chunk) for chunk in in_chunks(images.pixels, positions)]).T
+    return {
+        "images": len(positions),
+        "normal": int((labels == 0).sum()),
+        "abnormal": int((labels == 1).sum()),
+        "patients": len(np.unique(images.patients[positions])),
+        "mean_grey": round(float(means.mean()), 3),
+        "contrast": round(float(deviations.mean()), 3),
+        "brightness": {f"q{100 * q:02.0f}": round(float(np.quantile(means, q)), 3) for q in _QUANTILES},
+    }
+
+
+def labels_taken(sets: Sequence[ImageSet]) -> list[dict[str, Any]]:
+    """The labels of the source, what each is taken as, and how many images have it: normal ones first, then by number.
+
+    Beyond the first fifty of `normal` or `abnormal` the others are one entry. Whose data may be patients' has to have
+    its rare values merged before.
+    """
+    listed = []
+    for label, word in enumerate(("normal", "abnormal")):
+        found = Counter[str]()
+        for images in sets:
+            found.update(f for f, k in zip(images.traits[FINDING], images.labels, strict=True) if k == label)
+        ordered = sorted(found.items(), key=lambda pair: (-pair[1], pair[0]))
+        more = ordered[_MOST_LABELS:]
+        shown = [*ordered[:_MOST_LABELS], *([(f"{len(more)} more", sum(n for _, n in more))] if more else [])]
+        listed += [{"label": name, "taken_as": word, "images": number} for name, number in shown]
+    return listed
+
+
+def _levels(pixels: Pixels) -> NDArray[np.float64]:
+    return np.column_stack([pixels.mean((1, 2), dtype=np.float64), pixels.std((1, 2), dtype=np.float64)])
+
+
+def leaks(images: ImageSet, splits: Mapping[str, NDArray[np.int64]]) -> dict[str, dict[str, int]]:
+    """What two splits share, for each pair that shares anything: "train+val" -> images, patients, exact_copies.
+
+    `images`: those of the later split that are in the earlier one or whose patient is; `patients`: how many people
+    that are; `exact_copies`: the images that are in both. Published splits may; what is cut here never does.
+    """
+    found = {}
+    _, kind = np.unique(np.array(images.digests, np.bytes_), return_inverse=True)
+    for first, second in combinations(SPLITS, 2):
+        one, other = splits[first], splits[second]
+        patients = np.intersect1d(images.patients[one], images.patients[other])
+        copies = np.intersect1d(kind[one], kind[other])
+        leaked = int((np.isin(images.patients[other], patients) | np.isin(kind[other], copies)).sum())
+        if leaked:
+            found[f"{first}+{second}"] = {"images": leaked, "patients": len(patients), "exact_copies": len(copies)}
+    return found

@@ -1,0 +1,1 @@
+"""DICOM: from a file to values and to display gray."""

@@ -1,0 +1,219 @@
+"""One frame of a DICOM file as it is stored, decoded; no other frame is."""
+
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any, BinaryIO, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from medscreen.data.dicom.codestreams import Codestream, read_codestream
+from medscreen.data.dicom.decoders import decode, decoder_of, require_supported
+from medscreen.data.dicom.elements import PIXELS, Elements, opened, read_elements
+from medscreen.data.dicom.fragments import read_fragments
+from medscreen.data.dicom.headers import Header, element_tags
+from medscreen.data.image_errors import UnreadableImageError, require_size
+from medscreen.data.library_logging import quiet_pydicom
+
+_REPRESENTATIONS = (b"OB", b"OW", b"OF", b"OD", b"UN")
+_CONTRADICTION = "its BitsAllocated, BitsStored and HighBit contradict each other"
+_UNDEFINED = 0xFFFFFFFF
+_RLE = "1.2.840.10008.1.2.5"
+_LOSSY = frozenset(f"1.2.840.10008.1.2.4.{number}" for number in (50, 51, 81))
+_EITHER = frozenset({"1.2.840.10008.1.2.4.91", "1.2.840.10008.1.2.4.203"})  # JPEG 2000 and HTJ2K, lossless or not
+_PHOTOMETRIC = {
+    1: ("MONOCHROME1", "MONOCHROME2", "PALETTE COLOR"),
+    3: ("RGB", "YBR_FULL", "YBR_FULL_422", "YBR_ICT", "YBR_RCT"),
+}
+
+
+@dataclass(frozen=True)
+class Frame:
+    """Stored values, (H, W) or, in red, green and blue, (H, W, 3); `header` says how they are to be shown."""
+
+    stored: NDArray[np.generic]
+    header: Header
+
+
+@dataclass(frozen=True)
+class _PixelElement:
+    """Which element holds the pixels, its value representation, its length in bytes."""
+
+    keyword: str
+    kind: str
+    length: int
+
+
+def read_frame(path: Path, frame: int | None = None) -> Frame:
+    """The frame (from 0; None: the middle one) of a DICOM file, as its transfer syntax stores it.
+
+    Values are signed where PixelRepresentation says so, also where the sign was not extended to the unused bits.
+    Raises UnreadableImageError for whatever is broken, too large, or of a transfer syntax without a decoder.
+    """
+    with quiet_pydicom(), opened(path) as file:
+        try:
+            return _read(file, frame)
+        except (UnreadableImageError, MemoryError, OSError):
+            raise
+        except Exception:  # pydicom quotes values of the header, which may be a patient's name: nothing of it goes on
+            raise UnreadableImageError("its DICOM header is broken") from None
+
+
+def _read(file: BinaryIO, frame: int | None) -> Frame:
+    elements = read_elements(file, element_tags().values())
+    element = _pixel_element(elements)
+    header = Header(elements.dataset, frame)
+    return Frame(_stored(elements, header, element), header)
+
+
+def _pixel_element(elements: Elements) -> _PixelElement:
+    """The element of the pixel data, at which the file stands; it then stands at the element's value."""
+    order: Literal["little", "big"] = "little" if elements.little_endian else "big"
+    start = elements.file.read(8)
+    if len(start) < 8:
+        raise UnreadableImageError("the DICOM file has no pixel data")
+    group, element = (int.from_bytes(start[at : at + 2], order) for at in (0, 2))
+    # some files say explicit and are not; no length can be mistaken for one of these: it would be odd
+    explicit = start[4:6] in _REPRESENTATIONS
+    length = elements.file.read(4) if explicit else start[4:]
+    kind = start[4:6].decode() if explicit else "OW"
+    return _PixelElement(PIXELS[group << 16 | element], kind, int.from_bytes(length, order))
+
+
+def _stored(elements: Elements, header: Header, element: _PixelElement) -> NDArray[np.generic]:
+    syntax = elements.syntax
+    options = _pixel_options(header, element)
+    require_size(options["columns"], options["rows"])
+    _require_photometric(options)
+    if not syntax.is_transfer_syntax or syntax.is_encapsulated:
+        decoder_of(syntax)  # of video, no frame could be told from another
+        frame = _compressed(elements.file, header, element)
+        stream = read_codestream(frame, (options["rows"], options["columns"], options["samples_per_pixel"]))
+        options |= {"number_of_frames": 1}
+        header.coding_error = _coding_error(syntax, header, stream)
+        if stream:
+            require_supported(syntax, stream.precision, options["samples_per_pixel"])
+            header.bits = stream.precision if stream.trusted else min(stream.precision, header.bits)
+            return _as_header_states(decode(frame, 0, syntax, options | _of_codestream(stream)), options, stream)
+        decoded = partial(decode, frame, 0, syntax)
+    else:
+        _require_pixels(header, element, options)
+        header.coding_error = _coding_error(syntax, header, None)
+        decoded = partial(decode, elements.file, header.frame, syntax)
+    unused = _unused_below(header, options)
+    if not unused:
+        return decoded(options)
+    above = options["bits_allocated"] - options["bits_stored"] - unused
+    words: NDArray[Any] = decoded(options | {"bits_stored": options["bits_allocated"]})
+    aligned: NDArray[Any] = (words << above) >> (above + unused)  # of signed words, the second extends the sign
+    return aligned
+
+
+def _compressed(file: BinaryIO, header: Header, element: _PixelElement) -> bytes:
+    if element.length != _UNDEFINED:
+        raise UnreadableImageError("its pixel data is not in fragments, as its transfer syntax wants")
+    extended = header.get("ExtendedOffsetTable")
+    return read_fragments(file, header.frame, header.frames, extended if isinstance(extended, bytes) else None)
+
+
+def _of_codestream(stream: Codestream) -> dict[str, int]:
+    return {
+        "bits_allocated": stream.word,
+        "bits_stored": stream.precision,
+        "pixel_representation": int(stream.signed),
+    }
+
+
+def _as_header_states(words: NDArray[Any], options: dict[str, Any], stream: Codestream) -> NDArray[np.generic]:
+    """Decoded words as BitsStored and PixelRepresentation read them (PS3.5 8.1.1): the same bits, another sign."""
+    signed, stored = options["pixel_representation"], options["bits_stored"]
+    kind = np.dtype(f"{'i' if signed else 'u'}{max(options['bits_allocated'], stream.word) // 8}")
+    precision, width = stream.precision, 8 * kind.itemsize
+    if signed and not stream.signed:
+        kept = stored if precision >= stored else width  # else no bit of the codestream is the sign
+    elif stream.signed and not signed:
+        kept = precision
+    else:
+        kept = width if stream.trusted else stored
+    values = words.astype(kind, copy=False)  # a negative value becomes the unsigned one of the same bits
+    unused = max(width - kept, 0)
+    return values if not unused else np.asarray((values << unused) >> unused)
+
+
+def _coding_error(syntax: str, header: Header, stream: Codestream | None) -> float:
+    """How far stored values may lie from those that were coded; infinite where no one states it."""
+    said = header.code("LossyImageCompression")
+    if stream and stream.near is not None:
+        return float("inf") if said == "01" and not stream.near else stream.near
+    return float("inf") if said == "01" or syntax in _LOSSY or (syntax in _EITHER and said != "00") else 0.0
+
+
+def _require_photometric(options: dict[str, Any]) -> None:
+    samples, said = options["samples_per_pixel"], options["photometric_interpretation"]
+    if samples not in _PHOTOMETRIC:
+        raise UnreadableImageError("its SamplesPerPixel is neither 1 nor 3, and others are unsupported")
+    if not said:
+        raise UnreadableImageError(
+            "its PhotometricInterpretation is missing, without which black can't be told from white: set it, with "
+            "dcmodify for instance"
+        )
+    if said not in _PHOTOMETRIC[samples]:
+        raise UnreadableImageError(
+            f"its PhotometricInterpretation is unsupported for SamplesPerPixel {samples}: "
+            f"{', '.join(_PHOTOMETRIC[samples])} are read"
+        )
+
+
+def _require_pixels(header: Header, element: _PixelElement, options: dict[str, Any]) -> None:
+    bits = options["rows"] * options["columns"] * options["samples_per_pixel"] * options["bits_allocated"]
+    if header.code("PhotometricInterpretation") == "YBR_FULL_422":
+        bits = bits * 2 // 3
+    if element.length == _UNDEFINED or element.length * 8 < (header.frame + 1) * bits:
+        raise UnreadableImageError("it holds fewer pixels than Rows, Columns, NumberOfFrames and BitsAllocated say")
+
+
+def _unused_below(header: Header, options: dict[str, Any]) -> int:
+    """How many bits of each word lie below those of its value (PS3.5 8.1.1)."""
+    stored: int = options["bits_stored"]
+    unused: int = header.natural("HighBit", stored - 1) - (stored - 1)
+    if not 0 <= unused <= options["bits_allocated"] - stored:
+        raise UnreadableImageError(_CONTRADICTION)
+    if unused and options["photometric_interpretation"].startswith("YBR"):
+        raise UnreadableImageError("its HighBit is not that of BitsStored, which is unsupported for YBR colors")
+    return unused
+
+
+def _pixel_options(header: Header, element: _PixelElement) -> dict[str, Any]:
+    """What pydicom's decoders have to know, by their names for it."""
+    allocated = header.natural("BitsAllocated")
+    if allocated not in {1, 8, 16, 32, 64}:
+        raise UnreadableImageError("its BitsAllocated is none of 1, 8, 16, 32 and 64")
+    stored = header.natural("BitsStored", allocated)
+    if not 1 <= stored <= allocated:
+        raise UnreadableImageError(_CONTRADICTION)
+    options: dict[str, Any] = {
+        "rows": header.natural("Rows"),
+        "columns": header.natural("Columns"),
+        "samples_per_pixel": header.natural("SamplesPerPixel", 1),
+        "bits_allocated": allocated,
+        "bits_stored": stored,
+        "photometric_interpretation": header.code("PhotometricInterpretation"),
+        "number_of_frames": header.frames,
+        "pixel_keyword": element.keyword,
+        "pixel_vr": element.kind,
+    }
+    if element.keyword == "PixelData":
+        options["pixel_representation"] = _flag(header, "PixelRepresentation")
+        header.signed = options["pixel_representation"] == 1
+    if options["samples_per_pixel"] > 1:
+        options["planar_configuration"] = _flag(header, "PlanarConfiguration")
+    header.bits = stored
+    return options
+
+
+def _flag(header: Header, keyword: str) -> int:
+    value = header.natural(keyword, 0)
+    if value > 1:
+        raise UnreadableImageError(f"its {keyword} is neither 0 nor 1")
+    return value

@@ -1,0 +1,77 @@
+"""Pixels that fill what was not measured (PS3.3 C.7.5.1.1.2 and C.7.6.24)."""
+
+import math
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from medscreen.data.dicom.headers import Header
+
+# chosen on discs of waves and noise in padding, of JPEG and JPEG 2000 of many ratios: docs/log.md
+_REACH = 17  # pixels: the side of the square in which lossy coding may smear an edge
+_SHARE = 0.15  # of that square: where so much of it is padding, a pixel may be smeared padding
+_NEAR = 1 / 32  # of the range of all values: what lies so near to padding may be padding
+_BOTH_SIDES = 0.05  # of the pixels that are no padding
+_ENDS = ("Value", "RangeLimit")
+
+
+def padding(stored: NDArray[Any], header: Header) -> NDArray[np.bool_] | None:
+    """Which pixels (H, W) are padding; None where the file names none.
+
+    Lossy coding changes padding, too, and smears its edges: pixels around it do not count as measured then.
+    """
+    limits = _limits(stored, header)
+    if limits is None:
+        return None
+    low, high = limits
+    near = header.coding_error
+    if not math.isfinite(near):
+        near = (float(stored.max()) - float(stored.min())) * _NEAR
+    found: NDArray[np.bool_] = (stored >= low - near) & (stored <= high + near)
+    if math.isfinite(header.coding_error) or _is_between(stored, found, low):
+        return found
+    from scipy.ndimage import uniform_filter  # 0.1 s
+
+    smeared: NDArray[np.bool_] = uniform_filter(found.astype(np.float32), _REACH, mode="nearest") > _SHARE
+    return found | smeared
+
+
+def _is_between(stored: NDArray[Any], found: NDArray[np.bool_], padded: float) -> bool:
+    """Whether there is enough on both sides of padding for its smeared edges to be no extreme of what was measured."""
+    others = stored[~found]
+    below = np.count_nonzero(others < padded)
+    return bool(min(below, others.size - below) > _BOTH_SIDES * others.size)
+
+
+def _limits(stored: NDArray[Any], header: Header) -> tuple[float, float] | None:
+    ends: list[float | None]
+    if stored.dtype.kind == "f":
+        kinds = ("Float", "DoubleFloat") if stored.itemsize == 4 else ("DoubleFloat", "Float")
+        kind = next((kind for kind in kinds if header.get(f"{kind}PixelPaddingValue") is not None), None)
+        ends = [_float(header, f"{kind}PixelPadding{end}", stored.dtype) if kind else None for end in _ENDS]
+    else:
+        ends = [_integer(header, f"PixelPadding{end}", stored.dtype) for end in _ENDS]
+    first, last = ends
+    if first is None:
+        return None
+    low, high = sorted((first, first if last is None else last))
+    return low, high
+
+
+def _float(header: Header, keyword: str, kind: np.dtype[Any]) -> float | None:
+    value = header.get(keyword)
+    return float(kind.type(value)) if isinstance(value, int | float) and math.isfinite(value) else None
+
+
+def _integer(header: Header, keyword: str, kind: np.dtype[Any]) -> int | None:
+    """The element's value as pixels of that kind store it; None where it is no word, or absent."""
+    value = header.get(keyword)
+    if isinstance(value, bytes) and len(value) == 2:  # an implicit header leaves it to the one who knows the pixels
+        value = int.from_bytes(value, "little" if header.little_endian else "big")
+    if not isinstance(value, int) or not -(2**15) <= value < 2**16:
+        return None
+    # written with a sign for values that have none, or the other way round, or with bits that pixels do not have
+    bits = min(header.bits, 8 * kind.itemsize)
+    stored = value % (1 << bits)
+    return stored - (1 << bits) if kind.kind == "i" and stored >= 1 << (bits - 1) else stored

@@ -1,0 +1,96 @@
+"""What the header of a DICOM file says of its series; pixels are never read."""
+
+import io
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from medscreen.data.dicom.elements import first_element, opened, read_elements
+from medscreen.data.dicom.slice_order import MOST_FRAMES, Place, frames_in_order, place_of
+from medscreen.data.library_logging import quiet_pydicom
+
+if TYPE_CHECKING:
+    from pydicom import Dataset
+    from pydicom.tag import BaseTag
+
+_KEYWORDS = (
+    "SeriesInstanceUID", "InstanceNumber", "ImagePositionPatient", "ImageOrientationPatient", "NumberOfFrames", "Rows",
+    "SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence",
+)  # fmt: skip
+_FIRST = 64 * 2**10  # bytes that hold most headers
+
+
+@dataclass(frozen=True)
+class SeriesHeader:
+    """What one file says of its series; "" and None where it does not.
+
+    `frames`: its frames in the order in which they lie. `sound` is False for a header that can't be read.
+    """
+
+    series: str = ""
+    frames: tuple[int, ...] = (0,)
+    number: int | None = None
+    place: Place | None = None
+    sound: bool = True
+
+
+def read_series_header(path: Path) -> SeriesHeader | None:
+    """The header of a file; None for one that is no DICOM.
+
+    A file without "DICM" is none unless it has rows and pixels.
+    """
+    start = None
+    try:
+        with path.open("rb") as file:
+            head = file.read(_FIRST)
+        start = first_element(head)
+        if start is None:
+            return None
+        with quiet_pydicom():
+            dataset, has_pixels = _read(path, head)
+            if start or (has_pixels and dataset.get("Rows")):
+                return _header(dataset)
+    except Exception:  # pydicom raises whatever it likes on broken files; the one who decodes them says why
+        return None if start == 0 else SeriesHeader(sound=False)
+    return None
+
+
+@cache
+def _tags() -> "list[BaseTag | int]":
+    from pydicom.tag import Tag
+
+    return [Tag(keyword) for keyword in _KEYWORDS]
+
+
+def _read(path: Path, head: bytes) -> tuple["Dataset", bool]:
+    """The elements, and whether pixels follow them."""
+    with suppress(Exception):  # a sequence that goes on behind the first bytes
+        elements = read_elements(io.BytesIO(head), _tags())
+        if elements.file.read(1):
+            return elements.dataset, True
+    with opened(path) as file:
+        elements = read_elements(file, _tags())
+        return elements.dataset, bool(elements.file.read(1))
+
+
+def _header(dataset: "Dataset") -> SeriesHeader:
+    said: dict[str, Any] = {}
+    for keyword in ("SeriesInstanceUID", "InstanceNumber", "NumberOfFrames", "ImageOrientationPatient",
+                    "ImagePositionPatient"):  # fmt: skip
+        with suppress(Exception):  # a value that can't be read is none
+            said[keyword] = dataset.get(keyword)
+    frames = _whole(said.get("NumberOfFrames")) or 1
+    return SeriesHeader(
+        series=str(said.get("SeriesInstanceUID") or ""),
+        frames=tuple(frames_in_order(dataset, frames if 1 <= frames <= MOST_FRAMES else 1)),
+        number=_whole(said.get("InstanceNumber")),
+        place=place_of(said.get("ImageOrientationPatient"), said.get("ImagePositionPatient")),
+    )
+
+
+def _whole(value: Any) -> int | None:
+    with suppress(TypeError, ValueError, OverflowError):
+        return int(value)
+    return None

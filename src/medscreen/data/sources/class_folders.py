@@ -1,0 +1,95 @@
+"""Images in class folders: <root>/<class>/* or, with published splits, <root>/{train,val,test}/<class>/*.
+
+A labels.csv beside them, with columns `file` and `patient`, says whose images they are; so can the files' names.
+"""
+
+from collections import Counter
+from pathlib import Path, PurePosixPath
+
+from medscreen.config.datasets import FoldersParams
+from medscreen.data.sources import labelled_tree
+from medscreen.data.sources.class_names import Place, empty_classes, folders_in, require_classes, split_of
+from medscreen.data.sources.file_trees import files_below, in_words, name_below, written_name
+from medscreen.data.sources.folder_patients import find_patients
+from medscreen.data.sources.labels import NormalLabels, label_key
+from medscreen.data.sources.mask_files import require_no_masks
+from medscreen.data.sources.records import Record, Records
+from medscreen.data.sources.spelling import cleaned
+from medscreen.errors import MedscreenError
+
+
+def find_files(root: Path) -> list[Path]:
+    """Every file below `root` that no operating system left there, sorted; raises MedscreenError if there is none."""
+    files, _ = _files(root)
+    return files
+
+
+def read_records(params: FoldersParams, root: Path) -> Records:
+    """One record a file in a class folder, sorted by place.
+
+    Raises MedscreenError where the folders are no classes, a normal class is none of them, or it is known of some of
+    the images alone whose they are.
+    """
+    normal = NormalLabels(params.normal_classes)
+    splits = _split_folders(params, root)
+    files, notes = _files(root)
+    images: dict[Path, Place] = {}
+    beside = set()
+    for path in files:
+        first, *others = PurePosixPath(name_below(path, root)).parts
+        split = splits.get(first)
+        classes = others if split else [] if splits else [first, *others]
+        if len(classes) < 2:  # a file beside the class folders (a table, a licence) is no image
+            notes["files outside the class folders"] += path != root / labelled_tree.TABLE
+            beside |= {first} if others and not split else set()
+            continue
+        images[path] = Place(split, classes[0], tuple(classes[1:-1]))
+        notes["files in folders below their class folder"] += len(classes) > 2
+    require_classes(root, normal, images.values(), splits, beside)
+    require_no_masks(root, images)
+    notes["class folders without a file"] = empty_classes(root, splits, images.values())
+    patients, counted = find_patients(params, root, list(images))
+    spelled: dict[str, str] = {}
+    records = [
+        Record(
+            origin=name_below(path, root),
+            image=path,
+            patient=patients.get(path),
+            label=normal.label(place.name),
+            finding=spelled.setdefault(label_key(place.name), cleaned(place.name)),
+            split=place.split if params.published_splits == "keep" else None,
+        )
+        for path, place in images.items()
+    ]
+    notes.update(counted)
+    return Records(records, notes)
+
+
+def _files(root: Path) -> tuple[list[Path], Counter[str]]:
+    files, aside = files_below(root, root)
+    if not files:
+        raise MedscreenError(
+            f"{root} holds no file{in_words(aside)}; put the class folders there or correct root in params.yaml."
+        )
+    table = root / labelled_tree.TABLE  # it is read even where it is a link to elsewhere
+    return sorted({*files, table} if table.is_file() else files), aside
+
+
+def _split_folders(params: FoldersParams, root: Path) -> dict[str, str]:
+    """Folder -> split; empty where there are class folders alone."""
+    folders = list(folders_in(root))
+    splits = {written_name(Path(path.name)): split for path in folders if (split := split_of(path.name))}
+    for path in folders:
+        if path.is_symlink() and split_of(path.name):
+            raise MedscreenError(f"{path} is a link, which is not followed; put the folder itself there.")
+    twice = [split for split, number in Counter(splits.values()).items() if number > 1]
+    if twice:
+        both = " and ".join(name for name, split in splits.items() if split == twice[0])
+        raise MedscreenError(f"{root} has two folders for {twice[0]}, {both}; merge them or take one away.")
+    missing = [split for split in ("train", "val", "test") if split not in splits.values()]
+    if splits and missing and params.published_splits == "keep":
+        raise MedscreenError(
+            f"{root} has a folder {next(iter(splits))}/ and none called {missing[0]}/; add it, or have medscreen "
+            "split all images by `published_splits: discard` in params.yaml."
+        )
+    return splits

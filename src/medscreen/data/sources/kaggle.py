@@ -1,0 +1,124 @@
+"""Data sets on Kaggle, through Kaggle's own library and with the credentials that it finds in its usual place."""
+
+import io
+import shutil
+from collections.abc import Mapping
+from contextlib import redirect_stderr, redirect_stdout
+from dataclasses import dataclass
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any, Literal
+
+from medscreen.data.sources.zip_archives import unpack
+from medscreen.errors import MedscreenError
+from medscreen.workspace.atomic_outputs import replaced
+
+
+@dataclass(frozen=True)
+class OnKaggle:
+    """A competition or data set of Kaggle, and its name there."""
+
+    kind: Literal["competitions", "datasets"]
+    name: str
+
+    @property
+    def page(self) -> str:
+        """Where a person reads what it is, and accepts its rules."""
+        return f"https://www.kaggle.com/{self.kind}/{self.name}"
+
+
+ON_KAGGLE: Mapping[str, OnKaggle] = MappingProxyType(
+    {
+        "rsna-2023-abdominal-trauma": OnKaggle("competitions", "rsna-2023-abdominal-trauma-detection"),
+        "bone-fracture": OnKaggle("datasets", "bmadushanirodrigo/fracture-multi-region-x-ray-data"),
+    }
+)
+"""Name of the entry in params.yaml -> what fills its folder."""
+
+
+def fetch_from_kaggle(there: OnKaggle, root: Path) -> int:
+    """Fills the folder `root` with the files of a data set, and says how many they are.
+
+    The archive is kept beside `root` until all of it is unpacked: fetching again goes on with it. Raises MedscreenError
+    where there are files already, without library, credentials, rights or network, and for an archive that is refused.
+    """
+    if root.exists() and (not root.is_dir() or any(root.iterdir())):
+        raise MedscreenError(f"{root} is there already; move it away, or use what it holds.")
+    api = _signed_in(there)
+    waiting = root.with_name(f".{root.name}.download")
+    try:
+        waiting.mkdir(parents=True, exist_ok=True)
+        _download(api, there, waiting)
+        archives = sorted(waiting.glob("*.zip"))
+        if len(archives) != 1:
+            raise MedscreenError(f"Kaggle sent no zip archive of {there.name}; delete {waiting} and fetch it again.")
+        unpacked = waiting / "unpacked"
+        shutil.rmtree(unpacked, ignore_errors=True)
+        unpacked.mkdir()
+        number = unpack(archives[0], unpacked)
+        with replaced(root) as partial:
+            _unwrapped(unpacked).rename(partial)
+        shutil.rmtree(waiting)
+    except OSError as error:
+        raise MedscreenError(f"{root} can't be filled ({error.strerror}); correct root in params.yaml.") from error
+    return number
+
+
+def _signed_in(there: OnKaggle) -> Any:
+    """Kaggle's client; raises MedscreenError without library or credentials."""
+    try:
+        # the library signs in while it is imported, prints how that is done, and ends the process if it fails
+        with redirect_stdout(io.StringIO()), redirect_stderr(io.StringIO()):
+            from kaggle.api.kaggle_api_extended import KaggleApi
+
+            api = KaggleApi()
+            api.authenticate()
+    except ImportError as error:
+        raise MedscreenError(
+            f"Fetching from Kaggle takes its library ({error}): pip install 'medscreen[kaggle]'."
+        ) from error
+    except (SystemExit, Exception) as error:
+        raise MedscreenError(
+            _refusal(error, there)
+            or "Kaggle's library finds no credentials: save a token of kaggle.com/settings as ~/.kaggle/kaggle.json, "
+            "or set KAGGLE_API_TOKEN."
+        ) from error
+    return api
+
+
+def _download(api: Any, there: OnKaggle, folder: Path) -> None:
+    """Puts the archive into the folder; what is there of it already is not sent again."""
+    try:
+        if there.kind == "competitions":
+            api.competition_download_files(there.name, path=str(folder), quiet=False)
+        else:
+            api.dataset_download_files(there.name, path=str(folder), quiet=False)
+    except (SystemExit, Exception) as error:
+        raise MedscreenError(
+            _refusal(error, there)
+            or f"Kaggle's library failed to fetch {there.name} ({type(error).__name__}): see that {folder} has room "
+            f"and try again, or unpack the archive of {there.page} to the entry's root yourself."
+        ) from error
+
+
+def _refusal(error: BaseException, there: OnKaggle) -> str | None:
+    """What server or network said; without the library's own words, which hold addresses, and those may hold keys."""
+    from requests import HTTPError, RequestException  # the library's own
+
+    if isinstance(error, HTTPError) and error.response is not None and error.response.status_code in {401, 403, 404}:
+        return (
+            f"Kaggle refuses {there.name} (status {error.response.status_code}): accept its rules at {there.page}, "
+            "and see that your token is valid."
+        )
+    if isinstance(error, RequestException):
+        return (
+            f"Kaggle can't be reached ({type(error).__name__}): try again with a network, or unpack the archive of "
+            f"{there.page} to the entry's root yourself."
+        )
+    return None
+
+
+def _unwrapped(folder: Path) -> Path:
+    """The folder in which the files really begin: archives often hold one folder, and that another one."""
+    inside = list(folder.iterdir())
+    return _unwrapped(inside[0]) if len(inside) == 1 and inside[0].is_dir() else folder

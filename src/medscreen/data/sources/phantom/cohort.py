@@ -1,0 +1,114 @@
+"""Who was X-rayed, and which files the simulated hospitals sent of whom: the plan of an export, before any film."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from medscreen.config.datasets import PhantomParams
+from medscreen.data.sources.phantom.anatomy import Sex
+from medscreen.data.sources.phantom.lesions import Finding
+
+Site = Literal["A", "B", "C"]
+SITES: tuple[Site, ...] = ("A", "B", "C")
+
+_IMAGES_PER_PATIENT = (1, 1, 1, 1, 1, 1, 2, 2, 2, 3)
+_PUBLISHED_SPLITS = ("train", "train", "train", "val", "test")  # of the forms that have splits
+
+Flaw = Literal["", "resent", "rewindowed", "cut", "empty", "page"]
+"""How a file departs from the plain one: an exact copy, a copy with another window, or one of three that can't
+be read: cut off in transfer, empty, a web page saved under an image's name."""
+
+BROKEN: tuple[Flaw, ...] = ("cut", "empty", "page")
+
+
+@dataclass(frozen=True)
+class Patient:
+    """A simulated patient. Finding, sex, age (years) and site are drawn independently of each other.
+
+    `studies` has the study's number for each image.
+    """
+
+    number: int
+    sex: Sex
+    age: int
+    site: Site
+    finding: Finding
+    studies: tuple[int, ...]
+    split: str
+
+
+@dataclass(frozen=True)
+class Sending:
+    """One file: image number `image` of a patient, whose pseudonym is spelled as the sender spells it."""
+
+    patient: Patient
+    image: int
+    pseudonym: str
+    flaw: Flaw
+
+    @property
+    def name(self) -> str:
+        """The file's name without its ending."""
+        return f"image-{self.image + 1}" + (f"-{self.flaw}" if self.flaw else "")
+
+
+def stream(params: PhantomParams, number: int, purpose: int) -> np.random.Generator:
+    """The random numbers of one patient for one purpose: nothing else changes what they are."""
+    return np.random.default_rng([params.seed, number, purpose])
+
+
+def draw_patient(params: PhantomParams, number: int) -> Patient:
+    """The patient of that number; it does not depend on how many there are."""
+    rng = stream(params, number, 0)
+    finding: Finding = "none"
+    abnormal, kind = rng.random() < params.abnormal_fraction, rng.random() < 0.5
+    if abnormal:
+        finding = "nodule" if kind else "consolidation"
+    images = int(rng.choice(_IMAGES_PER_PATIENT))
+    studies = np.cumsum(rng.random(images) < 0.5)
+    return Patient(
+        number,
+        "F" if rng.random() < 0.5 else "M",
+        int(np.clip(rng.normal(56, 16), 18, 95)),
+        SITES[rng.integers(len(SITES))],
+        finding,
+        tuple(int(study - studies[0] + 1) for study in studies),
+        _PUBLISHED_SPLITS[number % len(_PUBLISHED_SPLITS)],
+    )
+
+
+def plan_export(params: PhantomParams) -> list[list[Sending]]:
+    """The files of each patient in turn."""
+    patients = [draw_patient(params, number) for number in range(params.patients)]
+    rng = np.random.default_rng(params.seed)
+    several = [patient.number for patient in patients if len(patient.studies) > 1]
+    respelled = {int(n) for n in rng.permutation(several)[: params.respelled_patients]}
+    films = [(patient.number, image) for patient in patients for image in range(len(patient.studies))]
+    flaws: dict[tuple[int, int], list[Flaw]] = {}
+    for flaw, film in _flaws(params, films, rng):
+        flaws.setdefault(film, []).append(flaw)
+    return [
+        [
+            Sending(patient, image, _pseudonym(patient.number, image > 0 and patient.number in respelled), flaw)
+            for image in range(len(patient.studies))
+            for flaw in ("", *flaws.get((patient.number, image), []))
+        ]
+        for patient in patients
+    ]
+
+
+def _flaws(
+    params: PhantomParams, films: Sequence[tuple[int, int]], rng: np.random.Generator
+) -> Iterator[tuple[Flaw, tuple[int, int]]]:
+    """Each kind of flaw falls on films of its own choice, on each at most once."""
+    wanted: list[tuple[Flaw, int]] = [("resent", params.exact_copies), ("rewindowed", params.near_copies)]
+    wanted += [(flaw, len(range(i, params.unreadable_files, len(BROKEN)))) for i, flaw in enumerate(BROKEN)]
+    for flaw, number in wanted:
+        for position in rng.permutation(len(films))[:number]:
+            yield flaw, films[position]
+
+
+def _pseudonym(number: int, respelled: bool) -> str:
+    return f"p_{number:05d}" if respelled else f"P-{number:05d}"

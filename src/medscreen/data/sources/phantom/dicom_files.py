@@ -1,0 +1,122 @@
+"""A simulated film as its hospital's archive would hand it over: three sites with habits of their own.
+
+All names, numbers and dates are fictional.
+"""
+
+import hashlib
+from dataclasses import dataclass
+from datetime import date, timedelta
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from pydicom.dataset import Dataset, FileMetaDataset
+from pydicom.uid import ComputedRadiographyImageStorage, ExplicitVRLittleEndian, RLELossless
+
+from medscreen.data.sources.phantom.cohort import Patient, Site
+
+SHOWN = (0.0, 1.0)
+"""The window of every plain film."""
+
+_FAMILIES = ("Feldspar", "Gneiss", "Obsidian", "Tourmaline", "Zeolite", "Olivine", "Hornblende", "Dolomite")
+_GIVEN = ("Cyan", "Umber", "Indigo", "Ochre", "Sepia", "Teal", "Mauve", "Russet", "Amber", "Coral")
+
+
+@dataclass(frozen=True)
+class _Habits:
+    """How a site stores films. `windows`: none (the reader has to choose), or one wide and one narrow."""
+
+    bits: int
+    photometric: Literal["MONOCHROME1", "MONOCHROME2"]
+    compressed: bool
+    rescale: tuple[float, float]  # slope, intercept
+    windows: int
+
+
+_HABITS: dict[Site, _Habits] = {
+    "A": _Habits(12, "MONOCHROME2", compressed=False, rescale=(1, 0), windows=1),
+    "B": _Habits(14, "MONOCHROME1", compressed=True, rescale=(1, 0), windows=0),
+    "C": _Habits(16, "MONOCHROME2", compressed=False, rescale=(0.25, -1024), windows=2),
+}
+
+
+def write_dicom(
+    path: Path,
+    shown: NDArray[np.float64],
+    window: tuple[float, float],
+    patient: Patient,
+    image: int,
+    spacing: float,
+    seed: int,
+) -> None:
+    """A film whose `window` (low, high) is to be shown from black to white; `spacing` in mm.
+
+    A site that writes no window leaves the choice to the reader, whose percentiles are 0 and 1 of the film; any
+    other window is written, and the file is then another instance of the image.
+    """
+    habits = _HABITS[patient.site]
+    span = 2**habits.bits - 1
+    # what lies outside the window is kept, as far as the bits reach
+    unit = span * 0.8
+    stored = np.round(shown * unit + 0.1 * span).clip(0, span)
+    low, high = (0.1 * span + edge * unit for edge in window)
+    if habits.photometric == "MONOCHROME1":
+        stored, low, high = span - stored, span - high, span - low
+    dataset = _header(patient, image, seed)
+    dataset.SOPInstanceUID = _uid(seed, *stored.shape, patient.number, image, window)
+    dataset.Rows, dataset.Columns = stored.shape
+    dataset.PixelSpacing = dataset.ImagerPixelSpacing = [f"{spacing:.4f}", f"{spacing:.4f}"]
+    dataset.SamplesPerPixel, dataset.PhotometricInterpretation = 1, habits.photometric
+    dataset.BitsAllocated, dataset.BitsStored, dataset.HighBit = 16, habits.bits, habits.bits - 1
+    dataset.PixelRepresentation = 0
+    slope, intercept = habits.rescale
+    if habits.rescale != (1, 0):
+        dataset.RescaleSlope, dataset.RescaleIntercept, dataset.RescaleType = f"{slope:g}", f"{intercept:g}", "US"
+    windows = habits.windows if window == SHOWN else max(habits.windows, 1)
+    _set_window(dataset, slope * low + intercept, slope * high + intercept, windows)
+    dataset.PixelData = stored.astype("<u2").tobytes()
+    if habits.compressed:
+        dataset.compress(RLELossless, generate_instance_uid=False)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    dataset.save_as(path, enforce_file_format=True)
+
+
+def _set_window(dataset: Dataset, low: float, high: float, windows: int) -> None:
+    # DICOM's linear function reaches white half a step below centre + (width - 1) / 2: PS3.3 C.11.2.1.2.1
+    centre, width = (low + high + 1) / 2, high - low + 1
+    if windows == 1:
+        dataset.WindowCenter, dataset.WindowWidth = f"{centre:.2f}", f"{width:.2f}"
+    elif windows == 2:
+        dataset.WindowCenter = [f"{centre:.2f}", f"{centre - width / 5:.2f}"]
+        dataset.WindowWidth = [f"{width:.2f}", f"{width / 2:.2f}"]
+        dataset.WindowCenterWidthExplanation = ["WIDE", "LUNG"]
+
+
+def _uid(*what: object) -> str:
+    """A UID of the arc that needs no registration (DICOM PS3.5 B.2), the same for the same arguments."""
+    return f"2.25.{int.from_bytes(hashlib.blake2b(repr(what).encode(), digest_size=16).digest())}"
+
+
+def _header(patient: Patient, image: int, seed: int) -> Dataset:
+    number, study = patient.number, patient.studies[image]
+    dataset = Dataset()
+    dataset.file_meta = FileMetaDataset()
+    dataset.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
+    dataset.SOPClassUID = ComputedRadiographyImageStorage
+    dataset.StudyInstanceUID, dataset.SeriesInstanceUID = _uid(seed, number, study), _uid(seed, number, study, image)
+    dataset.StudyID, dataset.SeriesNumber, dataset.InstanceNumber = str(study), 1, image + 1
+    family, given = _FAMILIES[number % len(_FAMILIES)], _GIVEN[number // len(_FAMILIES) % len(_GIVEN)]
+    dataset.PatientName, dataset.PatientID = f"{family}^{given}{number:05d}", f"SIM{700001 + 37 * number}"
+    taken = date(2001, 1, 1) + timedelta(days=3 * number + 40 * study)
+    born = taken - timedelta(days=round(365.25 * patient.age) + 1 + number % 300)
+    dataset.PatientBirthDate, dataset.PatientSex = born.strftime("%Y%m%d"), patient.sex
+    dataset.PatientAge = f"{patient.age:03d}Y"
+    dataset.StudyDate, dataset.StudyTime = taken.strftime("%Y%m%d"), f"{8 + number % 10:02d}{number % 60:02d}00"
+    dataset.AccessionNumber = f"ACC{500009 + 53 * number}-{study}"
+    dataset.InstitutionName = f"Simulated Hospital {patient.site}"
+    dataset.ReferringPhysicianName = f"{_FAMILIES[-1 - number % len(_FAMILIES)]}^Referring{number:05d}"
+    dataset.Manufacturer, dataset.PatientOrientation = "Simulated", ["L", "F"]
+    dataset.Modality, dataset.BodyPartExamined, dataset.ViewPosition = "CR", "CHEST", "PA"
+    dataset.ImageComments = "SIMULATED: no patient"
+    return dataset

@@ -1,0 +1,43 @@
+"""Where images come from: one file per kind of source, each yields the same Record."""
+
+from pathlib import Path
+
+from medscreen.config.datasets import DatasetParams, DicomParams, FoldersParams, MedMnistParams, PhantomParams
+from medscreen.data.sources import class_folders, dicom_tree, labelled_tree, medmnist, phantom
+from medscreen.data.sources.records import Record, Records
+
+__all__ = ["Record", "Records", "find_files", "read_records", "root_of"]
+
+
+def root_of(params: DatasetParams, workspace: Path) -> Path:
+    """The folder of a data set: `~` is expanded, a relative path starts at the workspace."""
+    return workspace / Path(params.root).expanduser()
+
+
+def find_files(params: DatasetParams, root: Path, workers: int) -> list[Path]:
+    """The raw files of a data set, made (by so many processes) or downloaded first where its kind does that.
+
+    Raises MedscreenError if they are not there and can't be had.
+    """
+    match params:
+        case PhantomParams():
+            return phantom.find_files(params, root, workers)
+        case MedMnistParams():
+            return medmnist.find_files(params, root)
+        case FoldersParams():
+            return class_folders.find_files(root)
+        case DicomParams():
+            return dicom_tree.find_files(params, root)
+
+
+def read_records(params: DatasetParams, root: Path) -> Records:
+    """The records of a data set whose files are there, in an order that depends on the files alone."""
+    match params:
+        case PhantomParams():
+            return labelled_tree.read_records(root)
+        case MedMnistParams():
+            return medmnist.read_records(params, root)
+        case FoldersParams():
+            return class_folders.read_records(params, root)
+        case DicomParams():
+            return dicom_tree.read_records(params, root)

@@ -1,0 +1,42 @@
+"""Which slices are taken of a series of DICOM files."""
+
+import re
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from medscreen.config.datasets import AllSlices, MiddleSlice, SlicesParams, SpacedSlices
+from medscreen.data.dicom.series import SeriesHeader
+from medscreen.data.dicom.slice_order import positions
+
+SeriesFile = tuple[Path, SeriesHeader]
+
+
+def in_order(files: Sequence[SeriesFile]) -> list[SeriesFile]:
+    """The files of one series by their place along the normal, else by instance number, else by name."""
+    along = positions([header.place for _, header in files]) or [0.0] * len(files)
+    numbered = all(header.number is not None for _, header in files)
+
+    def place(at: int) -> tuple[float, int, list[tuple[int, str]]]:
+        path, header = files[at]
+        return along[at], header.number if numbered and header.number is not None else 0, _natural(path)
+
+    return [files[at] for at in sorted(range(len(files)), key=place)]
+
+
+def taken(files: Sequence[SeriesFile], slices: SlicesParams) -> Iterator[tuple[Path, int | None]]:
+    """File and frame (None where the file has but one) of the slices that are taken of a series in order."""
+    every = [(path, frame if len(header.frames) > 1 else None) for path, header in files for frame in header.frames]
+    number = len(every)
+    match slices:
+        case MiddleSlice():
+            yield every[number // 2]
+        case SpacedSlices():
+            share = min(slices.number, number)
+            yield from (every[(2 * i + 1) * number // (2 * share)] for i in range(share))
+        case AllSlices():
+            yield from every
+
+
+def _natural(path: Path) -> list[tuple[int, str]]:
+    """A key that puts 9.dcm before 10.dcm."""
+    return [(int(digits or 0), text) for digits, text in re.findall(r"(\d{1,18})|(\D+)", path.as_posix())]

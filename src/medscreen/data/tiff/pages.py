@@ -1,0 +1,247 @@
+"""The pages of a TIFF file and their tags, read without decoding anything and without trusting a length."""
+
+import os
+import re
+import time
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import lru_cache
+from io import RawIOBase
+from pathlib import Path
+from struct import error, pack, unpack
+from typing import Any, BinaryIO, Literal
+
+import numpy as np
+
+from medscreen.data.image_errors import UnreadableImageError
+
+MOST_PAGES = 1_024
+"""Pages further back in a file are counted, not read."""
+MOST_COUNTED = 65_536
+"""A file that claims more images is damaged, or made to keep a reader busy."""
+
+_SETTLED = 2.0  # seconds; a file may be written anew within one tick of its modification time
+_MOST_ENTRIES = 4_096  # of a directory; tags that are in use are some hundred
+_MOST_NUMBERS = 1 << 20  # of a tag; no image has so many strips or tiles
+_WIDE = {  # BigTIFF or not; some writers exchange the bytes of the number
+    b"II\x2a\0": False, b"II\0\x2a": False, b"MM\0\x2a": False, b"MM\x2a\0": False,
+    b"II\x2b\0": True, b"MM\0\x2b": True,
+}  # fmt: skip
+_KINDS = {1: "u1", 3: "u2", 4: "u4", 13: "u4", 16: "u8", 18: "u8"}  # field types of whole numbers
+_SUBFILE, _OLD_SUBFILE, _DESCRIPTION = 254, 255, 270
+_REDUCED, _MASK, _OLD_REDUCED = 1, 4, 2
+_MOST_TEXT = 4096  # bytes of a description that are looked at
+_IMAGEJ = re.compile(rb"ImageJ=[^\0]*?\nimages=(\d{1,18})")
+_DAMAGED = "the TIFF file is damaged or cut short"
+
+Order = Literal["<", ">"]
+"""Low or high byte first."""
+
+
+@dataclass(frozen=True)
+class Page:
+    """One directory of a TIFF file: `at` is its place there; `wide` is True for BigTIFF."""
+
+    file: BinaryIO
+    order: Order
+    wide: bool
+    at: int
+    entries: bytes
+
+    def numbers(self, tag: int) -> list[int]:
+        """The whole numbers of a tag, none where it is absent; raises UnreadableImageError for another kind."""
+        entry = self._entry(tag)
+        if entry is None:
+            return []
+        kind, count, content = entry
+        if kind not in _KINDS or not 0 < count <= _MOST_NUMBERS:
+            raise UnreadableImageError(f"its TIFF tag {tag} holds no whole numbers, or too many")
+        number = np.dtype(self.order + _KINDS[kind])
+        return [int(value) for value in np.frombuffer(self._content(content, count * number.itemsize), number, count)]
+
+    def number(self, tag: int, otherwise: int) -> int:
+        """The first number of a tag, `otherwise` where it is absent."""
+        return next(iter(self.numbers(tag)), otherwise)
+
+    def read(self, start: int, length: int) -> bytes:
+        """So many bytes of the file; raises UnreadableImageError where it ends before."""
+        return _read(self.file, start, length)
+
+    @property
+    def is_image(self) -> bool:
+        """Whether the page is an image of its own: no smaller copy of another page, and no mask."""
+        kinds = self.number(_SUBFILE, 0)
+        return not kinds & (_REDUCED | _MASK) and self.number(_OLD_SUBFILE, 0) != _OLD_REDUCED
+
+    @property
+    def stacked(self) -> int:
+        """How many images the file has by ImageJ's description in its first page; 0 without one."""
+        _, count, content = self._entry(_DESCRIPTION) or (0, 0, b"")
+        with suppress(UnreadableImageError):  # a text beyond the end of the file
+            if found := _IMAGEJ.match(self._content(content, min(count, _MOST_TEXT))):
+                return int(found[1])
+        return 0
+
+    def _entry(self, tag: int) -> tuple[int, int, bytes] | None:
+        """Field type and count of a tag, and its content or, if that is longer, the place of it."""
+        size, layout = (20, "HQ8s") if self.wide else (12, "HI4s")
+        name = pack(self.order + "H", tag)
+        for start in range(0, len(self.entries), size):
+            if self.entries[start : start + 2] == name:
+                kind, count, content = unpack(self.order + layout, self.entries[start + 2 : start + size])
+                return kind, count, content
+        return None
+
+    def _content(self, content: bytes, length: int) -> bytes:
+        if length <= len(content):
+            return content[:length]
+        (start,) = unpack(self.order + "IQ"[self.wide], content)
+        return self.read(start, length)
+
+
+@dataclass(frozen=True)
+class Pages:
+    """The places in a TIFF file of the pages that are images; `others`: how many images it holds without a page."""
+
+    places: tuple[int, ...]
+    others: int
+
+
+class FromPage(RawIOBase):
+    """A TIFF file as if its first page were another: Pillow would read all those before it."""
+
+    def __init__(self, page: Page) -> None:
+        self._file = page.file
+        start, place = (8, "Q") if page.wide else (4, "I")
+        self._head = _read(page.file, 0, start) + pack(page.order + place, page.at)
+
+    def readable(self) -> bool:
+        """True."""
+        return True
+
+    def seekable(self) -> bool:
+        """True."""
+        return True
+
+    def fileno(self) -> int:
+        """The descriptor of the file, whose first page is the first."""
+        return self._file.fileno()
+
+    def tell(self) -> int:
+        """The place in the file."""
+        return self._file.tell()
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET, /) -> int:
+        """Goes to a place in the file."""
+        return self._file.seek(offset, whence)
+
+    def readinto(self, buffer: Any, /) -> int:
+        """Fills the buffer as far as the file reaches."""
+        at = self._file.tell()
+        content = self._file.read(len(buffer))
+        content = self._head[at : at + len(content)] + content[max(len(self._head) - at, 0) :]
+        buffer[: len(content)] = content
+        return len(content)
+
+
+def is_tiff(file: BinaryIO) -> bool:
+    """Whether a file begins as TIFF or BigTIFF."""
+    file.seek(0)
+    return file.read(4) in _WIDE
+
+
+def image_pages(path: Path) -> Pages:
+    """The pages of a TIFF file that are images of their own; all pages where none is, as in files of a preview alone.
+
+    A chain of directories that leads back to itself ends there. Raises UnreadableImageError where there is no page, for
+    more than MOST_COUNTED images, and where the chain breaks: the number of lost pages is unknown, so that none of the
+    others is shown as if it were all. A file is looked through once, however many of its pages are read.
+    """
+    state = path.stat()
+    if time.time() < state.st_mtime + _SETTLED:
+        return _found(path)
+    return _kept(path, state.st_ino, state.st_size, state.st_mtime_ns)
+
+
+@lru_cache(maxsize=8)
+def _kept(path: Path, *_version: int) -> Pages:
+    return _found(path)
+
+
+def _found(path: Path) -> Pages:
+    places: list[int] = []
+    images: list[int] = []
+    stacked = 0
+    with path.open("rb") as file:
+        for page in _chain(file):
+            stacked = stacked if places else page.stacked
+            places.append(page.at)
+            if page.is_image:
+                images.append(page.at)
+    if not places:
+        raise UnreadableImageError(_DAMAGED)
+    require_countable(max(stacked, len(places)))
+    return Pages(tuple(images or places), max(stacked - len(places), 0))
+
+
+def require_countable(images: int) -> None:
+    """Raises UnreadableImageError for more images than a file may claim to hold."""
+    if images > MOST_COUNTED:
+        raise UnreadableImageError(
+            f"it claims to hold more than {MOST_COUNTED:,} images: split it into files of fewer images"
+        )
+
+
+def page_at(file: BinaryIO, at: int) -> Page:
+    """The page at a place that `image_pages` returned."""
+    return _following(file, at)[0]
+
+
+def _chain(file: BinaryIO) -> Iterator[Page]:
+    seen: set[int] = set()
+    left = _size(file)  # directories that lie over each other would be read for ever
+    try:
+        order, wide = _form(file)
+        (at,) = unpack(order + "IQ"[wide], _read(file, 8 if wide else 4, 8 if wide else 4))
+        while at and at not in seen and len(seen) <= MOST_COUNTED:
+            page, following = _following(file, at)
+            left -= len(page.entries)
+            if left < 0:
+                raise UnreadableImageError(_DAMAGED)
+            yield page
+            seen.add(at)
+            at = following
+    except (UnreadableImageError, error):
+        reason = f"{_DAMAGED}: the directory of its page {len(seen)} (from 0) can't be read" if seen else _DAMAGED
+        raise UnreadableImageError(reason) from None
+
+
+def _form(file: BinaryIO) -> tuple[Order, bool]:
+    head = _read(file, 0, 4)
+    return "<" if head[:2] == b"II" else ">", _WIDE[head]
+
+
+def _following(file: BinaryIO, at: int) -> tuple[Page, int]:
+    """The page at a place, and the place of the next one, 0 behind the last."""
+    order, wide = _form(file)
+    count, size, following = ("Q", 20, "Q") if wide else ("H", 12, "I")
+    start = at + (8 if wide else 2)
+    (number,) = unpack(order + count, _read(file, at, start - at))
+    if number > _MOST_ENTRIES:
+        raise UnreadableImageError(_DAMAGED)
+    end = start + number * size
+    content = _read(file, start, end - start + (8 if wide else 4))
+    (place,) = unpack(order + following, content[end - start :])
+    return Page(file, order, wide, at, content[: end - start]), place
+
+
+def _read(file: BinaryIO, start: int, length: int) -> bytes:
+    if start + length > _size(file):
+        raise UnreadableImageError(_DAMAGED)
+    file.seek(start)
+    return file.read(length)
+
+
+def _size(file: BinaryIO) -> int:
+    return os.fstat(file.fileno()).st_size

@@ -1,0 +1,129 @@
+"""Detectors that learn to redraw healthy images and distrust what they redraw badly."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from typing import Self
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from medscreen.config.compute import ComputeParams
+from medscreen.config.detectors.autoencoder import PlainAutoencoderParams, ResidualScore, VaeParams
+from medscreen.data.images import ImageSet
+from medscreen.detectors.autoencoder.elbo import NegativeEvidence, evidence_terms
+from medscreen.detectors.autoencoder.encoder_decoder import Layers
+from medscreen.detectors.autoencoder.local_residual import LocalSurprise
+from medscreen.detectors.autoencoder.networks import Autoencoder, VariationalAutoencoder
+from medscreen.detectors.autoencoder.residual_scores import WorstResidual
+from medscreen.detectors.layers.standardization import Standardised, standardised_grey
+from medscreen.detectors.shared.augmentation import pose_films
+from medscreen.detectors.shared.base import OnEpoch, ignore, in_batches
+from medscreen.detectors.shared.healthy_images import healthy_of
+from medscreen.detectors.shared.training import Examples, Loss, Recipe, fit_network, seeded
+from medscreen.errors import MedscreenError
+
+
+class AutoencoderDetector:
+    """An autoencoder, plain or variational, of healthy images; it scores by how badly it redraws an image."""
+
+    score_at_half: float | None = None
+    findings: tuple[str, ...] = ()
+
+    def __init__(
+        self, params: PlainAutoencoderParams | VaeParams, size: int, compute: ComputeParams, seed: int
+    ) -> None:
+        self.params, self.size, self.compute, self.seed = params, size, compute, seed
+        if size < 2 ** sum(stride == 2 for stride in params.layers.strides):
+            raise MedscreenError(
+                f"An image of {size} pixels a side cannot be halved as often as layers.strides of the {params.variant} "
+                "autoencoder in params.yaml say; leave out steps of layers.down and layers.strides."
+            )
+        self._network: nn.Module = self._scoring(self._fresh()[0])
+        self._learn_usual: Callable[[], None] | None = None
+
+    @property
+    def network(self) -> nn.Module:
+        """What scores images."""
+        if self._learn_usual:  # only now: an epoch that nobody asks about has no need of it
+            self._learn_usual()
+            self._learn_usual = None
+        return self._network
+
+    def _fresh(self) -> tuple[WorstResidual | LocalSurprise | NegativeEvidence, Loss]:
+        """What scores the images that the autoencoder sees, and what its autoencoder is to minimise."""
+        seeded(self.seed)
+        params, layers = self.params, Layers(**self.params.layers.model_dump())
+        if isinstance(params, PlainAutoencoderParams):
+            plain = Autoencoder(layers, self.size, params.bottleneck)
+            return self._by_residual(plain, params.score), _squared_error(plain, params.noise)
+        variational = VariationalAutoencoder(layers, self.size, params.bottleneck)
+        loss = _evidence(variational, params.beta, params.noise)
+        if params.score == "elbo":
+            return NegativeEvidence(variational, params.beta), loss
+        return self._by_residual(variational, params.score), loss
+
+    def _by_residual(self, autoencoder: nn.Module, score: ResidualScore) -> WorstResidual | LocalSurprise:
+        if score == "local":
+            return LocalSurprise(autoencoder, self.size, self.params.top)
+        return WorstResidual(autoencoder, score, self.params.top)
+
+    def _scoring(self, scorer: nn.Module) -> nn.Module:
+        return (Standardised(scorer) if self.params.standardise else scorer).eval()
+
+    def _seen(self, images: Tensor) -> Tensor:
+        """(N, 1, S, S) as the autoencoder gets them."""
+        return standardised_grey(images) if self.params.standardise else images
+
+    def fit(self, train: ImageSet, tune: ImageSet, on_epoch: OnEpoch = ignore) -> Self:
+        """Learns to redraw the healthy images of `train`; those of `tune` say when to stop."""
+        scorer, loss = self._fresh()
+        healthy = healthy_of(train, "train", least=2)
+        tuned = Examples.of(healthy_of(tune, "tune", least=1))
+        tuned = replace(tuned, images=self._seen(tuned.images))
+
+        def augment(images: Tensor) -> Tensor:
+            return self._seen(pose_films(images, self.params.pose))
+
+        def learn_usual() -> None:
+            if isinstance(scorer, LocalSurprise):
+                device = scorer.usual.device
+                with torch.no_grad():
+                    scorer.learn_usual(
+                        in_batches(lambda images: scorer.residuals(self._seen(images.to(device))), healthy.pixels)
+                    )
+
+        def told(epoch: int, terms: Mapping[str, float]) -> None:
+            self._learn_usual = learn_usual
+            on_epoch(epoch, terms)
+
+        self._network = self._scoring(scorer)
+        recipe = Recipe(self.params.training, self.compute, self.seed, augment)
+        fit_network(scorer, loss, Examples.of(healthy), tuned, recipe, told)
+        learn_usual()
+        self._learn_usual = None
+        return self
+
+
+def _squared_error(autoencoder: Autoencoder, noise: float) -> Loss:
+    def loss(images: Tensor, labels: Tensor) -> dict[str, Tensor]:  # noqa: ARG001
+        return {"loss": F.mse_loss(autoencoder(_noisy(images, noise, autoencoder)), images)}
+
+    return loss
+
+
+def _evidence(autoencoder: VariationalAutoencoder, beta: float, noise: float) -> Loss:
+    def loss(images: Tensor, labels: Tensor) -> dict[str, Tensor]:  # noqa: ARG001
+        terms = evidence_terms(autoencoder, images, _noisy(images, noise, autoencoder))
+        entropy, divergence = (term.mean() for term in terms)
+        return {"loss": entropy + beta * divergence, "cross_entropy": entropy, "divergence": divergence}
+
+    return loss
+
+
+def _noisy(images: Tensor, noise: float, autoencoder: nn.Module) -> Tensor:
+    """What is shown instead of the images while it learns: redrawing them from it needs to know what they are like.
+
+    Denoising autoencoders: Vincent et al. 2008 (doi 10.1145/1390156.1390294).
+    """
+    return images + noise * torch.randn_like(images) if noise and autoencoder.training else images

@@ -1,0 +1,49 @@
+"""Where an image departs from what is made of it."""
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from medscreen.detectors.layers.pooling import mean_of_top
+from medscreen.detectors.layers.ssim import WINDOW, structural_similarity
+
+_MEAN_WINDOW = 5
+
+
+class LocalSurprise(nn.Module):
+    """How far an image departs from what an autoencoder makes of it, where it departs most.
+
+    Two residuals, 1 - SSIM and the absolute mean difference over 5 x 5 pixels, each standardised by what is usual
+    at that place of a healthy image, are added up; the score is the mean over the `top` share of all places.
+    """
+
+    usual: Tensor
+    spread: Tensor
+
+    def __init__(self, autoencoder: nn.Module, size: int, top: float) -> None:
+        super().__init__()
+        self.autoencoder = autoencoder
+        side = size - WINDOW + 1
+        self.top = top
+        self.register_buffer("usual", torch.zeros(2, side, side))
+        self.register_buffer("spread", torch.ones(2, side, side))
+
+    def residuals(self, images: Tensor) -> Tensor:
+        """(N, 1, S, S) -> (N, 2, S-6, S-6)."""
+        redrawn = self.autoencoder(images)
+        difference = F.avg_pool2d(images - redrawn, _MEAN_WINDOW, 1).abs()
+        margin = (WINDOW - _MEAN_WINDOW) // 2
+        inner = difference[:, :, margin:-margin, margin:-margin]
+        return torch.cat([1 - structural_similarity(images, redrawn), inner], 1)
+
+    def learn_usual(self, residuals: Tensor) -> None:
+        """Takes mean and spread of healthy images' residuals (N, 2, S-6, S-6) at each place."""
+        self.usual.copy_(residuals.mean(0))
+        # where healthy images hardly differ at all, a trifle must not count for everything
+        least = 0.05 * residuals.std((0, 2, 3), keepdim=True)[0]
+        self.spread.copy_(residuals.std(0) + least)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """(N, 1, S, S) -> (N,)."""
+        surprise = ((self.residuals(images) - self.usual) / self.spread).sum(1)
+        return mean_of_top(surprise, self.top)

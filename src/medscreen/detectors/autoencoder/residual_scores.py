@@ -1,0 +1,69 @@
+"""How far an image and its reconstruction differ, place by place."""
+
+from collections.abc import Callable, Mapping
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from medscreen.detectors.layers.pooling import mean_of_top
+from medscreen.detectors.layers.ssim import structural_similarity
+
+ResidualName = Literal["mse", "l1", "bce", "ssim", "gradient"]
+
+_LEAST = 1e-6  # the logarithm of 0 is no number
+
+
+def squared_error(images: Tensor, redrawn: Tensor) -> Tensor:
+    """(N, 1, S, S) twice -> (N, 1, S, S)."""
+    return (images - redrawn).square()
+
+
+def absolute_error(images: Tensor, redrawn: Tensor) -> Tensor:
+    """(N, 1, S, S) twice -> (N, 1, S, S)."""
+    return (images - redrawn).abs()
+
+
+def cross_entropy(images: Tensor, redrawn: Tensor) -> Tensor:
+    """(N, 1, S, S) twice, in 0..1 -> (N, 1, S, S): binary cross-entropy of grey values as if they were probabilities.
+
+    Not 0 where both agree, but the entropy of that grey value.
+    """
+    redrawn = redrawn.clamp(_LEAST, 1 - _LEAST)
+    return -(images * torch.log(redrawn) + (1 - images) * torch.log(1 - redrawn))
+
+
+def dissimilarity(images: Tensor, redrawn: Tensor) -> Tensor:
+    """(N, 1, S, S) twice, in 0..1 -> (N, 1, S-6, S-6): 1 - SSIM."""
+    return 1 - structural_similarity(images, redrawn)
+
+
+def gradient_error(images: Tensor, redrawn: Tensor) -> Tensor:
+    """(N, 1, S, S) twice -> (N, 1, S-1, S-1): absolute error of the differences of neighbouring pixels, both added."""
+    error = images - redrawn
+    down = error[:, :, 1:, :-1] - error[:, :, :-1, :-1]
+    across = error[:, :, :-1, 1:] - error[:, :, :-1, :-1]
+    return down.abs() + across.abs()
+
+
+RESIDUALS: Mapping[ResidualName, Callable[[Tensor, Tensor], Tensor]] = {
+    "mse": squared_error,
+    "l1": absolute_error,
+    "bce": cross_entropy,
+    "ssim": dissimilarity,
+    "gradient": gradient_error,
+}
+
+
+class WorstResidual(nn.Module):
+    """Mean residual of what an autoencoder redraws, over the `top` share of all places where it is largest."""
+
+    def __init__(self, autoencoder: nn.Module, residual: ResidualName, top: float) -> None:
+        super().__init__()
+        self.autoencoder = autoencoder
+        self.residual = RESIDUALS[residual]
+        self.top = top
+
+    def forward(self, images: Tensor) -> Tensor:
+        """(N, 1, S, S) -> (N,)."""
+        return mean_of_top(self.residual(images, self.autoencoder(images)), self.top)

@@ -1,0 +1,1 @@
+"""Convolutional networks trained on both classes."""

@@ -1,0 +1,1 @@
+"""A backbone's features with a classifier head."""

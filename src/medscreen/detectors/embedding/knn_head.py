@@ -1,0 +1,48 @@
+"""What the nearest known images say."""
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from medscreen.detectors.layers.dynamic_buffers import Sized
+
+PRIOR_VOTES = 0.5
+"""Given to every class beforehand: an image that is near to nothing known is undecided."""
+
+
+class NeighbourVotes(Sized):
+    """Log odds by the votes of the nearest known vectors, as if all classes were equally frequent among them.
+
+    A neighbour at cosine c votes exp((c - usual) / temperature): 1 at the cosine that is usual between a known vector
+    and the nearest other (Wu et al. 2018, arXiv 1805.01978, weigh by exp(c / temperature)). `vectors` (M, width) have
+    length 1; `classes` (M, K) is 1 where a vector is of a class; `counted` (most,) is 1 for as many of the nearest as
+    vote; `balance` (K,) is what a vote for each class counts.
+    """
+
+    vectors: Tensor
+    classes: Tensor
+    counted: Tensor
+    usual: Tensor
+    temperature: Tensor
+    balance: Tensor
+
+    def __init__(self, width: int, classes: int, most: int) -> None:
+        super().__init__()
+        self.register_buffer("vectors", torch.zeros(most, width))
+        self.register_buffer("classes", torch.zeros(most, classes))
+        self.register_buffer("counted", torch.ones(most))
+        self.register_buffer("usual", torch.zeros(()))
+        self.register_buffer("temperature", torch.ones(()))
+        self.register_buffer("balance", torch.ones(classes))
+
+    def votes(self, vectors: Tensor) -> Tensor:
+        """(N, width) -> (N, K): the sum of the votes for each class."""
+        cosines = F.normalize(vectors, dim=1) @ self.vectors.T
+        nearest, which = cosines.topk(len(self.counted), dim=1)
+        weights = torch.exp((nearest - self.usual) / self.temperature) * self.counted
+        return (weights.unsqueeze(2) * self.classes[which]).sum(1)
+
+    def forward(self, vectors: Tensor) -> Tensor:
+        """(N, width) -> (N, K) logits; of two classes (N, 1), the log odds of the second."""
+        logits = torch.log(self.votes(vectors) * self.balance + PRIOR_VOTES)
+        return logits[:, 1:] - logits[:, :1] if logits.shape[1] == 2 else logits

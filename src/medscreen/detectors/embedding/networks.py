@@ -1,0 +1,49 @@
+"""An image as a vector: the features of a network, pooled."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from medscreen.detectors.layers.pooling import cell_means
+
+
+class Embedding(nn.Module):
+    """The maps at the given depths (from 1), each averaged over the cells of a `grid` x `grid`, side by side.
+
+    The backbone has `maps(images, depth)`, the maps behind its first stages, and `widths`, their channels. `width`: how
+    many numbers an image becomes.
+    """
+
+    def __init__(self, backbone: nn.Module, depths: Sequence[int], grid: int) -> None:
+        super().__init__()
+        self.backbone = backbone
+        self.depths, self.grid = sorted(depths), grid
+        widths: list[int] = backbone.widths  # type: ignore[assignment]
+        self.width = grid**2 * sum(widths[depth - 1] for depth in self.depths)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """(N, 1, S, S) -> (N, width)."""
+        maps = self.backbone.maps(images, self.depths[-1])  # type: ignore[operator]
+        return torch.cat([cell_means(maps[d - 1], self.grid) for d in self.depths], 1)
+
+
+class EmbeddingClassifier(nn.Module):
+    """A head on an embedding: images (N, 1, S, S) -> logits (N, outputs).
+
+    `chosen` records what the head's search settled on: for each searched setting, in their order, the position in its
+    list, then the figure by which it was chosen.
+    """
+
+    chosen: Tensor
+
+    def __init__(self, embedding: Embedding, head: nn.Sequential, settings: int) -> None:
+        super().__init__()
+        self.embedding = embedding
+        self.head: nn.Sequential = head
+        self.register_buffer("chosen", torch.zeros(settings + 1))
+
+    def forward(self, images: Tensor) -> Tensor:
+        """(N, 1, S, S) -> (N, outputs)."""
+        logits: Tensor = self.head(self.embedding(images))
+        return logits

@@ -1,0 +1,1 @@
+"""Weighted mean of the scores of several detectors."""

@@ -1,0 +1,97 @@
+"""Several networks' scores as one."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from medscreen.detectors.layers.dynamic_buffers import Sized
+
+_LEAST_GAP = 0.01
+
+
+class EmpiricalRank(Sized):
+    """Which share of known scores lies below: linear between them, growing by the logarithm beyond their ends.
+
+    `scores` (M,) ascend and differ, `ranks` (M,) are theirs, `spread` () is the unit beyond the ends.
+    """
+
+    scores: Tensor
+    ranks: Tensor
+    spread: Tensor
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("scores", torch.tensor([0.0, 1.0]))
+        self.register_buffer("ranks", torch.tensor([0.0, 1.0]))
+        self.register_buffer("spread", torch.ones(()))
+
+    def learn(self, scores: Tensor) -> None:
+        """Takes scores (N,) as the known ones; equal ones share their mean rank.
+
+        Of scores that lie within a hundredth of what nine tenths of them span the first stays: between two that
+        hardly differ, a rounding would be worth a rank; and a single one far off must not make all others one.
+        """
+        known, counts = torch.unique(scores, return_counts=True)
+        ranks = (counts.cumsum(0) - counts / 2) / len(scores)
+        if len(known) == 1:
+            known, ranks = torch.cat([known - 1, known + 1]), torch.tensor([0.0, 1.0])
+        self.spread = known[-1] - known[0]
+        usual = scores.quantile(0.95) - scores.quantile(0.05)
+        gap = _LEAST_GAP * (usual if usual > 0 else self.spread)
+        kept = [0]
+        for i in range(1, len(known) - 1):
+            if min(known[i] - known[kept[-1]], known[-1] - known[i]) >= gap:
+                kept.append(i)
+        kept.append(len(known) - 1)
+        self.scores, self.ranks = known[kept], ranks[kept]
+
+    def forward(self, scores: Tensor) -> Tensor:
+        """(N,) -> (N,)."""
+        last = len(self.scores) - 1
+        above = (scores.unsqueeze(1) >= self.scores).sum(1).clamp(1, last)
+        low, high = self.scores[above - 1], self.scores[above]
+        within = torch.minimum(torch.maximum(scores, self.scores[0]), self.scores[last])
+        share = (within - low) / (high - low)
+        rank = self.ranks[above - 1] + share * (self.ranks[above] - self.ranks[above - 1])
+        beyond = torch.log1p((scores - within).abs() / self.spread) * torch.sign(scores - within)
+        return rank + beyond * self.ranks[0].clamp(min=1e-4)
+
+
+class PlattOdds(nn.Module):
+    """Log odds slope * score + offset."""
+
+    slope: Tensor
+    offset: Tensor
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("slope", torch.ones(()))
+        self.register_buffer("offset", torch.zeros(()))
+
+    def forward(self, scores: Tensor) -> Tensor:
+        """(N,) -> (N,)."""
+        return self.slope * scores + self.offset
+
+
+class Ensemble(nn.Module):
+    """The weighted mean of what the members say, each through a scale of its own; `weights` (K,) sum to 1."""
+
+    weights: Tensor
+
+    def __init__(self, members: Sequence[nn.Module], scales: Sequence[nn.Module]) -> None:
+        super().__init__()
+        self.members = nn.ModuleList(members)
+        self.scales = nn.ModuleList(scales)
+        self.register_buffer("weights", torch.full((len(members),), 1 / len(members)))
+
+    def opinions(self, images: Tensor) -> Tensor:
+        """(N, 1, S, S) -> (N, K): each member's score on its scale."""
+        said = (member(images) for member in self.members)
+        # a member that tells findings apart gives its score first
+        scores = [one[0] if isinstance(one, tuple) else one for one in said]
+        return torch.stack([scale(score) for scale, score in zip(self.scales, scores, strict=True)], 1)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """(N, 1, S, S) -> (N,)."""
+        return self.opinions(images) @ self.weights

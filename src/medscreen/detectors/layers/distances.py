@@ -1,0 +1,84 @@
+"""How far a vector lies from those of healthy images."""
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from medscreen.detectors.layers.dynamic_buffers import Sized
+from medscreen.detectors.layers.feature_scaling import Scaling
+
+_LEAST = 0.05
+_NOTHING = 1e-6  # keeps the spread above 0 where all healthy images are alike
+
+
+def learn_scaling(scaling: Scaling, vectors: Tensor) -> None:
+    """Takes mean and spread of the columns of vectors (M, width).
+
+    Where healthy images hardly differ at all, a trifle must not count for everything: no column's spread is less than
+    5 % of the mean one's.
+    """
+    scaling.mean.copy_(vectors.mean(0))
+    spread = vectors.std(0, unbiased=False)
+    scaling.spread.copy_(spread + _LEAST * spread.mean() + _NOTHING)
+
+
+class MahalanobisDistance(nn.Module):
+    """Distance from the mean of the healthy vectors in units of their covariance, shrunk as Ledoit and Wolf do.
+
+    Ledoit, Wolf 2004 (doi 10.1016/S0047-259X(03)00096-4), of the scaled columns.
+    """
+
+    root: Tensor
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.scaling = Scaling(width)
+        self.register_buffer("root", torch.eye(width))
+
+    def learn(self, vectors: Tensor) -> None:
+        """Takes mean and covariance of healthy vectors (M, width)."""
+        from sklearn.covariance import LedoitWolf
+
+        learn_scaling(self.scaling, vectors)
+        scaled = self.scaling(vectors).numpy().astype(np.float64)
+        covariance = LedoitWolf(assume_centered=True).fit(scaled).covariance_
+        precision = np.linalg.inv(covariance + _NOTHING * np.eye(len(covariance)))
+        self.root.copy_(torch.from_numpy(np.linalg.cholesky((precision + precision.T) / 2)))
+
+    def forward(self, vectors: Tensor) -> Tensor:
+        """(N, width) -> (N,)."""
+        distance: Tensor = torch.linalg.vector_norm(self.scaling(vectors) @ self.root, dim=1)
+        return distance
+
+
+class NeighbourDistance(Sized):
+    """Mean distance to the `neighbours` nearest healthy vectors, all columns scaled to the same spread.
+
+    `known` (M, width) grows with the healthy images.
+    """
+
+    known: Tensor
+
+    def __init__(self, width: int, neighbours: int) -> None:
+        super().__init__()
+        self.neighbours = neighbours
+        self.scaling = Scaling(width)
+        self.register_buffer("known", torch.zeros(neighbours, width))
+
+    def learn(self, vectors: Tensor) -> None:
+        """Keeps healthy vectors (M, width)."""
+        learn_scaling(self.scaling, vectors)
+        self.known = self.scaling(vectors)
+
+    def forward(self, vectors: Tensor) -> Tensor:
+        """(N, width) -> (N,)."""
+        scaled = self.scaling(vectors)
+        nearest = squared_distances(scaled, self.known).topk(self.neighbours, 1, largest=False).indices
+        # the nearest are found by the product, which loses digits, and measured by the difference, which doesn't
+        distances: Tensor = torch.linalg.vector_norm(scaled.unsqueeze(1) - self.known[nearest], dim=2)
+        return distances.mean(1)
+
+
+def squared_distances(a: Tensor, b: Tensor) -> Tensor:
+    """(N, width) and (M, width) -> (N, M), by one matrix product: exact to about 1e-6 of the larger squared length."""
+    return a.square().sum(1, keepdim=True) + b.square().sum(1) - 2 * (a @ b.T)

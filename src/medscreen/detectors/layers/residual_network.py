@@ -1,0 +1,70 @@
+"""A small residual classifier."""
+
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from medscreen.detectors.layers.pooling import soft_maximum
+from medscreen.detectors.layers.standardization import standardised
+
+Pooling = Literal["mean", "mean_and_peak"]
+
+
+class ResidualClassifier(nn.Module):
+    """Standardised, pixel-unshuffled image through three residual stages to logits.
+
+    The mean over the last features sees what is everywhere; the peak, a soft maximum, what is in one place.
+    """
+
+    def __init__(self, width: int, unshuffle: int, pooling: Pooling, outputs: int) -> None:
+        super().__init__()
+        self.unshuffle = unshuffle
+        self.peak = pooling == "mean_and_peak"
+        self.stem = nn.Sequential(
+            nn.PixelUnshuffle(unshuffle),
+            nn.Conv2d(unshuffle**2, width, 3, padding=1, bias=False),
+            nn.BatchNorm2d(width),
+            nn.SiLU(),
+        )
+        self.stages = nn.Sequential(
+            _Residual(width, width, 1), _Residual(width, 2 * width, 2), _Residual(2 * width, 4 * width, 2)
+        )
+        self.widths = [width, 2 * width, 4 * width]
+        self.head = nn.Linear((2 if self.peak else 1) * 4 * width, outputs)
+
+    def maps(self, images: Tensor, depth: int = 3) -> list[Tensor]:
+        """(N, 1, S, S) -> the maps (N, C, h, w) behind each of the first `depth` stages, `widths` channels each."""
+        height, width = images.shape[2:]
+        missing = (0, -width % self.unshuffle, 0, -height % self.unshuffle)
+        features, found = self.stem(F.pad(standardised(images), missing, mode="replicate")), []
+        for stage in self.stages[:depth]:
+            features = stage(features)
+            found.append(features)
+        return found
+
+    def forward(self, images: Tensor) -> Tensor:
+        """(N, 1, S, S) -> logits (N, outputs)."""
+        features = self.maps(images)[-1]
+        mean = features.mean((2, 3))
+        logits: Tensor = self.head(torch.cat([mean, soft_maximum(features)], 1) if self.peak else mean)
+        return logits
+
+
+class _Residual(nn.Module):
+    def __init__(self, inputs: int, outputs: int, stride: int) -> None:
+        super().__init__()
+        self.path = nn.Sequential(
+            nn.Conv2d(inputs, outputs, 3, stride=stride, padding=1, bias=False),
+            nn.BatchNorm2d(outputs),
+            nn.SiLU(),
+            nn.Conv2d(outputs, outputs, 3, padding=1, bias=False),
+            nn.BatchNorm2d(outputs),
+        )
+        self.skip: nn.Module = nn.Identity()
+        if stride != 1 or inputs != outputs:
+            self.skip = nn.Sequential(nn.Conv2d(inputs, outputs, 1, stride=stride, bias=False), nn.BatchNorm2d(outputs))
+
+    def forward(self, features: Tensor) -> Tensor:
+        return F.silu(self.path(features) + self.skip(features))

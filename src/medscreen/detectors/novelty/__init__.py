@@ -1,0 +1,1 @@
+"""Fixed features and their distance from those of the healthy images."""

@@ -1,0 +1,83 @@
+"""Detectors that measure how far an image lies from the healthy ones; none has an optimiser loop."""
+
+from typing import Self
+
+import torch
+from torch import nn
+
+from medscreen.config.compute import ComputeParams
+from medscreen.config.detectors.novelty import HogParams, MahalanobisParams, NearestParams, NoveltyParams, PyramidParams
+from medscreen.data.images import ImageSet
+from medscreen.detectors.layers.distances import MahalanobisDistance, NeighbourDistance
+from medscreen.detectors.novelty.hog import OrientedGradients
+from medscreen.detectors.novelty.laplacian_pyramid import PyramidEnergies
+from medscreen.detectors.shared.base import OnEpoch, ignore, in_batches
+from medscreen.detectors.shared.healthy_images import healthy_of
+from medscreen.detectors.shared.training import seeded
+from medscreen.errors import MedscreenError
+
+_MOST_NUMBERS = 2**27  # of 4 bytes: what a package can hold and a computer invert
+
+
+class NoveltyDetector:
+    """Features by a fixed rule, and their distance from those of the healthy images."""
+
+    score_at_half: float | None = None
+    findings: tuple[str, ...] = ()
+
+    def __init__(self, params: NoveltyParams, size: int, compute: ComputeParams, seed: int) -> None:
+        self.params, self.size, self.compute, self.seed = params, size, compute, seed
+        self.network: nn.Module = _chain(*self._fresh())
+
+    def _fresh(self) -> tuple[PyramidEnergies | OrientedGradients, MahalanobisDistance | NeighbourDistance]:
+        features = _features(self.params.features, self.size)
+        _require_room(features.width, self.params.distance)
+        match self.params.distance:
+            case MahalanobisParams():
+                return features, MahalanobisDistance(features.width)
+            case NearestParams(neighbours=neighbours):
+                return features, NeighbourDistance(features.width, neighbours)
+
+    def fit(self, train: ImageSet, tune: ImageSet, on_epoch: OnEpoch = ignore) -> Self:  # noqa: ARG002
+        """Measures the healthy images of `train`; `tune` is not needed.
+
+        Raises MedscreenError where there are fewer of them than the distance asks for.
+        """
+        features, distance = self._fresh()
+        pixels = healthy_of(train, "train", least=2).pixels
+        if isinstance(self.params.distance, NearestParams):
+            most, neighbours = self.params.distance.most, self.params.distance.neighbours
+            if len(pixels) < neighbours:
+                raise MedscreenError(
+                    f"There are {len(pixels)} healthy images in train, fewer than the {neighbours} nearest that are "
+                    "asked for; lower neighbours of this detector's distance."
+                )
+            seeded(self.seed)
+            pixels = pixels[torch.randperm(len(pixels))[:most].sort().values.numpy()]
+        torch.set_num_threads(self.compute.threads)
+        with torch.no_grad():
+            distance.learn(in_batches(features, pixels))
+        self.network = _chain(features, distance)
+        return self
+
+
+def _chain(*parts: nn.Module) -> nn.Module:
+    return nn.Sequential(*parts).eval()
+
+
+def _features(params: PyramidParams | HogParams, size: int) -> PyramidEnergies | OrientedGradients:
+    match params:
+        case PyramidParams():
+            return PyramidEnergies(size, params.levels, params.grid)
+        case HogParams():
+            return OrientedGradients(params.cells, params.bins, params.block, params.signed)
+
+
+def _require_room(width: int, distance: MahalanobisParams | NearestParams) -> None:
+    """Raises MedscreenError where a distance would keep more than half a gigabyte of features of that width."""
+    numbers = width * (distance.most if isinstance(distance, NearestParams) else width)
+    if numbers > _MOST_NUMBERS:
+        raise MedscreenError(
+            f"The features make {width:,} numbers of an image, and the distance would keep {4 * numbers / 1e9:.1f} GB "
+            "of them; lower grid, cells, block or bins of this detector's features, or most of its distance."
+        )

@@ -1,0 +1,1 @@
+"""PaDiM and PatchCore: patches of a frozen backbone's feature maps."""

@@ -1,0 +1,117 @@
+"""PaDiM and PatchCore: patches of a frozen backbone's maps, compared with those of healthy images."""
+
+import math
+from collections.abc import Callable, Iterator
+from typing import Self
+
+import torch
+from torch import Tensor, nn
+
+from medscreen.config.compute import ComputeParams
+from medscreen.config.detectors.backbone import BackboneParams
+from medscreen.config.detectors.patches import PadimParams, PatchcoreParams
+from medscreen.data.images import ImageSet, Pixels, batches
+from medscreen.detectors.layers.backbones import Backbone
+from medscreen.detectors.patches.coreset import coreset, projected
+from medscreen.detectors.patches.feature_maps import Channels, Patches
+from medscreen.detectors.patches.memory_bank import PatchBank
+from medscreen.detectors.patches.patch_gaussians import PlaceGaussians
+from medscreen.detectors.shared.base import OnEpoch, as_images, ignore
+from medscreen.detectors.shared.healthy_images import healthy_of
+from medscreen.detectors.shared.pretrained import bare_backbone, read_backbone
+from medscreen.detectors.shared.training import seeded
+from medscreen.errors import MedscreenError
+
+
+def patches_detector(
+    params: PadimParams | PatchcoreParams, compute: ComputeParams, seed: int
+) -> "PadimDetector | PatchcoreDetector":
+    """The detector of a variant."""
+    match params:
+        case PadimParams():
+            return PadimDetector(params, compute, seed)
+        case PatchcoreParams():
+            return PatchcoreDetector(params, compute, seed)
+
+
+class PadimDetector:
+    """A Gaussian at each place of a pretrained network's maps (Defard et al. 2020, arXiv 2011.08785)."""
+
+    score_at_half: float | None = None
+    findings: tuple[str, ...] = ()
+
+    def __init__(self, params: PadimParams, compute: ComputeParams, seed: int) -> None:
+        self.params, self.compute, self.seed = params, compute, seed
+        self.network: nn.Module = _chain(*self._fresh(bare_backbone))
+
+    def _fresh(self, backbone: Callable[[BackboneParams], Backbone]) -> tuple[Patches, Channels, PlaceGaussians]:
+        seeded(self.seed)
+        patches = Patches(backbone(self.params.backbone).eval(), self.params.depths, self.params.grid, 1)
+        kept = self.params.features
+        if kept > patches.width:
+            raise MedscreenError(
+                f"{self.params.backbone.name} has {patches.width} channels at depths {self.params.depths}, fewer than "
+                f"features = {kept}; lower features of this detector or name further depths."
+            )
+        channels = Channels(torch.randperm(patches.width)[:kept].sort().values)
+        return patches, channels, PlaceGaussians(patches.places, kept, self.params.top)
+
+    def fit(self, train: ImageSet, tune: ImageSet, on_epoch: OnEpoch = ignore) -> Self:  # noqa: ARG002
+        """Measures the patches of the healthy images of `train`; `tune` is not needed."""
+        patches, channels, gaussians = self._fresh(read_backbone)
+        pixels = healthy_of(train, "train", least=2).pixels
+        torch.set_num_threads(self.compute.threads)
+        with torch.no_grad():
+            cuts = batches(len(pixels), pixels.shape[1])
+            gaussians.learn(channels(patches(as_images(pixels[cut]))) for cut in cuts)
+        self.network = _chain(patches, channels, gaussians)
+        return self
+
+
+class PatchcoreDetector:
+    """A bank of patches of a pretrained network's maps (Roth et al. 2021, arXiv 2106.08265)."""
+
+    score_at_half: float | None = None
+    findings: tuple[str, ...] = ()
+
+    def __init__(self, params: PatchcoreParams, compute: ComputeParams, seed: int) -> None:
+        self.params, self.compute, self.seed = params, compute, seed
+        self.network: nn.Module = _chain(*self._fresh(bare_backbone))
+
+    def _fresh(self, backbone: Callable[[BackboneParams], Backbone]) -> tuple[Patches, PatchBank]:
+        seeded(self.seed)
+        params = self.params
+        patches = Patches(backbone(params.backbone).eval(), params.depths, params.grid, params.neighbourhood)
+        return patches, PatchBank(params.most, patches.width, params.top)
+
+    def fit(self, train: ImageSet, tune: ImageSet, on_epoch: OnEpoch = ignore) -> Self:  # noqa: ARG002
+        """Keeps a covering share of the patches of the healthy images of `train`; `tune` is not needed.
+
+        The bank is at most `most` patches; of more images than that takes, patches are drawn at random first, so that
+        neither memory nor time grow further.
+        """
+        share, most = self.params.share, self.params.most
+        patches, bank = self._fresh(read_backbone)
+        pixels = healthy_of(train, "train", least=2).pixels
+        every = len(pixels) * patches.places
+        seeded(self.seed, 1)
+        drawn = torch.randperm(every)[: math.ceil(most / share)].sort().values
+        torch.set_num_threads(self.compute.threads)
+        with torch.no_grad():
+            found = torch.cat(list(_chosen(patches, pixels, drawn)))
+            kept = coreset(projected(found), max(1, min(most, round(share * len(found)))))
+            bank.learn(found[kept])
+        self.network = _chain(patches, bank)
+        return self
+
+
+def _chain(*parts: nn.Module) -> nn.Module:
+    return nn.Sequential(*parts).eval()
+
+
+def _chosen(patches: Patches, pixels: Pixels, drawn: Tensor) -> Iterator[Tensor]:
+    """The patches of images (N, S, S) whose numbers, counted through all images, are `drawn`, in order."""
+    for cut in batches(len(pixels), pixels.shape[1]):
+        first = cut.start * patches.places
+        found = patches(as_images(pixels[cut])).flatten(0, 1)
+        yield found[drawn[(drawn >= first) & (drawn < first + len(found))] - first]

@@ -1,0 +1,53 @@
+"""An image as the features of its places."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from medscreen.detectors.layers.backbones import Backbone
+from medscreen.detectors.layers.regions import in_regions
+from medscreen.detectors.layers.standardization import standardised
+
+
+class Patches(nn.Module):
+    """A backbone's maps at `depths` (from 1), brought to `grid` x `grid` places and laid upon each other.
+
+    The backbone is shown the image at mean .5 and standard deviation .25, whatever its exposure, and keeps the stages
+    that are asked for. Each map is first averaged over `neighbourhood` x `neighbourhood` (odd) of its own pixels.
+    `width`: the number of channels of a place; `places`: how many there are.
+    """
+
+    def __init__(self, backbone: Backbone, depths: Sequence[int], grid: int, neighbourhood: int) -> None:
+        super().__init__()
+        self.depths, self.grid, self.neighbourhood = sorted(depths), grid, neighbourhood
+        self.width = sum(backbone.widths[depth - 1] for depth in self.depths)
+        self.places = grid**2
+        backbone.keep(self.depths[-1])
+        self.backbone = backbone
+
+    def forward(self, images: Tensor) -> Tensor:
+        """(N, 1, S, S) -> (N, places, width)."""
+        maps = self.backbone.maps(0.5 + 0.25 * standardised(images), self.depths[-1])
+        found = []
+        for depth in self.depths:
+            near = F.avg_pool2d(
+                maps[depth - 1], self.neighbourhood, 1, self.neighbourhood // 2, count_include_pad=False
+            )
+            found.append(in_regions(near, self.grid))
+        return torch.cat(found, 1).flatten(2).transpose(1, 2)
+
+
+class Channels(nn.Module):
+    """Some channels of each place, the same ones everywhere."""
+
+    chosen: Tensor
+
+    def __init__(self, chosen: Tensor) -> None:
+        super().__init__()
+        self.register_buffer("chosen", chosen)
+
+    def forward(self, patches: Tensor) -> Tensor:
+        """(N, places, width) -> (N, places, len(chosen))."""
+        return patches[:, :, self.chosen]

@@ -1,0 +1,48 @@
+"""Healthy patches that stand for all of them."""
+
+import torch
+from torch import Tensor
+
+from medscreen.detectors.layers.distances import squared_distances
+from medscreen.detectors.layers.dynamic_buffers import Sized
+from medscreen.detectors.layers.pooling import mean_of_top
+
+_CHUNK = 512
+"""Patches of the bank compared at once: N x places x _CHUNK numbers are in memory."""
+
+
+class PatchBank(Sized):
+    """The distance of an image's patches from their nearest in the bank, the mean of the worst.
+
+    Roth et al. 2021 (PatchCore, arXiv 2106.08265) take the worst alone. `top`: the share of places that count, at
+    least one. `bank` (M, width), M at most `most`.
+    """
+
+    bank: Tensor
+
+    def __init__(self, most: int, width: int, top: float) -> None:
+        super().__init__()
+        self.top = top
+        self.register_buffer("bank", torch.zeros(most, width))
+
+    def learn(self, bank: Tensor) -> None:
+        """Keeps patches (M, width)."""
+        self.bank = bank.clone()
+
+    def nearest(self, patches: Tensor) -> Tensor:
+        """(K, width) -> (K,): the index, in the bank, of each patch's nearest."""
+        least = torch.full_like(patches[:, 0], torch.inf)
+        index = torch.zeros_like(patches[:, 0], dtype=torch.int64)
+        for start in range(0, len(self.bank), _CHUNK):
+            found = squared_distances(patches, self.bank[start : start + _CHUNK]).min(1)
+            closer = found.values < least
+            least = torch.where(closer, found.values, least)
+            index = torch.where(closer, found.indices + start, index)
+        return index
+
+    def forward(self, patches: Tensor) -> Tensor:
+        """(N, places, width) -> (N,)."""
+        index = self.nearest(patches.flatten(0, 1)).view(patches.shape[:2])
+        # the nearest is found by a product, which loses digits, and measured by the difference, which doesn't
+        distances: Tensor = torch.linalg.vector_norm(patches - self.bank[index], dim=2)
+        return mean_of_top(distances, self.top)

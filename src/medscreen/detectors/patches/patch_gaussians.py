@@ -1,0 +1,55 @@
+"""What is usual at each place of a healthy image."""
+
+from collections.abc import Iterable
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from medscreen.detectors.layers.pooling import mean_of_top
+
+_RIDGE = 0.01
+_NOTHING = 1e-6  # keeps the variance above 0 where all healthy images are alike
+
+
+class PlaceGaussians(nn.Module):
+    """Mahalanobis distance of each place's features from those of healthy images there; the worst places' mean.
+
+    Defard et al. 2020 (PaDiM, arXiv 2011.08785). The paper adds .01 to every variance; here it is that share of the
+    mean variance, since backbones differ in scale. `top`: the share of places that count, at least one.
+    """
+
+    mean: Tensor
+    root: Tensor
+
+    def __init__(self, places: int, width: int, top: float) -> None:
+        super().__init__()
+        self.top = top
+        self.register_buffer("mean", torch.zeros(places, width))
+        self.register_buffer("root", torch.eye(width).repeat(places, 1, 1))
+
+    def learn(self, batches: Iterable[Tensor]) -> None:
+        """Takes mean and covariance at each place, of batches (N, places, width) of healthy images."""
+        number, total, products = 0, torch.zeros(()), torch.zeros(())
+        for batch in batches:
+            placed = batch.double().transpose(0, 1)
+            number += placed.shape[1]
+            total = total + placed.sum(1)
+            products = products + placed.transpose(1, 2) @ placed
+        mean = total / number
+        covariance = products / number - mean.unsqueeze(2) * mean.unsqueeze(1)
+        variances = covariance.diagonal(dim1=1, dim2=2)
+        ridge = _RIDGE * variances.mean() + _NOTHING
+        precision = np.linalg.inv((covariance + ridge * torch.eye(mean.shape[1])).numpy())
+        self.mean.copy_(mean)
+        self.root.copy_(torch.from_numpy(np.linalg.cholesky((precision + precision.transpose(0, 2, 1)) / 2)))
+
+    def distances(self, patches: Tensor) -> Tensor:
+        """(N, places, width) -> (N, places)."""
+        whitened = (patches - self.mean).transpose(0, 1) @ self.root
+        lengths: Tensor = torch.linalg.vector_norm(whitened, dim=2)
+        return lengths.T
+
+    def forward(self, patches: Tensor) -> Tensor:
+        """(N, places, width) -> (N,)."""
+        return mean_of_top(self.distances(patches), self.top)

@@ -1,0 +1,1 @@
+"""Baselines: one image statistic and its distance from the healthy median."""

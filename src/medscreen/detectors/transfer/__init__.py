@@ -1,0 +1,1 @@
+"""Pretrained backbones fine-tuned on both classes."""

@@ -1,0 +1,44 @@
+"""A network of others as a classifier."""
+
+from typing import Self
+
+from torch import Tensor, nn
+
+from medscreen.detectors.layers.backbones import Backbone
+
+
+class TransferClassifier(nn.Module):
+    """The mean over the backbone's last map, dropout, and a linear layer to the logits.
+
+    The first `frozen` of its stages neither learn nor, in training, change what their batch norms do.
+    """
+
+    def __init__(self, backbone: Backbone, frozen: int, dropout: float, outputs: int) -> None:
+        super().__init__()
+        self.backbone = backbone
+        self.frozen = frozen
+        self.head = nn.Sequential(nn.Dropout(dropout), nn.Linear(backbone.widths[-1], outputs))
+        for stage in backbone.stages[:frozen]:
+            stage.requires_grad_(False)
+
+    def train(self, mode: bool = True) -> Self:
+        """Training mode for what is not frozen."""
+        super().train(mode)
+        for stage in self.backbone.stages[: self.frozen]:
+            stage.eval()
+        return self
+
+    def groups(self, decay: float) -> list[tuple[list[nn.Parameter], float]]:
+        """Head, then stages from the last to the first that learns, and the share of the head's rate each learns at.
+
+        Howard, Ruder 2018 (arXiv 1801.06146), section 3.2.
+        """
+        learning = reversed(self.backbone.stages[self.frozen :])
+        shares = [decay ** (i + 1) for i in range(len(self.backbone.stages))]
+        parts = [(list(self.head.parameters()), 1.0)]
+        return parts + [(list(stage.parameters()), share) for stage, share in zip(learning, shares, strict=False)]
+
+    def forward(self, images: Tensor) -> Tensor:
+        """(N, 1, S, S) -> logits (N, outputs)."""
+        logits: Tensor = self.head(self.backbone(images).mean((2, 3)))
+        return logits

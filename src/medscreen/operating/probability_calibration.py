@@ -1,0 +1,104 @@
+"""From a score to the probability of being abnormal, at the share of abnormal images that `val` has."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from medscreen.config.operating import CalibrationName
+
+Floats = NDArray[np.float64]
+Labels = NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class LogisticCurve:
+    """Probability 1 / (1 + exp(-(slope * score + intercept)))."""
+
+    slope: float
+    intercept: float
+
+
+@dataclass(frozen=True)
+class SteppedCurve:
+    """Probability interpolated between points of ascending score, constant beyond the outer ones."""
+
+    scores: tuple[float, ...]
+    probabilities: tuple[float, ...]
+
+
+Curve = LogisticCurve | SteppedCurve
+
+
+def calibrate(
+    name: CalibrationName, scores: Floats, labels: Labels, score_at_half: float | None
+) -> tuple[CalibrationName, Curve]:
+    """The curve of that name, and the name of the one that was fitted.
+
+    A temperature tempers the detector's own probability; a detector that claims none (`score_at_half` None) gets
+    Platt's curve instead, and the name says so.
+    """
+    if name == "isotonic":
+        return name, isotonic(scores, labels)
+    if name == "temperature" and score_at_half is not None:
+        return name, temperature(scores, labels, score_at_half)
+    return "platt", platt(scores, labels)
+
+
+def temperature(scores: Floats, labels: Labels, score_at_half: float) -> LogisticCurve:
+    """The logit divided by the one number that makes the labels of `val` most likely.
+
+    Guo et al. 2017, On calibration of modern neural networks (arXiv 1706.04599), section 4.2. The search is over
+    1/100 to 100.
+    """
+    from scipy.optimize import minimize_scalar
+
+    logits, sign = scores - score_at_half, np.where(labels == 1, 1.0, -1.0)
+
+    def loss(log_temperature: float) -> float:
+        return float(np.logaddexp(0.0, -sign * logits / np.exp(log_temperature)).mean())
+
+    found = minimize_scalar(loss, bounds=(-np.log(100), np.log(100)), method="bounded", options={"xatol": 1e-8})
+    slope = float(np.exp(-found.x))
+    return _curve(slope, -slope * score_at_half)
+
+
+def isotonic(scores: Floats, labels: Labels) -> SteppedCurve:
+    """The rising curve of least squared error, by pooling adjacent violators (scikit-learn)."""
+    from sklearn.isotonic import IsotonicRegression
+
+    model = IsotonicRegression(y_min=0.0, y_max=1.0, out_of_bounds="clip").fit(scores, labels)
+    # the graph computes with 32 bits: scores that are one there must be one here
+    points = np.asarray(model.X_thresholds_, np.float32).astype(np.float64)
+    last_of_equals = np.append(points[1:] > points[:-1], True)
+    return SteppedCurve(
+        tuple(float(score) for score in points[last_of_equals]),
+        tuple(float(probability) for probability in model.y_thresholds_[last_of_equals]),
+    )
+
+
+def platt(scores: Floats, labels: Labels) -> LogisticCurve:
+    """The logistic curve fitted to Platt's smoothed targets.
+
+    Platt 1999, Probabilistic outputs for support vector machines: target (n+ + 1)/(n+ + 2) for the abnormal and
+    1/(n- + 2) for the normal, which keeps the curve finite where the classes are separable.
+    """
+    from sklearn.linear_model import LogisticRegression
+
+    abnormal, normal = int((labels == 1).sum()), int((labels == 0).sum())
+    target = np.where(labels == 1, (abnormal + 1) / (abnormal + 2), 1 / (normal + 2))
+    centre, spread = float(scores.mean()), float(scores.std()) or 1.0
+    standard = ((scores - centre) / spread)[:, None]
+    # a soft target is the same as the image seen twice, once with each label, at these weights
+    model = LogisticRegression(C=np.inf, tol=1e-8, max_iter=1000).fit(
+        np.vstack([standard, standard]),
+        np.repeat([1, 0], len(scores)),
+        sample_weight=np.concatenate([target, 1 - target]),
+    )
+    slope = float(model.coef_[0, 0]) / spread
+    return _curve(slope, float(model.intercept_[0]) - slope * centre)
+
+
+def _curve(slope: float, intercept: float) -> LogisticCurve:
+    """With nine digits, more than the graph's 32 bits hold: an optimiser's last ones depend on where memory lies."""
+    return LogisticCurve(float(f"{slope:.9g}"), float(f"{intercept:.9g}"))

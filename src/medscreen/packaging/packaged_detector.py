@@ -1,0 +1,165 @@
+"""A packaged detector as users load it."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import MISSING, dataclass, fields
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnxruntime
+from numpy.typing import NDArray
+
+from medscreen.config.display import FILE_DISPLAY, DisplayParams
+from medscreen.data.attributes import UNKNOWN
+from medscreen.data.images import Pixels, batches
+from medscreen.errors import MedscreenError
+from medscreen.operating.graph_format import METADATA, REFUSAL
+from medscreen.packaging.control_flow import require_straight
+from medscreen.workspace.digests import file_digest
+
+_NO_PACKAGE = "The graph is no packaged detector of medscreen"
+_REASON_LENGTH = 300
+_MOST_NAMED = 3  # modalities or body parts of the training images that a message names
+
+PREDICTED_BY = b"medscreen.packaged_digest"
+"""Under this key a table of predictions names the packaged detector that made them."""
+
+
+@dataclass(frozen=True)
+class Screening:
+    """What a packaged detector says of N images; every array is (N,).
+
+    `score`: the higher, the more abnormal. `p_value`: 1/(n+1)..1, small for images unlike the healthy ones.
+    `probability`: 0..1, of being abnormal. `abnormal`: the decision at the operating point. `refer`: whether the
+    score lies in the band that is left to a reader. `findings`: (N, K) probabilities of the classes that the
+    metadata name, of a detector that tells findings apart. `in_domain`: whether the image is like those that the
+    detector was trained on (see `operating.domain`); outside, no decision holds. None of a package made before there
+    was the check.
+    """
+
+    score: NDArray[np.float32]
+    p_value: NDArray[np.float32]
+    probability: NDArray[np.float32]
+    abnormal: NDArray[np.bool_]
+    refer: NDArray[np.bool_]
+    findings: NDArray[np.float32] | None = None
+    in_domain: NDArray[np.bool_] | None = None
+
+
+class PackagedDetector:
+    """A detector as users load it: screens images, and knows what it is."""
+
+    def __init__(self, graph: bytes | Path, threads: int = 1) -> None:
+        require_straight(graph)
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = threads
+        options.inter_op_num_threads = 1
+        options.log_severity_level = 4  # a refused image is reported by the exception alone
+        source = str(graph) if isinstance(graph, Path) else graph
+        try:
+            self._session = onnxruntime.InferenceSession(source, options, providers=["CPUExecutionProvider"])
+        except Exception as error:  # ONNX Runtime has an exception class for each of its many causes
+            raise MedscreenError(
+                f"{graph if isinstance(graph, Path) else 'The graph'} can't be loaded: {error}"
+            ) from error
+        given = {output.name for output in self._session.get_outputs()}
+        self._outputs = [field.name for field in fields(Screening) if field.name in given]
+        self.metadata = self._described()
+        if [node.name for node in self._session.get_inputs()] != ["pixels"] or "score" not in given:
+            raise MedscreenError(f"{_NO_PACKAGE}: it has to take pixels and give a score.")
+
+    def _described(self) -> dict[str, Any]:
+        try:
+            metadata = json.loads(self._session.get_modelmeta().custom_metadata_map.get(METADATA, "{}"))
+        except ValueError as error:
+            raise MedscreenError(f"{_NO_PACKAGE}: its property {METADATA!r} is no JSON.") from error
+        if not isinstance(metadata, dict):
+            raise MedscreenError(f"{_NO_PACKAGE}: its property {METADATA!r} is no JSON object.")
+        return metadata
+
+    @property
+    def image_size(self) -> int:
+        """Side, in pixels, of the square images that the detector was trained on."""
+        try:
+            return int(self.metadata["image_size"])
+        except (KeyError, TypeError, ValueError) as error:
+            raise MedscreenError(f"{_NO_PACKAGE}: its metadata have no image_size.") from error
+
+    @property
+    def display(self) -> DisplayParams:
+        """How DICOM became the images that the detector was trained on; give it to `ingestion.read_image`."""
+        said = self.metadata.get("display")  # packages of a medscreen without the key were trained as files say
+        try:
+            return FILE_DISPLAY if said is None else DisplayParams.model_validate(said)
+        except ValueError as error:
+            raise MedscreenError(f"{_NO_PACKAGE}: display in its metadata is not valid.") from error
+
+    @property
+    def checks_domain(self) -> bool:
+        """Whether the package tells images unlike its training images; those made before there was the check do not."""
+        return "in_domain" in self._outputs
+
+    def header_mismatch(self, described: Mapping[str, str] | None) -> str:
+        """How modality or body part, see `ingestion.Shown`, differ from those of the training images; "" if not.
+
+        They never do where the file is no DICOM, or no training image states the element.
+        """
+        try:
+            stated = self.metadata.get("domain", {}).get("dicom", {})
+            trained = {name: {value: int(n) for value, n in counts.items()} for name, counts in stated.items()}
+        except (AttributeError, TypeError, ValueError) as error:
+            raise MedscreenError(f"{_NO_PACKAGE}: domain in its metadata is not valid.") from error
+        return "; ".join(
+            f"{name} {value or UNKNOWN}, trained on {_most_frequent(trained[name])}"
+            for name, value in (described or {}).items()
+            if trained.get(name, {}).keys() - {UNKNOWN} and (value or UNKNOWN) not in trained[name]
+        )
+
+    def score(self, pixels: Pixels) -> NDArray[np.float32]:
+        """The scores (N,) of images (N, H, W); the graph needs no operating point for that."""
+        scores: NDArray[np.float32] = self._run(pixels, ["score"])[0]
+        return scores
+
+    def screen(self, pixels: Pixels) -> Screening:
+        """Screens images (N, H, W), display grey 0 to 255; squares of `image_size` pixels are taken as they are.
+
+        Others are resized, without keeping their proportions: cut them with `ingestion.to_square` first.
+
+        Raises MedscreenError for another type or shape, for an image without a grey level above 1, and for a graph
+        without an operating point.
+        """
+        missing = {field.name for field in fields(Screening) if field.default is MISSING} - set(self._outputs)
+        if missing:
+            raise MedscreenError(f"{_NO_PACKAGE}: it has no output {', '.join(sorted(missing))}.")
+        return Screening(**dict(zip(self._outputs, self._run(pixels, self._outputs), strict=True)))
+
+    def _run(self, pixels: Pixels, outputs: list[str]) -> list[Any]:
+        if pixels.dtype != np.uint8 or pixels.ndim != 3 or pixels.size == 0:
+            raise MedscreenError(
+                f"Images must be one uint8 array (N, H, W) in 0 to 255, not {pixels.dtype} {pixels.shape}."
+            )
+        said = []
+        for batch in batches(len(pixels), max(pixels.shape[1:])):
+            images = np.ascontiguousarray(pixels[batch, None])
+            try:
+                said.append(self._session.run(outputs, {"pixels": images}))
+            except Exception as error:  # ONNX Runtime has an exception class for each of its many causes
+                if REFUSAL in str(error):
+                    raise MedscreenError(
+                        "An image has no grey level above 1: give uint8 images in 0 to 255, not floats in 0 to 1."
+                    ) from error
+                reason = " ".join(str(error).split())[:_REASON_LENGTH]
+                raise MedscreenError(f"{_NO_PACKAGE}: ONNX Runtime can't compute it ({reason}).") from error
+        return [np.concatenate(parts) for parts in zip(*said, strict=True)]
+
+
+def _most_frequent(counts: Mapping[str, int]) -> str:
+    names = sorted(counts, key=lambda name: -counts[name])
+    more = len(names) - _MOST_NAMED
+    return ", ".join(names[:_MOST_NAMED]) + (f" and {more} more" if more > 0 else "")
+
+
+def packaged_digest(path: Path) -> str:
+    """32 hexadecimal characters that name a packaged detector: network, score, threshold and calibration."""
+    return file_digest(path)

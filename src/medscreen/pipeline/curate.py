@@ -1,0 +1,98 @@
+"""Turns the raw data set into train, tune, val and test, and writes the audit and its page."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from pydantic import TypeAdapter
+
+from medscreen.config.datasets import DatasetParams
+from medscreen.config.params import Params
+from medscreen.config.privacy import is_public
+from medscreen.data.curation.audit import labels_taken
+from medscreen.data.curation.curation import Curated
+from medscreen.data.curation.curation import curate as curate_records
+from medscreen.data.curation.small_cells import without_rare_values
+from medscreen.data.images import SPLITS, load_images, save_images, set_digest
+from medscreen.data.sources import read_source as sources
+from medscreen.pipeline.progress_bar import progress
+from medscreen.pipeline.stage_runner import run_stage
+from medscreen.reporting.curation_page.audit_tables import warnings
+from medscreen.reporting.curation_page.page import curation_page
+from medscreen.reporting.curation_page.redaction import without_names
+from medscreen.reporting.curation_page.split_shift import shift
+from medscreen.runtime.escaping import say
+from medscreen.workspace.atomic_outputs import replaced
+from medscreen.workspace.layout import Layout
+
+
+def curate(layout: Layout, params: Params) -> None:
+    """Reads data/raw.json; writes data/curated/<split>, data/curation.{json,html} and reports/curation.json."""
+    raw = json.loads(layout.raw.read_text())
+    settings: DatasetParams = TypeAdapter(DatasetParams).validate_python(raw["settings"])
+    layout.curated("").mkdir(parents=True, exist_ok=True)
+    # always the same name: what a kill leaves, the next run takes over and removes
+    scratch = layout.curated(".decoded")
+    try:
+        audit = _save(layout, _curated(layout, settings, params, scratch), raw["dataset"], params.seed)
+    finally:
+        scratch.unlink(missing_ok=True)
+    # git and MLflow get this one: a hospital's files are named after patients
+    shown = audit if is_public(settings) else without_names(audit, layout.names_key)
+    with replaced(layout.curation_report) as partial:
+        partial.write_text(json.dumps(shown, indent=1))
+    _tell(audit)
+
+
+def _curated(layout: Layout, settings: DatasetParams, params: Params, scratch: Path) -> Curated:
+    """What is kept of the data set; its records, which need more memory, are gone afterwards."""
+    records = sources.read_records(settings, sources.root_of(settings, layout.workspace))
+    with progress("reading images", len(records)) as advance:
+        curated = curate_records(
+            records,
+            settings.image_size,
+            params.curation,
+            params.seed,
+            params.compute.threads,
+            scratch,
+            lambda: advance(""),
+        )
+    return curated if is_public(settings) else without_rare_values(curated)
+
+
+def _tell(audit: Mapping[str, Any]) -> None:
+    """Prints what was made of the data and its labels, what became no image, and what is worth a look; names nobody."""
+    say(
+        f"{audit['records']} records: {len(audit['quarantined'])} quarantined, "
+        f"{audit['exact_copies']['dropped']} exact copies dropped, "
+        f"{audit['near_copies']['pairs']} near copies found; "
+        + ", ".join(f"{name} {counts['images']}" for name, counts in audit["splits"].items())
+    )
+    for found in audit["labels"]:
+        say(f"  label {found['label']!r} is {found['taken_as']}: {found['images']} images")
+    for what, number in audit["source_notes"].items():
+        say(f"  note: {number} {what}")
+    for warning in warnings(audit):
+        say(f"  note: {warning}")
+
+
+def _save(layout: Layout, curated: Curated, dataset: str, seed: int) -> dict[str, Any]:
+    """Writes the splits, the page and the audit with all names, which comes back."""
+    for split in SPLITS:
+        with replaced(layout.curated(split)) as partial:
+            save_images(curated.images, curated.splits[split], partial)
+    splits = {split: load_images(layout.curated(split)) for split in SPLITS}
+    for split, images in splits.items():
+        curated.audit["splits"][split]["digest"] = set_digest(images)
+    labels = labels_taken(list(splits.values()))
+    audit = {"dataset": dataset, **curated.audit, "labels": labels, "shift": shift(splits["val"], splits["test"], seed)}
+    with replaced(layout.curation_page) as partial:
+        partial.write_text(curation_page(audit, curated, splits))
+    with replaced(layout.named_curation) as partial:
+        partial.write_text(json.dumps(audit, indent=1))
+    return audit
+
+
+if __name__ == "__main__":
+    run_stage("curate", curate)

@@ -1,0 +1,150 @@
+"""Trains one detector, packs its network as a graph, and saves what it says of train, tune and val."""
+
+import csv
+import json
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import pyarrow as pa
+import pyarrow.parquet as pq
+from safetensors.torch import load, save_file
+from torch import Tensor
+
+from medscreen.config.detectors.entry import DetectorEntry
+from medscreen.config.params import Params
+from medscreen.data.images import ImageSet, curated_images, set_digest
+from medscreen.detectors.build import build
+from medscreen.detectors.shared.base import Detector
+from medscreen.packaging.onnx_export import export_network
+from medscreen.packaging.packaged_detector import PackagedDetector
+from medscreen.packaging.scoring_graph import scoring_graph
+from medscreen.pipeline.progress_bar import progress
+from medscreen.pipeline.stage_runner import run_stage
+from medscreen.tracking.runs import live_run
+from medscreen.workspace.atomic_outputs import replaced
+from medscreen.workspace.code_digest import code_digest
+from medscreen.workspace.digests import digest_of, file_digest
+from medscreen.workspace.layout import Layout
+
+_STATE = "state.safetensors"
+_SEEN = ("train", "tune", "val")  # val is scored here, never learned from
+
+
+def fit(layout: Layout, params: Params, name: str) -> None:
+    """Writes models/<name>/fitted; the curves are in MLflow while it trains."""
+    entry = params.detector(name)
+    splits = {split: curated_images(layout, split) for split in _SEEN}
+    size = int(splits["train"].pixels.shape[1])
+    data = {split: {"digest": set_digest(images), "images": len(images)} for split, images in splits.items()}
+    key = _run_key(params, entry, data)
+
+    def known(member: DetectorEntry) -> Mapping[str, Tensor] | None:
+        return _trained_before(layout, params, _run_key(params, member, data))
+
+    detector = build(entry, size, params.compute, params.seed, known)
+    dataset = json.loads(layout.raw.read_text())["dataset"]
+    history: list[dict[str, float]] = []
+    with live_run(layout, dataset, name, key) as live, progress(f"{name}: epoch", entry.epochs) as advance:
+
+        def on_epoch(epoch: int, terms: Mapping[str, float]) -> None:
+            history.append({"epoch": epoch, **terms})
+            live.on_epoch(epoch, terms)
+            advance(" ".join(f"{term} {value:.4g}" for term, value in terms.items()))
+
+        detector.fit(splits["train"], splits["tune"], on_epoch)
+    graph = scoring_graph(export_network(detector, size), size)
+    further = _with_further_seeds(params, name, size, splits)
+    with replaced(layout.fitted(name)) as folder:
+        folder.mkdir()
+        for seed, trained in further.items():
+            onnx.save(trained, folder / layout.trained_with(name, seed).name)
+        _save(folder, detector, graph, history, splits, params.compute.threads)
+        about = {
+            "run_key": key,
+            "state": file_digest(folder / _STATE),
+            "data": data,
+            "image_size": size,
+            "display": splits["train"].display.model_dump(),
+            "score_at_half": detector.score_at_half,
+            "findings": detector.findings,
+            "files": {path.name: file_digest(path) for path in sorted(folder.iterdir())},
+        }
+        (folder / "fit.json").write_text(json.dumps(about, indent=1))
+    print(f"{name}: fitted" + (f" in {len(history)} epochs" if history else ""))
+
+
+def _with_further_seeds(
+    params: Params, name: str, size: int, splits: Mapping[str, ImageSet]
+) -> dict[int, onnx.ModelProto]:
+    """The same detector trained with each of `seeds`: how far its figures depend on chance."""
+    trained = {}
+    for seed in params.seeds:
+        detector = build(params.detector(name), size, params.compute, seed).fit(splits["train"], splits["tune"])
+        trained[seed] = scoring_graph(export_network(detector, size), size)
+        print(f"{name}: fitted with seed {seed}")
+    return trained
+
+
+def _run_key(params: Params, entry: DetectorEntry, data: dict[str, Any]) -> str:
+    """Names a training with these settings: same key, same result."""
+    ingredients = {
+        "detector": entry.model_dump(),
+        "seed": params.seed,
+        "compute": params.compute.model_dump(),
+        "data": {split: data[split]["digest"] for split in ("train", "tune")},
+        # of a file that isn't there, `fit` will say so
+        "files": [file_digest(path) if path.is_file() else "" for path in entry.files],
+        "code": code_digest("medscreen.pipeline.fit"),
+    }
+    return digest_of(json.dumps(ingredients, sort_keys=True))
+
+
+def _trained_before(layout: Layout, params: Params, key: str) -> dict[str, Tensor] | None:
+    """The state that the training of this key left in the workspace, whoever of the roster it was; None without one."""
+    for name in params.detectors:
+        folder = layout.fitted(name)
+        try:
+            fitted = json.loads((folder / "fit.json").read_text())
+            state = (folder / _STATE).read_bytes()
+            left = (fitted["run_key"], fitted["state"])
+        except (OSError, ValueError, KeyError, TypeError):  # none, damaged, or of a medscreen that kept no digest
+            continue
+        # both keys: a file that was changed, or is just being replaced, is no state of that training
+        if left == (key, digest_of(state)):
+            print(f"taken from {name}, which was trained alike")
+            return load(state)
+    return None
+
+
+def _save(
+    folder: Path,
+    detector: Detector,
+    graph: onnx.ModelProto,
+    history: list[dict[str, float]],
+    splits: dict[str, ImageSet],
+    threads: int,
+) -> None:
+    save_file({k: v.contiguous() for k, v in detector.network.state_dict().items()}, folder / _STATE)
+    onnx.save(graph, folder / "network.onnx")
+    with (folder / "history.csv").open("w", newline="") as file:
+        writer = csv.DictWriter(file, fieldnames=list(history[0]) if history else ["epoch"], lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(history)
+    # scored by the graph that will be served, not by torch: the threshold is chosen on these very numbers
+    packaged = PackagedDetector(folder / "network.onnx", threads)
+    columns: dict[str, list[Any]] = {"split": [], "label": [], "score": []}
+    for split, images in splits.items():
+        columns["split"].append(np.full(len(images), split))
+        columns["label"].append(images.labels.astype(np.int8))
+        columns["score"].append(packaged.score(images.pixels))
+    pq.write_table(
+        pa.table({name: np.concatenate(parts) for name, parts in columns.items()}), folder / "scores.parquet"
+    )
+
+
+if __name__ == "__main__":
+    run_stage(f"fit@{sys.argv[1]}", lambda layout, params: fit(layout, params, sys.argv[1]))

@@ -1,0 +1,61 @@
+"""Closes every detector's run in MLflow, registers it as a version, and promotes the best."""
+
+import json
+
+from medscreen.config.params import Params
+from medscreen.pipeline.stage_runner import run_stage
+from medscreen.registry.cards import describe
+from medscreen.registry.champion_selection import bootstrap_of, promote_best
+from medscreen.registry.experiments import may_change, published
+from medscreen.registry.threshold_change import remove_cut_short
+from medscreen.registry.versions import model_name, versions_of
+from medscreen.reporting.leaderboard import Pair, balanced_rows, comparisons, league_rows, print_league, save_rows
+from medscreen.runtime.escaping import Screen
+from medscreen.tracking.detector_results import read_results
+from medscreen.tracking.runs import experiment_name
+from medscreen.tracking.store import open_experiment, open_store
+from medscreen.workspace.atomic_outputs import replaced
+from medscreen.workspace.layout import Layout
+from medscreen.workspace.lineage import require_locked
+
+
+def publish(layout: Layout, params: Params) -> None:
+    """Writes league, balanced, comparison and promotion of reports/; changes MLflow only where a result is new."""
+    client = open_store(layout)
+    require_locked(layout, params.detectors)
+    results = read_results(layout, params)
+    remove_cut_short(
+        client, layout, model_name(results[0].dataset), open_experiment(client, layout, results[0].dataset)
+    )
+    versions = {result.detector: published(client, layout, result) for result in results}
+    report = promote_best(client, layout, results, versions, params)
+    standings = {standing["detector"]: standing for standing in report["standings"]}
+    now = {version.number: version for version in versions_of(client, report["model"])}
+    for result in results:
+        version = versions[result.detector]
+        if version is not None and may_change(version):
+            describe(client, now[version.number], result, params, standings[result.detector])
+    with replaced(layout.promotion) as partial:
+        partial.write_text(json.dumps(report, indent=1))
+    rows = league_rows(results, {name: standing["verdict"] for name, standing in standings.items()})
+    with replaced(layout.league) as partial:
+        save_rows(rows, list(rows[0]), partial)
+    with replaced(layout.balanced) as partial:
+        balanced = balanced_rows(results)
+        save_rows(balanced, list(balanced[0]), partial)
+    with replaced(layout.comparison) as partial:
+        outcomes = {split: {r.detector: r.outcomes(split) for r in results} for split in ("val", "test")}
+        pairs = comparisons(outcomes, rows[0]["detector"], bootstrap_of(params))
+        save_rows(pairs, list(Pair.__annotations__), partial)
+    screen = Screen()
+    of = f" of experiment {experiment_name()}" if experiment_name() else ""
+    level = f"{params.evaluation.confidence:.0%}"
+    print_league(rows, f"League table{of} ({level} intervals; the verdict looks at val alone)", screen)
+    if promoted := report["promoted"]:
+        screen.print(f"In Production: {report['model']} version {promoted['version']} ({promoted['detector']})")
+    screen.print(report["reason"])
+    screen.print("Research use only, never diagnosis.")
+
+
+if __name__ == "__main__":
+    run_stage("publish", publish)

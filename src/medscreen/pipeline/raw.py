@@ -1,0 +1,74 @@
+"""Makes or finds the active data set and writes down which files it, and each detector besides it, consist of."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from medscreen.config.params import Params
+from medscreen.data.sources import read_source as sources
+from medscreen.data.sources.file_trees import name_below
+from medscreen.pipeline.stage_runner import run_stage
+from medscreen.runtime.escaping import say
+from medscreen.workspace.atomic_outputs import replaced
+from medscreen.workspace.digests import digest_of, file_digest
+from medscreen.workspace.layout import Layout
+
+
+def raw(layout: Layout, params: Params) -> None:
+    """Writes data/raw.json: the active data set's settings, and size and digest of each of its files.
+
+    And data/read_besides/<detector>.json: the digests of the files with weights that it names, "" for one that is not
+    there, which `fit` will say.
+    """
+    active = params.datasets[params.dataset]
+    root = sources.root_of(active, layout.workspace)
+    files = sources.find_files(active, root, params.compute.threads)
+    known = _Digests(layout.scratch / "digests.json")
+    entries = {name_below(path, root): known.of(path) for path in files}
+    besides = {
+        name: [known.of(path) if path.is_file() else "" for path in entry.files]
+        for name, entry in params.detectors.items()
+    }
+    known.save()
+    listing = digest_of(json.dumps(entries, sort_keys=True))
+    size = sum(path.stat().st_size for path in files)
+    content = {
+        "dataset": params.dataset,
+        "settings": active.model_dump(),
+        "digest": listing,
+        "bytes": size,
+        "files": entries,
+    }
+    with replaced(layout.raw) as partial:
+        partial.write_text(json.dumps(content, indent=1))
+    with replaced(layout.read_besides) as folder:
+        folder.mkdir()
+        for name, digests in besides.items():
+            (folder / f"{name}.json").write_text(json.dumps(digests))
+    say(f"{params.dataset}: {len(files)} files, {size / 1e6:.1f} MB, digest {listing}")
+
+
+class _Digests:
+    """Digests of files, remembered by path, size and time of change."""
+
+    def __init__(self, memory: Path) -> None:
+        self.memory = memory
+        try:
+            self.known: dict[str, list[Any]] = json.loads(memory.read_text())
+        except (OSError, ValueError):  # no memory, or one cut short: only slower
+            self.known = {}
+
+    def of(self, path: Path) -> str:
+        status = path.stat()
+        key, stamp = str(path), [status.st_size, status.st_mtime_ns]
+        if self.known.get(key, [])[:2] != stamp:
+            self.known[key] = [*stamp, file_digest(path)]
+        return str(self.known[key][2])
+
+    def save(self) -> None:
+        with replaced(self.memory) as partial:
+            partial.write_text(json.dumps(self.known))
+
+
+if __name__ == "__main__":
+    run_stage("raw", raw)

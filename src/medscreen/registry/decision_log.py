@@ -1,0 +1,279 @@
+"""The promotion log: every decision on a registered model, kept as runs of an MLflow experiment of its own.
+
+MLflow's registry keeps no history. Runs are shared where the store is, can be looked at in the UI, and one is written
+in one transaction. Nothing here is ever removed or rewritten but for the word that a move was carried out.
+"""
+
+import getpass
+import json
+import os
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import asdict, dataclass, fields, replace
+from datetime import UTC, datetime
+from typing import Any
+
+from mlflow import MlflowClient
+from mlflow.entities import Run
+from mlflow.exceptions import MlflowException
+
+from medscreen.errors import MedscreenError
+from medscreen.registry.stages import BusyError, align, in_stage, move, one_at_a_time, quiet
+from medscreen.registry.versions import DECISION, ROLLED_BACK, versions_of
+from medscreen.reporting.markdown import inert
+from medscreen.runtime.escaping import visible
+from medscreen.tracking.run_state import find_run, is_deleted, kept_file
+from medscreen.tracking.store import open_experiment
+from medscreen.workspace.layout import Layout
+
+_ENTRY, _STATE, _REPORT = "medscreen.entry", "medscreen.state", "decision.json"
+_PROPOSED, _DECIDED, _DONE, _WITHDRAWN = "proposed", "decided", "carried out", "withdrawn"
+# parameters, since MLflow never changes one: of two decisions that would follow the same one, the first is written
+_NEXT = "medscreen.next_decision"
+# MLflow cuts a tag at 8000 characters, and an entry that is cut can't be read
+_NAME_LENGTH, _REASON_LENGTH, _TAG_LENGTH = 120, 3000, 8000
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One decision: `number` counts them, `action` is publish, promote or rollback.
+
+    `version` goes to `stage` and `replaced` leaves it; all three are empty where nothing moved. `forced`: the gate had
+    refused it. `reason` is the gate's, or the person's. `newest` is the latest version there was, `digest` that of
+    `version`; entries of a medscreen without them have 0 and "".
+    """
+
+    number: int
+    at: str
+    by: str
+    action: str
+    title: str
+    reason: str
+    version: int | None = None
+    stage: str = ""
+    replaced: int | None = None
+    forced: bool = False
+    newest: int = 0
+    digest: str = ""
+
+
+class OvertakenError(MedscreenError):
+    """Somebody else has moved a version since the decision was begun."""
+
+
+class DecisionLog:
+    """The decisions on one registered model, the newest first."""
+
+    def __init__(self, client: MlflowClient, layout: Layout, model: str) -> None:
+        self._client, self._model = client, model
+        self._experiment = open_experiment(client, layout, f"{model} decisions")
+        self._settled: int | None = None
+
+    def entries(self) -> list[tuple[Entry, Run]]:
+        """Every decision with the run that keeps it."""
+        runs = self._client.search_runs([self._experiment], max_results=50_000)
+        followers = {value for run in runs for name, value in run.data.params.items() if name.startswith(_NEXT)}
+        found = [
+            (entry, run)
+            for entry, run in ((_entry(run), run) for run in runs)
+            # whoever was killed while it proposed one has decided, if that was the next
+            if entry is not None and (_state(run) in {_DECIDED, _DONE} or _is_proposed(run, followers))
+        ]
+        return sorted(found, key=lambda pair: -pair[0].number)
+
+    def moves(self) -> list[Entry]:
+        """Every decision that moved a version."""
+        return [entry for entry, _ in self.entries() if entry.version is not None]
+
+    def choice_of(self, number: int) -> tuple[Entry, int] | None:
+        """The decision of a person that put this version into Production, and its time (ms); None if a repro did."""
+        for entry, run in self.entries():
+            if entry.stage == "Production" and entry.version == number:
+                return None if entry.action == "publish" else (entry, int(run.info.start_time))
+        return None
+
+    def report(self, run: Run) -> dict[str, Any]:
+        """The numbers behind a decision; empty where they are lost, or the writer was killed before it kept them."""
+        try:
+            content = json.loads(kept_file(self._client, run.info.run_id, _REPORT) or "{}")
+        except ValueError:
+            return {}
+        return content if isinstance(content, dict) else {}
+
+    def record(self, entry: Entry, report: Mapping[str, Any]) -> None:
+        """Writes a decision down and then carries it out: what a kill leaves undone, `settle` does.
+
+        Raises OvertakenError where another client of the store has moved a version since `settle`: then what was
+        decided on is no more.
+        """
+        while True:
+            entries = self.entries()
+            before = entries[0][0].number if entries else 0
+            self._refuse_if_overtaken(entry, [known for known, _ in entries])
+            numbered = self._numbered(entry, before + 1)
+            tags = {
+                _ENTRY: json.dumps(asdict(numbered), ensure_ascii=False),
+                _STATE: _PROPOSED,
+                "mlflow.note.content": inert(numbered.reason)[:_TAG_LENGTH],  # MLflow shows it as Markdown
+            }
+            run_id = self._client.create_run(self._experiment, run_name=numbered.title, tags=tags).info.run_id
+            self._client.log_text(run_id, json.dumps(report, indent=1), _REPORT)
+            if self._is_next(run_id, entries[0][1].info.run_id if entries else self._first()):
+                break
+            self._withdraw(run_id)
+        self._client.set_tag(run_id, _STATE, _DECIDED)
+        self._carry_out(numbered, run_id)
+
+    def _numbered(self, entry: Entry, number: int) -> Entry:
+        versions = versions_of(self._client, self._model)
+        return replace(
+            entry,
+            # escaped before they are cut: JSON then makes them twice as long at most
+            reason=visible(" ".join(entry.reason.split()))[:_REASON_LENGTH],
+            title=visible(entry.title)[:_NAME_LENGTH],
+            number=number,
+            at=datetime.now(UTC).isoformat(timespec="seconds"),
+            by=visible(_user())[:_NAME_LENGTH],
+            newest=max((version.number for version in versions), default=0),
+            digest=next((version.digest for version in versions if version.number == entry.version), ""),
+        )
+
+    def _refuse_if_overtaken(self, entry: Entry, known: Sequence[Entry]) -> None:
+        if entry.version is None or self._settled is None:
+            return
+        for other in known:
+            if other.number > self._settled and other.version is not None:
+                raise OvertakenError(
+                    f"{self._model}: {other.by} was faster: {other.title}. Nothing was changed here; look at "
+                    "`medscreen models`, and run the command again if it is still wanted."
+                )
+
+    def _first(self) -> str | None:
+        """The run that holds which decision is the first of all: that of the oldest version."""
+        for version in reversed(versions_of(self._client, self._model)):
+            run = find_run(self._client, version.run_id)
+            if run is not None and not is_deleted(run):
+                return version.run_id
+        return None
+
+    def _is_next(self, run_id: str, former: str | None) -> bool:
+        """Makes this run the one decision that follows the former one; False if another one is."""
+        if former is None:
+            return True
+        attempt = 0
+        while True:
+            name = f"{_NEXT}.{attempt}"
+            try:
+                self._client.log_param(former, name, run_id)
+                return True
+            except MlflowException:
+                follower = self._client.get_run(former).data.params.get(name)
+                if follower is None:  # it was refused for another reason
+                    raise
+            other = find_run(self._client, follower)
+            if other is not None and not is_deleted(other) and _state(other) != _WITHDRAWN:
+                return bool(follower == run_id)
+            attempt += 1  # somebody has deleted the decision that followed
+
+    def _withdraw(self, run_id: str) -> None:
+        self._client.set_tag(run_id, _STATE, _WITHDRAWN)
+        self._client.set_terminated(run_id, "KILLED")
+
+    def settle(self) -> None:
+        """Carries out what a killed process had decided, and makes the aliases agree with the stages."""
+        entries = self.entries()
+        self._settled = entries[0][0].number if entries else 0
+        for entry, run in entries[:1]:
+            if _state(run) != _DONE:
+                self._carry_out(entry, run.info.run_id)
+        for run_id in [run.info.run_id for _, run in entries[1:] if _state(run) != _DONE]:
+            self._close(run_id)
+        known = {run.info.run_id for _, run in entries}
+        for run in self._client.search_runs([self._experiment], f"tags.`{_STATE}` = '{_PROPOSED}'"):
+            proposed = _entry(run)
+            # one that is later than the last decision may still become the next
+            is_late = proposed is None or proposed.number <= self._settled
+            if is_late and run.info.run_id not in known:
+                self._withdraw(run.info.run_id)
+        self._align()
+
+    def _carry_out(self, entry: Entry, run_id: str) -> None:
+        if entry.version is not None:
+            self._mark(entry)
+            self._move(entry.stage)
+            self._align()
+        self._close(run_id)
+
+    def _close(self, run_id: str) -> None:
+        self._client.set_terminated(run_id, "FINISHED")
+        self._client.set_tag(run_id, _STATE, _DONE)
+
+    def _move(self, stage: str) -> None:
+        """Puts the version of the last decision on a stage there: another client may have decided meanwhile."""
+        numbers = {version.number for version in versions_of(self._client, self._model)}
+        moved: int | None = None
+        while (last := next((m.version for m in self.moves() if m.stage == stage), None)) != moved:
+            held = in_stage(self._client, self._model, stage)
+            if last in numbers and (held is None or int(held.version) != last):
+                move(self._client, self._model, last, stage)
+            moved = last
+
+    def _align(self) -> None:
+        moves = self.moves()
+        last = {stage: next((m for m in moves if m.stage == stage), None) for stage in ("Staging", "Production")}
+        production = last["Production"]
+        align(
+            self._client,
+            self._model,
+            {stage: entry.version for stage, entry in last.items() if entry},
+            production.replaced if production else None,
+        )
+
+    def _mark(self, entry: Entry) -> None:
+        """Both versions say what became of them; one that is rolled back also that no repro is to promote it."""
+        said = f"{entry.title} by {entry.by} on {entry.at[:10]}: {entry.reason}"
+        numbers = {version.number for version in versions_of(self._client, self._model)}
+        for number in {entry.version, entry.replaced} & numbers:
+            self._client.set_model_version_tag(self._model, str(number), DECISION, said[:_REASON_LENGTH])
+        if entry.action == "rollback" and entry.replaced in numbers:
+            why = f"version {entry.replaced} was rolled back on {entry.at[:10]}: {entry.reason}"
+            self._client.set_model_version_tag(self._model, str(entry.replaced), ROLLED_BACK, why)
+        elif entry.stage == "Production" and entry.version in numbers and ROLLED_BACK in self._tags(entry.version):
+            self._client.delete_model_version_tag(self._model, str(entry.version), ROLLED_BACK)
+
+    def _tags(self, version: int | None) -> Mapping[str, str]:
+        with quiet():
+            tags: Mapping[str, str] = self._client.get_model_version(self._model, str(version)).tags
+        return tags
+
+
+def _entry(run: Run) -> Entry | None:
+    """The decision that a run keeps, None for a run of something else."""
+    known = {field.name for field in fields(Entry)}
+    try:
+        content = json.loads(run.data.tags.get(_ENTRY, ""))
+        return Entry(**{name: value for name, value in content.items() if name in known})
+    except (ValueError, TypeError, AttributeError):
+        return None
+
+
+def _state(run: Run) -> str:
+    return str(run.data.tags.get(_STATE, ""))
+
+
+def _is_proposed(run: Run, followers: Collection[str]) -> bool:
+    return _state(run) == _PROPOSED and run.info.run_id in followers
+
+
+def _user() -> str:
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):  # a container may run as a number that has no name
+        return f"user {os.getuid()}"
+
+
+def settle_all(client: MlflowClient, layout: Layout, models: Iterable[str]) -> None:
+    """Repairs what a kill has left of these registered models, but for those that another process is changing now."""
+    for model in models:
+        with suppress(BusyError), one_at_a_time(layout, model, wait=False):
+            DecisionLog(client, layout, model).settle()

@@ -1,0 +1,86 @@
+"""What a registered version's run keeps: the files and numbers that it can be held against."""
+
+import json
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+import yaml
+from mlflow import MlflowClient
+from mlflow.entities import Run
+
+from medscreen.registry.versions import OPERATING_POINT_OF, Version, location_of
+from medscreen.tracking.logged_models import kept_graph
+from medscreen.tracking.run_state import find_run, kept_file
+from medscreen.tracking.runs import LINEAGE_FILE, SCORES, TRAINED_ON
+from medscreen.workspace.layout import Layout
+
+
+class Record:
+    """The run of a version; what it does not keep is None, what can't be read raises where it is asked for."""
+
+    def __init__(self, client: MlflowClient, layout: Layout, version: Version) -> None:
+        self.client, self.version = client, version
+        self._layout = layout
+
+    @cached_property
+    def run(self) -> Run | None:
+        """MLflow's run, with its tags, parameters and metrics; None if it was removed."""
+        return find_run(self.client, self.version.run_id)
+
+    @cached_property
+    def location(self) -> str:
+        """Where the files of the package are kept."""
+        return location_of(self.client, self.version)
+
+    @cached_property
+    def graph(self) -> Path | None:
+        """The packaged graph, None where its files are lost."""
+        return kept_graph(self.client, self._layout, self.location, self.version.digest)
+
+    @property
+    def has_own_training(self) -> bool:
+        """Whether stages made it; `medscreen threshold` makes versions of the network of another one."""
+        return OPERATING_POINT_OF not in self.version.tags
+
+    def content(self, name: str) -> bytes | None:
+        """What a file at the top of the run holds."""
+        return kept_file(self.client, self.version.run_id, name)
+
+    def json(self, name: str) -> Any | None:
+        """The content of a JSON file."""
+        content = self.content(name)
+        return None if content is None else json.loads(content)
+
+    @cached_property
+    def lineage(self) -> dict[str, Any] | None:
+        """See medscreen.workspace.lineage; None also where the file is damaged."""
+        try:
+            content = self.json(LINEAGE_FILE)
+        except ValueError:
+            return None
+        return content if isinstance(content, dict) else None
+
+    @cached_property
+    def params(self) -> dict[str, Any]:
+        """The params.yaml of then as plain values; empty without a lineage."""
+        content = yaml.safe_load((self.lineage or {}).get("params.yaml", "")) or {}
+        return dict(content)
+
+    def trained_on(self) -> list[str] | None:
+        """Digests of the images of train and tune."""
+        content = self.content(TRAINED_ON)
+        return None if content is None else list(pq.read_table(pa.BufferReader(content))["digest"].to_pylist())
+
+    def scores(self) -> pa.Table | None:
+        """Split, score, label and patient of each image of `val` and `test`."""
+        content = self.content(SCORES)
+        return None if content is None else pq.read_table(pa.BufferReader(content))
+
+    def scores_of(self, split: str) -> pa.Table | None:
+        """The scores of `val` or of `test`."""
+        scores = self.scores()
+        return None if scores is None else scores.filter(pc.field("split") == split)

@@ -1,0 +1,52 @@
+"""Two registered versions on the same images of `val`, and what they were made from."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from mlflow import MlflowClient
+
+from medscreen.evaluation.bootstrap import Bootstrap, Estimate
+from medscreen.evaluation.metrics import evaluate
+from medscreen.evaluation.paired_comparison import paired_bootstrap
+from medscreen.registry.gate_evidence import Evidence
+from medscreen.registry.versions import SPLITS, Version
+from medscreen.tracking.run_state import find_run, settings_of
+from medscreen.tracking.runs import COMMIT, DATA, DIRTY
+
+_METRICS = ["auroc", "average_precision", "balanced_accuracy", "sensitivity", "specificity", "ppv", "npv", "brier"]
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """`metrics`: name -> (a, b, a less b). `images`: how many of `val` are of people that neither was trained on.
+
+    `differ`: parameter or tag -> (a, b), where they differ; "-" where one has none.
+    """
+
+    images: int
+    metrics: dict[str, tuple[Estimate, Estimate, Estimate]]
+    differ: dict[str, tuple[str, str]]
+
+
+def compare(client: MlflowClient, evidence: Evidence, a: Version, b: Version, bootstrap: Bootstrap) -> Comparison:
+    """A paired comparison, with intervals over patients; raises LostVersionError where one can't be scored again."""
+    ours, theirs = evidence.contestant(a), evidence.contestant(b)
+    images = np.flatnonzero(ours.unseen & theirs.unseen)
+    said = ours.val.take(images), theirs.val.take(images)
+    of_each = [evaluate(one, bootstrap, _METRICS) for one in said]
+    metrics = {
+        name: (of_each[0][name], of_each[1][name], paired_bootstrap(*said, name, bootstrap)) for name in _METRICS
+    }
+    return Comparison(len(images), metrics, _differences(client, a, b))
+
+
+def _differences(client: MlflowClient, a: Version, b: Version) -> dict[str, tuple[str, str]]:
+    ours, theirs = _made_from(client, a), _made_from(client, b)
+    pairs = {name: (ours.get(name, "-"), theirs.get(name, "-")) for name in sorted({*ours, *theirs})}
+    return {name: pair for name, pair in pairs.items() if pair[0] != pair[1]}
+
+
+def _made_from(client: MlflowClient, version: Version) -> dict[str, str]:
+    named = {name: version.tags.get(name, "-") for name in (DATA, SPLITS, COMMIT, DIRTY)}
+    run = find_run(client, version.run_id)
+    return {**(settings_of(run) if run is not None else {}), **named}

@@ -1,0 +1,1 @@
+"""The page on what curation kept, dropped and split."""

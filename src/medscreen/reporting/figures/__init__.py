@@ -1,0 +1,1 @@
+"""Figures of outcomes, and the same as CSV tables for `dvc plots`."""

@@ -1,0 +1,116 @@
+"""From what a study may vary to what Optuna tries, and back to an entry of the roster."""
+
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any
+
+from optuna.trial import Trial
+from pydantic import ValidationError
+
+from medscreen.config.detectors.roster import DetectorParams
+from medscreen.config.studies import (
+    ChoicesParams,
+    DimensionParams,
+    RangeParams,
+    SearchedParams,
+    StepsParams,
+    entry_with,
+    value_at,
+)
+
+PART = "entry"
+"""Optuna's name for which of several entries a trial has."""
+
+
+@dataclass(frozen=True)
+class Searched:
+    """The entries that compete, by name, each with what of it is varied; None of the roster's is `own`."""
+
+    parts: Mapping[str, SearchedParams]
+    own: DetectorParams | None
+
+    def start(self, part: str) -> DetectorParams:
+        """The entry that a part varies; raises KeyError if that is the roster's and it has none."""
+        entry = self.parts[part].entry or self.own
+        if entry is None:
+            raise KeyError(part)
+        return entry
+
+    def suggest(self, trial: Trial) -> None:
+        """Has Optuna choose the parameters of a trial."""
+        part = next(iter(self.parts))
+        if len(self.parts) > 1:
+            part = str(trial.suggest_categorical(PART, list(self.parts)))
+        for key, dimension in self.parts[part].space.items():
+            _suggest(trial, self._name(part, key), dimension)
+
+    def values(self, chosen: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
+        """Of Optuna's parameters: the part, and dotted key -> value."""
+        part = str(chosen.get(PART, next(iter(self.parts))))
+        space = self.parts[part].space
+        named = {key: self._name(part, key) for key in space}
+        return part, {key: _value(space[key], chosen[name]) for key, name in named.items() if name in chosen}
+
+    def entry(self, chosen: Mapping[str, Any]) -> DetectorParams:
+        """The entry that Optuna's parameters stand for; raises pydantic's ValidationError for one that can't be."""
+        part, values = self.values(chosen)
+        return entry_with(self.start(part), values)
+
+    def hand_set(self) -> dict[str, Any]:
+        """Optuna's parameters of the roster's entry, as far as they are among those that may be tried."""
+        for part, searched in self.parts.items():
+            if searched.entry is None and self.own is not None:
+                own = {PART: part} if len(self.parts) > 1 else {}
+                for key, dimension in searched.space.items():
+                    own |= _told(self._name(part, key), dimension, value_at(self.own, key))
+                return own
+        return {}
+
+    def fixed(self, epochs: int | None) -> dict[str, Any]:
+        """What a trial's figure depends on besides what is tried, part by part."""
+        about = {}
+        for part, searched in self.parts.items():
+            entry = self.start(part).within(epochs) if epochs else self.start(part)
+            # a key that is varied says nothing: the winner may stand there already
+            first = {key: dimension.extremes[0] for key, dimension in searched.space.items()}
+            with suppress(ValidationError, KeyError):  # where the first values do not go together
+                entry = entry_with(entry, first)
+            about[part] = {
+                "entry": entry.model_dump(),
+                "space": {key: dimension.model_dump() for key, dimension in searched.space.items()},
+            }
+        return about
+
+    def _name(self, part: str, key: str) -> str:
+        return f"{part}/{key}" if len(self.parts) > 1 else key
+
+
+def _suggest(trial: Trial, name: str, dimension: DimensionParams) -> None:
+    match dimension:
+        case ChoicesParams():
+            trial.suggest_categorical(name, list(dimension.named))
+        case RangeParams():
+            trial.suggest_float(name, dimension.low, dimension.high, log=dimension.log)
+        case StepsParams(low=int() as low, high=int() as high, step=int() as step):
+            trial.suggest_int(name, low, high, step=step)
+        case StepsParams():
+            trial.suggest_float(name, dimension.low, dimension.high, step=dimension.step)
+
+
+def _value(dimension: DimensionParams, told: Any) -> Any:
+    """What the entry gets for what Optuna was told."""
+    return dimension.named[told] if isinstance(dimension, ChoicesParams) else told
+
+
+def _told(name: str, dimension: DimensionParams, value: Any) -> dict[str, Any]:
+    """What Optuna is told, by its name of the parameter, for a value of the entry; nothing if it may not be tried."""
+    if isinstance(dimension, ChoicesParams):
+        choices = dimension.named.items()
+        return next(({name: told} for told, at in choices if at == value and type(at) is type(value)), {})
+    if not isinstance(value, int | float) or not dimension.low <= value <= dimension.high:
+        return {}
+    if isinstance(dimension, StepsParams):
+        steps = (value - dimension.low) / dimension.step
+        return {name: value} if abs(steps - round(steps)) < 1e-9 else {}
+    return {name: value}

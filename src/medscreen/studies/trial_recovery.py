@@ -1,0 +1,85 @@
+"""Whose a running trial is, and what becomes of trials whose process is gone."""
+
+import hashlib
+import platform
+from collections.abc import Collection, Sequence
+
+import optuna
+from optuna.trial import FrozenTrial, TrialState
+
+from medscreen.studies.trial_attributes import HAND_SET, OWNER, REASON, RETRY_OF
+from medscreen.workspace.atomic_outputs import is_writing, this_writer
+from medscreen.workspace.layout import Layout
+
+_MOST_RETRIES = 2
+
+
+def place_of(layout: Layout) -> str:
+    """Names this checkout on this machine, and does not say what either is called."""
+    return hashlib.blake2b(f"{platform.node()} {layout.home}".encode(), digest_size=4).hexdigest()
+
+
+def owner_at(place: str) -> str:
+    """A name of this process that no other has, here or on another machine."""
+    return f"{place}/{this_writer()}"
+
+
+def is_at(place: str, trial: FrozenTrial) -> bool:
+    """Whether a process of this place has the trial, or had."""
+    return str(trial.user_attrs.get(OWNER)).partition("/")[0] == place
+
+
+def is_lost(trial: FrozenTrial) -> bool:
+    """Whether a trial failed because its process was ended: an error of its own it would have told."""
+    return trial.state == TrialState.FAIL and REASON not in trial.user_attrs
+
+
+def number_spent(trials: Sequence[FrozenTrial]) -> int:
+    """How many of a study's trials have come to their end; one that was lost and queued again has not."""
+    again = _queued_again(trials)
+    return sum(trial.state.is_finished() and not (is_lost(trial) and trial.number in again) for trial in trials)
+
+
+def _queued_again(trials: Sequence[FrozenTrial]) -> set[int]:
+    """The numbers of lost trials whose parameters another trial has."""
+    return {trial.user_attrs[RETRY_OF] for trial in trials if RETRY_OF in trial.user_attrs}
+
+
+def requeue(study: optuna.Study, trial: FrozenTrial) -> None:
+    """Queues the parameters of a lost trial again, unless they are queued, or were lost three times."""
+    trials = study.get_trials(deepcopy=False)
+    if trial.number not in _queued_again(trials) and _retries(trial, trials) < _MOST_RETRIES:
+        # it may have ended before it had asked for all that was queued for it
+        queued = trial.system_attrs.get("fixed_params", {})
+        kept = {HAND_SET: True} if HAND_SET in trial.user_attrs else {}
+        study.enqueue_trial({**queued, **trial.params}, user_attrs={RETRY_OF: trial.number, **kept})
+
+
+def requeue_lost(study: optuna.Study, at_work: Collection[str], place: str, others: bool) -> None:
+    """Fails the running trials whose process of this place is gone, and queues them again.
+
+    `at_work`: the owners, among this command's processes, that have been told to take a trial. `others`: whether other
+    places share the storage; what is theirs, their heartbeat tells. Killed anywhere in between and called again, it
+    queues none twice and loses none.
+    """
+    running = study.get_trials(deepcopy=False, states=[TrialState.RUNNING])
+    owned = {trial.user_attrs.get(OWNER) for trial in running}
+    # a process that has just begun may not have put its name on its trial yet
+    unnamed_live = others or any(owner not in owned for owner in at_work)
+    for trial in running:
+        if OWNER in trial.user_attrs:
+            gone = (not others or is_at(place, trial)) and not is_writing(trial.user_attrs[OWNER].partition("/")[2])
+        else:
+            gone = not unnamed_live
+        if gone:
+            study.tell(trial.number, state=TrialState.FAIL, skip_if_finished=True)
+    for trial in study.get_trials(deepcopy=False, states=[TrialState.FAIL]):
+        if is_lost(trial) and (not others or is_at(place, trial)):
+            requeue(study, trial)
+
+
+def _retries(trial: FrozenTrial, trials: Sequence[FrozenTrial]) -> int:
+    number = 0
+    while (earlier := trial.user_attrs.get(RETRY_OF)) is not None:
+        trial, number = trials[earlier], number + 1
+    return number

@@ -1,0 +1,217 @@
+"""One detector's result, read from the files that DVC versions: all that its MLflow run shows."""
+
+import csv
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from medscreen.config.datasets import DatasetParams
+from medscreen.config.detectors.roster import DetectorParams
+from medscreen.config.params import Params
+from medscreen.config.privacy import is_public
+from medscreen.errors import MedscreenError
+from medscreen.evaluation.outcomes import Outcomes
+from medscreen.packaging.packaged_detector import PREDICTED_BY, packaged_digest
+from medscreen.workspace.digests import digest_of
+from medscreen.workspace.layout import Layout
+from medscreen.workspace.lineage import read_lineage
+
+STUDY, TRIAL = "medscreen.study", "medscreen.trial"
+
+
+@dataclass(frozen=True)
+class Result:
+    """A fitted, calibrated and evaluated detector.
+
+    `history`: one mapping an epoch, its number under `epoch`. `evaluation`: split -> metric -> estimate.
+    `analysis`: see appraisal. `curation`: see there. `files`: what the run shows, by folder. `said`: what it says of
+    the images of val and test, with label and patient number; no name of a file. `trained_on`: digests of the images
+    of train and tune. `operating_point`, `lineage`: see there. `studied`: tags that name the study and the trial that
+    its settings come from; empty where nobody searched for them.
+    """
+
+    dataset: str
+    detector: str
+    params: dict[str, Any]
+    run_key: str
+    history: list[dict[str, float]]
+    evaluation: dict[str, Any]
+    analysis: dict[str, Any]
+    curation: dict[str, Any]
+    data_digest: str
+    packaged: Path
+    digest: str
+    files: dict[str, list[Path]]
+    said: pa.Table
+    trained_on: list[str]
+    operating_point: dict[str, Any]
+    lineage: dict[str, Any]
+    is_baseline: bool
+    studied: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def data(self) -> dict[str, dict[str, Any]]:
+        """Split -> digest and counts."""
+        of_splits: dict[str, dict[str, Any]] = self.curation["splits"]
+        return of_splits
+
+    @property
+    def report_digest(self) -> str:
+        """Names what the run shows of the evaluation: its numbers and the data they are about."""
+        shown = json.dumps([self.evaluation, self.analysis, self.curation, self.data_digest], sort_keys=True)
+        return digest_of(shown)
+
+    def value(self, split: str, metric: str) -> float | None:
+        """A metric's value on a split, None where it is not defined."""
+        value: float | None = self.evaluation[split][metric]["value"]
+        return value
+
+    def outcomes(self, split: str) -> Outcomes:
+        """What it says of val or test and what is true, as `evaluate` saved it."""
+        rows = self.said.filter(pc.field("split") == split)
+        return Outcomes(
+            rows["label"].to_numpy().astype(np.int64),
+            rows["score"].to_numpy().astype(np.float64),
+            rows["abnormal"].to_numpy(),
+            rows["patient"].to_numpy(),
+            None,
+            rows["probability"].to_numpy().astype(np.float64),
+        )
+
+
+def read_results(layout: Layout, params: Params) -> list[Result]:
+    """The results of the whole roster; raises MedscreenError where the workspace does not hold them."""
+    try:
+        active = json.loads(layout.raw.read_text())["dataset"]
+        if active != params.dataset:
+            raise MedscreenError(
+                f"The workspace holds results of {active}, params.yaml says {params.dataset}; run `dvc repro` first."
+            )
+        return [_whole(layout, params, name) for name in params.detectors]
+    except FileNotFoundError as error:
+        missing = Path(error.filename).name if error.filename else " ".join(str(error).split())
+        raise MedscreenError(
+            f"The workspace lacks results of the roster in params.yaml ({missing} not found); run `dvc repro` first."
+        ) from error
+
+
+def _whole(layout: Layout, params: Params, detector: str) -> Result:
+    try:
+        result = read_result(layout, params, detector)
+    except FileNotFoundError:
+        raise
+    except (OSError, ValueError, KeyError) as error:  # pyarrow's own are among them
+        raise MedscreenError(
+            f"models/{detector} or reports/{detector}: a file of the results is damaged ({type(error).__name__}). "
+            "Remove both folders and run `dvc repro`."
+        ) from error
+    made_by = (pq.read_schema(layout.predictions(detector)).metadata or {}).get(PREDICTED_BY, b"").decode()
+    if made_by not in {"", result.digest}:  # of a medscreen before, predictions do not carry it
+        raise MedscreenError(
+            f"models/{detector}/predictions.parquet: another graph than models/{detector}/detector.onnx made them "
+            f"(digest {made_by}, not {result.digest}). Run `dvc repro --force evaluate@{detector}`."
+        )
+    return result
+
+
+def read_result(layout: Layout, params: Params, detector: str) -> Result:
+    """The result of one detector of the roster, as its stages left it."""
+    fitted = json.loads((layout.fitted(detector) / "fit.json").read_text())
+    raw = json.loads(layout.raw.read_text())
+    with (layout.fitted(detector) / "history.csv").open(newline="") as file:
+        history = [{name: float(value) for name, value in row.items()} for row in csv.DictReader(file)]
+    report = layout.report(detector)
+    packaged = layout.packaged(detector)
+    entry = params.detector(detector)
+    trained_on = _digests(layout, "train") + _digests(layout, "tune")
+    studied = _studied(layout, detector, entry)
+    trial = f"trial {studied[TRIAL]} of {studied[STUDY]}" if studied else None
+    return Result(
+        dataset=raw["dataset"],
+        detector=detector,
+        params=logged_params(params, detector, raw["dataset"]),
+        run_key=fitted["run_key"],
+        history=history,
+        evaluation=json.loads((report / "evaluation.json").read_text()),
+        analysis=json.loads(layout.analysis(detector).read_text()),
+        curation=json.loads(layout.curation_report.read_text()),
+        data_digest=raw["digest"],
+        packaged=packaged,
+        digest=packaged_digest(packaged),
+        files={
+            "figures": sorted(layout.figures(detector).glob("*.png")),
+            "plots": sorted(layout.tables(detector).glob("*.csv")),
+            "": [
+                report / "evaluation.json",
+                layout.analysis(detector),
+                layout.bench(detector),
+                layout.operating_picture(detector),
+                layout.operating_point(detector),
+                *_of_curation(layout, params.datasets[raw["dataset"]]),
+            ],
+        },
+        said=_said(layout.predictions(detector)),
+        trained_on=trained_on,
+        operating_point=json.loads(layout.operating_point(detector).read_text()),
+        lineage=read_lineage(layout, detector, trained_on, trial),
+        is_baseline=entry.is_baseline,
+        studied=studied,
+    )
+
+
+def _studied(layout: Layout, detector: str, entry: DetectorParams) -> dict[str, str]:
+    """The tags that name the trial of a study whose settings these are; none where they are not its winner's."""
+    try:
+        winner = json.loads(layout.study_winner(detector).read_text())
+        tags = {STUDY: str(winner["study"]), TRIAL: str(winner["trial"])}
+        return tags if winner["trial"] is not None and winner["entry"] == entry.model_dump(mode="json") else {}
+    except (OSError, ValueError, KeyError, TypeError):  # there was no study, or its record was cut short
+        return {}
+
+
+def _of_curation(layout: Layout, dataset: DatasetParams) -> list[Path]:
+    """The audit, and the page where its pictures show nobody; a checkout that never pulled the page can publish."""
+    shows_nobody = is_public(dataset) and layout.curation_page.is_file()
+    return [layout.curation_report, *([layout.curation_page] if shows_nobody else [])]
+
+
+def logged_params(params: Params, detector: str, dataset: str) -> dict[str, Any]:
+    """What a run shows of the settings that its detector was made with."""
+    return {
+        **_flat(params.detector(detector).model_dump()),
+        **_flat({"operating": params.operating.model_dump()}),
+        **_flat({"compute": params.compute.model_dump()}),
+        "seed": params.seed,
+        "dataset": dataset,
+    }
+
+
+def _said(predictions: Path) -> pa.Table:
+    columns = ["split", "patient", "label", "score", "probability", "abnormal"]
+    return pq.read_table(
+        predictions, columns=columns, filters=pc.field("split").isin(["val", "test"]), page_checksum_verification=True
+    )
+
+
+def _digests(layout: Layout, split: str) -> list[str]:
+    digests: list[str] = pq.read_table(layout.curated(split) / "manifest.parquet", columns=["digest"])[
+        "digest"
+    ].to_pylist()
+    return digests
+
+
+def _flat(block: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested settings as MLflow parameters: training.epochs."""
+    flat: dict[str, Any] = {}
+    for key, value in block.items():
+        if isinstance(value, dict):
+            flat |= _flat(value, f"{prefix}{key}.")
+        else:
+            flat[f"{prefix}{key}"] = value
+    return flat

@@ -1,0 +1,211 @@
+"""Packaged detectors as MLflow's logged models."""
+
+import re
+from importlib.metadata import version
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+from urllib.parse import unquote, urlsplit
+
+import mlflow
+import numpy as np
+import onnx
+from mlflow import MlflowClient
+from mlflow.entities import LoggedModel
+from mlflow.exceptions import MlflowException
+from mlflow.models import Model, ModelSignature
+from mlflow.models.model import MLMODEL_FILE_NAME
+from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
+from mlflow.types import Schema, TensorSpec
+
+from medscreen.errors import MedscreenError
+from medscreen.packaging.packaged_detector import packaged_digest
+from medscreen.tracking.run_state import find_run, is_gone, reaching
+from medscreen.tracking.server import as_default, on_server
+from medscreen.workspace.atomic_outputs import replaced
+from medscreen.workspace.layout import Layout
+
+DIGEST = "medscreen.packaged_digest"
+MODEL = "detector"
+_GRAPH = "model.onnx"
+_DIGEST_FORM = re.compile("[0-9a-f]{32}")
+# what MLflow loads of a packaged detector
+_LOADS = ("loader_module", "data", "code")
+_LOADED = {"onnx": (None, _GRAPH, None), "python_function": ("mlflow.onnx", _GRAPH, None)}
+_REQUIREMENTS = ("onnx", "onnxruntime", "numpy")
+
+
+class FaultyModelError(MedscreenError):
+    """What is kept at a location is not the packaged detector; the message says why, as half a sentence."""
+
+
+def holds_graph(client: MlflowClient, location: str) -> bool:
+    """Whether a packaged graph is kept at that location."""
+    return _kept_bytes(client, location) is not None
+
+
+def keeps_graph(client: MlflowClient, run_id: str) -> bool:
+    """Whether a graph that a run has logged is still there."""
+    return any(holds_graph(client, model.artifact_location) for model in _logged_models(client, run_id))
+
+
+def kept_graph(client: MlflowClient, layout: Layout, location: str, digest: str) -> Path | None:
+    """The file of the packaged graph at a location, None if it is lost; whether it has that digest is not looked at.
+
+    A server's is downloaded once, to .medscreen/models/<digest>/, and again where that copy has another digest. Raises
+    MedscreenError where that does not succeed, UnreachableFilesError where this machine can't look there, and
+    FaultyModelError for a digest that names no folder.
+    """
+    size = _kept_bytes(client, location)
+    if size is None:
+        return None
+    here = _local(location)
+    if here is not None:
+        return here
+    # from the server, and part of a path
+    if not _DIGEST_FORM.fullmatch(digest):
+        wrong = f"its tag {DIGEST} is no digest" if digest else f"it was registered without the tag {DIGEST}"
+        raise FaultyModelError(wrong)
+    copy = layout.scratch / "models" / digest / _GRAPH
+    if not copy.is_file() or packaged_digest(copy) != digest:
+        _download(client, location, size, copy)
+    return copy
+
+
+def sound_graph(client: MlflowClient, layout: Layout, location: str, digest: str) -> Path:
+    """The file of the packaged graph at a location; raises FaultyModelError unless it is the one of that digest.
+
+    Nor may MLflow load anything else from there.
+    """
+    graph = kept_graph(client, layout, location, digest)
+    if graph is None:
+        raise FaultyModelError("its files are lost")
+    if packaged_digest(graph) != digest:
+        raise FaultyModelError(f"its {_GRAPH} is not the one that was registered")
+    if other := other_than_graph(client, location):
+        raise FaultyModelError(other)
+    return graph
+
+
+def other_than_graph(client: MlflowClient, location: str) -> str:
+    """What `mlflow.pyfunc` and `mlflow.onnx` would load from a location, if it is not the graph there; else ""."""
+    try:
+        with TemporaryDirectory() as folder:
+            flavors = Model.load(_repository(client, location).download_artifacts(MLMODEL_FILE_NAME, folder)).flavors
+        loaded = {flavor: tuple(about.get(key) for key in _LOADS) for flavor, about in flavors.items()}
+    except Exception as error:  # a damaged file of YAML fails in many ways
+        return f"its {MLMODEL_FILE_NAME}, by which MLflow loads it, can't be read ({type(error).__name__})"
+    return "" if loaded == _LOADED else f"its {MLMODEL_FILE_NAME} lets MLflow load something else than {_GRAPH}"
+
+
+def sound_model_id(client: MlflowClient, layout: Layout, run_id: str, digest: str) -> str | None:
+    """MLflow's name for a model of that digest that a run has logged, whole; None if it has logged none."""
+    for model in _logged_models(client, run_id):
+        try:
+            sound_graph(client, layout, model.artifact_location, digest)
+        except FaultyModelError:  # of a publish that was killed, or damaged since
+            continue
+        return str(model.model_id)
+    return None
+
+
+def _logged_models(client: MlflowClient, run_id: str) -> list[LoggedModel]:
+    """The models that a run has logged and that nobody has deleted."""
+    run = find_run(client, run_id)
+    found: list[LoggedModel] = []
+    for output in run.outputs.model_outputs if run is not None and run.outputs else []:
+        try:
+            found.append(client.get_logged_model(output.model_id))
+        except MlflowException as error:
+            if not is_gone(error):
+                raise
+    return found
+
+
+def _local(location: str) -> Path | None:
+    """Where on this machine a logged graph lies, None if a server keeps it."""
+    address = urlsplit(location)
+    if address.scheme == "file":
+        return Path(unquote(address.path)) / _GRAPH
+    return None if address.scheme else Path(location) / _GRAPH
+
+
+def _kept_bytes(client: MlflowClient, location: str) -> int | None:
+    """The size of a logged graph, None if it is lost."""
+    here = _local(location)
+    if here is not None:
+        return here.stat().st_size if here.is_file() else None
+    # an address within MLflow, which it would look up in whatever store is the process's default
+    if urlsplit(location).scheme in {"models", "runs"}:
+        return None
+    with reaching(location):
+        return next((i.file_size for i in _repository(client, location).list_artifacts() if i.path == _GRAPH), None)
+
+
+def _repository(client: MlflowClient, location: str) -> Any:
+    return get_artifact_repository(location, tracking_uri=client.tracking_uri, registry_uri=client.tracking_uri)
+
+
+def _download(client: MlflowClient, location: str, size: int, copy: Path) -> None:
+    """Fetches a logged graph of so many bytes; `copy` appears whole or not at all."""
+    with replaced(copy.parent) as folder:
+        folder.mkdir()
+        try:
+            with reaching(location):
+                _repository(client, location).download_artifacts(_GRAPH, str(folder))
+            arrived = (folder / _GRAPH).stat().st_size
+        except (MlflowException, OSError) as error:
+            raise MedscreenError(
+                f"{_GRAPH} can't be downloaded from the server ({type(error).__name__}); see what its log says, and "
+                "run the command again."
+            ) from error
+        if arrived != size:
+            raise MedscreenError(f"{_GRAPH} came with {arrived} of {size} bytes; run the command again.")
+
+
+def log_model(client: MlflowClient, run_id: str, graph: onnx.ModelProto, digest: str) -> None:
+    """Logs a packaged detector to a run, with the signature that its graph has; the run is then finished."""
+    with as_default(client), mlflow.start_run(run_id=run_id):  # log_model takes no client
+        mlflow.onnx.log_model(graph, name=MODEL, **_form(graph, digest))
+
+
+def put_back(client: MlflowClient, location: str, graph: onnx.ModelProto, digest: str) -> None:
+    """Writes the files of a packaged detector to the location where a version of it has lost or changed ones.
+
+    Versions go on pointing there: one that is in Production stays there. Raises MedscreenError where a server names a
+    folder of this machine as the location.
+    """
+    if on_server(client) and _local(location) is not None:
+        raise MedscreenError(
+            f"{location}: the MLflow server names this folder of your own machine as the place of a model; nothing is "
+            "written there. Have the server keep its artifacts itself (--artifacts-destination)."
+        )
+    with as_default(client), TemporaryDirectory() as folder:
+        mlflow.onnx.save_model(graph, f"{folder}/{MODEL}", **_form(graph, digest))
+        _repository(client, location).log_artifacts(f"{folder}/{MODEL}")
+
+
+def _form(graph: onnx.ModelProto, digest: str) -> dict[str, Any]:
+    """How MLflow is to keep a packaged detector."""
+    signature = ModelSignature(
+        Schema([TensorSpec(np.dtype(np.uint8), (-1, 1, -1, -1), "pixels")]),
+        Schema([_tensor(output) for output in graph.graph.output]),
+    )
+    ramp = np.tile(np.linspace(0, 255, 28).astype(np.uint8), (2, 1, 28, 1))  # nobody's image
+    return {
+        "signature": signature,
+        "input_example": ramp,
+        "pip_requirements": [f"{name}=={version(name)}" for name in _REQUIREMENTS],
+        "onnx_execution_providers": ["CPUExecutionProvider"],
+        # ONNX Runtime would start a thread for each processor of the machine, whatever share of it a container has
+        "onnx_session_options": {"intra_op_num_threads": 1, "inter_op_num_threads": 1},
+        "save_as_external_data": False,
+        "metadata": {DIGEST: digest},
+    }
+
+
+def _tensor(output: onnx.ValueInfoProto) -> TensorSpec:
+    """MLflow's words for an output of the graph; the number of images is free."""
+    kind = output.type.tensor_type
+    sizes = [dimension.dim_value for dimension in kind.shape.dim[1:]]
+    return TensorSpec(onnx.helper.tensor_dtype_to_np_dtype(kind.elem_type), (-1, *sizes), output.name)

@@ -1,0 +1,1 @@
+"""The checkout: its paths, atomic outputs, locks, digests and lineage."""

@@ -1,0 +1,133 @@
+"""What a result was made from: data, code, parameters, DVC's lock, environment; enough to make it again."""
+
+import hashlib
+import json
+import platform
+from collections.abc import Iterable, Sequence
+from functools import cache
+from importlib.metadata import distributions
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from medscreen.config.operating import Policy
+from medscreen.errors import MedscreenError
+from medscreen.workspace.code_digest import code_digest
+from medscreen.workspace.digests import digest_of, file_md5
+from medscreen.workspace.layout import Layout
+
+# What a repro itself writes: a change there is no change of the code.
+_WRITTEN = ("dvc.lock", "reports/")
+
+
+def read_lineage(layout: Layout, detector: str, trained_on: Sequence[str], trial: str | None = None) -> dict[str, Any]:
+    """The chain from data to package of one detector of the workspace, ready for JSON.
+
+    `trained_on`: digests of the images of train and tune. `trial`: the trial of a study that the parameters come from.
+    Names and contents of data files are left out: they may say whose images they are.
+    """
+    raw = json.loads(layout.raw.read_text())
+    fitted = json.loads((layout.fitted(detector) / "fit.json").read_text())
+    splits = json.loads(layout.curation_report.read_text())["splits"]
+    return {
+        "detector": detector,
+        "dataset": raw["dataset"],
+        "data": {"digest": raw["digest"], "splits": {name: about["digest"] for name, about in splits.items()}},
+        "training": {
+            "run_key": fitted["run_key"],
+            "code": code_digest("medscreen.pipeline.fit"),
+            "images": digest_of_all(trained_on),
+        },
+        "trial": trial,
+        "source": source_of(layout),
+        "params.yaml": layout.params.read_text(),
+        "dvc.lock": locked_stages(layout, detector),
+        "environment": environment(),
+    }
+
+
+def digest_of_all(digests: Sequence[str]) -> str:
+    """32 hexadecimal characters that name images by their digests, in any order."""
+    return digest_of("\n".join(sorted(digests)))
+
+
+def lineage_digest(lineage: dict[str, Any]) -> str:
+    """32 hexadecimal characters that name a lineage."""
+    return digest_of(json.dumps(lineage, sort_keys=True))
+
+
+def with_policy(params: str, policy: Policy) -> str:
+    """The text of a params.yaml with another threshold policy."""
+    content = yaml.safe_load(params)
+    content["operating"]["threshold"] = policy.model_dump()
+    return yaml.safe_dump(content, sort_keys=False)
+
+
+def source_of(layout: Layout) -> dict[str, Any]:
+    """`commit` of the workspace and the `uncommitted` files; commit is "" without a repository or a commit."""
+    from git import Repo
+    from git.exc import GitError
+
+    try:
+        repository = Repo(layout.workspace, search_parent_directories=True)
+        commit = repository.head.commit
+        changed = [item.a_path or "" for item in repository.index.diff(None) + commit.diff()]
+        changed += [path for path in repository.untracked_files if path.endswith((".py", ".yaml"))]
+    except (GitError, ValueError):  # no repository, or one without a commit
+        return {"commit": "", "uncommitted": []}
+    return {"commit": commit.hexsha, "uncommitted": sorted({p for p in changed if not p.startswith(_WRITTEN)})}
+
+
+def chain(detector: str) -> tuple[str, ...]:
+    """The stages that a detector goes through, as dvc.lock names them."""
+    return ("raw", "curate", f"fit@{detector}", f"calibrate@{detector}", f"evaluate@{detector}")
+
+
+def locked_stages(layout: Layout, *detectors: str) -> dict[str, Any]:
+    """DVC's lock of the chains: command, and digest of every dependency and output."""
+    path = layout.lock
+    stages = yaml.safe_load(path.read_text()).get("stages", {}) if path.is_file() else {}
+    return {name: stages[name] for detector in detectors for name in chain(detector) if name in stages}
+
+
+def require_locked(layout: Layout, detectors: Iterable[str]) -> None:
+    """Raises MedscreenError where a file or folder of the workspace is not the one that DVC's lock names.
+
+    DVC takes an object of its cache or its remote for what its name says, whatever it holds.
+    """
+    for entry in locked_stages(layout, *detectors).values():
+        for out in entry.get("outs", []):
+            path, md5 = layout.workspace / out["path"], str(out.get("md5", ""))
+            if out.get("hash") != "md5" or not path.exists():
+                continue
+            if path.is_dir() and _folder_md5(path) != md5:
+                raise MedscreenError(
+                    f"{out['path']}: damaged or changed by hand, not the folder that dvc.lock names. Remove it and "
+                    "what `dvc cache dir` holds of it (`medscreen verify` names damaged objects), then run `dvc "
+                    "repro`, or `dvc pull` where a remote has it."
+                )
+            if path.is_file() and file_md5(path) != md5:
+                raise MedscreenError(
+                    f"{out['path']}: damaged or changed by hand, not the file that dvc.lock names. Remove it and "
+                    f"files/md5/{md5[:2]}/{md5[2:]} below the folder that `dvc cache dir` prints, then `dvc repro`, "
+                    "or `dvc pull` where a remote has it."
+                )
+
+
+def _folder_md5(folder: Path) -> str:
+    """What DVC names a folder by: the MD5 of the list of its files, in order, with the MD5 of each."""
+    paths = {path.relative_to(folder).as_posix(): path for path in folder.rglob("*") if path.is_file()}
+    listed = [{"md5": file_md5(paths[name]), "relpath": name} for name in sorted(paths)]
+    return hashlib.md5(json.dumps(listed).encode(), usedforsecurity=False).hexdigest() + ".dir"
+
+
+@cache
+def environment() -> dict[str, Any]:
+    """Python, system and every installed package with its version."""
+    packages = {found.metadata["Name"].lower(): found.version for found in distributions()}
+    return {
+        "python": platform.python_version(),
+        "system": f"{platform.system()} {platform.machine()}",
+        "packages": dict(sorted(packages.items())),
+    }
