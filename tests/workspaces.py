@@ -24,8 +24,8 @@ from medscreen.config.params import Params, load_params
 from medscreen.data.curation.curation import curate
 from medscreen.data.images import SPLITS, ImageSet, load_images, save_images, set_digest
 from medscreen.data.sources.records import Record as SourceRecord
+from medscreen.packaging.onnx_export import scoring_graph
 from medscreen.packaging.packaged_detector import PackagedDetector
-from medscreen.packaging.scoring_graph import scoring_graph
 from medscreen.pipeline.calibrate import calibrate
 from medscreen.pipeline.evaluate import evaluate
 from medscreen.registry.run_record import Record

@@ -5,11 +5,10 @@ from pathlib import Path
 import numpy as np
 from matplotlib.figure import Figure
 from medscreen.layout import find_layout
+from medscreen.params import PhantomParams, load_params
 from medscreen.sources.phantom.findings import FINDINGS
 from medscreen.sources.phantom.forms import simulate
 from medscreen.sources.phantom.patients import draw_patient
-
-from medscreen.params import PhantomParams, load_params
 
 PER_FINDING, SIZE = 5, 224
 

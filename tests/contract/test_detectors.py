@@ -18,9 +18,8 @@ from medscreen.detectors.build import build
 from medscreen.detectors.shared.base import Detector, score
 from medscreen.errors import MedscreenError
 from medscreen.operating.domain_check import with_domain_check
-from medscreen.packaging.onnx_export import export_network
+from medscreen.packaging.onnx_export import export_network, scoring_graph
 from medscreen.packaging.packaged_detector import PackagedDetector
-from medscreen.packaging.scoring_graph import scoring_graph
 from tiny_detectors import (
     CLASSIFIERS,
     EMBEDDINGS,

@@ -6,6 +6,8 @@ import json
 import mmap
 import os
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -23,7 +25,9 @@ from medscreen.workspace.layout import Layout
 # Arrow's own allocator keeps ten times the memory of a manifest once it has written or read one
 pa.set_memory_pool(pa.system_memory_pool())
 
-SPLITS = ("train", "tune", "val", "test")
+DEVELOPMENT = ("train", "tune", "val")
+TEST = "test"
+SPLITS = (*DEVELOPMENT, TEST)
 Pixels = NDArray[np.uint8]
 """Images as one array: (number, height, width), display grey 0 to 255."""
 
@@ -32,7 +36,7 @@ _FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 _CHUNK_BYTES = 1 << 19  # as floats of 64 bits it is eight times that
 _TRAIT, _DICOM = "trait:", "dicom:"  # what a manifest's columns for traits, and of DICOM headers, begin with
 _SPACING = ("spacing_row", "spacing_column")
-_DISPLAY = b"display"  # under which a manifest's schema carries the settings
+_DISPLAY, _SPLIT = b"display", b"split"  # under which a manifest's schema carries the settings, and whose it is
 Spacing = tuple[float, float] | None
 """Millimetres between rows and between columns of the full-size image; None where they are not known."""
 
@@ -88,8 +92,11 @@ def batches(number: int, side: int) -> Iterator[slice]:
     return (slice(start, start + at_once) for start in range(0, number, at_once))
 
 
-def save_images(images: ImageSet, index: NDArray[np.int64], folder: Path) -> None:
-    """Writes the images at these positions to `folder`, a chunk at a time; equal input gives equal bytes."""
+def save_images(images: ImageSet, index: NDArray[np.int64], folder: Path, split: str = "") -> None:
+    """Writes the images at these positions to `folder`, a chunk at a time; equal input gives equal bytes.
+
+    `split`, which the manifest names, is what `load_images` knows the test split by.
+    """
     folder.mkdir(parents=True)
     shape = (len(index), *images.pixels.shape[1:])
     target = new_array(folder / "images.npy", np.uint8, shape)
@@ -110,7 +117,7 @@ def save_images(images: ImageSet, index: NDArray[np.int64], folder: Path) -> Non
             **{_TRAIT + name: [column[i] for i in index] for name, column in images.traits.items()},
             **{_DICOM + name: pa.array([c[i] for i in index], pa.string()) for name, c in images.dicom.items()},
         }
-    ).replace_schema_metadata({_DISPLAY: images.display.model_dump_json()})
+    ).replace_schema_metadata({_DISPLAY: images.display.model_dump_json(), _SPLIT: split})
     pq.write_table(manifest, folder / "manifest.parquet")
 
 
@@ -151,11 +158,33 @@ def forget(pixels: NDArray[Any]) -> None:
         mapped.madvise(mmap.MADV_DONTNEED)
 
 
+_test_is_open: ContextVar[bool] = ContextVar("test_is_open", default=False)
+
+
+@contextmanager
+def open_test_split() -> Iterator[None]:
+    """Within this context, `load_images` reads the test split.
+
+    For the stages `curate`, which writes it, and `evaluate`, and for commands that compare digests: no setting may be
+    chosen on it. A test holds the list of the modules that use this function.
+    """
+    token = _test_is_open.set(True)
+    try:
+        yield
+    finally:
+        _test_is_open.reset(token)
+
+
 def load_images(folder: Path) -> ImageSet:
-    """What `save_images` wrote, the pixels memory-mapped; raises MedscreenError where there is none."""
+    """What `save_images` wrote, the pixels memory-mapped.
+
+    Raises MedscreenError where there is none, and for the test split outside `open_test_split`, wherever it lies.
+    """
     try:
         pixels = np.load(folder / "images.npy", mmap_mode="r")
         manifest = pq.read_table(folder / "manifest.parquet")
+        if _split_of(manifest, folder) == TEST and not _test_is_open.get():
+            raise MedscreenError(f"{folder}: the test split is read by the evaluate stage alone; use val.")
     except FileNotFoundError as error:
         raise MedscreenError(f"{folder} holds no curated images; run `dvc repro curate` first.") from error
     return ImageSet(
@@ -192,9 +221,13 @@ def curated_images(layout: Layout, split: str) -> ImageSet:
     return images
 
 
+def _shown(split: str) -> str:
+    return "data/curated/test" if split == TEST else f"data/curated/development/{split}"
+
+
 def _damaged(split: str) -> str:
     return (
-        f"data/curated/{split}: damaged or changed by hand, not the images that reports/curation.json names. Remove it "
+        f"{_shown(split)}: damaged or changed by hand, not the images that reports/curation.json names. Remove it "
         "and what `dvc cache dir` holds of it (`medscreen verify` names damaged objects), then run `dvc repro`, or "
         "`dvc pull` where a remote has it."
     )
@@ -227,6 +260,12 @@ def _spacings(manifest: pa.Table) -> list[Spacing]:
         return []
     rows, columns = (manifest[name].to_pylist() for name in _SPACING)
     return [None if row is None else (row, column) for row, column in zip(rows, columns, strict=True)]
+
+
+def _split_of(manifest: pa.Table, folder: Path) -> str:
+    """A manifest of an older commit does not name its split; its folder does."""
+    named: bytes | None = (manifest.schema.metadata or {}).get(_SPLIT)
+    return folder.name if named is None else named.decode()
 
 
 def _display(manifest: pa.Table) -> DisplayParams:

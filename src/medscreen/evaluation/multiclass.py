@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from medscreen.evaluation.bootstrap import Bootstrap, Estimate
 from medscreen.evaluation.metrics import auroc, evaluate
-from medscreen.evaluation.outcomes import Floats, Outcomes
+from medscreen.evaluation.outcomes import Floats, Outcomes, outcomes_of
 from medscreen.evaluation.sample_size import supported
 
 
@@ -46,7 +46,13 @@ class ClassOutcomes:
         """The same images with this class as abnormal and all others as normal."""
         probability = self.probabilities[:, number]
         truth = (self.labels == number).astype(np.int64)
-        return Outcomes(truth, probability, self.called == number, self.patients, None, probability)
+        return outcomes_of(
+            labels=truth,
+            scores=probability,
+            patients=self.patients,
+            abnormal=self.called == number,
+            probabilities=probability,
+        )
 
 
 def macro_auroc(outcomes: ClassOutcomes, bootstrap: Bootstrap) -> Estimate:

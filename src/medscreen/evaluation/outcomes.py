@@ -1,6 +1,7 @@
 """What a detector said of images and what is true of them."""
 
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -8,7 +9,7 @@ from numpy.typing import NDArray
 Floats = NDArray[np.float64]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Outcomes:
     """What a detector said of N images and what is true; every array is (N,).
 
@@ -27,19 +28,56 @@ class Outcomes:
 
     def take(self, index: NDArray[np.int64]) -> "Outcomes":
         """The outcomes at these positions."""
-        return Outcomes(
-            self.labels[index],
-            self.scores[index],
-            self.abnormal[index],
-            self.patients[index],
-            self.score_at_half,
-            None if self.probabilities is None else self.probabilities[index],
-            None if self.refer is None else self.refer[index],
+        return outcomes_of(
+            labels=self.labels[index],
+            scores=self.scores[index],
+            abnormal=self.abnormal[index],
+            patients=self.patients[index],
+            score_at_half=self.score_at_half,
+            probabilities=None if self.probabilities is None else self.probabilities[index],
+            refer=None if self.refer is None else self.refer[index],
         )
 
     def at(self, threshold: float) -> "Outcomes":
         """The same scores, called abnormal from another threshold on; as the graph does, with 32 bits."""
-        return replace(self, abnormal=self.scores.astype(np.float32) >= np.float32(threshold))
+        return replace(self, abnormal=_at_least(self.scores, threshold))
+
+
+def outcomes_of(  # noqa: PLR0913  # one for each column
+    *,
+    labels: NDArray[Any],
+    scores: NDArray[Any],
+    patients: NDArray[np.int64],
+    abnormal: NDArray[np.bool_] | None = None,
+    threshold: float | None = None,
+    score_at_half: float | None = None,
+    probabilities: NDArray[Any] | None = None,
+    refer: NDArray[np.bool_] | None = None,
+) -> Outcomes:
+    """Outcomes from arrays (N,) of any numeric type: the one place where they are put together.
+
+    The decisions are `abnormal`, or those at a `threshold`, as the graph makes them; without either, no image is called
+    abnormal.
+    """
+    values = scores.astype(np.float64)
+    if abnormal is None:
+        abnormal = np.zeros(len(values), np.bool_) if threshold is None else _at_least(values, threshold)
+    stated = None if probabilities is None else probabilities.astype(np.float64)
+    return Outcomes(
+        labels=labels.astype(np.int64),
+        scores=values,
+        abnormal=abnormal,
+        patients=patients,
+        score_at_half=score_at_half,
+        probabilities=stated,
+        refer=refer,
+    )
+
+
+def _at_least(scores: Floats, threshold: float) -> NDArray[np.bool_]:
+    """With the graph's 32 bits."""
+    called: NDArray[np.bool_] = scores.astype(np.float32) >= np.float32(threshold)
+    return called
 
 
 def balanced_view(labels: NDArray[np.int64], seed: int) -> NDArray[np.int64]:

@@ -1,89 +1,83 @@
 """The domain check of a detector: learned on its training images, calibrated on tune and val."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import onnx
-import onnxruntime
 from numpy.typing import NDArray
 
-from medscreen.data.images import ImageSet, Pixels, batches
+from medscreen.data.images import ImageSet, Pixels
 from medscreen.operating.domain_distance import LEVEL, conformal_threshold, guaranteed, learn_distance
 from medscreen.operating.domain_nodes import (
     FEATURES,
     STATISTICS,
     distance_of,
     last_input,
-    part_for,
     with_distances,
     with_features,
     with_limits,
     with_statistics,
 )
+from medscreen.operating.graph_values import Values, values_from, values_of_images
 
-_MOST_IMAGES = 2048  # for a covariance of a few hundred columns: more hardly change it, and cost a run of the network
+_MOST_IMAGES = 2048  # for a covariance of a few hundred columns: more hardly change it
 _MOST_COLUMNS = 4096  # of a detector's features: beyond that, the check would cost more than the detector
 
 
 def with_domain_check(
     scoring: onnx.ModelProto, train: ImageSet, calibrating: Sequence[ImageSet], views: int, threads: int
-) -> tuple[onnx.ModelProto, dict[str, Any]]:
-    """The scoring graph with the output `in_domain`, and what the package's metadata state of the check.
+) -> tuple[onnx.ModelProto, dict[str, Any], list[Values]]:
+    """The scoring graph with the output `in_domain`; the package's metadata of the check; values of each image set.
 
     An image is outside where its statistics are too far from those of the training images, or where the detector's own
     features are, if it has any: see `domain_nodes.last_input`, and `with_features` for `views`. Each of the two may
     call half of `LEVEL` of the images like the training images outside, so that together they call at most `LEVEL`.
-    `calibrating`: images that no distance was learned from.
+    `calibrating`: images that no distance was learned from. The values, of train and of these in their order, are the
+    scoring graph's outputs and the distances: each image goes through the network once.
     """
-    size, shown = int(train.pixels.shape[1]), train.pixels[_spread_evenly(len(train))]
-    model = with_statistics(scoring, size)
-    distances = {STATISTICS: learn_distance(_vectors(model, STATISTICS, shown, threads))}
-    if (source := _features(scoring, shown, views, threads)) is not None:
-        featured = with_features(scoring, source, views)
-        features = _vectors(featured, FEATURES, shown, threads)
-        if np.isfinite(features).all():
-            model, distances[FEATURES] = with_statistics(featured, size), learn_distance(features)
-    model = with_distances(model, distances)
+    size = int(train.pixels.shape[1])
+    source = _feature_source(scoring, train.pixels, views, threads)
+    measured = with_statistics(with_features(scoring, source, views) if source else scoring, size)
+    vectors = [STATISTICS, FEATURES] if source else [STATISTICS]
+    outputs = [output.name for output in scoring.graph.output]
+    values = [values_of_images(measured, of.pixels, outputs + vectors, threads) for of in (train, *calibrating)]
+    learned_from = _spread_evenly(len(train))
+    if source and not np.isfinite(values[0][FEATURES][learned_from]).all():
+        vectors, measured = [STATISTICS], with_statistics(scoring, size)
+    distances = {name: learn_distance(values[0][name][learned_from].astype(np.float64)) for name in vectors}
+    model = with_distances(measured, distances)
+    names = [distance_of(name) for name in vectors]
+    for found in values:
+        found.update(values_from(model, {name: found[name] for name in vectors}, names, size, threads))
+        for name in (STATISTICS, FEATURES):
+            found.pop(name, None)
     patients = np.concatenate([images.patients for images in calibrating])
     level = LEVEL / len(distances)
     thresholds = {}
-    for value in distances:
-        parts = [_vectors(model, distance_of(value), images.pixels, threads) for images in calibrating]
-        thresholds[value] = conformal_threshold(np.concatenate(parts), patients, level)
+    for name in vectors:
+        of_calibrating = np.concatenate([found[distance_of(name)] for found in values[1:]]).astype(np.float64)
+        thresholds[name] = conformal_threshold(of_calibrating, patients, level)
     people = len(np.unique(patients))
-    return with_limits(model, thresholds), {
+    described = {
         "level": LEVEL,
         "guaranteed": min(1.0, guaranteed(people, level) * len(distances)),
         "compares": ["image statistics", "features of the detector"][: len(distances)],
-        "learned_from": len(shown),
+        "learned_from": len(learned_from),
         "calibrated_on": {"images": len(patients), "patients": people},
     }
+    return with_limits(model, thresholds), described, values
 
 
 def _spread_evenly(number: int) -> NDArray[np.int64]:
     return np.unique(np.linspace(0, number - 1, min(number, _MOST_IMAGES)).round().astype(np.int64))
 
 
-def _features(scoring: onnx.ModelProto, pixels: Pixels, views: int, threads: int) -> str | None:
+def _feature_source(scoring: onnx.ModelProto, pixels: Pixels, views: int, threads: int) -> str | None:
     """The value that holds the detector's own features, a vector for each view of an image; None without one."""
     source = last_input(scoring)
     if source is None:
         return None
     pair = pixels[[0, -1]]
-    shape = _vectors(scoring, source, pair, threads).shape
+    shape = values_of_images(scoring, pair, [source], threads)[source].shape
     return source if shape[:-1] == (views * len(pair),) and shape[-1] <= _MOST_COLUMNS else None
-
-
-def _vectors(model: onnx.ModelProto, value: str, pixels: Pixels, threads: int) -> NDArray[np.float64]:
-    """A value of the graph, (N, ...), of images (N, S, S)."""
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = threads
-    part = part_for(model, [value]).SerializeToString()
-    session = onnxruntime.InferenceSession(part, options, providers=["CPUExecutionProvider"])
-
-    def parts() -> Iterator[NDArray[np.float64]]:
-        for batch in batches(len(pixels), pixels.shape[1]):
-            yield session.run([value], {"pixels": np.ascontiguousarray(pixels[batch, None])})[0].astype(np.float64)
-
-    return np.concatenate(list(parts()))

@@ -134,25 +134,6 @@ def distance_of(value: str) -> str:
     return f"{value}_distance"
 
 
-def part_for(model: onnx.ModelProto, values: Sequence[str]) -> onnx.ModelProto:
-    """The graph as far as these values need it, which become its outputs: ONNX Runtime runs all the nodes there are."""
-    part = onnx.ModelProto()
-    part.CopyFrom(model)
-    needed, nodes = set(values), []
-    for node in reversed(model.graph.node):
-        if needed.intersection(node.output):
-            needed.update(node.input)
-            nodes.append(node)
-    known = {output.name: output for output in model.graph.output}
-    del part.graph.node[:], part.graph.output[:], part.graph.initializer[:]
-    part.graph.node.extend(reversed(nodes))
-    part.graph.initializer.extend(constant for constant in model.graph.initializer if constant.name in needed)
-    part.graph.output.extend(
-        known.get(value) or helper.make_tensor_value_info(value, TensorProto.FLOAT, None) for value in values
-    )
-    return part
-
-
 def _distance(value: str, distance: Distance) -> tuple[list[NodeProto], dict[str, np.ndarray]]:
     """From a value (N, D) to its distance (N,)."""
     constants = {

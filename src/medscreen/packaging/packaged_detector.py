@@ -22,9 +22,6 @@ _NO_PACKAGE = "The graph is no packaged detector of medscreen"
 _REASON_LENGTH = 300
 _MOST_NAMED = 3  # modalities or body parts of the training images that a message names
 
-PREDICTED_BY = b"medscreen.packaged_digest"
-"""Under this key a table of predictions names the packaged detector that made them."""
-
 
 @dataclass(frozen=True)
 class Screening:

@@ -2,22 +2,26 @@
 
 import json
 import sys
-from dataclasses import asdict
+from collections.abc import Mapping
+from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import onnx
-import pyarrow.parquet as pq
+import pyarrow as pa
 
 from medscreen.config.detectors.roster import DetectorParams
 from medscreen.config.params import Params
 from medscreen.data.attributes import disclosed
-from medscreen.data.images import curated_images
+from medscreen.data.images import DEVELOPMENT, ImageSet, curated_images, set_digest
 from medscreen.errors import MedscreenError
 from medscreen.operating.decision_nodes import package
 from medscreen.operating.domain_check import with_domain_check
+from medscreen.operating.graph_values import Values, values_from
 from medscreen.operating.operating_point import choose_operating_point
+from medscreen.packaging.packaged_detector import Screening, packaged_digest
+from medscreen.packaging.predictions import prediction_rows, save_predictions
 from medscreen.pipeline.stage_runner import run_stage
 from medscreen.workspace.atomic_outputs import replaced
 from medscreen.workspace.digests import file_digest
@@ -25,21 +29,17 @@ from medscreen.workspace.layout import Layout
 
 
 def calibrate(layout: Layout, params: Params, name: str) -> None:
-    """Writes models/<name>/operating.json and models/<name>/detector.onnx."""
+    """Writes models/<name>/detector.onnx, operating.json and development.parquet."""
     fitted = layout.fitted(name)
     about = _read_whole(fitted)
-    scores = pq.read_table(fitted / "scores.parquet", filters=[("split", "==", "val")])
-    point = choose_operating_point(
-        params.operating,
-        scores["score"].to_numpy().astype(np.float64),
-        scores["label"].to_numpy().astype(np.int64),
-        about["score_at_half"],
-    )
-    train, tune, val = (curated_images(layout, split) for split in ("train", "tune", "val"))
+    splits = {split: curated_images(layout, split) for split in DEVELOPMENT}
+    train, tune, val = splits.values()
     scoring = onnx.load(fitted / "network.onnx")
-    views = _views(params.detector(name))
-    checked, domain = with_domain_check(scoring, train, (tune, val), views, params.compute.threads)
-    domain["dicom"] = {name: disclosed(stated, train.patients) for name, stated in train.dicom.items()}
+    views, threads = _views(params.detector(name)), params.compute.threads
+    checked, domain, values = with_domain_check(scoring, train, (tune, val), views, threads)
+    stated = {element: disclosed(of_images, train.patients) for element, of_images in train.dicom.items()}
+    scores_of_val = values[DEVELOPMENT.index("val")]["score"].astype(np.float64)
+    point = choose_operating_point(params.operating, scores_of_val, val.labels, about["score_at_half"])
     metadata = {
         "detector": name,
         "parameters": params.detector(name).model_dump(),
@@ -47,16 +47,32 @@ def calibrate(layout: Layout, params: Params, name: str) -> None:
         "display": about["display"],
         "score_at_half": about["score_at_half"],
         "findings": about["findings"],
-        "val_digest": about["data"]["val"]["digest"],
-        "domain": domain,
+        "val_digest": set_digest(val),
+        "domain": domain | {"dicom": stated},
         "use": "research only, never diagnosis",
     }
     model = package(checked, point, metadata)
     with replaced(layout.packaged(name)) as partial:
         onnx.save(model, partial)
     with replaced(layout.operating_point(name)) as partial:
-        partial.write_text(json.dumps(asdict(point) | {"domain": domain}, indent=1))
+        partial.write_text(json.dumps(asdict(point) | {"domain": metadata["domain"]}, indent=1))
+    screenings = (_screening(model, found, about["image_size"], threads) for found in values)
+    rows = _rows(splits, screenings, about["findings"])
+    save_predictions(rows, layout.development_predictions(name), packaged_digest(layout.packaged(name)))
     print(f"{name}: threshold {point.threshold:.6g} by {point.policy} on val")
+
+
+def _rows(splits: Mapping[str, ImageSet], screenings: Any, findings: list[str]) -> pa.Table:
+    pairs = zip(splits.items(), screenings, strict=True)
+    return pa.concat_tables([prediction_rows(split, images, found, findings) for (split, images), found in pairs])
+
+
+def _screening(model: onnx.ModelProto, values: Values, side: int, threads: int) -> Screening:
+    """The outputs of a packaged graph, from the score and the distances that are known already."""
+    known = {name: array for name, array in values.items() if name != "findings"}
+    wanted = [field.name for field in fields(Screening) if field.name not in {"score", "findings"}]
+    decided = values_from(model, known, wanted, side, threads)
+    return Screening(score=values["score"], findings=values.get("findings"), **decided)
 
 
 def _views(entry: DetectorParams) -> int:

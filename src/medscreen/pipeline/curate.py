@@ -14,7 +14,7 @@ from medscreen.data.curation.audit import labels_taken
 from medscreen.data.curation.curation import Curated
 from medscreen.data.curation.curation import curate as curate_records
 from medscreen.data.curation.small_cells import without_rare_values
-from medscreen.data.images import SPLITS, load_images, save_images, set_digest
+from medscreen.data.images import SPLITS, load_images, open_test_split, save_images, set_digest
 from medscreen.data.sources import read_source as sources
 from medscreen.pipeline.progress_bar import progress
 from medscreen.pipeline.stage_runner import run_stage
@@ -28,12 +28,12 @@ from medscreen.workspace.layout import Layout
 
 
 def curate(layout: Layout, params: Params) -> None:
-    """Reads data/raw.json; writes data/curated/<split>, data/curation.{json,html} and reports/curation.json."""
+    """Reads data/raw.json; writes data/curated, data/curation.{json,html} and reports/curation.json."""
     raw = json.loads(layout.raw.read_text())
     settings: DatasetParams = TypeAdapter(DatasetParams).validate_python(raw["settings"])
-    layout.curated("").mkdir(parents=True, exist_ok=True)
+    layout.development.mkdir(parents=True, exist_ok=True)
     # always the same name: what a kill leaves, the next run takes over and removes
-    scratch = layout.curated(".decoded")
+    scratch = layout.development.with_name(".decoded")
     try:
         audit = _save(layout, _curated(layout, settings, params, scratch), raw["dataset"], params.seed)
     finally:
@@ -81,8 +81,9 @@ def _save(layout: Layout, curated: Curated, dataset: str, seed: int) -> dict[str
     """Writes the splits, the page and the audit with all names, which comes back."""
     for split in SPLITS:
         with replaced(layout.curated(split)) as partial:
-            save_images(curated.images, curated.splits[split], partial)
-    splits = {split: load_images(layout.curated(split)) for split in SPLITS}
+            save_images(curated.images, curated.splits[split], partial, split)
+    with open_test_split():
+        splits = {split: load_images(layout.curated(split)) for split in SPLITS}
     for split, images in splits.items():
         curated.audit["splits"][split]["digest"] = set_digest(images)
     labels = labels_taken(list(splits.values()))

@@ -1,74 +1,131 @@
-"""Runs one packaged detector on every split and reports how good it is; the only reader of test."""
+"""Evaluates the packaged detectors of the roster; the one reader of the test split."""
 
 import json
+import shutil
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from medscreen.config.params import Params
-from medscreen.data.images import SPLITS, ImageSet, curated_images
+from medscreen.data.images import TEST, ImageSet, curated_images, open_test_split, set_digest
 from medscreen.errors import MedscreenError
-from medscreen.evaluation.outcomes import Floats, Outcomes
+from medscreen.evaluation.outcomes import Floats
 from medscreen.evaluation.sample_size import TOO_FEW
-from medscreen.packaging.packaged_detector import PREDICTED_BY, PackagedDetector, Screening, packaged_digest
+from medscreen.packaging.packaged_detector import PackagedDetector, packaged_digest
+from medscreen.packaging.predictions import (
+    class_probabilities,
+    outcomes_of_rows,
+    predicted_by,
+    prediction_rows,
+    save_predictions,
+)
 from medscreen.pipeline.stage_runner import run_stage
-from medscreen.reporting.evaluation_report import Judged, analysis, metrics
+from medscreen.reporting.evaluation_report import Judged, analysis, headline, metrics
 from medscreen.reporting.figures.evaluation_figures import save_pictures
 from medscreen.reporting.figures.operating_figure import save_operating
-from medscreen.reporting.figures.plot_tables import save_bench, save_tables
+from medscreen.reporting.figures.plot_tables import save_bench, save_plots
 from medscreen.workspace.atomic_outputs import replaced
 from medscreen.workspace.layout import Layout
 
 _REPORTED = ("train", "val", "test")
+_ON_TEST = b"medscreen.test_digest"
 
 
-def evaluate(layout: Layout, params: Params, name: str) -> None:
-    """Writes models/<name>/predictions.parquet and all of reports/<name>."""
-    digest = packaged_digest(layout.packaged(name))
+def evaluate(layout: Layout, params: Params, names: Sequence[str] = ()) -> None:
+    """Writes reports/{detectors,metrics,figures,predictions} of these detectors.
+
+    By default those of the roster; then reports/plots, too, and what other detectors have left is removed.
+    """
+    with open_test_split():
+        test = curated_images(layout, TEST)
+    if not len(test):
+        raise MedscreenError("data/curated/test has no images: check the splits of the data, or add images.")
+    judged = {name: _evaluate(layout, params, name, test) for name in names or params.detectors}
+    if names:
+        return
+    with replaced(layout.plots) as folder:
+        folder.mkdir()
+        save_plots({name: of.outcomes for name, of in judged.items()}, folder)
+    _remove_others(layout, params)
+
+
+def _evaluate(layout: Layout, params: Params, name: str, test: ImageSet) -> Judged:
+    """Writes all that is reported of one detector; returns its outcomes on test."""
     detector = PackagedDetector(layout.packaged(name), params.compute.threads)
-    splits = {split: curated_images(layout, split) for split in SPLITS}
-    if empty := [split for split in _REPORTED if not len(splits[split])]:
-        raise MedscreenError(f"data/curated/{empty[0]} has no images: check the splits of the data, or add images.")
-    screenings = {split: detector.screen(images.pixels) for split, images in splits.items()}
-    half = detector.metadata["score_at_half"]
-    judged = {split: _judged(splits[split], screenings[split], half) for split in _REPORTED}
-    by_seed = _scores_by_seed(layout, params, name, {split: splits[split] for split in ("val", "test")})
+    rows = _predictions(layout, name, detector, test)
+    half, findings = detector.metadata["score_at_half"], detector.metadata["findings"]
+    judged = {split: _judged(rows, split, half, test) for split in _REPORTED}
+    if empty := [split for split, of in judged.items() if not len(of.outcomes.labels)]:
+        raise MedscreenError(f"data/curated/development/{empty[0]} has no images: check the splits of the data.")
     report = metrics(judged, params.evaluation, params.seed)
-    tables = analysis(judged, detector.metadata["findings"], by_seed, params.evaluation, params.seed)
-    with replaced(layout.predictions(name)) as partial:
-        table = _table(splits, screenings, detector.metadata["findings"])
-        made_by = table.replace_schema_metadata({PREDICTED_BY: digest})
-        pq.write_table(made_by, partial, write_page_checksum=True)
+    by_seed = _scores_by_seed(layout, params, name, test)
+    tables = analysis(judged, findings, by_seed, params.evaluation, params.seed)
     _save(layout, name, report, tables)
     _draw(layout, name, judged, tables, detector.metadata["operating_point"])
     auroc = report["test"]["auroc"]
     known = None not in auroc.values()
     shown = f"{auroc['value']:.3f} ({auroc['low']:.3f} to {auroc['high']:.3f})" if known else TOO_FEW
     print(f"{name}: test AUROC {shown}")
+    return judged["test"]
 
 
-def _judged(images: ImageSet, said: Screening, half: float | None) -> Judged:
-    outcomes = Outcomes(
-        images.labels,
-        said.score.astype(np.float64),
-        said.abnormal,
-        images.patients,
-        half,
-        said.probability.astype(np.float64),
-        said.refer,
+def _predictions(layout: Layout, name: str, detector: PackagedDetector, test: ImageSet) -> pa.Table:
+    """The outputs for all splits, saved; test is screened once a version of graph and images."""
+    path, digest = layout.predictions(name), packaged_digest(layout.packaged(name))
+    if predicted_by(layout.development_predictions(name)) != digest:
+        raise MedscreenError(
+            f"models/{name}/development.parquet was not made by models/{name}/detector.onnx; run "
+            f"`dvc repro --force calibrate@{name}`."
+        )
+    on_test = set_digest(test).encode()
+    known = _saved(path, digest, on_test)
+    if known is not None:
+        return known
+    findings = detector.metadata["findings"]
+    rows = pa.concat_tables(
+        [
+            pq.read_table(layout.development_predictions(name), page_checksum_verification=True),
+            prediction_rows(TEST, test, detector.screen(test.pixels), findings),
+        ]
     )
-    classes = None if said.findings is None else said.findings.astype(np.float64)
-    return Judged(outcomes, images.traits, said.p_value.astype(np.float64), classes, said.in_domain)
+    save_predictions(rows, path, digest, {_ON_TEST: on_test})
+    return rows
 
 
-def _scores_by_seed(
-    layout: Layout, params: Params, name: str, splits: Mapping[str, ImageSet]
-) -> dict[int, dict[str, Floats]]:
-    """What the trainings with further seeds make of the images."""
+def _saved(path: Path, digest: str, on_test: bytes) -> pa.Table | None:
+    """The saved predictions if this graph made them of these images; None where there are none, or damaged ones."""
+    if predicted_by(path) != digest:
+        return None
+    try:
+        rows = pq.read_table(path, page_checksum_verification=True)
+    except (OSError, ValueError):  # pyarrow's own are both
+        return None
+    return rows if (rows.schema.metadata or {}).get(_ON_TEST) == on_test else None
+
+
+def _judged(rows: pa.Table, split: str, half: float | None, test: ImageSet) -> Judged:
+    of_split = rows.filter(pc.field("split") == split)
+    in_domain = of_split["in_domain"].to_numpy() if "in_domain" in of_split.column_names else None
+    return Judged(
+        outcomes_of_rows(of_split, half),
+        test.traits if split == TEST else {},
+        of_split["p_value"].to_numpy().astype(np.float64),
+        class_probabilities(of_split),
+        in_domain,
+    )
+
+
+def _scores_by_seed(layout: Layout, params: Params, name: str, test: ImageSet) -> dict[int, dict[str, Floats]]:
+    """Scores of val and test by the trainings with further seeds."""
+    if not params.seeds:
+        return {}
+    splits = {"val": curated_images(layout, "val"), TEST: test}
     found: dict[int, dict[str, Floats]] = {}
     for seed in params.seeds:
         trained = PackagedDetector(layout.trained_with(name, seed), params.compute.threads)
@@ -77,57 +134,33 @@ def _scores_by_seed(
 
 
 def _save(layout: Layout, name: str, report: dict[str, Any], tables: dict[str, Any]) -> None:
-    folder = layout.report(name)
-    folder.mkdir(parents=True, exist_ok=True)
-    with replaced(folder / "evaluation.json") as partial:
-        partial.write_text(json.dumps(report, indent=1))
-    with replaced(layout.analysis(name)) as partial:
-        partial.write_text(json.dumps(tables, indent=1))
-    with replaced(layout.bench(name)) as partial:
-        save_bench(tables["bench"], partial)
+    with replaced(layout.report(name)) as folder:
+        folder.mkdir()
+        (folder / layout.evaluation(name).name).write_text(json.dumps(report, indent=1))
+        (folder / layout.analysis(name).name).write_text(json.dumps(tables, indent=1))
+        save_bench(tables["bench"], folder / layout.bench(name).name)
+    with replaced(layout.metrics / f"{name}.json") as partial:
+        partial.write_text(json.dumps(headline(report), indent=1))
 
 
 def _draw(
-    layout: Layout,
-    name: str,
-    judged: Mapping[str, Judged],
-    tables: dict[str, Any],
-    point: Mapping[str, Any],
+    layout: Layout, name: str, judged: Mapping[str, Judged], tables: dict[str, Any], point: Mapping[str, Any]
 ) -> None:
     shown = {split: judged[split].outcomes for split in ("val", "test")}
     healthy_p_values = judged["test"].p_values[shown["test"].labels == 0]
-    with replaced(layout.tables(name)) as partial:
-        partial.mkdir()
-        save_tables(shown["test"], partial)
-    with replaced(layout.figures(name)) as partial:
-        partial.mkdir()
-        save_pictures(shown, healthy_p_values, tables, float(point["threshold"]), name, partial)
-    with replaced(layout.operating_picture(name)) as partial:
-        save_operating(shown, point, name, partial)
+    with replaced(layout.figures(name)) as folder:
+        folder.mkdir()
+        save_pictures(shown, healthy_p_values, tables, float(point["threshold"]), name, folder)
+        save_operating(shown, point, name, folder / layout.operating_picture(name).name)
 
 
-def _table(splits: Mapping[str, ImageSet], screenings: Mapping[str, Screening], findings: list[str]) -> pa.Table:
-    return pa.concat_tables([_rows(split, images, screenings[split], findings) for split, images in splits.items()])
-
-
-def _rows(split: str, images: ImageSet, said: Screening, findings: list[str]) -> pa.Table:
-    columns = {
-        "split": [split] * len(images),
-        "origin": list(images.origins),
-        "patient": images.patients,
-        "label": images.labels.astype(np.int8),
-        "score": said.score,
-        "p_value": said.p_value,
-        "probability": said.probability,
-        "abnormal": said.abnormal,
-        "refer": said.refer,
-    }
-    if said.in_domain is not None:
-        columns["in_domain"] = said.in_domain
-    if said.findings is not None:
-        columns |= {f"probability of {name}": said.findings[:, number] for number, name in enumerate(findings)}
-    return pa.table(columns)
+def _remove_others(layout: Layout, params: Params) -> None:
+    """Removes what former detectors of the roster have left in the stage's outputs."""
+    for folder in (layout.all_reports, layout.metrics, layout.all_figures, layout.all_predictions):
+        for path in folder.iterdir():
+            if path.name.split(".")[0] not in params.detectors and not path.name.startswith("."):
+                shutil.rmtree(path) if path.is_dir() else path.unlink()
 
 
 if __name__ == "__main__":
-    run_stage(f"evaluate@{sys.argv[1]}", lambda layout, params: evaluate(layout, params, sys.argv[1]))
+    run_stage("evaluate", lambda layout, params: evaluate(layout, params, sys.argv[1:]))

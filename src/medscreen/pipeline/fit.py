@@ -1,4 +1,4 @@
-"""Trains one detector, packs its network as a graph, and saves what it says of train, tune and val."""
+"""Trains one detector on train and tune and saves its network as a graph."""
 
 import csv
 import json
@@ -7,10 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import onnx
-import pyarrow as pa
-import pyarrow.parquet as pq
 from safetensors.torch import load, save_file
 from torch import Tensor
 
@@ -19,19 +16,17 @@ from medscreen.config.params import Params
 from medscreen.data.images import ImageSet, curated_images, set_digest
 from medscreen.detectors.build import build
 from medscreen.detectors.shared.base import Detector
-from medscreen.packaging.onnx_export import export_network
-from medscreen.packaging.packaged_detector import PackagedDetector
-from medscreen.packaging.scoring_graph import scoring_graph
+from medscreen.packaging.onnx_export import export_network, scoring_graph
 from medscreen.pipeline.progress_bar import progress
 from medscreen.pipeline.stage_runner import run_stage
 from medscreen.tracking.runs import live_run
 from medscreen.workspace.atomic_outputs import replaced
-from medscreen.workspace.code_digest import code_digest
+from medscreen.workspace.code_digest import code_digest, stage_code
 from medscreen.workspace.digests import digest_of, file_digest
 from medscreen.workspace.layout import Layout
 
 _STATE = "state.safetensors"
-_SEEN = ("train", "tune", "val")  # val is scored here, never learned from
+_SEEN = ("train", "tune")
 
 
 def fit(layout: Layout, params: Params, name: str) -> None:
@@ -40,10 +35,10 @@ def fit(layout: Layout, params: Params, name: str) -> None:
     splits = {split: curated_images(layout, split) for split in _SEEN}
     size = int(splits["train"].pixels.shape[1])
     data = {split: {"digest": set_digest(images), "images": len(images)} for split, images in splits.items()}
-    key = _run_key(params, entry, data)
+    key = _run_key(layout, params, entry, data)
 
     def known(member: DetectorEntry) -> Mapping[str, Tensor] | None:
-        return _trained_before(layout, params, _run_key(params, member, data))
+        return _trained_before(layout, params, _run_key(layout, params, member, data))
 
     detector = build(entry, size, params.compute, params.seed, known)
     dataset = json.loads(layout.raw.read_text())["dataset"]
@@ -62,9 +57,10 @@ def fit(layout: Layout, params: Params, name: str) -> None:
         folder.mkdir()
         for seed, trained in further.items():
             onnx.save(trained, folder / layout.trained_with(name, seed).name)
-        _save(folder, detector, graph, history, splits, params.compute.threads)
+        _save(folder, detector, graph, history)
         about = {
             "run_key": key,
+            "code": _code(layout, entry),
             "state": file_digest(folder / _STATE),
             "data": data,
             "image_size": size,
@@ -89,7 +85,7 @@ def _with_further_seeds(
     return trained
 
 
-def _run_key(params: Params, entry: DetectorEntry, data: dict[str, Any]) -> str:
+def _run_key(layout: Layout, params: Params, entry: DetectorEntry, data: dict[str, Any]) -> str:
     """Names a training with these settings: same key, same result."""
     ingredients = {
         "detector": entry.model_dump(),
@@ -98,9 +94,13 @@ def _run_key(params: Params, entry: DetectorEntry, data: dict[str, Any]) -> str:
         "data": {split: data[split]["digest"] for split in ("train", "tune")},
         # of a file that isn't there, `fit` will say so
         "files": [file_digest(path) if path.is_file() else "" for path in entry.files],
-        "code": code_digest("medscreen.pipeline.fit"),
+        "code": _code(layout, entry),
     }
     return digest_of(json.dumps(ingredients, sort_keys=True))
+
+
+def _code(layout: Layout, entry: DetectorEntry) -> str:
+    return code_digest(stage_code(layout.workspace, "fit", entry.kinds))
 
 
 def _trained_before(layout: Layout, params: Params, key: str) -> dict[str, Tensor] | None:
@@ -120,30 +120,13 @@ def _trained_before(layout: Layout, params: Params, key: str) -> dict[str, Tenso
     return None
 
 
-def _save(
-    folder: Path,
-    detector: Detector,
-    graph: onnx.ModelProto,
-    history: list[dict[str, float]],
-    splits: dict[str, ImageSet],
-    threads: int,
-) -> None:
+def _save(folder: Path, detector: Detector, graph: onnx.ModelProto, history: list[dict[str, float]]) -> None:
     save_file({k: v.contiguous() for k, v in detector.network.state_dict().items()}, folder / _STATE)
     onnx.save(graph, folder / "network.onnx")
     with (folder / "history.csv").open("w", newline="") as file:
         writer = csv.DictWriter(file, fieldnames=list(history[0]) if history else ["epoch"], lineterminator="\n")
         writer.writeheader()
         writer.writerows(history)
-    # scored by the graph that will be served, not by torch: the threshold is chosen on these very numbers
-    packaged = PackagedDetector(folder / "network.onnx", threads)
-    columns: dict[str, list[Any]] = {"split": [], "label": [], "score": []}
-    for split, images in splits.items():
-        columns["split"].append(np.full(len(images), split))
-        columns["label"].append(images.labels.astype(np.int8))
-        columns["score"].append(packaged.score(images.pixels))
-    pq.write_table(
-        pa.table({name: np.concatenate(parts) for name, parts in columns.items()}), folder / "scores.parquet"
-    )
 
 
 if __name__ == "__main__":

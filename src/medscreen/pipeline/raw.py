@@ -4,12 +4,14 @@ import json
 from pathlib import Path
 from typing import Any
 
+from medscreen.config.detectors.entry import DetectorEntry
 from medscreen.config.params import Params
 from medscreen.data.sources import read_source as sources
 from medscreen.data.sources.file_trees import name_below
 from medscreen.pipeline.stage_runner import run_stage
 from medscreen.runtime.escaping import say
 from medscreen.workspace.atomic_outputs import replaced
+from medscreen.workspace.code_digest import code_digest, stage_code
 from medscreen.workspace.digests import digest_of, file_digest
 from medscreen.workspace.layout import Layout
 
@@ -17,8 +19,8 @@ from medscreen.workspace.layout import Layout
 def raw(layout: Layout, params: Params) -> None:
     """Writes data/raw.json: the active data set's settings, and size and digest of each of its files.
 
-    And data/read_besides/<detector>.json: the digests of the files with weights that it names, "" for one that is not
-    there, which `fit` will say.
+    And data/external_weights/<detector>.json: the digests of the files with weights that it names, "" for a missing
+    one, which `fit` refuses; of an ensemble, which dvc.yaml can't list its members' code for, the digest of that.
     """
     active = params.datasets[params.dataset]
     root = sources.root_of(active, layout.workspace)
@@ -26,7 +28,7 @@ def raw(layout: Layout, params: Params) -> None:
     known = _Digests(layout.scratch / "digests.json")
     entries = {name_below(path, root): known.of(path) for path in files}
     besides = {
-        name: [known.of(path) if path.is_file() else "" for path in entry.files]
+        name: [known.of(path) if path.is_file() else "" for path in entry.files] + _members_code(layout, entry)
         for name, entry in params.detectors.items()
     }
     known.save()
@@ -41,11 +43,16 @@ def raw(layout: Layout, params: Params) -> None:
     }
     with replaced(layout.raw) as partial:
         partial.write_text(json.dumps(content, indent=1))
-    with replaced(layout.read_besides) as folder:
+    with replaced(layout.external_weights) as folder:
         folder.mkdir()
         for name, digests in besides.items():
             (folder / f"{name}.json").write_text(json.dumps(digests))
     say(f"{params.dataset}: {len(files)} files, {size / 1e6:.1f} MB, digest {listing}")
+
+
+def _members_code(layout: Layout, entry: DetectorEntry) -> list[str]:
+    members = [kind for kind in entry.kinds if kind != entry.kind]
+    return [code_digest(stage_code(layout.workspace, "fit", members))] if members else []
 
 
 class _Digests:

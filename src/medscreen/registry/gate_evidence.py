@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from medscreen.data.images import ImageSet, curated_images, set_digest
 from medscreen.errors import MedscreenError
-from medscreen.evaluation.outcomes import Outcomes
+from medscreen.evaluation.outcomes import Outcomes, outcomes_of
 from medscreen.packaging.packaged_detector import PackagedDetector
 from medscreen.registry.decision_log import Entry
 from medscreen.registry.gate import Candidate, Champion, Contestant, LostChampion
@@ -127,13 +127,12 @@ class Evidence:
             said = np.stack([screening.score, screening.probability, screening.abnormal.astype(np.float32)])
             with replaced(memory) as partial, partial.open("wb") as file:
                 np.savez(file, said=said)
-        return Outcomes(
-            self.val.labels,
-            said[0].astype(np.float64),
-            said[2] > 0,
-            self.val.patients,
-            None,
-            said[1].astype(np.float64),
+        return outcomes_of(
+            labels=self.val.labels,
+            scores=said[0],
+            patients=self.val.patients,
+            abnormal=said[2] > 0,
+            probabilities=said[1],
         )
 
     def _unseen(self, version: Version) -> NDArray[np.bool_]:

@@ -20,7 +20,7 @@ from medscreen.config.operating import EvaluationParams, OperatingParams, Policy
 from medscreen.errors import MedscreenError
 from medscreen.evaluation.bootstrap import Bootstrap
 from medscreen.evaluation.metrics import evaluate
-from medscreen.evaluation.outcomes import Outcomes
+from medscreen.evaluation.outcomes import Outcomes, outcomes_of
 from medscreen.operating.decision_nodes import package, scoring_part
 from medscreen.operating.operating_point import OperatingPoint, choose_operating_point
 from medscreen.packaging.packaged_detector import packaged_digest
@@ -182,9 +182,8 @@ def _outcomes(scores: pa.Table, split: str, point: OperatingPoint) -> Outcomes:
     rows = scores.filter(pc.field("split") == split)
     values = _floats(rows["score"])
     refer = (values >= point.refer_from) & (values < point.refer_to)
-    undecided = np.zeros(len(values), dtype=np.bool_)
-    said = Outcomes(_labels(rows), values, undecided, rows["patient"].to_numpy(), None, None, refer)
-    return said.at(point.threshold)
+    patients = rows["patient"].to_numpy()
+    return outcomes_of(labels=_labels(rows), scores=values, patients=patients, threshold=point.threshold, refer=refer)
 
 
 def _new_run(

@@ -23,6 +23,7 @@ from medscreen.evaluation.subgroups import subgroups
 from medscreen.operating.threshold_comparison import bench
 
 _OF_TRAIN = ["accuracy"]
+_HEADLINE = ("auroc", "balanced_accuracy", "sensitivity", "specificity")
 _OF_SUBGROUPS = ["auroc", "sensitivity", "specificity"]
 _LEVELS = (0.01, 0.05, 0.1)
 _TREATMENT_THRESHOLDS = tuple(round(float(share), 2) for share in np.linspace(0.02, 0.98, 49))
@@ -94,6 +95,11 @@ def analysis(
     return report
 
 
+def headline(report: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, float | None]]:
+    """The values of val and test that fit a line: what `dvc metrics show` prints."""
+    return {split: {name: report[split][name]["value"] for name in _HEADLINE} for split in ("val", "test")}
+
+
 def _share(chosen: NDArray[np.bool_], outcomes: Outcomes, bootstrap: Bootstrap) -> Estimate:
     """The share of the images that is chosen, with its interval."""
     return evaluate(replace(outcomes, refer=~chosen), bootstrap, ["coverage"])["coverage"]
@@ -116,7 +122,7 @@ def _over_seeds(
 
 def _auroc(outcomes: Outcomes, scores: Floats) -> float | None:
     """None where a class is missing."""
-    as_scored = Outcomes(outcomes.labels, scores, outcomes.abnormal, outcomes.patients, None)
+    as_scored = replace(outcomes, scores=scores)
     with np.errstate(divide="ignore", invalid="ignore"):
         value = float(auroc(as_scored, np.ones((1, len(scores))))[0])
     return round(value, 6) if np.isfinite(value) else None

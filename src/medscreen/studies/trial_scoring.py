@@ -5,7 +5,7 @@ import numpy as np
 from medscreen.config.operating import YoudenPolicy
 from medscreen.data.images import ImageSet
 from medscreen.evaluation.metrics import auroc
-from medscreen.evaluation.outcomes import Floats, Outcomes, confusion
+from medscreen.evaluation.outcomes import Floats, Outcomes, confusion, outcomes_of
 from medscreen.operating.threshold_policies import choose_threshold
 
 
@@ -23,4 +23,4 @@ def confusion_on(scores: Floats, images: ImageSet) -> dict[str, int]:
 
 
 def _outcomes(scores: Floats, images: ImageSet, threshold: float) -> Outcomes:
-    return Outcomes(images.labels, scores, scores >= threshold, images.patients, None)
+    return outcomes_of(labels=images.labels, scores=scores, patients=images.patients, abnormal=scores >= threshold)

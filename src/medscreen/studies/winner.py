@@ -22,7 +22,7 @@ from medscreen.studies.trial_recovery import is_at
 from medscreen.studies.trial_scoring import auroc_on
 from medscreen.studies.worker import Again
 from medscreen.studies.worker_pool import DIED, Crew
-from medscreen.workspace.code_digest import code_digest
+from medscreen.workspace.code_digest import code_digest, stage_code
 from medscreen.workspace.digests import digest_of
 from medscreen.workspace.layout import Layout
 
@@ -154,7 +154,7 @@ def _graph(layout: Layout, plan: Plan, entry: DetectorParams, seed: int) -> Path
         "entry": entry.model_dump(),
         "seed": seed,
         "data": plan.data,
-        "code": code_digest("medscreen.pipeline.fit"),
+        "code": code_digest(stage_code(layout.workspace, "fit", entry.kinds)),
     }
     return layout.scratch / "studies" / f"{digest_of(json.dumps(about, sort_keys=True))}.onnx"
 

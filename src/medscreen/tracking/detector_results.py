@@ -6,7 +6,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
@@ -17,7 +16,8 @@ from medscreen.config.params import Params
 from medscreen.config.privacy import is_public
 from medscreen.errors import MedscreenError
 from medscreen.evaluation.outcomes import Outcomes
-from medscreen.packaging.packaged_detector import PREDICTED_BY, packaged_digest
+from medscreen.packaging.packaged_detector import packaged_digest
+from medscreen.packaging.predictions import outcomes_of_rows, predicted_by
 from medscreen.workspace.digests import digest_of
 from medscreen.workspace.layout import Layout
 from medscreen.workspace.lineage import read_lineage
@@ -75,14 +75,7 @@ class Result:
     def outcomes(self, split: str) -> Outcomes:
         """What it says of val or test and what is true, as `evaluate` saved it."""
         rows = self.said.filter(pc.field("split") == split)
-        return Outcomes(
-            rows["label"].to_numpy().astype(np.int64),
-            rows["score"].to_numpy().astype(np.float64),
-            rows["abnormal"].to_numpy(),
-            rows["patient"].to_numpy(),
-            None,
-            rows["probability"].to_numpy().astype(np.float64),
-        )
+        return outcomes_of_rows(rows, None)
 
 
 def read_results(layout: Layout, params: Params) -> list[Result]:
@@ -108,14 +101,14 @@ def _whole(layout: Layout, params: Params, detector: str) -> Result:
         raise
     except (OSError, ValueError, KeyError) as error:  # pyarrow's own are among them
         raise MedscreenError(
-            f"models/{detector} or reports/{detector}: a file of the results is damaged ({type(error).__name__}). "
-            "Remove both folders and run `dvc repro`."
+            f"models/{detector}, reports/detectors/{detector} or reports/predictions/{detector}.parquet: a file of the "
+            f"results is damaged ({type(error).__name__}). Remove them and run `dvc repro`."
         ) from error
-    made_by = (pq.read_schema(layout.predictions(detector)).metadata or {}).get(PREDICTED_BY, b"").decode()
+    made_by = predicted_by(layout.predictions(detector))
     if made_by not in {"", result.digest}:  # of a medscreen before, predictions do not carry it
         raise MedscreenError(
-            f"models/{detector}/predictions.parquet: another graph than models/{detector}/detector.onnx made them "
-            f"(digest {made_by}, not {result.digest}). Run `dvc repro --force evaluate@{detector}`."
+            f"reports/predictions/{detector}.parquet: another graph than models/{detector}/detector.onnx made them "
+            f"(digest {made_by}, not {result.digest}). Run `dvc repro --force evaluate`."
         )
     return result
 
@@ -126,7 +119,6 @@ def read_result(layout: Layout, params: Params, detector: str) -> Result:
     raw = json.loads(layout.raw.read_text())
     with (layout.fitted(detector) / "history.csv").open(newline="") as file:
         history = [{name: float(value) for name, value in row.items()} for row in csv.DictReader(file)]
-    report = layout.report(detector)
     packaged = layout.packaged(detector)
     entry = params.detector(detector)
     trained_on = _digests(layout, "train") + _digests(layout, "tune")
@@ -138,17 +130,16 @@ def read_result(layout: Layout, params: Params, detector: str) -> Result:
         params=logged_params(params, detector, raw["dataset"]),
         run_key=fitted["run_key"],
         history=history,
-        evaluation=json.loads((report / "evaluation.json").read_text()),
+        evaluation=json.loads(layout.evaluation(detector).read_text()),
         analysis=json.loads(layout.analysis(detector).read_text()),
         curation=json.loads(layout.curation_report.read_text()),
         data_digest=raw["digest"],
         packaged=packaged,
         digest=packaged_digest(packaged),
         files={
-            "figures": sorted(layout.figures(detector).glob("*.png")),
-            "plots": sorted(layout.tables(detector).glob("*.csv")),
+            "figures": sorted(set(layout.figures(detector).glob("*.png")) - {layout.operating_picture(detector)}),
             "": [
-                report / "evaluation.json",
+                layout.evaluation(detector),
                 layout.analysis(detector),
                 layout.bench(detector),
                 layout.operating_picture(detector),

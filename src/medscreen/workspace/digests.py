@@ -1,6 +1,7 @@
 """Digests that name contents: 32 hexadecimal characters of blake2b, of MD5 where others chose it."""
 
 import hashlib
+import json
 from pathlib import Path
 
 _BYTES = 16
@@ -21,3 +22,15 @@ def file_md5(path: Path) -> str:
     """The MD5 of a file's content, by which others publish and name it."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()
+
+
+def content_md5(path: Path) -> str:
+    """What dvc.lock names a file or a folder by: of a folder, the MD5 of the list of its files with the MD5 of each.
+
+    Folders of compiled Python, which .dvcignore names, do not count.
+    """
+    if not path.is_dir():
+        return file_md5(path)
+    paths = {p.relative_to(path).as_posix(): p for p in path.rglob("*") if p.is_file() and "__pycache__" not in p.parts}
+    listed = [{"md5": file_md5(paths[name]), "relpath": name} for name in sorted(paths)]
+    return hashlib.md5(json.dumps(listed).encode(), usedforsecurity=False).hexdigest() + ".dir"

@@ -38,12 +38,18 @@ class Layout:
         return self.workspace / "data" / "raw.json"
 
     @property
-    def read_besides(self) -> Path:
-        """A file a detector, with the digests of what it reads besides the images: weights of others."""
-        return self.workspace / "data" / "read_besides"
+    def external_weights(self) -> Path:
+        """A JSON file for each detector: digests of what its training reads besides the images."""
+        return self.workspace / "data" / "external_weights"
+
+    @property
+    def development(self) -> Path:
+        """Train, tune and val, one folder each."""
+        return self.workspace / "data" / "curated" / "development"
 
     def curated(self, split: str) -> Path:
-        return self.workspace / "data" / "curated" / split
+        """The images of a split; those of test lie apart from what training and calibration depend on."""
+        return self.workspace / "data" / "curated" / "test" if split == "test" else self.development / split
 
     @property
     def curation_report(self) -> Path:
@@ -65,7 +71,7 @@ class Layout:
         return self.workspace / "data" / "curation.html"
 
     def fitted(self, detector: str) -> Path:
-        """What `fit` leaves: network.onnx, state.safetensors, fit.json, history.csv, scores.parquet."""
+        """What `fit` leaves: network.onnx, state.safetensors, fit.json, history.csv."""
         return self.workspace / "models" / detector / "fitted"
 
     def trained_with(self, detector: str, seed: int) -> Path:
@@ -79,22 +85,48 @@ class Layout:
     def operating_point(self, detector: str) -> Path:
         return self.workspace / "models" / detector / "operating.json"
 
+    def development_predictions(self, detector: str) -> Path:
+        """The packaged graph's outputs for train, tune and val."""
+        return self.workspace / "models" / detector / "development.parquet"
+
+    @property
+    def all_predictions(self) -> Path:
+        return self.workspace / "reports" / "predictions"
+
     def predictions(self, detector: str) -> Path:
-        """What the packaged graph says of every curated image."""
-        return self.workspace / "models" / detector / "predictions.parquet"
+        """The packaged graph's outputs for every curated image."""
+        return self.all_predictions / f"{detector}.parquet"
+
+    @property
+    def metrics(self) -> Path:
+        """A JSON file for each detector, which `dvc metrics show` prints as a row."""
+        return self.workspace / "reports" / "metrics"
+
+    @property
+    def plots(self) -> Path:
+        """The CSV files that `dvc plots` draws: the curves of all detectors in one figure."""
+        return self.workspace / "reports" / "plots"
+
+    @property
+    def all_reports(self) -> Path:
+        return self.workspace / "reports" / "detectors"
 
     def report(self, detector: str) -> Path:
-        return self.workspace / "reports" / detector
+        return self.all_reports / detector
+
+    @property
+    def all_figures(self) -> Path:
+        return self.workspace / "reports" / "figures"
 
     def figures(self, detector: str) -> Path:
-        return self.report(detector) / "figures"
+        return self.all_figures / detector
 
-    def tables(self, detector: str) -> Path:
-        """The csv files that `dvc plots` draws."""
-        return self.report(detector) / "plots"
+    def evaluation(self, detector: str) -> Path:
+        """All metrics of all splits with their intervals."""
+        return self.report(detector) / "evaluation.json"
 
     def analysis(self, detector: str) -> Path:
-        """The tables behind the metrics: bench, calibration, subgroups, findings, seeds."""
+        """The tables behind the metrics: thresholds, calibration, subgroups, findings, seeds."""
         return self.report(detector) / "analysis.json"
 
     def bench(self, detector: str) -> Path:
@@ -102,7 +134,7 @@ class Layout:
         return self.report(detector) / "bench.csv"
 
     def operating_picture(self, detector: str) -> Path:
-        return self.report(detector) / "operating.png"
+        return self.figures(detector) / "operating.png"
 
     @property
     def league(self) -> Path:

@@ -1,20 +1,17 @@
 """What a result was made from: data, code, parameters, DVC's lock, environment; enough to make it again."""
 
-import hashlib
 import json
 import platform
 from collections.abc import Iterable, Sequence
 from functools import cache
 from importlib.metadata import distributions
-from pathlib import Path
 from typing import Any
 
 import yaml
 
 from medscreen.config.operating import Policy
 from medscreen.errors import MedscreenError
-from medscreen.workspace.code_digest import code_digest
-from medscreen.workspace.digests import digest_of, file_md5
+from medscreen.workspace.digests import content_md5, digest_of
 from medscreen.workspace.layout import Layout
 
 # What a repro itself writes: a change there is no change of the code.
@@ -36,7 +33,7 @@ def read_lineage(layout: Layout, detector: str, trained_on: Sequence[str], trial
         "data": {"digest": raw["digest"], "splits": {name: about["digest"] for name, about in splits.items()}},
         "training": {
             "run_key": fitted["run_key"],
-            "code": code_digest("medscreen.pipeline.fit"),
+            "code": fitted["code"],
             "images": digest_of_all(trained_on),
         },
         "trial": trial,
@@ -81,7 +78,7 @@ def source_of(layout: Layout) -> dict[str, Any]:
 
 def chain(detector: str) -> tuple[str, ...]:
     """The stages that a detector goes through, as dvc.lock names them."""
-    return ("raw", "curate", f"fit@{detector}", f"calibrate@{detector}", f"evaluate@{detector}")
+    return ("raw", "curate", f"fit@{detector}", f"calibrate@{detector}", "evaluate")
 
 
 def locked_stages(layout: Layout, *detectors: str) -> dict[str, Any]:
@@ -101,25 +98,18 @@ def require_locked(layout: Layout, detectors: Iterable[str]) -> None:
             path, md5 = layout.workspace / out["path"], str(out.get("md5", ""))
             if out.get("hash") != "md5" or not path.exists():
                 continue
-            if path.is_dir() and _folder_md5(path) != md5:
+            if path.is_dir() and content_md5(path) != md5:
                 raise MedscreenError(
                     f"{out['path']}: damaged or changed by hand, not the folder that dvc.lock names. Remove it and "
                     "what `dvc cache dir` holds of it (`medscreen verify` names damaged objects), then run `dvc "
                     "repro`, or `dvc pull` where a remote has it."
                 )
-            if path.is_file() and file_md5(path) != md5:
+            if path.is_file() and content_md5(path) != md5:
                 raise MedscreenError(
                     f"{out['path']}: damaged or changed by hand, not the file that dvc.lock names. Remove it and "
                     f"files/md5/{md5[:2]}/{md5[2:]} below the folder that `dvc cache dir` prints, then `dvc repro`, "
                     "or `dvc pull` where a remote has it."
                 )
-
-
-def _folder_md5(folder: Path) -> str:
-    """What DVC names a folder by: the MD5 of the list of its files, in order, with the MD5 of each."""
-    paths = {path.relative_to(folder).as_posix(): path for path in folder.rglob("*") if path.is_file()}
-    listed = [{"md5": file_md5(paths[name]), "relpath": name} for name in sorted(paths)]
-    return hashlib.md5(json.dumps(listed).encode(), usedforsecurity=False).hexdigest() + ".dir"
 
 
 @cache

@@ -22,6 +22,11 @@ class EnsembleParams(DetectorEntry):
     ]
 
     @property
+    def kinds(self) -> tuple[str, ...]:
+        """Its own and those of its members."""
+        return tuple(sorted({self.kind, *(kind for member in self.members.values() for kind in member.kinds)}))
+
+    @property
     def files(self) -> tuple[Path, ...]:
         """Those of its members."""
         return tuple(path for member in self.members.values() for path in member.files)

@@ -14,6 +14,7 @@ class DetectorEntry(Block):
     """An entry of the roster; `is_baseline`: it is what the others have to beat, and is never promoted."""
 
     is_baseline: ClassVar[bool] = False
+    kind: str
 
     @property
     def epochs(self) -> int:
@@ -23,6 +24,11 @@ class DetectorEntry(Block):
     def within(self, epochs: int) -> Self:  # noqa: ARG002
         """The same, trained for so many epochs, if it is trained by epochs at all."""
         return self
+
+    @property
+    def kinds(self) -> tuple[str, ...]:
+        """The kinds of detector that its training runs the code of; a kind is a folder of `detectors`."""
+        return (self.kind,)
 
     @property
     def files(self) -> tuple[Path, ...]:

@@ -5,6 +5,9 @@ from collections.abc import Iterator, Mapping
 from importlib.metadata import PackageNotFoundError, requires
 from typing import Any
 
+import yaml
+
+from medscreen.config.detectors.roster import with_current_kinds
 from medscreen.registry.dvc_objects import Objects, UnreachableRemoteError, outputs_of
 from medscreen.registry.verification.finding import (
     CODE,
@@ -16,8 +19,8 @@ from medscreen.registry.verification.finding import (
     matches,
     unreachable,
 )
-from medscreen.workspace.code_digest import code_digest
-from medscreen.workspace.digests import file_md5
+from medscreen.workspace.code_digest import code_digest, stage_code
+from medscreen.workspace.digests import content_md5
 from medscreen.workspace.layout import Layout
 from medscreen.workspace.lineage import environment, source_of
 
@@ -33,12 +36,19 @@ def check_code(layout: Layout, lineage: Mapping[str, Any]) -> Iterator[Finding]:
             yield changed(CODE, f"{stage} ran through other code: {listed(different)}")
         elif files:
             yield matches(CODE, f"{stage} ran through the same {len(files)} files")
-    now, then = code_digest("medscreen.pipeline.fit"), lineage["training"]["code"]
+    now, then = _training_code(layout, lineage), lineage["training"]["code"]
     if now == then:
         yield matches(CODE, f"training has the code digest {now}")
     else:
         yield changed(CODE, f"training has the code digest {now}, had {then}")
     yield _commit(layout, lineage["source"])
+
+
+def _training_code(layout: Layout, lineage: Mapping[str, Any]) -> str:
+    """The digest of the code that would train the detector of a lineage today."""
+    entry = with_current_kinds(yaml.safe_load(lineage["params.yaml"])["detectors"][lineage["detector"]])
+    kinds = {entry["kind"], *(member["kind"] for member in entry.get("members", {}).values())}
+    return code_digest(stage_code(layout.workspace, "fit", kinds))
 
 
 def locked_code(lineage: Mapping[str, Any]) -> dict[str, str]:
@@ -50,7 +60,7 @@ def locked_code(lineage: Mapping[str, Any]) -> dict[str, str]:
 def changed_files(layout: Layout, files: Mapping[str, str]) -> list[str]:
     """Those of the files whose content is gone or not what the lock says."""
     paths = {name: layout.workspace / name for name in files}
-    return [name for name, path in paths.items() if not path.is_file() or file_md5(path) != files[name]]
+    return [name for name, path in paths.items() if not path.exists() or content_md5(path) != files[name]]
 
 
 def _commit(layout: Layout, then: Mapping[str, Any]) -> Finding:

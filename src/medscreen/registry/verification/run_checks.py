@@ -8,7 +8,7 @@ import numpy as np
 from medscreen.config.params import Params
 from medscreen.evaluation.bootstrap import rounded
 from medscreen.evaluation.metrics import auroc
-from medscreen.evaluation.outcomes import Outcomes
+from medscreen.evaluation.outcomes import outcomes_of
 from medscreen.registry.cards import CARD, card_digest
 from medscreen.registry.decision_log import DecisionLog
 from medscreen.registry.run_record import Record
@@ -124,7 +124,7 @@ def _recomputed_auroc(record: Record, logged: Mapping[str, float]) -> Finding:
         return unreachable(RECORD, f"the run keeps no {missing}, so AUROC on val can't be computed again")
     labels = scores["label"].to_numpy().astype(np.int64)
     values = scores["score"].to_numpy().astype(np.float64)
-    outcomes = Outcomes(labels, values, values > 0, scores["patient"].to_numpy(), None)
+    outcomes = outcomes_of(labels=labels, scores=values, patients=scores["patient"].to_numpy())
     computed = rounded(auroc(outcomes, np.ones((1, len(labels))))[0])
     if computed != logged["val/auroc"]:
         return changed(RECORD, f"AUROC on val is {computed:.6f} by {SCORES}, {logged['val/auroc']:.6f} in MLflow")

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from medscreen.data.images import ImageSet, Pixels, in_chunks
 from medscreen.evaluation.bootstrap import Bootstrap
 from medscreen.evaluation.metrics import evaluate as evaluated
-from medscreen.evaluation.outcomes import Outcomes
+from medscreen.evaluation.outcomes import outcomes_of
 
 _FOLDS = 5
 _FEWEST = 25  # people on each side: fewer leave folds in which a classifier learns their names
@@ -35,7 +35,7 @@ def shift(val: ImageSet, test: ImageSet, seed: int) -> dict[str, Any]:
     patients = np.concatenate([of.patients[normal] for of, normal in sides])
     is_test = np.repeat([0, 1], list(counts.values()))
     scores = _out_of_fold(features, is_test, patients, seed)
-    outcomes = Outcomes(is_test, scores, scores >= 0.5, patients, 0.5)
+    outcomes = outcomes_of(labels=is_test, scores=scores, patients=patients, abnormal=scores >= 0.5, score_at_half=0.5)
     found = evaluated(outcomes, Bootstrap(_RESAMPLES, _CONFIDENCE, seed), ["auroc"])["auroc"]
     return {"auroc": found, "images": counts, "reason": ""}
 

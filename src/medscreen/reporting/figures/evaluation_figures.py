@@ -10,11 +10,8 @@ from matplotlib.axes import Axes
 from medscreen.evaluation.outcomes import Floats, Outcomes
 from medscreen.reporting.figures.canvas import save_picture
 from medscreen.reporting.figures.curves import draw_confusion, draw_counts, draw_precision_recall, draw_roc
-from medscreen.reporting.figures.operating_figure import draw_errors, save_operating
-from medscreen.reporting.figures.plot_tables import save_bench, save_tables
+from medscreen.reporting.figures.operating_figure import draw_errors
 from medscreen.reporting.figures.probability import draw_decision_curve, draw_reliability, draw_shift
-
-__all__ = ["save_bench", "save_operating", "save_pictures", "save_tables"]
 
 
 def save_pictures(

@@ -10,29 +10,29 @@ from medscreen.evaluation.outcomes import Outcomes
 from medscreen.reporting.figures.curve_points import histogram, precision_recall_points, roc_points
 from medscreen.runtime.escaping import save_csv
 
+_COLUMNS = {
+    "confusion": ("actual", "predicted"),
+    "roc": ("false_positive_rate", "sensitivity"),
+    "precision_recall": ("recall", "precision"),
+    "histogram": ("score", "class", "images"),
+}
 
-def save_tables(outcomes: Outcomes, folder: Path) -> None:
-    """Writes confusion.csv, roc.csv, precision_recall.csv and histogram.csv into `folder`."""
+
+def save_plots(judged: Mapping[str, Outcomes], folder: Path) -> None:
+    """Writes confusion.csv, roc.csv, precision_recall.csv and histogram.csv, each row with its detector."""
     words = np.array(["normal", "abnormal"])
-    save_csv(
-        folder / "confusion.csv",
-        ("actual", "predicted"),
-        zip(words[outcomes.labels], words[outcomes.abnormal.astype(int)], strict=True),
-    )
-    save_csv(folder / "roc.csv", ("false_positive_rate", "sensitivity"), zip(*roc_points(outcomes), strict=True))
-    save_csv(
-        folder / "precision_recall.csv",
-        ("recall", "precision"),
-        zip(*precision_recall_points(outcomes), strict=True),
-    )
-    edges, counts = histogram(outcomes)
-    centres = (edges[:-1] + edges[1:]) / 2
-    rows = [
-        (round(float(centre), 6), word, int(count))
-        for word, column in zip(words, counts, strict=True)
-        for centre, count in zip(centres, column, strict=True)
-    ]
-    save_csv(folder / "histogram.csv", ("score", "class", "images"), rows)
+    rows: dict[str, list[tuple[Any, ...]]] = {name: [] for name in _COLUMNS}
+    for name, outcomes in judged.items():
+        called = zip(words[outcomes.labels], words[outcomes.abnormal.astype(int)], strict=True)
+        rows["confusion"] += [(name, *pair) for pair in called]
+        rows["roc"] += [(name, *point) for point in zip(*roc_points(outcomes), strict=True)]
+        rows["precision_recall"] += [(name, *point) for point in zip(*precision_recall_points(outcomes), strict=True)]
+        edges, counts = histogram(outcomes)
+        for word, column in zip(words, counts, strict=True):
+            centers = zip((edges[:-1] + edges[1:]) / 2, column, strict=True)
+            rows["histogram"] += [(name, round(float(center), 6), word, int(count)) for center, count in centers]
+    for table, columns in _COLUMNS.items():
+        save_csv(folder / f"{table}.csv", ("detector", *columns), rows[table])
 
 
 def save_bench(rows: Sequence[Mapping[str, Any]], path: Path) -> None:

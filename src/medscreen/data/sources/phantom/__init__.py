@@ -20,7 +20,10 @@ def find_files(params: PhantomParams, root: Path, workers: int, form: Form = "di
 
     Raises MedscreenError if `root` is no folder, or holds something that is not the phantom's.
     """
-    settings = params.model_dump(exclude={"root"}) | {"form": form, "code": code_digest(__name__)}
+    settings = params.model_dump(exclude={"root"}) | {
+        "form": form,
+        "code": code_digest(["src/medscreen/data/sources/phantom"]),
+    }
     if root.is_symlink() or (root.exists() and not root.is_dir()):
         raise MedscreenError(f"{root} is no folder that can be filled; name another one.")
     here, marked = _sizes(root), _read_marker(root)

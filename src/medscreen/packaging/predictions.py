@@ -1,0 +1,72 @@
+"""Predictions of a packaged detector as a table: one row an image, with the digest of the graph that made it."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from medscreen.data.images import ImageSet
+from medscreen.evaluation.outcomes import Outcomes, outcomes_of
+from medscreen.packaging.packaged_detector import Screening
+from medscreen.workspace.atomic_outputs import replaced
+
+PREDICTED_BY = b"medscreen.packaged_digest"
+"""Under this key a table names the packaged detector that made it."""
+_OF_FINDING = "probability of "
+
+
+def prediction_rows(split: str, images: ImageSet, screening: Screening, findings: Sequence[str]) -> pa.Table:
+    """The rows of a split; the columns are those of `Screening`, and what is known of the image."""
+    columns = {
+        "split": [split] * len(images),
+        "origin": list(images.origins),
+        "patient": images.patients,
+        "label": images.labels.astype(np.int8),
+        "score": screening.score,
+        "p_value": screening.p_value,
+        "probability": screening.probability,
+        "abnormal": screening.abnormal,
+        "refer": screening.refer,
+    }
+    if screening.in_domain is not None:
+        columns["in_domain"] = screening.in_domain
+    if screening.findings is not None:
+        columns |= {f"{_OF_FINDING}{name}": screening.findings[:, number] for number, name in enumerate(findings)}
+    return pa.table(columns)
+
+
+def outcomes_of_rows(rows: pa.Table, score_at_half: float | None) -> Outcomes:
+    """The outcomes of a table's rows; the deferral band where the table has it."""
+    return outcomes_of(
+        labels=rows["label"].to_numpy(),
+        scores=rows["score"].to_numpy(),
+        patients=rows["patient"].to_numpy(),
+        abnormal=rows["abnormal"].to_numpy(),
+        score_at_half=score_at_half,
+        probabilities=rows["probability"].to_numpy(),
+        refer=rows["refer"].to_numpy() if "refer" in rows.column_names else None,
+    )
+
+
+def class_probabilities(rows: pa.Table) -> np.ndarray | None:
+    """(N, K) probabilities of the classes that a detector tells apart; None of one that tells none apart."""
+    columns = [rows[name].to_numpy() for name in rows.column_names if name.startswith(_OF_FINDING)]
+    return np.stack(columns, 1).astype(np.float64) if columns else None
+
+
+def save_predictions(rows: pa.Table, path: Path, digest: str, about: Mapping[bytes, bytes] | None = None) -> None:
+    """Writes a table with the digest of its packaged detector, what else is stated, and a checksum of each page."""
+    stated = {PREDICTED_BY: digest.encode(), **(about or {})}
+    with replaced(path) as partial:
+        pq.write_table(rows.replace_schema_metadata(stated), partial, write_page_checksum=True)
+
+
+def predicted_by(path: Path) -> str:
+    """The digest of the packaged detector that made a table; "" where it names none, or there is no such table."""
+    try:
+        stated: dict[bytes, bytes] = pq.read_schema(path).metadata or {}
+        return stated.get(PREDICTED_BY, b"").decode()
+    except (OSError, ValueError):  # pyarrow's own are both
+        return ""
