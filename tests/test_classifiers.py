@@ -23,6 +23,7 @@ from medscreen.detectors.shared.training import shuffled
 from medscreen.errors import MedscreenError
 from medscreen.pipeline import fit as fitting_stage
 from medscreen.pipeline.fit import _run_key
+from medscreen.workspace.layout import Layout
 
 SIZE = 16
 TRAIN, TUNE = image_set(24, SIZE, 1).take(np.arange(20)), image_set(8, SIZE, 2)
@@ -30,6 +31,7 @@ TRAINING = {
     "epochs": 1, "batch_size": 8, "optimiser": "adamw",
     "learning_rate": 0.01, "weight_decay": 0.0, "average": 0.0, "patience": 1,
 }  # fmt: skip
+CHECKOUT = Layout(REPOSITORY, REPOSITORY)
 RECIPE = {
     "loss": "cross_entropy", "focal_gamma": 2.0, "label_smoothing": 0.0, "mixup": 0.0, "balance": "none",
     "augment": {"pose": 0.0, "exposure": 0.0, "grain": 0.0}, "views": 1,
@@ -188,11 +190,11 @@ def test_another_file_of_weights_is_another_training(tmp_path: Path) -> None:
     for content in (None, b"one", b"two"):
         if content:
             file.write_bytes(content)
-        keys.append(tuple(_run_key(params, entry, data) for entry in detectors.values()))
+        keys.append(tuple(_run_key(CHECKOUT, params, entry, data) for entry in detectors.values()))
     assert len({key for key, _ in keys}) == 1
     assert len({key for _, key in keys}) == 3
     file.write_bytes(b"one")
-    assert _run_key(params, detectors["transfer"], data) == keys[1][1]
+    assert _run_key(CHECKOUT, params, detectors["transfer"], data) == keys[1][1]
 
 
 def test_a_training_is_named_by_all_that_it_depends_on(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -201,7 +203,9 @@ def test_a_training_is_named_by_all_that_it_depends_on(monkeypatch: pytest.Monke
     one = entry(CNN)
 
     def key(params: Params = params, settings: DetectorParams = one, **digests: str) -> str:
-        return _run_key(params, settings, data | {split: {"digest": digest} for split, digest in digests.items()})
+        return _run_key(
+            CHECKOUT, params, settings, data | {split: {"digest": digest} for split, digest in digests.items()}
+        )
 
     others = [
         key(train="other"),
@@ -212,7 +216,7 @@ def test_a_training_is_named_by_all_that_it_depends_on(monkeypatch: pytest.Monke
     ]
     assert key(val="other") == key()
     before = key()
-    monkeypatch.setattr(fitting_stage, "code_digest", lambda module: f"other code of {module}")
+    monkeypatch.setattr(fitting_stage, "code_digest", lambda paths: f"other code at {paths}")
     assert len({before, *others, key()}) == 7
 
 

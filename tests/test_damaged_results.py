@@ -14,9 +14,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from factories import one_sentence
-from medscreen.data.images import load_images, save_images
+from medscreen.data.images import load_images, open_test_split, save_images
 from medscreen.errors import MedscreenError
-from medscreen.packaging.packaged_detector import PREDICTED_BY, packaged_digest
+from medscreen.packaging.packaged_detector import packaged_digest
+from medscreen.packaging.predictions import PREDICTED_BY
 from medscreen.pipeline.calibrate import calibrate
 from medscreen.pipeline.evaluate import evaluate
 from medscreen.pipeline.publish import publish
@@ -85,14 +86,14 @@ def test_predictions_name_the_graph_that_made_them(workspace: Layout) -> None:
 def test_another_graph_than_made_the_predictions_is_not_published(workspace: Layout) -> None:
     shutil.copy(workspace.packaged("corner"), workspace.packaged("half"))
     assert refusal(workspace).startswith(
-        "models/half/predictions.parquet: another graph than models/half/detector.onnx"
+        "reports/predictions/half.parquet: another graph than models/half/detector.onnx"
     )
 
 
-def test_predictions_of_a_medscreen_before_are_taken(workspace: Layout) -> None:
+def test_predictions_of_no_named_graph_are_not_published(workspace: Layout) -> None:
     path = workspace.predictions("half")
     pq.write_table(pq.read_table(path).replace_schema_metadata(None), path)
-    assert read_results(workspace, settings_of(workspace.home))
+    assert refusal(workspace).startswith("reports/predictions/half.parquet: another graph")
 
 
 @pytest.mark.parametrize(
@@ -100,7 +101,7 @@ def test_predictions_of_a_medscreen_before_are_taken(workspace: Layout) -> None:
     [
         lambda layout: layout.packaged("whole"),
         lambda layout: layout.predictions("whole"),
-        lambda layout: layout.report("whole") / "evaluation.json",
+        lambda layout: layout.evaluation("whole"),
         lambda layout: layout.analysis("whole"),
     ],
 )
@@ -142,11 +143,11 @@ def test_a_table_of_predictions_damaged_anywhere_is_never_taken(published: Path)
         path.write_bytes(whole)
 
 
-@pytest.mark.parametrize("name", ["network.onnx", "scores.parquet", "fit.json"])
+@pytest.mark.parametrize("name", ["network.onnx", "fit.json"])
 def test_a_damaged_file_of_the_training_is_not_calibrated(workspace: Layout, name: str) -> None:
     folder = workspace.fitted("whole")
     about = json.loads((folder / "fit.json").read_text())
-    about["files"] = {n: file_digest(folder / n) for n in ("network.onnx", "scores.parquet")}
+    about["files"] = {n: file_digest(folder / n) for n in ("network.onnx",)}
     (folder / "fit.json").write_text(json.dumps(about))
     calibrate(workspace, settings_of(workspace.home), "whole")
     before = packaged_digest(workspace.packaged("whole"))
@@ -201,9 +202,10 @@ def test_a_damaged_audit_is_named(workspace: Layout) -> None:
 
 
 def test_a_test_split_without_images_is_named(workspace: Layout) -> None:
-    images = load_images(workspace.curated("test"))
+    with open_test_split():
+        images = load_images(workspace.curated("test"))
     shutil.rmtree(workspace.curated("test"))
-    save_images(images, np.empty(0, np.int64), workspace.curated("test"))
+    save_images(images, np.empty(0, np.int64), workspace.curated("test"), "test")
     workspace.curation_report.unlink()  # which names the images of before
     with pytest.raises(MedscreenError, match="data/curated/test has no images"):
-        evaluate(workspace, settings_of(workspace.home), "whole")
+        evaluate(workspace, settings_of(workspace.home), ["whole"])

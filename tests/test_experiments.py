@@ -48,7 +48,7 @@ def with_other_intervals(layout: Layout) -> None:
     params = settings_of(layout.workspace)
     change_params(layout.workspace, evaluation=params.evaluation.model_dump() | {"confidence": 0.8})
     for name in WEIGHTS:
-        evaluate(layout, settings_of(layout.workspace), name)
+        evaluate(layout, settings_of(layout.workspace), [name])
 
 
 def league(layout: Layout) -> dict[str, dict[str, str]]:

@@ -4,10 +4,19 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 
 from factories import image_set, one_sentence
-from medscreen.data.images import ImageSet, image_digest, load_images, new_array, save_images, set_digest
+from medscreen.data.images import (
+    ImageSet,
+    image_digest,
+    load_images,
+    new_array,
+    open_test_split,
+    save_images,
+    set_digest,
+)
 from medscreen.errors import MedscreenError
 
 
@@ -149,3 +158,21 @@ def test_a_file_that_can_not_be_written_is_not_called_a_full_disk(tmp_path: Path
     with pytest.raises(MedscreenError) as error:
         new_array(tmp_path / "gone" / "a.npy", np.uint8, (4, 8))
     assert str(error.value).startswith(f"{tmp_path / 'gone' / 'a.npy'} can't be written: No such file or directory")
+
+
+@pytest.mark.parametrize("named", [True, False])
+def test_the_test_split_is_closed_but_for_evaluation(tmp_path: Path, named: bool) -> None:
+    """Whatever folder it lies in; without its name in the manifest, as older commits wrote it, by its folder."""
+    images = image_set(6, 12, 1)
+    folder = tmp_path / ("elsewhere" if named else "test")
+    save_images(images, np.arange(6), folder, "test" if named else "")
+    if not named:
+        manifest = pq.read_table(folder / "manifest.parquet")
+        about = {key: value for key, value in manifest.schema.metadata.items() if key != b"split"}
+        pq.write_table(manifest.replace_schema_metadata(about), folder / "manifest.parquet")
+    with pytest.raises(MedscreenError, match="read by the evaluate stage alone"):
+        load_images(folder)
+    with open_test_split():
+        assert len(load_images(folder)) == 6
+    with pytest.raises(MedscreenError):
+        load_images(folder)

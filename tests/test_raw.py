@@ -39,7 +39,7 @@ def layout(tmp_path: Path) -> Layout:
 
 def besides(layout: Layout) -> dict[str, list[str]]:
     raw(layout, load_params(layout.params))
-    return {path.stem: json.loads(path.read_text()) for path in layout.read_besides.iterdir()}
+    return {path.stem: json.loads(path.read_text()) for path in layout.external_weights.iterdir()}
 
 
 def test_a_file_of_weights_with_other_content_changes_what_its_detectors_depend_on(layout: Layout) -> None:

@@ -12,8 +12,6 @@ from typing import Any
 
 import numpy as np
 import onnx
-import pyarrow as pa
-import pyarrow.parquet as pq
 import yaml
 from mlflow import MlflowClient
 from onnx import TensorProto, helper
@@ -25,7 +23,6 @@ from medscreen.data.curation.curation import curate
 from medscreen.data.images import SPLITS, ImageSet, load_images, save_images, set_digest
 from medscreen.data.sources.records import Record as SourceRecord
 from medscreen.packaging.onnx_export import scoring_graph
-from medscreen.packaging.packaged_detector import PackagedDetector
 from medscreen.pipeline.calibrate import calibrate
 from medscreen.pipeline.evaluate import evaluate
 from medscreen.registry.run_record import Record
@@ -100,8 +97,8 @@ def curate_films(layout: Layout, seed: int = 7) -> None:
     audit = curated.audit | {"dataset": "films"}
     for split in SPLITS:
         shutil.rmtree(layout.curated(split), ignore_errors=True)
-        save_images(curated.images, curated.splits[split], layout.curated(split))
-        audit["splits"][split]["digest"] = set_digest(load_images(layout.curated(split)))
+        save_images(curated.images, curated.splits[split], layout.curated(split), split)
+        audit["splits"][split]["digest"] = set_digest(curated.images.take(curated.splits[split]))
     layout.curation_report.parent.mkdir(exist_ok=True)
     layout.curation_report.write_text(json.dumps(audit))
     layout.raw.write_text(json.dumps({"dataset": "films", "digest": "films of the tests", "files": {}, "settings": {}}))
@@ -113,18 +110,13 @@ def fit_by_hand(layout: Layout, name: str, weights: tuple[float, ...], run_key: 
     folder.mkdir(parents=True, exist_ok=True)
     graph = mean_of_quarters(weights)
     onnx.save(graph, folder / "network.onnx")
-    detector = PackagedDetector(graph.SerializeToString())
-    splits: dict[str, ImageSet] = {split: load_images(layout.curated(split)) for split in ("train", "tune", "val")}
-    rows = [
-        pa.table({"split": [split] * len(of), "label": of.labels.astype(np.int8), "score": detector.score(of.pixels)})
-        for split, of in splits.items()
-    ]
-    pq.write_table(pa.concat_tables(rows), folder / "scores.parquet")
+    splits: dict[str, ImageSet] = {split: load_images(layout.curated(split)) for split in ("train", "tune")}
     (folder / "history.csv").write_text("epoch,train_loss\n1,0.5\n")
     data = {split: {"digest": set_digest(of), "images": len(of)} for split, of in splits.items()}
     key = run_key or f"training of {name} {weights}"
     about = {
         "run_key": key,
+        "code": "code of the tests",
         "data": data,
         "image_size": SIZE,
         "display": splits["train"].display.model_dump(),
@@ -134,7 +126,7 @@ def fit_by_hand(layout: Layout, name: str, weights: tuple[float, ...], run_key: 
     (folder / "fit.json").write_text(json.dumps(about))
     params = settings_of(layout.workspace)
     calibrate(layout, params, name)
-    evaluate(layout, params, name)
+    evaluate(layout, params, [name])
 
 
 def new_workspace(home: Path) -> Layout:

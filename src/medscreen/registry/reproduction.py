@@ -10,7 +10,7 @@ from typing import Any
 import yaml
 from mlflow import MlflowClient
 
-from medscreen.data.images import load_images, set_digest
+from medscreen.data.images import load_images, open_test_split, set_digest
 from medscreen.errors import MedscreenError
 from medscreen.packaging.packaged_detector import packaged_digest
 from medscreen.registry.dvc_objects import Objects, UnreachableRemoteError, outputs_of
@@ -69,12 +69,19 @@ def reproduce(client: MlflowClient, layout: Layout, version: Version, keep: bool
         say(f"The environment is another one than then: {'; '.join(different)}.")
     with work_tree(layout, commit, keep) as tree:
         say(f"{name}: commit {commit[:12]} in {tree.workspace.relative_to(layout.home)}")
-        tree.params.write_text(lineage["params.yaml"])
+        tree.params.write_text(_with_roster_of(lineage["params.yaml"], lineage["detector"]))
         lock = {"schema": "2.0", "stages": lineage["dvc.lock"]}
         (tree.workspace / "dvc.lock").write_text(yaml.safe_dump(lock, sort_keys=False))
         _refuse_lost_code(name, tree, lineage)
         _bring_data(layout, tree, record, say)
         return _made_again(record, tree, lineage, say)
+
+
+def _with_roster_of(params: str, detector: str) -> str:
+    """The text of a params.yaml with this detector alone in the roster: `evaluate` needs the models of all."""
+    content = yaml.safe_load(params)
+    content["detectors"] = {detector: content["detectors"][detector]}
+    return yaml.safe_dump(content, sort_keys=False)
 
 
 def _refuse_lost_code(name: str, tree: Layout, lineage: Mapping[str, Any]) -> None:
@@ -102,13 +109,20 @@ def _bring_data(layout: Layout, tree: Layout, record: Record, say: Say) -> None:
         for stage in ("raw", "curate"):
             run_stage_again(tree, stage)
     for split, digest in lineage["data"]["splits"].items():
-        now = set_digest(load_images(tree.curated(split)))
+        with open_test_split():
+            now = set_digest(load_images(_curated(tree, split)))
         if now != digest:
             raise MedscreenError(
                 f"{split} is not the data that the version was made from (digest {now}, was {digest}); bring back its "
                 "source files, or the remote that `dvc push` was given."
             )
     say("data: every split has the digest of then")
+
+
+def _curated(tree: Layout, split: str) -> Path:
+    """A split of a commit, which may be one that kept all splits side by side."""
+    former = tree.workspace / "data" / "curated" / split
+    return former if former.is_dir() else tree.curated(split)
 
 
 def _from_dvc(layout: Layout, tree: Layout, lock: Mapping[str, Any], say: Say) -> bool:
@@ -155,8 +169,11 @@ def _made_again(record: Record, tree: Layout, lineage: Mapping[str, Any], say: S
     kept = record.content("evaluation.json") if record.has_own_training else None
     if kept is None:
         return Reproduction(same_training, same_package, None, math.inf, "")
-    run_stage_again(tree, f"evaluate@{detector}")
-    made = (tree.report(detector) / "evaluation.json").read_bytes()
+    # commits before the one stage for all detectors have one for each
+    former = "foreach" in yaml.safe_load((tree.workspace / "dvc.yaml").read_text())["stages"]["evaluate"]
+    run_stage_again(tree, f"evaluate@{detector}" if former else "evaluate")
+    report = tree.workspace / "reports" / detector / "evaluation.json" if former else tree.evaluation(detector)
+    made = report.read_bytes()
     apart, metric = largest_difference(json.loads(kept), json.loads(made))
     return Reproduction(same_training, same_package, made == kept, apart, metric)
 

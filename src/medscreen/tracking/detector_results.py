@@ -105,7 +105,7 @@ def _whole(layout: Layout, params: Params, detector: str) -> Result:
             f"results is damaged ({type(error).__name__}). Remove them and run `dvc repro`."
         ) from error
     made_by = predicted_by(layout.predictions(detector))
-    if made_by not in {"", result.digest}:  # of a medscreen before, predictions do not carry it
+    if made_by != result.digest:
         raise MedscreenError(
             f"reports/predictions/{detector}.parquet: another graph than models/{detector}/detector.onnx made them "
             f"(digest {made_by}, not {result.digest}). Run `dvc repro --force evaluate`."

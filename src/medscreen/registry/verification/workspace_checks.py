@@ -10,7 +10,7 @@ import yaml
 from pydantic import TypeAdapter, ValidationError
 
 from medscreen.config.datasets import DatasetParams
-from medscreen.data.images import load_images, set_digest
+from medscreen.data.images import load_images, open_test_split, set_digest
 from medscreen.data.sources import read_source as sources
 from medscreen.packaging.packaged_detector import PackagedDetector
 from medscreen.registry.dvc_objects import Objects
@@ -47,7 +47,7 @@ def check_scores(record: Record, layout: Layout, threads: int) -> Iterator[Findi
         yield unreachable(SCORES, "the run keeps no scores" if kept is None else "the package is lost")
         return
     if not folder.is_dir():
-        yield unreachable(SCORES, "data/curated/val is not in the workspace; `dvc checkout` brings it")
+        yield unreachable(SCORES, "data/curated/development/val is not in the workspace; `dvc checkout` brings it")
         return
     images = load_images(folder)
     if set_digest(images) != record.version.val_digest:
@@ -74,12 +74,13 @@ def check_splits(layout: Layout, lineage: Mapping[str, Any], elsewhere: str) -> 
     # test among them: a digest says whether it is the same, and scores nothing
     for split, digest in lineage["data"]["splits"].items():
         folder = layout.curated(split)
-        where = f"data/curated/{split}"
+        where = folder.relative_to(layout.workspace).as_posix()
         if not folder.is_dir():
             yield unreachable(DATA, f"{where} is not in the workspace; `dvc checkout` brings it")
             continue
         try:
-            images = load_images(folder)
+            with open_test_split():
+                images = load_images(folder)
             now = set_digest(images)
         except Exception as error:  # a damaged array or table fails in many ways
             yield changed(
