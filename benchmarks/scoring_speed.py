@@ -18,8 +18,9 @@ from medscreen.data import images
 from medscreen.data.images import Pixels
 from medscreen.detectors.build import build
 from medscreen.detectors.shared.base import score
-from medscreen.packaging.onnx_export import export_network, scoring_graph
+from medscreen.detectors.shared.onnx_export import export_network
 from medscreen.packaging.packaged_detector import PackagedDetector
+from medscreen.packaging.scoring_graph import scoring_graph
 
 
 def milliseconds(scored: Callable[[Pixels], object], pixels: Pixels, at_once: int) -> float:

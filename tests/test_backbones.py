@@ -5,7 +5,7 @@ import torch
 from torch import Tensor, nn
 
 from medscreen.config.detectors.backbone import BackboneParams
-from medscreen.detectors.layers.backbones import STAGES, Backbone, BackboneName, tensors
+from medscreen.detectors.shared.layers.backbones import STAGES, Backbone, BackboneName, tensors
 
 NAMES = get_args(BackboneName)
 every_backbone = pytest.mark.parametrize("name", NAMES)

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from factories import image_set, one_sentence
-from medscreen.data.attributes import OTHER
+from medscreen.config.privacy import OTHER
 from medscreen.detectors.shared.class_targets import (
     classified,
     drawn_equally_often,

@@ -12,7 +12,7 @@ from PIL import Image
 
 from factories import FOLDERS, REPOSITORY, film, written
 from medscreen.config.params import load_params
-from medscreen.data.attributes import OTHER
+from medscreen.config.privacy import OTHER
 from medscreen.pipeline.curate import curate
 from medscreen.pipeline.raw import raw
 from medscreen.workspace.layout import Layout

@@ -16,9 +16,9 @@ from hypothesis import strategies as st
 from factories import one_sentence
 from medscreen.data.images import load_images, open_test_split, save_images
 from medscreen.errors import MedscreenError
+from medscreen.packaging.calibration import calibrate
 from medscreen.packaging.packaged_detector import packaged_digest
 from medscreen.packaging.predictions import PREDICTED_BY
-from medscreen.pipeline.calibrate import calibrate
 from medscreen.pipeline.evaluate import evaluate
 from medscreen.pipeline.publish import publish
 from medscreen.registry.versions import held, versions_of
@@ -166,7 +166,7 @@ def test_a_damaged_folder_of_the_lock_is_not_published(workspace: Layout, file: 
     lock_folder(workspace, workspace.curated("val"))
     publish(workspace, settings_of(workspace.home))
     overwritten(workspace.curated("val") / file, 128)
-    assert "data/curated/val: damaged or changed by hand" in refusal(workspace)
+    assert "data/curated/development/val: damaged or changed by hand" in refusal(workspace)
 
 
 @pytest.mark.parametrize("file", ["images.npy", "manifest.parquet"])
@@ -175,7 +175,7 @@ def test_damaged_images_are_named(workspace: Layout, file: str, offset: int) -> 
     overwritten(workspace.curated("val") / file, offset)
     with pytest.raises(MedscreenError) as error:
         calibrate(workspace, settings_of(workspace.home), "whole")
-    assert one_sentence(error).startswith("data/curated/val: damaged or changed by hand")
+    assert one_sentence(error).startswith("data/curated/development/val: damaged or changed by hand")
 
 
 def test_damaged_images_judge_no_champion(workspace: Layout) -> None:
@@ -184,7 +184,7 @@ def test_damaged_images_judge_no_champion(workspace: Layout) -> None:
     assert champion is not None
     change_params(workspace.home, detectors={"corner": ROSTER["corner"], "half": ROSTER["half"]})
     overwritten(workspace.curated("val") / "images.npy", 128, 1 << 20)
-    assert "data/curated/val: damaged or changed by hand" in refusal(workspace)
+    assert "data/curated/development/val: damaged or changed by hand" in refusal(workspace)
     assert held(client, MODEL, "Production") == champion
 
 

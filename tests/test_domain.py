@@ -20,8 +20,8 @@ from medscreen.operating.domain_distance import LEVEL, conformal_threshold, guar
 from medscreen.operating.domain_nodes import STATISTICS, with_statistics
 from medscreen.operating.operating_point import OperatingPoint
 from medscreen.operating.probability_calibration import LogisticCurve
-from medscreen.packaging.onnx_export import scoring_graph
 from medscreen.packaging.packaged_detector import PackagedDetector
+from medscreen.packaging.scoring_graph import scoring_graph
 
 SIZE = 20
 POINT = OperatingPoint("youden", 0.5, 0.4, 0.6, (0.1, 0.2), "platt", LogisticCurve(1.0, 0.0))

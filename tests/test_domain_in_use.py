@@ -20,13 +20,14 @@ from pydicom import config
 from factories import CURATION, dicom, image_set
 from medscreen.cli.predict import predict
 from medscreen.config.display import FILE_DISPLAY
-from medscreen.data.attributes import OTHER, disclosed
+from medscreen.config.privacy import OTHER
 from medscreen.data.curation.curation import curate
 from medscreen.data.curation.small_cells import without_rare_values
 from medscreen.data.images import load_images, save_images
 from medscreen.data.load_image import read_image
 from medscreen.data.sources.records import Record
 from medscreen.errors import MedscreenError
+from medscreen.packaging.disclosure import disclosed
 from medscreen.packaging.packaged_detector import PackagedDetector
 from medscreen.workspace.layout import Layout
 from workspaces import MODEL, SIZE, film

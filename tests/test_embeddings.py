@@ -27,10 +27,10 @@ from medscreen.detectors.embedding.knn_head import NeighbourVotes
 from medscreen.detectors.embedding.networks import Embedding
 from medscreen.detectors.embedding.score_heads import Head, Known, head_of
 from medscreen.detectors.embedding.svm_head import SupportVectors
-from medscreen.detectors.layers.dynamic_buffers import Sized
-from medscreen.detectors.layers.pooling import cell_means
-from medscreen.detectors.layers.residual_network import ResidualClassifier
 from medscreen.detectors.shared.base import score
+from medscreen.detectors.shared.layers.dynamic_buffers import Sized
+from medscreen.detectors.shared.layers.pooling import cell_means
+from medscreen.detectors.shared.layers.residual_network import ResidualClassifier
 from medscreen.errors import MedscreenError
 
 WIDTH = 6

@@ -2,10 +2,10 @@ import numpy as np
 import pytest
 import torch
 
-from medscreen.detectors.layers.abnormal_logit import OddsOfAnyFinding
-from medscreen.detectors.layers.pooling import soft_maximum
-from medscreen.detectors.layers.residual_network import ResidualClassifier
-from medscreen.detectors.layers.standardization import standardised
+from medscreen.detectors.shared.layers.abnormal_logit import OddsOfAnyFinding
+from medscreen.detectors.shared.layers.pooling import soft_maximum
+from medscreen.detectors.shared.layers.residual_network import ResidualClassifier
+from medscreen.detectors.shared.layers.standardization import standardised
 
 
 @pytest.mark.parametrize(("size", "unshuffle"), [(16, 1), (16, 2), (28, 2), (33, 3), (64, 4)])

@@ -6,9 +6,9 @@ import torch
 from numpy.typing import NDArray
 
 from medscreen.detectors.cnn.plain_cnn import PlainCnn
-from medscreen.detectors.layers.backbones import Backbone
-from medscreen.detectors.layers.residual_network import ResidualClassifier
-from medscreen.detectors.layers.tta import MeanOfViews
+from medscreen.detectors.shared.layers.backbones import Backbone
+from medscreen.detectors.shared.layers.residual_network import ResidualClassifier
+from medscreen.detectors.shared.layers.tta import MeanOfViews
 from medscreen.detectors.transfer.networks import TransferClassifier
 
 Floats = NDArray[np.float64]

@@ -9,11 +9,11 @@ from sklearn.covariance import LedoitWolf
 from sklearn.neighbors import NearestNeighbors
 from torch.nn import functional as F
 
-from medscreen.detectors.layers.distances import MahalanobisDistance, NeighbourDistance
-from medscreen.detectors.layers.regions import in_regions
-from medscreen.detectors.layers.standardization import standardised
 from medscreen.detectors.novelty.hog import OrientedGradients
 from medscreen.detectors.novelty.laplacian_pyramid import FAINTEST, PyramidEnergies, blurred
+from medscreen.detectors.shared.layers.distances import MahalanobisDistance, NeighbourDistance
+from medscreen.detectors.shared.layers.regions import in_regions
+from medscreen.detectors.shared.layers.standardization import standardised
 
 Floats = NDArray[np.float64]
 SIZES = pytest.mark.parametrize("size", [20, 28, 33, 64])

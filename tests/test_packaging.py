@@ -16,8 +16,8 @@ from medscreen.errors import MedscreenError
 from medscreen.operating.decision_nodes import package, scoring_part
 from medscreen.operating.operating_point import OperatingPoint
 from medscreen.operating.probability_calibration import LogisticCurve, SteppedCurve
-from medscreen.packaging.onnx_export import scoring_graph
 from medscreen.packaging.packaged_detector import PackagedDetector, packaged_digest
+from medscreen.packaging.scoring_graph import scoring_graph
 
 SIZE = 16
 METADATA = {"detector": "mean", "image_size": SIZE, "score_at_half": None, "note": "Größe"}

@@ -5,11 +5,11 @@ from numpy.typing import NDArray
 from scipy.spatial.distance import mahalanobis
 from torch.nn import functional as F
 
-from medscreen.detectors.layers.backbones import Backbone
 from medscreen.detectors.patches.coreset import coreset, projected
 from medscreen.detectors.patches.feature_maps import Channels, Patches
 from medscreen.detectors.patches.memory_bank import PatchBank
 from medscreen.detectors.patches.patch_gaussians import PlaceGaussians
+from medscreen.detectors.shared.layers.backbones import Backbone
 
 Floats = NDArray[np.float64]
 

@@ -10,8 +10,8 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from factories import one_sentence, written
-from medscreen.detectors.layers.backbones import Backbone, tensors
 from medscreen.detectors.shared import pretrained
+from medscreen.detectors.shared.layers.backbones import Backbone, tensors
 from medscreen.detectors.shared.pretrained import read_weights
 from medscreen.errors import MedscreenError
 

@@ -17,10 +17,10 @@ from medscreen.detectors.autoencoder.elbo import evidence_terms
 from medscreen.detectors.autoencoder.local_residual import LocalSurprise
 from medscreen.detectors.autoencoder.residual_scores import RESIDUALS, ResidualName, WorstResidual
 from medscreen.detectors.build import build
-from medscreen.detectors.layers.pooling import mean_of_top
-from medscreen.detectors.layers.ssim import structural_similarity
-from medscreen.detectors.layers.standardization import Standardised, standardised_grey
 from medscreen.detectors.shared.augmentation import pose_films
+from medscreen.detectors.shared.layers.pooling import mean_of_top
+from medscreen.detectors.shared.layers.ssim import structural_similarity
+from medscreen.detectors.shared.layers.standardization import Standardised, standardised_grey
 from medscreen.errors import MedscreenError
 from tiny_detectors import LAYERS, TRAINING
 

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from factories import CURATION
-from medscreen.data.attributes import OTHER, group, quoted
+from medscreen.config.privacy import OTHER
+from medscreen.data.attributes import group, quoted
 from medscreen.data.curation.curation import Curated, curate
 from medscreen.data.curation.small_cells import without_rare_values
 from medscreen.data.images import SPLITS

@@ -20,10 +20,9 @@ from factories import FOLDERS, REPOSITORY
 from medscreen.config.display import DisplayParams
 from medscreen.config.params import Params, load_params
 from medscreen.data.curation.curation import curate
-from medscreen.data.images import SPLITS, ImageSet, load_images, save_images, set_digest
+from medscreen.data.images import SPLITS, ImageSet, curated_about, load_images, save_images, set_digest
 from medscreen.data.sources.records import Record as SourceRecord
-from medscreen.packaging.onnx_export import scoring_graph
-from medscreen.pipeline.calibrate import calibrate
+from medscreen.packaging.calibration import calibrate
 from medscreen.pipeline.evaluate import evaluate
 from medscreen.registry.run_record import Record
 from medscreen.registry.versions import Version
@@ -56,7 +55,7 @@ def film(person: int, label: int, separation: float = 22.0) -> np.ndarray:
 
 
 def mean_of_quarters(weights: tuple[float, ...]) -> onnx.ModelProto:
-    """The scoring graph of a detector."""
+    """The network of a detector as a graph."""
     mask = np.kron(np.reshape(weights, (2, 2)), np.ones((SIZE // 2, SIZE // 2))) / np.mean(weights)
     graph = helper.make_graph(
         [
@@ -71,8 +70,7 @@ def mean_of_quarters(weights: tuple[float, ...]) -> onnx.ModelProto:
             helper.make_tensor("mask", TensorProto.FLOAT, [1, 1, SIZE, SIZE], mask.astype(np.float32).ravel().tolist()),
         ],
     )
-    network = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)], ir_version=10)
-    return scoring_graph(network, SIZE)
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)], ir_version=10)
 
 
 def settings_of(home: Path) -> Params:
@@ -113,6 +111,7 @@ def fit_by_hand(layout: Layout, name: str, weights: tuple[float, ...], run_key: 
     splits: dict[str, ImageSet] = {split: load_images(layout.curated(split)) for split in ("train", "tune")}
     (folder / "history.csv").write_text("epoch,train_loss\n1,0.5\n")
     data = {split: {"digest": set_digest(of), "images": len(of)} for split, of in splits.items()}
+    data["val"] = curated_about(layout, "val")
     key = run_key or f"training of {name} {weights}"
     about = {
         "run_key": key,

@@ -16,10 +16,11 @@ from medscreen.config.detectors.roster import DetectorParams
 from medscreen.data.images import ImageSet
 from medscreen.detectors.build import build
 from medscreen.detectors.shared.base import Detector, score
+from medscreen.detectors.shared.onnx_export import export_network
 from medscreen.errors import MedscreenError
 from medscreen.operating.domain_check import with_domain_check
-from medscreen.packaging.onnx_export import export_network, scoring_graph
 from medscreen.packaging.packaged_detector import PackagedDetector
+from medscreen.packaging.scoring_graph import scoring_graph
 from tiny_detectors import (
     CLASSIFIERS,
     EMBEDDINGS,

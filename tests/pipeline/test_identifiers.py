@@ -9,7 +9,7 @@ from pydicom.errors import InvalidDicomError
 
 from conftest import new_project, repro
 from factories import dicom, film, written
-from medscreen.data.attributes import OTHER
+from medscreen.config.privacy import OTHER
 
 PSEUDONYM = "p-00003"
 

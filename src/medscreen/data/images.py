@@ -25,6 +25,8 @@ from medscreen.workspace.layout import Layout
 # Arrow's own allocator keeps ten times the memory of a manifest once it has written or read one
 pa.set_memory_pool(pa.system_memory_pool())
 
+FINDING = "finding"
+"""The trait that names what makes an image abnormal."""
 DEVELOPMENT = ("train", "tune", "val")
 TEST = "test"
 SPLITS = (*DEVELOPMENT, TEST)
@@ -215,22 +217,24 @@ def curated_images(layout: Layout, split: str) -> ImageSet:
     except Exception as error:  # damaged files of NumPy and Arrow fail in many ways
         if isinstance(error, OSError) and error.errno:
             raise
-        raise MedscreenError(_damaged(split)) from error
+        raise MedscreenError(_damaged(layout, split)) from error
     if digest != _curated_digest(layout, split, digest):
-        raise MedscreenError(_damaged(split))
+        raise MedscreenError(_damaged(layout, split))
     return images
 
 
-def _shown(split: str) -> str:
-    return "data/curated/test" if split == TEST else f"data/curated/development/{split}"
-
-
-def _damaged(split: str) -> str:
+def _damaged(layout: Layout, split: str) -> str:
     return (
-        f"{_shown(split)}: damaged or changed by hand, not the images that reports/curation.json names. Remove it "
+        f"{layout.curated(split).relative_to(layout.workspace)}: damaged or changed by hand, not the images that reports/curation.json names. Remove it "
         "and what `dvc cache dir` holds of it (`medscreen verify` names damaged objects), then run `dvc repro`, or "
         "`dvc pull` where a remote has it."
     )
+
+
+def curated_about(layout: Layout, split: str) -> dict[str, Any]:
+    """`digest` and number of `images` of a split, as reports/curation.json states them."""
+    about = json.loads(layout.curation_report.read_text())["splits"][split]
+    return {name: about[name] for name in ("digest", "images")}
 
 
 def _curated_digest(layout: Layout, split: str, unknown: str) -> str:

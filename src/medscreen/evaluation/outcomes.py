@@ -4,6 +4,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 from numpy.typing import NDArray
 
 Floats = NDArray[np.float64]
@@ -71,6 +72,19 @@ def outcomes_of(  # noqa: PLR0913  # one for each column
         score_at_half=score_at_half,
         probabilities=stated,
         refer=refer,
+    )
+
+
+def outcomes_of_rows(rows: pa.Table, score_at_half: float | None) -> Outcomes:
+    """The outcomes of a table's rows; the deferral band where the table has it."""
+    return outcomes_of(
+        labels=rows["label"].to_numpy(),
+        scores=rows["score"].to_numpy(),
+        patients=rows["patient"].to_numpy(),
+        abnormal=rows["abnormal"].to_numpy(),
+        score_at_half=score_at_half,
+        probabilities=rows["probability"].to_numpy(),
+        refer=rows["refer"].to_numpy() if "refer" in rows.column_names else None,
     )
 
 

@@ -9,9 +9,11 @@ import numpy as np
 import onnx
 from onnx import NodeProto, TensorProto, helper, numpy_helper
 
-from medscreen.operating.graph_format import METADATA
 from medscreen.operating.operating_point import OperatingPoint
 from medscreen.operating.probability_calibration import Curve, LogisticCurve, SteppedCurve
+
+METADATA = "medscreen"
+"""The graph's property under which its description stands, as JSON."""
 
 _PREFIX = "op_"  # of every name that belongs to the operating point
 _OUTPUTS = {

@@ -11,11 +11,12 @@ import onnxruntime
 from numpy.typing import NDArray
 
 from medscreen.config.display import FILE_DISPLAY, DisplayParams
-from medscreen.data.attributes import UNKNOWN
+from medscreen.config.privacy import UNKNOWN
 from medscreen.data.images import Pixels, batches
 from medscreen.errors import MedscreenError
-from medscreen.operating.graph_format import METADATA, REFUSAL
+from medscreen.operating.decision_nodes import METADATA
 from medscreen.packaging.control_flow import require_straight
+from medscreen.packaging.scoring_graph import REFUSAL
 from medscreen.workspace.digests import file_digest
 
 _NO_PACKAGE = "The graph is no packaged detector of medscreen"

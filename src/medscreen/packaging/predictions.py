@@ -8,7 +8,6 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from medscreen.data.images import ImageSet
-from medscreen.evaluation.outcomes import Outcomes, outcomes_of
 from medscreen.packaging.packaged_detector import Screening
 from medscreen.workspace.atomic_outputs import replaced
 
@@ -35,19 +34,6 @@ def prediction_rows(split: str, images: ImageSet, screening: Screening, findings
     if screening.findings is not None:
         columns |= {f"{_OF_FINDING}{name}": screening.findings[:, number] for number, name in enumerate(findings)}
     return pa.table(columns)
-
-
-def outcomes_of_rows(rows: pa.Table, score_at_half: float | None) -> Outcomes:
-    """The outcomes of a table's rows; the deferral band where the table has it."""
-    return outcomes_of(
-        labels=rows["label"].to_numpy(),
-        scores=rows["score"].to_numpy(),
-        patients=rows["patient"].to_numpy(),
-        abnormal=rows["abnormal"].to_numpy(),
-        score_at_half=score_at_half,
-        probabilities=rows["probability"].to_numpy(),
-        refer=rows["refer"].to_numpy() if "refer" in rows.column_names else None,
-    )
 
 
 def class_probabilities(rows: pa.Table) -> np.ndarray | None:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
@@ -15,16 +16,16 @@ import pyarrow.parquet as pq
 from medscreen.config.params import Params
 from medscreen.data.images import TEST, ImageSet, curated_images, open_test_split, set_digest
 from medscreen.errors import MedscreenError
-from medscreen.evaluation.outcomes import Floats
+from medscreen.evaluation.outcomes import Floats, outcomes_of_rows
 from medscreen.evaluation.sample_size import TOO_FEW
 from medscreen.packaging.packaged_detector import PackagedDetector, packaged_digest
 from medscreen.packaging.predictions import (
     class_probabilities,
-    outcomes_of_rows,
     predicted_by,
     prediction_rows,
     save_predictions,
 )
+from medscreen.packaging.scoring_graph import scoring_graph
 from medscreen.pipeline.stage_runner import run_stage
 from medscreen.reporting.evaluation_report import Judged, analysis, headline, metrics
 from medscreen.reporting.figures.evaluation_figures import save_pictures
@@ -128,7 +129,9 @@ def _scores_by_seed(layout: Layout, params: Params, name: str, test: ImageSet) -
     splits = {"val": curated_images(layout, "val"), TEST: test}
     found: dict[int, dict[str, Floats]] = {}
     for seed in params.seeds:
-        trained = PackagedDetector(layout.trained_with(name, seed), params.compute.threads)
+        network = onnx.load(layout.trained_with(name, seed))
+        graph = scoring_graph(network, int(test.pixels.shape[1])).SerializeToString()
+        trained = PackagedDetector(graph, params.compute.threads)
         found[seed] = {split: trained.score(images.pixels).astype(np.float64) for split, images in splits.items()}
     return found
 

@@ -13,10 +13,10 @@ from torch import Tensor
 
 from medscreen.config.detectors.entry import DetectorEntry
 from medscreen.config.params import Params
-from medscreen.data.images import ImageSet, curated_images, set_digest
+from medscreen.data.images import ImageSet, curated_about, curated_images, set_digest
 from medscreen.detectors.build import build
 from medscreen.detectors.shared.base import Detector
-from medscreen.packaging.onnx_export import export_network, scoring_graph
+from medscreen.detectors.shared.onnx_export import export_network
 from medscreen.pipeline.progress_bar import progress
 from medscreen.pipeline.stage_runner import run_stage
 from medscreen.tracking.runs import live_run
@@ -35,6 +35,8 @@ def fit(layout: Layout, params: Params, name: str) -> None:
     splits = {split: curated_images(layout, split) for split in _SEEN}
     size = int(splits["train"].pixels.shape[1])
     data = {split: {"digest": set_digest(images), "images": len(images)} for split, images in splits.items()}
+    # never read here; with its digest in what `fit` leaves, `calibrate` depends on it by that alone
+    data["val"] = curated_about(layout, "val")
     key = _run_key(layout, params, entry, data)
 
     def known(member: DetectorEntry) -> Mapping[str, Tensor] | None:
@@ -51,7 +53,7 @@ def fit(layout: Layout, params: Params, name: str) -> None:
             advance(" ".join(f"{term} {value:.4g}" for term, value in terms.items()))
 
         detector.fit(splits["train"], splits["tune"], on_epoch)
-    graph = scoring_graph(export_network(detector, size), size)
+    graph = export_network(detector, size)
     further = _with_further_seeds(params, name, size, splits)
     with replaced(layout.fitted(name)) as folder:
         folder.mkdir()
@@ -80,7 +82,7 @@ def _with_further_seeds(
     trained = {}
     for seed in params.seeds:
         detector = build(params.detector(name), size, params.compute, seed).fit(splits["train"], splits["tune"])
-        trained[seed] = scoring_graph(export_network(detector, size), size)
+        trained[seed] = export_network(detector, size)
         print(f"{name}: fitted with seed {seed}")
     return trained
 

@@ -8,7 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from medscreen.config.operating import EvaluationParams
-from medscreen.data.attributes import FINDING, group, quoted
+from medscreen.data.attributes import group, quoted
+from medscreen.data.images import FINDING
 from medscreen.errors import MedscreenError
 from medscreen.evaluation.bootstrap import Bootstrap, Estimate
 from medscreen.evaluation.calibration_error import ece_by_chance, reliability

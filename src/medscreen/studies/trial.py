@@ -15,9 +15,10 @@ from medscreen.config.validation_errors import reason
 from medscreen.data.images import ImageSet
 from medscreen.detectors.build import build
 from medscreen.detectors.shared.base import Detector, score
+from medscreen.detectors.shared.onnx_export import export_network
 from medscreen.errors import MedscreenError
-from medscreen.packaging.onnx_export import export_network, scoring_graph
 from medscreen.packaging.packaged_detector import PackagedDetector
+from medscreen.packaging.scoring_graph import scoring_graph
 from medscreen.studies.search_space import Searched
 from medscreen.studies.trial_attributes import CONFUSION, CURVES, OWNER, REASON
 from medscreen.studies.trial_scoring import auroc_on, confusion_on

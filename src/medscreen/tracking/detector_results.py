@@ -15,9 +15,9 @@ from medscreen.config.detectors.roster import DetectorParams
 from medscreen.config.params import Params
 from medscreen.config.privacy import is_public
 from medscreen.errors import MedscreenError
-from medscreen.evaluation.outcomes import Outcomes
+from medscreen.evaluation.outcomes import Outcomes, outcomes_of_rows
 from medscreen.packaging.packaged_detector import packaged_digest
-from medscreen.packaging.predictions import outcomes_of_rows, predicted_by
+from medscreen.packaging.predictions import predicted_by
 from medscreen.workspace.digests import digest_of
 from medscreen.workspace.layout import Layout
 from medscreen.workspace.lineage import read_lineage

@@ -75,7 +75,7 @@ class Layout:
         return self.workspace / "models" / detector / "fitted"
 
     def trained_with(self, detector: str, seed: int) -> Path:
-        """The scoring graph of a training with another seed."""
+        """The network's graph of a training with another seed."""
         return self.fitted(detector) / f"network-seed-{seed}.onnx"
 
     def packaged(self, detector: str) -> Path:

@@ -8,8 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from medscreen.data.attributes import FINDING
-from medscreen.data.images import SPLITS, ImageSet, Pixels, in_chunks
+from medscreen.data.images import FINDING, SPLITS, ImageSet, Pixels, in_chunks
 
 _QUANTILES = (0.05, 0.5, 0.95)
 _MOST_LABELS = 50  # a data set of 14 findings has hundreds of their combinations

@@ -9,7 +9,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from medscreen.config.datasets import CurationParams
-from medscreen.data.attributes import FINDING
 from medscreen.data.curation.audit import leaks, summary
 from medscreen.data.curation.decoding import Readable, decode
 from medscreen.data.curation.duplicates import (
@@ -26,7 +25,7 @@ from medscreen.data.curation.duplicates import (
 from medscreen.data.curation.near_duplicates import Pairs, near_pairs
 from medscreen.data.curation.patient_ids import number_patients, owner
 from medscreen.data.curation.splits import published_splits, require_both_classes, split_by_patient
-from medscreen.data.images import SPLITS, ImageSet, Pixels
+from medscreen.data.images import FINDING, SPLITS, ImageSet, Pixels
 from medscreen.data.sources.records import Record, Records
 from medscreen.errors import MedscreenError
 

@@ -6,7 +6,8 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from medscreen.data.attributes import FEWEST, OTHER, UNKNOWN, group
+from medscreen.config.privacy import FEWEST, OTHER, UNKNOWN
+from medscreen.data.attributes import group
 from medscreen.data.curation.curation import Curated
 from medscreen.data.images import SPLITS
 

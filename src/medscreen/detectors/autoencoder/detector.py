@@ -16,10 +16,10 @@ from medscreen.detectors.autoencoder.encoder_decoder import Layers
 from medscreen.detectors.autoencoder.local_residual import LocalSurprise
 from medscreen.detectors.autoencoder.networks import Autoencoder, VariationalAutoencoder
 from medscreen.detectors.autoencoder.residual_scores import WorstResidual
-from medscreen.detectors.layers.standardization import Standardised, standardised_grey
 from medscreen.detectors.shared.augmentation import pose_films
 from medscreen.detectors.shared.base import OnEpoch, ignore, in_batches
 from medscreen.detectors.shared.healthy_images import healthy_of
+from medscreen.detectors.shared.layers.standardization import Standardised, standardised_grey
 from medscreen.detectors.shared.training import Examples, Loss, Recipe, fit_network, seeded
 from medscreen.errors import MedscreenError
 

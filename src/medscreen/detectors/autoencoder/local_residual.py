@@ -4,8 +4,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from medscreen.detectors.layers.pooling import mean_of_top
-from medscreen.detectors.layers.ssim import WINDOW, structural_similarity
+from medscreen.detectors.shared.layers.pooling import mean_of_top
+from medscreen.detectors.shared.layers.ssim import WINDOW, structural_similarity
 
 _MEAN_WINDOW = 5
 

@@ -6,8 +6,8 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from medscreen.detectors.layers.pooling import mean_of_top
-from medscreen.detectors.layers.ssim import structural_similarity
+from medscreen.detectors.shared.layers.pooling import mean_of_top
+from medscreen.detectors.shared.layers.ssim import structural_similarity
 
 ResidualName = Literal["mse", "l1", "bce", "ssim", "gradient"]
 

@@ -8,9 +8,9 @@ from medscreen.config.compute import ComputeParams
 from medscreen.config.detectors.backbone import BackboneParams
 from medscreen.config.detectors.cnn import PlainCnnParams, ResidualCnnParams
 from medscreen.detectors.cnn.plain_cnn import PlainCnn
-from medscreen.detectors.layers.backbones import Backbone
-from medscreen.detectors.layers.residual_network import ResidualClassifier
 from medscreen.detectors.shared.classifier import ClassifierDetector
+from medscreen.detectors.shared.layers.backbones import Backbone
+from medscreen.detectors.shared.layers.residual_network import ResidualClassifier
 
 
 class CnnDetector(ClassifierDetector):

@@ -15,12 +15,12 @@ from medscreen.data.images import ImageSet
 from medscreen.detectors.embedding.head_search import fit_head, patient_folds
 from medscreen.detectors.embedding.networks import Embedding, EmbeddingClassifier
 from medscreen.detectors.embedding.score_heads import Known, head_of
-from medscreen.detectors.layers.abnormal_logit import OddsOfAnyFinding, OneLogit
-from medscreen.detectors.layers.backbones import Backbone
-from medscreen.detectors.layers.residual_network import ResidualClassifier
 from medscreen.detectors.shared.augmentation import augment_films
 from medscreen.detectors.shared.base import OnEpoch, as_images, ignore, in_batches
 from medscreen.detectors.shared.class_targets import classes_of, require_every_class, shares_of, weighing_the_same
+from medscreen.detectors.shared.layers.abnormal_logit import OddsOfAnyFinding, OneLogit
+from medscreen.detectors.shared.layers.backbones import Backbone
+from medscreen.detectors.shared.layers.residual_network import ResidualClassifier
 from medscreen.detectors.shared.pretrained import bare_backbone, read_backbone
 from medscreen.detectors.shared.training import Examples, Recipe, fit_network, seeded
 

@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from medscreen.detectors.layers.dynamic_buffers import Sized
+from medscreen.detectors.shared.layers.dynamic_buffers import Sized
 
 PRIOR_VOTES = 0.5
 """Given to every class beforehand: an image that is near to nothing known is undecided."""

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from medscreen.detectors.layers.pooling import cell_means
+from medscreen.detectors.shared.layers.pooling import cell_means
 
 
 class Embedding(nn.Module):

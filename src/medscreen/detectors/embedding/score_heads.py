@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from medscreen.config.detectors.embedding import HeadParams, KnnParams, LogisticParams, MlpParams, SvmParams
 from medscreen.detectors.embedding.knn_head import NeighbourVotes
 from medscreen.detectors.embedding.svm_head import SupportVectors
-from medscreen.detectors.layers.feature_scaling import Scaling
+from medscreen.detectors.shared.layers.feature_scaling import Scaling
 
 _STEPS = 5000  # of solvers that stop by themselves long before
 

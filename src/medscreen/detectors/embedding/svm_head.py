@@ -3,8 +3,8 @@
 import torch
 from torch import Tensor
 
-from medscreen.detectors.layers.distances import squared_distances
-from medscreen.detectors.layers.dynamic_buffers import Sized
+from medscreen.detectors.shared.layers.distances import squared_distances
+from medscreen.detectors.shared.layers.dynamic_buffers import Sized
 
 
 class SupportVectors(Sized):

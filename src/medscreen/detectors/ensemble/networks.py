@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from medscreen.detectors.layers.dynamic_buffers import Sized
+from medscreen.detectors.shared.layers.dynamic_buffers import Sized
 
 _LEAST_GAP = 0.01
 

@@ -8,11 +8,11 @@ from torch import nn
 from medscreen.config.compute import ComputeParams
 from medscreen.config.detectors.novelty import HogParams, MahalanobisParams, NearestParams, NoveltyParams, PyramidParams
 from medscreen.data.images import ImageSet
-from medscreen.detectors.layers.distances import MahalanobisDistance, NeighbourDistance
 from medscreen.detectors.novelty.hog import OrientedGradients
 from medscreen.detectors.novelty.laplacian_pyramid import PyramidEnergies
 from medscreen.detectors.shared.base import OnEpoch, ignore, in_batches
 from medscreen.detectors.shared.healthy_images import healthy_of
+from medscreen.detectors.shared.layers.distances import MahalanobisDistance, NeighbourDistance
 from medscreen.detectors.shared.training import seeded
 from medscreen.errors import MedscreenError
 

@@ -6,8 +6,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from medscreen.detectors.layers.regions import in_regions
-from medscreen.detectors.layers.standardization import standardised
+from medscreen.detectors.shared.layers.regions import in_regions
+from medscreen.detectors.shared.layers.standardization import standardised
 
 _CLIP = 0.2
 _FAINTEST = 0.01

@@ -4,8 +4,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from medscreen.detectors.layers.regions import in_regions
-from medscreen.detectors.layers.standardization import standardised
+from medscreen.detectors.shared.layers.regions import in_regions
+from medscreen.detectors.shared.layers.standardization import standardised
 
 FAINTEST = 1e-4
 """Detail below this, in standard deviations of the image, is none."""

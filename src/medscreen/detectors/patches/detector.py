@@ -11,13 +11,13 @@ from medscreen.config.compute import ComputeParams
 from medscreen.config.detectors.backbone import BackboneParams
 from medscreen.config.detectors.patches import PadimParams, PatchcoreParams
 from medscreen.data.images import ImageSet, Pixels, batches
-from medscreen.detectors.layers.backbones import Backbone
 from medscreen.detectors.patches.coreset import coreset, projected
 from medscreen.detectors.patches.feature_maps import Channels, Patches
 from medscreen.detectors.patches.memory_bank import PatchBank
 from medscreen.detectors.patches.patch_gaussians import PlaceGaussians
 from medscreen.detectors.shared.base import OnEpoch, as_images, ignore
 from medscreen.detectors.shared.healthy_images import healthy_of
+from medscreen.detectors.shared.layers.backbones import Backbone
 from medscreen.detectors.shared.pretrained import bare_backbone, read_backbone
 from medscreen.detectors.shared.training import seeded
 from medscreen.errors import MedscreenError

@@ -6,9 +6,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from medscreen.detectors.layers.backbones import Backbone
-from medscreen.detectors.layers.regions import in_regions
-from medscreen.detectors.layers.standardization import standardised
+from medscreen.detectors.shared.layers.backbones import Backbone
+from medscreen.detectors.shared.layers.regions import in_regions
+from medscreen.detectors.shared.layers.standardization import standardised
 
 
 class Patches(nn.Module):

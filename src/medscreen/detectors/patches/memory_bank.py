@@ -3,9 +3,9 @@
 import torch
 from torch import Tensor
 
-from medscreen.detectors.layers.distances import squared_distances
-from medscreen.detectors.layers.dynamic_buffers import Sized
-from medscreen.detectors.layers.pooling import mean_of_top
+from medscreen.detectors.shared.layers.distances import squared_distances
+from medscreen.detectors.shared.layers.dynamic_buffers import Sized
+from medscreen.detectors.shared.layers.pooling import mean_of_top
 
 _CHUNK = 512
 """Patches of the bank compared at once: N x places x _CHUNK numbers are in memory."""

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from medscreen.detectors.layers.pooling import mean_of_top
+from medscreen.detectors.shared.layers.pooling import mean_of_top
 
 _RIDGE = 0.01
 _NOTHING = 1e-6  # keeps the variance above 0 where all healthy images are alike

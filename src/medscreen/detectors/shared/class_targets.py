@@ -6,8 +6,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from medscreen.data.attributes import FINDING, quoted
-from medscreen.data.images import ImageSet
+from medscreen.data.images import FINDING, ImageSet
 from medscreen.detectors.shared.base import as_images
 from medscreen.detectors.shared.training import Examples
 from medscreen.errors import MedscreenError
@@ -24,7 +23,7 @@ def classes_of(images: ImageSet, findings: Sequence[str]) -> Tensor:
             finding = images.traits[FINDING][i]
             if finding not in findings:
                 raise MedscreenError(
-                    f"An abnormal image has the finding {quoted(finding)}, and the detector's findings: in params.yaml "
+                    f"An abnormal image has the finding {finding!r}, and the detector's findings: in params.yaml "
                     f"are {', '.join(findings)}; name all of the data set's, or none."
                 )
             classes[i] = 1 + findings.index(finding)

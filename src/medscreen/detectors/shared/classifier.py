@@ -13,9 +13,6 @@ from medscreen.config.compute import ComputeParams
 from medscreen.config.detectors.backbone import BackboneParams
 from medscreen.config.detectors.classifier import ClassifierEntry
 from medscreen.data.images import ImageSet
-from medscreen.detectors.layers.abnormal_logit import OddsOfAnyFinding, OneLogit
-from medscreen.detectors.layers.backbones import Backbone
-from medscreen.detectors.layers.tta import MeanOfViews
 from medscreen.detectors.shared.augmentation import augment_films
 from medscreen.detectors.shared.base import OnEpoch, ignore
 from medscreen.detectors.shared.class_targets import (
@@ -25,6 +22,9 @@ from medscreen.detectors.shared.class_targets import (
     weighing_the_same,
     with_rarest_thrice,
 )
+from medscreen.detectors.shared.layers.abnormal_logit import OddsOfAnyFinding, OneLogit
+from medscreen.detectors.shared.layers.backbones import Backbone
+from medscreen.detectors.shared.layers.tta import MeanOfViews
 from medscreen.detectors.shared.losses import cross_entropy, mixed, smoothed
 from medscreen.detectors.shared.pretrained import bare_backbone, read_backbone
 from medscreen.detectors.shared.training import Examples, Loss, Recipe, fit_network, seeded

@@ -12,7 +12,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from medscreen.config.detectors.backbone import BackboneParams
-from medscreen.detectors.layers.backbones import Backbone, BackboneName, tensors
+from medscreen.detectors.shared.layers.backbones import Backbone, BackboneName, tensors
 from medscreen.errors import MedscreenError
 
 # what frameworks and CheXNet-like checkpoints put before a network's own names

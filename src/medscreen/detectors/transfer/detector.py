@@ -8,8 +8,8 @@ from torch import nn
 from medscreen.config.compute import ComputeParams
 from medscreen.config.detectors.backbone import BackboneParams
 from medscreen.config.detectors.transfer import TransferParams
-from medscreen.detectors.layers.backbones import Backbone
 from medscreen.detectors.shared.classifier import ClassifierDetector
+from medscreen.detectors.shared.layers.backbones import Backbone
 from medscreen.detectors.shared.training import Recipe
 from medscreen.detectors.transfer.networks import TransferClassifier
 

@@ -4,7 +4,7 @@ from typing import Self
 
 from torch import Tensor, nn
 
-from medscreen.detectors.layers.backbones import Backbone
+from medscreen.detectors.shared.layers.backbones import Backbone
 
 
 class TransferClassifier(nn.Module):

@@ -3,7 +3,7 @@
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any
 
-from medscreen.data.attributes import OTHER
+from medscreen.config.privacy import OTHER
 from medscreen.data.images import SPLITS
 from medscreen.reporting.curation_page.contact_sheets import CLASSES, PAIRS
 from medscreen.reporting.markdown import bullets, inert, interval, section, table

@@ -1,51 +1,11 @@
-"""ONNX export: a fitted detector's network as a graph that takes images as they come."""
-
-import io
-import logging
-import warnings
-from contextlib import redirect_stdout
+"""From a network's graph to one that takes images as they come."""
 
 import numpy as np
 import onnx
-import torch
 from onnx import TensorProto, helper, numpy_helper
 
-from medscreen.detectors.shared.base import Detector
-from medscreen.operating.graph_format import REFUSAL
-
-
-def export_network(detector: Detector, size: int) -> onnx.ModelProto:
-    """The graph of `detector.network`: float `images` (N, 1, size, size) in 0..1 -> `score` (N,), `findings` (N, K).
-
-    The same network gives the same bytes wherever the checkout lies: torch's notes of source lines are removed.
-    """
-    example = torch.rand(2, 1, size, size)  # with one image, torch would fix the batch at 1
-    logging.getLogger("torch.onnx").setLevel(logging.ERROR)
-    with warnings.catch_warnings(), redirect_stdout(io.StringIO()):
-        warnings.simplefilter("ignore")  # torch's own deprecations inside its exporter
-        program = torch.onnx.export(
-            detector.network.eval(),
-            (example,),
-            dynamo=True,
-            input_names=["images"],
-            output_names=["score", "findings"] if detector.findings else ["score"],
-            dynamic_shapes=({0: torch.export.Dim("N", min=1, max=65536)},),
-            verbose=False,
-        )
-    if program is None:
-        raise RuntimeError("torch.onnx.export returned no program")
-    model = program.model_proto
-    del model.metadata_props[:]
-    for item in (
-        model.graph,
-        *model.graph.node,
-        *model.graph.input,
-        *model.graph.output,
-        *model.graph.value_info,
-    ):
-        del item.metadata_props[:]
-        item.doc_string = ""
-    return model
+REFUSAL = "refused_no_grey_level_above_1_give_uint8_images_in_0_to_255_not_floats_in_0_to_1"
+"""Shown by ONNX Runtime as the name of the node that fails: the one way a graph has to say why it refuses."""
 
 
 def scoring_graph(network: onnx.ModelProto, size: int) -> onnx.ModelProto:

@@ -6,8 +6,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from medscreen.detectors.layers.pooling import soft_maximum
-from medscreen.detectors.layers.standardization import standardised
+from medscreen.detectors.shared.layers.pooling import soft_maximum
+from medscreen.detectors.shared.layers.standardization import standardised
 
 Pooling = Literal["mean", "mean_and_peak"]
 

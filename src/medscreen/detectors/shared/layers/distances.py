@@ -4,8 +4,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from medscreen.detectors.layers.dynamic_buffers import Sized
-from medscreen.detectors.layers.feature_scaling import Scaling
+from medscreen.detectors.shared.layers.dynamic_buffers import Sized
+from medscreen.detectors.shared.layers.feature_scaling import Scaling
 
 _LEAST = 0.05
 _NOTHING = 1e-6  # keeps the spread above 0 where all healthy images are alike

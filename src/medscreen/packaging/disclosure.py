@@ -1,0 +1,21 @@
+"""Counts of values that may leave the data: what few patients have is not told apart."""
+
+from collections.abc import Iterable
+
+from medscreen.config.privacy import FEWEST, OTHER, UNKNOWN
+
+
+def disclosed(values: Iterable[str | None], patients: Iterable[int]) -> dict[str, int]:
+    """Value -> images that have it; "" counts as unknown, None not at all.
+
+    Values of fewer than 5 patients count as `OTHER`: what is rare leads to a person.
+    """
+    having: dict[str, list[int]] = {}
+    for value, patient in zip(values, patients, strict=True):
+        if value is not None:
+            having.setdefault(value or UNKNOWN, []).append(patient)
+    counts: dict[str, int] = {}
+    for value, people in sorted(having.items()):
+        name = OTHER if value != UNKNOWN and len(set(people)) < FEWEST else value
+        counts[name] = counts.get(name, 0) + len(people)
+    return counts
