@@ -14,7 +14,7 @@ from pydicom.uid import ExplicitVRLittleEndian, SecondaryCaptureImageStorage
 
 from medscreen.config.datasets import CurationParams, PhantomParams
 from medscreen.data.images import ImageSet, Pixels
-from medscreen.evaluation.outcomes import Outcomes
+from medscreen.evaluation.outcomes import Outcomes, outcomes_of
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 CURATION = CurationParams(
@@ -117,7 +117,14 @@ def outcomes(
     labels, scores = np.asarray(labels, np.int64), np.asarray(scores, np.float64)
     people = np.arange(len(labels)) if patients is None else np.asarray(patients)
     stated = None if probabilities is None else np.asarray(probabilities, np.float64)
-    return Outcomes(labels, scores, scores >= threshold, people, half, stated)
+    return outcomes_of(
+        labels=labels,
+        scores=scores,
+        patients=people,
+        abnormal=scores >= threshold,
+        score_at_half=half,
+        probabilities=stated,
+    )
 
 
 def drawn_outcomes(number: int, seed: int, ties: bool = False) -> Outcomes:

@@ -86,7 +86,7 @@ def statistics_of(pixels: Pixels) -> np.ndarray:
 
 
 def checked(scoring: onnx.ModelProto, views: int = 1) -> tuple[PackagedDetector, onnx.ModelProto]:
-    model, about = with_domain_check(scoring, TRAIN, (TUNE, VAL), views, 1)
+    model, about, _ = with_domain_check(scoring, TRAIN, (TUNE, VAL), views, 1)
     packaged = package(model, POINT, {"detector": "linear", "image_size": SIZE, "domain": about})
     return PackagedDetector(packaged.SerializeToString()), packaged
 
@@ -267,7 +267,7 @@ def test_a_distance_that_is_no_number_is_outside() -> None:
 
 
 def test_few_images_state_the_level_that_they_reach() -> None:
-    _, about = with_domain_check(linear_network(12), TRAIN, (VAL.take(np.arange(30)),), 1, 1)
+    _, about, _ = with_domain_check(linear_network(12), TRAIN, (VAL.take(np.arange(30)),), 1, 1)
     assert about["level"] == LEVEL
     assert about["guaranteed"] == pytest.approx(2 / 31)
 

@@ -29,8 +29,9 @@ from medscreen.data.sources.records import Record
 from medscreen.errors import MedscreenError
 from medscreen.packaging.disclosure import disclosed
 from medscreen.packaging.packaged_detector import PackagedDetector
+from medscreen.pipeline.evaluate import evaluate
 from medscreen.workspace.layout import Layout
-from workspaces import MODEL, SIZE, film
+from workspaces import MODEL, SIZE, film, settings_of
 
 # MLflow's own, when it is first imported
 pytestmark = pytest.mark.filterwarnings("ignore:.*type hint is inferred as AnyType:UserWarning")
@@ -140,6 +141,21 @@ def test_a_domain_of_another_type_is_one_sentence(domain: Any) -> None:
     detector.metadata = {"domain": domain}
     with pytest.raises(MedscreenError, match="domain in its metadata is not valid"):
         detector.header_mismatch({"modality": "CR"})
+
+
+def test_each_image_is_scored_once_and_as_the_package_scores_it(
+    workspace: Layout, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What calibration derives from its one pass is, bit for bit, what the packaged graph gives."""
+    rows = pq.read_table(workspace.development_predictions("whole")).to_pandas()
+    detector = PackagedDetector(workspace.packaged("whole"))
+    for split in ("train", "tune", "val"):
+        of_split = rows[rows.split == split]
+        screening = detector.screen(load_images(workspace.curated(split)).pixels)
+        for name in ("score", "p_value", "probability", "abnormal", "refer", "in_domain"):
+            np.testing.assert_array_equal(of_split[name].to_numpy(), getattr(screening, name))
+    monkeypatch.setattr(PackagedDetector, "screen", None)
+    evaluate(workspace, settings_of(workspace.home), ["whole"])  # test was screened before, by the same graph
 
 
 def test_calibration_writes_the_check_and_evaluation_its_rate(workspace: Layout) -> None:

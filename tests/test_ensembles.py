@@ -1,6 +1,7 @@
 """Ensembles: their scales and weights, and members that somebody trained before."""
 
 import json
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,7 +19,7 @@ from factories import REPOSITORY, image_set, one_sentence
 from medscreen.config.compute import ComputeParams
 from medscreen.config.detectors.roster import DetectorParams
 from medscreen.config.params import Params, load_params
-from medscreen.data.images import ImageSet, save_images
+from medscreen.data.images import ImageSet, save_images, set_digest
 from medscreen.detectors.build import build
 from medscreen.detectors.ensemble import detector as ensembles
 from medscreen.detectors.ensemble.detector import log_likelihood, platt, raised_weights
@@ -198,9 +199,14 @@ def workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Layout, 
     content["compute"] = {"threads": 1, "device": "cpu"}
     (tmp_path / "params.yaml").write_text(yaml.safe_dump(content))
     layout = Layout(tmp_path, tmp_path)
+    audit = {}
     for split, images in (("train", TRAIN), ("tune", TUNE), ("val", FRESH)):
         save_images(images, np.arange(len(images)), layout.curated(split))
+        audit[split] = {"digest": set_digest(images), "images": len(images)}
     layout.raw.write_text(json.dumps({"dataset": "phantom"}))
+    shutil.copy(REPOSITORY / "dvc.yaml", tmp_path)  # which lists the code of a training
+    layout.curation_report.parent.mkdir()
+    layout.curation_report.write_text(json.dumps({"splits": audit}))
     return layout, load_params(layout.params)
 
 

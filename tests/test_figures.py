@@ -1,4 +1,5 @@
 import csv
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,13 +12,13 @@ from PIL import Image
 from sklearn import metrics as sk
 
 from medscreen.config.operating import EvaluationParams, MeanSdPolicy, YoudenPolicy
-from medscreen.evaluation.outcomes import Outcomes, confusion
+from medscreen.evaluation.outcomes import Outcomes, confusion, outcomes_of
 from medscreen.reporting.evaluation_report import Judged, analysis
 from medscreen.reporting.figures import operating_figure as operating
 from medscreen.reporting.figures.curves import draw_counts, draw_precision_recall, draw_roc
 from medscreen.reporting.figures.evaluation_figures import save_pictures
 from medscreen.reporting.figures.operating_figure import draw_errors, save_operating
-from medscreen.reporting.figures.plot_tables import save_bench, save_tables
+from medscreen.reporting.figures.plot_tables import save_bench, save_plots
 from medscreen.reporting.figures.probability import draw_decision_curve, draw_reliability, draw_shift
 
 TABLES = ("confusion.csv", "histogram.csv", "precision_recall.csv", "roc.csv")
@@ -41,7 +42,14 @@ def drawn(number: int = 120, spread: float = 1.0, threshold: float = 0.5, seed: 
     scores = rng.normal(labels, 1.0) * spread
     probabilities = 1 / (1 + np.exp(-(scores / (spread or 1.0)) + 0.5))
     refer = np.abs(scores - threshold) < 0.3 * spread
-    return Outcomes(labels, scores, scores >= threshold, np.arange(number), None, probabilities, refer)
+    return outcomes_of(
+        labels=labels,
+        scores=scores,
+        patients=np.arange(number),
+        abnormal=scores >= threshold,
+        probabilities=probabilities,
+        refer=refer,
+    )
 
 
 def val_and_test(**options: Any) -> dict[str, Outcomes]:
@@ -68,7 +76,7 @@ def p_values(splits: dict[str, Outcomes]) -> dict[str, Any]:
 
 def save_all(splits: dict[str, Outcomes], point: dict[str, Any], folder: Path, with_classes: bool = False) -> None:
     folder.mkdir(exist_ok=True)
-    save_tables(splits["test"], folder)
+    save_plots({"cnn": splits["test"]}, folder)
     tables = analysed(splits, with_classes)
     save_pictures(splits, p_values(splits)["test"], tables, float(point["threshold"]), "cnn", folder)
     save_operating(splits, point, "cnn", folder / "operating.png")
@@ -146,7 +154,7 @@ def test_the_histogram_counts_every_image_of_both_classes(saved: Path) -> None:
 
 def test_long_curves_are_thinned_and_keep_their_ends(tmp_path: Path) -> None:
     sample = drawn(20_000)
-    save_tables(sample, tmp_path)
+    save_plots({"cnn": sample}, tmp_path)
     for name, pair in (("roc", ("false_positive_rate", "sensitivity")), ("precision_recall", ("recall", "precision"))):
         curve = columns(tmp_path / f"{name}.csv", *pair)
         assert 300 <= len(curve) <= 400
@@ -326,8 +334,8 @@ def figure(monkeypatch: pytest.MonkeyPatch) -> list[Figure]:
 def test_the_operating_picture_says_what_the_threshold_costs(figure: list[Figure], tmp_path: Path) -> None:
     labels, scores = np.array([0, 0, 0, 0, 1, 1]), np.array([0.1, 0.2, 0.3, 0.8, 0.4, 0.9])
     refer = (scores >= 0.35) & (scores < 0.6)
-    by_hand = Outcomes(labels, scores, scores >= 0.5, np.arange(6), None, None, refer)
-    without_band = Outcomes(labels, scores, scores >= 0.5, np.arange(6), None)
+    without_band = outcomes_of(labels=labels, scores=scores, patients=np.arange(6), abnormal=scores >= 0.5)
+    by_hand = replace(without_band, refer=refer)
     point = {"threshold": 0.5, "refer_from": 0.35, "refer_to": 0.6, "policy": "youden"}
     save_operating({"val": by_hand, "test": without_band}, point, "cnn", tmp_path / "unused.png")
     upper, lower = figure[0].axes

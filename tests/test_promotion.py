@@ -7,7 +7,7 @@ from scipy.stats import norm
 
 from medscreen.config.promotion import PromotionParams, SensitivityFloor
 from medscreen.evaluation.bootstrap import Bootstrap
-from medscreen.evaluation.outcomes import Outcomes
+from medscreen.evaluation.outcomes import Outcomes, outcomes_of
 from medscreen.registry.gate import Candidate, Champion, Decision, LostChampion, decide
 
 POLICY = PromotionParams(
@@ -31,7 +31,13 @@ def said(separation: float, noise: Any = NOISE, labels: Any = LABELS) -> Outcome
     labels = np.asarray(labels)
     scores = separation * labels + (COMMON + noise)[: len(labels)] / np.sqrt(2)
     probability = 1 / (1 + np.exp(-separation * (scores - separation / 2)))
-    return Outcomes(labels, scores, probability >= 0.5, np.arange(len(labels)), None, probability)
+    return outcomes_of(
+        labels=labels,
+        scores=scores,
+        patients=np.arange(len(labels)),
+        abnormal=probability >= 0.5,
+        probabilities=probability,
+    )
 
 
 BASELINE = said(0.3, OTHER)

@@ -1,6 +1,7 @@
 """What `raw` writes down of the data set, and of the files that a detector reads besides it."""
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +35,7 @@ def layout(tmp_path: Path) -> Layout:
         },
     }
     (tmp_path / "params.yaml").write_text(yaml.safe_dump(content))
+    shutil.copy(REPOSITORY / "dvc.yaml", tmp_path)  # which lists the code of a training
     return Layout(tmp_path, tmp_path)
 
 
@@ -45,13 +47,13 @@ def besides(layout: Layout) -> dict[str, list[str]]:
 def test_a_file_of_weights_with_other_content_changes_what_its_detectors_depend_on(layout: Layout) -> None:
     before = besides(layout)
     assert before["gradient"] == []
-    assert before["own"] == before["both"]
-    assert len(before["own"][0]) == 32
+    assert before["both"][:1] == before["own"]
+    assert [len(digest) for digest in before["both"]] == [32, 32]  # the weights and the code of its members
     assert besides(layout) == before
     (layout.workspace / "weights.pt").write_bytes(b"more weights")
     after = besides(layout)
     assert after["gradient"] == []
-    assert after["own"] == after["both"] != before["own"]
+    assert after["both"] == [*after["own"], before["both"][1]] != before["both"]
 
 
 def test_a_file_that_is_not_there_is_left_to_fit_to_say(layout: Layout) -> None:

@@ -29,7 +29,7 @@ from medscreen.config.operating import (
 from medscreen.errors import MedscreenError
 from medscreen.evaluation.bootstrap import Bootstrap
 from medscreen.evaluation.metrics import evaluate
-from medscreen.evaluation.outcomes import Outcomes
+from medscreen.evaluation.outcomes import outcomes_of
 from medscreen.operating.decision_nodes import package
 from medscreen.operating.operating_point import OperatingPoint, choose_operating_point
 from medscreen.operating.threshold_policies import choose_threshold
@@ -76,7 +76,7 @@ def judged(scores: pa.Table, point: OperatingPoint) -> dict[str, Any]:
     for split in ("val", "test"):
         score, label, patient = columns(scores, split)
         refer = (score >= point.refer_from) & (score < point.refer_to)
-        said = Outcomes(label, score, score >= point.threshold, patient, None, None, refer)
+        said = outcomes_of(labels=label, scores=score, patients=patient, abnormal=score >= point.threshold, refer=refer)
         found[split] = evaluate(said, Bootstrap(100, 0.9, 7), [*RATES, "auroc"])
     return found
 

@@ -23,6 +23,7 @@ from medscreen.data.curation.curation import curate
 from medscreen.data.images import SPLITS, ImageSet, curated_about, load_images, save_images, set_digest
 from medscreen.data.sources.records import Record as SourceRecord
 from medscreen.packaging.calibration import calibrate
+from medscreen.packaging.scoring_graph import scoring_graph
 from medscreen.pipeline.evaluate import evaluate
 from medscreen.registry.run_record import Record
 from medscreen.registry.versions import Version
@@ -54,7 +55,7 @@ def film(person: int, label: int, separation: float = 22.0) -> np.ndarray:
     return np.clip(pixels, 2, 255).astype(np.uint8)
 
 
-def mean_of_quarters(weights: tuple[float, ...]) -> onnx.ModelProto:
+def network_of_quarters(weights: tuple[float, ...]) -> onnx.ModelProto:
     """The network of a detector as a graph."""
     mask = np.kron(np.reshape(weights, (2, 2)), np.ones((SIZE // 2, SIZE // 2))) / np.mean(weights)
     graph = helper.make_graph(
@@ -71,6 +72,11 @@ def mean_of_quarters(weights: tuple[float, ...]) -> onnx.ModelProto:
         ],
     )
     return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)], ir_version=10)
+
+
+def mean_of_quarters(weights: tuple[float, ...]) -> onnx.ModelProto:
+    """The scoring graph of a detector."""
+    return scoring_graph(network_of_quarters(weights), SIZE)
 
 
 def settings_of(home: Path) -> Params:
@@ -106,8 +112,7 @@ def fit_by_hand(layout: Layout, name: str, weights: tuple[float, ...], run_key: 
     """A detector as the stages fit, calibrate and evaluate leave it."""
     folder = layout.fitted(name)
     folder.mkdir(parents=True, exist_ok=True)
-    graph = mean_of_quarters(weights)
-    onnx.save(graph, folder / "network.onnx")
+    onnx.save(network_of_quarters(weights), folder / "network.onnx")
     splits: dict[str, ImageSet] = {split: load_images(layout.curated(split)) for split in ("train", "tune")}
     (folder / "history.csv").write_text("epoch,train_loss\n1,0.5\n")
     data = {split: {"digest": set_digest(of), "images": len(of)} for split, of in splits.items()}

@@ -205,7 +205,7 @@ def test_the_exported_graph_gives_the_same_scores(fitted: Detector, exported: on
 def test_the_package_tells_foreign_images(kind: str, exported: onnx.ModelProto) -> None:
     views = TINY[kind].get("recipe", {}).get("views", 1)
     scoring = scoring_graph(exported, SIZE)
-    checked, about = with_domain_check(scoring, TRAIN, (TUNE, image_set(120, SIZE, 5)), views, 1)
+    checked, about, values = with_domain_check(scoring, TRAIN, (TUNE, image_set(120, SIZE, 5)), views, 1)
     packaged = PackagedDetector(checked.SerializeToString())
     together = np.concatenate([FRESH.pixels, EXTREMES])
     (inside,) = packaged._run(together, ["in_domain"])
@@ -218,6 +218,7 @@ def test_the_package_tells_foreign_images(kind: str, exported: onnx.ModelProto) 
         packaged.score(FRESH.pixels), PackagedDetector(scoring.SerializeToString()).score(FRESH.pixels)
     )
     assert ("features of the detector" in about["compares"]) == (kind in WITH_FEATURES), kind
+    np.testing.assert_array_equal(values[1]["score"], packaged.score(TUNE.pixels))  # measured once, served the same
 
 
 @every_kind

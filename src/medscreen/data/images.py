@@ -225,9 +225,9 @@ def curated_images(layout: Layout, split: str) -> ImageSet:
 
 def _damaged(layout: Layout, split: str) -> str:
     return (
-        f"{layout.curated(split).relative_to(layout.workspace)}: damaged or changed by hand, not the images that reports/curation.json names. Remove it "
-        "and what `dvc cache dir` holds of it (`medscreen verify` names damaged objects), then run `dvc repro`, or "
-        "`dvc pull` where a remote has it."
+        f"{layout.curated(split).relative_to(layout.workspace)}: damaged or changed by hand, not the images that "
+        "reports/curation.json names. Remove it and what `dvc cache dir` holds of it (`medscreen verify` names damaged "
+        "objects), then run `dvc repro`, or `dvc pull` where a remote has it."
     )
 
 
