@@ -10,8 +10,8 @@ from dvc.lock import make_lock
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from conftest import run
-from factories import REPOSITORY, one_sentence
+from conftest import add_source, run
+from factories import commit_all, new_checkout, one_sentence
 from medscreen.errors import MedscreenError
 from medscreen.workspace.dvc_lock import keep_lock, mend_lock
 from medscreen.workspace.layout import Layout
@@ -39,16 +39,9 @@ OLDER = ("schema: '2.0'\nstages:\n" + ENTRY.format(name="old")).encode()
 def layout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Layout:
     """A checkout whose lock is whole and kept, and whose last commit has an older one."""
     home = tmp_path / "checkout"
-    home.mkdir()
-    for name in ("params.yaml", "dvc.yaml"):
-        shutil.copy(REPOSITORY / name, home / name)
+    new_checkout(home)
     (home / "dvc.lock").write_bytes(OLDER)
-    for command in (
-        ["init", "-q", "-b", "main"],
-        ["add", "-A"],
-        ["-c", "user.name=test", "-c", "user.email=test@localhost", "commit", "-q", "-m", "start"],
-    ):
-        subprocess.run(["git", *command], cwd=home, check=True)
+    commit_all(home)
     layout = Layout(home, home)
     layout.lock.write_bytes(WHOLE)
     monkeypatch.setenv("DVC_STAGE", "raw")
@@ -206,8 +199,7 @@ def test_only_a_stage_of_this_checkout_keeps_a_lock(layout: Layout, monkeypatch:
 
 
 def test_use_mends_the_lock_and_dvc_reads_it(layout: Layout) -> None:
-    shutil.copytree(REPOSITORY / "src", layout.workspace / "src", ignore=shutil.ignore_patterns("__pycache__"))
-    shutil.copytree(REPOSITORY / ".dvc", layout.workspace / ".dvc", ignore=shutil.ignore_patterns("tmp", "cache"))
+    add_source(layout.workspace)
     layout.lock.write_bytes(WHOLE[: WHOLE.index(b"hash: md5") + 4])
     broken = run(layout.workspace, "dvc", "repro", "--dry", "raw")
     assert broken.returncode != 0

@@ -14,7 +14,7 @@ from pydantic import TypeAdapter
 from scipy.optimize import minimize
 from sklearn.metrics import roc_auc_score
 
-from factories import REPOSITORY, image_set, one_sentence
+from factories import PARAMS_YAML, image_set, one_sentence
 from medscreen.config.compute import ComputeParams
 from medscreen.config.detectors.roster import DetectorParams
 from medscreen.config.params import Params, load_params
@@ -193,7 +193,7 @@ def workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Layout, 
         yield Live()
 
     monkeypatch.setattr(fitting_stage, "live_run", unwatched)
-    content = yaml.safe_load((REPOSITORY / "params.yaml").read_text())
+    content = yaml.safe_load(PARAMS_YAML.read_text())
     content["detectors"] = {"cnn": CNN, "both": ensemble("rank", conv=CNN, plain=GRADIENT)}
     content["compute"] = {"threads": 1, "device": "cpu"}
     (tmp_path / "params.yaml").write_text(yaml.safe_dump(content))

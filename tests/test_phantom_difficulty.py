@@ -11,7 +11,7 @@ from sklearn.model_selection import GroupKFold, cross_val_predict
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from factories import REPOSITORY
+from factories import PARAMS_YAML
 from medscreen.config.datasets import PhantomParams
 from medscreen.config.params import Params, load_params
 from medscreen.data.sources.phantom.cohort import draw_patient
@@ -22,7 +22,7 @@ BAR = 0.60  # the bench asks .65 of a few hundred images of val; 1,800 leave cha
 
 @pytest.fixture(scope="module")
 def params() -> Params:
-    return load_params(REPOSITORY / "params.yaml")
+    return load_params(PARAMS_YAML)
 
 
 def phantom_of(params: Params, **changes: float) -> PhantomParams:

@@ -12,7 +12,6 @@ from click.testing import CliRunner
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-import workspaces
 from factories import outcomes
 from medscreen.cli import commands
 from medscreen.config.operating import EvaluationParams, MeanSdPolicy, YoudenPolicy
@@ -212,9 +211,8 @@ def test_what_people_decided_is_told_beside_the_want_of_patients() -> None:
 @pytest.fixture
 def small(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Layout:
     """A published workspace with fifteen patients of each class in val and in test."""
-    monkeypatch.setattr(workspaces, "PEOPLE", 150)
     monkeypatch.delenv("DVC_ROOT", raising=False)
-    layout = new_workspace(tmp_path / "small")
+    layout = new_workspace(tmp_path / "small", patients=150)
     monkeypatch.chdir(layout.home)
     publish(layout, settings_of(layout.workspace))
     return layout

@@ -5,10 +5,10 @@ from pathlib import Path
 import pytest
 import yaml
 
-from conftest import ROOT
+from factories import REPOSITORY
 from medscreen.workspace.code_digest import import_closure
 
-STAGES = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]
+STAGES = yaml.safe_load((REPOSITORY / "dvc.yaml").read_text())["stages"]
 # raw and publish look every time: they need no code dependencies
 CACHED = [name for name, stage in STAGES.items() if not stage.get("always_changed")]
 
@@ -42,7 +42,7 @@ def test_only_evaluate_depends_on_the_test_split() -> None:
 
 
 def test_only_evaluate_names_the_test_split_to_load_it() -> None:
-    stages = ROOT / "src" / "medscreen" / "stages"
+    stages = REPOSITORY / "src" / "medscreen" / "stages"
     loaders = re.compile("load_images|curated_images")
     readers = [
         p.stem for p in sorted(stages.glob("*.py")) if loaders.search(p.read_text()) and "SPLITS" in p.read_text()
@@ -51,7 +51,7 @@ def test_only_evaluate_names_the_test_split_to_load_it() -> None:
 
 
 def test_no_pickle_and_no_shell() -> None:
-    for path in sorted((ROOT / "src").rglob("*.py")):
+    for path in sorted((REPOSITORY / "src").rglob("*.py")):
         text = path.read_text()
         for forbidden in ("import pickle", "pickle.load", "allow_pickle=True", "shell=True"):
             assert forbidden not in text, path
@@ -62,12 +62,12 @@ def test_no_pickle_and_no_shell() -> None:
 
 def test_source_files_stay_small() -> None:
     long = {
-        str(p.relative_to(ROOT)): n
-        for p in (ROOT / "src").rglob("*.py")
+        str(p.relative_to(REPOSITORY / "src")): n
+        for p in (REPOSITORY / "src").rglob("*.py")
         if (n := len(p.read_text().splitlines())) > 300
     }
     assert long == {}
-    assert not [p for p in Path(ROOT / "src").rglob("*.py") if p.stem in {"utils", "common", "helpers", "misc"}]
+    assert not [p for p in Path(REPOSITORY / "src").rglob("*.py") if p.stem in {"utils", "common", "helpers", "misc"}]
 
 
 def test_whatever_is_printed_or_saved_as_csv_is_escaped() -> None:
@@ -77,7 +77,7 @@ def test_whatever_is_printed_or_saved_as_csv_is_escaped() -> None:
         "stages/fit.py": {"csv.DictWriter("},  # numbers below names of the code's own
         "sources/phantom/forms.py": {"csv.DictWriter("},  # the phantom's own names
     }
-    sources = ROOT / "src" / "medscreen"
+    sources = REPOSITORY / "src" / "medscreen"
     for path in sorted(sources.rglob("*.py")):
         name, text = (
             path.relative_to(sources).as_posix(),
