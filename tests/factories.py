@@ -131,6 +131,11 @@ def one_sentence(error: pytest.ExceptionInfo[Any]) -> str:
     return message
 
 
+def unstated(message: str, *facts: object) -> list[str]:
+    """The facts that a message does not state: `assert not unstated(message, file, key, way_out)`."""
+    return [str(fact) for fact in facts if str(fact) not in message]
+
+
 def p_values(scores: np.ndarray, healthy_scores: np.ndarray) -> np.ndarray:
     """Conformal p-values by their definition, against which the graph's are compared."""
     return np.array([(1 + (healthy_scores >= score).sum()) / (len(healthy_scores) + 1) for score in scores])
