@@ -26,8 +26,8 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 BIN = Path(sys.executable).parent
-# a whole repro, a server or a browser: tests that need one are slow
-SLOW_FIXTURES = {"finished", "postgresql", "mlflow_server", "browser"}
+# a whole repro, a server, a browser, a study, a long training or an ONNX export: tests that need one are slow
+SLOW_FIXTURES = {"finished", "postgresql", "mlflow_server", "browser", "studied", "trained_once", "exported_once"}
 
 # Few detectors, a phantom that is small and easy: the pipeline is what is tested, not the networks.
 SAMPLE = ("gradient", "autoencoder", "cnn")

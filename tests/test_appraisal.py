@@ -285,6 +285,4 @@ def test_the_reports_on_file_have_the_form_that_evaluation_writes(evaluated: Pat
     assert tables.keys() == json.loads(layout.analysis("whole").read_text()).keys()
     written = json.loads((layout.report("whole") / "evaluation.json").read_text())
     for split, rates in json.loads((on_file / "evaluation.json").read_text()).items():
-        assert (
-            rates.keys() - {"accuracy_at_half"} <= written[split].keys()
-        )  # of its own probability alone
+        assert rates.keys() - {"accuracy_at_half"} <= written[split].keys()  # of its own probability alone

@@ -19,6 +19,8 @@ from medscreen.pipeline.raw import raw
 from medscreen.reporting.curation_page.redaction import without_names
 from medscreen.workspace.layout import Layout
 
+pytestmark = pytest.mark.slow
+
 POINTS = 12
 PROCESSES = multiprocessing.get_context("forkserver")
 LOADED_ONCE = (

@@ -224,6 +224,7 @@ def left(layout: Layout) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in sorted(layout.fitted("both").iterdir())}
 
 
+@pytest.mark.slow
 def test_a_member_that_the_workspace_holds_is_not_trained_again(
     workspace: tuple[Layout, Params], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -237,6 +238,7 @@ def test_a_member_that_the_workspace_holds_is_not_trained_again(
     assert left(layout) == alone
 
 
+@pytest.mark.slow
 def test_a_state_that_is_not_the_one_its_training_left_is_not_taken(
     workspace: tuple[Layout, Params], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -249,6 +251,7 @@ def test_a_state_that_is_not_the_one_its_training_left_is_not_taken(
     assert trained == ["cnn", "gradient"]
 
 
+@pytest.mark.slow
 def test_another_seeds_training_is_not_taken(workspace: tuple[Layout, Params], monkeypatch: pytest.MonkeyPatch) -> None:
     layout, params = workspace
     fitting_stage.fit(layout, params, "cnn")
@@ -257,6 +260,7 @@ def test_another_seeds_training_is_not_taken(workspace: tuple[Layout, Params], m
     assert trained == ["cnn", "gradient"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("content", ["{", "[]", "{}"])
 def test_a_damaged_neighbour_is_passed_over(
     workspace: tuple[Layout, Params], monkeypatch: pytest.MonkeyPatch, content: str

@@ -223,6 +223,7 @@ def medscreen(*arguments: str) -> str:
     return done.output + (str(done.exception) if done.exception else "")
 
 
+@pytest.mark.slow
 def test_a_small_data_set_from_end_to_end(small: Layout, capsys: pytest.CaptureFixture[str]) -> None:
     with small.league.open(newline="") as file:
         league = {row["detector"]: row for row in csv.DictReader(file)}

@@ -33,7 +33,10 @@ from medscreen.workspace.layout import Layout
 from workspaces import MODEL, change_params, settings_of
 
 # what MLflow says of its own type hints when it first logs a model
-pytestmark = pytest.mark.filterwarnings("ignore:.*type hint is inferred as AnyType:UserWarning")
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.filterwarnings("ignore:.*type hint is inferred as AnyType:UserWarning"),
+]
 
 
 @pytest.fixture(scope="module")
