@@ -1,8 +1,8 @@
 import copy
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from functools import cache
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 import numpy as np
 import onnx
@@ -33,6 +33,7 @@ from tiny_detectors import (
     RECONSTRUCTION,
     TINY,
     TRAINED,
+    kinds_of,
     trained_part,
 )
 
@@ -104,18 +105,7 @@ def for_long(kind: str) -> Detector:
 
 
 def test_every_kind_is_held_to_the_contract() -> None:
-    assert set(_kinds(DetectorParams)) == {(params["kind"], params.get("variant")) for params in TINY.values()}
-
-
-def _kinds(union: Any) -> Iterator[tuple[str, str | None]]:
-    """Kind and variant of each class of a union, however deep it is annotated."""
-    if members := get_args(union):
-        for member in members:
-            yield from _kinds(member)
-    elif isinstance(union, type):
-        fields = union.model_fields
-        variants = get_args(fields["variant"].annotation) if "variant" in fields else (None,)
-        yield from ((kind, variant) for kind in get_args(fields["kind"].annotation) for variant in variants)
+    assert set(kinds_of(DetectorParams)) == {(params["kind"], params.get("variant")) for params in TINY.values()}
 
 
 def close(found: np.ndarray, expected: np.ndarray) -> None:
