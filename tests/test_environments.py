@@ -50,6 +50,7 @@ def home(workspace: Layout) -> Path:
 
 
 # each process that imports MLflow costs seconds: every environment once, with one command or the other
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("command", "changes"),
     [

@@ -48,6 +48,7 @@ def test_global_statistics_give_nothing_away(params: Params) -> None:
         assert 1 - BAR < roc_auc_score(labels, guessed[:, 1]) < BAR
 
 
+@pytest.mark.slow
 def test_the_baseline_says_little_the_autoencoder_more_the_cnn_most(params: Params, tmp_path: Path) -> None:
     # smaller, easier and shorter than `make bench`, which keeps the ranges: here only the order counts
     detectors: dict[str, Any] = {name: params.detectors[name] for name in ("gradient", "autoencoder", "cnn")}
