@@ -19,10 +19,10 @@ ifneq ($(shell cat $(READY) 2>/dev/null),$(CURDIR))
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help setup repro study test check bench lock ui dashboard plots backup clean
+.PHONY: help setup repro study test test-fast check bench lock ui dashboard plots backup clean
 
 help: ## this list
-	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sort | awk -F ':.*## ' '{printf "  make %-9s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sort | awk -F ':.*## ' '{printf "  make %-9s %s\n", $$1, $$2}'
 
 setup: $(READY) ## make .venv with everything in requirements.lock
 
@@ -48,8 +48,12 @@ study: $(READY) ## search settings of DETECTOR=name, an entry of studies: in par
 	@medscreen study $(DETECTOR) $(if $(TRIALS),--trials $(TRIALS)) $(if $(filter-out 0,$(APPLY)),--apply)
 
 # a file of tests stays in one process, which shares what its tests look at; each process computes on one thread
+PYTEST = OMP_NUM_THREADS=1 pytest --numprocesses logical --maxprocesses 4 --dist loadfile
 test: $(READY) ## run the tests, as many files at once as there are cores, four at most
-	@OMP_NUM_THREADS=1 pytest --numprocesses logical --maxprocesses 4 --dist loadfile
+	@$(PYTEST)
+
+test-fast: $(READY) ## run the tests that take no minutes: no kills, no DVC, no servers, no browser
+	@$(PYTEST) -m 'not slow'
 
 check: $(READY) ## ruff, mypy, import contracts, the dependencies that dvc.yaml lists
 	@ruff check .

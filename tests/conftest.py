@@ -4,7 +4,7 @@ import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,19 +13,21 @@ import yaml
 from mlflow.tracking._tracking_service.utils import _artifact_repos_cache
 
 from browsers import browser, seen  # noqa: F401  # fixtures
-from factories import PHANTOM
+from factories import PHANTOM, REPOSITORY, commit_all, new_checkout, real_data
 from medscreen.data.sources import phantom
 from medscreen.pipeline.publish import publish
 from medscreen.workspace.layout import Layout
 from servers import mlflow_server, postgresql  # noqa: F401  # fixtures
+from studied import add_studies
 from workspaces import new_workspace, settings_of
 
 # a shell starts background jobs with SIGINT ignored, and so would be what the tests start and interrupt
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
-ROOT = Path(__file__).resolve().parent.parent
 BIN = Path(sys.executable).parent
+# a whole repro, a server, a browser, a study, a long training or an ONNX export: tests that need one are slow
+SLOW_FIXTURES = {"finished", "postgresql", "mlflow_server", "browser", "studied", "trained_once", "exported_once"}
 
 # Few detectors, a phantom that is small and easy: the pipeline is what is tested, not the networks.
 SAMPLE = ("gradient", "autoencoder", "cnn")
@@ -49,13 +51,28 @@ TINY: dict[str, Any] = {
 }
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Marks as slow what needs a slow fixture or runs DVC; other slow tests carry the mark themselves."""
+    for item in items:
+        needed = getattr(item, "fixturenames", ())
+        if SLOW_FIXTURES.intersection(needed) or item.path.parent.name == "pipeline":
+            item.add_marker("slow")
+
+
 @pytest.fixture(scope="session")
 def test_data() -> Path:
     """Real images, see DESIGN; tests that use them skip where they are absent."""
-    folder = Path(os.environ.get("MEDSCREEN_TEST_DATA") or ROOT.parent / "shared" / "data")
-    if not folder.is_dir():
-        pytest.skip(f"no real test data at {folder}: set MEDSCREEN_TEST_DATA to it")
-    return folder
+    return real_data()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _outside_the_checkout(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Relative paths begin in an empty folder, so that nothing finds the checkout's own params.yaml and results."""
+    before = Path.cwd()
+    os.chdir(tmp_path_factory.mktemp("elsewhere"))
+    yield
+    os.chdir(before)
 
 
 @pytest.fixture(autouse=True)
@@ -99,24 +116,23 @@ def run(project: Path, *command: str, **options: Any) -> subprocess.CompletedPro
     )
 
 
+def add_source(folder: Path) -> None:
+    """The package, and DVC's settings but for a remote, which everyone chooses for himself."""
+    shutil.copytree(REPOSITORY / "src", folder / "src", ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copytree(REPOSITORY / ".dvc" / "plots", folder / ".dvc" / "plots")
+    (folder / ".dvc" / "config").write_text("[core]\nanalytics = false\n[plots]\nhtml_template = plots/offline.html\n")
+
+
 def new_project(folder: Path, changes: dict[str, Any] = TINY, roster: Collection[str] = SAMPLE) -> Path:
     """A checkout of this code with changed parameters and nothing of ours in it: no cache, no lock, no store."""
-    folder.mkdir(parents=True)
-    for name in ("dvc.yaml", "params.yaml", ".dvcignore", ".gitignore"):
-        shutil.copy(ROOT / name, folder / name)
-    shutil.copytree(ROOT / "src", folder / "src", ignore=shutil.ignore_patterns("__pycache__"))
-    (folder / ".dvc").mkdir()
-    shutil.copy(ROOT / ".dvc" / "config", folder / ".dvc" / "config")
-    shutil.copytree(ROOT / ".dvc" / "plots", folder / ".dvc" / "plots")
+    new_checkout(folder)
+    shutil.copy(REPOSITORY / ".dvcignore", folder / ".dvcignore")
+    shutil.copy(REPOSITORY / ".gitignore", folder / ".gitignore")
+    add_source(folder)
     detectors = yaml.safe_load((folder / "params.yaml").read_text())["detectors"]
     set_params(folder, {"detectors": {name: detectors[name] for name in roster or detectors}})
     set_params(folder, changes)
-    for command in (
-        ["init", "-q", "-b", "main"],
-        ["add", "-A"],
-        ["-c", "user.name=test", "-c", "user.email=test@localhost", "commit", "-q", "-m", "start"],
-    ):
-        subprocess.run(["git", *command], cwd=folder, check=True)
+    commit_all(folder)
     return folder
 
 
@@ -164,11 +180,24 @@ def export(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def published(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A small workspace whose detectors are registered, `whole` in Production; tests work on a copy."""
-    layout = new_workspace(tmp_path_factory.mktemp("published") / "workspace")
-    publish(layout, settings_of(layout.workspace))
-    return layout.home
+def evaluated(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A small workspace whose detectors are evaluated and not yet registered; tests work on a copy."""
+    return new_workspace(tmp_path_factory.mktemp("evaluated") / "workspace").home
+
+
+@pytest.fixture(scope="session")
+def published(evaluated: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same with its detectors registered, `whole` in Production; tests work on a copy."""
+    home = Path(shutil.copytree(evaluated, tmp_path_factory.mktemp("published") / "workspace"))
+    publish(Layout(home, home), settings_of(home))
+    return home
+
+
+@pytest.fixture(scope="session")
+def studied(evaluated: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same with two small studies that nobody has searched; tests work on a copy."""
+    home = Path(shutil.copytree(evaluated, tmp_path_factory.mktemp("studied") / "home"))
+    return add_studies(home)
 
 
 @pytest.fixture

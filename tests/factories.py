@@ -2,12 +2,15 @@
 
 import csv
 import os
+import shutil
+import subprocess
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import yaml
 from numpy.typing import NDArray
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.uid import ExplicitVRLittleEndian, SecondaryCaptureImageStorage
@@ -16,7 +19,9 @@ from medscreen.config.datasets import CurationParams, PhantomParams
 from medscreen.data.images import ImageSet, Pixels
 from medscreen.evaluation.outcomes import Outcomes, outcomes_of
 
+# of the checkout, tests read only what git brings and nobody changes for his own runs: architecture/test_tests.py
 REPOSITORY = Path(__file__).resolve().parent.parent
+PARAMS_YAML = REPOSITORY / "tests" / "params.yaml"
 CURATION = CurationParams(
     tune_fraction=0.1, val_fraction=0.2, test_fraction=0.2, exact_copies="drop", near_copies="report"
 )
@@ -30,6 +35,32 @@ FOLDERS: dict[str, Any] = {
     "kind": "folders", "root": "films", "image_size": 16, "normal_classes": ["normal"], "patient_pattern": None,
     "published_splits": "keep",
 }  # fmt: skip
+
+
+def new_checkout(home: Path, **blocks: Any) -> Path:
+    """A folder with the project's `dvc.yaml` and the suite's `params.yaml`, some of its top-level blocks replaced."""
+    home.mkdir(parents=True, exist_ok=True)
+    shutil.copy(REPOSITORY / "dvc.yaml", home / "dvc.yaml")
+    shutil.copy(PARAMS_YAML, home / "params.yaml")
+    if blocks:
+        change_params(home, **blocks)
+    return home
+
+
+def change_params(home: Path, **blocks: Any) -> None:
+    """Replaces top-level blocks of params.yaml."""
+    path = home / "params.yaml"
+    path.write_text(yaml.safe_dump(yaml.safe_load(path.read_text()) | blocks, sort_keys=False))
+
+
+def commit_all(home: Path) -> None:
+    """Makes the folder a git repository whose one commit holds all that is in it."""
+    for command in (
+        ["init", "-q", "-b", "main"],
+        ["add", "-A"],
+        ["-c", "user.name=test", "-c", "user.email=test@localhost", "commit", "-q", "-m", "start"],
+    ):
+        subprocess.run(["git", *command], cwd=home, check=True)
 
 
 def real_data(*below: str) -> Path:
@@ -98,6 +129,11 @@ def one_sentence(error: pytest.ExceptionInfo[Any]) -> str:
     assert "\n" not in message
     assert message.endswith(".")
     return message
+
+
+def unstated(message: str, *facts: object) -> list[str]:
+    """The facts that a message does not state: `assert not unstated(message, file, key, way_out)`."""
+    return [str(fact) for fact in facts if str(fact) not in message]
 
 
 def p_values(scores: np.ndarray, healthy_scores: np.ndarray) -> np.ndarray:

@@ -6,10 +6,10 @@ from typing import Any
 
 import psutil
 
+from factories import change_params
 from medscreen.tracking.store import open_store
 from medscreen.workspace.layout import Layout
 from tiny_detectors import TINY
-from workspaces import change_params, new_workspace
 
 COMMAND = [sys.executable, "-c", "from medscreen.cli import main; main()", "study"]
 HOG: dict[str, Any] = TINY["novelty by hog"] | {
@@ -58,9 +58,8 @@ STUDIES: dict[str, Any] = {
 }  # fmt: skip
 
 
-def new_studied(home: Path) -> Path:
-    """A workspace whose roster is `hog`, with studies of it and of a network."""
-    new_workspace(home)
+def add_studies(home: Path) -> Path:
+    """Makes `hog` the roster of a workspace, adds studies of it and of a network, and opens the store."""
     change_params(home, detectors={"hog": HOG | {"kind": "novelty"}}, studies=STUDIES)
     open_store(Layout(home, home))
     return home

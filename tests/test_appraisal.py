@@ -1,12 +1,13 @@
 import json
 import statistics
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from sklearn.metrics import roc_auc_score
 
-from factories import drawn_outcomes, one_sentence, outcomes
+from factories import REPOSITORY, drawn_outcomes, one_sentence, outcomes
 from medscreen.config.operating import EvaluationParams, SensitivityPolicy, YoudenPolicy
 from medscreen.errors import MedscreenError
 from medscreen.evaluation.bootstrap import Bootstrap
@@ -14,6 +15,7 @@ from medscreen.evaluation.metrics import METRICS, evaluate
 from medscreen.evaluation.outcomes import Floats, balanced_view
 from medscreen.operating.threshold_comparison import bench
 from medscreen.reporting.evaluation_report import Judged, analysis, metrics
+from medscreen.workspace.layout import Layout
 
 PARAMS = EvaluationParams(
     resamples=100,
@@ -273,3 +275,14 @@ def test_ages_that_are_none_are_unknown() -> None:
         "40-59": 1,
         "unknown": 5,
     }
+
+
+def test_the_reports_on_file_have_the_form_that_evaluation_writes(evaluated: Path) -> None:
+    """tests/data/reports has results of real detectors; where the form changes, copy those of a `make repro` there."""
+    layout = Layout(evaluated, evaluated)
+    on_file = REPOSITORY / "tests" / "data" / "reports" / "cnn"
+    tables = json.loads((on_file / "analysis.json").read_text())
+    assert tables.keys() == json.loads(layout.analysis("whole").read_text()).keys()
+    written = json.loads((layout.report("whole") / "evaluation.json").read_text())
+    for split, rates in json.loads((on_file / "evaluation.json").read_text()).items():
+        assert rates.keys() - {"accuracy_at_half"} <= written[split].keys()  # of its own probability alone

@@ -21,7 +21,7 @@ import pytest
 from filelock import FileLock
 
 from conftest import environment
-from factories import REPOSITORY, one_sentence
+from factories import REPOSITORY, new_checkout, one_sentence
 from medscreen import load_detector
 from medscreen.cli import main
 from medscreen.errors import MedscreenError
@@ -68,9 +68,10 @@ def brightness() -> Any:
 def small(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A checkout whose store has the run `first`; tests work on copies."""
     home = tmp_path_factory.mktemp("small") / "project"
-    shutil.copytree(REPOSITORY / "mlruns", home / "mlruns", ignore=lambda *_: {"mlflow.db", "artifacts", ".location"})
-    for name in ("params.yaml", "dvc.yaml"):
-        shutil.copy(REPOSITORY / name, home / name)
+    new_checkout(home)
+    (home / "mlruns").mkdir()
+    for name in ("README.md", ".gitignore"):  # they come with git
+        (home / "mlruns" / name).write_text("of the commit")
     add_run(home, "first")
     (home / "mlruns" / "notes.txt").write_text("kept beside the store\n")
     return home
@@ -119,8 +120,8 @@ def python(program: str, *arguments: Any, **options: Any) -> subprocess.Complete
 
 
 def with_tests() -> dict[str, str]:
-    here = Path(__file__).parent
-    return environment(here) | {"PYTHONPATH": os.pathsep.join([str(here), str(REPOSITORY / "src")])}
+    folders = [str(REPOSITORY / "tests"), str(REPOSITORY / "src")]
+    return environment(REPOSITORY / "tests") | {"PYTHONPATH": os.pathsep.join(folders)}
 
 
 def run_names(mlruns: Path) -> list[str]:

@@ -1,6 +1,5 @@
 import argparse
 from pathlib import Path
-from typing import get_args
 
 import detectors
 import numpy as np
@@ -8,17 +7,14 @@ import pytest
 import yaml
 from sources_elsewhere import CHANGES, aurocs_elsewhere, changed
 
-from factories import image_set
+from factories import PARAMS_YAML, image_set
 from medscreen.config.detectors.roster import DetectorParams
-
-PROJECT = Path(__file__).parent.parent
+from tiny_detectors import kinds_of
 
 
 def test_the_roster_of_the_benchmarks_has_every_kind() -> None:
     roster = detectors.read_roster(detectors.ROSTER)
-    union = get_args(get_args(DetectorParams)[0])
-    kinds = {kind for member in union for kind in get_args(member.model_fields["kind"].annotation)}
-    assert {entry.kind for entry in roster.values()} == kinds
+    assert {entry.kind for entry in roster.values()} == {kind for kind, _ in kinds_of(DetectorParams)}
 
 
 @pytest.mark.parametrize("name", CHANGES)
@@ -45,7 +41,7 @@ def test_abnormal_images_stay_as_they_are_elsewhere() -> None:
 
 
 def test_no_test_image_is_looked_at_unless_asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    params = yaml.safe_load((PROJECT / "params.yaml").read_text())
+    params = yaml.safe_load(PARAMS_YAML.read_text())
     params["datasets"]["phantom"] |= {"patients": 60, "image_size": 28, "root": str(tmp_path / "films")}
     params["compute"]["threads"] = 1
     (tmp_path / "params.yaml").write_text(yaml.safe_dump(params))

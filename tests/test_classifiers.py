@@ -7,7 +7,7 @@ import pytest
 import torch
 from pydantic import TypeAdapter, ValidationError
 
-from factories import REPOSITORY, image_set, one_sentence
+from factories import PARAMS_YAML, image_set, one_sentence
 from medscreen.config.compute import ComputeParams
 from medscreen.config.detectors.roster import DetectorParams
 from medscreen.config.params import Params, load_params
@@ -182,7 +182,7 @@ def test_every_layer_has_its_filters(layers: int, filters: list[int], fine: bool
 
 def test_another_file_of_weights_is_another_training(tmp_path: Path) -> None:
     file = tmp_path / "weights.safetensors"
-    params = load_params(REPOSITORY / "params.yaml")
+    params = load_params(PARAMS_YAML)
     detectors = {"cnn": entry(CNN), "transfer": entry(with_weights(str(file)))}
     params = params.model_copy(update={"detectors": detectors})
     data = {split: {"digest": "d"} for split in ("train", "tune")}
@@ -198,7 +198,7 @@ def test_another_file_of_weights_is_another_training(tmp_path: Path) -> None:
 
 
 def test_a_training_is_named_by_all_that_it_depends_on(monkeypatch: pytest.MonkeyPatch) -> None:
-    params = load_params(REPOSITORY / "params.yaml")
+    params = load_params(PARAMS_YAML)
     data = {split: {"digest": split} for split in ("train", "tune", "val")}
     one = entry(CNN)
 

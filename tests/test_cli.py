@@ -9,6 +9,7 @@ import pytest
 from PIL import Image
 
 from conftest import TINY, new_project, run, set_params
+from factories import PARAMS_YAML
 
 SENTENCE_END = "."
 
@@ -72,11 +73,9 @@ def test_predict_says_what_is_missing(finished: Path, bare: Path, tmp_path: Path
 
 
 def test_use_changes_the_data_set_and_keeps_the_comments(bare: Path, tmp_path: Path) -> None:
-    from conftest import ROOT
-
     project = tmp_path / "project"
     shutil.copytree(bare, project)
-    shutil.copy(ROOT / "params.yaml", project / "params.yaml")
+    shutil.copy(PARAMS_YAML, project / "params.yaml")
     before = (project / "params.yaml").read_text()
     assert run(project, "medscreen", "use", "pneumoniamnist").returncode == 0
     after = (project / "params.yaml").read_text()

@@ -1,16 +1,14 @@
 """What the stage prints and hands on of images that may be patients'."""
 
 import json
-import shutil
 from pathlib import Path
 
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
-import yaml
 from PIL import Image
 
-from factories import FOLDERS, REPOSITORY, film, written
+from factories import FOLDERS, film, new_checkout, written
 from medscreen.config.params import load_params
 from medscreen.config.privacy import OTHER
 from medscreen.pipeline.curate import curate
@@ -28,12 +26,8 @@ def layout(tmp_path: Path) -> Layout:
         path.parent.mkdir(parents=True, exist_ok=True)
         Image.fromarray(film(40, bool(number % 2), rng)).save(path)
     written(tmp_path / "films" / "licence.txt", "free")
-    for name in ("params.yaml", "dvc.yaml"):
-        shutil.copy(REPOSITORY / name, tmp_path / name)
-    params = yaml.safe_load((tmp_path / "params.yaml").read_text())
-    params |= {"dataset": "films", "datasets": {"films": FOLDERS | {"image_size": 32}}}
-    params["compute"]["threads"] = 1
-    (tmp_path / "params.yaml").write_text(yaml.safe_dump(params))
+    films = FOLDERS | {"image_size": 32}
+    new_checkout(tmp_path, dataset="films", datasets={"films": films}, compute={"threads": 1, "device": "cpu"})
     return Layout(tmp_path, tmp_path)
 
 

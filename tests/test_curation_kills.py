@@ -11,14 +11,15 @@ from typing import Any
 
 import numpy as np
 import pytest
-import yaml
 from PIL import Image
 
-from factories import FOLDERS, REPOSITORY, film, written
+from factories import FOLDERS, film, new_checkout, written
 from medscreen.config.params import load_params
 from medscreen.pipeline.raw import raw
 from medscreen.reporting.curation_page.redaction import without_names
 from medscreen.workspace.layout import Layout
+
+pytestmark = pytest.mark.slow
 
 POINTS = 12
 PROCESSES = multiprocessing.get_context("forkserver")
@@ -35,12 +36,7 @@ FILE_OPERATIONS = {"open", "os.rename", "os.remove", "os.mkdir", "os.rmdir", "sh
 def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Class folders with a broken file and copies of both kinds, ready for the stage."""
     home = tmp_path_factory.mktemp("kills") / "project"
-    home.mkdir()
-    for name in ("params.yaml", "dvc.yaml"):
-        shutil.copy(REPOSITORY / name, home / name)
-    films = FOLDERS | {"image_size": 32}
-    params = yaml.safe_load((home / "params.yaml").read_text()) | {"dataset": "films", "datasets": {"films": films}}
-    (home / "params.yaml").write_text(yaml.safe_dump(params))
+    new_checkout(home, dataset="films", datasets={"films": FOLDERS | {"image_size": 32}})
     rng = np.random.default_rng(5)
     for number in range(80):
         path = home / "films" / ("normal", "abnormal")[number % 2] / f"{number:03d}.png"

@@ -29,7 +29,10 @@ from medscreen.workspace.layout import Layout
 from medscreen.workspace.lineage import chain
 from workspaces import MODEL, ROSTER, change_params, settings_of
 
-pytestmark = pytest.mark.filterwarnings("ignore:.*type hint is inferred as AnyType:UserWarning")
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.filterwarnings("ignore:.*type hint is inferred as AnyType:UserWarning"),
+]
 
 
 def refusal(layout: Layout) -> str:

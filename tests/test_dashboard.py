@@ -13,7 +13,8 @@ from optuna.storages.journal import JournalFileBackend
 from playwright.sync_api import expect
 
 from browsers import new_tab
-from conftest import ROOT, environment, run
+from conftest import environment
+from factories import REPOSITORY
 from medscreen.workspace.layout import Layout
 from servers import free_port, serving
 
@@ -42,7 +43,7 @@ def fill(storage: optuna.storages.BaseStorage) -> None:
 
 
 def environment_here(folder: Path) -> dict[str, str]:
-    return environment(folder) | {"PYTHONPATH": str(ROOT / "src")}
+    return environment(folder) | {"PYTHONPATH": str(REPOSITORY / "src")}
 
 
 @pytest.fixture
@@ -111,7 +112,7 @@ def test_the_package_to_install_is_named(checkout: Path, tmp_path: Path) -> None
         "    lambda cls, name, *rest: None if name == 'optuna_dashboard' else found(name, *rest)\n"
         ")\n"
     )
-    env = environment_here(checkout) | {"PYTHONPATH": f"{tmp_path}{os.pathsep}{ROOT / 'src'}"}
+    env = environment_here(checkout) | {"PYTHONPATH": f"{tmp_path}{os.pathsep}{REPOSITORY / 'src'}"}
     done = subprocess.run(
         ["medscreen", "dashboard"], cwd=checkout, env=env, capture_output=True, text=True, timeout=120, check=False
     )
@@ -170,4 +171,6 @@ def test_ctrl_c_ends_it_without_a_traceback(checkout: Path) -> None:
 
 def test_the_command_line_loads_without_optuna(checkout: Path) -> None:
     code = "import sys, medscreen.cli; print('optuna' in sys.modules, 'matplotlib' in sys.modules)"
-    assert run(ROOT, "python", "-c", code).stdout.split() == ["False", "False"]
+    command, env = ["python", "-c", code], environment_here(checkout)
+    done = subprocess.run(command, cwd=checkout, env=env, capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["False", "False"]

@@ -10,8 +10,8 @@ from dvc.lock import make_lock
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from conftest import run
-from factories import REPOSITORY, one_sentence
+from conftest import add_source, run
+from factories import commit_all, new_checkout, one_sentence, unstated
 from medscreen.errors import MedscreenError
 from medscreen.workspace.dvc_lock import keep_lock, mend_lock
 from medscreen.workspace.layout import Layout
@@ -39,16 +39,9 @@ OLDER = ("schema: '2.0'\nstages:\n" + ENTRY.format(name="old")).encode()
 def layout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Layout:
     """A checkout whose lock is whole and kept, and whose last commit has an older one."""
     home = tmp_path / "checkout"
-    home.mkdir()
-    for name in ("params.yaml", "dvc.yaml"):
-        shutil.copy(REPOSITORY / name, home / name)
+    new_checkout(home)
     (home / "dvc.lock").write_bytes(OLDER)
-    for command in (
-        ["init", "-q", "-b", "main"],
-        ["add", "-A"],
-        ["-c", "user.name=test", "-c", "user.email=test@localhost", "commit", "-q", "-m", "start"],
-    ):
-        subprocess.run(["git", *command], cwd=home, check=True)
+    commit_all(home)
     layout = Layout(home, home)
     layout.lock.write_bytes(WHOLE)
     monkeypatch.setenv("DVC_STAGE", "raw")
@@ -67,7 +60,7 @@ def test_a_lock_that_is_cut_anywhere_is_the_last_whole_one_again(layout: Layout,
         former.unlink()
     cut = WHOLE[:bytes_left] + b"\0" * nuls
     layout.lock.write_bytes(cut)
-    assert "its last copy is in its place" in mend_lock(layout)
+    assert "last copy" in mend_lock(layout)
     assert layout.lock.read_bytes() == WHOLE
     assert (layout.scratch / "dvc.lock.broken").read_bytes() == cut
     assert mend_lock(layout) == ""
@@ -88,12 +81,12 @@ def test_a_lock_that_is_cut_anywhere_is_the_last_whole_one_again(layout: Layout,
 def test_without_a_copy_it_is_gits_and_without_git_it_is_made_anew(layout: Layout, broken: bytes) -> None:
     layout.lock.write_bytes(broken)
     layout.kept_lock.write_bytes(broken)
-    assert "git is in its place" in mend_lock(layout)
+    assert "git" in mend_lock(layout)
     assert layout.lock.read_bytes() == OLDER
     shutil.rmtree(layout.workspace / ".git")
     shutil.rmtree(layout.scratch)
     layout.lock.write_bytes(broken)
-    assert "`dvc repro` makes it anew" in mend_lock(layout)
+    assert "`dvc repro`" in mend_lock(layout)
     assert not layout.lock.exists()
     assert (layout.scratch / "dvc.lock.broken").read_bytes() == broken
 
@@ -131,7 +124,7 @@ def in_git(home: Path, *command: str) -> None:
 
 def test_a_duplicate_key_leaves_the_good_copy_as_it_is(layout: Layout) -> None:
     layout.lock.write_bytes(WHOLE + b"stages: {}\n")
-    assert "its last copy is in its place" in mend_lock(layout)
+    assert "last copy" in mend_lock(layout)
     assert layout.lock.read_bytes() == layout.kept_lock.read_bytes() == WHOLE
 
 
@@ -171,7 +164,7 @@ def test_a_folder_is_told_and_a_link_stays_one(layout: Layout) -> None:
     layout.lock.symlink_to("elsewhere.lock")
     assert mend_lock(layout) == ""
     (layout.home / "elsewhere.lock").write_bytes(WHOLE[:99])
-    assert "its last copy is in its place" in mend_lock(layout)
+    assert "last copy" in mend_lock(layout)
     assert layout.lock.is_symlink()
     assert (layout.home / "elsewhere.lock").read_bytes() == WHOLE
     layout.lock.unlink()
@@ -187,7 +180,7 @@ def test_a_lock_that_a_running_dvc_writes_is_left_to_it(layout: Layout) -> None:
     lock = make_lock(str(folder / "lock"), tmp_dir=str(folder))
     lock.lock()
     layout.lock.write_bytes(WHOLE[:100])
-    with pytest.raises(MedscreenError, match="wait until it ends") as error:
+    with pytest.raises(MedscreenError, match="wait") as error:
         mend_lock(layout)
     one_sentence(error)
     lock.unlock()
@@ -206,14 +199,13 @@ def test_only_a_stage_of_this_checkout_keeps_a_lock(layout: Layout, monkeypatch:
 
 
 def test_use_mends_the_lock_and_dvc_reads_it(layout: Layout) -> None:
-    shutil.copytree(REPOSITORY / "src", layout.workspace / "src", ignore=shutil.ignore_patterns("__pycache__"))
-    shutil.copytree(REPOSITORY / ".dvc", layout.workspace / ".dvc", ignore=shutil.ignore_patterns("tmp", "cache"))
+    add_source(layout.workspace)
     layout.lock.write_bytes(WHOLE[: WHOLE.index(b"hash: md5") + 4])
     broken = run(layout.workspace, "dvc", "repro", "--dry", "raw")
     assert broken.returncode != 0
     assert "dvc.lock" in broken.stderr
     used = run(layout.workspace, "medscreen", "use")
     assert used.returncode == 0, used.stderr
-    assert used.stderr.startswith("medscreen: dvc.lock was cut short; its last copy")
+    assert not unstated(used.stderr, "dvc.lock", "last copy")
     mended = run(layout.workspace, "dvc", "repro", "--dry", "raw")
     assert mended.returncode == 0, mended.stderr

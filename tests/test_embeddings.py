@@ -15,7 +15,7 @@ from sklearn.preprocessing import StandardScaler
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from factories import image_set, one_sentence
+from factories import image_set, one_sentence, unstated
 from medscreen.config.compute import ComputeParams
 from medscreen.config.detectors.embedding import HeadParams
 from medscreen.config.detectors.roster import DetectorParams
@@ -241,9 +241,9 @@ def test_too_few_patients_for_the_folds_are_a_sentence() -> None:
 def test_more_neighbours_than_a_fold_has_images_are_a_sentence() -> None:
     vectors, labels, patients = clouds(2, 12, 1)
     known = Known(vectors, labels, patient_folds(labels, patients, 3, 7))
-    with pytest.raises(MedscreenError, match=r"neighbours: in params\.yaml is 9, and a fold .* has 8") as error:
+    with pytest.raises(MedscreenError, match=r"params\.yaml") as error:
         fit_head(head("knn"), head("knn").fresh(WIDTH, 2), known, 7, 1)
-    one_sentence(error)
+    assert not unstated(one_sentence(error), "neighbours", "9", "fold", "8")
 
 
 @every_head
@@ -307,7 +307,7 @@ def detector(**others: Any) -> Any:
 
 def test_one_class_alone_is_a_sentence() -> None:
     healthy = image_set(24, 20, 1).healthy()
-    with pytest.raises(MedscreenError, match="No image of train is of the class 'abnormal'") as error:
+    with pytest.raises(MedscreenError, match=r"train .* 'abnormal'") as error:
         detector().fit(healthy, healthy)
     one_sentence(error)
 

@@ -15,7 +15,7 @@ from pydantic import TypeAdapter
 from scipy.optimize import minimize
 from sklearn.metrics import roc_auc_score
 
-from factories import REPOSITORY, image_set, one_sentence
+from factories import PARAMS_YAML, image_set, one_sentence
 from medscreen.config.compute import ComputeParams
 from medscreen.config.detectors.roster import DetectorParams
 from medscreen.config.params import Params, load_params
@@ -194,7 +194,7 @@ def workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Layout, 
         yield Live()
 
     monkeypatch.setattr(fitting_stage, "live_run", unwatched)
-    content = yaml.safe_load((REPOSITORY / "params.yaml").read_text())
+    content = yaml.safe_load(PARAMS_YAML.read_text())
     content["detectors"] = {"cnn": CNN, "both": ensemble("rank", conv=CNN, plain=GRADIENT)}
     content["compute"] = {"threads": 1, "device": "cpu"}
     (tmp_path / "params.yaml").write_text(yaml.safe_dump(content))
@@ -230,6 +230,7 @@ def left(layout: Layout) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in sorted(layout.fitted("both").iterdir())}
 
 
+@pytest.mark.slow
 def test_a_member_that_the_workspace_holds_is_not_trained_again(
     workspace: tuple[Layout, Params], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -243,6 +244,7 @@ def test_a_member_that_the_workspace_holds_is_not_trained_again(
     assert left(layout) == alone
 
 
+@pytest.mark.slow
 def test_a_state_that_is_not_the_one_its_training_left_is_not_taken(
     workspace: tuple[Layout, Params], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -255,6 +257,7 @@ def test_a_state_that_is_not_the_one_its_training_left_is_not_taken(
     assert trained == ["cnn", "gradient"]
 
 
+@pytest.mark.slow
 def test_another_seeds_training_is_not_taken(workspace: tuple[Layout, Params], monkeypatch: pytest.MonkeyPatch) -> None:
     layout, params = workspace
     fitting_stage.fit(layout, params, "cnn")
@@ -263,6 +266,7 @@ def test_another_seeds_training_is_not_taken(workspace: tuple[Layout, Params], m
     assert trained == ["cnn", "gradient"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("content", ["{", "[]", "{}"])
 def test_a_damaged_neighbour_is_passed_over(
     workspace: tuple[Layout, Params], monkeypatch: pytest.MonkeyPatch, content: str

@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 
 from conftest import environment
-from factories import FOLDERS, REPOSITORY
+from factories import FOLDERS, REPOSITORY, new_checkout
 from medscreen.runtime import startup
 from medscreen.runtime.startup import use_own_temporary_folder
 from medscreen.workspace.atomic_outputs import this_writer
@@ -50,6 +50,7 @@ def home(workspace: Layout) -> Path:
 
 
 # each process that imports MLflow costs seconds: every environment once, with one command or the other
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("command", "changes"),
     [
@@ -132,8 +133,7 @@ def test_temporary_folders_of_ended_processes_go(tmp_path: Path, monkeypatch: py
 
 
 def test_a_killed_command_leaves_a_folder_that_the_next_one_removes(tmp_path: Path) -> None:
-    for name in ("params.yaml", "dvc.yaml"):
-        shutil.copy(REPOSITORY / name, tmp_path / name)
+    new_checkout(tmp_path)
     temporary = tmp_path / "tmp"
     temporary.mkdir()
     program = (

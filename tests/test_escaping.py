@@ -163,6 +163,7 @@ def command(
     return run
 
 
+@pytest.mark.slow
 def test_whatever_a_reason_holds_every_command_and_the_next_repro_go_on(
     workspace: Layout, command: Callable[..., tuple[int, str]]
 ) -> None:

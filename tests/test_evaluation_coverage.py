@@ -20,6 +20,8 @@ from medscreen.evaluation.metrics import evaluate
 from medscreen.evaluation.paired_comparison import delong, delong_auroc, paired_bootstrap
 from medscreen.operating.operating_point import choose_operating_point
 
+pytestmark = pytest.mark.slow
+
 DATA_SETS, RESAMPLES = 500, 300
 
 

@@ -19,7 +19,10 @@ from medscreen.tracking.store import open_store
 from medscreen.workspace.layout import Layout
 from workspaces import MODEL, WEIGHTS, change_params, fit_by_hand, settings_of
 
-pytestmark = pytest.mark.filterwarnings("ignore:.*type hint is inferred as AnyType:UserWarning")
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.filterwarnings("ignore:.*type hint is inferred as AnyType:UserWarning"),
+]
 OTHER_POINT = {"policy": "healthy_quantile", "quantile": 0.8}
 
 

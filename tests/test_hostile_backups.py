@@ -180,6 +180,7 @@ NAMES = st.binary(min_size=1, max_size=60).filter(lambda name: not {0, 47} & set
 TREES = st.dictionaries(st.lists(NAMES, min_size=1, max_size=3).map(b"/".join), st.binary())
 
 
+@pytest.mark.slow
 @settings(deadline=None, max_examples=100)
 @given(stored=TREES, studied=TREES)
 def test_every_backup_that_is_written_can_be_restored(stored: dict[bytes, bytes], studied: dict[bytes, bytes]) -> None:

@@ -7,7 +7,7 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-from factories import image_set, one_sentence
+from factories import image_set, one_sentence, unstated
 from medscreen.data.images import (
     ImageSet,
     image_digest,
@@ -136,7 +136,7 @@ except MedscreenError as error:
 """
     path = tmp_path / "a.npy"
     said = subprocess.run([sys.executable, "-c", code, str(path)], capture_output=True, text=True, check=True).stdout
-    assert said.startswith(f"{path}: there is no room for its 60,000 bytes (File too large)")
+    assert not unstated(said, path, "no room", "60,000 bytes")
     assert not path.exists()
 
 
@@ -157,7 +157,7 @@ def test_what_is_mapped_has_its_room_from_the_start(tmp_path: Path, monkeypatch:
 def test_a_file_that_can_not_be_written_is_not_called_a_full_disk(tmp_path: Path) -> None:
     with pytest.raises(MedscreenError) as error:
         new_array(tmp_path / "gone" / "a.npy", np.uint8, (4, 8))
-    assert str(error.value).startswith(f"{tmp_path / 'gone' / 'a.npy'} can't be written: No such file or directory")
+    assert not unstated(str(error.value), tmp_path / "gone" / "a.npy", "No such file or directory")
 
 
 @pytest.mark.parametrize("named", [True, False])

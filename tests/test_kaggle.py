@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from factories import REPOSITORY, one_sentence
+from factories import PARAMS_YAML, new_checkout, one_sentence
 from medscreen.cli import commands
 from medscreen.config.params import load_params
 from medscreen.data.sources.kaggle import ON_KAGGLE, fetch_from_kaggle
@@ -138,9 +138,10 @@ def fetched(home: Path, before: str = "") -> subprocess.CompletedProcess[str]:
     """What `medscreen fetch` says in a process of its own, without credentials; Kaggle's import has effects."""
     program = f"import sys\n{before}\nfrom medscreen.cli import main\nmain()"
     kept = {name: value for name, value in os.environ.items() if not name.startswith("KAGGLE_")}
+    kept |= {"HOME": str(home)}
     return subprocess.run(
         [sys.executable, "-c", program, "fetch", "bone-fracture"],
-        check=False, capture_output=True, text=True, cwd=REPOSITORY, env=kept | {"HOME": str(home)}, timeout=120,
+        check=False, capture_output=True, text=True, cwd=new_checkout(home), env=kept, timeout=120,
     )  # fmt: skip
 
 
@@ -159,9 +160,9 @@ def test_no_library_is_a_sentence(tmp_path: Path) -> None:
     assert len(done.stderr.splitlines()) == 1
 
 
-def test_what_can_be_fetched_is_an_entry(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(REPOSITORY)
-    assert set(ANY) == ON_KAGGLE.keys() <= load_params(REPOSITORY / "params.yaml").datasets.keys()
+def test_what_can_be_fetched_is_an_entry(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(new_checkout(tmp_path))
+    assert set(ANY) == ON_KAGGLE.keys() <= load_params(PARAMS_YAML).datasets.keys()
     listed = CliRunner().invoke(commands, ["fetch"])
     assert listed.output.splitlines() == [f"{name}: {there.page}" for name, there in ON_KAGGLE.items()]
     unknown = CliRunner().invoke(commands, ["fetch", "cats"])

@@ -29,7 +29,7 @@ from medscreen.studies.trial_storage import mark_of, open_storage, reached
 from medscreen.tracking.store import open_store
 from medscreen.tracking.study_runs import StudyIdentity, StudyRuns
 from medscreen.workspace.layout import Layout
-from studied import COMMAND, STUDIES, new_studied
+from studied import COMMAND, STUDIES
 from workspaces import change_params, settings_of
 
 pytestmark = [
@@ -41,14 +41,9 @@ IDENTITY_TAG, LOST = "medscreen.study_identity", "medscreen.lost"
 STORAGES = [None, "sqlite:///studies.db"]
 
 
-@pytest.fixture(scope="module")
-def start(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return new_studied(tmp_path_factory.mktemp("studied") / "home")
-
-
 @pytest.fixture
-def home(start: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    home = Path(shutil.copytree(start, tmp_path / "home"))
+def home(studied: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    home = Path(shutil.copytree(studied, tmp_path / "home"))
     monkeypatch.chdir(home)  # sqlite:///studies.db lies there
     open_store(layout_of(home))  # says that it has moved
     return home

@@ -22,9 +22,10 @@ from medscreen.tracking.store import open_store
 from medscreen.workspace.layout import Layout
 from workspaces import MODEL, film, fit_by_hand, settings_of
 
-pytestmark = pytest.mark.filterwarnings(
-    "ignore:.*type hint is inferred as AnyType:UserWarning", "ignore::FutureWarning"
-)
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.filterwarnings("ignore:.*type hint is inferred as AnyType:UserWarning", "ignore::FutureWarning"),
+]
 
 CORNER, OLD, PRODUCTION, NEWEST = 1, 2, 3, 4
 EACH = (CORNER, OLD, PRODUCTION, NEWEST)

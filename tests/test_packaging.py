@@ -305,14 +305,14 @@ def test_metadata_that_are_not_a_package_s_are_a_sentence(scoring: onnx.ModelPro
 def test_a_graph_without_an_operating_point_screens_nothing(scoring: onnx.ModelProto) -> None:
     detector = PackagedDetector(scoring.SerializeToString())
     assert detector.score(pixels(2)).shape == (2,)
-    with pytest.raises(MedscreenError, match="no output abnormal, p_value, probability, refer"):
+    with pytest.raises(MedscreenError, match="abnormal, p_value, probability, refer"):
         detector.screen(pixels(2))
 
 
 def test_a_graph_that_fails_on_an_image_is_a_sentence(point: OperatingPoint) -> None:
     fails = network(helper.make_node("Reshape", ["images", "axes"], ["score"]))
     detector = PackagedDetector(package(scoring_graph(fails, SIZE), point, METADATA).SerializeToString())
-    with pytest.raises(MedscreenError, match="ONNX Runtime can't compute it") as error:
+    with pytest.raises(MedscreenError, match="ONNX Runtime") as error:
         detector.screen(pixels(2))
     one_sentence(error)
 

@@ -8,7 +8,7 @@ import pytest
 import yaml
 from pydantic import ValidationError
 
-from factories import REPOSITORY, one_sentence
+from factories import PARAMS_YAML, one_sentence
 from medscreen.config.datasets import FoldersParams, PhantomParams
 from medscreen.config.detectors.autoencoder import PlainAutoencoderParams
 from medscreen.config.detectors.cnn import ResidualCnnParams
@@ -21,7 +21,7 @@ Change = Callable[[dict[str, Any]], Any]
 
 @pytest.fixture
 def content() -> dict[str, Any]:
-    return yaml.safe_load((REPOSITORY / "params.yaml").read_text())
+    return yaml.safe_load(PARAMS_YAML.read_text())
 
 
 def load(content: Any, folder: Path) -> Params:
@@ -37,7 +37,7 @@ def refusal(content: Any, folder: Path) -> str:
 
 
 def test_the_projects_own_file_is_valid() -> None:
-    params = load_params(REPOSITORY / "params.yaml")
+    params = load_params(PARAMS_YAML)
     assert params.dataset in params.datasets
     assert isinstance(params.datasets["phantom"], PhantomParams)
     kinds = {type(entry) for entry in params.detectors.values()}
@@ -201,14 +201,14 @@ def test_a_missing_file_is_refused(tmp_path: Path) -> None:
 
 
 def test_an_unknown_detector_names_the_roster() -> None:
-    params = load_params(REPOSITORY / "params.yaml")
+    params = load_params(PARAMS_YAML)
     with pytest.raises(MedscreenError, match="no detector 'vea'") as error:
         params.detector("vea")
     assert all(name in one_sentence(error) for name in params.detectors)
 
 
 def test_loaded_values_do_not_change() -> None:
-    params = load_params(REPOSITORY / "params.yaml")
+    params = load_params(PARAMS_YAML)
     with pytest.raises(ValidationError, match="frozen"):
         params.seed = 8
     with pytest.raises(ValidationError, match="frozen"):

@@ -12,12 +12,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from factories import REPOSITORY, one_sentence
+from factories import PARAMS_YAML, one_sentence
 from medscreen.config.params import Params, load_params
 from medscreen.config.validation_errors import first_problem
 from medscreen.errors import MedscreenError
 
-CONTENT = yaml.safe_load((REPOSITORY / "params.yaml").read_text())
+CONTENT = yaml.safe_load(PARAMS_YAML.read_text())
 RSNA = "rsna-2023-abdominal-trauma"
 WRONG = [None, True, -1, 0, 2.5, float("nan"), 10**30, "x", "", [], [[]], {}, {"a": 1}, {1: 2}, -0.5]
 PYDANTICS = re.compile(
@@ -150,7 +150,7 @@ def test_a_text_that_is_no_yaml_is_a_sentence_with_its_line(tmp_path: Path, text
 
 
 def test_a_block_that_is_merged_into_another_may_give_way_there(tmp_path: Path) -> None:
-    text = (REPOSITORY / "params.yaml").read_text()
+    text = PARAMS_YAML.read_text()
     assert "  gradient:" in text
     merged = text.replace(
         "  gradient:",

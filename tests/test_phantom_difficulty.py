@@ -11,7 +11,7 @@ from sklearn.model_selection import GroupKFold, cross_val_predict
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from factories import REPOSITORY
+from factories import PARAMS_YAML
 from medscreen.config.datasets import PhantomParams
 from medscreen.config.params import Params, load_params
 from medscreen.data.sources.phantom.cohort import draw_patient
@@ -22,7 +22,7 @@ BAR = 0.60  # the bench asks .65 of a few hundred images of val; 1,800 leave cha
 
 @pytest.fixture(scope="module")
 def params() -> Params:
-    return load_params(REPOSITORY / "params.yaml")
+    return load_params(PARAMS_YAML)
 
 
 def phantom_of(params: Params, **changes: float) -> PhantomParams:
@@ -48,6 +48,7 @@ def test_global_statistics_give_nothing_away(params: Params) -> None:
         assert 1 - BAR < roc_auc_score(labels, guessed[:, 1]) < BAR
 
 
+@pytest.mark.slow
 def test_the_baseline_says_little_the_autoencoder_more_the_cnn_most(params: Params, tmp_path: Path) -> None:
     # smaller, easier and shorter than `make bench`, which keeps the ranges: here only the order counts
     detectors: dict[str, Any] = {name: params.detectors[name] for name in ("gradient", "autoencoder", "cnn")}

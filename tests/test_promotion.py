@@ -99,6 +99,7 @@ def test_shuffled_labels_are_refused_for_the_baseline() -> None:
     assert "does not beat the baseline gradient" in decision.reason
 
 
+@pytest.mark.slow
 def test_of_shuffled_labels_the_bound_promotes_at_most_the_stated_share() -> None:
     """A detector and a baseline that both know nothing: half would pass if the larger value were enough."""
     rng = np.random.default_rng(11)
@@ -242,6 +243,7 @@ def test_without_images_of_both_classes_that_neither_saw_nothing_is_compared(uns
     assert "neither the candidate nor the champion has seen; at least 20 are needed" in decision.reason
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("metric", ["auroc", "average_precision"])
 @pytest.mark.parametrize("several_images_each", [False, True])
 def test_candidates_no_better_than_the_champion_are_promoted_no_more_often_than_stated(
@@ -264,6 +266,7 @@ def test_candidates_no_better_than_the_champion_are_promoted_no_more_often_than_
     assert wrong <= 20  # 5 % of 200, and three standard errors
 
 
+@pytest.mark.slow
 def test_the_luckiest_of_ten_is_promoted_no_more_often_than_one() -> None:
     """Ten candidates as good as the champion, tried at once: unshared, the bound would let one in three through."""
     rng = np.random.default_rng(4)

@@ -17,7 +17,10 @@ from medscreen.workspace.layout import Layout
 from test_registry_kills import run_until
 from workspaces import MODEL, fit_by_hand, settings_of
 
-pytestmark = pytest.mark.filterwarnings("ignore:.*type hint is inferred as AnyType:UserWarning")
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.filterwarnings("ignore:.*type hint is inferred as AnyType:UserWarning"),
+]
 
 POINTS = 5
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import yaml
 
-from factories import REPOSITORY
+from factories import PARAMS_YAML, REPOSITORY
 from medscreen.config.params import load_params
 from medscreen.pipeline.raw import raw
 from medscreen.workspace.layout import Layout
@@ -22,7 +22,7 @@ TRANSFER: dict[str, Any] = yaml.safe_load((REPOSITORY / "benchmarks" / "roster.y
 def layout(tmp_path: Path) -> Layout:
     (tmp_path / "weights.pt").write_bytes(b"some weights")
     own = TRANSFER | {"backbone": TRANSFER["backbone"] | {"weights": str(tmp_path / "weights.pt")}}
-    content = yaml.safe_load((REPOSITORY / "params.yaml").read_text())
+    content = yaml.safe_load(PARAMS_YAML.read_text())
     content["datasets"]["phantom"] |= {"patients": 40, "image_size": 16, "root": str(tmp_path / "films")}
     content["compute"]["threads"] = 1
     content["detectors"] = {

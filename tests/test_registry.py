@@ -32,7 +32,10 @@ from medscreen.workspace.layout import Layout
 from workspaces import MODEL, change_params, curate_films, fit_by_hand, graph_of, settings_of
 
 # what MLflow says of its own type hints when it first logs a model
-pytestmark = pytest.mark.filterwarnings("ignore:.*type hint is inferred as AnyType:UserWarning")
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.filterwarnings("ignore:.*type hint is inferred as AnyType:UserWarning"),
+]
 
 CORNER, HALF, WHOLE = 1, 2, 3
 

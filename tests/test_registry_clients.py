@@ -48,6 +48,7 @@ def production(layout: Layout) -> list[int]:
     return [version.number for version in versions_of(open_store(layout), MODEL) if version.stage == "Production"]
 
 
+@pytest.mark.slow
 def test_of_two_clients_that_promote_at_once_one_is_told_that_it_came_second(
     workspace: Layout, colleague: Layout, monkeypatch: pytest.MonkeyPatch
 ) -> None:

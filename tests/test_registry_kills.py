@@ -22,7 +22,10 @@ from medscreen.tracking.store import open_store
 from medscreen.workspace.layout import Layout
 from workspaces import MODEL, settings_of
 
-pytestmark = pytest.mark.filterwarnings("ignore:.*type hint is inferred as AnyType:UserWarning")
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.filterwarnings("ignore:.*type hint is inferred as AnyType:UserWarning"),
+]
 
 HALF, WHOLE, POINTS = 2, 3, 15
 PROCESSES = multiprocessing.get_context("forkserver")

@@ -17,9 +17,10 @@ from medscreen.tracking.store import open_store
 from servers import free_port, serving
 from workspaces import MODEL, new_workspace, settings_of
 
-pytestmark = pytest.mark.filterwarnings(
-    "ignore:.*type hint is inferred as AnyType:UserWarning", "ignore::FutureWarning"
-)
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.filterwarnings("ignore:.*type hint is inferred as AnyType:UserWarning", "ignore::FutureWarning"),
+]
 
 
 def test_graphs_of_a_server_are_checked_by_digest_and_lost_objects_come_back(

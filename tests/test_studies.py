@@ -20,7 +20,7 @@ from mlflow.entities import Run
 from optuna.trial import TrialState
 from pydantic import TypeAdapter
 
-from conftest import ROOT
+from factories import PARAMS_YAML
 from medscreen.cli.params_file import edited
 from medscreen.cli.study import _apply
 from medscreen.config.compute import ComputeParams
@@ -40,7 +40,7 @@ from medscreen.studies.winner import Candidate
 from medscreen.tracking.detector_results import read_result
 from medscreen.tracking.store import open_store
 from medscreen.workspace.layout import Layout
-from studied import CNN, COMMAND, HOG, STUDIES, new_studied, workers_of
+from studied import CNN, COMMAND, HOG, STUDIES, workers_of
 from workspaces import MODEL, change_params, settings_of
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*type hint is inferred as AnyType:UserWarning")
@@ -49,14 +49,9 @@ ENTRY: TypeAdapter[DetectorParams] = TypeAdapter(DetectorParams)
 STATUS = {TrialState.COMPLETE: "FINISHED", TrialState.PRUNED: "KILLED", TrialState.FAIL: "FAILED"}
 
 
-@pytest.fixture(scope="module")
-def start(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return new_studied(tmp_path_factory.mktemp("studied") / "home")
-
-
 @pytest.fixture
-def home(start: Path, tmp_path: Path) -> Path:
-    return Path(shutil.copytree(start, tmp_path / "home"))
+def home(studied: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(studied, tmp_path / "home"))
 
 
 def medscreen(home: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
@@ -221,9 +216,9 @@ def test_what_cannot_be_built_is_pruned_with_the_reason(home: Path) -> None:
 
 
 @pytest.fixture(scope="module")
-def finished(start: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
+def finished(studied: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
     """A study that was searched with two processes, and its winner applied."""
-    home = Path(shutil.copytree(start, tmp_path_factory.mktemp("finished") / "home"))
+    home = Path(shutil.copytree(studied, tmp_path_factory.mktemp("finished") / "home"))
     text = (home / "params.yaml").read_text().replace("detectors:\n", "detectors: # the roster\n")
     (home / "params.yaml").write_text(text)
     said = medscreen(home, "net", "--trials", "6", "--workers", str(min(2, os.cpu_count() or 1)), "--apply")
@@ -529,7 +524,7 @@ def test_settings_that_were_changed_since_are_no_trials(workspace: Layout) -> No
 
 def test_of_params_yaml_only_what_is_changed_changes(tmp_path: Path) -> None:
     path = tmp_path / "params.yaml"
-    before = (ROOT / "params.yaml").read_text()
+    before = PARAMS_YAML.read_text()
     path.write_text(before)
     with edited(path) as content:
         content["detectors"]["autoencoder"]["bottleneck"] = 77
@@ -541,8 +536,8 @@ def test_of_params_yaml_only_what_is_changed_changes(tmp_path: Path) -> None:
 
 def test_a_change_that_makes_params_yaml_invalid_is_not_written(tmp_path: Path) -> None:
     path = tmp_path / "params.yaml"
-    shutil.copy(ROOT / "params.yaml", path)
+    shutil.copy(PARAMS_YAML, path)
     with pytest.raises(MedscreenError, match=r"detectors\.autoencoder\.bottleneck"), edited(path) as content:
         content["detectors"]["autoencoder"]["bottleneck"] = 0
-    assert path.read_text() == (ROOT / "params.yaml").read_text()
+    assert path.read_text() == PARAMS_YAML.read_text()
     assert [file.name for file in tmp_path.iterdir()] == ["params.yaml"]

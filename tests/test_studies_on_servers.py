@@ -20,7 +20,7 @@ from medscreen.studies.trial_attributes import OWNER, RETRY_OF
 from medscreen.studies.trial_recovery import is_at, place_of
 from medscreen.studies.trial_storage import open_storage
 from medscreen.workspace.layout import Layout
-from studied import COMMAND, new_studied, workers_of
+from studied import COMMAND, workers_of
 from workspaces import settings_of
 
 WANTED = 12
@@ -45,8 +45,10 @@ def opened(database: str) -> RDBStorage:
     return storage
 
 
-def test_two_commands_share_a_study_and_one_goes_on_when_the_other_is_killed(database: str, tmp_path: Path) -> None:
-    first = new_studied(tmp_path / "first")
+def test_two_commands_share_a_study_and_one_goes_on_when_the_other_is_killed(
+    database: str, studied: Path, tmp_path: Path
+) -> None:
+    first = Path(shutil.copytree(studied, tmp_path / "first"))
     second = Path(shutil.copytree(first, tmp_path / "second"))
     command = [*COMMAND, "hog", "--trials", str(WANTED), "--workers", "1", "--storage", database]
     name = plan_study(Layout(first, first), settings_of(first), "hog").name

@@ -18,6 +18,8 @@ from medscreen.studies.parameter_plots import draw_contour, draw_slices, shared_
 from medscreen.studies.plot_scales import axis_name, floor_of, scale_of, shortened
 from medscreen.studies.study_files import write_results
 
+pytestmark = pytest.mark.slow
+
 NETWORKS = ["a residual network of 78 thousand parameters", "a residual network of 300 thousand parameters", "patches"]
 RATE = "training.learning_rate"
 TABLES = {"trials.csv", "importances.csv", "summary.json"}

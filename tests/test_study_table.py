@@ -16,7 +16,7 @@ from optuna.storages.journal import JournalFileBackend
 from optuna.trial import FrozenTrial, TrialState
 from rich.console import Console
 
-from conftest import ROOT
+from factories import REPOSITORY
 from medscreen.studies.progress_table import live_table, overview, time_left
 
 optuna.logging.set_verbosity(optuna.logging.CRITICAL)
@@ -159,7 +159,7 @@ def test_a_study_taken_up_again_has_not_done_its_former_trials_just_now() -> Non
 
 def test_elsewhere_each_trial_is_one_line_when_it_ends(tmp_path: Path) -> None:
     done = subprocess.run(
-        [sys.executable, "-W", "error", "-c", FILL], env=os.environ | {"PYTHONPATH": str(ROOT / "src")},
+        [sys.executable, "-W", "error", "-c", FILL], env=os.environ | {"PYTHONPATH": str(REPOSITORY / "src")},
         capture_output=True, text=True, timeout=120, check=True,
     )  # fmt: skip
     assert done.stderr == ""
@@ -200,7 +200,7 @@ def test_trials_of_before_are_not_told_again(tmp_path: Path, capsys: pytest.Capt
 
 def test_on_a_terminal_the_table_stays_where_it_is() -> None:
     ours, theirs = pty.openpty()
-    env = os.environ | {"PYTHONPATH": str(ROOT / "src"), "TERM": "xterm", "COLUMNS": "80", "LINES": "24"}
+    env = os.environ | {"PYTHONPATH": str(REPOSITORY / "src"), "TERM": "xterm", "COLUMNS": "80", "LINES": "24"}
     said = bytearray()
 
     def listen() -> None:

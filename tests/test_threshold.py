@@ -15,7 +15,7 @@ import pytest
 import yaml
 from mlflow import MlflowClient
 
-from factories import REPOSITORY, one_sentence
+from factories import PARAMS_YAML, new_checkout, one_sentence
 from medscreen.cli import main
 from medscreen.config.operating import (
     EvaluationParams,
@@ -117,7 +117,7 @@ def result_of(folder: Path) -> Result:
         "data": {"digest": "data", "splits": {split: f"digest-{split}" for split in ("val", "test")}},
         "source": {"commit": "", "uncommitted": []},
         "trial": None, "environment": {"python": "3", "system": "any"},
-        "params.yaml": (REPOSITORY / "params.yaml").read_text(),
+        "params.yaml": PARAMS_YAML.read_text(),
     }  # fmt: skip
     return Result(
         dataset="phantom", detector="mean", params=logged, run_key="key", history=[{"epoch": 1, "loss": 0.5}],
@@ -134,9 +134,7 @@ def result_of(folder: Path) -> Result:
 def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A checkout whose store has version 1, in Production."""
     home = tmp_path_factory.mktemp("threshold") / "project"
-    home.mkdir()
-    for name in ("params.yaml", "dvc.yaml"):
-        shutil.copy(REPOSITORY / name, home / name)
+    new_checkout(home)
     layout = Layout(home, home)
     client = open_store(layout)
     result = result_of(home)

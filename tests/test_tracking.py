@@ -9,6 +9,7 @@ import pytest
 from mlflow import MlflowClient
 
 from conftest import environment
+from factories import REPOSITORY
 from medscreen.tracking.runs import live_run, log_params
 from medscreen.tracking.store import open_experiment, open_store
 from medscreen.workspace.layout import Layout
@@ -45,12 +46,9 @@ def test_processes_that_create_the_store_together_all_succeed(tmp_path: Path) ->
         "from medscreen.tracking.store import open_store; h = Path(sys.argv[1]);"
         "print(len(open_store(Layout(h, h)).search_experiments()))"
     )
-    started = [
-        subprocess.Popen(
-            [sys.executable, "-c", program, str(tmp_path)], stdout=subprocess.PIPE, env=environment(tmp_path / "none")
-        )
-        for _ in range(3)
-    ]
+    command, env = [sys.executable, "-c", program, str(tmp_path)], environment(tmp_path)
+    env |= {"PYTHONPATH": str(REPOSITORY / "src")}
+    started = [subprocess.Popen(command, stdout=subprocess.PIPE, env=env) for _ in range(3)]
     assert [process.communicate(timeout=120)[0].strip() for process in started] == [b"1"] * 3
 
 

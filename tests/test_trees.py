@@ -11,7 +11,7 @@ import pytest
 import yaml
 from PIL import Image
 
-from factories import CURATION, FOLDERS, REPOSITORY, dicom, one_sentence, written
+from factories import CURATION, FOLDERS, PARAMS_YAML, dicom, one_sentence, written
 from medscreen.config.datasets import DicomParams, FoldersParams
 from medscreen.config.params import load_params
 from medscreen.data.curation.curation import curate
@@ -38,7 +38,7 @@ def films(root: Path, number: int = 40) -> Path:
 
 def listed(root: Path, workspace: Path) -> dict[str, str]:
     """What `raw` writes down of class folders."""
-    content: dict[str, Any] = yaml.safe_load((REPOSITORY / "params.yaml").read_text())
+    content: dict[str, Any] = yaml.safe_load(PARAMS_YAML.read_text())
     content["datasets"]["films"] = FILMS.model_dump() | {"root": str(root)}
     content |= {"dataset": "films", "detectors": {"gradient": {"kind": "statistic", "variant": "gradient"}}}
     written(workspace / "params.yaml", yaml.safe_dump(content))

@@ -30,16 +30,19 @@ from medscreen.registry.verification.finding import GROUPS, Finding
 from medscreen.registry.versions import Version, find_version, named_version, require_graph
 from medscreen.tracking.store import open_store
 from medscreen.workspace.layout import Layout
-from workspaces import MODEL, change_params, new_workspace, settings_of
+from workspaces import MODEL, change_params, settings_of
 
 # what MLflow says of its own type hints when it first logs a model
-pytestmark = pytest.mark.filterwarnings("ignore:.*type hint is inferred as AnyType:UserWarning")
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.filterwarnings("ignore:.*type hint is inferred as AnyType:UserWarning"),
+]
 
 
 @pytest.fixture(scope="module")
-def published(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    home = tmp_path_factory.mktemp("verification") / "home"
-    layout = new_workspace(home)
+def published(evaluated: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    home = Path(shutil.copytree(evaluated, tmp_path_factory.mktemp("verification") / "home"))
+    layout = Layout(home, home)
     contents = {f"normal/{number}.png": f"film {number}".encode() for number in range(5)}
     for name, content in contents.items():
         (home / "films" / name).parent.mkdir(parents=True, exist_ok=True)

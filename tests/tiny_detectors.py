@@ -1,6 +1,7 @@
 """Every kind of detector with the smallest settings that show what it does; contract/ says what all of them promise."""
 
-from typing import Any
+from collections.abc import Iterator
+from typing import Any, get_args
 
 Settings = dict[str, Any]
 
@@ -129,6 +130,17 @@ def trained_part(settings: Settings) -> Settings | None:
     """The block with the optimiser's settings: the detector's own, or its backbone's."""
     blocks = (settings, settings.get("backbone", {}))
     return next((block for block in blocks if "training" in block), None)
+
+
+def kinds_of(union: Any) -> Iterator[tuple[str, str | None]]:
+    """Kind and variant of each class of a union, however deep it is annotated."""
+    if members := get_args(union):
+        for member in members:
+            yield from kinds_of(member)
+    elif isinstance(union, type):
+        fields = union.model_fields
+        variants = get_args(fields["variant"].annotation) if "variant" in fields else (None,)
+        yield from ((kind, variant) for kind in get_args(fields["kind"].annotation) for variant in variants)
 
 
 TRAINED = [kind for kind, params in TINY.items() if trained_part(params)]

@@ -6,7 +6,6 @@ the mean brightness of some quarters. `whole` sees all three, `half` one and a h
 
 import json
 import shutil
-import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +15,7 @@ import yaml
 from mlflow import MlflowClient
 from onnx import TensorProto, helper
 
-from factories import FOLDERS, REPOSITORY
+from factories import FOLDERS, REPOSITORY, change_params, commit_all, new_checkout
 from medscreen.config.display import DisplayParams
 from medscreen.config.params import Params, load_params
 from medscreen.data.curation.curation import curate
@@ -29,7 +28,7 @@ from medscreen.registry.run_record import Record
 from medscreen.registry.versions import Version
 from medscreen.workspace.layout import Layout
 
-SIZE, PEOPLE = 16, 400
+SIZE, PATIENTS = 16, 400
 MODEL = "films-detector"
 CNN: dict[str, Any] = {
     "kind": "cnn", "variant": "residual", "findings": [], "width": 1, "unshuffle": 1, "pooling": "mean",
@@ -83,17 +82,11 @@ def settings_of(home: Path) -> Params:
     return load_params(home / "params.yaml")
 
 
-def change_params(home: Path, **blocks: Any) -> None:
-    """Replaces top-level blocks of params.yaml."""
-    path = home / "params.yaml"
-    path.write_text(yaml.safe_dump(yaml.safe_load(path.read_text()) | blocks, sort_keys=False))
-
-
-def curate_films(layout: Layout, seed: int = 7) -> None:
+def curate_films(layout: Layout, seed: int = 7, patients: int = PATIENTS) -> None:
     """Splits of the films, with the audit, as the stages raw and curate leave them."""
     records = [
         SourceRecord(f"{n:04d}.png", film(n, n % 2), f"p{n}", n % 2, finding="spot" * (n % 2), display=DISPLAY)
-        for n in range(PEOPLE)
+        for n in range(patients)
     ]
     params = settings_of(layout.workspace)
     layout.scratch.mkdir(parents=True, exist_ok=True)
@@ -133,22 +126,16 @@ def fit_by_hand(layout: Layout, name: str, weights: tuple[float, ...], run_key: 
     evaluate(layout, params, [name])
 
 
-def new_workspace(home: Path) -> Layout:
+def new_workspace(home: Path, patients: int = PATIENTS) -> Layout:
     """A checkout with a git commit, three detectors, and no store yet."""
-    home.mkdir(parents=True)
-    for name in ("params.yaml", "dvc.yaml", ".gitignore"):
-        shutil.copy(REPOSITORY / name, home / name)
+    new_checkout(home)
+    shutil.copy(REPOSITORY / ".gitignore", home / ".gitignore")
     params = yaml.safe_load((home / "params.yaml").read_text())
     evaluation = params["evaluation"] | {"resamples": 200}
     change_params(home, dataset="films", datasets={"films": FOLDERS}, detectors=ROSTER, evaluation=evaluation)
     layout = Layout(home, home)
-    curate_films(layout)
-    for command in (
-        ["init", "-q", "-b", "main"],
-        ["add", "-A"],
-        ["-c", "user.name=test", "-c", "user.email=test@localhost", "commit", "-q", "-m", "start"],
-    ):
-        subprocess.run(["git", *command], cwd=home, check=True)
+    curate_films(layout, patients=patients)
+    commit_all(home)
     for name, weights in WEIGHTS.items():
         fit_by_hand(layout, name, weights)
     return layout

@@ -3,8 +3,9 @@
 import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.image import imread
-from medscreen.images import load_images
-from medscreen.layout import find_layout
+
+from medscreen.data.images import load_images
+from medscreen.workspace.layout import find_layout
 
 layout = find_layout()
 images = load_images(layout.curated("train"))

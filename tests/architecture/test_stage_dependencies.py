@@ -5,13 +5,15 @@ from pathlib import Path
 import pytest
 import yaml
 
-from conftest import ROOT
+from factories import REPOSITORY
 
-STAGES = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]
+STAGES = yaml.safe_load((REPOSITORY / "dvc.yaml").read_text())["stages"]
 # raw and publish look every time: they need no code dependencies
 CACHED = [name for name, stage in STAGES.items() if not stage.get("always_changed")]
-FAMILIES = sorted(p.name for p in (ROOT / "src/medscreen/detectors").iterdir() if p.name not in {"layers", "shared"})
-FAMILIES = [name for name in FAMILIES if (ROOT / "src/medscreen/detectors" / name / "detector.py").is_file()]
+FAMILIES = sorted(
+    p.name for p in (REPOSITORY / "src/medscreen/detectors").iterdir() if p.name not in {"layers", "shared"}
+)
+FAMILIES = [name for name in FAMILIES if (REPOSITORY / "src/medscreen/detectors" / name / "detector.py").is_file()]
 # what can't change the output of a stage, see docs/decisions/0032: DVC compares the values of params.yaml themselves
 WITHOUT_EFFECT = ("config", "errors.py", "runtime", "workspace", "tracking")
 ONLY_SHOWN = ("pipeline/calibrate.py", "pipeline/progress_bar.py", "pipeline/stage_runner.py", "detectors/build.py")
@@ -24,7 +26,7 @@ def import_closure(module: str, without: tuple[str, ...] = ()) -> set[str]:
     without = (*without, *(f"medscreen.{name.removesuffix('.py')}" for name in WITHOUT_EFFECT))
     while waiting:
         name = waiting.pop()
-        base = ROOT / "src" / name.replace(".", "/")
+        base = REPOSITORY / "src" / name.replace(".", "/")
         path = next((p for p in (base.with_suffix(".py"), base / "__init__.py") if p.is_file()), None)
         if name in found or path is None or any(f"{name}.".startswith(f"{other}.") for other in without):
             continue
@@ -34,7 +36,7 @@ def import_closure(module: str, without: tuple[str, ...] = ()) -> set[str]:
                 waiting += [alias.name for alias in node.names]
             elif isinstance(node, ast.ImportFrom) and node.module:
                 waiting += [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
-    return {path.relative_to(ROOT / "src/medscreen").as_posix() for path in found.values()}
+    return {path.relative_to(REPOSITORY / "src/medscreen").as_posix() for path in found.values()}
 
 
 def dependencies(stage: str) -> list[str]:
@@ -58,7 +60,9 @@ def test_a_stage_depends_on_the_code_that_can_change_its_output(stage: str, kind
         and not any(file == dep or file.startswith(f"{dep}/") for dep in listed)
     }
     assert missing == set()
-    assert all((ROOT / dep.replace("${item.kind}", kind)).exists() for dep in dependencies(stage) if "src/" in dep)
+    assert all(
+        (REPOSITORY / dep.replace("${item.kind}", kind)).exists() for dep in dependencies(stage) if "src/" in dep
+    )
 
 
 def test_a_training_depends_on_the_files_that_its_detector_reads() -> None:
@@ -74,8 +78,8 @@ def test_only_evaluate_depends_on_the_test_split() -> None:
 def test_only_evaluate_opens_the_test_split() -> None:
     """`curate` writes it; verification and reproduction compare digests."""
     users = {
-        path.relative_to(ROOT / "src/medscreen").as_posix()
-        for path in (ROOT / "src").rglob("*.py")
+        path.relative_to(REPOSITORY / "src/medscreen").as_posix()
+        for path in (REPOSITORY / "src").rglob("*.py")
         if "open_test_split" in path.read_text()
     }
     comparing = {"registry/reproduction.py", "registry/verification/workspace_checks.py"}
@@ -83,12 +87,12 @@ def test_only_evaluate_opens_the_test_split() -> None:
 
 
 def test_outcomes_are_put_together_in_one_place() -> None:
-    places = [p.name for p in (ROOT / "src").rglob("*.py") if re.search(r"\bOutcomes\(", p.read_text())]
+    places = [p.name for p in (REPOSITORY / "src").rglob("*.py") if re.search(r"\bOutcomes\(", p.read_text())]
     assert places == ["outcomes.py"]
 
 
 def test_no_pickle_and_no_shell() -> None:
-    for path in sorted((ROOT / "src").rglob("*.py")):
+    for path in sorted((REPOSITORY / "src").rglob("*.py")):
         text = path.read_text()
         for forbidden in ("import pickle", "pickle.load", "allow_pickle=True", "shell=True"):
             assert forbidden not in text, path
@@ -99,12 +103,12 @@ def test_no_pickle_and_no_shell() -> None:
 
 def test_source_files_stay_small() -> None:
     long = {
-        str(p.relative_to(ROOT)): n
-        for p in (ROOT / "src").rglob("*.py")
+        str(p.relative_to(REPOSITORY)): n
+        for p in (REPOSITORY / "src").rglob("*.py")
         if (n := len(p.read_text().splitlines())) > 300
     }
     assert long == {}
-    assert not [p for p in Path(ROOT / "src").rglob("*.py") if p.stem in {"utils", "common", "helpers", "misc"}]
+    assert not [p for p in Path(REPOSITORY / "src").rglob("*.py") if p.stem in {"utils", "common", "helpers", "misc"}]
 
 
 def test_whatever_is_printed_or_saved_as_csv_is_escaped() -> None:
@@ -114,7 +118,7 @@ def test_whatever_is_printed_or_saved_as_csv_is_escaped() -> None:
         "pipeline/fit.py": {"csv.DictWriter("},  # numbers below names of the code's own
         "data/sources/phantom/forms.py": {"csv.DictWriter("},  # the phantom's own names
     }
-    sources = ROOT / "src" / "medscreen"
+    sources = REPOSITORY / "src" / "medscreen"
     for path in sorted(sources.rglob("*.py")):
         name, text = (
             path.relative_to(sources).as_posix(),

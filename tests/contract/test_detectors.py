@@ -1,7 +1,8 @@
 import copy
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Mapping
+from functools import cache
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 import numpy as np
 import onnx
@@ -32,6 +33,7 @@ from tiny_detectors import (
     RECONSTRUCTION,
     TINY,
     TRAINED,
+    kinds_of,
     trained_part,
 )
 
@@ -62,25 +64,39 @@ EXTREMES[0, ::2], EXTREMES[1, 10, 10], EXTREMES[2, 0, 0] = 255, 255, 9
 EXTREMES[3:] = np.arange(2, 256, dtype=np.uint8)[:, None, None]
 WITH_FEATURES = {*CLASSIFIERS, *EMBEDDINGS, *ENSEMBLES, "novelty by pyramid", "novelty by hog"}
 WITH_FEATURES |= {kind for kind, params in RECONSTRUCTION.items() if params["bottleneck"] is not None}
-_FITTED: dict[str, Detector] = {}
-_TRAINED: dict[str, Detector] = {}
-_EXPORTED: dict[str, onnx.ModelProto] = {}
+
+
+@pytest.fixture(scope="session")
+def fitted_once() -> Callable[[str], Detector]:
+    return cache(lambda kind: built(kind).fit(TRAIN, TUNE))
+
+
+@pytest.fixture(scope="session")
+def trained_once() -> Callable[[str], Detector]:
+    return cache(lambda kind: for_long(kind).fit(TRAIN, TUNE))
+
+
+@pytest.fixture(scope="session")
+def exported_once(fitted_once: Callable[[str], Detector]) -> Callable[[str], onnx.ModelProto]:
+    return cache(lambda kind: export_network(fitted_once(kind), SIZE))
 
 
 @pytest.fixture
-def fitted(kind: str) -> Detector:
+def fitted(kind: str, fitted_once: Callable[[str], Detector]) -> Detector:
     """One fit for all tests that only look at it."""
-    if kind not in _FITTED:
-        _FITTED[kind] = built(kind).fit(TRAIN, TUNE)
-    return _FITTED[kind]
+    return fitted_once(kind)
 
 
 @pytest.fixture
-def exported(kind: str, fitted: Detector) -> onnx.ModelProto:
+def exported(kind: str, exported_once: Callable[[str], onnx.ModelProto]) -> onnx.ModelProto:
     """One export, which takes seconds, for all tests that only look at it."""
-    if kind not in _EXPORTED:
-        _EXPORTED[kind] = export_network(fitted, SIZE)
-    return _EXPORTED[kind]
+    return exported_once(kind)
+
+
+@pytest.fixture
+def trained(kind: str, trained_once: Callable[[str], Detector]) -> Detector:
+    """One long fit for all tests that only look at it."""
+    return trained_once(kind)
 
 
 def for_long(kind: str) -> Detector:
@@ -88,27 +104,8 @@ def for_long(kind: str) -> Detector:
     return built(kind, epochs=EPOCHS[kind], patience=EPOCHS[kind])
 
 
-@pytest.fixture
-def trained(kind: str) -> Detector:
-    """One long fit for all tests that only look at it."""
-    if kind not in _TRAINED:
-        _TRAINED[kind] = for_long(kind).fit(TRAIN, TUNE)
-    return _TRAINED[kind]
-
-
 def test_every_kind_is_held_to_the_contract() -> None:
-    assert set(_kinds(DetectorParams)) == {(params["kind"], params.get("variant")) for params in TINY.values()}
-
-
-def _kinds(union: Any) -> Iterator[tuple[str, str | None]]:
-    """Kind and variant of each class of a union, however deep it is annotated."""
-    if members := get_args(union):
-        for member in members:
-            yield from _kinds(member)
-    elif isinstance(union, type):
-        fields = union.model_fields
-        variants = get_args(fields["variant"].annotation) if "variant" in fields else (None,)
-        yield from ((kind, variant) for kind in get_args(fields["kind"].annotation) for variant in variants)
+    assert set(kinds_of(DetectorParams)) == {(params["kind"], params.get("variant")) for params in TINY.values()}
 
 
 def close(found: np.ndarray, expected: np.ndarray) -> None:

@@ -11,7 +11,8 @@ import pytest
 import yaml
 from mlflow import MlflowClient
 
-from conftest import ROOT, TINY, new_project, run
+from conftest import TINY, new_project, run
+from factories import PARAMS_YAML
 from medscreen import load_detector
 from medscreen.data.images import load_images
 from medscreen.errors import MedscreenError
@@ -42,7 +43,7 @@ def git(project: Path, *arguments: str) -> str:
 @pytest.fixture(scope="module")
 def first(mlflow_server: MlflowServer, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The checkout of whoever trained: reproduced, pushed to a DVC remote, committed."""
-    detectors = yaml.safe_load((ROOT / "params.yaml").read_text())["detectors"]
+    detectors = yaml.safe_load(PARAMS_YAML.read_text())["detectors"]
     detectors["autoencoder"]["layers"] |= {"down": [2, 4, 8], "up": [4, 2, 2]}
     detectors["autoencoder"]["training"]["epochs"] = EPOCHS
     folder = tmp_path_factory.mktemp("team")
