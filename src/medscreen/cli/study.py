@@ -46,8 +46,8 @@ def study(
     from medscreen.studies.mlflow_sync import runs_of
     from medscreen.studies.progress_table import live_table
     from medscreen.studies.search import Search, begin
+    from medscreen.studies.study_identity import LostStudyError, Presence
     from medscreen.studies.study_plan import plan_study, share_of_cores
-    from medscreen.studies.study_presence import LostStudyError, Presence
     from medscreen.studies.trial_recovery import place_of
     from medscreen.studies.trial_storage import (
         is_shared,

@@ -12,11 +12,9 @@ from optuna.trial import FrozenTrial, TrialState
 from medscreen.errors import MedscreenError
 from medscreen.studies.mlflow_sync import records_of
 from medscreen.studies.optuna_logging import quiet
-from medscreen.studies.plot_scales import VALUES
-from medscreen.studies.study_identity import identity_of
+from medscreen.studies.study_identity import Presence, identity_of
 from medscreen.studies.study_plan import Plan
-from medscreen.studies.study_presence import Presence
-from medscreen.studies.trial_attributes import HAND_SET, OWNER
+from medscreen.studies.trial_attributes import HAND_SET, OBJECTIVES, OWNER
 from medscreen.studies.trial_recovery import is_at, number_spent, requeue_lost
 from medscreen.studies.worker import NextTrial
 from medscreen.studies.worker_pool import DIED, Crew
@@ -42,7 +40,7 @@ def begin(storage: BaseStorage, plan: Plan) -> tuple[optuna.Study, str]:
         study = optuna.load_study(study_name=plan.name, storage=storage)
     identity = identity_of(study, is_new)
     with quiet():
-        study.set_metric_names(list(VALUES[: len(plan.directions)]))  # what optuna-dashboard calls them
+        study.set_metric_names(list(OBJECTIVES[: len(plan.directions)]))  # what optuna-dashboard calls them
     if not study.get_trials(deepcopy=False) and (hand_set := plan.searched.hand_set()):
         study.enqueue_trial(hand_set, user_attrs={HAND_SET: True}, skip_if_exists=True)
     return study, identity
