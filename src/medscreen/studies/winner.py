@@ -21,7 +21,7 @@ from medscreen.studies.trial_attributes import HAND_SET
 from medscreen.studies.trial_recovery import is_at
 from medscreen.studies.trial_scoring import auroc_on
 from medscreen.studies.worker import Again
-from medscreen.studies.worker_pool import DIED, Crew
+from medscreen.studies.worker_pool import DIED, WorkerPool
 from medscreen.workspace.code_digest import code_digest
 from medscreen.workspace.digests import digest_of
 from medscreen.workspace.layout import Layout
@@ -85,7 +85,11 @@ def best_trials(study: optuna.Study) -> list[FrozenTrial]:
 
 
 def choose(
-    layout: Layout, study: optuna.Study, plan: Plan, crew: Crew, on_trained: Callable[[int, int, str | None], None]
+    layout: Layout,
+    study: optuna.Study,
+    plan: Plan,
+    pool: WorkerPool,
+    on_trained: Callable[[int, int, str | None], None],
 ) -> Choice | None:
     """Trains the best trials and the hand-set entry again, those already trained left out, and chooses by tune.
 
@@ -104,7 +108,7 @@ def choose(
         for seed in plan.params.confirm.seeds
     }
     tasks = [Again(entries[place][1], seed, path) for (place, seed), path in wanted.items() if not path.is_file()]
-    failed = _train(crew, tasks, on_trained)
+    failed = _train(pool, tasks, on_trained)
     tune = curated_images(layout, "tune")
     candidates = [
         Candidate(
@@ -127,14 +131,14 @@ def choose(
     )
 
 
-def _train(crew: Crew, tasks: list[Again], on_trained: Callable[[int, int, str | None], None]) -> set[Path]:
+def _train(pool: WorkerPool, tasks: list[Again], on_trained: Callable[[int, int, str | None], None]) -> set[Path]:
     """Has all tasks done; the graphs that there are not, since their training failed, or its process died twice."""
     waiting, done, died, failed = list(reversed(tasks)), 0, set[Path](), set[Path]()
-    crew.call(len(tasks))
+    pool.start(len(tasks))
     while done < len(tasks):
-        while waiting and crew.idle:
-            crew.give(waiting.pop())
-        for task, why in crew.ended(1.0):
+        while waiting and pool.idle:
+            pool.give(waiting.pop())
+        for task, why in pool.ended(1.0):
             if not isinstance(task, Again):
                 continue
             if why and why.startswith(DIED) and task.graph not in died:
