@@ -7,7 +7,7 @@ import pytest
 import torch
 from pydantic import TypeAdapter, ValidationError
 
-from factories import PARAMS_YAML, image_set, one_sentence
+from factories import PARAMS_YAML, image_set, new_checkout, one_sentence
 from medscreen.config.compute import ComputeParams
 from medscreen.config.detectors.roster import DetectorParams
 from medscreen.config.params import Params, load_params
@@ -31,7 +31,6 @@ TRAINING = {
     "epochs": 1, "batch_size": 8, "optimiser": "adamw",
     "learning_rate": 0.01, "weight_decay": 0.0, "average": 0.0, "patience": 1,
 }  # fmt: skip
-CHECKOUT = Layout(REPOSITORY, REPOSITORY)
 RECIPE = {
     "loss": "cross_entropy", "focal_gamma": 2.0, "label_smoothing": 0.0, "mixup": 0.0, "balance": "none",
     "augment": {"pose": 0.0, "exposure": 0.0, "grain": 0.0}, "views": 1,
@@ -180,7 +179,12 @@ def test_every_layer_has_its_filters(layers: int, filters: list[int], fine: bool
     assert used == layers
 
 
+def checkout(home: Path) -> Layout:
+    return Layout(new_checkout(home), home)
+
+
 def test_another_file_of_weights_is_another_training(tmp_path: Path) -> None:
+    layout = checkout(tmp_path)
     file = tmp_path / "weights.safetensors"
     params = load_params(PARAMS_YAML)
     detectors = {"cnn": entry(CNN), "transfer": entry(with_weights(str(file)))}
@@ -190,15 +194,15 @@ def test_another_file_of_weights_is_another_training(tmp_path: Path) -> None:
     for content in (None, b"one", b"two"):
         if content:
             file.write_bytes(content)
-        keys.append(tuple(_run_key(CHECKOUT, params, entry, data) for entry in detectors.values()))
+        keys.append(tuple(_run_key(layout, params, entry, data) for entry in detectors.values()))
     assert len({key for key, _ in keys}) == 1
     assert len({key for _, key in keys}) == 3
     file.write_bytes(b"one")
-    assert _run_key(CHECKOUT, params, detectors["transfer"], data) == keys[1][1]
+    assert _run_key(layout, params, detectors["transfer"], data) == keys[1][1]
 
 
-def test_a_training_is_named_by_all_that_it_depends_on(monkeypatch: pytest.MonkeyPatch) -> None:
-    params = load_params(PARAMS_YAML)
+def test_a_training_is_named_by_all_that_it_depends_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    params, layout = load_params(PARAMS_YAML), checkout(tmp_path)
     data = {split: {"digest": split} for split in ("train", "tune", "val")}
     one = entry(CNN)
 

@@ -15,7 +15,7 @@ from pydantic import TypeAdapter
 from scipy.optimize import minimize
 from sklearn.metrics import roc_auc_score
 
-from factories import PARAMS_YAML, image_set, one_sentence
+from factories import PARAMS_YAML, REPOSITORY, image_set, one_sentence
 from medscreen.config.compute import ComputeParams
 from medscreen.config.detectors.roster import DetectorParams
 from medscreen.config.params import Params, load_params

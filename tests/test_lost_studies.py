@@ -22,9 +22,8 @@ from medscreen.errors import MedscreenError
 from medscreen.studies.journal import JournalMark, open_journal
 from medscreen.studies.mlflow_sync import records_of, runs_of
 from medscreen.studies.search import begin
-from medscreen.studies.study_identity import IDENTITY
+from medscreen.studies.study_identity import IDENTITY, LostStudyError, Presence
 from medscreen.studies.study_plan import Plan, plan_study
-from medscreen.studies.study_presence import LostStudyError, Presence
 from medscreen.studies.trial_storage import mark_of, open_storage, reached
 from medscreen.tracking.store import open_store
 from medscreen.tracking.study_runs import StudyIdentity, StudyRuns

@@ -46,8 +46,8 @@ def study(
     from medscreen.studies.mlflow_sync import runs_of
     from medscreen.studies.progress_table import live_table
     from medscreen.studies.search import Search, begin
+    from medscreen.studies.study_identity import LostStudyError, Presence
     from medscreen.studies.study_plan import plan_study, share_of_cores
-    from medscreen.studies.study_presence import LostStudyError, Presence
     from medscreen.studies.trial_recovery import place_of
     from medscreen.studies.trial_storage import (
         is_shared,
@@ -59,7 +59,7 @@ def study(
         reached,
     )
     from medscreen.studies.worker import Job
-    from medscreen.studies.worker_pool import Crew
+    from medscreen.studies.worker_pool import WorkerPool
     from medscreen.tracking.study_runs import StudyIdentity
 
     layout = find_layout()
@@ -78,9 +78,9 @@ def study(
         job = Job(layout, storage, plan.name, plan.searched, plan.params, compute, plan.seed)
         try:
             with presence.required():
-                with Crew(job, number) as crew:
+                with WorkerPool(job, number) as pool:
                     with live_table(plan.name, wanted) as show:
-                        search = Search(found, plan, crew, runs, show, place_of(layout), is_shared(kept), presence)
+                        search = Search(found, plan, pool, runs, show, place_of(layout), is_shared(kept), presence)
                         search.run(wanted, timeout)
                     choice = _choose(layout, search)
                 winner = _finish(layout, search, choice)
@@ -108,7 +108,7 @@ def _choose(layout: Layout, search: "Search") -> "Choice | None":
 
     confirm = search.plan.params.confirm
     say(f"training the best {confirm.best} again, in full, with seeds {', '.join(map(str, confirm.seeds))}")
-    return choose(layout, search.study, search.plan, search.crew, _tell_trained)
+    return choose(layout, search.study, search.plan, search.pool, _tell_trained)
 
 
 def _tell_trained(number: int, of: int, why: str | None) -> None:

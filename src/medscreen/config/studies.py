@@ -1,4 +1,4 @@
-"""What Optuna searches: for each study the entries that it starts from, and what of them it varies."""
+"""The studies of params.yaml: for each the entries that it starts from, and the dimensions that it varies."""
 
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
@@ -71,7 +71,7 @@ class ChoicesParams(Block):
 
     @property
     def named(self) -> Mapping[Scalar, Any]:
-        """What Optuna is told -> what the entry gets."""
+        """Optuna's value -> the entry's."""
         pairs = self.choices.items() if isinstance(self.choices, dict) else zip(self.choices, self.choices, strict=True)
         return dict(pairs)
 
@@ -167,7 +167,7 @@ PrunerParams = Annotated[
 
 
 class ConfirmParams(Block):
-    """How the winner is found: the `best` trials are trained again, in full and with each of these seeds."""
+    """Choice of the winner: the `best` trials are trained again, in full and with each of these seeds."""
 
     best: Annotated[int, Field(ge=1)]
     seeds: Annotated[list[Seed], Field(min_length=1)]
@@ -182,7 +182,7 @@ class ConfirmParams(Block):
 class StudyParams(Block):
     """A search for one entry of the roster.
 
-    `epochs`: of a trial, null for as many as the entry says. `objective`: AUROC on tune, or with it the milliseconds
+    `epochs`: of a trial, null for as many as the entry has. `objective`: AUROC on tune, or with it the milliseconds
     that an image takes, which excludes a pruner.
     """
 
@@ -208,21 +208,16 @@ def entry_with(entry: DetectorParams, values: Mapping[str, Any]) -> DetectorPara
     """
     content = entry.model_dump()
     for key, value in values.items():
-        *above, last = key.split(".")
-        block: Any = content
-        for part in above:
-            block = _inside(block, part, key)
-        _inside(block, last, key)
+        _found(content, key)
+        above, _, last = key.rpartition(".")
+        block: Any = _found(content, above) if above else content
         block[int(last) if isinstance(block, list) else last] = value
     return _ENTRY.validate_python(content)
 
 
 def value_at(entry: DetectorParams, key: str) -> Any:
-    """What the entry says under a dotted key; raises KeyError if it has none."""
-    found: Any = entry.model_dump()
-    for part in key.split("."):
-        found = _inside(found, part, key)
-    return found
+    """The entry's value under a dotted key; raises KeyError if it has none."""
+    return _found(entry.model_dump(), key)
 
 
 def has_key(entry: DetectorParams, key: str) -> bool:
@@ -234,8 +229,10 @@ def has_key(entry: DetectorParams, key: str) -> bool:
     return True
 
 
-def _inside(block: Any, part: str, key: str) -> Any:
+def _found(content: Any, key: str) -> Any:
     try:
-        return block[int(part) if isinstance(block, list) else part]
+        for part in key.split("."):
+            content = content[int(part) if isinstance(content, list) else part]
     except (KeyError, IndexError, ValueError, TypeError):
         raise KeyError(key) from None
+    return content

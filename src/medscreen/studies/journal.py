@@ -2,37 +2,26 @@
 
 import json
 import os
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend, JournalFileSymlinkLock
-from optuna.storages.journal._storage import JournalOperation
+from optuna.storages.journal._storage import JournalOperation, JournalStorageReplayResult
 
 from medscreen.errors import MedscreenError
 
-_OF_STUDY = {
-    JournalOperation.DELETE_STUDY,
-    JournalOperation.SET_STUDY_USER_ATTR,
-    JournalOperation.SET_STUDY_SYSTEM_ATTR,
-    JournalOperation.CREATE_TRIAL,
-}
-_OF_TRIAL = {
-    JournalOperation.SET_TRIAL_PARAM,
-    JournalOperation.SET_TRIAL_STATE_VALUES,
-    JournalOperation.SET_TRIAL_INTERMEDIATE_VALUE,
-    JournalOperation.SET_TRIAL_USER_ATTR,
-    JournalOperation.SET_TRIAL_SYSTEM_ATTR,
-}
+_OF_TRIAL = {operation for operation in JournalOperation if operation.name.startswith("SET_TRIAL")}
+_OF_STUDY = {operation for operation in JournalOperation if operation.name.startswith("SET_STUDY")}
+_OF_STUDY |= {JournalOperation.DELETE_STUDY, JournalOperation.CREATE_TRIAL}
 
 
 def open_journal(path: Path) -> JournalStorage:
     """The storage in a journal's file, which is made if there is none.
 
-    The half of a line that a killed writer left is taken away: the next line would be joined to it. Raises
-    MedscreenError for a file that is no journal, or a damaged one; it is left as it is.
+    The half of a line that a killed writer left is removed: the next line would be joined to it. Raises MedscreenError
+    for a file that is no journal, or a damaged one; it is left as it is.
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -40,23 +29,14 @@ def open_journal(path: Path) -> JournalStorage:
             raise MedscreenError(f"{path}: it is no file. Name another one with --storage.")
         if path.is_file():
             _require_records(path)
-        try:
-            return JournalStorage(JournalFileBackend(str(path)))
-        except OSError:
-            raise
-        except Exception as error:  # records that Optuna can't follow fail in many ways
-            raise MedscreenError(_no_journal(path)) from error
+        return JournalStorage(JournalFileBackend(str(path)))
     except OSError as error:
         raise MedscreenError(f"{path} can't be used ({error.strerror}); name another file with --storage.") from error
 
 
-def _no_journal(path: Path) -> str:
-    return f"{path} is no journal of Optuna's; name another file with --storage."
-
-
 def _require_records(path: Path) -> None:
-    """Raises MedscreenError unless each whole line is a record; half of one at the end is taken away."""
-    half, whole, told = False, 0, _Told()
+    """Raises MedscreenError unless each whole line is a record; half of one at the end is removed."""
+    replay, half, number = JournalStorageReplayResult(""), False, 0
     with path.open("rb") as file:
         for number, line in enumerate(file, 1):
             half = not line.endswith(b"\n")
@@ -64,18 +44,25 @@ def _require_records(path: Path) -> None:
                 break
             record = _record(line)
             if record is None and number == 1:
-                raise MedscreenError(_no_journal(path))
-            if record is None or not told.follows(record):
+                raise _no_journal(path)
+            if record is None or not _follows(record, replay):
                 keep = f"; or keep what stands before it: head -n {number - 1} {path.name}" if number > 1 else ""
                 raise MedscreenError(
                     f"{path}: line {number} is damaged, or a line before it is lost. Move the file away, and the same "
                     f"command begins a new study (what ended stays in MLflow){keep}."
                 )
-            whole += len(line)
-    if half and whole == 0:
-        raise MedscreenError(_no_journal(path))
+            try:
+                replay.apply_logs([record])
+            except Exception as error:  # records that Optuna can't follow fail in many ways
+                raise _no_journal(path) from error
+    if half and number == 1:
+        raise _no_journal(path)
     if half:
         _cut(path)
+
+
+def _no_journal(path: Path) -> MedscreenError:
+    return MedscreenError(f"{path} is no journal of Optuna's; name another file with --storage.")
 
 
 def _record(line: bytes) -> dict[str, Any] | None:
@@ -88,43 +75,21 @@ def _record(line: bytes) -> dict[str, Any] | None:
     return record if is_record else None
 
 
-@dataclass
-class _Told:
-    """The studies and trials that the records so far have made: Optuna passes over what is written of any other.
+def _follows(record: dict[str, Any], replay: JournalStorageReplayResult) -> bool:
+    """Whether a record is of an operation that Optuna has, on a study or a trial that earlier records made.
 
-    `studies`: number -> name of those that are not deleted, `made` of them in all.
+    Optuna itself passes over what is written of any other; of studies that were deleted that is right.
     """
-
-    studies: dict[int, str] = field(default_factory=dict)
-    made: int = 0
-    trials: int = 0
-
-    def follows(self, record: Mapping[str, Any]) -> bool:
-        """Whether a record is of an operation that Optuna has, on a study or a trial that was made before it."""
-        operation = record["op_code"]
-        if operation == JournalOperation.CREATE_STUDY:
-            # of two processes that make a study of one name, the second made none
-            if record.get("study_name") not in self.studies.values():
-                self.studies[self.made] = str(record.get("study_name"))
-                self.made += 1
-            return True
-        if operation in _OF_STUDY:
-            study = record.get("study_id")
-            if not isinstance(study, int) or not 0 <= study < self.made:
-                return False
-            if operation == JournalOperation.DELETE_STUDY:
-                self.studies.pop(study, None)
-            elif operation == JournalOperation.CREATE_TRIAL and study in self.studies:
-                self.trials += 1
-            return True
-        if operation in _OF_TRIAL:
-            trial = record.get("trial_id")
-            return isinstance(trial, int) and 0 <= trial < self.trials
-        return operation in set(JournalOperation)
+    operation, study, trial = record["op_code"], record.get("study_id"), record.get("trial_id")
+    if operation in _OF_TRIAL:
+        return isinstance(trial, int) and trial in replay._trials
+    if operation in _OF_STUDY:
+        return isinstance(study, int) and 0 <= study < replay._next_study_id
+    return operation in set(JournalOperation)
 
 
 def _cut(path: Path) -> None:
-    """Takes away what stands behind the last whole line."""
+    """Removes what stands behind the last whole line."""
     lock = JournalFileSymlinkLock(str(path))  # which every writer takes
     lock.acquire()
     try:

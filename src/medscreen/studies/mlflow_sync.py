@@ -28,14 +28,14 @@ def runs_of(layout: Layout, plan: Plan, study: optuna.Study, identity: StudyIden
 
 
 def records_of(trials: Iterable[FrozenTrial], searched: Searched) -> Iterator[TrialRecord]:
-    """What MLflow is to show of the trials that have begun."""
+    """The records of the trials that have begun."""
     for trial in trials:
         if trial.state in _STATUS:
             yield record_of(trial, searched)
 
 
 def record_of(trial: FrozenTrial, searched: Searched) -> TrialRecord:
-    """What MLflow is to show of a trial."""
+    """A trial as MLflow shows it."""
     part, values = searched.values(trial.params)
     attributes: dict[str, Any] = trial.user_attrs
     counts = attributes.get(CONFUSION, {})

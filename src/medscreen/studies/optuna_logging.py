@@ -1,4 +1,4 @@
-"""Optuna says on the terminal only what we have it say."""
+"""Optuna's log and warnings, switched off where they would disturb the terminal."""
 
 import warnings
 from collections.abc import Iterator
@@ -9,7 +9,7 @@ import optuna
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Optuna says nothing of studies it makes, and warns of nothing that is new."""
+    """Within it Optuna logs errors alone and gives no warnings."""
     before = optuna.logging.get_verbosity()
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     try:

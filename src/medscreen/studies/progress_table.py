@@ -1,4 +1,4 @@
-"""How a study goes, on the terminal: a table that stays where it is, plain lines elsewhere."""
+"""Progress of a study: a live table on a terminal, a line a trial elsewhere."""
 
 import time
 from collections import Counter
@@ -14,14 +14,15 @@ from rich.table import Table
 from rich.text import Text
 
 from medscreen.runtime.escaping import Screen, say
-from medscreen.studies.plot_scales import VALUES, number, shortened, varying
-from medscreen.studies.trial_attributes import REASON
+from medscreen.studies.importances import varies
+from medscreen.studies.trial_attributes import OBJECTIVES, REASON
 
 Show = Callable[[Sequence[FrozenTrial]], None]
 _BEST, _RUNNING = 5, 8
 _LONGEST = 18  # letters of a cell
 _GAP = 2
 _DONE = (TrialState.COMPLETE, TrialState.PRUNED)  # what failed is tried again
+_WORDS = {TrialState.COMPLETE: "completed", TrialState.PRUNED: "pruned", TrialState.FAIL: "failed"}
 
 
 @contextmanager
@@ -45,55 +46,48 @@ def live_table(name: str, wanted: int) -> Iterator[Show]:
 
 
 def overview(name: str, wanted: int, trials: Sequence[FrozenTrial], seconds: float, width: int) -> Group:
-    """What stands on the terminal after so many `seconds`, at most `width` letters wide."""
+    """The table after so many `seconds`, at most `width` letters wide, below the counts and above the time left."""
     count = Counter(trial.state for trial in trials)
     done = sum(count[state] for state in _DONE)
-    words = [f"{count[TrialState.COMPLETE]} completed", f"{count[TrialState.PRUNED]} pruned"]
-    words += [f"{count[TrialState.FAIL]} failed", f"{count[TrialState.WAITING]} queued"]
+    counts = ", ".join(f"{count[state]} {word}" for state, word in _WORDS.items())
     left = time_left(wanted, trials, datetime.now())
     times = f"{_clock(seconds)} so far" + ("" if left is None else f", about {_clock(left)} left")
     head = Text(f"{name}: {done} of {wanted} trials", style="bold", no_wrap=True, overflow="ellipsis")
-    tail = Text(f"{', '.join(words)}\n{times}", no_wrap=True, overflow="ellipsis")
-    completed = [trial for trial in trials if trial.state == TrialState.COMPLETE]
-    best = sorted(completed, key=lambda trial: (-trial.values[0], trial.number))[:_BEST]
+    tail = Text(f"{counts}, {count[TrialState.WAITING]} queued\n{times}", no_wrap=True, overflow="ellipsis")
+    best = sorted(_completed(trials), key=_rank)[:_BEST]
     running = [trial for trial in trials if trial.state == TrialState.RUNNING]
     parts: list[Any] = [head]
     if best or running:
-        parts.append(_table(best, running[:_RUNNING], varying(trials), width))
+        names = dict.fromkeys(name for trial in trials for name in trial.params)
+        varied = [name for name in names if varies(name, trials)]
+        parts.append(_table([*best, *running[:_RUNNING]], varied, width))
     if len(running) > _RUNNING:
         parts.append(Text(f"and {len(running) - _RUNNING} more that run"))
     return Group(*parts, tail)
 
 
-def _table(best: Sequence[FrozenTrial], running: Sequence[FrozenTrial], names: Sequence[str], width: int) -> Table:
-    """The best and those that run, with as many parameters as the width takes."""
-    shown = [*best, *running]
-    columns = [["trial", *(str(trial.number) for trial in best), *(f"{trial.number} runs" for trial in running)]]
-    columns.append([VALUES[0], *(f"{trial.values[0]:.4f}" for trial in best), *map(_last, running)])
-    if any(len(trial.values) > 1 for trial in best):
-        columns.append([VALUES[1], *(f"{trial.values[1]:.3g}" for trial in best), *([""] * len(running))])
+def _table(shown: Sequence[FrozenTrial], names: Sequence[str], width: int) -> Table:
+    """A row a trial, with as many of the parameters as the width takes."""
+    columns = [["trial", *(f"{t.number} runs" if t.state == TrialState.RUNNING else str(t.number) for t in shown)]]
+    columns.append([OBJECTIVES[0], *map(_auroc, shown)])
+    if any(len(trial.values or ()) > 1 for trial in shown):
+        columns.append([OBJECTIVES[1], *(f"{trial.values[1]:.3g}" if trial.values else "" for trial in shown)])
     columns.append(["epochs", *(str(len(trial.intermediate_values)) for trial in shown)])
     figures = len(columns)
-    searched = [
-        [label, *(_cell(trial.params[name]) if name in trial.params else "" for trial in shown)]
-        for label, name in zip(_short_names(names), names, strict=True)
-    ]
-    while searched and sum(map(_width, [*columns, *searched])) > width - len(f"+ {len(names)} more"):
-        searched.pop()
-    columns += searched
-    if len(searched) < len(names):
-        columns.append([f"+ {len(names) - len(searched)} more", *([""] * len(shown))])
+    for label, name in zip(_short_names(names), names, strict=True):
+        column = [label, *(_cell(trial.params[name]) if name in trial.params else "" for trial in shown)]
+        more = f"+ {len(names)} more"
+        if sum(max(map(len, each)) + _GAP for each in [*columns, column]) > width - len(more):
+            break
+        columns.append(column)
+    if left := len(names) - (len(columns) - figures):
+        columns.append([f"+ {left} more", *([""] * len(shown))])
     table = Table(box=None, padding=(0, _GAP, 0, 0), pad_edge=False)
     for i, (head, *_) in enumerate(columns):
         table.add_column(head, no_wrap=True, justify="right" if 0 < i < figures else "left")
     for i, trial in enumerate(shown, start=1):
-        style = "dim" if trial.state == TrialState.RUNNING else None
-        table.add_row(*(column[i] for column in columns), style=style)
+        table.add_row(*(column[i] for column in columns), style="dim" if trial.state == TrialState.RUNNING else None)
     return table
-
-
-def _width(column: Sequence[str]) -> int:
-    return max(map(len, column)) + _GAP
 
 
 def _short_names(names: Sequence[str]) -> list[str]:
@@ -103,25 +97,39 @@ def _short_names(names: Sequence[str]) -> list[str]:
         parts = name.split(".")
         ends = (".".join(parts[-n:]) for n in range(1, len(parts) + 1))
         alone = (end for end in ends if not any(f".{other}".endswith(f".{end}") for other in names if other != name))
-        short.append(shortened(next(alone, name), _LONGEST))
+        short.append(_cell(next(alone, name)))
     return short
 
 
 def _cell(value: Any) -> str:
+    """Three significant digits of a number; the beginning and the end of a long text."""
     if isinstance(value, float):
-        return number(value)
-    return shortened(str(value), _LONGEST)
+        return f"{value:.3g}".replace("e-0", "e-").replace("e+0", "e+")
+    text = str(value)
+    end = (_LONGEST - 1) // 2
+    return text if len(text) <= _LONGEST else f"{text[: _LONGEST - 1 - end]}…{text[-end:]}"
 
 
-def _last(trial: FrozenTrial) -> str:
+def _auroc(trial: FrozenTrial) -> str:
+    """Its value; of one that runs, the last that it reported."""
+    if trial.values:
+        return f"{trial.values[0]:.4f}"
     return f"{trial.intermediate_values[max(trial.intermediate_values)]:.4f}" if trial.intermediate_values else "-"
 
 
-def time_left(wanted: int, trials: Sequence[FrozenTrial], now: datetime) -> float | None:
-    """Seconds until `wanted` trials have ended: what a trial takes on average, shared by those that run.
+def _completed(trials: Sequence[FrozenTrial]) -> list[FrozenTrial]:
+    return [trial for trial in trials if trial.state == TrialState.COMPLETE]
 
-    None while none has ended or none runs. It asks how long trials took and not when: a study that is taken up again
-    has not done its former trials in the time since.
+
+def _rank(trial: FrozenTrial) -> tuple[float, int]:
+    return -trial.values[0], trial.number
+
+
+def time_left(wanted: int, trials: Sequence[FrozenTrial], now: datetime) -> float | None:
+    """Seconds until `wanted` trials have ended: the mean duration of a trial, shared by those that run.
+
+    None while none has ended or none runs. It counts durations and not times of day: a resumed study has not done its
+    former trials in the time since.
     """
     took = [trial.duration.total_seconds() for trial in trials if trial.state in _DONE and trial.duration]
     running = [trial for trial in trials if trial.state == TrialState.RUNNING and trial.datetime_start]
@@ -140,34 +148,29 @@ def _clock(seconds: float) -> str:
 
 
 def _lines(began: datetime) -> Show:
-    told: set[int] = set()
+    """Prints a line for each trial that has ended since `began`, once, in the order of their ends."""
+    printed: set[int] = set()
 
     def show(trials: Sequence[FrozenTrial]) -> None:
-        ended = [trial for trial in trials if trial.datetime_complete and trial.datetime_complete >= began]
-        for trial in sorted(ended, key=lambda trial: (trial.datetime_complete or began, trial.number)):
-            if trial.number not in told:
-                told.add(trial.number)
-                say(_line(trial, [other for other in trials if _before(other, trial)]))
+        ended = sorted(
+            (trial.datetime_complete, trial.number, trial) for trial in trials if trial.datetime_complete is not None
+        )
+        for end, number, trial in ended:
+            if end >= began and number not in printed:
+                printed.add(number)
+                say(_line(trial, _completed([other for other_end, _, other in ended if other_end <= end])))
 
     return show
 
 
-def _before(other: FrozenTrial, trial: FrozenTrial) -> bool:
-    """Whether it was completed when `trial` ended."""
-    if other.state != TrialState.COMPLETE or other.datetime_complete is None or trial.datetime_complete is None:
-        return False
-    return other.datetime_complete <= trial.datetime_complete
-
-
 def _line(trial: FrozenTrial, completed: Sequence[FrozenTrial]) -> str:
-    word = {TrialState.COMPLETE: "completed", TrialState.PRUNED: "pruned"}.get(trial.state, "failed")
-    said = f"trial {trial.number} {word}"
+    line = f"trial {trial.number} {_WORDS[trial.state]}"
     if trial.values:
-        said += f": {VALUES[0]} {trial.values[0]:.4f}"
+        line += f": {OBJECTIVES[0]} {trial.values[0]:.4f}"
     if trial.duration:
-        said += f", {trial.duration.total_seconds():.1f} s"
+        line += f", {trial.duration.total_seconds():.1f} s"
     if completed:
-        best = max(completed, key=lambda other: (other.values[0], -other.number))
-        said += f", best so far {best.values[0]:.4f} (trial {best.number})"
+        best = min(completed, key=_rank)
+        line += f", best so far {best.values[0]:.4f} (trial {best.number})"
     reason = trial.user_attrs.get(REASON)
-    return f"{said}: {' '.join(str(reason).split())}" if reason else said
+    return f"{line}: {' '.join(str(reason).split())}" if reason else line

@@ -1,4 +1,4 @@
-"""Where Optuna looks next, and which trials it gives up."""
+"""Optuna's samplers and pruners from params.yaml."""
 
 import numpy as np
 from optuna.pruners import BasePruner, HyperbandPruner, MedianPruner, NopPruner, WilcoxonPruner

@@ -12,14 +12,12 @@ from optuna.trial import FrozenTrial, TrialState
 from medscreen.errors import MedscreenError
 from medscreen.studies.mlflow_sync import records_of
 from medscreen.studies.optuna_logging import quiet
-from medscreen.studies.plot_scales import VALUES
-from medscreen.studies.study_identity import identity_of
+from medscreen.studies.study_identity import Presence, identity_of
 from medscreen.studies.study_plan import Plan
-from medscreen.studies.study_presence import Presence
-from medscreen.studies.trial_attributes import HAND_SET, OWNER
+from medscreen.studies.trial_attributes import HAND_SET, OBJECTIVES, OWNER
 from medscreen.studies.trial_recovery import is_at, number_spent, requeue_lost
 from medscreen.studies.worker import NextTrial
-from medscreen.studies.worker_pool import DIED, Crew
+from medscreen.studies.worker_pool import DIED, WorkerPool
 from medscreen.tracking.study_runs import StudyRuns
 
 Show = Callable[[Sequence[FrozenTrial]], None]
@@ -42,7 +40,7 @@ def begin(storage: BaseStorage, plan: Plan) -> tuple[optuna.Study, str]:
         study = optuna.load_study(study_name=plan.name, storage=storage)
     identity = identity_of(study, is_new)
     with quiet():
-        study.set_metric_names(list(VALUES[: len(plan.directions)]))  # what optuna-dashboard calls them
+        study.set_metric_names(list(OBJECTIVES[: len(plan.directions)]))  # what optuna-dashboard calls them
     if not study.get_trials(deepcopy=False) and (hand_set := plan.searched.hand_set()):
         study.enqueue_trial(hand_set, user_attrs={HAND_SET: True}, skip_if_exists=True)
     return study, identity
@@ -54,7 +52,7 @@ class Search:
 
     study: optuna.Study
     plan: Plan
-    crew: Crew
+    pool: WorkerPool
     runs: StudyRuns
     show: Show
     place: str
@@ -73,13 +71,13 @@ class Search:
             trials = self.study.get_trials(deepcopy=False)
             left = wanted - number_spent(trials)
             if time.monotonic() < until:
-                here = left - _elsewhere(trials, self.crew)
-                self.crew.call(here)
-                for _ in range(min(self.crew.idle, here - len(self.crew.at_work))):
-                    self.crew.give(NextTrial())
-            if not self.crew.at_work and (left <= 0 or time.monotonic() >= until):
+                here = left - _elsewhere(trials, self.pool)
+                self.pool.start(here)
+                for _ in range(min(self.pool.idle, here - len(self.pool.at_work))):
+                    self.pool.give(NextTrial())
+            if not self.pool.at_work and (left <= 0 or time.monotonic() >= until):
                 break
-            failed = [why for _, why in self.crew.ended(_EVERY_S) if why and not why.startswith(DIED)]
+            failed = [why for _, why in self.pool.ended(_EVERY_S) if why and not why.startswith(DIED)]
             unrecorded += len(failed)
             if unrecorded > _MOST_UNRECORDED:
                 self.presence.require()
@@ -91,7 +89,7 @@ class Search:
 
     def bring_up_to_date(self) -> None:
         """Queues again what was lost, and shows what the storage holds; in MLflow each place shows its own trials."""
-        requeue_lost(self.study, self.crew.at_work, self.place, self.shared)
+        requeue_lost(self.study, self.pool.at_work, self.place, self.shared)
         with quiet():
             fail_stale_trials(self.study)  # of other machines, whose hearts have stopped; of a journal, none
         trials = self.study.get_trials(deepcopy=False)
@@ -100,8 +98,8 @@ class Search:
         self.runs.show(records_of(ours, self.plan.searched))
 
 
-def _elsewhere(trials: Sequence[FrozenTrial], crew: Crew) -> int:
+def _elsewhere(trials: Sequence[FrozenTrial], pool: WorkerPool) -> int:
     """How many trials others than this command's processes are at."""
-    ours = set(crew.at_work)
+    ours = set(pool.at_work)
     running = [trial for trial in trials if trial.state == TrialState.RUNNING]
     return sum(OWNER in trial.user_attrs and trial.user_attrs[OWNER] not in ours for trial in running)

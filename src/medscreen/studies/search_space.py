@@ -1,4 +1,4 @@
-"""From what a study may vary to what Optuna tries, and back to an entry of the roster."""
+"""The search space: from the dimensions in params.yaml to Optuna's parameters, and back to an entry."""
 
 from collections.abc import Mapping
 from contextlib import suppress
@@ -38,7 +38,7 @@ class Searched:
         return entry
 
     def suggest(self, trial: Trial) -> None:
-        """Has Optuna choose the parameters of a trial."""
+        """Chooses the parameters of a trial."""
         part = next(iter(self.parts))
         if len(self.parts) > 1:
             part = str(trial.suggest_categorical(PART, list(self.parts)))
@@ -63,7 +63,7 @@ class Searched:
             if searched.entry is None and self.own is not None:
                 own = {PART: part} if len(self.parts) > 1 else {}
                 for key, dimension in searched.space.items():
-                    own |= _told(self._name(part, key), dimension, value_at(self.own, key))
+                    own |= _optuna_value(self._name(part, key), dimension, value_at(self.own, key))
                 return own
         return {}
 
@@ -72,7 +72,7 @@ class Searched:
         about = {}
         for part, searched in self.parts.items():
             entry = self.start(part).within(epochs) if epochs else self.start(part)
-            # a key that is varied says nothing: the winner may stand there already
+            # the value of a key that is varied does not count: --apply may have written the winner's
             first = {key: dimension.extremes[0] for key, dimension in searched.space.items()}
             with suppress(ValidationError, KeyError):  # where the first values do not go together
                 entry = entry_with(entry, first)
@@ -98,16 +98,16 @@ def _suggest(trial: Trial, name: str, dimension: DimensionParams) -> None:
             trial.suggest_float(name, dimension.low, dimension.high, step=dimension.step)
 
 
-def _value(dimension: DimensionParams, told: Any) -> Any:
-    """What the entry gets for what Optuna was told."""
-    return dimension.named[told] if isinstance(dimension, ChoicesParams) else told
+def _value(dimension: DimensionParams, chosen: Any) -> Any:
+    """The entry's value for Optuna's."""
+    return dimension.named[chosen] if isinstance(dimension, ChoicesParams) else chosen
 
 
-def _told(name: str, dimension: DimensionParams, value: Any) -> dict[str, Any]:
-    """What Optuna is told, by its name of the parameter, for a value of the entry; nothing if it may not be tried."""
+def _optuna_value(name: str, dimension: DimensionParams, value: Any) -> dict[str, Any]:
+    """Optuna's value, under its name of the parameter, for the entry's; empty if it lies outside the dimension."""
     if isinstance(dimension, ChoicesParams):
         choices = dimension.named.items()
-        return next(({name: told} for told, at in choices if at == value and type(at) is type(value)), {})
+        return next(({name: choice} for choice, at in choices if at == value and type(at) is type(value)), {})
     if not isinstance(value, int | float) or not dimension.low <= value <= dimension.high:
         return {}
     if isinstance(dimension, StepsParams):

@@ -1,4 +1,4 @@
-"""What a study of a detector is: its data, its space, its name."""
+"""The plan of a study: its data, its space, its name."""
 
 import json
 from dataclasses import dataclass
@@ -74,11 +74,11 @@ def plan_study(layout: Layout, params: Params, detector: str) -> Plan:
     dataset = _curated_dataset(layout)
     if dataset != params.dataset:
         raise MedscreenError(
-            f"The curated images are of {dataset}, params.yaml says {params.dataset}; run `dvc repro curate` first."
+            f"The curated images are of {dataset}, params.yaml has {params.dataset}; run `dvc repro curate` first."
         )
     images = {split: load_images(layout.curated(split)) for split in ("train", "tune")}
     if len(set(images["tune"].labels.tolist())) < 2:
-        raise MedscreenError("tune holds images of one class alone, on which no AUROC can be told; curate it anew.")
+        raise MedscreenError("tune holds images of one class alone, on which AUROC is not defined; curate it anew.")
     data = {split: set_digest(of) for split, of in images.items()}
     searched = Searched(study.searched, own)
     space = {

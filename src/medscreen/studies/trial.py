@@ -64,7 +64,7 @@ class Objective:
         entry = self.searched.entry(trial.params)
         entry = entry.within(self.params.epochs) if self.params.epochs else entry
         detector = build(entry, int(self.train.pixels.shape[1]), self.compute, self.seed)
-        detector.fit(self.train, self.tune, lambda epoch, terms: self._told(trial, detector, curves, epoch, terms))
+        detector.fit(self.train, self.tune, lambda epoch, terms: self._report(trial, detector, curves, epoch, terms))
         scores = score(detector, self.tune.pixels).astype(np.float64)
         trial.set_user_attr(CONFUSION, confusion_on(scores, self.tune))
         found = auroc_on(scores, self.tune)
@@ -72,7 +72,7 @@ class Objective:
             return found
         return found, _milliseconds(detector, self.tune)
 
-    def _told(
+    def _report(
         self, trial: Trial, detector: Detector, curves: list[dict[str, float]], epoch: int, terms: Mapping[str, float]
     ) -> None:
         curves.append({"epoch": epoch, **terms})

@@ -1,4 +1,8 @@
-"""Whose a running trial is, and what becomes of trials whose process is gone."""
+"""The owner of a running trial, and the retry of trials whose process is gone.
+
+Optuna's RetryHeartbeatStaleTrialCallback does not do it: a journal has no heartbeat, and the callback copies all user
+attributes, so that the retry would have the dead process as its owner.
+"""
 
 import hashlib
 import platform
@@ -15,7 +19,7 @@ _MOST_RETRIES = 2
 
 
 def place_of(layout: Layout) -> str:
-    """Names this checkout on this machine, and does not say what either is called."""
+    """A digest for this checkout on this machine, which reveals the name of neither."""
     return hashlib.blake2b(f"{platform.node()} {layout.home}".encode(), digest_size=4).hexdigest()
 
 
@@ -30,7 +34,7 @@ def is_at(place: str, trial: FrozenTrial) -> bool:
 
 
 def is_lost(trial: FrozenTrial) -> bool:
-    """Whether a trial failed because its process was ended: an error of its own it would have told."""
+    """Whether a trial failed because its process was ended: an error of its own leaves a reason."""
     return trial.state == TrialState.FAIL and REASON not in trial.user_attrs
 
 
@@ -59,7 +63,7 @@ def requeue_lost(study: optuna.Study, at_work: Collection[str], place: str, othe
     """Fails the running trials whose process of this place is gone, and queues them again.
 
     `at_work`: the owners, among this command's processes, that have been told to take a trial. `others`: whether other
-    places share the storage; what is theirs, their heartbeat tells. Killed anywhere in between and called again, it
+    places share the storage; their trials are left to the heartbeat. Killed anywhere in between and called again, it
     queues none twice and loses none.
     """
     running = study.get_trials(deepcopy=False, states=[TrialState.RUNNING])

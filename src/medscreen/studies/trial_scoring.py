@@ -1,4 +1,4 @@
-"""A trial's figure: what scores say of labelled images."""
+"""The value of a trial: AUROC and confusion of scores on labeled images."""
 
 import numpy as np
 
@@ -10,7 +10,7 @@ from medscreen.operating.threshold_policies import choose_threshold
 
 
 def auroc_on(scores: Floats, images: ImageSet) -> float:
-    """AUROC (0 to 1) of scores (N,) on these images; .5 where they are not all finite, which tells nothing apart."""
+    """AUROC (0 to 1) of scores (N,) on these images; .5 where they are not all finite, which separates nothing."""
     if not np.isfinite(scores).all():
         return 0.5
     return float(auroc(_outcomes(scores, images, 0.0), np.ones((1, len(images))))[0])

@@ -1,4 +1,4 @@
-"""Where trials are kept: Optuna's journal below studies/, or a database that several machines share."""
+"""The storage of trials: Optuna's journal below studies/, or a database that several machines share."""
 
 import re
 from collections.abc import Iterator
@@ -51,7 +51,7 @@ def existing_storage(address: str | None, layout: Layout) -> BaseStorage:
 
 
 def mark_of(address: str | None, layout: Layout) -> str:
-    """Names a storage as this checkout on this machine sees it, and does not say where it is."""
+    """A digest for a storage as this checkout on this machine sees it, which does not reveal where it is."""
     # greedy, and not as it is printed: no password may make two databases one
     bare = re.sub(r"//.*@", "//", str(address)).partition("?")[0]
     shown = bare if _is_database(address) else str(journal_of(address, layout))

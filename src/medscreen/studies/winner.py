@@ -1,4 +1,4 @@
-"""Which of the best trials is chosen: they are trained again, in full, with other seeds, beside the hand-set entry."""
+"""Choice of the winner: the best trials and the hand-set entry are trained again, in full, with other seeds."""
 
 import json
 from collections.abc import Callable, Mapping, Sequence
@@ -21,7 +21,7 @@ from medscreen.studies.trial_attributes import HAND_SET
 from medscreen.studies.trial_recovery import is_at
 from medscreen.studies.trial_scoring import auroc_on
 from medscreen.studies.worker import Again
-from medscreen.studies.worker_pool import DIED, Crew
+from medscreen.studies.worker_pool import DIED, WorkerPool
 from medscreen.workspace.code_digest import code_digest, stage_code
 from medscreen.workspace.digests import digest_of
 from medscreen.workspace.layout import Layout
@@ -42,7 +42,7 @@ class Candidate:
 
     @property
     def title(self) -> str:
-        """What people read."""
+        """Its name in messages and reports."""
         number = "" if self.trial is None else f"trial {self.trial.number}"
         return "hand-set" if not number else f"{number}, applied" if self.is_own else number
 
@@ -69,7 +69,7 @@ class Choice:
 
     @property
     def optimism(self) -> float:
-        """What the winner's mean on tune, by which it was chosen, promises beyond its mean on val."""
+        """The winner's mean AUROC on tune, by which it was chosen, minus its mean on val."""
         return self.winner.mean - self.val[self.winner.title]
 
 
@@ -85,12 +85,16 @@ def best_trials(study: optuna.Study) -> list[FrozenTrial]:
 
 
 def choose(
-    layout: Layout, study: optuna.Study, plan: Plan, crew: Crew, on_trained: Callable[[int, int, str | None], None]
+    layout: Layout,
+    study: optuna.Study,
+    plan: Plan,
+    pool: WorkerPool,
+    on_trained: Callable[[int, int, str | None], None],
 ) -> Choice | None:
     """Trains the best trials and the hand-set entry again, those already trained left out, and chooses by tune.
 
-    `on_trained` is told how many of how many are done, and why one failed: that candidate drops out. None where no
-    trial has come to its end. Raises MedscreenError where none can be trained again.
+    `on_trained` gets the number of trainings done, their total, and why one failed: that candidate drops out. None
+    where no trial has come to its end. Raises MedscreenError where none can be trained again.
     """
     found = [(trial, plan.searched.entry(trial.params)) for trial in best_trials(study)]
     if not found:
@@ -98,27 +102,18 @@ def choose(
     own = next((trial for trial, entry in found if entry == plan.own and HAND_SET not in trial.user_attrs), None)
     entries: list[tuple[FrozenTrial | None, DetectorParams]] = [] if plan.own is None else [(own, plan.own)]
     entries += [(trial, entry) for trial, entry in found if entry != plan.own][: plan.params.confirm.best]
-    wanted = {
-        (place, seed): _graph(layout, plan, entry, seed)
-        for place, (_, entry) in enumerate(entries)
-        for seed in plan.params.confirm.seeds
-    }
-    tasks = [Again(entries[place][1], seed, path) for (place, seed), path in wanted.items() if not path.is_file()]
-    failed = _train(crew, tasks, on_trained)
+    graphs = [{seed: _graph(layout, plan, entry, seed) for seed in plan.params.confirm.seeds} for _, entry in entries]
+    pairs = list(zip(entries, graphs, strict=True))
+    tasks = [Again(entry, seed, path) for (_, entry), paths in pairs for seed, path in paths.items()]
+    failed = _train(pool, [task for task in tasks if not task.graph.is_file()], on_trained)
     tune = curated_images(layout, "tune")
     candidates = [
-        Candidate(
-            trial,
-            entry,
-            graphs := {seed: wanted[place, seed] for seed in plan.params.confirm.seeds},
-            [_auroc(path, tune) for path in graphs.values()],
-            entry == plan.own,
-        )
-        for place, (trial, entry) in enumerate(entries)
-        if not failed & {wanted[place, seed] for seed in plan.params.confirm.seeds}
+        Candidate(trial, entry, paths, [_auroc(path, tune) for path in paths.values()], entry == plan.own)
+        for (trial, entry), paths in pairs
+        if failed.isdisjoint(paths.values())
     ]
     if not candidates:
-        raise MedscreenError("None of the best trials could be trained again, in full: see what is said above.")
+        raise MedscreenError("None of the best trials could be trained again, in full: the reasons stand above.")
     candidates.sort(key=lambda candidate: -candidate.mean)  # stable: the hand-set one stands first among equals
     val = curated_images(layout, "val")
     shown = {c.title: c for c in candidates if c is candidates[0] or c.is_own}
@@ -127,14 +122,14 @@ def choose(
     )
 
 
-def _train(crew: Crew, tasks: list[Again], on_trained: Callable[[int, int, str | None], None]) -> set[Path]:
-    """Has all tasks done; the graphs that there are not, since their training failed, or its process died twice."""
+def _train(pool: WorkerPool, tasks: list[Again], on_trained: Callable[[int, int, str | None], None]) -> set[Path]:
+    """Does all tasks; returns the graphs that are missing since their training failed, or its process died twice."""
     waiting, done, died, failed = list(reversed(tasks)), 0, set[Path](), set[Path]()
-    crew.call(len(tasks))
+    pool.start(len(tasks))
     while done < len(tasks):
-        while waiting and crew.idle:
-            crew.give(waiting.pop())
-        for task, why in crew.ended(1.0):
+        while waiting and pool.idle:
+            pool.give(waiting.pop())
+        for task, why in pool.ended(1.0):
             if not isinstance(task, Again):
                 continue
             if why and why.startswith(DIED) and task.graph not in died:
@@ -149,7 +144,7 @@ def _train(crew: Crew, tasks: list[Again], on_trained: Callable[[int, int, str |
 
 
 def _graph(layout: Layout, plan: Plan, entry: DetectorParams, seed: int) -> Path:
-    """Where the graph of such a training lies: equal settings, data and code give the same place."""
+    """The file of a training's graph: equal settings, data and code give the same path."""
     about = {
         "entry": entry.model_dump(),
         "seed": seed,
@@ -164,7 +159,7 @@ def _auroc(graph: Path, images: ImageSet) -> float:
 
 
 def winner_record(plan: Plan, choice: Choice) -> dict[str, Any]:
-    """What reports/studies/<detector>/winner.json says."""
+    """The content of reports/studies/<detector>/winner.json."""
     winner = choice.winner
     return {
         "study": plan.name,

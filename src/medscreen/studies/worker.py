@@ -16,7 +16,7 @@ from medscreen.workspace.layout import Layout
 
 @dataclass(frozen=True)
 class Job:
-    """What every worker of a study knows."""
+    """What every worker of a study is started with."""
 
     layout: Layout
     storage: str | None
@@ -62,7 +62,7 @@ def work(job: Job, number: int, pipe: Connection) -> None:
 
 
 class _Tasks:
-    """What a worker keeps between its tasks. Torch is loaded here: the command itself has no use for it."""
+    """A worker's state between its tasks. Torch is loaded here: the command itself does not need it."""
 
     def __init__(self, job: Job, number: int) -> None:
         from medscreen.data.images import load_images
@@ -79,7 +79,7 @@ class _Tasks:
             return self._again(task)
         try:
             self._next_trial()
-        except Exception as error:  # study or storage are gone, which the command sees as well and tells
+        except Exception as error:  # study or storage are gone, which the command notices and reports
             return type(error).__name__
         return None
 

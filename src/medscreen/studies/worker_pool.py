@@ -17,19 +17,19 @@ _SPAWN = multiprocessing.get_context("spawn")  # a fork would take over the lock
 
 
 class _Worker:
-    """A process and what it does; `owner` is its name in the storage, "" until it has begun."""
+    """A process and its task; `owner` is its name in the storage, "" until it has begun."""
 
-    def __init__(self, job: Job, number: int, environment: dict[str, str]) -> None:
+    def __init__(self, job: Job, number: int) -> None:
         self.pipe, end = _SPAWN.Pipe()
         self.number, self.owner = number, ""
         self.task: Task | None = None
-        with _environment(environment), _deaf():
+        with _as_worker(job, number):
             self.process: BaseProcess = _SPAWN.Process(target=work, args=(job, number, end), daemon=True)
             self.process.start()
         end.close()
 
 
-class Crew:
+class WorkerPool:
     """Up to so many processes, each with its share of the cores or a GPU of its own.
 
     They are ended when the `with` block is left, whatever they are at.
@@ -39,7 +39,7 @@ class Crew:
         self._job, self._most, self._deaths = job, workers, 0
         self._workers: list[_Worker] = []
 
-    def __enter__(self) -> "Crew":
+    def __enter__(self) -> "WorkerPool":
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -55,7 +55,7 @@ class Crew:
 
     @property
     def idle(self) -> int:
-        """How many wait for a task."""
+        """The number of workers without a task."""
         return sum(bool(worker.owner) and worker.task is None for worker in self._workers)
 
     @property
@@ -63,16 +63,16 @@ class Crew:
         """The owners that have a task."""
         return [worker.owner for worker in self._workers if worker.task is not None]
 
-    def call(self, tasks: int) -> None:
-        """Begins the processes that so many tasks can use; a study that has ended loads no library for nothing."""
+    def start(self, tasks: int) -> None:
+        """Starts the processes that so many tasks can use: a study that has ended needs none."""
         for number in range(len(self._workers), min(tasks, self._most)):
-            self._workers.append(self._begin(number))
+            self._workers.append(_Worker(self._job, number))
 
     def give(self, task: Task) -> None:
         """Hands a task to one that is idle."""
         worker = next(worker for worker in self._workers if worker.owner and worker.task is None)
         worker.task = task
-        with suppress(OSError):  # it has just died, which `ended` sees
+        with suppress(OSError):  # it has just died, which `ended` notices
             worker.pipe.send(task)
 
     def ended(self, timeout: float) -> list[tuple[Task, str | None]]:
@@ -87,7 +87,7 @@ class Crew:
             if worker.pipe not in ready:
                 continue
             try:
-                said = worker.pipe.recv()
+                answer = worker.pipe.recv()
             except (EOFError, OSError):
                 worker.process.join()
                 self._workers[place] = self._after(worker)
@@ -95,9 +95,9 @@ class Crew:
                     found.append((worker.task, f"{DIED} (exit status {worker.process.exitcode})"))
                 continue
             if not worker.owner:
-                worker.owner = said
+                worker.owner = answer
             elif worker.task is not None:
-                found.append((worker.task, said))
+                found.append((worker.task, answer))
                 worker.task = None
         return found
 
@@ -108,19 +108,27 @@ class Crew:
                 f"{self._deaths} worker processes have ended by themselves, the last with exit status "
                 f"{dead.process.exitcode}: is memory short? Fewer at once: --workers 1. What is finished is kept."
             )
-        return self._begin(dead.number)
-
-    def _begin(self, number: int) -> _Worker:
-        return _Worker(self._job, number, _environment_of(self._job, number))
+        return _Worker(self._job, dead.number)
 
 
-def _environment_of(job: Job, number: int) -> dict[str, str]:
-    threads = str(job.compute.threads)
-    about = {"OMP_NUM_THREADS": threads, "MKL_NUM_THREADS": threads, "OPENBLAS_NUM_THREADS": threads}
-    if job.compute.device == "cuda":  # one worker a device, in turn
-        devices = visible_gpus()
-        about["CUDA_VISIBLE_DEVICES"] = devices[number % len(devices)]
-    return about
+@contextmanager
+def _as_worker(job: Job, number: int) -> Iterator[None]:
+    """A process that is begun inside ignores Ctrl-C from its first moment on, and has its threads or its own GPU.
+
+    Libraries count their threads when they are loaded, so that this has to stand in the environment.
+    """
+    before, handler = dict(os.environ), signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
+            os.environ[name] = str(job.compute.threads)
+        if job.compute.device == "cuda":  # one worker a device, in turn
+            devices = visible_gpus()
+            os.environ["CUDA_VISIBLE_DEVICES"] = devices[number % len(devices)]
+        yield
+    finally:
+        os.environ.clear()
+        os.environ.update(before)
+        signal.signal(signal.SIGINT, handler)
 
 
 def visible_gpus() -> list[str]:
@@ -131,25 +139,3 @@ def visible_gpus() -> list[str]:
     import torch
 
     return [str(index) for index in range(max(1, torch.cuda.device_count()))]
-
-
-@contextmanager
-def _deaf() -> Iterator[None]:
-    """What is begun inside does not hear Ctrl-C, from its first moment on: it is for the command."""
-    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, before)
-
-
-@contextmanager
-def _environment(more: dict[str, str]) -> Iterator[None]:
-    """What a process that is begun inside finds in its environment; threads are counted when libraries are loaded."""
-    before = dict(os.environ)
-    os.environ.update(more)
-    try:
-        yield
-    finally:
-        os.environ.clear()
-        os.environ.update(before)

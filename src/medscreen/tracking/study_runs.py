@@ -1,4 +1,4 @@
-"""A study in MLflow: one parent run, one child a trial; what the study's storage says, they say after it."""
+"""A study in MLflow: one parent run, one child run a trial, brought into agreement with the study's storage."""
 
 import time
 from collections.abc import Iterable, Mapping, Sequence
@@ -127,7 +127,7 @@ class StudyRuns:
         self._client.set_terminated(self.parent, "FINISHED")
 
     def stop(self) -> None:
-        """Says of the parent run, unless it has ended, that it was stopped; the next search opens it again."""
+        """Marks the parent run, unless it has ended, as stopped; the next search opens it again."""
         if self._client.get_run(self.parent).info.status == "RUNNING":
             self._client.set_terminated(self.parent, "KILLED")
 
@@ -158,9 +158,9 @@ class StudyRuns:
             ]
         tags = [RunTag(_REASON, record.reason)] if record.reason else []
         params = [Param(name, str(value)) for name, value in record.params.items()] if ended else []
-        if metrics or tags or params:
-            self._client.log_batch(shown.run_id, metrics[:_AT_ONCE], params, tags)
-        for start in range(_AT_ONCE, len(metrics), _AT_ONCE):
+        if tags or params:
+            self._client.log_batch(shown.run_id, params=params, tags=tags)
+        for start in range(0, len(metrics), _AT_ONCE):
             self._client.log_batch(shown.run_id, metrics[start : start + _AT_ONCE])
         if ended:
             for name, content in record.files.items():
@@ -181,7 +181,7 @@ class StudyRuns:
             ours = [run for run in older if self._shows(run, records)]
         parent = ours[0] if ours else None
         for run in found:
-            # of another storage nobody can say from here whether it is lost
+            # a study of another storage may still be there
             here = run in older or run.data.tags.get(_STORAGE) == self._identity.storage
             if here and run not in ours and _LOST not in run.data.tags:
                 self._lose(run)
