@@ -20,7 +20,7 @@ from medscreen.packaging.packaged_detector import PREDICTED_BY, packaged_digest
 from medscreen.pipeline.calibrate import calibrate
 from medscreen.pipeline.evaluate import evaluate
 from medscreen.pipeline.publish import publish
-from medscreen.registry.versions import held, versions_of
+from medscreen.registry.versions import version_in_stage, versions_of
 from medscreen.tracking.detector_results import read_results
 from medscreen.tracking.store import open_store
 from medscreen.workspace.digests import file_digest
@@ -179,12 +179,12 @@ def test_damaged_images_are_named(workspace: Layout, file: str, offset: int) -> 
 
 def test_damaged_images_judge_no_champion(workspace: Layout) -> None:
     client = open_store(workspace)
-    champion = held(client, MODEL, "Production")
+    champion = version_in_stage(client, MODEL, "Production")
     assert champion is not None
     change_params(workspace.home, detectors={"corner": ROSTER["corner"], "half": ROSTER["half"]})
     overwritten(workspace.curated("val") / "images.npy", 128, 1 << 20)
     assert "data/curated/val: damaged or changed by hand" in refusal(workspace)
-    assert held(client, MODEL, "Production") == champion
+    assert version_in_stage(client, MODEL, "Production") == champion
 
 
 def test_images_of_an_audit_without_digests_are_taken(workspace: Layout) -> None:

@@ -184,9 +184,9 @@ def _of_curation(layout: Layout, dataset: DatasetParams) -> list[Path]:
 def logged_params(params: Params, detector: str, dataset: str) -> dict[str, Any]:
     """What a run shows of the settings that its detector was made with."""
     return {
-        **_flat(params.detector(detector).model_dump()),
-        **_flat({"operating": params.operating.model_dump()}),
-        **_flat({"compute": params.compute.model_dump()}),
+        **flat_settings(params.detector(detector).model_dump()),
+        **flat_settings({"operating": params.operating.model_dump()}),
+        **flat_settings({"compute": params.compute.model_dump()}),
         "seed": params.seed,
         "dataset": dataset,
     }
@@ -206,12 +206,12 @@ def _digests(layout: Layout, split: str) -> list[str]:
     return digests
 
 
-def _flat(block: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Nested settings as MLflow parameters: training.epochs."""
+def flat_settings(block: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested settings by dotted names, as MLflow shows them: training.epochs."""
     flat: dict[str, Any] = {}
     for key, value in block.items():
         if isinstance(value, dict):
-            flat |= _flat(value, f"{prefix}{key}.")
+            flat |= flat_settings(value, f"{prefix}{key}.")
         else:
             flat[f"{prefix}{key}"] = value
     return flat

@@ -26,8 +26,9 @@ os.environ.setdefault("MLFLOW_SKIP_PIP_REQUIREMENTS_CHECK", "true")
 os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")  # a server's may hold a password
 
 from mlflow import MlflowClient
+from mlflow.exceptions import MlflowException
 
-from medscreen.tracking.server import on_server, open_experiment_on_server, open_server, restored, server_address
+from medscreen.tracking.server import on_server, open_server, server_address
 
 # it writes a traceback before it raises what ends as one sentence
 logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)
@@ -84,15 +85,23 @@ def relocate(layout: Layout) -> None:
 
 
 def open_experiment(client: MlflowClient, layout: Layout, name: str) -> str:
-    """The id of an experiment whose artefacts lie below mlruns/artifacts, or where the server keeps them."""
-    if on_server(client):
-        return open_experiment_on_server(client, name)
+    """The id of an experiment whose artefacts lie below mlruns/artifacts, or where the server keeps them.
+
+    It is made, or brought back if somebody deleted it: MLflow keeps its name and its runs.
+    """
+    location = None if on_server(client) else (layout.mlruns / "artifacts" / name).as_uri()
     with store_lock(layout):
         experiment = client.get_experiment_by_name(name)
-        if experiment is not None:
-            return restored(client, experiment)
-        location = (layout.mlruns / "artifacts" / name).as_uri()
-        return str(client.create_experiment(name, artifact_location=location))
+        if experiment is None:
+            try:
+                return str(client.create_experiment(name, artifact_location=location))
+            except MlflowException:
+                experiment = client.get_experiment_by_name(name)
+                if experiment is None:  # else somebody has just made it on the server
+                    raise
+    if experiment.lifecycle_stage == "deleted":
+        client.restore_experiment(experiment.experiment_id)
+    return str(experiment.experiment_id)
 
 
 def store_lock(layout: Layout) -> FileLock:
@@ -112,9 +121,9 @@ def _uri(database: Path) -> str:
 def _create(database: Path) -> None:
     partial = database.with_name("mlflow.db.partial")
     partial.unlink(missing_ok=True)
-    logging.getLogger("alembic").setLevel(logging.ERROR)  # it tells each of 69 steps
+    logging.getLogger("alembic").setLevel(logging.ERROR)  # it logs each of 69 steps
     logging.getLogger("mlflow.store").setLevel(logging.ERROR)
-    MlflowClient(_uri(partial)).search_experiments()  # the first question makes the tables
+    MlflowClient(_uri(partial)).search_experiments()  # the first query makes the tables
     with closing(sqlite3.connect(partial)) as connection:
         # write-ahead logging: processes that log at once wait milliseconds, not seconds, for one another
         connection.execute("pragma journal_mode=wal")
