@@ -121,7 +121,7 @@ def _from_dvc(layout: Layout, tree: Layout, lock: Mapping[str, Any], say: Say) -
         return False
     try:
         with Repo(str(layout.workspace)) as checkout:
-            config, cache = checkout.config, checkout.cache.local.path
+            config, cache = checkout.config, checkout.cache.local_cache_dir
     except NotDvcRepoError:
         return False
     default = config["core"].get("remote")
@@ -131,7 +131,7 @@ def _from_dvc(layout: Layout, tree: Layout, lock: Mapping[str, Any], say: Say) -
     with Repo(str(tree.workspace), config={"remote": remotes}) as repo:
         for remote in filter(None, (_CACHE, default)):
             try:
-                repo.pull(_DATA_STAGES, remote=remote, force=True)
+                repo.pull([f"{tree.workspace / 'dvc.yaml'}:{stage}" for stage in _DATA_STAGES], remote=remote)
                 return True
             except Exception as error:  # each kind of storage fails in its own way
                 if remote != _CACHE:
