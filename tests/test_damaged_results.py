@@ -122,14 +122,14 @@ def test_a_table_of_predictions_damaged_anywhere_is_never_taken(published: Path)
     params = settings_of(published)
     path = layout.predictions("whole")
     whole = path.read_bytes()
-    sound = {r.detector: r.said for r in read_results(layout, params)}["whole"]
+    sound = {r.detector: r.predictions for r in read_results(layout, params)}["whole"]
 
     @settings(max_examples=25, deadline=None)
     @given(st.integers(0, len(whole) - 1), st.integers(1, 64))
     def check(offset: int, length: int) -> None:
         overwritten(path, offset, length)
         try:
-            said = {r.detector: r.said for r in read_results(layout, params)}["whole"]
+            said = {r.detector: r.predictions for r in read_results(layout, params)}["whole"]
         except MedscreenError:
             return
         finally:

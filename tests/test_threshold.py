@@ -125,7 +125,7 @@ def result_of(folder: Path) -> Result:
         evaluation=judged(scores, point), analysis={},
         curation={"splits": splits},
         data_digest="data", packaged=packaged, digest=packaged_digest(packaged),
-        files={"": [folder / "evaluation.json", folder / "curation.json"]}, said=said_of(scores),
+        files={"": [folder / "evaluation.json", folder / "curation.json"]}, predictions=said_of(scores),
         trained_on=["a", "b"], operating_point={}, lineage=lineage,
         is_baseline=False,
     )  # fmt: skip

@@ -26,18 +26,16 @@ def one_at_a_time(layout: Layout, model: str, wait: bool) -> Iterator[None]:
     """Holds the stages of a registered model; raises BusyError if another process does, unless `wait`."""
     folder = layout.scratch / "locks"
     folder.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(folder / f"stages-{digest_of(model)}.lock")  # a server's models may have any name
+    path = folder / f"stages-{digest_of(model)}.lock"  # a server's models may have any name
     try:
-        lock.acquire(timeout=-1 if wait else 0)
+        lock = FileLock(path).acquire(timeout=-1 if wait else 0)
     except Timeout as error:
         raise BusyError(
             f"Another promotion or rollback of {model} is under way; nothing was changed here, run it again when that "
             "one has ended."
         ) from error
-    try:
+    with lock:
         yield
-    finally:
-        lock.release()
 
 
 def move(client: MlflowClient, model: str, number: int, stage: str) -> None:

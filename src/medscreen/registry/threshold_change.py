@@ -191,7 +191,8 @@ def _outcomes(scores: pa.Table, split: str, point: OperatingPoint) -> Outcomes:
     labels, values, patients = _columns(scores, split)
     refer = (values >= point.refer_from) & (values < point.refer_to)
     undecided = np.zeros(len(values), dtype=np.bool_)
-    return Outcomes(labels, values, undecided, patients, None, None, refer).at(point.threshold)
+    outcomes = Outcomes(labels, values, undecided, patients, score_at_half=None, refer=refer)
+    return outcomes.at(point.threshold)
 
 
 def _new_run(

@@ -113,15 +113,12 @@ def _require_free(layout: Layout, target: Path) -> None:
 @contextmanager
 def _alone(layout: Layout) -> Iterator[None]:
     layout.scratch.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(layout.scratch / "backup.lock")
     try:
-        lock.acquire(timeout=0)
+        lock = FileLock(layout.scratch / "backup.lock").acquire(timeout=0)
     except Timeout as error:
         raise MedscreenError(f"Another backup or restore of {layout.mlruns} is running; let it end first.") from error
-    try:
+    with lock:
         yield
-    finally:
-        lock.release()
 
 
 def _copy_database(database: Path, snapshot: Path) -> tuple[int, int]:

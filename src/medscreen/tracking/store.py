@@ -7,6 +7,7 @@ import logging
 import os
 import sqlite3
 import sys
+from collections.abc import Iterator
 from contextlib import closing
 from itertools import product
 from pathlib import Path
@@ -78,10 +79,35 @@ def relocate(layout: Layout) -> None:
             f"{database} is empty (0 bytes). Move it away and restore a backup with `medscreen restore`; without one, "
             "`dvc repro publish` builds what can be rebuilt."
         )
+    note, now = layout.mlruns / ".location", str(layout.mlruns)
+    before = _former_place(note)
     try:
-        _relocate(database, layout.mlruns)
+        with closing(sqlite3.connect(database, timeout=20)) as connection, connection:
+            connection.execute("select count(*) from experiments")  # raises if this is no database of MLflow's
+            if before == now:
+                return
+            for statement, values in _statements(before, now):
+                connection.execute(statement, values)
     except sqlite3.Error as error:
         raise MedscreenError(database_fault(database, error)) from error
+    if before:
+        print(f"medscreen: mlruns/ has moved from {before}; its stored locations now say {now}", file=sys.stderr)
+    note.write_text(now, encoding="utf-8")
+
+
+def _statements(before: str, now: str) -> Iterator[tuple[str, tuple[object, ...]]]:
+    """What makes the locations in the database begin with the folder `now`; `before` is empty for a new store."""
+    if not before:
+        # MLflow has put its own first experiment below the working directory
+        yield "update experiments set artifact_location = ? where experiment_id = 0", (f"{now}/artifacts/0",)
+        return
+    # MLflow stores some as paths and some as file: addresses, in which a blank is %20
+    forms = [(f"{before}/", f"{now}/"), (f"{Path(before).as_uri()}/", f"{Path(now).as_uri()}/")]
+    for (table, column), (old, new) in product(_LOCATIONS, forms):
+        yield (
+            f"update {table} set {column} = ? || substr({column}, ?) where substr({column}, 1, ?) = ?",  # noqa: S608
+            (new, len(old) + 1, len(old), old),
+        )
 
 
 def open_experiment(client: MlflowClient, layout: Layout, name: str) -> str:
@@ -128,31 +154,6 @@ def _create(database: Path) -> None:
         # write-ahead logging: processes that log at once wait milliseconds, not seconds, for one another
         connection.execute("pragma journal_mode=wal")
     partial.replace(database)
-
-
-def _relocate(database: Path, mlruns: Path) -> None:
-    note = mlruns / ".location"
-    before, now = _former_place(note), str(mlruns)
-    with closing(sqlite3.connect(database, timeout=20)) as connection, connection:
-        connection.execute("select count(*) from experiments")  # raises if this is no database of MLflow's
-        if before == now:
-            return
-        if before:
-            # MLflow stores some as paths and some as file: addresses, in which a blank is %20
-            forms = [(f"{before}/", f"{now}/"), (f"{Path(before).as_uri()}/", f"{mlruns.as_uri()}/")]
-            for (table, column), (old, new) in product(_LOCATIONS, forms):
-                connection.execute(
-                    f"update {table} set {column} = ? || substr({column}, ?) where substr({column}, 1, ?) = ?",  # noqa: S608
-                    (new, len(old) + 1, len(old), old),
-                )
-            print(f"medscreen: mlruns/ has moved from {before}; its stored locations now say {now}", file=sys.stderr)
-        else:
-            # MLflow has put its own first experiment below the working directory
-            connection.execute(
-                "update experiments set artifact_location = ? where experiment_id = 0",
-                (f"{now}/artifacts/0",),
-            )
-    note.write_text(now, encoding="utf-8")
 
 
 def _former_place(note: Path) -> str:
