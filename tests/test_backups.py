@@ -29,8 +29,8 @@ from medscreen.operating.decision_nodes import package
 from medscreen.operating.operating_point import OperatingPoint
 from medscreen.operating.probability_calibration import LogisticCurve
 from medscreen.packaging.packaged_detector import packaged_digest
+from medscreen.registry.registration import register_run
 from medscreen.registry.stages import move
-from medscreen.registry.versions import register_run
 from medscreen.tracking.backups import Backup, back_up, restore
 from medscreen.tracking.logged_models import DIGEST, log_model
 from medscreen.tracking.store import open_experiment, open_store

@@ -208,7 +208,7 @@ def test_a_training_is_named_by_all_that_it_depends_on(tmp_path: Path, monkeypat
 
     def key(params: Params = params, settings: DetectorParams = one, **digests: str) -> str:
         return _run_key(
-            CHECKOUT, params, settings, data | {split: {"digest": digest} for split, digest in digests.items()}
+            layout, params, settings, data | {split: {"digest": digest} for split, digest in digests.items()}
         )
 
     others = [

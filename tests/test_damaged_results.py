@@ -21,7 +21,7 @@ from medscreen.packaging.packaged_detector import packaged_digest
 from medscreen.packaging.predictions import PREDICTED_BY
 from medscreen.pipeline.evaluate import evaluate
 from medscreen.pipeline.publish import publish
-from medscreen.registry.versions import held, versions_of
+from medscreen.registry.versions import version_in_stage, versions_of
 from medscreen.tracking.detector_results import read_results
 from medscreen.tracking.store import open_store
 from medscreen.workspace.digests import file_digest
@@ -126,14 +126,14 @@ def test_a_table_of_predictions_damaged_anywhere_is_never_taken(published: Path)
     params = settings_of(published)
     path = layout.predictions("whole")
     whole = path.read_bytes()
-    sound = {r.detector: r.said for r in read_results(layout, params)}["whole"]
+    sound = {r.detector: r.predictions for r in read_results(layout, params)}["whole"]
 
     @settings(max_examples=25, deadline=None)
     @given(st.integers(0, len(whole) - 1), st.integers(1, 64))
     def check(offset: int, length: int) -> None:
         overwritten(path, offset, length)
         try:
-            said = {r.detector: r.said for r in read_results(layout, params)}["whole"]
+            said = {r.detector: r.predictions for r in read_results(layout, params)}["whole"]
         except MedscreenError:
             return
         finally:
@@ -183,12 +183,12 @@ def test_damaged_images_are_named(workspace: Layout, file: str, offset: int) -> 
 
 def test_damaged_images_judge_no_champion(workspace: Layout) -> None:
     client = open_store(workspace)
-    champion = held(client, MODEL, "Production")
+    champion = version_in_stage(client, MODEL, "Production")
     assert champion is not None
     change_params(workspace.home, detectors={"corner": ROSTER["corner"], "half": ROSTER["half"]})
     overwritten(workspace.curated("val") / "images.npy", 128, 1 << 20)
     assert "data/curated/development/val: damaged or changed by hand" in refusal(workspace)
-    assert held(client, MODEL, "Production") == champion
+    assert version_in_stage(client, MODEL, "Production") == champion
 
 
 def test_images_of_an_audit_without_digests_are_taken(workspace: Layout) -> None:

@@ -98,7 +98,7 @@ def test_a_screen_shows_text_as_it_is_wherever_it_stands(text: str, is_styled: b
 @settings(deadline=None)
 @given(reason=TEXT, by=TEXT, title=TEXT)
 def test_the_log_of_decisions_shows_any_reason(reason: str, by: str, title: str) -> None:
-    entry = Entry(1, "2026-01-01T00:00:00+00:00", by, "rollback", title, reason)
+    entry = Entry(number=1, at="2026-01-01T00:00:00+00:00", by=by, action="rollback", title=title, reason=reason)
     shown = printed(lambda: _print_log({MODEL: [entry]}, as_json=False))
     assert not CONTROL.search(shown)
     assert "2026-01-01" in shown
@@ -170,7 +170,7 @@ def test_whatever_a_reason_holds_every_command_and_the_next_repro_go_on(
     client = open_store(workspace)
     log = DecisionLog(client, workspace, MODEL)
     for text in FOREIGN:
-        log.record(Entry(0, "", "", "promote", "kept", text.encode(errors="replace").decode()), {})
+        log.record(Entry(action="promote", title="kept", reason=text.encode(errors="replace").decode()), {})
     assert command("promote", "1", "--force", "--reason", "\x1b[2J[/]")[0] == 0
     reason = "ticket [/4711] \x1b[31m=1+1 \u202e<b>![x](http://evil)"
     assert command("rollback", "--reason", reason)[0] == 0
@@ -192,7 +192,7 @@ def test_whatever_a_reason_holds_every_command_and_the_next_repro_go_on(
 @pytest.mark.parametrize("text", ["\udcff", "\\", '"', "\u202e", "\x1b", "<", "\U0001f600", "\U000e0001"])
 def test_no_reason_or_title_is_too_long_or_unfit_for_a_tag(workspace: Layout, text: str) -> None:
     log = DecisionLog(open_store(workspace), workspace, MODEL)
-    log.record(Entry(0, "", "", "promote", text * 9000, text * 9000), {})
+    log.record(Entry(action="promote", title=text * 9000, reason=text * 9000), {})
     (entry, run), *_ = log.entries()
     assert entry.reason == visible(text * 9000)[:3000]
     assert entry.title == run.info.run_name == visible(text * 9000)[:120]

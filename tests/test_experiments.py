@@ -12,7 +12,7 @@ from medscreen.pipeline.evaluate import evaluate
 from medscreen.pipeline.publish import publish
 from medscreen.registry.decision_log import DecisionLog
 from medscreen.registry.promotion import roll_back
-from medscreen.registry.versions import Version, held, versions_of
+from medscreen.registry.versions import Version, version_in_stage, versions_of
 from medscreen.tracking.detector_results import read_results
 from medscreen.tracking.runs import live_run
 from medscreen.tracking.store import open_store
@@ -93,8 +93,8 @@ def test_the_decision_of_the_workspace_is_not_told_of_an_experiment(
     assert report["promoted"] is None
     assert report["reason"].startswith("not promoted: experiment try-this (whole: ")
     assert "League table of experiment try-this (95% intervals" in capsys.readouterr().out
-    assert held(client, MODEL, "Production") is not None
-    assert held(client, MODEL, "Production").number == before["promoted"]["version"]
+    assert version_in_stage(client, MODEL, "Production") is not None
+    assert version_in_stage(client, MODEL, "Production").number == before["promoted"]["version"]
 
 
 def test_an_experiment_registers_no_baseline_and_logs_its_run(

@@ -10,11 +10,10 @@ from mlflow.entities.model_registry import ModelVersion
 from factories import one_sentence
 from medscreen.errors import MedscreenError
 from medscreen.pipeline.publish import publish
-from medscreen.registry.gate_evidence import Evidence, LostVersionError
+from medscreen.registry.gate_evidence import Evidence
 from medscreen.registry.overview import overview
 from medscreen.registry.promotion import roll_back
-from medscreen.registry.stages import in_stage
-from medscreen.registry.versions import find_version, held, require_graph, versions_of
+from medscreen.registry.versions import LostVersionError, find_version, require_graph, version_in_stage, versions_of
 from medscreen.tracking.detector_results import read_results
 from medscreen.tracking.run_state import UnreachableFilesError, require_reachable
 from medscreen.tracking.store import open_store
@@ -46,7 +45,7 @@ def test_a_version_with_impossible_values_is_named(
 ) -> None:
     client = open_store(workspace)
     monkeypatch.setattr(MlflowClient, "search_model_versions", lambda *_, **__: [answer(**values)])
-    for read in (versions_of, lambda client, model: in_stage(client, model, "Production")):
+    for read in (versions_of, lambda client, model: version_in_stage(client, model, "Production")):
         with pytest.raises(MedscreenError) as error:
             read(client, MODEL)
         assert f"of {MODEL} is none that MLflow gives" in one_sentence(error)
@@ -73,7 +72,7 @@ def elsewhere(workspace: Layout, monkeypatch: pytest.MonkeyPatch) -> Layout:
 
 def test_files_out_of_reach_are_not_called_lost(elsewhere: Layout) -> None:
     client = open_store(elsewhere)
-    version = held(client, MODEL, "Production")
+    version = version_in_stage(client, MODEL, "Production")
     assert version is not None
     for use in (
         lambda: require_graph(client, elsewhere, version),
@@ -88,7 +87,7 @@ def test_files_out_of_reach_are_not_called_lost(elsewhere: Layout) -> None:
         assert "s3://bucket/models, which this machine can't reach" in said
         assert "secret" not in said
     assert [(row.lost, row.unreachable) for row in overview(client, [MODEL])] == [(False, True)] * 3
-    assert held(client, MODEL, "Production") == version
+    assert version_in_stage(client, MODEL, "Production") == version
 
 
 def test_lost_files_are_told_in_a_whole_sentence(workspace: Layout) -> None:
@@ -99,5 +98,5 @@ def test_lost_files_are_told_in_a_whole_sentence(workspace: Layout) -> None:
     with pytest.raises(LostVersionError) as error:
         evidence.contestant(version)
     said = one_sentence(error)
-    assert said.startswith(f"{MODEL} version {version.number} can't be scored again: its files are lost; `dvc repro")
+    assert said.startswith(f"{MODEL} version {version.number} can't be used: its files are lost; `dvc repro")
     assert error.value.reason == "its files are lost"

@@ -49,7 +49,7 @@ def result(
     return Result(
         dataset="films", detector=name, params={}, run_key="", history=[], evaluation=evaluation,
         analysis={"seeds": {split: spread(values) for split, values in seeds.items()}},
-        curation={}, data_digest="", packaged=Path(), digest="", files={}, said=pa.table({}), trained_on=[],
+        curation={}, data_digest="", packaged=Path(), digest="", files={}, predictions=pa.table({}), trained_on=[],
         operating_point={}, lineage={}, is_baseline=False,
     )  # fmt: skip
 

@@ -16,7 +16,7 @@ from medscreen.cli.predict import predict
 from medscreen.config.display import FILE_DISPLAY
 from medscreen.data.load_image import read_grey
 from medscreen.registry.loading import load_detector
-from medscreen.registry.versions import held
+from medscreen.registry.versions import version_in_stage
 from medscreen.tracking.store import open_store
 from medscreen.workspace.layout import Layout
 from tiff_files import Form, tiff
@@ -190,7 +190,7 @@ def test_where_no_version_is_in_the_stage_the_way_there_is_told(
         return str(CliRunner().invoke(predict, [str(tmp_path / "film.png"), *options]).exception)
 
     client = open_store(workspace)
-    number = held(client, MODEL, "Production").number
+    number = version_in_stage(client, MODEL, "Production").number
     said = refusal("--stage", "Staging")
     assert not unstated(said, MODEL, f"version {number} is in Production", "--stage Production")
     assert "`medscreen promote VERSION --to Staging`" in said

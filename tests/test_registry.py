@@ -24,7 +24,7 @@ from medscreen.registry.gate import Decision
 from medscreen.registry.gate_evidence import Evidence
 from medscreen.registry.promotion import promote_version, roll_back
 from medscreen.registry.threshold_change import set_threshold
-from medscreen.registry.versions import Version, find_version, held, versions_of
+from medscreen.registry.versions import Version, find_version, version_in_stage, versions_of
 from medscreen.tracking.detector_results import read_results
 from medscreen.tracking.server import as_default
 from medscreen.tracking.store import open_store
@@ -519,7 +519,7 @@ def test_outside_a_checkout_is_said(tmp_path: Path, loaded_registry: Callable[[P
 
 
 def test_a_stage_that_nothing_is_in_is_none(published: Path) -> None:
-    assert held(open_store(Layout(published, published)), MODEL, "Staging") is None
+    assert version_in_stage(open_store(Layout(published, published)), MODEL, "Staging") is None
 
 
 def test_a_version_knows_its_age(published: Path) -> None:

@@ -14,8 +14,8 @@ from medscreen.registry import promotion as promotions
 from medscreen.registry.decision_log import DecisionLog, Entry, OvertakenError
 from medscreen.registry.gate_evidence import _passed_over
 from medscreen.registry.promotion import promote_version, roll_back
-from medscreen.registry.stages import named_filter, one_at_a_time
-from medscreen.registry.versions import find_version, versions_of
+from medscreen.registry.stages import one_at_a_time
+from medscreen.registry.versions import find_version, named_filter, versions_of
 from medscreen.tracking.store import open_store
 from medscreen.workspace.layout import Layout
 from workspaces import MODEL, graph_of, settings_of
@@ -35,7 +35,14 @@ def colleague(workspace: Layout, tmp_path: Path) -> Layout:
 
 
 def to_production(number: int) -> Entry:
-    return Entry(0, "", "", "promote", f"version {number} to Production", "a test", number, "Production", WHOLE)
+    return Entry(
+        action="promote",
+        title=f"version {number} to Production",
+        reason="a test",
+        version=number,
+        stage="Production",
+        replaced=WHOLE,
+    )
 
 
 def log_of(layout: Layout) -> DecisionLog:
@@ -105,7 +112,7 @@ def test_a_decision_between_reading_and_writing_wins(
 
 
 def test_decisions_that_move_nothing_are_both_kept(workspace: Layout, colleague: Layout) -> None:
-    refused = Entry(0, "", "", "promote", "refused", "a test")
+    refused = Entry(action="promote", title="refused", reason="a test")
     ours, theirs = log_of(workspace), log_of(colleague)
     theirs.record(refused, {})
     ours.record(refused, {})

@@ -29,7 +29,8 @@ from medscreen.config.params import load_params
 from medscreen.config.studies import StudyParams
 from medscreen.data.images import load_images
 from medscreen.errors import MedscreenError
-from medscreen.registry.versions import register, versions_of
+from medscreen.registry.registration import register
+from medscreen.registry.versions import versions_of
 from medscreen.studies.samplers import pruner_of, sampler_of
 from medscreen.studies.search_space import Searched
 from medscreen.studies.study_plan import plan_study, share_of_cores

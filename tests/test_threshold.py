@@ -34,9 +34,10 @@ from medscreen.operating.decision_nodes import package
 from medscreen.operating.operating_point import OperatingPoint, choose_operating_point
 from medscreen.operating.threshold_policies import choose_threshold
 from medscreen.packaging.packaged_detector import PackagedDetector, packaged_digest
+from medscreen.registry.registration import register
 from medscreen.registry.stages import align, move
 from medscreen.registry.threshold_change import parse_policy, set_threshold
-from medscreen.registry.versions import Version, find_version, held, register
+from medscreen.registry.versions import Version, find_version, version_in_stage
 from medscreen.tracking.detector_results import Result
 from medscreen.tracking.store import open_store
 from medscreen.workspace.layout import Layout
@@ -124,7 +125,7 @@ def result_of(folder: Path) -> Result:
         evaluation=judged(scores, point), analysis={},
         curation={"splits": splits},
         data_digest="data", packaged=packaged, digest=packaged_digest(packaged),
-        files={"": [folder / "evaluation.json", folder / "curation.json"]}, said=said_of(scores),
+        files={"": [folder / "evaluation.json", folder / "curation.json"]}, predictions=said_of(scores),
         trained_on=["a", "b"], operating_point={}, lineage=lineage,
         is_baseline=False,
     )  # fmt: skip
@@ -204,7 +205,7 @@ def test_another_policy_is_a_new_version_without_a_stage(changed: Any) -> None:
 
 def test_production_is_left_as_it_was(changed: Any) -> None:
     client, old, _ = changed
-    assert held(client, MODEL, "Production") == old
+    assert version_in_stage(client, MODEL, "Production") == old
     assert int(client.get_model_version_by_alias(MODEL, "production").version) == 1
     assert loaded(client, old).metadata["operating_point"]["policy"] == "youden"
 
@@ -288,7 +289,7 @@ def test_the_way_back_leads_to_the_version_in_production(changed: Any) -> None:
     before = (numbers(client), runs(client))
     back = set_threshold(client, layout_of(client), new.version, YOUDEN, SETTINGS, 7)
     assert back.version == old
-    assert held(client, MODEL, "Production") == old
+    assert version_in_stage(client, MODEL, "Production") == old
     assert (numbers(client), runs(client)) == before
 
 

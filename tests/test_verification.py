@@ -25,11 +25,12 @@ from medscreen.data.images import SPLITS
 from medscreen.errors import MedscreenError
 from medscreen.pipeline.publish import publish
 from medscreen.registry.threshold_change import set_threshold
-from medscreen.registry.verification import verify
 from medscreen.registry.verification.finding import GROUPS, Finding
+from medscreen.registry.verification.verify import verify
 from medscreen.registry.versions import Version, find_version, named_version, require_graph
 from medscreen.tracking.store import open_store
 from medscreen.workspace.layout import Layout
+from medscreen.workspace.lineage import lineage_digest
 from workspaces import MODEL, change_params, settings_of
 
 # what MLflow says of its own type hints when it first logs a model
@@ -293,6 +294,29 @@ def test_a_version_by_threshold_is_not_held_against_the_operating_point_of_the_w
     made = set_threshold(client, layout, production(layout), chosen, params.evaluation, params.seed)
     assert made.is_new
     assert changes(found(layout, str(made.version.number))) == {}
+
+
+def test_a_version_of_before_kinds_had_variants_is_verified(layout: Layout) -> None:
+    """Its run has logged the former kind, and its params.yaml has former kinds in studies, too."""
+    path = artefact(layout, "lineage.json")
+    lineage = json.loads(path.read_text())
+    params = yaml.safe_load(lineage["params.yaml"])
+    del params["detectors"]["whole"]["variant"]
+    params["detectors"]["corner"] = {"kind": "gradient"}
+    former = {"plain": "tunable_cnn", "variational": "vae"}
+    entries = [s["entry"] for study in params["studies"].values() for s in study["searched"].values() if s["entry"]]
+    assert {entry["variant"] for entry in entries} == {*former}
+    for entry in entries:
+        entry["kind"] = former[entry.pop("variant")]
+    lineage["params.yaml"] = yaml.safe_dump(params, sort_keys=False)
+    path.write_text(json.dumps(lineage))
+    version, client = production(layout), open_store(layout)
+    digest = lineage_digest(lineage)
+    client.set_tag(version.run_id, "medscreen.lineage_digest", digest)
+    client.set_model_version_tag(MODEL, str(version.number), "medscreen.lineage_digest", digest)
+    with closing(sqlite3.connect(layout.mlruns / "mlflow.db")) as store, store:
+        store.execute("delete from params where run_uuid = ? and key = 'variant'", (version.run_id,))
+    assert changes(found(layout)) == {}
 
 
 def test_another_active_data_set_leaves_the_version_itself_to_be_checked(layout: Layout) -> None:

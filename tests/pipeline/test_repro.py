@@ -19,8 +19,7 @@ from medscreen.config.display import FILE_DISPLAY
 from medscreen.data.images import load_images
 from medscreen.errors import MedscreenError
 from medscreen.registry.decision_log import DecisionLog
-from medscreen.registry.versions import held as in_stage
-from medscreen.registry.versions import versions_of
+from medscreen.registry.versions import version_in_stage, versions_of
 from medscreen.tracking.store import open_store
 from medscreen.workspace.layout import Layout, find_layout
 
@@ -50,7 +49,7 @@ def results(project: Path) -> dict[str, bytes]:
 
 
 def production(client: MlflowClient) -> tuple[int, str]:
-    version = in_stage(client, "phantom-detector", "Production")
+    version = version_in_stage(client, "phantom-detector", "Production")
     assert version is not None
     assert int(client.get_model_version_by_alias("phantom-detector", "production").version) == version.number
     return version.number, version.digest

@@ -16,8 +16,7 @@ from factories import PARAMS_YAML
 from medscreen import load_detector
 from medscreen.data.images import load_images
 from medscreen.errors import MedscreenError
-from medscreen.registry.versions import Version
-from medscreen.registry.versions import held as in_stage
+from medscreen.registry.versions import Version, version_in_stage
 from medscreen.tracking.runs import live_run
 from medscreen.tracking.store import open_experiment, open_store
 from medscreen.workspace.layout import Layout, find_layout
@@ -74,7 +73,7 @@ def client(mlflow_server: MlflowServer, second: Path, monkeypatch: pytest.Monkey
 
 
 def production(client: MlflowClient) -> Version:
-    version = in_stage(client, MODEL, "Production")
+    version = version_in_stage(client, MODEL, "Production")
     assert version is not None
     assert int(client.get_model_version_by_alias(MODEL, "production").version) == version.number
     return version

@@ -30,7 +30,7 @@ def backup(file: Path | None) -> None:
 @click.argument("file", type=click.Path(path_type=Path))
 def restore(file: Path) -> None:
     """Puts the backup FILE in the place of mlruns/ and studies/; the former ones are kept beside them."""
-    from medscreen.registry.versions import held
+    from medscreen.registry.versions import model_names, version_in_stage
     from medscreen.tracking.backups import restore as put_back
     from medscreen.tracking.store import open_store
 
@@ -39,7 +39,7 @@ def restore(file: Path) -> None:
     if former is not None:
         say(f"The former store is kept as {former}.")
     client = open_store(layout)
-    in_production = [held(client, model.name, "Production") for model in client.search_registered_models()]
+    in_production = [version_in_stage(client, model, "Production") for model in model_names(client)]
     for version in in_production:
         if version is not None:
             say(f"In Production: {version.model} version {version.number} ({version.detector}).")

@@ -36,7 +36,8 @@ _AGES = ((86_400, "d"), (3_600, "h"), (60, "min"))
 def models(name: str | None, show_log: bool, as_json: bool) -> None:
     """Lists registered versions: stage, detector, data, headline metrics with intervals, age."""
     from medscreen.registry.decision_log import DecisionLog, settle_all
-    from medscreen.registry.overview import model_names, overview
+    from medscreen.registry.overview import overview
+    from medscreen.registry.versions import model_names
     from medscreen.tracking.store import open_store
 
     layout = find_layout()
@@ -117,8 +118,8 @@ def compare(a: str, b: str, name: str | None, as_json: bool) -> None:
 
     Both are scored again; images of people that either was trained on are left out.
     """
-    from medscreen.registry.champion_selection import bootstrap_of
     from medscreen.registry.gate_evidence import Evidence
+    from medscreen.registry.promotion import bootstrap_of
     from medscreen.registry.version_comparison import compare as compare_versions
     from medscreen.registry.versions import find_version
     from medscreen.tracking.detector_results import read_results

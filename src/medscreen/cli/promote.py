@@ -24,7 +24,7 @@ def promote(
     Production has a gate (promotion: in params.yaml). What it decides is in the promotion log, refusals too.
     """
     from medscreen.registry.promotion import promote_version
-    from medscreen.registry.versions import find_version, held, versions_of
+    from medscreen.registry.versions import find_version, version_in_stage, versions_of
 
     if force != bool(reason.strip()):
         raise MedscreenError("--force and --reason go together: say why the gate is overruled; it is recorded.")
@@ -33,7 +33,7 @@ def promote(
     if version is not None:
         chosen = find_version(client, model, version)
     elif stage == "Production":
-        staged = held(client, model, "Staging")
+        staged = version_in_stage(client, model, "Staging")
         if staged is None:
             raise MedscreenError(f"No version of {model} is in Staging: medscreen promote VERSION.")
         chosen = staged

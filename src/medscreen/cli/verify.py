@@ -31,7 +31,8 @@ def verify(which: str, as_json: bool) -> None:
     WHICH is MODEL/STAGE, MODEL/NUMBER, or a stage or number of the active data set's model. Exit status 0 where nothing
     has changed, else 1. Nothing is changed, made or downloaded.
     """
-    from medscreen.registry import verification
+    from medscreen.registry.verification.finding import GROUPS
+    from medscreen.registry.verification.verify import verify as verify_version
     from medscreen.registry.versions import named_version
     from medscreen.tracking.store import open_store
 
@@ -39,7 +40,7 @@ def verify(which: str, as_json: bool) -> None:
     params = load_params(layout.params)
     client = open_store(layout)
     version = named_version(client, params.dataset, which)
-    findings = verification.verify(client, layout, params, version)
+    findings = verify_version(client, layout, params, version)
     counts = Counter(finding.status for finding in findings)
     if as_json:
         about = {"model": version.model, "version": version.number, "stage": version.stage, "digest": version.digest}
@@ -48,7 +49,7 @@ def verify(which: str, as_json: bool) -> None:
         screen = Screen()
         stage = "without a stage" if version.stage == "None" else f"in {version.stage}"
         screen.print(f"{version.model} version {version.number} ({version.detector}), {stage}")
-        for title, subjects in verification.GROUPS.items():
+        for title, subjects in GROUPS.items():
             screen.print()
             screen.print(Text(title, "bold"))
             screen.print(_table([finding for finding in findings if finding.subject in subjects]))

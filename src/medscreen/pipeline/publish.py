@@ -5,8 +5,8 @@ import json
 from medscreen.config.params import Params
 from medscreen.pipeline.stage_runner import run_stage
 from medscreen.registry.cards import describe
-from medscreen.registry.champion_selection import bootstrap_of, promote_best
-from medscreen.registry.experiments import may_change, published
+from medscreen.registry.promotion import bootstrap_of, promote_best
+from medscreen.registry.registration import may_change, register
 from medscreen.registry.threshold_change import remove_cut_short
 from medscreen.registry.versions import model_name, versions_of
 from medscreen.reporting.leaderboard import Pair, balanced_rows, comparisons, league_rows, print_league, save_rows
@@ -27,7 +27,7 @@ def publish(layout: Layout, params: Params) -> None:
     remove_cut_short(
         client, layout, model_name(results[0].dataset), open_experiment(client, layout, results[0].dataset)
     )
-    versions = {result.detector: published(client, layout, result) for result in results}
+    versions = {result.detector: register(client, layout, result) for result in results}
     report = promote_best(client, layout, results, versions, params)
     standings = {standing["detector"]: standing for standing in report["standings"]}
     now = {version.number: version for version in versions_of(client, report["model"])}

@@ -15,50 +15,47 @@ from medscreen.reporting.model_card.content import model_card
 from medscreen.reporting.model_card.facts import CardFacts
 from medscreen.reporting.model_card.summary import version_description
 from medscreen.tracking.detector_results import Result
-from medscreen.tracking.run_state import kept_file, kept_names
+from medscreen.tracking.run_state import kept_json, kept_names
 from medscreen.tracking.runs import LINEAGE_FILE
 from medscreen.workspace.digests import digest_of
 
-# what the card of a new operating point takes over from the run of the old one
-_SOURCES = (LINEAGE_FILE, "curation.json", "evaluation.json")
 CARD = "medscreen.card_digest"
 # metrics that do not depend on the threshold
 UNCHANGED = ("auroc", "average_precision", "brier", "ece", "in_domain")
+# what the card of a new operating point takes over from the run of the old one
+_SOURCES = (LINEAGE_FILE, "curation.json", "evaluation.json")
 
 
 def describe(
     client: MlflowClient, version: Version, result: Result, params: Params, standing: Mapping[str, Any]
 ) -> None:
-    """Writes card and decision of a version of the workspace, unless they say so already.
+    """Writes card and decision of a version of the workspace, unless it has them already.
 
     A version that is or was in a stage keeps the decision that put it there, or took it out.
     """
     decision = version.tags.get(DECISION, "")
     if version.stage == "None" and not version.rolled_back:
         decision = f"{standing['verdict']}: {standing['reason']}"
-    card = model_card(
-        CardFacts(
-            model=version.model,
-            version=version.number,
-            detector=version.detector,
-            dataset=result.dataset,
-            made=f"{version.made:%Y-%m-%d}",
-            evaluation=result.evaluation,
-            analysis=result.analysis,
-            curation=result.curation,
-            operating_point=result.operating_point,
-            parameters=result.params | {"evaluation.confidence": params.evaluation.confidence},
-            # what its run recorded: the workspace may be at another commit by now
-            lineage=_lineage(version, _kept(client, version, LINEAGE_FILE) or result.lineage),
-            decision=decision,
-            is_simulated=isinstance(params.datasets[result.dataset], PhantomParams),
-        )
+    card = _card(
+        version,
+        # as its run recorded it: the workspace may be at another commit by now
+        lineage=_lineage(version, kept_json(client, version.run_id, LINEAGE_FILE) or result.lineage),
+        dataset=result.dataset,
+        evaluation=result.evaluation,
+        analysis=result.analysis,
+        curation=result.curation,
+        operating_point=result.operating_point,
+        parameters=result.params | {"evaluation.confidence": params.evaluation.confidence},
+        decision=decision,
+        is_simulated=isinstance(params.datasets[result.dataset], PhantomParams),
     )
-    if _is_new(client, version, card):
-        client.log_text(version.run_id, json.dumps(dict(standing), indent=1), "decision.json")
-        if version.tags.get(DECISION) != decision:
-            client.set_model_version_tag(version.model, str(version.number), DECISION, decision)
-        _keep(client, version, card)
+    is_whole = kept_names(client, version.run_id) >= {"card.md", "card.html", "decision.json"}
+    if is_whole and version.tags.get(CARD) == digest_of(card):
+        return
+    client.log_text(version.run_id, json.dumps(dict(standing), indent=1), "decision.json")
+    if version.tags.get(DECISION) != decision:
+        client.set_model_version_tag(version.model, str(version.number), DECISION, decision)
+    _keep(client, version, card)
 
 
 def describe_operating_point(
@@ -72,56 +69,44 @@ def describe_operating_point(
 
     What the threshold does not change is taken over from `source`.
     """
-    lineage, curation = _kept(client, source, LINEAGE_FILE), _kept(client, source, "curation.json")
-    former, dataset = _kept(client, source, "evaluation.json"), lineage["dataset"]
+    lineage, curation, former = (kept_json(client, source.run_id, name) for name in _SOURCES)
     evaluation = {
         split: {**{name: former[split][name] for name in UNCHANGED if name in former[split]}, **of_split}
         for split, of_split in rates.items()
     }
     client.log_text(version.run_id, json.dumps(evaluation, indent=1), "evaluation.json")
     client.log_text(version.run_id, json.dumps(curation, indent=1), "curation.json")
-    card = model_card(
-        CardFacts(
-            model=version.model,
-            version=version.number,
-            detector=version.detector,
-            dataset=dataset,
-            made=f"{version.made:%Y-%m-%d}",
-            evaluation=evaluation,
-            analysis={},
-            curation=curation,
-            operating_point=point,
-            parameters=client.get_run(version.run_id).data.params,
-            lineage={"operating point of": f"version {source.number}", **_lineage(version, lineage)},
-            decision="",
-            is_simulated=yaml.safe_load(lineage["params.yaml"])["datasets"][dataset]["kind"] == "phantom",
-        )
+    dataset = lineage["dataset"]
+    card = _card(
+        version,
+        lineage={"operating point of": f"version {source.number}", **_lineage(version, lineage)},
+        dataset=dataset,
+        evaluation=evaluation,
+        analysis={},
+        curation=curation,
+        operating_point=point,
+        parameters=client.get_run(version.run_id).data.params,
+        decision="",
+        is_simulated=yaml.safe_load(lineage["params.yaml"])["datasets"][dataset]["kind"] == "phantom",
     )
     _keep(client, version, card)
 
 
 def lost_sources(client: MlflowClient, version: Version) -> list[str]:
     """What the card of a new operating point needs and the version's run does not keep, whole."""
-    return [name for name in _SOURCES if not _kept(client, version, name)]
+    return [name for name in _SOURCES if not kept_json(client, version.run_id, name)]
 
 
-def _kept(client: MlflowClient, version: Version, name: str) -> dict[str, Any]:
-    """A JSON file of the version's run; empty where it is lost or damaged."""
-    try:
-        content = json.loads(kept_file(client, version.run_id, name) or "{}")
-    except ValueError:
-        return {}
-    return content if isinstance(content, dict) else {}
-
-
-def card_digest(card: str) -> str:
-    """32 hexadecimal characters that name a card."""
-    return digest_of(card)
-
-
-def _is_new(client: MlflowClient, version: Version, card: str) -> bool:
-    kept = kept_names(client, version.run_id)
-    return not kept >= {"card.md", "card.html", "decision.json"} or version.tags.get(CARD) != card_digest(card)
+def _card(version: Version, **facts: Any) -> str:
+    return model_card(
+        CardFacts(
+            model=version.model,
+            version=version.number,
+            detector=version.detector,
+            made=f"{version.made:%Y-%m-%d}",
+            **facts,
+        )
+    )
 
 
 def _keep(client: MlflowClient, version: Version, card: str) -> None:
@@ -129,7 +114,7 @@ def _keep(client: MlflowClient, version: Version, card: str) -> None:
     client.log_text(version.run_id, page(card, f"{version.model} version {version.number}"), "card.html")
     client.update_model_version(version.model, str(version.number), version_description(card))
     # last: a card that was cut short is written again
-    client.set_model_version_tag(version.model, str(version.number), CARD, card_digest(card))
+    client.set_model_version_tag(version.model, str(version.number), CARD, digest_of(card))
 
 
 def _lineage(version: Version, lineage: Mapping[str, Any]) -> dict[str, str]:

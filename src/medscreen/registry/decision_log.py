@@ -1,14 +1,14 @@
 """The promotion log: every decision on a registered model, kept as runs of an MLflow experiment of its own.
 
 MLflow's registry keeps no history. Runs are shared where the store is, can be looked at in the UI, and one is written
-in one transaction. Nothing here is ever removed or rewritten but for the word that a move was carried out.
+in one transaction. Nothing here is ever removed or rewritten but for the state of a decision.
 """
 
 import getpass
 import json
 import os
-from collections.abc import Collection, Iterable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, fields, replace
 from datetime import UTC, datetime
 from typing import Any
@@ -18,11 +18,11 @@ from mlflow.entities import Run
 from mlflow.exceptions import MlflowException
 
 from medscreen.errors import MedscreenError
-from medscreen.registry.stages import BusyError, align, in_stage, move, one_at_a_time, quiet
-from medscreen.registry.versions import DECISION, ROLLED_BACK, versions_of
+from medscreen.registry.stages import BusyError, align, move, one_at_a_time
+from medscreen.registry.versions import DECISION, ROLLED_BACK, version_in_stage, versions_of
 from medscreen.reporting.markdown import inert
 from medscreen.runtime.escaping import visible
-from medscreen.tracking.run_state import find_run, is_deleted, kept_file
+from medscreen.tracking.run_state import find_run, is_deleted, kept_json
 from medscreen.tracking.store import open_experiment
 from medscreen.workspace.layout import Layout
 
@@ -34,18 +34,18 @@ _NEXT = "medscreen.next_decision"
 _NAME_LENGTH, _REASON_LENGTH, _TAG_LENGTH = 120, 3000, 8000
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Entry:
-    """One decision: `number` counts them, `action` is publish, promote or rollback.
+    """One decision: `action` is publish, promote, rollback or experiment.
 
     `version` goes to `stage` and `replaced` leaves it; all three are empty where nothing moved. `forced`: the gate had
-    refused it. `reason` is the gate's, or the person's. `newest` is the latest version there was, `digest` that of
-    `version`; entries of a medscreen without them have 0 and "".
+    refused it. `reason` is the gate's, or the person's. The log fills in the rest: `number` counts the decisions,
+    `newest` is the latest version there was, `digest` that of `version` (0 and "" in entries of older releases).
     """
 
-    number: int
-    at: str
-    by: str
+    number: int = 0
+    at: str = ""
+    by: str = ""
     action: str
     title: str
     reason: str
@@ -59,6 +59,18 @@ class Entry:
 
 class OvertakenError(MedscreenError):
     """Somebody else has moved a version since the decision was begun."""
+
+
+@contextmanager
+def deciding(client: MlflowClient, layout: Layout, model: str, wait: bool = False) -> "Iterator[DecisionLog]":
+    """The settled log of a model whose stages no other process of this checkout changes meanwhile.
+
+    Raises BusyError if another process changes them, unless `wait`.
+    """
+    with one_at_a_time(layout, model, wait):
+        log = DecisionLog(client, layout, model)
+        log.settle()
+        yield log
 
 
 class DecisionLog:
@@ -77,7 +89,8 @@ class DecisionLog:
             (entry, run)
             for entry, run in ((_entry(run), run) for run in runs)
             # whoever was killed while it proposed one has decided, if that was the next
-            if entry is not None and (_state(run) in {_DECIDED, _DONE} or _is_proposed(run, followers))
+            if entry is not None
+            and (_state(run) in {_DECIDED, _DONE} or (_state(run) == _PROPOSED and run.info.run_id in followers))
         ]
         return sorted(found, key=lambda pair: -pair[0].number)
 
@@ -94,11 +107,7 @@ class DecisionLog:
 
     def report(self, run: Run) -> dict[str, Any]:
         """The numbers behind a decision; empty where they are lost, or the writer was killed before it kept them."""
-        try:
-            content = json.loads(kept_file(self._client, run.info.run_id, _REPORT) or "{}")
-        except ValueError:
-            return {}
-        return content if isinstance(content, dict) else {}
+        return kept_json(self._client, run.info.run_id, _REPORT)
 
     def record(self, entry: Entry, report: Mapping[str, Any]) -> None:
         """Writes a decision down and then carries it out: what a kill leaves undone, `settle` does.
@@ -213,8 +222,8 @@ class DecisionLog:
         numbers = {version.number for version in versions_of(self._client, self._model)}
         moved: int | None = None
         while (last := next((m.version for m in self.moves() if m.stage == stage), None)) != moved:
-            held = in_stage(self._client, self._model, stage)
-            if last in numbers and (held is None or int(held.version) != last):
+            now = version_in_stage(self._client, self._model, stage)
+            if last in numbers and (now is None or now.number != last):
                 move(self._client, self._model, last, stage)
             moved = last
 
@@ -230,21 +239,16 @@ class DecisionLog:
         )
 
     def _mark(self, entry: Entry) -> None:
-        """Both versions say what became of them; one that is rolled back also that no repro is to promote it."""
+        """Tags both versions with the decision, and one that is rolled back so that no repro promotes it."""
         said = f"{entry.title} by {entry.by} on {entry.at[:10]}: {entry.reason}"
-        numbers = {version.number for version in versions_of(self._client, self._model)}
-        for number in {entry.version, entry.replaced} & numbers:
+        tags = {version.number: version.tags for version in versions_of(self._client, self._model)}
+        for number in {entry.version, entry.replaced} & tags.keys():
             self._client.set_model_version_tag(self._model, str(number), DECISION, said[:_REASON_LENGTH])
-        if entry.action == "rollback" and entry.replaced in numbers:
+        if entry.action == "rollback" and entry.replaced in tags:
             why = f"version {entry.replaced} was rolled back on {entry.at[:10]}: {entry.reason}"
             self._client.set_model_version_tag(self._model, str(entry.replaced), ROLLED_BACK, why)
-        elif entry.stage == "Production" and entry.version in numbers and ROLLED_BACK in self._tags(entry.version):
+        elif entry.stage == "Production" and entry.version in tags and ROLLED_BACK in tags[entry.version]:
             self._client.delete_model_version_tag(self._model, str(entry.version), ROLLED_BACK)
-
-    def _tags(self, version: int | None) -> Mapping[str, str]:
-        with quiet():
-            tags: Mapping[str, str] = self._client.get_model_version(self._model, str(version)).tags
-        return tags
 
 
 def _entry(run: Run) -> Entry | None:
@@ -261,10 +265,6 @@ def _state(run: Run) -> str:
     return str(run.data.tags.get(_STATE, ""))
 
 
-def _is_proposed(run: Run, followers: Collection[str]) -> bool:
-    return _state(run) == _PROPOSED and run.info.run_id in followers
-
-
 def _user() -> str:
     try:
         return getpass.getuser()
@@ -275,5 +275,5 @@ def _user() -> str:
 def settle_all(client: MlflowClient, layout: Layout, models: Iterable[str]) -> None:
     """Repairs what a kill has left of these registered models, but for those that another process is changing now."""
     for model in models:
-        with suppress(BusyError), one_at_a_time(layout, model, wait=False):
-            DecisionLog(client, layout, model).settle()
+        with suppress(BusyError), deciding(client, layout, model):
+            pass

@@ -1,4 +1,4 @@
-"""The gate to Production: whether a detector deserves it, as a pure function of what was said of `val`."""
+"""The gate to Production: whether a detector may be promoted, as a pure function of its scores on `val`."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
@@ -19,10 +19,10 @@ from medscreen.operating.threshold_policies import choose_threshold
 
 @dataclass(frozen=True)
 class Contestant:
-    """A packaged detector and what it says of the N images of `val`.
+    """A packaged detector and its outcomes on the N images of `val`.
 
-    `digest` names the package, `run_key` the training: equal keys and another digest are one network at two operating
-    points. `unseen` (N,): the images of people it was not trained on.
+    `digest` identifies the package, `run_key` the training: equal keys and another digest are one network at two
+    operating points. `unseen` (N,): the images of people it was not trained on.
     """
 
     detector: str
@@ -34,7 +34,7 @@ class Contestant:
 
 @dataclass(frozen=True)
 class Candidate(Contestant):
-    """A detector that may go to Production; `baselines`: name -> what it says of the same images.
+    """A detector that may go to Production; `baselines`: name -> outcomes on the same images.
 
     `leaked_images`: how many of val and test another split shares. `rivals`: how many candidates are tried against the
     champion together, this one included. `rolled_back`: when and why it was taken out of Production; `passed_over`:
@@ -78,7 +78,7 @@ class Check:
 
 @dataclass(frozen=True)
 class Decision:
-    """What the gate says of a candidate.
+    """The gate's decision on a candidate.
 
     `verdict`: promote, refused, baseline, or champion of what is in Production already. `value`: the metric on the
     images of `val` that were compared, None where it is not defined.
@@ -100,156 +100,143 @@ def decide(
     Bounds are one-sided, of a paired bootstrap over patients; the error that `policy.confidence` leaves is shared by
     the rivals (Bonferroni), so that trying many candidates at once promotes a lucky one no more often.
     """
-    known = candidate.unseen if not isinstance(champion, Champion) else candidate.unseen & champion.unseen
-    images = np.flatnonzero(known)
-    value = _metric(policy.metric, candidate.val.take(images))
-    metric = f"val/{policy.metric}"
+    known = candidate.unseen & champion.unseen if isinstance(champion, Champion) else candidate.unseen
+    one_sided = replace(bootstrap, confidence=1 - (1 - policy.confidence) / candidate.rivals)
+    trial = _Trial(candidate, np.flatnonzero(known), policy, one_sided)
+    metric, value = f"val/{policy.metric}", _metric(policy.metric, trial.val)
     if candidate.is_baseline:
         return Decision(candidate.detector, metric, value, "baseline", "a baseline is never promoted", ())
     if champion is not None and champion.digest == candidate.digest:
         said = f"{candidate.detector} is in Production already, as version {champion.version}"
         return Decision(candidate.detector, metric, value, "champion", said, ())
-    one_sided = replace(bootstrap, confidence=1 - (1 - policy.confidence) / candidate.rivals)
-    few = _few_patients(candidate, images)
+    few = trial.few_patients()
     # bounds from so few patients are no evidence for or against: nothing is computed from them
-    checks = [few] if few else [*_measured(candidate, images, policy, one_sided)]
-    checks += _recorded(candidate, policy)
+    checks = [few] if few else [*trial.measured()]
+    checks += trial.recorded()
     if champion is not None and not few:
-        checks.append(_against(champion, candidate, images, policy, one_sided))
+        checks.append(trial.against(champion))
     failed = [check.says for check in checks if not check.passed]
-    reason = "; ".join(failed or [check.says for check in checks if check.name in _TOLD])
-    verdict = "refused" if failed else "promote"
-    return Decision(candidate.detector, metric, value, verdict, reason, tuple(checks))
+    reason = "; ".join(failed or [check.says for check in checks if check.name in {"baseline", "champion"}])
+    return Decision(candidate.detector, metric, value, "refused" if failed else "promote", reason, tuple(checks))
 
 
-# of a promotion, what is said besides the checks themselves
-_TOLD = ("baseline", "champion")
+@dataclass(frozen=True)
+class _Trial:
+    """A candidate on the images that it is judged on, with the bootstrap of the gate's bounds."""
 
+    candidate: Candidate
+    images: NDArray[np.int64]
+    policy: PromotionParams
+    bootstrap: Bootstrap
 
-def _few_patients(candidate: Candidate, images: NDArray[np.int64]) -> Check | None:
-    """A failed check where a class has too few patients on `val` to judge by; None where both have enough."""
-    short = short_classes(candidate.val.take(images))
-    if not short:
-        return None
-    counts = " and ".join(
-        f"{number} patient{'' if number == 1 else 's'} of class {name}" for name, number in short.items()
-    )
-    seen = "" if len(images) == len(candidate.val.labels) else " that neither the candidate nor the champion has seen"
-    return Check("patients", False, f"val has {counts}{seen}; at least {FEWEST} are needed")
+    @property
+    def val(self) -> Outcomes:
+        return self.candidate.val.take(self.images)
 
+    def lower_bound(self, other: Outcomes) -> float | None:
+        """Of the difference in the metric between the candidate and another; None where it is not defined."""
+        return paired_lower_bound(self.val, other.take(self.images), self.policy.metric, self.bootstrap)
 
-def _measured(
-    candidate: Candidate, images: NDArray[np.int64], policy: PromotionParams, bootstrap: Bootstrap
-) -> Iterator[Check]:
-    """The conditions on the candidate's own figures."""
-    val = candidate.val.take(images)
-    area = _metric("auroc", val)
-    way = "right" if area is not None and area >= 0.5 else "wrong"
-    yield Check("direction", way == "right", f"its score points the {way} way (AUROC on val {_shown(area)})")
-    yield _over_baseline(candidate, images, policy, bootstrap)
-    yield _sensitive(val, policy)
-    yield _decides(val, policy)
-    yield _calibrated(val, policy, bootstrap)
+    def few_patients(self) -> Check | None:
+        """A failed check where a class has too few patients on `val` to judge by; None where both have enough."""
+        short = short_classes(self.val)
+        if not short:
+            return None
+        counts = " and ".join(
+            f"{number} patient{'' if number == 1 else 's'} of class {name}" for name, number in short.items()
+        )
+        is_whole = len(self.images) == len(self.candidate.val.labels)
+        seen = "" if is_whole else " that neither the candidate nor the champion has seen"
+        return Check("patients", False, f"val has {counts}{seen}; at least {FEWEST} are needed")
 
+    def measured(self) -> Iterator[Check]:
+        """The conditions on the candidate's own figures."""
+        area = _metric("auroc", self.val)
+        way = "right" if area is not None and area >= 0.5 else "wrong"
+        yield Check("direction", way == "right", f"its score points the {way} way (AUROC on val {_shown(area)})")
+        yield self._over_baseline()
+        yield self._sensitive()
+        # the threshold it would serve with: scores that rank well may still be cut in the wrong place
+        reached, least = _metric("balanced_accuracy", self.val), self.policy.min_balanced_accuracy
+        says = f"balanced accuracy {_shown(reached)} at its own threshold (at least {least:g})"
+        yield Check("threshold", reached is not None and reached >= least, says)
+        yield self._calibrated()
 
-def _recorded(candidate: Candidate, policy: PromotionParams) -> Iterator[Check]:
-    """The conditions on the data's audit, and on what people decided before."""
-    yield Check(
-        "leaks",
-        candidate.leaked_images <= policy.max_leaked_images,
-        f"val and test share {candidate.leaked_images} images or their patients with another split "
-        f"(at most {policy.max_leaked_images}; leaks in reports/curation.json)",
-    )
-    yield Check("rollback", not candidate.rolled_back, candidate.rolled_back or "it was never rolled back")
-    yield Check("choice", not candidate.passed_over, candidate.passed_over or "no person chose another one over it")
+    def recorded(self) -> Iterator[Check]:
+        """The conditions on the data's audit, and on what people decided before."""
+        leaked, most = self.candidate.leaked_images, self.policy.max_leaked_images
+        yield Check(
+            "leaks",
+            leaked <= most,
+            f"val and test share {leaked} images or their patients with another split (at most {most}; leaks in "
+            "reports/curation.json)",
+        )
+        rolled_back, passed_over = self.candidate.rolled_back, self.candidate.passed_over
+        yield Check("rollback", not rolled_back, rolled_back or "it was never rolled back")
+        yield Check("choice", not passed_over, passed_over or "no person chose another one over it")
 
+    def _over_baseline(self) -> Check:
+        name, margin, baselines = self.policy.metric, self.policy.margin_over_baseline, self.candidate.baselines
+        if not baselines:
+            return Check(
+                "baseline",
+                False,
+                "the roster has no one-line baseline to beat: add one (kind: statistic) to detectors:",
+            )
+        values = {baseline: _metric(name, of.take(self.images)) for baseline, of in baselines.items()}
+        defined = {baseline: value for baseline, value in values.items() if value is not None}
+        if not defined:
+            return Check("baseline", False, f"val/{name} of the baseline is not defined")
+        best = max(defined, key=lambda baseline: defined[baseline])
+        bound = self.lower_bound(baselines[best])
+        passed = bound is not None and bound > margin
+        return Check(
+            "baseline",
+            passed,
+            f"val/{name} {_shown(_metric(name, self.val))} {'beats' if passed else 'does not beat'} the baseline "
+            f"{best} ({_shown(defined[best])}) by more than {margin:g}: lower bound of the difference {_shown(bound)}",
+            bound,
+        )
 
-def _over_baseline(
-    candidate: Candidate, images: NDArray[np.int64], policy: PromotionParams, bootstrap: Bootstrap
-) -> Check:
-    values = {name: _metric(policy.metric, said.take(images)) for name, said in candidate.baselines.items()}
-    defined = {name: value for name, value in values.items() if value is not None}
-    if not defined:
-        missing = f"val/{policy.metric} of the baseline is not defined"
-        if not values:
-            missing = "the roster has no one-line baseline to beat: add one (kind: statistic) to detectors:"
-        return Check("baseline", False, missing)
-    best = max(defined, key=lambda name: defined[name])
-    lead = _lead(candidate.val, candidate.baselines[best], images, policy, bootstrap)
-    value = _metric(policy.metric, candidate.val.take(images))
-    passed = lead is not None and lead > policy.margin_over_baseline
-    return Check(
-        "baseline",
-        passed,
-        f"val/{policy.metric} {_shown(value)} {'beats' if passed else 'does not beat'} the baseline {best} "
-        f"({_shown(defined[best])}) by more than {policy.margin_over_baseline:g}: lower bound of the difference "
-        f"{_shown(lead)}",
-        lead,
-    )
+    def _sensitive(self) -> Check:
+        val, floor = self.val, self.policy.sensitivity
+        at = SpecificityPolicy(policy="specificity", at_least=floor.at_specificity)
+        reached = _metric("sensitivity", val.at(choose_threshold(at, val.scores, val.labels)))
+        return Check(
+            "sensitivity",
+            reached is not None and reached >= floor.at_least,
+            f"sensitivity {_shown(reached)} at specificity {floor.at_specificity:g} (at least {floor.at_least:g})",
+        )
 
+    def _calibrated(self) -> Check:
+        """An error that chance explains is no fault: few images show one even where every probability is right."""
+        val, most = self.val, self.policy.max_calibration_error
+        error = None if val.probabilities is None else _metric("ece", val)
+        chance = None if error is None else ece_by_chance(val, self.bootstrap)["high"]
+        return Check(
+            "calibration",
+            error is not None and error <= max(most, chance or 0),
+            f"calibration error {_shown(error)} (at most {most:g}; by chance up to {_shown(chance)})",
+        )
 
-def _sensitive(val: Outcomes, policy: PromotionParams) -> Check:
-    floor = policy.sensitivity
-    at = SpecificityPolicy(policy="specificity", at_least=floor.at_specificity)
-    reached = _metric("sensitivity", val.at(choose_threshold(at, val.scores, val.labels)))
-    return Check(
-        "sensitivity",
-        reached is not None and reached >= floor.at_least,
-        f"sensitivity {_shown(reached)} at specificity {floor.at_specificity:g} (at least {floor.at_least:g})",
-    )
-
-
-def _decides(val: Outcomes, policy: PromotionParams) -> Check:
-    """The threshold it would serve with: scores that rank well say nothing of it."""
-    reached = _metric("balanced_accuracy", val)
-    return Check(
-        "threshold",
-        reached is not None and reached >= policy.min_balanced_accuracy,
-        f"balanced accuracy {_shown(reached)} at its own threshold (at least {policy.min_balanced_accuracy:g})",
-    )
-
-
-def _calibrated(val: Outcomes, policy: PromotionParams, bootstrap: Bootstrap) -> Check:
-    """An error that chance explains is no fault: few images show one even where every probability is right."""
-    error = None if val.probabilities is None else _metric("ece", val)
-    chance = None if error is None else ece_by_chance(val, bootstrap)["high"]
-    return Check(
-        "calibration",
-        error is not None and error <= max(policy.max_calibration_error, chance or 0),
-        f"calibration error {_shown(error)} (at most {policy.max_calibration_error:g}; by chance up to "
-        f"{_shown(chance)})",
-    )
-
-
-def _against(
-    champion: Champion | LostChampion,
-    candidate: Candidate,
-    images: NDArray[np.int64],
-    policy: PromotionParams,
-    bootstrap: Bootstrap,
-) -> Check:
-    held = f"version {champion.version} ({champion.detector}) in Production"
-    if isinstance(champion, LostChampion):
-        return Check("champion", False, f"{held} can't be compared with: {champion.reason}")
-    if champion.run_key == candidate.run_key:
-        return Check("champion", True, f"{held} is the same network, this is its new operating point")
-    lead = _lead(candidate.val, champion.val, images, policy, bootstrap)
-    passed = lead is not None and lead > policy.margin_over_champion
-    values = " against ".join(_shown(_metric(policy.metric, one.val.take(images))) for one in (candidate, champion))
-    return Check(
-        "champion",
-        passed,
-        f"{'' if passed else 'not '}better than {held} by more than {policy.margin_over_champion:g}: {values} on "
-        f"{len(images)} images, lower bound of the difference {_shown(lead)}",
-        lead,
-    )
-
-
-def _lead(
-    candidate: Outcomes, other: Outcomes, images: NDArray[np.int64], policy: PromotionParams, bootstrap: Bootstrap
-) -> float | None:
-    """The lower bound of the difference in the metric, None where it is not defined."""
-    return paired_lower_bound(candidate.take(images), other.take(images), policy.metric, bootstrap)
+    def against(self, champion: Champion | LostChampion) -> Check:
+        """The condition on the version in Production."""
+        name, margin = self.policy.metric, self.policy.margin_over_champion
+        in_production = f"version {champion.version} ({champion.detector}) in Production"
+        if isinstance(champion, LostChampion):
+            return Check("champion", False, f"{in_production} can't be compared with: {champion.reason}")
+        if champion.run_key == self.candidate.run_key:
+            return Check("champion", True, f"{in_production} is the same network, this is its new operating point")
+        bound = self.lower_bound(champion.val)
+        passed = bound is not None and bound > margin
+        values = [_shown(_metric(name, of)) for of in (self.val, champion.val.take(self.images))]
+        return Check(
+            "champion",
+            passed,
+            f"{'' if passed else 'not '}better than {in_production} by more than {margin:g}: {' against '.join(values)}"
+            f" on {len(self.images)} images, lower bound of the difference {_shown(bound)}",
+            bound,
+        )
 
 
 def _metric(name: str, outcomes: Outcomes) -> float | None:

@@ -1,4 +1,4 @@
-"""What the gate looks at: candidates and champion, each on the same images of `val`."""
+"""The evidence that the gate judges: candidates and champion, each on the same images of `val`."""
 
 import json
 import zlib
@@ -15,30 +15,17 @@ from mlflow import MlflowClient
 from numpy.typing import NDArray
 
 from medscreen.data.images import ImageSet, curated_images, set_digest
-from medscreen.errors import MedscreenError
 from medscreen.evaluation.outcomes import Outcomes, outcomes_of
 from medscreen.packaging.packaged_detector import PackagedDetector
 from medscreen.registry.decision_log import Entry
 from medscreen.registry.gate import Candidate, Champion, Contestant, LostChampion
-from medscreen.registry.versions import Version, checked_graph, unusable
+from medscreen.registry.versions import LostVersionError, Version, require_graph
 from medscreen.tracking.detector_results import Result
-from medscreen.tracking.logged_models import FaultyModelError
 from medscreen.tracking.run_state import kept_file
 from medscreen.tracking.runs import TRAINED_ON
 from medscreen.workspace.atomic_outputs import replaced
 from medscreen.workspace.digests import digest_of
 from medscreen.workspace.layout import Layout
-
-
-class LostVersionError(MedscreenError):
-    """A registered version that can't be scored again, or of which nobody knows what it was trained on.
-
-    `reason` says why, as half a sentence.
-    """
-
-    def __init__(self, version: Version, reason: str) -> None:
-        super().__init__(str(unusable(version, "scored again", reason)))
-        self.reason = reason
 
 
 @dataclass(frozen=True)
@@ -57,82 +44,79 @@ class Evidence:
     def of_roster(
         self, result: Result, version: Version | None, champion: Version | None, chosen: tuple[Entry, int] | None
     ) -> Candidate:
-        """A detector of the workspace; it has seen nothing of `val`, or the audit counts it as a leak.
+        """A detector of the workspace; it was trained on nothing of `val`, or the audit counts it as a leak.
 
         `version` is None where it has none. `chosen` is the move that put the champion there, and its time, if a person
         made it.
         """
         val = result.outcomes("val")
-        return Candidate(
-            detector=result.detector,
-            digest=result.digest,
-            run_key=result.run_key,
-            val=val,
-            unseen=np.ones(len(val.labels), np.bool_),
-            is_baseline=result.is_baseline,
-            baselines=self._baselines,
-            leaked_images=self._leaked_images,
-            rivals=self._rivals(champion),
-            rolled_back=version.rolled_back if version else "",
-            passed_over=_passed_over(version, champion, chosen) if version else "",
-        )
+        everything = np.ones(len(val.labels), np.bool_)
+        known = Contestant(result.detector, result.digest, result.run_key, val, everything)
+        rolled_back = version.rolled_back if version else ""
+        passed_over = _passed_over(version, champion, chosen) if version else ""
+        return self._candidate(known, champion, result.is_baseline, rolled_back, passed_over)
 
     def of_version(self, version: Version, champion: Version | None) -> Candidate:
         """A registered version, scored again from its package; raises LostVersionError where that can't be done."""
-        known = self.contestant(version)
+        return self._candidate(self.contestant(version), champion, version.is_baseline, version.rolled_back, "")
+
+    def _candidate(
+        self, known: Contestant, champion: Version | None, is_baseline: bool, rolled_back: str, passed_over: str
+    ) -> Candidate:
+        # by a repro or one after another by hand, that many detectors of the roster are tried against the champion
+        rivals = [r for r in self.results if not r.is_baseline and (champion is None or r.run_key != champion.run_key)]
+        leaks = json.loads(self.layout.curation_report.read_text())["leaks"]
         return Candidate(
             **vars(known),
-            is_baseline=version.is_baseline,
+            is_baseline=is_baseline,
             baselines=self._baselines,
-            leaked_images=self._leaked_images,
-            rivals=self._rivals(champion),
-            rolled_back=version.rolled_back,
+            # train and tune are both for learning: what they share harms no comparison
+            leaked_images=sum(about["images"] for pair, about in leaks.items() if pair != "train+tune"),
+            rivals=max(len(rivals), 1),
+            rolled_back=rolled_back,
+            passed_over=passed_over,
         )
 
-    def _rivals(self, champion: Version | None) -> int:
-        """How many detectors of the roster are tried against the champion, by a repro or one after another by hand."""
-        tried = [r for r in self.results if not r.is_baseline and (champion is None or r.run_key != champion.run_key)]
-        return max(len(tried), 1)
+    @cached_property
+    def _baselines(self) -> dict[str, Outcomes]:
+        return {result.detector: result.outcomes("val") for result in self.results if result.is_baseline}
 
     def champion(self, version: Version | None) -> Champion | LostChampion | None:
         """The version in Production, scored again from its package unless the workspace has just done so."""
         if version is None:
             return None
         try:
-            known = self.contestant(version)
+            return Champion(**vars(self.contestant(version)), version=version.number)
         except LostVersionError as error:
             return LostChampion(version.number, version.detector, version.digest, error.reason)
-        return Champion(**vars(known), version=version.number)
 
     def contestant(self, version: Version) -> Contestant:
-        """What a registered version says of `val`; raises LostVersionError where it can't be scored again."""
-        try:
-            graph = checked_graph(self.client, self.layout, version)
-        except FaultyModelError as fault:
-            raise LostVersionError(version, str(fault)) from fault
-        of_roster = next((r for r in self.results if r.digest == version.digest), None)
+        """The outcomes of a registered version on `val`; raises LostVersionError where it can't be scored again."""
+        graph = require_graph(self.client, self.layout, version)
+        of_roster = next((result for result in self.results if result.digest == version.digest), None)
         val = of_roster.outcomes("val") if of_roster else self._scored(version, graph)
         unseen = np.ones(len(val.labels), np.bool_) if of_roster else self._unseen(version)
         return Contestant(version.detector, version.digest, version.run_key, val, unseen)
 
     def _scored(self, version: Version, graph: Path) -> Outcomes:
-        """What the version says of `val`; remembered, so that a repro does not score an old champion every time."""
+        """The version's outcomes on `val`; kept, so that a repro does not score an old champion every time."""
         name = digest_of(f"{version.digest} {set_digest(self.val)}")
-        memory = self.layout.scratch / "scored" / f"{name}.npz"  # an archive has a checksum
+        path = self.layout.scratch / "scored" / f"{name}.npz"  # an archive has a checksum
         try:
-            with np.load(memory) as kept:
-                said = kept["said"]
+            with np.load(path) as kept:
+                scored = kept["said"]
         except (OSError, ValueError, KeyError, BadZipFile, zlib.error):  # not scored yet, or damaged: only slower
             screening = PackagedDetector(graph).screen(self.val.pixels)
-            said = np.stack([screening.score, screening.probability, screening.abnormal.astype(np.float32)])
-            with replaced(memory) as partial, partial.open("wb") as file:
-                np.savez(file, said=said)
+            scored = np.stack([screening.score, screening.probability, screening.abnormal.astype(np.float32)])
+            with replaced(path) as partial, partial.open("wb") as file:
+                np.savez(file, said=scored)
+        scores, probabilities, abnormal = scored.astype(np.float64)
         return outcomes_of(
             labels=self.val.labels,
-            scores=said[0],
+            scores=scores,
+            abnormal=abnormal > 0,
             patients=self.val.patients,
-            abnormal=said[2] > 0,
-            probabilities=said[1],
+            probabilities=probabilities,
         )
 
     def _unseen(self, version: Version) -> NDArray[np.bool_]:
@@ -153,23 +137,13 @@ class Evidence:
         known: NDArray[np.bool_] = ~np.isin(self.val.patients, self.val.patients[seen])
         return known
 
-    @cached_property
-    def _baselines(self) -> dict[str, Outcomes]:
-        return {result.detector: result.outcomes("val") for result in self.results if result.is_baseline}
-
-    @cached_property
-    def _leaked_images(self) -> int:
-        """Train and tune are both for learning: what they share harms no comparison."""
-        leaks = json.loads(self.layout.curation_report.read_text())["leaks"]
-        return sum(about["images"] for pair, about in leaks.items() if pair != "train+tune")
-
 
 def _passed_over(version: Version, champion: Version | None, chosen: tuple[Entry, int] | None) -> str:
     """A person's choice outlives a repro: only a version that came later may compete with what they chose."""
     if champion is None or chosen is None or version.number == champion.number:
         return ""
     entry, at = chosen
-    # by number: a clock may have been set back; entries of a medscreen without `newest` have the time alone
+    # by number: a clock may have been set back; entries of older releases without `newest` have the time alone
     if version.number > entry.newest if entry.newest else version.made.timestamp() * 1000 > at:
         return ""
     return (

@@ -6,8 +6,7 @@ from mlflow import MlflowClient
 
 from medscreen.errors import MedscreenError
 from medscreen.packaging.packaged_detector import PackagedDetector
-from medscreen.registry.stages import quiet
-from medscreen.registry.versions import DECISION, held, require_graph, versions_of
+from medscreen.registry.versions import DECISION, model_names, require_graph, version_in_stage, versions_of
 from medscreen.tracking.store import open_store
 from medscreen.workspace.layout import find_layout
 
@@ -21,7 +20,7 @@ def load_detector(name: str, stage: str = "Production") -> PackagedDetector:
         raise MedscreenError(f"{name!r} is no name of a registered model; letters, digits, '.', '-' and '_' make one.")
     layout = find_layout()
     client = open_store(layout)
-    version = held(client, name, stage)
+    version = version_in_stage(client, name, stage)
     if version is None:
         raise MedscreenError(_nothing_in(client, name, stage))
     return PackagedDetector(require_graph(client, layout, version))
@@ -29,8 +28,7 @@ def load_detector(name: str, stage: str = "Production") -> PackagedDetector:
 
 def _nothing_in(client: MlflowClient, name: str, stage: str) -> str:
     """Why there is nothing to load, and what to do."""
-    with quiet():
-        known = sorted(model.name for model in client.search_registered_models())
+    known = model_names(client)
     if name not in known:
         there = f"registered: {', '.join(known)}; choose one with --name" if known else "none is registered yet"
         return f"There is no registered model {name} ({there}); `make repro` registers that of the active data set."

@@ -1,4 +1,4 @@
-"""What is registered: every version with its stage, data and headline metrics."""
+"""The table of registered versions: stage, data and headline metrics of each."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -7,8 +7,8 @@ from datetime import datetime
 from mlflow import MlflowClient
 
 from medscreen.evaluation.bootstrap import Estimate
-from medscreen.registry.stages import quiet
-from medscreen.registry.versions import OPERATING_POINT_OF, POLICY, Version, fault_of_files, versions_of
+from medscreen.registry.versions import OPERATING_POINT_OF, POLICY, Version, location_of, versions_of
+from medscreen.tracking.logged_models import holds_graph
 from medscreen.tracking.run_state import find_run
 from medscreen.tracking.runs import COMMIT, DATA
 
@@ -38,12 +38,6 @@ class Row:
     run_lost: bool
 
 
-def model_names(client: MlflowClient) -> list[str]:
-    """Every registered model, by name."""
-    with quiet():
-        return sorted(model.name for model in client.search_registered_models())
-
-
 def overview(client: MlflowClient, models: Sequence[str]) -> list[Row]:
     """The versions of these registered models, the newest first."""
     return [_row(client, version) for model in models for version in versions_of(client, model)]
@@ -51,13 +45,12 @@ def overview(client: MlflowClient, models: Sequence[str]) -> list[Row]:
 
 def _row(client: MlflowClient, version: Version) -> Row:
     run = find_run(client, version.run_id)
-    wrong = fault_of_files(client, version)
     logged = run.data.metrics if run is not None else {}
-    metrics: dict[str, Estimate] = {
-        name: {"value": logged.get(name), "low": logged.get(f"{name}_low"), "high": logged.get(f"{name}_high")}
-        for name in HEADLINE
-    }
     of = version.tags.get(OPERATING_POINT_OF)
+    try:
+        is_kept, is_unreachable = holds_graph(client, location_of(client, version)), False
+    except Exception:  # of others' models on a server, each kind of storage fails in its own way
+        is_kept, is_unreachable = True, True
     return Row(
         model=version.model,
         version=version.number,
@@ -67,9 +60,12 @@ def _row(client: MlflowClient, version: Version) -> Row:
         data=version.tags.get(DATA, ""),
         commit=version.tags.get(COMMIT, ""),
         made=version.made,
-        metrics=metrics,
+        metrics={
+            name: {"value": logged.get(name), "low": logged.get(f"{name}_low"), "high": logged.get(f"{name}_high")}
+            for name in HEADLINE
+        },
         rolled_back=version.rolled_back,
-        lost=wrong == "lost",
-        unreachable=wrong == "unreachable",
+        lost=not is_kept,
+        unreachable=is_unreachable,
         run_lost=run is None,
     )

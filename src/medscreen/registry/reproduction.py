@@ -1,4 +1,4 @@
-"""A version made again: its commit, its data, its parameters, trained anew and held against what was kept."""
+"""A version made again from its commit, data and parameters, and compared with its record."""
 
 import json
 import math
@@ -13,7 +13,6 @@ from mlflow import MlflowClient
 from medscreen.data.images import load_images, open_test_split, set_digest
 from medscreen.errors import MedscreenError
 from medscreen.packaging.packaged_detector import packaged_digest
-from medscreen.registry.dvc_objects import Objects, UnreachableRemoteError, outputs_of
 from medscreen.registry.run_record import Record
 from medscreen.registry.verification.finding import listed
 from medscreen.registry.verification.origin_checks import changed_files, differences, has_commit, locked_code
@@ -23,11 +22,13 @@ from medscreen.tracking.runs import flat_metrics
 from medscreen.workspace.layout import Layout
 
 Say = Callable[[str], None]
+_DATA_STAGES = ["raw", "curate"]
+_CACHE = "cache-of-the-checkout"
 
 
 @dataclass(frozen=True)
 class Reproduction:
-    """What came out, against what was kept.
+    """The comparison of the new result with the record.
 
     `same_metrics`: whether evaluation.json has the same bytes; None of a version that keeps none. `apart`: the largest
     absolute difference of any metric, infinite where one of the two lacks a metric; `metric` is its name.
@@ -52,7 +53,7 @@ class Reproduction:
 def reproduce(client: MlflowClient, layout: Layout, version: Version, keep: bool, say: Say) -> Reproduction:
     """Makes a version again in a work tree of its commit; the checkout's cache, store and workspace stay as they are.
 
-    `say` is told how far it has come. Raises MedscreenError where the version can't be made again here.
+    `say` is called with the progress. Raises MedscreenError where the version can't be made again here.
     """
     record = Record(client, layout, version)
     name = f"{version.model} version {version.number}"
@@ -85,7 +86,7 @@ def _with_roster_of(params: str, detector: str) -> str:
 
 
 def _refuse_lost_code(name: str, tree: Layout, lineage: Mapping[str, Any]) -> None:
-    """Files that were changed and not committed can't be had; those of them that the stages ran are the reason."""
+    """Raises MedscreenError where the stages ran through code that was changed and not committed."""
     lost = _uncommitted(lineage)
     other = changed_files(tree, locked_code(lineage))
     if lost and other:
@@ -106,7 +107,7 @@ def _bring_data(layout: Layout, tree: Layout, record: Record, say: Say) -> None:
     if not _from_dvc(layout, tree, lineage["dvc.lock"], say):
         say("The data are in neither DVC's cache nor its remote: read and curated again.")
         _link_source(layout, tree, record.params)
-        for stage in ("raw", "curate"):
+        for stage in _DATA_STAGES:
             run_stage_again(tree, stage)
     for split, digest in lineage["data"]["splits"].items():
         with open_test_split():
@@ -126,19 +127,30 @@ def _curated(tree: Layout, split: str) -> Path:
 
 
 def _from_dvc(layout: Layout, tree: Layout, lock: Mapping[str, Any], say: Say) -> bool:
+    """Whether DVC has pulled the data into the work tree, from the checkout's cache or else from its remote."""
     from dvc.exceptions import NotDvcRepoError
+    from dvc.repo import Repo
 
-    data = {stage: lock[stage] for stage in ("raw", "curate") if stage in lock}
-    if len(data) < 2:
+    if not {*_DATA_STAGES} <= lock.keys():
         return False
     try:
-        objects = Objects(layout)
-        return all(objects.bring(digest, tree.workspace / path) for path, digest in outputs_of(tree, data))
-    except UnreachableRemoteError as error:
-        say(str(error))
-        return False
+        with Repo(str(layout.workspace)) as checkout:
+            config, cache = checkout.config, checkout.cache.local_cache_dir
     except NotDvcRepoError:
         return False
+    default = config["core"].get("remote")
+    # verified: DVC takes an object for what its name says
+    remotes = {name: {**remote, "verify": True} for name, remote in config["remote"].items()}
+    remotes[_CACHE] = {"url": cache, "verify": True}
+    with Repo(str(tree.workspace), config={"remote": remotes}) as repo:
+        for remote in filter(None, (_CACHE, default)):
+            try:
+                repo.pull([f"{tree.workspace / 'dvc.yaml'}:{stage}" for stage in _DATA_STAGES], remote=remote)
+                return True
+            except Exception as error:  # each kind of storage fails in its own way
+                if remote != _CACHE:
+                    say(f"DVC's remote {remote}: {' '.join(str(error).split())}")
+    return False
 
 
 def _link_source(layout: Layout, tree: Layout, params: Mapping[str, Any]) -> None:

@@ -1,6 +1,8 @@
-"""What a registered version's run keeps: the files and numbers that it can be held against."""
+"""The record of a registered version: the files and numbers that its run keeps."""
 
 import json
+from collections.abc import Mapping
+from copy import deepcopy
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -12,15 +14,16 @@ import yaml
 from mlflow import MlflowClient
 from mlflow.entities import Run
 
+from medscreen.config.detectors.roster import with_current_kinds
 from medscreen.registry.versions import OPERATING_POINT_OF, Version, location_of
 from medscreen.tracking.logged_models import kept_graph
-from medscreen.tracking.run_state import find_run, kept_file
+from medscreen.tracking.run_state import find_run, kept_file, kept_json
 from medscreen.tracking.runs import LINEAGE_FILE, SCORES, TRAINED_ON
 from medscreen.workspace.layout import Layout
 
 
 class Record:
-    """The run of a version; what it does not keep is None, what can't be read raises where it is asked for."""
+    """The run of a version; what it does not keep is None, a damaged file raises where it is read."""
 
     def __init__(self, client: MlflowClient, layout: Layout, version: Version) -> None:
         self.client, self.version = client, version
@@ -58,17 +61,17 @@ class Record:
     @cached_property
     def lineage(self) -> dict[str, Any] | None:
         """See medscreen.workspace.lineage; None also where the file is damaged."""
-        try:
-            content = self.json(LINEAGE_FILE)
-        except ValueError:
-            return None
-        return content if isinstance(content, dict) else None
+        return kept_json(self.client, self.version.run_id, LINEAGE_FILE) or None
+
+    @cached_property
+    def recorded_params(self) -> dict[str, Any]:
+        """The recorded params.yaml as plain values; empty without a lineage."""
+        return yaml.safe_load((self.lineage or {}).get("params.yaml", "")) or {}
 
     @cached_property
     def params(self) -> dict[str, Any]:
-        """The params.yaml of then as plain values; empty without a lineage."""
-        content = yaml.safe_load((self.lineage or {}).get("params.yaml", "")) or {}
-        return dict(content)
+        """The same, with the names of kinds that are used today."""
+        return with_current_names(self.recorded_params)
 
     def trained_on(self) -> list[str] | None:
         """Digests of the images of train and tune."""
@@ -84,3 +87,14 @@ class Record:
         """The scores of `val` or of `test`."""
         scores = self.scores()
         return None if scores is None else scores.filter(pc.field("split") == split)
+
+
+def with_current_names(params: Mapping[str, Any]) -> dict[str, Any]:
+    """A params.yaml that a former version recorded, its detectors and studies with the names of kinds of today."""
+    found = deepcopy(dict(params))
+    found["detectors"] = {name: with_current_kinds(entry) for name, entry in found.get("detectors", {}).items()}
+    for study in found.get("studies", {}).values():
+        for searched in study["searched"].values():
+            if searched["entry"] is not None:
+                searched["entry"] = with_current_kinds(searched["entry"])
+    return found

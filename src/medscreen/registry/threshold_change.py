@@ -11,7 +11,6 @@ import numpy as np
 import onnx
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 from mlflow import MlflowClient
 from mlflow.entities import Metric, Param, Run, RunTag
 from pydantic import TypeAdapter
@@ -25,6 +24,7 @@ from medscreen.operating.decision_nodes import package, scoring_part
 from medscreen.operating.operating_point import OperatingPoint, choose_operating_point
 from medscreen.packaging.packaged_detector import packaged_digest
 from medscreen.registry.cards import CARD, UNCHANGED, describe_operating_point, lost_sources
+from medscreen.registry.registration import mend_files, register_run
 from medscreen.registry.run_record import Record
 from medscreen.registry.versions import (
     BASELINE,
@@ -33,15 +33,13 @@ from medscreen.registry.versions import (
     SPLITS,
     VAL,
     Version,
-    mend_files,
-    register_run,
     require_graph,
     version_of,
     versions_of,
 )
 from medscreen.reporting.figures.operating_figure import save_operating
 from medscreen.tracking.logged_models import DIGEST, log_model
-from medscreen.tracking.run_state import find_run, is_deleted, kept_file, settings_of
+from medscreen.tracking.run_state import find_run, is_deleted, settings_of
 from medscreen.tracking.runs import (
     DATA,
     DETECTOR,
@@ -66,6 +64,12 @@ _RATES = ["sensitivity", "specificity", "false_positive_rate", "false_negative_r
 _RATES += ["coverage", "error_kept", "error_referred"]
 
 
+def parse_policy(name: str, numbers: Mapping[str, float]) -> Policy:
+    """The policy of that name with its numbers; raises pydantic's ValidationError for an invalid one."""
+    policy: Policy = TypeAdapter(Policy).validate_python({"policy": name, **numbers})
+    return policy
+
+
 @dataclass(frozen=True)
 class Rethresholded:
     """The version with that operating point, made now or there before, and split -> rate -> estimate."""
@@ -85,32 +89,31 @@ def set_threshold(
     band are those of the old version. Raises MedscreenError where its files are lost.
     """
     graph = require_graph(client, layout, version)
-    run, scores = _kept_scores(client, layout, version)
+    record = Record(client, layout, version)
+    run, scores = _require_kept(record)
+    remove_cut_short(client, layout, version.model, run.info.experiment_id)
+    scoring, metadata = scoring_part(onnx.load(graph))
+    labels, values, _ = _columns(scores, "val")
+    point = choose_operating_point(_settings(run, policy), values, labels, metadata["score_at_half"])
+    outcomes = {split: _outcomes(scores, split, point) for split in ("val", "test")}
+    bootstrap = Bootstrap(settings.resamples, settings.confidence, seed)
+    rates: dict[str, dict[str, Any]] = {
+        split: dict(evaluate(of_split, bootstrap, _RATES)) for split, of_split in outcomes.items()
+    }
     with TemporaryDirectory() as folder:
-        remove_cut_short(client, layout, version.model, run.info.experiment_id)
-        scoring, metadata = scoring_part(onnx.load(graph))
-        val = scores.filter(pc.field("split") == "val")
-        point = choose_operating_point(
-            _settings(run, policy), _floats(val["score"]), _labels(val), metadata["score_at_half"]
-        )
-        stated = asdict(point) | {name: metadata[name] for name in ("domain",) if name in metadata}
-        packaged = Path(folder) / "detector.onnx"
+        packaged, picture = Path(folder) / "detector.onnx", Path(folder) / "operating.png"
         onnx.save(package(scoring, point, metadata), packaged)
         digest = packaged_digest(packaged)
-        bootstrap = Bootstrap(settings.resamples, settings.confidence, seed)
-        outcomes = {split: _outcomes(scores, split, point) for split in ("val", "test")}
-        rates: dict[str, dict[str, Any]] = {
-            split: dict(evaluate(of_split, bootstrap, _RATES)) for split, of_split in outcomes.items()
-        }
         # registered again, it would take the place of that version, be it the one in Production
         known = version_of(client, version.model, digest)
         if known is not None and find_run(client, known.run_id) is not None:
             mend_files(client, layout, known, packaged)
             return Rethresholded(known, False, point, rates)
-        run_id = _new_run(client, layout, run, version, policy, stated, rates)
+        stated = asdict(point) | {name: metadata[name] for name in ("domain",) if name in metadata}
+        run_id = _new_run(client, layout, run, version, policy, rates)
+        client.log_text(run_id, json.dumps(stated, indent=1), "operating.json")
         log_table(client, run_id, scores, SCORES)
-        _log_lineage(client, version, run_id, policy)
-        picture = Path(folder) / "operating.png"
+        _log_lineage(client, record, run_id, policy)
         save_operating(outcomes, asdict(point), version.detector, picture)
         client.log_artifact(run_id, str(picture))
         log_model(client, run_id, onnx.load(packaged), digest)
@@ -118,8 +121,8 @@ def set_threshold(
         client.log_batch(run_id, tags=[RunTag(RUN_KEY, version.run_key), RunTag(DIGEST, digest)])
         about = {name: version.tags[name] for name in (VAL, SPLITS, BASELINE) if name in version.tags}
         made = register_run(client, layout, version.model, run_id, about | {POLICY: policy.policy}, packaged)
-        describe_operating_point(client, made, version, stated, rates)
-        client.delete_tag(run_id, WRITER)
+    describe_operating_point(client, made, version, stated, rates)
+    client.delete_tag(run_id, WRITER)
     return Rethresholded(made, True, point, rates)
 
 
@@ -138,10 +141,9 @@ def remove_cut_short(client: MlflowClient, layout: Layout, model: str, experimen
             client.delete_tag(run.info.run_id, WRITER)
 
 
-def _kept_scores(client: MlflowClient, layout: Layout, version: Version) -> tuple[Run, pa.Table]:
+def _require_kept(record: Record) -> tuple[Run, pa.Table]:
     """The run of a version, and its scores of val and test; raises MedscreenError where either is lost or damaged."""
-    record = Record(client, layout, version)
-    name = f"{version.model} version {version.number}"
+    name = f"{record.version.model} version {record.version.number}"
     logged_again = "`dvc repro publish` logs it where the version is the workspace's own."
     if record.run is None or is_deleted(record.run):
         raise MedscreenError(
@@ -155,7 +157,7 @@ def _kept_scores(client: MlflowClient, layout: Layout, version: Version) -> tupl
         ) from error
     if scores is None:
         raise MedscreenError(f"The run of {name} keeps no {SCORES} to choose a threshold on; {logged_again}")
-    if lost := lost_sources(client, version):
+    if lost := lost_sources(record.client, record.version):
         raise MedscreenError(f"The run of {name} keeps no whole {', '.join(lost)}; {logged_again}")
     return record.run, scores
 
@@ -178,68 +180,51 @@ def _settings(run: Run, policy: Policy) -> OperatingParams:
     )
 
 
-def _outcomes(scores: pa.Table, split: str, point: OperatingPoint) -> Outcomes:
+def _columns(scores: pa.Table, split: str) -> tuple[Any, Any, Any]:
+    """Labels, scores and patients of a split, each (N,)."""
     rows = scores.filter(pc.field("split") == split)
-    values = _floats(rows["score"])
+    labels, values, patients = (rows[name].to_numpy() for name in ("label", "score", "patient"))
+    return labels.astype(np.int64), values.astype(np.float64), patients
+
+
+def _outcomes(scores: pa.Table, split: str, point: OperatingPoint) -> Outcomes:
+    labels, values, patients = _columns(scores, split)
     refer = (values >= point.refer_from) & (values < point.refer_to)
-    patients = rows["patient"].to_numpy()
-    return outcomes_of(labels=_labels(rows), scores=values, patients=patients, threshold=point.threshold, refer=refer)
+    return outcomes_of(labels=labels, scores=values, patients=patients, threshold=point.threshold, refer=refer)
 
 
 def _new_run(
-    client: MlflowClient,
-    layout: Layout,
-    source: Run,
-    version: Version,
-    policy: Policy,
-    stated: Mapping[str, Any],
-    rates: Mapping[str, Any],
+    client: MlflowClient, layout: Layout, source: Run, version: Version, policy: Policy, rates: Mapping[str, Any]
 ) -> str:
     """A run that shows the new operating point; what it has in common with the old one is copied."""
     tags = {name: value for name, value in source.data.tags.items() if name in _SHARED_TAGS or "git" in name}
     tags |= {OPERATING_POINT_OF: f"version {version.number}", **writer_tags(client, layout)}
     run = client.create_run(source.info.experiment_id, run_name=f"{version.detector}, {policy.policy}", tags=tags)
-    run_id = str(run.info.run_id)
     shared = {name: value for name, value in settings_of(source).items() if not name.startswith(_THRESHOLD)}
     chosen = {f"{_THRESHOLD}{name}": str(value) for name, value in policy.model_dump().items()}
-    unchanged = {name: value for name, value in source.data.metrics.items() if _of_scores(name)}
-    measured = unchanged | dict(flat_metrics(rates))
+    measured = {name: value for name, value in source.data.metrics.items() if _is_unchanged(name)}
+    measured |= dict(flat_metrics(rates))
     now = int(run.info.start_time)
     client.log_batch(
-        run_id,
+        run.info.run_id,
         metrics=[Metric(name, value, now, 0) for name, value in measured.items()],
         params=[Param(name, value) for name, value in (shared | chosen).items()],
     )
-    client.log_text(run_id, json.dumps(stated, indent=1), "operating.json")
-    return run_id
+    return str(run.info.run_id)
 
 
-def _log_lineage(client: MlflowClient, version: Version, run_id: str, policy: Policy) -> None:
-    """The old version's chain with the new policy in its params.yaml, and the images that it was trained on."""
-    trained_on = kept_file(client, version.run_id, TRAINED_ON)
-    if trained_on is not None:
-        log_table(client, run_id, pq.read_table(pa.BufferReader(trained_on)), TRAINED_ON)
-    lineage = json.loads(kept_file(client, version.run_id, LINEAGE_FILE) or "")
-    lineage["params.yaml"] = with_policy(lineage["params.yaml"], policy)
-    client.log_text(run_id, json.dumps(lineage, indent=1), LINEAGE_FILE)
-    client.set_tag(run_id, LINEAGE, lineage_digest(lineage))
-
-
-def _of_scores(metric: str) -> bool:
+def _is_unchanged(metric: str) -> bool:
     """Whether a logged metric does not depend on the threshold: val/auroc_low, test/brier."""
     split, _, name = metric.partition("/")
     return split in {"val", "test"} and name.removesuffix("_low").removesuffix("_high") in UNCHANGED
 
 
-def parse_policy(name: str, numbers: Mapping[str, float]) -> Policy:
-    """The policy of that name with its numbers; raises pydantic's ValidationError for what is none."""
-    policy: Policy = TypeAdapter(Policy).validate_python({"policy": name, **numbers})
-    return policy
-
-
-def _floats(column: pa.ChunkedArray) -> Any:
-    return column.to_numpy().astype(np.float64)
-
-
-def _labels(rows: pa.Table) -> Any:
-    return rows["label"].to_numpy().astype(np.int64)
+def _log_lineage(client: MlflowClient, record: Record, run_id: str, policy: Policy) -> None:
+    """The old version's lineage with the new policy in its params.yaml, and the images that it was trained on."""
+    trained_on = record.trained_on()
+    if trained_on is not None:
+        log_table(client, run_id, pa.table({"digest": trained_on}), TRAINED_ON)
+    lineage = dict(record.lineage or {})
+    lineage["params.yaml"] = with_policy(lineage["params.yaml"], policy)
+    client.log_text(run_id, json.dumps(lineage, indent=1), LINEAGE_FILE)
+    client.set_tag(run_id, LINEAGE, lineage_digest(lineage))

@@ -32,10 +32,10 @@ def compare(client: MlflowClient, evidence: Evidence, a: Version, b: Version, bo
     """A paired comparison, with intervals over patients; raises LostVersionError where one can't be scored again."""
     ours, theirs = evidence.contestant(a), evidence.contestant(b)
     images = np.flatnonzero(ours.unseen & theirs.unseen)
-    said = ours.val.take(images), theirs.val.take(images)
-    of_each = [evaluate(one, bootstrap, _METRICS) for one in said]
+    pair = ours.val.take(images), theirs.val.take(images)
+    of_each = [evaluate(one, bootstrap, _METRICS) for one in pair]
     metrics = {
-        name: (of_each[0][name], of_each[1][name], paired_bootstrap(*said, name, bootstrap)) for name in _METRICS
+        name: (of_each[0][name], of_each[1][name], paired_bootstrap(*pair, name, bootstrap)) for name in _METRICS
     }
     return Comparison(len(images), metrics, _differences(client, a, b))
 

@@ -1,16 +1,14 @@
-"""The file that a backup is: a compressed tar of mlruns/ and studies/ that ends with the digest of each file."""
+"""The format of a backup: a compressed tar of mlruns/ and studies/ that ends with the digest of each file."""
 
 import gzip
-import hashlib
 import json
-import os
 import tarfile
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from importlib.metadata import version
-from io import BytesIO
+from io import SEEK_CUR, SEEK_SET, BytesIO
 from pathlib import Path, PurePosixPath
 from typing import IO
 
@@ -19,6 +17,7 @@ from pydantic import BaseModel
 from medscreen.errors import MedscreenError
 from medscreen.runtime.escaping import visible
 from medscreen.tracking.store_swap import FROM_GIT
+from medscreen.workspace.digests import digest_of, file_digest
 
 _FORMAT = _WITH_STUDIES = 2  # 1: without studies/
 _TOP, _STUDIES = "mlruns", "studies"
@@ -32,7 +31,7 @@ _SMALL, _DENSEST = 1 << 30, 200
 
 
 class _Manifest(BaseModel):
-    """The last member of a backup: what the others have to be, as 32 hexadecimal characters of blake2b each."""
+    """The last member of a backup; `files`: name -> digest of its content."""
 
     format: int
     medscreen: str
@@ -48,25 +47,22 @@ def write(target: Path, mlruns: Path, snapshot: Path, studies: Path) -> int:
     OSError where `target` can't be written.
     """
     number, size = _write(target, 6, mlruns, snapshot, studies)
-    if size > _most_bytes(target):  # `check` would take it for zeros that fill the disk
+    if size > _most_bytes(target):  # `unpack` would take it for zeros that fill the disk
         number, _ = _write(target, 0, mlruns, snapshot, studies)
     return number
 
 
 def _write(target: Path, level: int, mlruns: Path, snapshot: Path, studies: Path) -> tuple[int, int]:
-    """Writes a backup compressed so much; returns the number of its files, and its bytes uncompressed."""
+    """Writes a backup of this level of compression; returns the number of its files, and its bytes uncompressed."""
     with tarfile.open(target, "w:gz", compresslevel=level) as archive:
+        digests = {_DATABASE: file_digest(snapshot)}
         with snapshot.open("rb") as database:
-            digests = {_DATABASE: _add(archive, _DATABASE, database)}
-        for path in sorted(mlruns.rglob("*")):
-            below = path.relative_to(mlruns)
-            # what SQLite keeps beside its file is in the copy
-            if len(below.parts) == 1 and (below.name in FROM_GIT or below.name.startswith("mlflow.db")):
-                continue
-            _add_file(archive, path, f"{_TOP}/{below.as_posix()}", digests)
-        for path in sorted(studies.rglob("*")):
-            if not path.is_symlink():  # Optuna's lock on a journal
-                _add_file(archive, path, f"{_STUDIES}/{path.relative_to(studies).as_posix()}", digests)
+            _add(archive, _DATABASE, database, snapshot.stat().st_size)
+        for path, name in _files(mlruns, studies):
+            content = _content(path)
+            if content is not None:
+                digests[name] = digest_of(content)
+                _add(archive, name, BytesIO(content), len(content))
         manifest = _Manifest(
             format=_FORMAT,
             medscreen=version("medscreen"),
@@ -80,14 +76,20 @@ def _write(target: Path, level: int, mlruns: Path, snapshot: Path, studies: Path
             raise MedscreenError(
                 f"{mlruns} holds {len(digests)} files, more than a backup can; copy the folder itself."
             )
-        _add(archive, _MANIFEST, BytesIO(text))
+        _add(archive, _MANIFEST, BytesIO(text), len(text))
         return len(digests), archive.offset
 
 
-def _add_file(archive: tarfile.TarFile, path: Path, name: str, digests: dict[str, str]) -> None:
-    content = _content(path)
-    if content is not None:
-        digests[name] = _add(archive, name, BytesIO(content))
+def _files(mlruns: Path, studies: Path) -> Iterator[tuple[Path, str]]:
+    """What a backup holds besides the database, with the names in the archive."""
+    for path in sorted(mlruns.rglob("*")):
+        below = path.relative_to(mlruns)
+        # what SQLite keeps beside its file is in the copy
+        if len(below.parts) > 1 or not (below.name in FROM_GIT or below.name.startswith("mlflow.db")):
+            yield path, f"{_TOP}/{below.as_posix()}"
+    for path in sorted(studies.rglob("*")):
+        if not path.is_symlink():  # Optuna's lock on a journal
+            yield path, f"{_STUDIES}/{path.relative_to(studies).as_posix()}"
 
 
 def _content(path: Path) -> bytes | None:
@@ -104,39 +106,45 @@ def _content(path: Path) -> bytes | None:
         raise MedscreenError(f"{path} can't be read ({error.strerror}); a backup needs every file.") from error
 
 
-def _add(archive: tarfile.TarFile, name: str, content: IO[bytes]) -> str:
-    """Adds a member, without saying whose it was, and returns its digest."""
+def _add(archive: tarfile.TarFile, name: str, content: IO[bytes], size: int) -> None:
+    """Adds a member without the name of its owner."""
     member = tarfile.TarInfo(name)
     member.mtime = int(datetime.now(UTC).timestamp())
-    member.size = content.seek(0, os.SEEK_END)
-    content.seek(0)
-    digest = _digest(content)
-    content.seek(0)
+    member.size = size
     archive.addfile(member, content)
-    return digest
 
 
-def check(source: Path, room: int) -> bool:
-    """Reads a backup from end to end; raises MedscreenError unless it is one, whole, and safe to unpack.
+def unpack(source: Path, folder: Path, studies: Path, room: int) -> bool:
+    """Makes the new `folder` what mlruns/ was, and `studies` what studies/ was.
 
-    `room`: the bytes that its files may have in all. Returns whether it is of a form that holds the studies.
+    `room`: the bytes that the files may have in all. Returns whether the backup is of a form that holds the studies.
+    Raises MedscreenError unless it is a whole and harmless backup; what was unpacked until then is of no use.
     """
+    folder.mkdir()
     digests: dict[str, str] = {}
     text = b""
     with _opened(source) as archive:
         for member in archive:
             # no link, no device, and no sparse file: its size is no measure of what has to be written
             is_file = member.type in {tarfile.REGTYPE, tarfile.AREGTYPE} and not member.issparse()
-            content = archive.extractfile(member) if is_file and _is_ours(member.name) else None
-            if content is None or member.name in digests or text:
+            if not is_file or not _is_ours(member.name) or member.name in digests or text:
                 raise MedscreenError(f"{source} holds {member.name!r}, as no backup of medscreen does; name another.")
             _require_room(source, member.offset_data + member.size, room)
             if member.name == _MANIFEST and member.size <= _LARGEST_MANIFEST:
-                text = content.read()
+                content = archive.extractfile(member)
+                text = content.read() if content else b""
             elif member.name == _MANIFEST or len(digests) == _MOST_FILES:
                 raise MedscreenError(f"{source} holds more than a backup of medscreen can; name another.")
             else:
-                digests[member.name] = _digest(content)
+                top, *below = PurePosixPath(member.name).parts
+                place, name = folder if top == _TOP else studies, "/".join(below)
+                archive.extract(member.replace(name=name), place, filter="data")
+                digests[member.name] = file_digest(place / name)
+    return _checked(source, text, digests).format >= _WITH_STUDIES
+
+
+def _checked(source: Path, text: bytes, digests: dict[str, str]) -> _Manifest:
+    """The manifest of a backup, with which the digests of its files agree."""
     try:
         manifest = _Manifest.model_validate(json.loads(text))
     except (ValueError, RecursionError) as error:  # pydantic's error is a ValueError
@@ -147,7 +155,7 @@ def check(source: Path, room: int) -> bool:
         differing = sorted({name for name, _ in manifest.files.items() ^ digests.items()} or {_DATABASE})
         name = visible(differing[0])
         raise MedscreenError(f"{source} is damaged: {name} is not what was backed up; name another backup.")
-    return manifest.format >= _WITH_STUDIES
+    return manifest
 
 
 def _require_room(source: Path, size: int, room: int) -> None:
@@ -159,17 +167,6 @@ def _require_room(source: Path, size: int, room: int) -> None:
 
 def _most_bytes(backup: Path) -> int:
     return max(_SMALL, _DENSEST * backup.stat().st_size)
-
-
-def unpack(source: Path, folder: Path, studies: Path) -> None:
-    """Makes `folder` what mlruns/ was, and `studies` what studies/ was; `source` has passed `check`."""
-    folder.mkdir()
-    with _opened(source) as archive:
-        for member in archive:
-            if member.name != _MANIFEST:
-                top, *below = PurePosixPath(member.name).parts
-                place = folder if top == _TOP else studies
-                archive.extract(member.replace(name="/".join(below)), place, filter="data")
 
 
 @contextmanager
@@ -193,9 +190,9 @@ class _Forward(gzip.GzipFile):
             raise tarfile.ReadError("a header that claims too much")
         return super().read(size)
 
-    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
-        is_tell = (offset, whence) == (0, os.SEEK_CUR)
-        if not is_tell and (whence != os.SEEK_SET or offset < self.tell()):
+    def seek(self, offset: int, whence: int = SEEK_SET) -> int:
+        is_tell = (offset, whence) == (0, SEEK_CUR)
+        if not is_tell and (whence != SEEK_SET or offset < self.tell()):
             raise tarfile.ReadError("a header that leads back")
         return super().seek(offset, whence)
 
@@ -205,10 +202,3 @@ def _is_ours(name: str) -> bool:
     # written in one way alone: a/b and a//b would be one file
     is_plain = str(path) == name and ".." not in path.parts
     return name == _MANIFEST or (is_plain and len(path.parts) > 1 and path.parts[0] in {_TOP, _STUDIES})
-
-
-def _digest(content: IO[bytes]) -> str:
-    digest = hashlib.blake2b(digest_size=16)
-    while chunk := content.read(_CHUNK):
-        digest.update(chunk)
-    return digest.hexdigest()

@@ -12,7 +12,7 @@ from filelock import FileLock, Timeout
 
 from medscreen.errors import MedscreenError
 from medscreen.runtime.system_errors import database_fault, without_password
-from medscreen.tracking.backup_archive import check, unpack, write
+from medscreen.tracking.backup_archive import unpack, write
 from medscreen.tracking.server import server_address
 from medscreen.tracking.store import own_address, relocate, store_lock
 from medscreen.tracking.store_swap import FROM_GIT, STUDIES, exchange, settle
@@ -75,10 +75,8 @@ def restore(layout: Layout, source: Path) -> Path | None:
     with _alone(layout):
         ready = layout.home / "mlruns-restoring"
         try:
-            has_studies = check(source, shutil.disk_usage(layout.home).free)
             with replaced(ready) as partial:
-                unpack(source, partial, partial / STUDIES)
-                if has_studies:
+                if unpack(source, partial, partial / STUDIES, shutil.disk_usage(layout.home).free):
                     (partial / STUDIES).mkdir(exist_ok=True)  # none are in the backup where there were none
             _require_database(ready / "mlflow.db", source)
             with store_lock(layout), _no_study(layout):
@@ -115,15 +113,12 @@ def _require_free(layout: Layout, target: Path) -> None:
 @contextmanager
 def _alone(layout: Layout) -> Iterator[None]:
     layout.scratch.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(layout.scratch / "backup.lock")
     try:
-        lock.acquire(timeout=0)
+        lock = FileLock(layout.scratch / "backup.lock").acquire(timeout=0)
     except Timeout as error:
         raise MedscreenError(f"Another backup or restore of {layout.mlruns} is running; let it end first.") from error
-    try:
+    with lock:
         yield
-    finally:
-        lock.release()
 
 
 def _copy_database(database: Path, snapshot: Path) -> tuple[int, int]:

@@ -30,10 +30,10 @@ class Result:
     """A fitted, calibrated and evaluated detector.
 
     `history`: one mapping an epoch, its number under `epoch`. `evaluation`: split -> metric -> estimate.
-    `analysis`: see appraisal. `curation`: see there. `files`: what the run shows, by folder. `said`: what it says of
-    the images of val and test, with label and patient number; no name of a file. `trained_on`: digests of the images
-    of train and tune. `operating_point`, `lineage`: see there. `studied`: tags that name the study and the trial that
-    its settings come from; empty where nobody searched for them.
+    `analysis`: see medscreen.reporting.evaluation_report. `files`: the files that the run shows, by folder.
+    `predictions`: score, probability and decision of each image of val and test, with label and patient number but no
+    name of a file. `trained_on`: digests of the images of train and tune. `studied`: tags that name the study and the
+    trial that its settings come from; empty where there was none.
     """
 
     dataset: str
@@ -48,7 +48,7 @@ class Result:
     packaged: Path
     digest: str
     files: dict[str, list[Path]]
-    said: pa.Table
+    predictions: pa.Table
     trained_on: list[str]
     operating_point: dict[str, Any]
     lineage: dict[str, Any]
@@ -63,7 +63,7 @@ class Result:
 
     @property
     def report_digest(self) -> str:
-        """Names what the run shows of the evaluation: its numbers and the data they are about."""
+        """A digest of the evaluation in the run: its numbers and the data they are about."""
         shown = json.dumps([self.evaluation, self.analysis, self.curation, self.data_digest], sort_keys=True)
         return digest_of(shown)
 
@@ -73,8 +73,8 @@ class Result:
         return value
 
     def outcomes(self, split: str) -> Outcomes:
-        """What it says of val or test and what is true, as `evaluate` saved it."""
-        rows = self.said.filter(pc.field("split") == split)
+        """The outcomes on val or test, as `evaluate` saved them."""
+        rows = self.predictions.filter(pc.field("split") == split)
         return outcomes_of_rows(rows, None)
 
 
@@ -147,7 +147,7 @@ def read_result(layout: Layout, params: Params, detector: str) -> Result:
                 *_of_curation(layout, params.datasets[raw["dataset"]]),
             ],
         },
-        said=_said(layout.predictions(detector)),
+        predictions=_predictions(layout.predictions(detector)),
         trained_on=trained_on,
         operating_point=json.loads(layout.operating_point(detector).read_text()),
         lineage=read_lineage(layout, detector, trained_on, trial),
@@ -175,18 +175,18 @@ def _of_curation(layout: Layout, dataset: DatasetParams) -> list[Path]:
 def logged_params(params: Params, detector: str, dataset: str) -> dict[str, Any]:
     """What a run shows of the settings that its detector was made with."""
     return {
-        **_flat(params.detector(detector).model_dump()),
-        **_flat({"operating": params.operating.model_dump()}),
-        **_flat({"compute": params.compute.model_dump()}),
+        **flat_settings(params.detector(detector).model_dump()),
+        **flat_settings({"operating": params.operating.model_dump()}),
+        **flat_settings({"compute": params.compute.model_dump()}),
         "seed": params.seed,
         "dataset": dataset,
     }
 
 
-def _said(predictions: Path) -> pa.Table:
+def _predictions(path: Path) -> pa.Table:
     columns = ["split", "patient", "label", "score", "probability", "abnormal"]
     return pq.read_table(
-        predictions, columns=columns, filters=pc.field("split").isin(["val", "test"]), page_checksum_verification=True
+        path, columns=columns, filters=pc.field("split").isin(["val", "test"]), page_checksum_verification=True
     )
 
 
@@ -197,12 +197,12 @@ def _digests(layout: Layout, split: str) -> list[str]:
     return digests
 
 
-def _flat(block: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Nested settings as MLflow parameters: training.epochs."""
+def flat_settings(block: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested settings by dotted names, as MLflow shows them: training.epochs."""
     flat: dict[str, Any] = {}
     for key, value in block.items():
         if isinstance(value, dict):
-            flat |= _flat(value, f"{prefix}{key}.")
+            flat |= flat_settings(value, f"{prefix}{key}.")
         else:
             flat[f"{prefix}{key}"] = value
     return flat

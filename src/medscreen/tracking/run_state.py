@@ -1,9 +1,11 @@
 """What the store still has of a run: all of it, its record alone, or nothing (deleted, or removed by `mlflow gc`)."""
 
+import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 from urllib.parse import urlsplit
 
 from mlflow import MlflowClient
@@ -90,3 +92,12 @@ def kept_file(client: MlflowClient, run_id: str, name: str) -> bytes | None:
         return None
     with TemporaryDirectory() as folder:
         return Path(client.download_artifacts(run_id, name, folder)).read_bytes()
+
+
+def kept_json(client: MlflowClient, run_id: str, name: str) -> dict[str, Any]:
+    """The object in a JSON file at the top of a run; empty where the file is lost or damaged, or the run is gone."""
+    try:
+        content = json.loads(kept_file(client, run_id, name) or "{}")
+    except ValueError:
+        return {}
+    return content if isinstance(content, dict) else {}

@@ -3,7 +3,7 @@
 import json
 import os
 import time
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -60,14 +60,16 @@ def live_run(layout: Layout, dataset: str, detector: str, run_key: str) -> "Iter
 
 
 class LiveRun:
-    """Where a training reports its epochs."""
+    """A run to which a training reports its epochs."""
 
     def __init__(self, client: MlflowClient, run_id: str) -> None:
         self._client, self._run_id = client, run_id
 
     def on_epoch(self, epoch: int, terms: Mapping[str, float]) -> None:
-        """Shows the named terms of an epoch's loss."""
-        _log_epoch(self._client, self._run_id, epoch, terms)
+        """Logs the named terms of an epoch's loss."""
+        now = _now_ms()
+        metrics = [Metric(f"epoch/{name}", value, now, epoch) for name, value in terms.items()]
+        self._client.log_batch(self._run_id, metrics)
 
 
 def finish_run(client: MlflowClient, layout: Layout, result: Result, registered: Collection[str] = ()) -> str:
@@ -91,25 +93,20 @@ def finish_run(client: MlflowClient, layout: Layout, result: Result, registered:
         if experiment_name() in ("", known[0].data.tags.get(EXPERIMENT)):  # an experiment changes no run but its own
             _mend(client, known[0], result)
         return str(known[0].info.run_id)
-    run_id, ended = _rebuild_unless(client, layout, experiment, result, unfinished)
+    for run in unfinished:
+        if not _contradicts(run, result):
+            run_id, ended = str(run.info.run_id), int(run.data.tags.get(_TRAINED_AT, 0))
+            break
+        client.delete_run(run.info.run_id)
+    else:
+        run_id, ended = _rebuild(client, layout, experiment, result), 0
     log_params(client, run_id, result.params)
     _log_report(client, run_id, result)
     log_model(client, run_id, onnx.load(result.packaged), result.digest)
     # the tag goes last: a run without it is closed again, or replaced, by the next publish
     client.set_tag(run_id, DIGEST, result.digest)
-    client.set_terminated(run_id, "FINISHED", end_time=int(ended) if ended else _now_ms())
-    return str(run_id)
-
-
-def _rebuild_unless(
-    client: MlflowClient, layout: Layout, experiment: str, result: Result, unfinished: Sequence[Run]
-) -> tuple[str, str | None]:
-    """A run to close, and when its training ended: one that waits for that, or a new one."""
-    for run in unfinished:
-        if not _contradicts(run, result):
-            return run.info.run_id, run.data.tags.get(_TRAINED_AT)
-        client.delete_run(run.info.run_id)
-    return _rebuild(client, layout, experiment, result), None
+    client.set_terminated(run_id, "FINISHED", end_time=ended or _now_ms())
+    return run_id
 
 
 def _contradicts(run: Run, result: Result) -> bool:
@@ -183,9 +180,9 @@ def _rebuild(client: MlflowClient, layout: Layout, experiment: str, result: Resu
             **_origin(layout),
         },
     )
+    live = LiveRun(client, run.info.run_id)
     for row in result.history:
-        terms = {name: value for name, value in row.items() if name != "epoch"}
-        _log_epoch(client, run.info.run_id, int(row["epoch"]), terms)
+        live.on_epoch(int(row["epoch"]), {name: value for name, value in row.items() if name != "epoch"})
     return str(run.info.run_id)
 
 
@@ -194,11 +191,6 @@ def log_params(client: MlflowClient, run_id: str, params: Mapping[str, Any]) -> 
     logged = [Param(name, str(value)) for name, value in params.items()]
     for start in range(0, len(logged), _PARAMS_AT_ONCE):
         client.log_batch(run_id, params=logged[start : start + _PARAMS_AT_ONCE])
-
-
-def _log_epoch(client: MlflowClient, run_id: str, epoch: int, terms: Mapping[str, float]) -> None:
-    now = _now_ms()
-    client.log_batch(run_id, [Metric(f"epoch/{name}", value, now, epoch) for name, value in terms.items()])
 
 
 def _log_report(client: MlflowClient, run_id: str, result: Result) -> None:
@@ -232,7 +224,7 @@ def _log_report(client: MlflowClient, run_id: str, result: Result) -> None:
     for folder, paths in result.files.items():
         for path in paths:
             client.log_artifact(run_id, str(path), folder or None)
-    log_table(client, run_id, result.said.select(["split", "patient", "label", "score"]), SCORES)
+    log_table(client, run_id, result.predictions.select(["split", "patient", "label", "score"]), SCORES)
     log_table(client, run_id, pa.table({"digest": result.trained_on}), TRAINED_ON)
     client.log_text(run_id, json.dumps(result.lineage, indent=1), LINEAGE_FILE)
     # last: a run without it is reported again

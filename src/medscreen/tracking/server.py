@@ -10,7 +10,6 @@ from urllib.parse import SplitResult, unquote, urlsplit
 import mlflow
 from filelock import FileLock
 from mlflow import MlflowClient
-from mlflow.entities import Experiment
 from mlflow.exceptions import MlflowException
 
 from medscreen.errors import MedscreenError
@@ -20,7 +19,6 @@ from medscreen.workspace.layout import Layout
 ADDRESS, _REGISTRY = "MLFLOW_TRACKING_URI", "MLFLOW_REGISTRY_URI"
 _USER, _PASSWORD, _TOKEN = "MLFLOW_TRACKING_USERNAME", "MLFLOW_TRACKING_PASSWORD", "MLFLOW_TRACKING_TOKEN"
 _WAIT_S = 8
-_EXISTS = "RESOURCE_ALREADY_EXISTS"
 
 
 def server_address(own: str) -> str | None:
@@ -68,8 +66,11 @@ def on_server(client: MlflowClient) -> bool:
 def open_server(address: str) -> MlflowClient:
     """A client of the server; raises MedscreenError where none answers within seconds."""
     client = MlflowClient(address, address)
+    # MLflow's own patience, retries for minutes, is for a server that was there a moment ago
+    impatient = {"MLFLOW_HTTP_REQUEST_TIMEOUT": str(_WAIT_S), "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0"}
     try:
-        with _impatient():
+        with _restoring(*impatient):
+            os.environ.update(impatient)
             client.search_experiments(max_results=1)
     except MlflowException as error:
         raise MedscreenError(
@@ -79,46 +80,13 @@ def open_server(address: str) -> MlflowClient:
     return client
 
 
-def open_experiment_on_server(client: MlflowClient, name: str) -> str:
-    """The id of an experiment whose artefacts lie where the server keeps them."""
-    experiment = client.get_experiment_by_name(name)
-    if experiment is not None:
-        return restored(client, experiment)
-    try:
-        return str(client.create_experiment(name))
-    except MlflowException as error:
-        if error.error_code != _EXISTS:
-            raise
-        return open_experiment_on_server(client, name)  # somebody else has just made it
-
-
-def restored(client: MlflowClient, experiment: Experiment) -> str:
-    """The id of an experiment, which is brought back if somebody deleted it: MLflow keeps its name and its runs."""
-    if experiment.lifecycle_stage == "deleted":
-        client.restore_experiment(experiment.experiment_id)
-    return str(experiment.experiment_id)
-
-
 def checkout_mark(layout: Layout) -> str:
-    """A random name that this checkout keeps: it tells runs on a server apart and says of nobody who it is."""
+    """A random name that this checkout keeps: it tells runs on a server apart and identifies nobody."""
     path = layout.scratch / "checkout"
     with FileLock(layout.scratch / "mlflow.lock"):
         if not path.is_file():
             path.write_text(secrets.token_hex(8))
         return path.read_text()
-
-
-@contextmanager
-def _impatient() -> Iterator[None]:
-    """MLflow's own patience, retries for minutes, is for a server that was there a moment ago."""
-    wanted = {"MLFLOW_HTTP_REQUEST_TIMEOUT": str(_WAIT_S), "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0"}
-    given = {name: os.environ.get(name) for name in wanted}
-    os.environ.update(wanted)
-    try:
-        yield
-    finally:
-        for name, value in given.items():
-            _put_back(name, value)
 
 
 @contextmanager
@@ -128,23 +96,26 @@ def as_default(client: MlflowClient) -> Iterator[None]:
     Afterwards it is what it was before, or unset: else MLflow would make an mlflow.db in the working directory, or
     later commands would take what is left in the environment for a server.
     """
-    given = {name: os.environ.get(name) for name in (ADDRESS, _REGISTRY)}
-    former: Any = mlflow.get_tracking_uri() if given[ADDRESS] else None
-    os.environ[_REGISTRY] = client.tracking_uri
-    mlflow.set_tracking_uri(client.tracking_uri)
+    with _restoring(ADDRESS, _REGISTRY):
+        former: Any = mlflow.get_tracking_uri() if ADDRESS in os.environ else None
+        os.environ[_REGISTRY] = client.tracking_uri
+        mlflow.set_tracking_uri(client.tracking_uri)
+        try:
+            yield
+        finally:
+            mlflow.set_tracking_uri(former)
+
+
+@contextmanager
+def _restoring(*names: str) -> Iterator[None]:
+    """Puts these environment variables back in the end."""
+    given = {name: os.environ[name] for name in names if name in os.environ}
     try:
         yield
     finally:
-        mlflow.set_tracking_uri(former)
-        for name, value in given.items():
-            _put_back(name, value)
-
-
-def _put_back(name: str, value: str | None) -> None:
-    if value is None:
-        os.environ.pop(name, None)
-    else:
-        os.environ[name] = value
+        for name in names:
+            os.environ.pop(name, None)
+        os.environ.update(given)
 
 
 def _reason(error: MlflowException) -> str:
@@ -158,5 +129,5 @@ def _reason(error: MlflowException) -> str:
         return f"nothing answers within {_WAIT_S} s"
     if cause is not None and (status := status_of(cause)):
         return f"it answers with status {status}"
-    said = without_secrets(str(error).partition("Response body: ")[2] or str(error))
-    return " ".join(said.split())[:120].strip("'. ") or "another kind of server"
+    answer = without_secrets(str(error).partition("Response body: ")[2] or str(error))
+    return " ".join(answer.split())[:120].strip("'. ") or "another kind of server"

@@ -7,6 +7,7 @@ import logging
 import os
 import sqlite3
 import sys
+from collections.abc import Iterator
 from contextlib import closing
 from itertools import product
 from pathlib import Path
@@ -26,8 +27,9 @@ os.environ.setdefault("MLFLOW_SKIP_PIP_REQUIREMENTS_CHECK", "true")
 os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")  # a server's may hold a password
 
 from mlflow import MlflowClient
+from mlflow.exceptions import MlflowException
 
-from medscreen.tracking.server import on_server, open_experiment_on_server, open_server, restored, server_address
+from medscreen.tracking.server import on_server, open_server, server_address
 
 # it writes a traceback before it raises what ends as one sentence
 logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)
@@ -77,22 +79,55 @@ def relocate(layout: Layout) -> None:
             f"{database} is empty (0 bytes). Move it away and restore a backup with `medscreen restore`; without one, "
             "`dvc repro publish` builds what can be rebuilt."
         )
+    note, now = layout.mlruns / ".location", str(layout.mlruns)
+    before = _former_place(note)
     try:
-        _relocate(database, layout.mlruns)
+        with closing(sqlite3.connect(database, timeout=20)) as connection, connection:
+            connection.execute("select count(*) from experiments")  # raises if this is no database of MLflow's
+            if before == now:
+                return
+            for statement, values in _statements(before, now):
+                connection.execute(statement, values)
     except sqlite3.Error as error:
         raise MedscreenError(database_fault(database, error)) from error
+    if before:
+        print(f"medscreen: mlruns/ has moved from {before}; its stored locations now say {now}", file=sys.stderr)
+    note.write_text(now, encoding="utf-8")
+
+
+def _statements(before: str, now: str) -> Iterator[tuple[str, tuple[object, ...]]]:
+    """What makes the locations in the database begin with the folder `now`; `before` is empty for a new store."""
+    if not before:
+        # MLflow has put its own first experiment below the working directory
+        yield "update experiments set artifact_location = ? where experiment_id = 0", (f"{now}/artifacts/0",)
+        return
+    # MLflow stores some as paths and some as file: addresses, in which a blank is %20
+    forms = [(f"{before}/", f"{now}/"), (f"{Path(before).as_uri()}/", f"{Path(now).as_uri()}/")]
+    for (table, column), (old, new) in product(_LOCATIONS, forms):
+        yield (
+            f"update {table} set {column} = ? || substr({column}, ?) where substr({column}, 1, ?) = ?",  # noqa: S608
+            (new, len(old) + 1, len(old), old),
+        )
 
 
 def open_experiment(client: MlflowClient, layout: Layout, name: str) -> str:
-    """The id of an experiment whose artefacts lie below mlruns/artifacts, or where the server keeps them."""
-    if on_server(client):
-        return open_experiment_on_server(client, name)
+    """The id of an experiment whose artefacts lie below mlruns/artifacts, or where the server keeps them.
+
+    It is made, or brought back if somebody deleted it: MLflow keeps its name and its runs.
+    """
+    location = None if on_server(client) else (layout.mlruns / "artifacts" / name).as_uri()
     with store_lock(layout):
         experiment = client.get_experiment_by_name(name)
-        if experiment is not None:
-            return restored(client, experiment)
-        location = (layout.mlruns / "artifacts" / name).as_uri()
-        return str(client.create_experiment(name, artifact_location=location))
+        if experiment is None:
+            try:
+                return str(client.create_experiment(name, artifact_location=location))
+            except MlflowException:
+                experiment = client.get_experiment_by_name(name)
+                if experiment is None:  # else somebody has just made it on the server
+                    raise
+    if experiment.lifecycle_stage == "deleted":
+        client.restore_experiment(experiment.experiment_id)
+    return str(experiment.experiment_id)
 
 
 def store_lock(layout: Layout) -> FileLock:
@@ -112,38 +147,13 @@ def _uri(database: Path) -> str:
 def _create(database: Path) -> None:
     partial = database.with_name("mlflow.db.partial")
     partial.unlink(missing_ok=True)
-    logging.getLogger("alembic").setLevel(logging.ERROR)  # it tells each of 69 steps
+    logging.getLogger("alembic").setLevel(logging.ERROR)  # it logs each of 69 steps
     logging.getLogger("mlflow.store").setLevel(logging.ERROR)
-    MlflowClient(_uri(partial)).search_experiments()  # the first question makes the tables
+    MlflowClient(_uri(partial)).search_experiments()  # the first query makes the tables
     with closing(sqlite3.connect(partial)) as connection:
         # write-ahead logging: processes that log at once wait milliseconds, not seconds, for one another
         connection.execute("pragma journal_mode=wal")
     partial.replace(database)
-
-
-def _relocate(database: Path, mlruns: Path) -> None:
-    note = mlruns / ".location"
-    before, now = _former_place(note), str(mlruns)
-    with closing(sqlite3.connect(database, timeout=20)) as connection, connection:
-        connection.execute("select count(*) from experiments")  # raises if this is no database of MLflow's
-        if before == now:
-            return
-        if before:
-            # MLflow stores some as paths and some as file: addresses, in which a blank is %20
-            forms = [(f"{before}/", f"{now}/"), (f"{Path(before).as_uri()}/", f"{mlruns.as_uri()}/")]
-            for (table, column), (old, new) in product(_LOCATIONS, forms):
-                connection.execute(
-                    f"update {table} set {column} = ? || substr({column}, ?) where substr({column}, 1, ?) = ?",  # noqa: S608
-                    (new, len(old) + 1, len(old), old),
-                )
-            print(f"medscreen: mlruns/ has moved from {before}; its stored locations now say {now}", file=sys.stderr)
-        else:
-            # MLflow has put its own first experiment below the working directory
-            connection.execute(
-                "update experiments set artifact_location = ? where experiment_id = 0",
-                (f"{now}/artifacts/0",),
-            )
-    note.write_text(now, encoding="utf-8")
 
 
 def _former_place(note: Path) -> str:

@@ -1,4 +1,4 @@
-"""What a check says, and how a check says it that trips over something damaged."""
+"""The finding of a check, and how the checks state one."""
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -13,41 +13,30 @@ GROUPS = {
     "The version itself": (PACKAGE, OPERATING_POINT, RECORD),
     "The workspace around it now": (SCORES, DATA, PARAMETERS, CODE, OBJECTS, ENVIRONMENT),
 }
+Check = Iterator[tuple[Status, str]]
+"""The statuses that a check found, each with one sentence for people; unreachable: there is nothing to compare with."""
 
 
 @dataclass(frozen=True)
 class Finding:
-    """What one check found: `subject` is one of those in GROUPS, `says` one sentence for people.
-
-    unreachable: what it would be compared with is not here, so nobody knows.
-    """
+    """One result of a check: `subject` is one of those in GROUPS, `says` one sentence for people."""
 
     subject: str
     status: Status
     says: str
 
 
-def matches(subject: str, says: str) -> Finding:
-    """A finding that is as it was."""
-    return Finding(subject, "matches", says)
-
-
-def changed(subject: str, says: str) -> Finding:
-    """A finding that is not as it was, or that is lost."""
-    return Finding(subject, "changed", says)
-
-
-def unreachable(subject: str, says: str) -> Finding:
-    """A finding that nobody can make here."""
-    return Finding(subject, "unreachable", says)
-
-
-def guarded(subject: str, check: Iterable[Finding]) -> Iterator[Finding]:
-    """What a check finds; a part that is too damaged to be looked at is a finding, too."""
+def findings(subject: str, check: Iterable[tuple[Status, str]]) -> Iterator[Finding]:
+    """The findings of a check; a part that is too damaged to be read is a finding, too."""
     try:
-        yield from check
+        yield from (Finding(subject, status, says) for status, says in check)
     except Exception as error:  # whatever is stored may be damaged in any way
-        yield changed(subject, f"can't be read ({type(error).__name__}: {' '.join(str(error).split())})")
+        yield Finding(subject, "changed", f"can't be read ({type(error).__name__}: {' '.join(str(error).split())})")
+
+
+def agreement(is_same: bool, same: str, different: str) -> tuple[Status, str]:
+    """Whether two things are the same, in the sentence for that."""
+    return ("matches", same) if is_same else ("changed", different)
 
 
 def listed(names: list[str], shown: int = 3) -> str:

@@ -1,7 +1,8 @@
-"""Code, stored objects and environment of then, against those of now."""
+"""The recorded code, stored objects and environment, against those of now."""
 
 import re
-from collections.abc import Iterator, Mapping
+from collections import Counter
+from collections.abc import Mapping
 from importlib.metadata import PackageNotFoundError, requires
 from typing import Any
 
@@ -9,16 +10,7 @@ import yaml
 
 from medscreen.config.detectors.roster import with_current_kinds
 from medscreen.registry.dvc_objects import Objects, UnreachableRemoteError, outputs_of
-from medscreen.registry.verification.finding import (
-    CODE,
-    ENVIRONMENT,
-    OBJECTS,
-    Finding,
-    changed,
-    listed,
-    matches,
-    unreachable,
-)
+from medscreen.registry.verification.finding import Check, Status, agreement, listed
 from medscreen.workspace.code_digest import code_digest, stage_code
 from medscreen.workspace.digests import content_md5
 from medscreen.workspace.layout import Layout
@@ -27,20 +19,20 @@ from medscreen.workspace.lineage import environment, source_of
 _CODE = "src/"
 
 
-def check_code(layout: Layout, lineage: Mapping[str, Any]) -> Iterator[Finding]:
+def check_code(layout: Layout, lineage: Mapping[str, Any]) -> Check:
     """The code that the stages ran, file by file; another commit with the same code is no change."""
     for stage, entry in lineage["dvc.lock"].items():
-        files = locked_code({"dvc.lock": {stage: entry}})
-        different = changed_files(layout, files)
-        if different:
-            yield changed(CODE, f"{stage} ran through other code: {listed(different)}")
-        elif files:
-            yield matches(CODE, f"{stage} ran through the same {len(files)} files")
+        if files := locked_code({"dvc.lock": {stage: entry}}):
+            different = changed_files(layout, files)
+            yield agreement(
+                not different,
+                f"{stage} ran through the same {len(files)} files",
+                f"{stage} ran through other code: {listed(different)}",
+            )
     now, then = _training_code(layout, lineage), lineage["training"]["code"]
-    if now == then:
-        yield matches(CODE, f"training has the code digest {now}")
-    else:
-        yield changed(CODE, f"training has the code digest {now}, had {then}")
+    yield agreement(
+        now == then, f"training has the code digest {now}", f"training has the code digest {now}, had {then}"
+    )
     yield _commit(layout, lineage["source"])
 
 
@@ -63,17 +55,17 @@ def changed_files(layout: Layout, files: Mapping[str, str]) -> list[str]:
     return [name for name, path in paths.items() if not path.exists() or content_md5(path) != files[name]]
 
 
-def _commit(layout: Layout, then: Mapping[str, Any]) -> Finding:
+def _commit(layout: Layout, then: Mapping[str, Any]) -> tuple[Status, str]:
     commit, now = then["commit"], source_of(layout)["commit"]
     if not commit:
-        return unreachable(CODE, "it was made outside a git repository")
+        return "unreachable", "it was made outside a git repository"
     uncommitted = [path for path in then["uncommitted"] if path != "params.yaml"]
     with_changes = f" with uncommitted changes in {listed(uncommitted)}" if uncommitted else ""
     if commit == now:
-        return matches(CODE, f"the workspace is at its commit {commit[:12]}{with_changes}")
+        return "matches", f"the workspace is at its commit {commit[:12]}{with_changes}"
     if not has_commit(layout, commit):
-        return unreachable(CODE, f"its commit {commit[:12]} is not in this repository; fetch it with git")
-    return matches(CODE, f"its commit {commit[:12]}{with_changes} is in this repository, the workspace is at another")
+        return "unreachable", f"its commit {commit[:12]} is not in this repository; fetch it with git"
+    return "matches", f"its commit {commit[:12]}{with_changes} is in this repository, the workspace is at another"
 
 
 def has_commit(layout: Layout, commit: str) -> bool:
@@ -88,59 +80,44 @@ def has_commit(layout: Layout, commit: str) -> bool:
         return False
 
 
-def check_objects(layout: Layout, lineage: Mapping[str, Any]) -> Iterator[Finding]:
+def check_objects(layout: Layout, lineage: Mapping[str, Any]) -> Check:
     """Every output that DVC has under the recorded digests: in the cache with that content, else in the remote."""
     from dvc.exceptions import NotDvcRepoError
 
     if not lineage["dvc.lock"]:
-        yield unreachable(OBJECTS, "it was made without DVC: its lineage has no lock")
+        yield "unreachable", "it was made without DVC: its lineage has no lock"
         return
     try:
         objects = Objects(layout)
     except NotDvcRepoError:
-        yield unreachable(OBJECTS, "the workspace has no .dvc folder; `git checkout .dvc` brings it")
+        yield "unreachable", "the workspace has no .dvc folder; `git checkout .dvc` brings it"
         return
-    found: dict[str, int] = {"cache": 0, "remote": 0}
+    found: Counter[str] = Counter()
     for path, digest in outputs_of(layout, lineage["dvc.lock"]):
         try:
-            places = _places(objects, digest)
+            places = Counter(objects.places(digest))
         except UnreachableRemoteError as error:
-            yield unreachable(OBJECTS, f"{path} is not all in the cache, and {error}")
+            yield "unreachable", f"{path} is not all in the cache, and {error}"
             continue
-        for place in found:
-            found[place] += places.count(place)
-        bad: dict[str, int] = {what: places.count(what) for what in ("damaged", "missing") if what in places}
-        if bad:
-            yield _lost(path, bad)
-    if any(found.values()):
+        found += places
+        if bad := {place: places[place] for place in ("damaged", "missing") if places[place]}:
+            what = " and ".join(f"{number} {place}" for place, number in bad.items())
+            way_out = "`dvc pull` where a remote has it, `dvc commit` where the workspace still does"
+            if "damaged" in bad:
+                removed = "remove what is damaged from the folder that `dvc cache dir` names"
+                way_out = f"{removed}, then `dvc pull` or `dvc commit`"
+            yield "changed", f"{path}: {what} in DVC's cache and remote; {way_out}"
+    if found["cache"] or found["remote"]:
         remote = f", {found['remote']} in the remote alone" if found["remote"] else ""
-        yield matches(OBJECTS, f"{found['cache']} objects are in the cache with the right content{remote}")
+        yield "matches", f"{found['cache']} objects are in the cache with the right content{remote}"
 
 
-def _places(objects: Objects, digest: str) -> list[str]:
-    """Where the output is: itself, or of a folder its list and each of its files."""
-    places: list[str] = [objects.place(digest)]
-    if digest.endswith(".dir") and places == ["cache"]:
-        places += [objects.place(file) for file in objects.files_of(digest)]
-    return places
-
-
-def _lost(path: str, bad: Mapping[str, int]) -> Finding:
-    what = " and ".join(f"{number} {kind}" for kind, number in bad.items())
-    if "damaged" in bad:
-        out = "remove what is damaged from the folder that `dvc cache dir` names, then `dvc pull` or `dvc commit`"
-    else:
-        out = "`dvc pull` where a remote has it, `dvc commit` where the workspace still does"
-    return changed(OBJECTS, f"{path}: {what} in DVC's cache and remote; {out}")
-
-
-def check_environment(lineage: Mapping[str, Any]) -> Iterator[Finding]:
+def check_environment(lineage: Mapping[str, Any]) -> Check:
     """Python, system and the packages that medscreen needs."""
     different = differences(lineage["environment"])
-    for says in different:
-        yield changed(ENVIRONMENT, says)
+    yield from (("changed", says) for says in different)
     if not different:
-        yield matches(ENVIRONMENT, "Python, system and every package that medscreen needs are those of then")
+        yield "matches", "Python, system and every package that medscreen needs are those of then"
 
 
 def differences(then: Mapping[str, Any]) -> list[str]:

@@ -1,0 +1,124 @@
+"""A result registered as a version, with a run that shows it."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import onnx
+from mlflow import MlflowClient
+from mlflow.exceptions import MlflowException
+
+from medscreen.registry.versions import (
+    BASELINE,
+    OPERATING_POINT_OF,
+    POLICY,
+    RUN,
+    SPLITS,
+    VAL,
+    LostVersionError,
+    Version,
+    location_of,
+    model_name,
+    require_graph,
+    version_from,
+    version_of,
+    versions_of,
+)
+from medscreen.tracking.detector_results import Result
+from medscreen.tracking.logged_models import DIGEST, log_model, put_back, sound_model_id
+from medscreen.tracking.runs import (
+    COMMIT,
+    DATA,
+    DETECTOR,
+    DIRTY,
+    EXPERIMENT,
+    LINEAGE,
+    RUN_KEY,
+    experiment_name,
+    finish_run,
+)
+from medscreen.tracking.server import as_default
+from medscreen.workspace.layout import Layout
+
+# the tags that a version takes over from its run
+_OF_RUN = (DIGEST, RUN_KEY, DETECTOR, DATA, COMMIT, DIRTY, EXPERIMENT, LINEAGE, OPERATING_POINT_OF)
+
+
+def register(client: MlflowClient, layout: Layout, result: Result) -> Version | None:
+    """The version of a result, with a run that shows it; either is made unless it is there, lost parts are put back.
+
+    An experiment (`dvc exp run`) changes no version but its own, and its baselines get a run alone: None.
+    """
+    model = model_name(result.dataset)
+    known = [version for version in versions_of(client, model) if version.digest == result.digest]
+    if experiment_name() and (result.is_baseline or (known and not may_change(known[0]))):
+        finish_run(client, layout, result)
+        return known[0] if known else None
+    run_id = finish_run(client, layout, result, [version.run_id for version in known])
+    about = tags_of(result.lineage, result.is_baseline) | result.studied
+    about[POLICY] = str(result.params["operating.threshold.policy"])
+    return register_run(client, layout, model, run_id, about, result.packaged)
+
+
+def may_change(version: Version) -> bool:
+    """Whether card, tags and metrics of a version may be written: in a repro always, in an experiment if it made it."""
+    return experiment_name() in ("", version.tags.get(EXPERIMENT))
+
+
+def tags_of(lineage: Mapping[str, Any], is_baseline: bool) -> dict[str, str]:
+    """The tags of a version that derive from its lineage."""
+    splits = lineage["data"]["splits"]
+    return {
+        DETECTOR: lineage["detector"],
+        RUN_KEY: lineage["training"]["run_key"],
+        DATA: lineage["data"]["digest"],
+        VAL: splits["val"],
+        SPLITS: " ".join(f"{split}={digest}" for split, digest in splits.items()),
+        BASELINE: str(is_baseline).lower(),
+    }
+
+
+def register_run(
+    client: MlflowClient, layout: Layout, model: str, run_id: str, about: Mapping[str, str], packaged: Path
+) -> Version:
+    """The version of the packaged detector that a run shows, made unless there is one of its digest.
+
+    Its tags are `about` and those of the run in _OF_RUN. Lost or changed files of the model are written again.
+    """
+    of_run = client.get_run(run_id).data.tags
+    tags = {**about, **{name: of_run[name] for name in _OF_RUN if name in of_run}}
+    known = version_of(client, model, tags[DIGEST]) or next(
+        # people can delete the tag of the digest in MLflow's UI
+        (version for version in versions_of(client, model) if version.run_id == run_id and not version.digest),
+        None,
+    )
+    if known is not None:
+        if known.run_id != run_id:
+            tags[RUN] = run_id
+        for tag in (tag for tag, value in tags.items() if known.tags.get(tag) != value):
+            client.set_model_version_tag(model, str(known.number), tag, tags[tag])
+        known = replace(known, tags={**known.tags, **tags})
+        mend_files(client, layout, known, packaged)
+        return known
+    model_id = sound_model_id(client, layout, run_id, tags[DIGEST])
+    if model_id is None:
+        log_model(client, run_id, onnx.load(packaged), tags[DIGEST])
+        model_id = sound_model_id(client, layout, run_id, tags[DIGEST])
+    with as_default(client):
+        try:
+            client.get_registered_model(model)
+        except MlflowException:
+            client.create_registered_model(model, description="Research use only, never diagnosis.")
+        # a server takes a logged model as source only where it is named, too
+        return version_from(
+            client.create_model_version(model, f"models:/{model_id}", run_id, tags=tags, model_id=model_id)
+        )
+
+
+def mend_files(client: MlflowClient, layout: Layout, version: Version, packaged: Path) -> None:
+    """Writes the files of a version again, from its package, where they are lost or changed."""
+    try:
+        require_graph(client, layout, version)
+    except LostVersionError:
+        put_back(client, location_of(client, version), onnx.load(packaged), version.digest)
