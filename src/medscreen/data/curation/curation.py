@@ -139,7 +139,7 @@ def _find_copies(pixels: Pixels, readable: Readable, params: CurationParams, wor
     kept = without_near(readable, without, pairs) if params.near_copies == "drop" else without
     joined: list[Sequence[int]] = [*groups] if params.exact_copies in JOINING else []
     if params.near_copies in JOINING:
-        joined += zip(pairs.first.tolist(), pairs.second.tolist(), strict=True)
+        joined += pairs.positions()
     return _Copies(groups, pairs, without, kept, joined)
 
 
