@@ -19,7 +19,7 @@ import psutil
 import yaml
 
 from medscreen.config.datasets import PhantomParams
-from medscreen.data.sources import phantom
+from medscreen.data.sources.phantom import export as phantom
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 _FILMS_A_PATIENT = 1.52  # of the phantom, on average

@@ -14,7 +14,7 @@ from mlflow.tracking._tracking_service.utils import _artifact_repos_cache
 
 from browsers import browser, seen  # noqa: F401  # fixtures
 from factories import PHANTOM, REPOSITORY, commit_all, new_checkout, real_data
-from medscreen.data.sources import phantom
+from medscreen.data.sources.phantom import export as phantom
 from medscreen.pipeline.publish import publish
 from medscreen.workspace.layout import Layout
 from servers import mlflow_server, postgresql  # noqa: F401  # fixtures

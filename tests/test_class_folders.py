@@ -9,6 +9,7 @@ from pydantic import ValidationError
 from factories import FOLDERS, dicom, one_sentence, real_data, written
 from medscreen.config.datasets import FoldersParams
 from medscreen.data.sources import read_source as sources
+from medscreen.data.sources.records import Records
 from medscreen.errors import MedscreenError
 
 TURNED = r"^(.+?)(?:-rotated\d+)*\.\w+$"  # the one of params.yaml
@@ -27,7 +28,7 @@ def pictures(root: Path, *names: str) -> Path:
     return root
 
 
-def records_of(root: Path, **changed: Any) -> sources.Records:
+def records_of(root: Path, **changed: Any) -> Records:
     return sources.read_records(FoldersParams(**FOLDERS | changed), root)
 
 

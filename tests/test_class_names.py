@@ -10,13 +10,14 @@ from hypothesis import strategies as st
 from factories import FOLDERS, one_sentence, written
 from medscreen.config.datasets import FoldersParams
 from medscreen.data.sources import read_source as sources
+from medscreen.data.sources.records import Records
 from medscreen.errors import MedscreenError
 from test_labels import spellings
 
 BETWEEN = ["dataset", "images", "train", "Test", "val ", "train_set", "fold1", "normal", "SICK", "patient 7"]
 
 
-def records_of(root: Path, **changed: Any) -> sources.Records:
+def records_of(root: Path, **changed: Any) -> Records:
     return sources.read_records(FoldersParams(**FOLDERS | changed), root)
 
 

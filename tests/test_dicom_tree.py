@@ -20,6 +20,7 @@ from medscreen.config.display import FILE_DISPLAY
 from medscreen.data.dicom.series import SeriesHeader, read_series_header
 from medscreen.data.load_image import read_image
 from medscreen.data.sources import read_source as sources
+from medscreen.data.sources.records import Records
 from medscreen.data.sources.slice_selection import in_order
 from medscreen.errors import MedscreenError
 
@@ -62,7 +63,7 @@ def export(root: Path, table: str = "who,hurt\nA1,0\nB2,1\n", **files: dict[str,
     return root
 
 
-def records_of(root: Path, **changed: Any) -> sources.Records:
+def records_of(root: Path, **changed: Any) -> Records:
     return sources.read_records(DicomParams(**DICOM | changed), root)
 
 

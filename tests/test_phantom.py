@@ -17,12 +17,12 @@ from medscreen.data.curation.curation import curate
 from medscreen.data.image_errors import UnreadableImageError
 from medscreen.data.images import ImageSet
 from medscreen.data.load_image import read_grey
-from medscreen.data.sources import phantom
 from medscreen.data.sources import read_source as sources
+from medscreen.data.sources.phantom import export as phantom
 from medscreen.data.sources.phantom.anatomy import Thorax, chords, draw_thorax
 from medscreen.data.sources.phantom.cohort import draw_patient, plan_export
 from medscreen.data.sources.phantom.dicom_files import SHOWN, write_dicom
-from medscreen.data.sources.phantom.forms import simulate
+from medscreen.data.sources.phantom.forms import FORMS, simulate
 from medscreen.data.sources.phantom.lesions import Finding, Lesion, draw_lesion, water
 from medscreen.data.sources.phantom.radiography import expose
 from medscreen.errors import MedscreenError
@@ -302,7 +302,7 @@ def test_every_size_shows_the_same_patient() -> None:
 @pytest.fixture(scope="module")
 def forms(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[DatasetParams, Path]]:
     root = tmp_path_factory.mktemp("forms")
-    for form in phantom.FORMS:
+    for form in FORMS:
         phantom.find_files(PHANTOM.model_copy(update={"patients": 60}), root / form, 1, form)
     folders = FoldersParams(**FOLDERS | {"image_size": 24})
     mnist = MedMnistParams(kind="medmnist", root="-", image_size=24, flag="phantom", normal_labels=[0])
@@ -321,8 +321,8 @@ def curated(params: DatasetParams, root: Path, scratch: Path) -> tuple[ImageSet,
 
 
 def test_the_forms_hold_the_same_films(forms: dict[str, tuple[DatasetParams, Path]], tmp_path: Path) -> None:
-    seen = {form: curated(*forms[form], tmp_path) for form in phantom.FORMS}
-    rows = {form: readable_rows(forms[form][1]) for form in phantom.FORMS}
+    seen = {form: curated(*forms[form], tmp_path) for form in FORMS}
+    rows = {form: readable_rows(forms[form][1]) for form in FORMS}
     assert len(rows["dicom"]) == len(rows["folders"]) == len(rows["npz"]) == len(seen["npz"][0])
     for rows_of_one in zip(*rows.values(), strict=True):
         pixels, labels = [], []

@@ -10,8 +10,9 @@ import pytest
 
 from factories import FOLDERS, PHANTOM, labels_table, one_sentence, real_data, written
 from medscreen.config.datasets import FoldersParams, MedMnistParams
-from medscreen.data.sources import labelled_tree, medmnist, phantom
+from medscreen.data.sources import labelled_tree, medmnist
 from medscreen.data.sources import read_source as sources
+from medscreen.data.sources.phantom import export as phantom
 from medscreen.errors import MedscreenError
 
 MNIST = MedMnistParams(kind="medmnist", root="mnist", image_size=28, flag="pneumoniamnist", normal_labels=[0])

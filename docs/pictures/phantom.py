@@ -4,11 +4,13 @@ from pathlib import Path
 
 import numpy as np
 from matplotlib.figure import Figure
-from medscreen.layout import find_layout
-from medscreen.params import PhantomParams, load_params
-from medscreen.sources.phantom.findings import FINDINGS
-from medscreen.sources.phantom.forms import simulate
-from medscreen.sources.phantom.patients import draw_patient
+
+from medscreen.config.datasets import PhantomParams
+from medscreen.config.params import load_params
+from medscreen.data.sources.phantom.cohort import draw_patient
+from medscreen.data.sources.phantom.forms import simulate
+from medscreen.data.sources.phantom.lesions import FINDINGS
+from medscreen.workspace.layout import find_layout
 
 PER_FINDING, SIZE = 5, 224
 

@@ -84,7 +84,7 @@ def fetch(dataset: str | None) -> None:
 @click.option("--seed", type=click.IntRange(min=0), help="Equal seeds give equal bytes.")
 def phantom(out: Path, form: "Form", patients: int | None, size: int | None, seed: int | None) -> None:
     """Writes simulated chest films to the folder OUT: hospital DICOM, class folders or a MedMNIST-form file."""
-    from medscreen.data.sources.phantom import find_files
+    from medscreen.data.sources.phantom.export import find_files
 
     params = load_params(find_layout().params)
     wanted = {"patients": patients, "image_size": size, "seed": seed}

@@ -72,11 +72,13 @@ def curate(
         raise MedscreenError(f"None of the {len(records)} images can be read (first reason: {reason}).")
     found = _find_copies(pixels, readable, params, workers, scratch)
     patients = number_patients(readable, found.of_one_patient)
-    published = published_splits(readable, found.kept, patients, params, seed)
-    assigned = published or split_by_patient(readable, found.kept, patients, params, seed)
+    labels = np.array([record.label for record in readable.records])
+    names = np.array([record.split or "" for record in readable.records])
+    published = published_splits(names, found.kept, labels, patients, params, seed)
+    assigned = published or split_by_patient(found.kept, labels, patients, params, seed)
     images = ImageSet(
         pixels,
-        np.array([record.label for record in readable.records]),
+        labels,
         patients,
         [record.origin for record in readable.records],
         readable.digests,
@@ -136,7 +138,7 @@ def _find_copies(pixels: Pixels, readable: Readable, params: CurationParams, wor
     kept = without_near(readable, without, pairs) if params.near_copies == "drop" else without
     joined: list[Sequence[int]] = [*groups] if params.exact_copies in JOINING else []
     if params.near_copies in JOINING:
-        joined += zip(pairs.first.tolist(), pairs.second.tolist(), strict=True)
+        joined += pairs.positions()
     return _Copies(groups, pairs, without, kept, joined)
 
 

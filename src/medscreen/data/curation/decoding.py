@@ -1,11 +1,10 @@
-"""Which records can be read, and their pixels."""
+"""Decoding: records -> pixels, and the reasons of those that can't be read."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
 from medscreen.data.display import to_square
 from medscreen.data.image_errors import UnreadableImageError
@@ -24,7 +23,7 @@ class Readable:
     """Records whose image was read, in the order of their pixels.
 
     `digests`: of each image; `spacings`: (row, column) in mm, None where the file does not say; `described`: what DICOM
-    states of the image, see `ingestion.Shown`; `burned_in`: how many files, quarantined ones among them, say that text
+    states of the image, see `load_image.Shown`; `burned_in`: how many files, quarantined ones among them, say that text
     is burned into their pixels; `for_processing`: how many hold raw values of a detector; `others`: how many pages and
     frames lie in files of which the source takes one image.
     """
@@ -38,17 +37,8 @@ class Readable:
     others: int = 0
 
 
-@dataclass(frozen=True)
-class _Decoded:
-    """A square image, the digest of its full-size pixels, and what its file says of it, see `Shown`."""
-
-    square: NDArray[np.uint8]
-    digest: str
-    spacing: tuple[float, float] | None
-    burned_in: bool
-    described: Mapping[str, str] | None
-    for_processing: bool
-    others: int
+_Decoded = tuple[Shown, str]
+"""An image whose grey is square already, and the digest of its full-size pixels."""
 
 
 def decode(
@@ -64,14 +54,16 @@ def decode(
             quarantine.append({"file": record.origin, "reason": outcome})
             readable.burned_in += outcome == BURNED_IN
             continue
-        pixels[len(readable.records)] = outcome.square
+        shown, digest = outcome
+        pixels[len(readable.records)] = shown.grey
         readable.records.append(record)
-        readable.digests.append(outcome.digest)
-        readable.spacings.append(outcome.spacing)
-        readable.described.append(known.setdefault(str(outcome.described), outcome.described))
-        readable.burned_in += outcome.burned_in
-        readable.for_processing += outcome.for_processing
-        readable.others += outcome.others
+        readable.digests.append(digest)
+        readable.spacings.append(shown.spacing)
+        readable.described.append(known.setdefault(str(shown.described), shown.described))
+        readable.burned_in += shown.burned_in
+        readable.for_processing += shown.for_processing
+        # a source that chose a frame has counted the others
+        readable.others += shown.others if record.frame is None else 0
         if len(readable.records) % _FORGET_EVERY == 0:
             forget(pixels)
     return pixels[: len(readable.records)], readable, quarantine
@@ -89,18 +81,10 @@ def _decoded(records: Sequence[Record], size: int, workers: int) -> Iterator[_De
 
 
 def _decode_one(record: Record, size: int) -> _Decoded | str:
-    """What is kept of a record's image, or the reason why there is none."""
+    """The decoded image of a record, or the reason why it can't be read."""
     try:
         image = record.image
         shown = read_image(image, record.display, record.frame) if isinstance(image, Path) else Shown(image)
-        return _Decoded(
-            to_square(shown.grey, size),
-            image_digest(shown.grey),
-            shown.spacing,
-            shown.burned_in,
-            shown.described,
-            shown.for_processing,
-            shown.others if record.frame is None else 0,  # whoever chose a frame has counted the others
-        )
+        return replace(shown, grey=to_square(shown.grey, size)), image_digest(shown.grey)
     except UnreadableImageError as error:
         return str(error)

@@ -54,9 +54,7 @@ def of_every_copy(pairs: Pairs, groups: Sequence[Sequence[int]], staying: NDArra
     equal = {i: [j for j in group if j in there] for group in groups for i in group}
     found = sorted(
         (-likeness, min(a, b), max(a, b))
-        for first, second, likeness in zip(
-            pairs.first.tolist(), pairs.second.tolist(), pairs.correlation.tolist(), strict=True
-        )
+        for (first, second), likeness in zip(pairs.positions(), pairs.correlation.tolist(), strict=True)
         for a in equal.get(first, [first])
         for b in equal.get(second, [second])
     )
@@ -74,7 +72,7 @@ def without_near(readable: Readable, kept: NDArray[np.int64], pairs: Pairs) -> N
     """The positions of `kept` that stay: an image goes if a near copy of it stays that is earlier, or published."""
     neighbours: dict[int, list[int]] = {}
     staying = set(kept.tolist())
-    for a, b in zip(pairs.first.tolist(), pairs.second.tolist(), strict=True):
+    for a, b in pairs.positions():
         if a in staying and b in staying:
             neighbours.setdefault(a, []).append(b)
             neighbours.setdefault(b, []).append(a)
@@ -126,7 +124,7 @@ def near_audit(
 
     `homes`: position -> split that holds it now. `shared`: pairs that two splits share now.
     """
-    both = list(zip(pairs.first.tolist(), pairs.second.tolist(), strict=True))
+    both = pairs.positions()
     published = [[_split_of(readable, i) for i in pair] for pair in both]
     now = [[homes.get(i, "dropped") for i in pair] for pair in both]
     within = Counter(a for a, b in published if a == b)

@@ -45,6 +45,10 @@ class Pairs:
     def __len__(self) -> int:
         return len(self.first)
 
+    def positions(self) -> list[tuple[int, int]]:
+        """First and second of each pair."""
+        return list(zip(self.first.tolist(), self.second.tolist(), strict=True))
+
 
 def near_pairs(pixels: Pixels, among: NDArray[np.int64], workers: int, scratch: Path) -> Pairs:
     """All pairs of near copies among the images at the positions `among` (ascending).

@@ -1,4 +1,4 @@
-"""Whose an image is."""
+"""Patient identifiers: their normalized spelling, and a number for each patient."""
 
 import unicodedata
 from collections.abc import Iterable, Sequence

@@ -3,19 +3,24 @@
 A labels.csv beside them, with columns `file` and `patient`, says whose images they are; so can the files' names.
 """
 
+import re
 from collections import Counter
+from collections.abc import Iterable, Mapping
 from pathlib import Path, PurePosixPath
 
 from medscreen.config.datasets import FoldersParams
 from medscreen.data.sources import labelled_tree
-from medscreen.data.sources.class_names import Place, empty_classes, folders_in, require_classes, split_of
+from medscreen.data.sources.class_names import MOST_NAMED, Place, empty_classes, folders_in, require_classes, split_of
 from medscreen.data.sources.file_trees import files_below, in_words, name_below, written_name
 from medscreen.data.sources.folder_patients import find_patients
 from medscreen.data.sources.labels import NormalLabels, label_key
-from medscreen.data.sources.mask_files import require_no_masks
 from medscreen.data.sources.records import Record, Records
-from medscreen.data.sources.spelling import cleaned
+from medscreen.data.sources.spelling import cleaned, plain
 from medscreen.errors import MedscreenError
+
+# A mask has the name of its film, and would become a film of its class.
+_MASK_WORD = "(?:masks?|seg|segmentation|annotations?|contours?|ground[ _-]?truth|gt)"
+_MASK_FILE = re.compile(rf"(?P<film>.+?)[ _-]+{_MASK_WORD}(?:[ _-]*\d+)?|{_MASK_WORD}[ _-]+(?P<other>.+)")
 
 
 def find_files(root: Path) -> list[Path]:
@@ -46,7 +51,7 @@ def read_records(params: FoldersParams, root: Path) -> Records:
         images[path] = Place(split, classes[0], tuple(classes[1:-1]))
         notes["files in folders below their class folder"] += len(classes) > 2
     require_classes(root, normal, images.values(), splits, beside)
-    require_no_masks(root, images)
+    _require_no_masks(root, images)
     notes["class folders without a file"] = empty_classes(root, splits, images.values())
     patients, counted = find_patients(params, root, list(images))
     spelled: dict[str, str] = {}
@@ -93,3 +98,23 @@ def _split_folders(params: FoldersParams, root: Path) -> dict[str, str]:
             "split all images by `published_splits: discard` in params.yaml."
         )
     return splits
+
+
+def _require_no_masks(root: Path, images: Mapping[Path, Place]) -> None:
+    """Raises MedscreenError where files are called as the masks of a film beside them (17.png and 17_mask.png)."""
+    films = {(path.parent, plain(path.stem)) for path in images}
+    drawn = [path for path in images if any((path.parent, stem) in films for stem in _films_of(plain(path.stem)))]
+    if drawn:
+        folders, classes = {images[path].name for path in drawn}, {place.name for place in images.values()}
+        named = len(folders) == 1 and len(classes) <= MOST_NAMED
+        where = f"the folder {min(folders)!r}" if named else f"{len(folders)} class folders"
+        number = "1 file" if len(drawn) == 1 else f"{len(drawn)} files"
+        raise MedscreenError(
+            f"{root}: {number} of {where} would be films and are called as masks of "
+            "others beside them (as in 17_mask.png beside 17.png); move these out of root."
+        )
+
+
+def _films_of(stem: str) -> Iterable[str]:
+    match = _MASK_FILE.fullmatch(stem)
+    return [film for film in match.groups() if film] if match else []

@@ -1,7 +1,7 @@
 """Arrays inside an .npz archive, from anywhere: nothing is unpickled, no header decides how much memory is taken."""
 
 import zipfile
-from typing import IO, Any
+from typing import Any
 
 import numpy as np
 from numpy.lib import format as npy
@@ -11,7 +11,6 @@ from PIL import Image
 # Deflate reaches 1,032; images do not come near this, and a small archive may hold what it likes.
 _MOST_EXPANSION = 200
 _HARMLESS_BYTES = 1 << 28
-_BLOCK = 1 << 22
 
 
 class ArchivedArray:
@@ -43,40 +42,21 @@ class ArchivedArray:
         self._archive, self._member, self._start = archive, member, start
 
     def read(self) -> NDArray[Any]:
-        """The array as it is."""
-        array = np.empty(self.shape, self.dtype)
-        self._fill_whole(array)
+        """The whole array; raises ValueError for an archive that ends inside it."""
+        with self._archive.open(self._member) as file:
+            array: NDArray[Any] = npy.read_array(file, allow_pickle=False)
+            file.read(1)  # the checksum is compared at the end of the file
         return array
 
     def read_grey(self) -> NDArray[np.uint8]:
-        """Images (N, H, W) or (N, H, W, 3) of 8 bits as (N, H, W): the luminance of coloured ones."""
+        """Images (N, H, W) or (N, H, W, 3) of 8 bits as (N, H, W): the luminance of color images."""
         if len(self.shape) == 3:
-            grey = np.empty(self.shape, np.uint8)
-            self._fill_whole(grey)
-            return grey
+            return self.read()
         grey = np.empty(self.shape[:3], np.uint8)
-        one = np.empty(self.shape[1:], np.uint8)
         with self._archive.open(self._member) as file:
             file.seek(self._start)
-            for place in grey:  # one after the other: coloured, all of them are three times the memory
-                _fill(file, one)
-                place[:] = np.asarray(Image.fromarray(one).convert("L"))
-            file.read(1)  # at its end the checksum is compared
-        return grey
-
-    def _fill_whole(self, array: NDArray[Any]) -> None:
-        with self._archive.open(self._member) as file:
-            file.seek(self._start)
-            _fill(file, array)
+            for image in grey:  # one at a time: all color images together need three times the memory
+                one = np.frombuffer(file.read(3 * image.size), np.uint8).reshape(*image.shape, 3)
+                image[:] = np.asarray(Image.fromarray(one).convert("L"))
             file.read(1)
-
-
-def _fill(file: IO[bytes], array: NDArray[Any]) -> None:
-    target = array.reshape(-1).view(np.uint8)
-    at = 0
-    while at < len(target):
-        block = file.read(min(_BLOCK, len(target) - at))
-        if not block:
-            raise EOFError("the archive ends inside an array")
-        target[at : at + len(block)] = np.frombuffer(block, np.uint8)
-        at += len(block)
+        return grey

@@ -3,10 +3,9 @@
 from pathlib import Path
 
 from medscreen.config.datasets import DatasetParams, DicomParams, FoldersParams, MedMnistParams, PhantomParams
-from medscreen.data.sources import class_folders, dicom_tree, labelled_tree, medmnist, phantom
-from medscreen.data.sources.records import Record, Records
-
-__all__ = ["Record", "Records", "find_files", "read_records", "root_of"]
+from medscreen.data.sources import class_folders, dicom_tree, labelled_tree, medmnist
+from medscreen.data.sources.phantom import export
+from medscreen.data.sources.records import Records
 
 
 def root_of(params: DatasetParams, workspace: Path) -> Path:
@@ -21,7 +20,7 @@ def find_files(params: DatasetParams, root: Path, workers: int) -> list[Path]:
     """
     match params:
         case PhantomParams():
-            return phantom.find_files(params, root, workers)
+            return export.find_files(params, root, workers)
         case MedMnistParams():
             return medmnist.find_files(params, root)
         case FoldersParams():

@@ -87,9 +87,9 @@ def chords(thorax: Thorax, x: Plane, y: Plane) -> Chords:
     return Chords(lungs, np.maximum(path, 0.0))
 
 
-def _ellipsoid(x: Plane, y: Plane, centre: tuple[float, float], axes: tuple[float, float, float]) -> Plane:
+def _ellipsoid(x: Plane, y: Plane, center: tuple[float, float], axes: tuple[float, float, float]) -> Plane:
     """Chord along z through an ellipsoid with half axes (x, y, z)."""
-    return _solid(((x - centre[0]) / axes[0]) ** 2 + ((y - centre[1]) / axes[1]) ** 2, axes[2])
+    return _solid(((x - center[0]) / axes[0]) ** 2 + ((y - center[1]) / axes[1]) ** 2, axes[2])
 
 
 def _solid(radius_squared: Plane, half_depth: float) -> Plane:

@@ -83,12 +83,12 @@ def write_dicom(
 
 
 def _set_window(dataset: Dataset, low: float, high: float, windows: int) -> None:
-    # DICOM's linear function reaches white half a step below centre + (width - 1) / 2: PS3.3 C.11.2.1.2.1
-    centre, width = (low + high + 1) / 2, high - low + 1
+    # DICOM's linear function reaches white half a step below center + (width - 1) / 2: PS3.3 C.11.2.1.2.1
+    center, width = (low + high + 1) / 2, high - low + 1
     if windows == 1:
-        dataset.WindowCenter, dataset.WindowWidth = f"{centre:.2f}", f"{width:.2f}"
+        dataset.WindowCenter, dataset.WindowWidth = f"{center:.2f}", f"{width:.2f}"
     elif windows == 2:
-        dataset.WindowCenter = [f"{centre:.2f}", f"{centre - width / 5:.2f}"]
+        dataset.WindowCenter = [f"{center:.2f}", f"{center - width / 5:.2f}"]
         dataset.WindowWidth = [f"{width:.2f}", f"{width / 2:.2f}"]
         dataset.WindowCenterWidthExplanation = ["WIDE", "LUNG"]
 
