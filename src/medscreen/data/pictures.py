@@ -106,8 +106,9 @@ def _read_tiff(path: Path, file: BinaryIO, number: int) -> Grey:
     layout = layout_of(page)
     separate_inverse = layout.photometric == 0 and page.number(_PLANES, 1) == 2  # which Pillow does not invert
     if (layout.plain and not separate_inverse) or layout.photometric > RGB:
-        with suppress(UnidentifiedImageError, SyntaxError, ValueError):  # a layout that Pillow does not have
-            return _read(cast("BinaryIO", FromPage(page)))
+        # suppressed: a layout that Pillow does not have
+        with suppress(UnidentifiedImageError, SyntaxError, ValueError), FromPage(page) as first:
+            return _read(cast("BinaryIO", first))
     return _upright(tiff_grey(page, layout), page.number(_ORIENTATION, 1))
 
 
