@@ -27,7 +27,7 @@ _EITHER = frozenset({"1.2.840.10008.1.2.4.91", "1.2.840.10008.1.2.4.203"})  # JP
 
 @dataclass(frozen=True)
 class Frame:
-    """Stored values, (H, W) or, in red, green and blue, (H, W, 3); `header` says how they are to be shown."""
+    """Stored values, (H, W) or, in red, green and blue, (H, W, 3), and the `header` that their display depends on."""
 
     stored: NDArray[np.generic]
     header: Header
@@ -139,7 +139,7 @@ def _as_header_states(words: NDArray[Any], options: dict[str, Any], stream: Code
 
 
 def _coding_error(syntax: str, header: Header, stream: Codestream | None) -> float:
-    """How far stored values may lie from those that were coded; infinite where no one states it."""
+    """How far stored values may lie from those that were coded; infinite where it is not stated."""
     said = header.code("LossyImageCompression")
     if stream and stream.near is not None:
         return float("inf") if said == "01" and not stream.near else stream.near
@@ -166,7 +166,7 @@ def _unused_below(header: Header, options: dict[str, Any]) -> int:
 
 
 def _pixel_options(header: Header, element: _PixelElement) -> dict[str, Any]:
-    """What pydicom's decoders have to know, by their names for it."""
+    """The header's values that pydicom's decoders need, by pydicom's names."""
     allocated = header.natural("BitsAllocated")
     if allocated not in {1, 8, 16, 32, 64}:
         raise UnreadableImageError("its BitsAllocated is none of 1, 8, 16, 32 and 64")
