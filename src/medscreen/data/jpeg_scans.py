@@ -1,4 +1,4 @@
-"""How often a JPEG passes over its pixels, counted before it is decoded."""
+"""The number of scans of a JPEG, limited before it is decoded: each passes over all pixels."""
 
 import re
 
@@ -18,7 +18,7 @@ _SEGMENT = re.compile(rb"\xff+([\x80-\xcf\xd8-\xfe])")
 def require_few_scans(content: bytes) -> None:
     """Raises UnreadableImageError for a JPEG, or a DICOM frame of one, whose scans would keep a decoder busy.
 
-    What is no whole JPEG passes: the decoder says what is wrong with it.
+    What is no whole JPEG passes: the decoder refuses it.
     """
     scans, pixels, place = 0, 0, 2
     while found := _SEGMENT.search(content, place):

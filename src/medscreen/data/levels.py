@@ -1,4 +1,4 @@
-"""The different values of an image, so that whatever depends on a value alone is computed once a value."""
+"""The distinct values of an image: functions of a value alone are computed once for each of them."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -16,7 +16,7 @@ _MOST_LEVELS = 2**17  # 16-bit values, signed or not, always fit
 
 @dataclass(frozen=True)
 class Levels:
-    """`values` (L,) float64 hold all that occurs, `index` (H, W) says which of them each pixel has.
+    """`values` (L,) float64 hold all that occurs, `index` (H, W) is the place in `values` of each pixel.
 
     `finite` (H, W): which pixels were finite numbers; None: all of them.
     """

@@ -1,4 +1,4 @@
-"""Silence of libraries while images are read, which belongs to the process and is shared by its threads."""
+"""Libraries' warnings, logs and stderr, switched off while images are read: for the process, shared by its threads."""
 
 import logging
 import os
@@ -40,7 +40,7 @@ def _shared(make: _Context) -> _Context:
 @_shared
 @contextmanager
 def quiet_stderr() -> Iterator[None]:
-    """C libraries write to the process's stderr what can't be asked of them otherwise."""
+    """Discards the process's stderr, which C libraries write to and have no switch for."""
     try:
         kept = os.dup(_STDERR)
     except OSError:  # there is none
@@ -58,7 +58,7 @@ def quiet_stderr() -> Iterator[None]:
 @_shared
 @contextmanager
 def quiet_warnings() -> Iterator[None]:
-    """Python's warnings, which would be errors under PYTHONWARNINGS=error."""
+    """Ignores Python's warnings, which would be errors under PYTHONWARNINGS=error."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         yield
@@ -67,7 +67,7 @@ def quiet_warnings() -> Iterator[None]:
 @_shared
 @contextmanager
 def quiet_pydicom() -> Iterator[None]:
-    """pydicom tells the terminal of each oddity, quoting the value; here the outcome alone counts."""
+    """Switches off pydicom's log and validation: it would print values of the header, which may name a patient."""
     from pydicom import config
 
     logger = logging.getLogger("pydicom")

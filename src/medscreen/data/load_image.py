@@ -1,4 +1,4 @@
-"""A file's image as it is displayed."""
+"""Reads an image file, DICOM or picture, as display grey."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -21,10 +21,10 @@ BURNED_IN = "by its BurnedInAnnotation, text is burned into its pixels, and burn
 
 @dataclass(frozen=True)
 class Shown:
-    """An image as displayed, at its own size, and what else the file says of it.
+    """An image as displayed, at its own size, and the file's other properties.
 
-    `spacing`: millimetres between rows and between columns, None where the file does not say. `burned_in`: the file
-    says that text is burned into its pixels. `for_processing`: by its header these are raw values of a detector, not
+    `spacing`: millimeters between rows and between columns, None where not stated. `burned_in`: by the file's header,
+    text is burned into its pixels. `for_processing`: by its header these are raw values of a detector, not
     meant for display. `others`: how many more images the file holds. `described`: `modality` and `body part` as DICOM
     states them, "" where it does not; None of other pictures.
     """
@@ -49,8 +49,8 @@ def is_image(path: Path) -> bool:
 def held_images(path: Path) -> tuple[int, int]:
     """How many images of a file can be read by their number, from 0, and how many more it holds.
 
-    These are the frames of DICOM and the pages of TIFF. (1, 0) for a file that can't be read at all: `read_image` says
-    why.
+    These are the frames of DICOM and the pages of TIFF. (1, 0) for a file that can't be read at all: `read_image`
+    states why.
     """
     try:
         header = read_series_header(path)
@@ -64,8 +64,8 @@ def read_image(path: Path, display: DisplayParams, frame: int | None = None) -> 
 
     Without a number it is the middle frame of DICOM, the first page of TIFF and the first frame of an animation.
 
-    DICOM is told by content, not by the name; `display` concerns it alone. Raises UnreadableImageError for whatever
-    can't be decoded or shown that way, and for an image of one single grey value.
+    DICOM is recognized by content, not by the name; `display` concerns it alone. Raises UnreadableImageError for
+    whatever can't be decoded or shown that way, and for an image of one single grey value.
     """
     try:
         with path.open("rb") as file:

@@ -1,4 +1,4 @@
-"""Grey of pictures that hold more than 8 bits: the display spans the percentiles of their values."""
+"""Percentile stretch of pictures with more than 8 bits: the display spans the percentiles of their values."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""Pictures that are no DICOM: what Pillow reads, told by content and never by name."""
+"""PNG, JPEG, TIFF and the other picture formats that Pillow reads, recognized by content and never by name."""
 
 import re
 from contextlib import suppress
@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import BinaryIO, cast
 
 import numpy as np
-from PIL import Image, UnidentifiedImageError
+from PIL import Image, ImageOps, UnidentifiedImageError
 
 from medscreen.data.deep_colors import CHANNELS, MOST_DEEP, deep_luminance, stored_layout
 from medscreen.data.display import Grey
@@ -31,15 +31,6 @@ _MOST_JPEG = 512 * 2**20  # bytes of a file that are looked at for scans
 _STEPS = {"L;2": 85, "L;4": 17}  # by which Pillow multiplies grey of few bits, but not the grey that is transparent
 _ORIENTATION = 0x0112  # tag of EXIF and of TIFF
 _PLANES = 284  # tag of TIFF
-_UPRIGHT = {  # EXIF's orientations, from 2
-    2: Image.Transpose.FLIP_LEFT_RIGHT,
-    3: Image.Transpose.ROTATE_180,
-    4: Image.Transpose.FLIP_TOP_BOTTOM,
-    5: Image.Transpose.TRANSPOSE,
-    6: Image.Transpose.ROTATE_270,
-    7: Image.Transpose.TRANSVERSE,
-    8: Image.Transpose.ROTATE_90,
-}
 
 
 def is_picture(path: Path) -> bool:
@@ -72,7 +63,7 @@ def held_pictures(path: Path) -> tuple[int, int]:
                 return 1, number - 1
     except UnreadableImageError:
         raise
-    except Exception:  # whoever reads it says what is wrong with it
+    except Exception:  # read_picture states what is wrong with it
         return 1, 0
 
 
@@ -106,8 +97,9 @@ def _read_tiff(path: Path, file: BinaryIO, number: int) -> Grey:
     layout = layout_of(page)
     separate_inverse = layout.photometric == 0 and page.number(_PLANES, 1) == 2  # which Pillow does not invert
     if (layout.plain and not separate_inverse) or layout.photometric > RGB:
-        with suppress(UnidentifiedImageError, SyntaxError, ValueError):  # a layout that Pillow does not have
-            return _read(cast("BinaryIO", FromPage(page)))
+        # suppressed: a layout that Pillow does not have
+        with suppress(UnidentifiedImageError, SyntaxError, ValueError), FromPage(page) as first:
+            return _read(cast("BinaryIO", first))
     return _upright(tiff_grey(page, layout), page.number(_ORIENTATION, 1))
 
 
@@ -137,8 +129,9 @@ def _read(file: BinaryIO) -> Grey:
 
 
 def _upright(grey: Grey, orientation: int) -> Grey:
-    turn = _UPRIGHT.get(orientation)
-    return grey if turn is None else np.asarray(Image.fromarray(grey).transpose(turn))
+    picture = Image.fromarray(grey)
+    picture.getexif()[_ORIENTATION] = orientation
+    return np.asarray(ImageOps.exif_transpose(picture))
 
 
 def _eight_bit(picture: Image.Image) -> Grey:

@@ -1,4 +1,4 @@
-"""Compressed frames of DICOM: what their own headers state, before anything is decoded."""
+"""Shape, bits and error bound of a compressed frame, from the header of its codestream; nothing is decoded."""
 
 from dataclasses import dataclass
 

@@ -1,4 +1,4 @@
-"""What decodes the pixels of a DICOM transfer syntax."""
+"""Decoders of DICOM transfer syntaxes: pydicom's plugins, and GDCM itself for JPEG of 12 bits."""
 
 import importlib.util
 from collections.abc import Callable
@@ -25,7 +25,7 @@ _GDCM = frozenset(f"1.2.840.10008.1.2.4.{number}" for number in (57, 70, 80, 81)
 _OPENJPEG = frozenset(f"1.2.840.10008.1.2.4.{number}" for number in (201, 202, 203))
 _WITHOUT_C = frozenset({"1.2.840.10008.1.2", *(f"1.2.840.10008.1.2.{number}" for number in ("1", "1.99", "2", "5"))})
 _Way = Callable[[], tuple[NDArray[np.generic], *tuple[Any, ...]]]
-"""Something that decodes; the pixels stand first in what it answers."""
+"""A decoder call; the pixels are the first item of its result."""
 
 
 def decoder_of(syntax: "UID") -> "Decoder":
@@ -44,7 +44,7 @@ def decoder_of(syntax: "UID") -> "Decoder":
 def decode(source: BinaryIO | bytes, index: int, syntax: "UID", options: dict[str, Any]) -> NDArray[np.generic]:
     """The frame at `index` of pixel data, (H, W) or, in red, green and blue, (H, W, 3).
 
-    `options` are pydicom's names for what the header says; of a codestream they are what the codestream says, or else
+    `options` are the header's values by pydicom's names; of a codestream they are those the codestream states, or else
     decoders disagree: Pillow's plugin shifts signed values that the header calls unsigned. Raises UnreadableImageError
     where there is no decoder, or none of them makes anything of the data.
     """
@@ -75,7 +75,7 @@ def _decoded(way: _Way) -> NDArray[np.generic] | None:
         return way()[0]
     except MemoryError:
         raise
-    except Exception:  # decoders raise whatever they like on broken data, and quote the header
+    except Exception:  # decoders raise any exception on broken data, and quote the header
         return None
 
 
@@ -126,5 +126,5 @@ def _decode_12_bits(frame: bytes, options: dict[str, Any]) -> tuple[NDArray[np.g
 
 
 def _name(syntax: "UID") -> str:
-    """What the standard calls it; what the file says may be anything."""
+    """The standard's name of it: the file's own text may be anything, and is never quoted."""
     return syntax.name if syntax.is_transfer_syntax and syntax.name != syntax else "of no known name"

@@ -34,11 +34,6 @@ class Elements:
     syntax: "UID"
     file: BinaryIO
 
-    @property
-    def little_endian(self) -> bool:
-        """Whether words in the file have their low byte first."""
-        return self.syntax.is_little_endian if self.syntax.is_transfer_syntax else True
-
 
 class _Bounded(io.BufferedReader):
     """A file that is never asked for more bytes than it has: Python would allocate what a broken length says."""

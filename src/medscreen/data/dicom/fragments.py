@@ -1,4 +1,6 @@
-"""Which fragments of encapsulated pixel data are those of a frame (PS3.5 A.4, PS3.3 C.7.6.3.1.8).
+"""The fragments of encapsulated pixel data that form a frame (PS3.5 A.4, PS3.3 C.7.6.3.1.8).
+
+pydicom.encaps.get_frame trusts an offset table that is there, and one of zeros or of another file gives wrong frames.
 
 A frame of JPEG, JPEG-LS or JPEG 2000 begins where its codestream does, and RLE has one fragment a frame. Offset tables,
 which many files fill with zeros or with the offsets of another file, are used where the fragments leave it open.

@@ -13,6 +13,7 @@ from medscreen.data.dicom.decoders import decode, decoder_of, require_supported
 from medscreen.data.dicom.elements import PIXELS, Elements, opened, read_elements
 from medscreen.data.dicom.fragments import read_fragments
 from medscreen.data.dicom.headers import Header, element_tags
+from medscreen.data.dicom.photometric import require_photometric
 from medscreen.data.image_errors import UnreadableImageError, require_size
 from medscreen.data.library_logging import quiet_pydicom
 
@@ -22,15 +23,11 @@ _UNDEFINED = 0xFFFFFFFF
 _RLE = "1.2.840.10008.1.2.5"
 _LOSSY = frozenset(f"1.2.840.10008.1.2.4.{number}" for number in (50, 51, 81))
 _EITHER = frozenset({"1.2.840.10008.1.2.4.91", "1.2.840.10008.1.2.4.203"})  # JPEG 2000 and HTJ2K, lossless or not
-_PHOTOMETRIC = {
-    1: ("MONOCHROME1", "MONOCHROME2", "PALETTE COLOR"),
-    3: ("RGB", "YBR_FULL", "YBR_FULL_422", "YBR_ICT", "YBR_RCT"),
-}
 
 
 @dataclass(frozen=True)
 class Frame:
-    """Stored values, (H, W) or, in red, green and blue, (H, W, 3); `header` says how they are to be shown."""
+    """Stored values, (H, W) or, in red, green and blue, (H, W, 3), and the `header` that their display depends on."""
 
     stored: NDArray[np.generic]
     header: Header
@@ -69,7 +66,7 @@ def _read(file: BinaryIO, frame: int | None) -> Frame:
 
 def _pixel_element(elements: Elements) -> _PixelElement:
     """The element of the pixel data, at which the file stands; it then stands at the element's value."""
-    order: Literal["little", "big"] = "little" if elements.little_endian else "big"
+    order: Literal["little", "big"] = "little" if elements.dataset.original_encoding[1] else "big"
     start = elements.file.read(8)
     if len(start) < 8:
         raise UnreadableImageError("the DICOM file has no pixel data")
@@ -85,7 +82,7 @@ def _stored(elements: Elements, header: Header, element: _PixelElement) -> NDArr
     syntax = elements.syntax
     options = _pixel_options(header, element)
     require_size(options["columns"], options["rows"])
-    _require_photometric(options)
+    require_photometric(header, options["samples_per_pixel"])
     if not syntax.is_transfer_syntax or syntax.is_encapsulated:
         decoder_of(syntax)  # of video, no frame could be told from another
         frame = _compressed(elements.file, header, element)
@@ -142,27 +139,11 @@ def _as_header_states(words: NDArray[Any], options: dict[str, Any], stream: Code
 
 
 def _coding_error(syntax: str, header: Header, stream: Codestream | None) -> float:
-    """How far stored values may lie from those that were coded; infinite where no one states it."""
+    """How far stored values may lie from those that were coded; infinite where it is not stated."""
     said = header.code("LossyImageCompression")
     if stream and stream.near is not None:
         return float("inf") if said == "01" and not stream.near else stream.near
     return float("inf") if said == "01" or syntax in _LOSSY or (syntax in _EITHER and said != "00") else 0.0
-
-
-def _require_photometric(options: dict[str, Any]) -> None:
-    samples, said = options["samples_per_pixel"], options["photometric_interpretation"]
-    if samples not in _PHOTOMETRIC:
-        raise UnreadableImageError("its SamplesPerPixel is neither 1 nor 3, and others are unsupported")
-    if not said:
-        raise UnreadableImageError(
-            "its PhotometricInterpretation is missing, without which black can't be told from white: set it, with "
-            "dcmodify for instance"
-        )
-    if said not in _PHOTOMETRIC[samples]:
-        raise UnreadableImageError(
-            f"its PhotometricInterpretation is unsupported for SamplesPerPixel {samples}: "
-            f"{', '.join(_PHOTOMETRIC[samples])} are read"
-        )
 
 
 def _require_pixels(header: Header, element: _PixelElement, options: dict[str, Any]) -> None:
@@ -185,7 +166,7 @@ def _unused_below(header: Header, options: dict[str, Any]) -> int:
 
 
 def _pixel_options(header: Header, element: _PixelElement) -> dict[str, Any]:
-    """What pydicom's decoders have to know, by their names for it."""
+    """The header's values that pydicom's decoders need, by pydicom's names."""
     allocated = header.natural("BitsAllocated")
     if allocated not in {1, 8, 16, 32, 64}:
         raise UnreadableImageError("its BitsAllocated is none of 1, 8, 16, 32 and 64")

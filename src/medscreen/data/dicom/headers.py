@@ -1,4 +1,4 @@
-"""What a DICOM header says of one frame; nothing that could name a patient is read at all."""
+"""The elements of a DICOM header as they apply to one frame; none that could name a patient is read."""
 
 import math
 from collections.abc import Iterable, Iterator, Sequence, Sized
@@ -62,7 +62,7 @@ def _tag(keyword: str) -> "BaseTag":
 class Header:
     """The elements of `dataset` as far as they concern the frame `wanted`, from 0; None is the middle one.
 
-    Set by the one who decodes the pixels: `bits` and `signed` of a sample; `coding_error`, how far stored values may
+    Set when the pixels are decoded: `bits` and `signed` of a sample; `coding_error`, how far stored values may
     lie from those that were coded, 0 where the coding is lossless. Every access raises UnreadableImageError, naming
     the element, where its value is not of the kind asked for.
     """
@@ -151,12 +151,12 @@ class Header:
 
     @property
     def implicit(self) -> bool:
-        """Whether the file leaves the representation of its elements to the dictionary."""
+        """Whether the transfer syntax is implicit: value representations come from the dictionary."""
         return self.dataset.original_encoding[0] is True
 
     @property
     def spacing(self) -> tuple[float, float] | None:
-        """Millimetres between rows and between columns; None where the file does not say, or not in two lengths."""
+        """Millimeters between rows and between columns; None where the file does not state two lengths."""
         for keyword in ("PixelSpacing", "ImagerPixelSpacing"):
             try:
                 values = self.numbers(keyword)
@@ -179,12 +179,12 @@ class Header:
 
     @property
     def burned_in(self) -> bool:
-        """Whether the file says that text is burned into its pixels."""
+        """Whether BurnedInAnnotation is YES: text is burned into the pixels."""
         return self.code("BurnedInAnnotation") == "YES"
 
     @property
     def for_processing(self) -> bool:
-        """Whether the file holds what a detector measured, before it was processed for display (PS3.3 C.8.11.1)."""
+        """Whether these are raw detector values, before processing for display (PS3.3 C.8.11.1)."""
         intent = " ".join(self.code("PresentationIntentType").replace("\0", " ").replace("_", " ").split())
         storage: str = getattr(self.get("SOPClassUID"), "name", "")
         return intent == "FOR PROCESSING" or storage.endswith("For Processing")

@@ -1,4 +1,4 @@
-"""Pixels that fill what was not measured (PS3.3 C.7.5.1.1.2 and C.7.6.24)."""
+"""Padding: pixels outside what was measured (PS3.3 C.7.5.1.1.2 and C.7.6.24)."""
 
 import math
 from typing import Any
@@ -67,7 +67,7 @@ def _float(header: Header, keyword: str, kind: np.dtype[Any]) -> float | None:
 def _integer(header: Header, keyword: str, kind: np.dtype[Any]) -> int | None:
     """The element's value as pixels of that kind store it; None where it is no word, or absent."""
     value = header.get(keyword)
-    if isinstance(value, bytes) and len(value) == 2:  # an implicit header leaves it to the one who knows the pixels
+    if isinstance(value, bytes) and len(value) == 2:  # in an implicit header its representation depends on the pixels
         value = int.from_bytes(value, "little" if header.little_endian else "big")
     if not isinstance(value, int) or not -(2**15) <= value < 2**16:
         return None

@@ -1,4 +1,4 @@
-"""What the header of a DICOM file says of its series; pixels are never read."""
+"""The series, number, place and frames of a DICOM file, from its header alone; pixels are never read."""
 
 import io
 from contextlib import suppress
@@ -24,7 +24,7 @@ _FIRST = 64 * 2**10  # bytes that hold most headers
 
 @dataclass(frozen=True)
 class SeriesHeader:
-    """What one file says of its series; "" and None where it does not.
+    """The series, number and place of one file; "" and None where its header does not state them.
 
     `frames`: its frames in the order in which they lie. `sound` is False for a header that can't be read.
     """
@@ -52,7 +52,7 @@ def read_series_header(path: Path) -> SeriesHeader | None:
             dataset, has_pixels = _read(path, head)
             if start or (has_pixels and dataset.get("Rows")):
                 return _header(dataset)
-    except Exception:  # pydicom raises whatever it likes on broken files; the one who decodes them says why
+    except Exception:  # pydicom raises any exception on broken files; read_image states why
         return None if start == 0 else SeriesHeader(sound=False)
     return None
 

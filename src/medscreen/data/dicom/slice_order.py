@@ -1,4 +1,4 @@
-"""Where slices lie: their places along the normal that they share."""
+"""The order of slices: their positions along their common normal."""
 
 from collections.abc import Sequence
 from contextlib import suppress

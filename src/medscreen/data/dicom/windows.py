@@ -1,4 +1,4 @@
-"""From values to grey: rescale, window, inversion (DICOM PS3.3 C.11.1, C.11.2 and C.7.6.3.1.2)."""
+"""Stored values to display grey: modality LUT or rescale, then VOI LUT or window (DICOM PS3.3 C.11.1 and C.11.2)."""
 
 from dataclasses import dataclass, replace
 
@@ -10,6 +10,7 @@ from medscreen.data.dicom.headers import Header, number
 from medscreen.data.dicom.luts import sequence_table
 from medscreen.data.dicom.padding import padding
 from medscreen.data.dicom.palettes import supplemental_grey
+from medscreen.data.dicom.photometric import invert_monochrome1, require_consistent_shape
 from medscreen.data.display import Grey
 from medscreen.data.image_errors import SET_WINDOW, UnreadableImageError
 from medscreen.data.levels import Levels, levels_of
@@ -57,7 +58,7 @@ def displayed(stored: NDArray[np.generic], header: Header, display: DisplayParam
 
     Raises UnreadableImageError where the header is not fit for it, or the window is not for such values.
     """
-    inverse = _is_inverse(header)
+    require_consistent_shape(header)
     raw = levels_of(stored)
     levels = _modality_levels(raw, header)
     colors = supplemental_grey(raw.values, header)
@@ -68,21 +69,8 @@ def displayed(stored: NDArray[np.generic], header: Header, display: DisplayParam
             colored = colors[0].take(raw.index)
             unmeasured = colored if unmeasured is None else unmeasured | colored
         shares = levels.stretched(*levels.spread(unmeasured))
-    grey = levels.shown(shares)
-    if inverse:
-        grey = 255 - grey
+    grey = invert_monochrome1(levels.shown(shares), header)
     return np.where(colors[0].take(raw.index), colors[1].take(raw.index), grey) if colors else grey
-
-
-def _is_inverse(header: Header) -> bool:
-    """Whether the smallest value is shown white. PresentationLUTShape repeats it (PS3.3 C.8.11.1)."""
-    inverse = header.code("PhotometricInterpretation") == "MONOCHROME1"
-    if not inverse and header.code("PresentationLUTShape") == "INVERSE":
-        raise UnreadableImageError(
-            "its PhotometricInterpretation MONOCHROME2 and its PresentationLUTShape INVERSE contradict each other: "
-            "correct the wrong one, with dcmodify for instance"
-        )
-    return inverse
 
 
 def _modality_levels(levels: Levels, header: Header) -> Levels:

@@ -8,7 +8,7 @@ from medscreen.data.tiff.pages import Page
 RGB = 2
 """The photometric interpretation; 0 is grey with white at 0, 1 grey with black at 0."""
 PREMULTIPLIED, ALPHA = 1, 2
-"""What the sample behind the colors says of transparency: colors multiplied by it already, or not yet."""
+"""Kinds of alpha (ExtraSamples): colors are multiplied by it already, or not yet."""
 UNSIGNED, SIGNED, FLOAT, VOID = 1, 2, 3, 4
 """Sample formats; of no stated one, whole numbers without a sign are assumed."""
 _NAMES = {
@@ -42,7 +42,7 @@ class Layout:
 
     @property
     def alpha(self) -> int:
-        """What the sample behind the colors says of transparency; 0: nothing."""
+        """The kind of alpha in the sample behind the colors; 0: it is none."""
         if self.extra:
             return self.extra[0] if self.extra[0] in {PREMULTIPLIED, ALPHA} else 0
         return ALPHA if self.photometric == RGB and len(self.bits) == 4 else 0  # as other readers take it
