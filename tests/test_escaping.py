@@ -90,9 +90,9 @@ def test_a_screen_shows_text_as_it_is_wherever_it_stands(text: str, is_styled: b
     shown = printed(show)
     assert not CONTROL.search(shown)
     # rich drops bell, backspace and the like itself, separators where it strips blanks
-    wanted = joined(visible(re.sub(r"[\x07\x08\x0b\x0c\r\x1c-\x1f]", "", text), keep="\n\t"))
+    wanted = joined(visible(re.sub(r"[\x07\x08\x0b\x0c\r\x1c-\x1f\x85]", "", text), keep="\n\t"))
     if wanted and "\t" not in text:
-        assert joined(re.sub(r"\\x1[c-f]", "", shown)).count(wanted) >= 2
+        assert joined(re.sub(r"\\x(1[c-f]|85)", "", shown)).count(wanted) >= 2
 
 
 @settings(deadline=None)

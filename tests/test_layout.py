@@ -54,7 +54,7 @@ def test_no_two_outputs_share_a_path() -> None:
         layout.scratch, *map(layout.curated, ("train", "tune", "val", "test")),
     ]  # fmt: skip
     for name in ("a", "b"):
-        paths += [layout.fitted(name), layout.packaged(name), layout.operating_point(name), layout.predictions(name)]
+        paths += [layout.fitted(name), layout.packaged(name), layout.predictions(name)]
         paths += [layout.figures(name), layout.report(name), layout.development_predictions(name)]
     assert len(set(paths)) == len(paths)
     outputs = set(paths)

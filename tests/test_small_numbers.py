@@ -26,7 +26,7 @@ from medscreen.registry.gate import decide
 from medscreen.registry.versions import versions_of
 from medscreen.reporting.evaluation_report import Judged, analysis, metrics
 from medscreen.reporting.figures.evaluation_figures import save_pictures
-from medscreen.reporting.figures.plot_tables import save_bench, save_tables
+from medscreen.reporting.figures.plot_tables import save_bench, save_plots
 from medscreen.reporting.model_card.content import model_card
 from medscreen.reporting.model_card.facts import CardFacts
 from medscreen.tracking.store import open_store
@@ -143,7 +143,7 @@ def test_nothing_that_is_reported_of_a_small_split_has_an_interval(normal: int, 
     # and what is drawn of it is drawn
     shown = {split: splits[split].outcomes for split in ("val", "test")}
     save_pictures(shown, splits["test"].p_values, tables, 0.5, "few", tmp_path)
-    save_tables(shown["test"], tmp_path)
+    save_plots({"cnn": shown["test"]}, tmp_path)
     save_bench(tables["bench"], tmp_path / "bench.csv")
     assert len(list(tmp_path.glob("*.png"))) == 7
 

@@ -96,6 +96,14 @@ def rewritten(path: Path, change: Callable[[Any], None]) -> None:
     path.write_text(json.dumps(content))
 
 
+def move_threshold(path: Path, threshold: float) -> None:
+    """Another threshold in the nodes of a packaged graph."""
+    model = onnx.load(path)
+    (constant,) = (tensor for tensor in model.graph.initializer if tensor.name == "op_threshold")
+    constant.CopyFrom(onnx.numpy_helper.from_array(np.array(threshold, np.float32), constant.name))
+    onnx.save(model, path)
+
+
 def test_nothing_has_changed_of_an_untouched_version(layout: Layout) -> None:
     findings = found(layout)
     assert changes(findings) == {}
@@ -152,10 +160,10 @@ def test_a_changed_parameter_is_found_if_the_detector_depends_on_it(layout: Layo
 
 
 def test_another_threshold_in_the_workspace_is_found(layout: Layout) -> None:
-    rewritten(layout.operating_point("whole"), lambda point: point.update(threshold=0.75))
+    move_threshold(layout.packaged("whole"), 0.75)
     said = changes(found(layout))
     assert set(said) == {"operating point"}
-    assert said["operating point"].startswith("the workspace's models/whole/operating.json says threshold 0.75")
+    assert said["operating point"].startswith("the workspace's models/whole/detector.onnx says threshold 0.75")
 
 
 @pytest.mark.parametrize(("key", "value"), [("threshold", 0.75), ("refer_to", 9.0), ("policy", "luck")])
@@ -167,11 +175,7 @@ def test_another_operating_point_in_the_run_is_found(layout: Layout, key: str, v
 
 
 def test_another_threshold_in_the_graph_is_found(layout: Layout) -> None:
-    path = require_graph(open_store(layout), layout, production(layout))
-    graph = onnx.load(path)
-    constant = next(tensor for tensor in graph.graph.initializer if tensor.name == "op_threshold")
-    constant.CopyFrom(onnx.numpy_helper.from_array(np.array(0.75, np.float32), "op_threshold"))
-    onnx.save(graph, path)
+    move_threshold(require_graph(open_store(layout), layout, production(layout)), 0.75)
     said = changes(found(layout))
     assert set(said) == {"package", "operating point"}
     assert said["operating point"].count("the package has 0.75") == 3
@@ -321,7 +325,7 @@ def test_a_version_of_before_kinds_had_variants_is_verified(layout: Layout) -> N
 
 def test_another_active_data_set_leaves_the_version_itself_to_be_checked(layout: Layout) -> None:
     rewritten(layout.raw, lambda raw: raw.update(dataset="others", digest="of others"))
-    rewritten(layout.operating_point("whole"), lambda point: point.update(threshold=0.75))
+    move_threshold(layout.packaged("whole"), 0.75)
     for split in SPLITS:
         images = np.load(layout.curated(split) / "images.npy")
         np.save(layout.curated(split) / "images.npy", images[::-1].copy())
@@ -339,7 +343,7 @@ DAMAGES: dict[str, Callable[[Layout], None]] = {
     "raw.json is a list": lambda layout: layout.raw.write_text("[]"),
     "pixels are cut short": lambda layout: (layout.curated("val") / "images.npy").write_bytes(b"\x93NUMPY"),
     "manifest is no table": lambda layout: (layout.curated("test") / "manifest.parquet").write_bytes(b"PAR1"),
-    "operating.json is empty": lambda layout: layout.operating_point("whole").write_text(""),
+    "the package is empty": lambda layout: layout.packaged("whole").write_text(""),
     "no artefacts": lambda layout: shutil.rmtree(layout.mlruns / "artifacts"),
     "no lineage": lambda layout: artefact(layout, "lineage.json").unlink(),
     "lineage is damaged": lambda layout: artefact(layout, "lineage.json").write_text('{"data": {'),
@@ -379,7 +383,7 @@ def test_the_command_says_it_by_exit_status_and_as_json(
     monkeypatch.setattr(sys, "argv", [])
     assert run_command() == 0
     assert capsys.readouterr().out.strip().splitlines()[-1].startswith("2")
-    rewritten(layout.operating_point("whole"), lambda point: point.update(threshold=0.75))
+    move_threshold(layout.packaged("whole"), 0.75)
     assert run_command(f"{MODEL}/Production", "--json") == 1
     said = json.loads(capsys.readouterr().out)
     assert (said["model"], said["stage"]) == (MODEL, "Production")

@@ -43,18 +43,18 @@ def test_nothing_has_changed_after_a_repro(copied: Path) -> None:
 
 def test_removed_and_damaged_objects_are_named(copied: Path) -> None:
     cached(copied, f"models/{DETECTOR}/detector.onnx").unlink()
-    folder = cached(copied, "data/curated/train")
+    folder = cached(copied, "data/curated/development")
     inside = json.loads(folder.read_text())[0]["md5"]
     (folder.parent.parent / inside[:2] / inside[2:]).unlink()
-    operating = cached(copied, f"models/{DETECTOR}/operating.json")
+    operating = cached(copied, f"models/{DETECTOR}/development.parquet")
     operating.chmod(0o644)
     operating.write_text("{}")
     cached(copied, "models/cnn/detector.onnx").unlink()  # of another version
     changed = sorted(said(copied, 1)["changed"])
     assert [line.partition(":")[0] for line in changed] == [
-        "data/curated/train",
+        "data/curated/development",
         f"models/{DETECTOR}/detector.onnx",
-        f"models/{DETECTOR}/operating.json",
+        f"models/{DETECTOR}/development.parquet",
     ]
     assert ": 1 missing in" in changed[0]
     assert ": 1 damaged in" in changed[2]

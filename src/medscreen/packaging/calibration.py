@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, fields
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +28,7 @@ from medscreen.workspace.layout import Layout
 
 
 def calibrate(layout: Layout, params: Params, name: str) -> None:
-    """Writes models/<name>/detector.onnx, operating.json and development.parquet."""
+    """Writes models/<name>/detector.onnx and development.parquet."""
     fitted = layout.fitted(name)
     about = _read_whole(fitted)
     splits = {split: curated_images(layout, split) for split in DEVELOPMENT}
@@ -55,8 +55,6 @@ def calibrate(layout: Layout, params: Params, name: str) -> None:
     model = package(checked, point, metadata)
     with replaced(layout.packaged(name)) as partial:
         onnx.save(model, partial)
-    with replaced(layout.operating_point(name)) as partial:
-        partial.write_text(json.dumps(asdict(point) | {"domain": metadata["domain"]}, indent=1))
     screenings = (_screening(model, found, about["image_size"], threads) for found in values)
     rows = _rows(splits, screenings, about["findings"])
     save_predictions(rows, layout.development_predictions(name), packaged_digest(layout.packaged(name)))

@@ -158,6 +158,12 @@ def _most_frequent(counts: Mapping[str, int]) -> str:
     return ", ".join(names[:_MOST_NAMED]) + (f" and {more} more" if more > 0 else "")
 
 
+def stated_operating_point(metadata: Mapping[str, Any]) -> dict[str, Any]:
+    """The operating point that a package's metadata state, with the domain check where there is one."""
+    domain = {"domain": metadata["domain"]} if "domain" in metadata else {}
+    return {**metadata["operating_point"], **domain}
+
+
 def packaged_digest(path: Path) -> str:
     """32 hexadecimal characters that name a packaged detector: network, score, threshold and calibration."""
     return file_digest(path)

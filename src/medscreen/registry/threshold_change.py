@@ -46,6 +46,7 @@ from medscreen.tracking.runs import (
     DIRTY,
     LINEAGE,
     LINEAGE_FILE,
+    OPERATING_FILE,
     RUN_KEY,
     SCORES,
     TRAINED_ON,
@@ -111,7 +112,7 @@ def set_threshold(
             return Rethresholded(known, False, point, rates)
         stated = asdict(point) | {name: metadata[name] for name in ("domain",) if name in metadata}
         run_id = _new_run(client, layout, run, version, policy, rates)
-        client.log_text(run_id, json.dumps(stated, indent=1), "operating.json")
+        client.log_text(run_id, json.dumps(stated, indent=1), OPERATING_FILE)
         log_table(client, run_id, scores, SCORES)
         _log_lineage(client, record, run_id, policy)
         save_operating(outcomes, asdict(point), version.detector, picture)

@@ -16,7 +16,7 @@ from medscreen.config.params import Params
 from medscreen.config.privacy import is_public
 from medscreen.errors import MedscreenError
 from medscreen.evaluation.outcomes import Outcomes, outcomes_of_rows
-from medscreen.packaging.packaged_detector import packaged_digest
+from medscreen.packaging.packaged_detector import PackagedDetector, packaged_digest, stated_operating_point
 from medscreen.packaging.predictions import predicted_by
 from medscreen.workspace.digests import digest_of
 from medscreen.workspace.layout import Layout
@@ -143,13 +143,12 @@ def read_result(layout: Layout, params: Params, detector: str) -> Result:
                 layout.analysis(detector),
                 layout.bench(detector),
                 layout.operating_picture(detector),
-                layout.operating_point(detector),
                 *_of_curation(layout, params.datasets[raw["dataset"]]),
             ],
         },
         predictions=_predictions(layout.predictions(detector)),
         trained_on=trained_on,
-        operating_point=json.loads(layout.operating_point(detector).read_text()),
+        operating_point=stated_operating_point(PackagedDetector(packaged).metadata),
         lineage=read_lineage(layout, detector, trained_on, trial),
         is_baseline=entry.is_baseline,
         studied=studied,

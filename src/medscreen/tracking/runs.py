@@ -30,6 +30,7 @@ DETECTOR, DATA = "medscreen.detector", "medscreen.data_digest"
 EXPERIMENT = "medscreen.dvc_exp_name"
 LINEAGE = "medscreen.lineage_digest"
 SCORES, TRAINED_ON, LINEAGE_FILE = "scores.parquet", "trained_on.parquet", "lineage.json"
+OPERATING_FILE = "operating.json"
 WRITER, _CHECKOUT = "medscreen.writer", "medscreen.checkout"
 _PARAMS_AT_ONCE = 100  # MLflow refuses a batch of more
 _TRAINED_AT, _REPORTED = "medscreen.trained_at", "medscreen.report_digest"
@@ -128,7 +129,7 @@ def _mend(client: MlflowClient, run: Run, result: Result) -> None:
 
 def _keeps_files(client: MlflowClient, run_id: str, result: Result) -> bool:
     """Whether every file that a run is to show is listed there."""
-    if not kept_names(client, run_id) >= {SCORES, TRAINED_ON, LINEAGE_FILE}:
+    if not kept_names(client, run_id) >= {SCORES, TRAINED_ON, LINEAGE_FILE, OPERATING_FILE}:
         return False
     return all(
         {path.name for path in paths} <= {Path(name).name for name in kept_names(client, run_id, folder or None)}
@@ -227,6 +228,7 @@ def _log_report(client: MlflowClient, run_id: str, result: Result) -> None:
     log_table(client, run_id, result.predictions.select(["split", "patient", "label", "score"]), SCORES)
     log_table(client, run_id, pa.table({"digest": result.trained_on}), TRAINED_ON)
     client.log_text(run_id, json.dumps(result.lineage, indent=1), LINEAGE_FILE)
+    client.log_text(run_id, json.dumps(result.operating_point, indent=1), OPERATING_FILE)
     # last: a run without it is reported again
     client.set_tag(run_id, _REPORTED, result.report_digest)
 

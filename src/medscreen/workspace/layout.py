@@ -82,9 +82,6 @@ class Layout:
         """The graph that is evaluated, registered and served."""
         return self.workspace / "models" / detector / "detector.onnx"
 
-    def operating_point(self, detector: str) -> Path:
-        return self.workspace / "models" / detector / "operating.json"
-
     def development_predictions(self, detector: str) -> Path:
         """The packaged graph's outputs for train, tune and val."""
         return self.workspace / "models" / detector / "development.parquet"

@@ -13,6 +13,7 @@ from medscreen.packaging.packaged_detector import PackagedDetector, packaged_dig
 from medscreen.registry.run_record import Record
 from medscreen.registry.verification.finding import Check, Status, agreement
 from medscreen.tracking.logged_models import other_than_graph
+from medscreen.tracking.runs import OPERATING_FILE
 from medscreen.workspace.layout import Layout
 
 _LOGGED_AGAIN = "`dvc repro publish` logs it again where the version is the workspace's own"
@@ -52,19 +53,19 @@ def check_operating_point(record: Record, layout: Layout, elsewhere: str) -> Che
     decides, described = _of_graph(onnx.load(graph))
     yield _compared(decides, described, "its own description")
     decides |= {"policy": described["policy"]}
-    of_run = record.json("operating.json")
+    of_run = record.json(OPERATING_FILE)
     if of_run is None:
         yield "unreachable", "the run keeps no operating.json"
     else:
         yield _compared(decides, of_run, "the run's operating.json")
-    path = layout.operating_point(record.version.detector)
+    path = layout.packaged(record.version.detector)
     name = path.relative_to(layout.workspace).as_posix()
     if elsewhere or not record.has_own_training:
         yield "unreachable", elsewhere or f"{name} is of the version whose network this one shares"
     elif not path.is_file():
         yield "unreachable", f"{name} is not in the workspace; `dvc checkout` brings it"
     else:
-        yield _compared(decides, json.loads(path.read_text()), f"the workspace's {name}")
+        yield _compared(decides, decides | _of_graph(onnx.load(path))[0], f"the workspace's {name}")
 
 
 def _of_graph(model: onnx.ModelProto) -> tuple[dict[str, Any], dict[str, Any]]:
