@@ -11,10 +11,10 @@ from markdown_it import MarkdownIt
 
 from factories import REPOSITORY
 from html_pages import Tags
-from medscreen.reporting.html_page import page
 from medscreen.reporting.model_card.content import model_card
 from medscreen.reporting.model_card.facts import CardFacts
 from medscreen.reporting.model_card.summary import version_description
+from medscreen.reporting.pages.html_page import page
 
 ALL_SECTIONS = [
     "Intended use", "Performance", "Operating point", "Domain", "Known failures", "Data and splits", "Subgroups",

@@ -47,7 +47,7 @@ def test_predict_screens_dicom_png_and_names_the_unreadable(finished: Path, tmp_
     with table.open(newline="") as file:
         assert [float(row["score"]) for row in csv.DictReader(file)] == [row["score"] for row in rows]
     promoted = json.loads((finished / "reports" / "promotion.json").read_text())["promoted"]["detector"]
-    saved = pq.read_table(finished / "models" / promoted / "predictions.parquet").to_pylist()
+    saved = pq.read_table(finished / "reports" / "predictions" / f"{promoted}.parquet").to_pylist()
     scores = {row["origin"]: row["score"] for row in saved}
     for film, row in zip(films, rows, strict=False):
         origin = film.relative_to(finished / "data" / "phantom").as_posix()

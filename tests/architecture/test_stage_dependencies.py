@@ -11,7 +11,7 @@ STAGES = yaml.safe_load((REPOSITORY / "dvc.yaml").read_text())["stages"]
 # raw and publish look every time: they need no code dependencies
 CACHED = [name for name, stage in STAGES.items() if not stage.get("always_changed")]
 FAMILIES = sorted(path.parent.name for path in (REPOSITORY / "src/medscreen/detectors").glob("*/detector.py"))
-# what can't change the output of a stage, see docs/decisions/0032: DVC compares the values of params.yaml themselves
+# what can't change the output of a stage, see decision 54: DVC compares the values of params.yaml themselves
 WITHOUT_EFFECT = ("config", "errors.py", "runtime", "workspace", "tracking")
 ONLY_SHOWN = ("pipeline/calibrate.py", "pipeline/progress_bar.py", "pipeline/stage_runner.py", "detectors/build.py")
 

@@ -26,7 +26,7 @@ def main(project: Path) -> None:
     model = mlflow.pyfunc.load_model("models:/phantom-detector/Production")
     promoted = json.loads((project / "reports" / "promotion.json").read_text())["promoted"]["detector"]
     images = np.load(project / "data" / "curated" / "test" / "images.npy")
-    table = project / "models" / promoted / "predictions.parquet"
+    table = project / "reports" / "predictions" / f"{promoted}.parquet"
     expected = pq.read_table(table, filters=[("split", "==", "test")])
     images = np.resize(images, (1000, *images.shape[1:]))[:, None]
     for batch in (1, 7, 1000):

@@ -115,7 +115,10 @@ def test_no_name_that_was_typed_into_a_table_leaves_it(tmp_path: Path) -> None:
         for hit in named.findall(text.lower()):
             found.setdefault(hit, set()).add(name)
     common = found.pop("mass")
-    assert {"data/curated/train/manifest.parquet", "reports/gradient/analysis.json"} <= common  # what is there is found
+    assert {
+        "data/curated/development/train/manifest.parquet",
+        "reports/detectors/gradient/analysis.json",
+    } <= common  # what is there is found
     assert found == {}
     page = (project / "data" / "curation.html").read_text()
     assert "finding 2, age 1, site 1" in page

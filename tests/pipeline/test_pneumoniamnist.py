@@ -21,7 +21,7 @@ def test_the_road_on_real_films(test_data: Path, tmp_path: Path) -> None:
     assert set(league) == {"gradient", "intensity", "entropy", "autoencoder", "hog", "embedding", "cnn"}
     assert float(league["cnn"]["test/auroc"]) >= 0.95, log
     assert league["cnn"]["verdict"] == "promoted"
-    balanced = json.loads((project / "reports" / "autoencoder" / "evaluation.json").read_text())["test"][
+    balanced = json.loads((project / "reports" / "detectors" / "autoencoder" / "evaluation.json").read_text())["test"][
         "balanced_view"
     ]
     assert 0 < balanced["accuracy"]["low"] < balanced["accuracy"]["value"] < balanced["accuracy"]["high"] < 1

@@ -16,8 +16,8 @@ def audit_of(folder: Path, dataset: str, changes: dict[str, Any]) -> dict[str, A
         folder / "project", {"dataset": dataset, "evaluation.resamples": 100, **changes}, roster=["gradient"]
     )
     repro(project)
-    assert (project / "reports" / "gradient" / "operating.png").is_file()
-    evaluation = json.loads((project / "reports" / "gradient" / "evaluation.json").read_text())
+    assert (project / "reports" / "figures" / "gradient" / "operating.png").is_file()
+    evaluation = json.loads((project / "reports" / "detectors" / "gradient" / "evaluation.json").read_text())
     assert 0 <= evaluation["test"]["auroc"]["value"] <= 1
     audit: dict[str, Any] = json.loads((project / "reports" / "curation.json").read_text())
     return audit

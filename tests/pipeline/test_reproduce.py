@@ -67,7 +67,7 @@ def commit_other_code(project: Path) -> str:
     """The commit of a change that alters a result, and of one that alters the training's code alone."""
     for name, old, new in (
         ("evaluation/bootstrap.py", "return round(float(value), 6)", "return round(float(value), 4)"),
-        ("detectors/baselines.py", '"""', '# another word\n"""'),
+        ("detectors/statistic/detector.py", '"""', '# another word\n"""'),
     ):
         path = project / "src" / "medscreen" / name
         assert old in path.read_text()
@@ -113,7 +113,7 @@ def test_other_code_in_the_commit_is_reported_as_a_difference(copied: Path) -> N
     assert "the same digest" in done.stdout
     assert "evaluation.json differs, most in " in done.stdout
     (tree,) = work_trees(copied)
-    assert (tree / "reports" / "gradient" / "evaluation.json").is_file()
+    assert (tree / "reports" / "detectors" / "gradient" / "evaluation.json").is_file()
     assert not (tree / ".dvc" / "cache").exists()
     # the kept one stays, rounding to four decimals is within the tolerance
     done = reproduce(copied, "gradient", "--tolerance", "0.0001")
@@ -132,7 +132,7 @@ def test_code_that_was_never_committed_is_named_before_anything_is_trained(copie
     assert done.returncode == 2
     assert len(done.stderr.strip().splitlines()) == 1, done.stderr
     assert "src/medscreen/lost.py had changes that were not committed" in done.stderr
-    assert "src/medscreen/detectors/baselines.py" in done.stderr
+    assert "src/medscreen/detectors/statistic" in done.stderr
     assert "params.yaml" not in done.stderr
     assert work_trees(copied) == []
 

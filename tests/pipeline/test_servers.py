@@ -122,7 +122,7 @@ def test_a_clone_that_pulls_has_nothing_to_do_and_sees_the_same_production(
 def test_what_is_loaded_is_the_packaged_file_downloaded_once(second: Path, client: MlflowClient) -> None:
     shutil.rmtree(second / ".medscreen" / "models", ignore_errors=True)
     detector = production(client).detector
-    images = np.asarray(load_images(find_layout().curated("test")).pixels)
+    images = np.asarray(load_images(find_layout().curated("val")).pixels)
     score = load_detector(MODEL).screen(images).score
     (copy,) = downloaded(second)
     packaged = find_layout().packaged(detector).read_bytes()

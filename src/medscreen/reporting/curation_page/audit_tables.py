@@ -6,7 +6,7 @@ from typing import Any
 from medscreen.config.privacy import OTHER
 from medscreen.data.images import SPLITS
 from medscreen.reporting.curation_page.contact_sheets import CLASSES, PAIRS
-from medscreen.reporting.markdown import bullets, inert, interval, section, table
+from medscreen.reporting.pages.markdown import bullets, inert, interval, section, table
 
 _QUARANTINED = 200  # files that the page names; data/curation.json names them all
 _STEPS = {

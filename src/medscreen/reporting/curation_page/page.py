@@ -9,7 +9,7 @@ from medscreen.reporting.curation_page.audit_tables import report, warnings
 from medscreen.reporting.curation_page.contact_sheets import contact_sheets, pair_sheet
 from medscreen.reporting.curation_page.redaction import without_names
 from medscreen.reporting.curation_page.split_shift import shift
-from medscreen.reporting.html_page import page
+from medscreen.reporting.pages.html_page import page
 
 __all__ = ["curation_page", "shift", "warnings", "without_names"]
 

@@ -3,12 +3,12 @@
 from collections.abc import Mapping
 from typing import Any
 
-from medscreen.reporting.markdown import bullets, inert, section, table
 from medscreen.reporting.model_card.domain_section import domain
 from medscreen.reporting.model_card.facts import CardFacts, figure
 from medscreen.reporting.model_card.failures import known_failures
 from medscreen.reporting.model_card.performance import bench, calibration, operating_point, performance
 from medscreen.reporting.model_card.population import data, findings, subgroups
+from medscreen.reporting.pages.markdown import bullets, inert, section, table
 
 
 def model_card(facts: CardFacts) -> str:

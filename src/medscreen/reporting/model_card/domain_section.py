@@ -3,8 +3,8 @@
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from medscreen.reporting.markdown import bullets, inert, interval, percent, section
 from medscreen.reporting.model_card.facts import CardFacts
+from medscreen.reporting.pages.markdown import bullets, inert, interval, percent, section
 
 
 def domain(facts: CardFacts) -> str:

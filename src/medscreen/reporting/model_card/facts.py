@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from medscreen.evaluation.sample_size import FEWEST, TOO_FEW, is_too_few
-from medscreen.reporting.markdown import interval
+from medscreen.reporting.pages.markdown import interval
 
 
 @dataclass(frozen=True)

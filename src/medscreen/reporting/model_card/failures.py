@@ -4,9 +4,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from medscreen.evaluation.sample_size import is_too_few
-from medscreen.reporting.markdown import bullets, inert, interval, section, share
 from medscreen.reporting.model_card.facts import CardFacts
 from medscreen.reporting.model_card.population import leaks
+from medscreen.reporting.pages.markdown import bullets, inert, interval, section, share
 
 Metrics = Mapping[str, Any]
 _PROMISED = 0.05  # the level of the conformal p-values that is looked at

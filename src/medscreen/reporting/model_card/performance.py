@@ -4,8 +4,8 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from medscreen.evaluation.sample_size import TOO_FEW, is_too_few
-from medscreen.reporting.markdown import bullets, inert, interval, percent, score, section, share, table
 from medscreen.reporting.model_card.facts import CardFacts, few_patients, figure
+from medscreen.reporting.pages.markdown import bullets, inert, interval, percent, score, section, share, table
 
 _SPLITS = ("val", "test")
 _RATES = ("false_positive_rate", "false_negative_rate")

@@ -3,8 +3,8 @@
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from medscreen.reporting.markdown import bullets, inert, interval, section, table
 from medscreen.reporting.model_card.facts import CardFacts, few_patients, figure
+from medscreen.reporting.pages.markdown import bullets, inert, interval, section, table
 
 _COUNTS = ("images", "normal", "abnormal", "patients")
 _RATES = {"auroc": "AUROC", "sensitivity": "sensitivity", "specificity": "specificity"}
