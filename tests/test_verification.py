@@ -135,7 +135,7 @@ def test_a_changed_pixel_is_found(layout: Layout, split: str) -> None:
     np.save(path, pixels)
     said = changes(found(layout))
     assert set(said) == {"data"}
-    assert said["data"].startswith(f"data/curated/{split} holds other pixels")
+    assert said["data"].startswith(f"{layout.curated(split).relative_to(layout.workspace)} holds other pixels")
 
 
 def test_changed_and_missing_source_files_are_found(layout: Layout) -> None:

@@ -26,6 +26,7 @@ from medscreen.packaging.scoring_graph import scoring_graph
 from medscreen.pipeline.evaluate import evaluate
 from medscreen.registry.run_record import Record
 from medscreen.registry.versions import Version
+from medscreen.workspace.code_digest import code_digest, stage_code
 from medscreen.workspace.layout import Layout
 
 SIZE, PATIENTS = 16, 400
@@ -113,7 +114,7 @@ def fit_by_hand(layout: Layout, name: str, weights: tuple[float, ...], run_key: 
     key = run_key or f"training of {name} {weights}"
     about = {
         "run_key": key,
-        "code": "code of the tests",
+        "code": code_digest(stage_code(layout.workspace, "fit", settings_of(layout.workspace).detector(name).kinds)),
         "data": data,
         "image_size": SIZE,
         "display": splits["train"].display.model_dump(),
