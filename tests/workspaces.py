@@ -19,7 +19,7 @@ from factories import FOLDERS, REPOSITORY, change_params, commit_all, new_checko
 from medscreen.config.display import DisplayParams
 from medscreen.config.params import Params, load_params
 from medscreen.data.curation.curation import curate
-from medscreen.data.images import SPLITS, ImageSet, curated_about, load_images, save_images, set_digest
+from medscreen.data.images import SPLITS, ImageSet, load_images, save_images, set_digest
 from medscreen.data.sources.records import Record as SourceRecord
 from medscreen.packaging.calibration import calibrate
 from medscreen.packaging.scoring_graph import scoring_graph
@@ -110,7 +110,8 @@ def fit_by_hand(layout: Layout, name: str, weights: tuple[float, ...], run_key: 
     splits: dict[str, ImageSet] = {split: load_images(layout.curated(split)) for split in ("train", "tune")}
     (folder / "history.csv").write_text("epoch,train_loss\n1,0.5\n")
     data = {split: {"digest": set_digest(of), "images": len(of)} for split, of in splits.items()}
-    data["val"] = curated_about(layout, "val")
+    val = load_images(layout.curated("val"))
+    data["val"] = {"digest": set_digest(val), "images": len(val)}
     key = run_key or f"training of {name} {weights}"
     about = {
         "run_key": key,

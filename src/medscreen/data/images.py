@@ -231,12 +231,6 @@ def _damaged(layout: Layout, split: str) -> str:
     )
 
 
-def curated_about(layout: Layout, split: str) -> dict[str, Any]:
-    """`digest` and number of `images` of a split, as reports/curation.json states them."""
-    about = json.loads(layout.curation_report.read_text())["splits"][split]
-    return {name: about[name] for name in ("digest", "images")}
-
-
 def _curated_digest(layout: Layout, split: str, unknown: str) -> str:
     """What the audit names a split by; `unknown` where there is no audit, or one of a medscreen that kept no digest."""
     try:
