@@ -195,7 +195,8 @@ def test_another_operating_point_goes_to_production_without_training(copied: Pat
     assert len(client.search_model_versions("name = 'phantom-detector'")) == 2 * len(SAMPLE)
 
 
-def test_findings_told_apart_and_further_seeds(copied: Path) -> None:
+def test_findings_told_apart_and_further_seeds(copied: Path, loaded_registry: Callable[[Path], None]) -> None:
+    loaded_registry(copied)
     set_params(copied, {"detectors.cnn.findings": ["nodule", "consolidation"], "seeds": [8]})
     log = repro(copied)
     assert "2 seeds" in log
