@@ -10,6 +10,7 @@ from pydicom.errors import InvalidDicomError
 from conftest import new_project, repro
 from factories import dicom, film, written
 from medscreen.config.privacy import OTHER
+from medscreen.workspace.layout import Layout
 
 PSEUDONYM = "p-00003"
 
@@ -125,7 +126,7 @@ def test_no_name_that_was_typed_into_a_table_leaves_it(tmp_path: Path) -> None:
     merged = {
         value
         for split in ("train", "tune", "val", "test")
-        for value in pq.read_table(project / "data" / "curated" / split / "manifest.parquet")[
+        for value in pq.read_table(Layout(project, project).curated(split) / "manifest.parquet")[
             "trait:finding"
         ].to_pylist()
     }
