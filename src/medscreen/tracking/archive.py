@@ -4,6 +4,7 @@ import gzip
 import hashlib
 import json
 import os
+import shutil
 import tarfile
 import zlib
 from collections.abc import Iterator
@@ -168,8 +169,18 @@ def unpack(source: Path, folder: Path, studies: Path) -> None:
         for member in archive:
             if member.name != _MANIFEST:
                 top, *below = PurePosixPath(member.name).parts
-                place = folder if top == _TOP else studies
-                archive.extract(member.replace(name="/".join(below)), place, filter="data")
+                _write_member(archive, member, (folder if top == _TOP else studies).joinpath(*below))
+
+
+def _write_member(archive: tarfile.TarFile, member: tarfile.TarInfo, path: Path) -> None:
+    """A checked member; tarfile's own filters came with Python 3.11.4, and many systems have an older one."""
+    content = archive.extractfile(member)
+    if content is None:
+        path.mkdir(parents=True, exist_ok=True)
+        return
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with content, path.open("wb") as file:
+        shutil.copyfileobj(content, file)
 
 
 @contextmanager
