@@ -126,11 +126,9 @@ def check(source: Path, room: int) -> bool:
     text = b""
     with _opened(source) as archive:
         for member in archive:
-            # no link, no device, and no sparse file: its size is no measure of what has to be written
-            is_file = member.type in {tarfile.REGTYPE, tarfile.AREGTYPE} and not member.issparse()
-            content = archive.extractfile(member) if is_file and _is_ours(member.name) else None
+            content = _file_of(archive, member)
             if content is None or member.name in digests or text:
-                raise MedscreenError(f"{source} holds {member.name!r}, as no backup of medscreen does; name another.")
+                raise _foreign(source, member)
             _require_room(source, member.offset_data + member.size, room)
             if member.name == _MANIFEST and member.size <= _LARGEST_MANIFEST:
                 text = content.read()
@@ -167,20 +165,28 @@ def unpack(source: Path, folder: Path, studies: Path) -> None:
     folder.mkdir()
     with _opened(source) as archive:
         for member in archive:
+            if (content := _file_of(archive, member)) is None:  # another file than `check` has read
+                raise _foreign(source, member)
             if member.name != _MANIFEST:
                 top, *below = PurePosixPath(member.name).parts
-                _write_member(archive, member, (folder if top == _TOP else studies).joinpath(*below))
+                path = (folder if top == _TOP else studies).joinpath(*below)
+                path.parent.mkdir(parents=True, exist_ok=True)
+                with path.open("wb") as file:
+                    shutil.copyfileobj(content, file)
 
 
-def _write_member(archive: tarfile.TarFile, member: tarfile.TarInfo, path: Path) -> None:
-    """A checked member; tarfile's own filters came with Python 3.11.4, and many systems have an older one."""
-    content = archive.extractfile(member)
-    if content is None:
-        path.mkdir(parents=True, exist_ok=True)
-        return
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with content, path.open("wb") as file:
-        shutil.copyfileobj(content, file)
+def _file_of(archive: tarfile.TarFile, member: tarfile.TarInfo) -> IO[bytes] | None:
+    """The content of a member that a backup may hold; None of any other.
+
+    tarfile's own filters came with Python 3.11.4, and many systems have an older one.
+    """
+    # no link, no device, and no sparse file: its size is no measure of what has to be written
+    is_file = member.type in {tarfile.REGTYPE, tarfile.AREGTYPE} and not member.issparse()
+    return archive.extractfile(member) if is_file and _is_ours(member.name) else None
+
+
+def _foreign(source: Path, member: tarfile.TarInfo) -> MedscreenError:
+    return MedscreenError(f"{source} holds {member.name!r}, as no backup of medscreen does; name another.")
 
 
 @contextmanager
