@@ -2,6 +2,7 @@
 
 import json
 import math
+import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -142,14 +143,19 @@ def _from_dvc(layout: Layout, tree: Layout, lock: Mapping[str, Any], say: Say) -
     # verified: DVC takes an object for what its name says
     remotes = {name: {**remote, "verify": True} for name, remote in config["remote"].items()}
     remotes[_CACHE] = {"url": cache, "verify": True}
-    with Repo(str(tree.workspace), config={"remote": remotes}) as repo:
-        for remote in filter(None, (_CACHE, default)):
-            try:
-                repo.pull([f"{tree.workspace / 'dvc.yaml'}:{stage}" for stage in _DATA_STAGES], remote=remote)
-                return True
-            except Exception as error:  # each kind of storage fails in its own way
-                if remote != _CACHE:
-                    say(f"DVC's remote {remote}: {' '.join(str(error).split())}")
+    # copied, not linked: the work tree's own cache ends here, the data stay
+    settings = {"remote": remotes, "cache": {"type": "reflink,copy"}}
+    with Repo(str(tree.workspace), config=settings) as repo:
+        try:
+            for remote in filter(None, (_CACHE, default)):
+                try:
+                    repo.pull([f"{tree.workspace / 'dvc.yaml'}:{stage}" for stage in _DATA_STAGES], remote=remote)
+                    return True
+                except Exception as error:  # each kind of storage fails in its own way
+                    if remote != _CACHE:
+                        say(f"DVC's remote {remote}: {' '.join(str(error).split())}")
+        finally:
+            shutil.rmtree(tree.workspace / ".dvc" / "cache", ignore_errors=True)
     return False
 
 

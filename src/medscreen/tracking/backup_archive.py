@@ -2,6 +2,7 @@
 
 import gzip
 import json
+import shutil
 import tarfile
 import zlib
 from collections.abc import Iterator
@@ -127,19 +128,21 @@ def unpack(source: Path, folder: Path, studies: Path, room: int) -> bool:
         for member in archive:
             # no link, no device, and no sparse file: its size is no measure of what has to be written
             is_file = member.type in {tarfile.REGTYPE, tarfile.AREGTYPE} and not member.issparse()
-            if not is_file or not _is_ours(member.name) or member.name in digests or text:
+            content = archive.extractfile(member) if is_file and _is_ours(member.name) else None
+            if content is None or member.name in digests or text:
                 raise MedscreenError(f"{source} holds {member.name!r}, as no backup of medscreen does; name another.")
             _require_room(source, member.offset_data + member.size, room)
             if member.name == _MANIFEST and member.size <= _LARGEST_MANIFEST:
-                content = archive.extractfile(member)
-                text = content.read() if content else b""
+                text = content.read()
             elif member.name == _MANIFEST or len(digests) == _MOST_FILES:
                 raise MedscreenError(f"{source} holds more than a backup of medscreen can; name another.")
             else:
                 top, *below = PurePosixPath(member.name).parts
-                place, name = folder if top == _TOP else studies, "/".join(below)
-                archive.extract(member.replace(name=name), place, filter="data")
-                digests[member.name] = file_digest(place / name)
+                path = (folder if top == _TOP else studies).joinpath(*below)
+                path.parent.mkdir(parents=True, exist_ok=True)
+                with path.open("wb") as file:
+                    shutil.copyfileobj(content, file)
+                digests[member.name] = file_digest(path)
     return _checked(source, text, digests).format >= _WITH_STUDIES
 
 
