@@ -20,7 +20,7 @@ from medscreen.data.sources import read_source as sources
 from medscreen.data.sources.phantom.cohort import BROKEN
 from medscreen.data.sources.records import Record
 from medscreen.errors import MedscreenError
-from medscreen.reporting.curation_page.audit_tables import warnings
+from medscreen.reporting.curation_page.page import warnings
 
 SIZE = 48
 
@@ -308,7 +308,7 @@ def test_the_way_out_of_copies_is_one_that_helps(tmp_path: Path) -> None:
         assert told(split_here, exact_copies=policy) == ""
     assert "curation.exact_copies in params.yaml: keep_together puts copies" in told(split_here, exact_copies="report")
     in_train = published(*(record(i, origin=f"{i}", patient=f"q{i}", split="train") for i in range(20)))
-    assert "keep_together has those of train and tune in one" in told(in_train, exact_copies="report")
+    assert "keep_together puts those of train and tune into one" in told(in_train, exact_copies="report")
     assert told(in_train, exact_copies="keep_together") == ""
     twice = published(record(50, split="val", origin="twin.png"))
     for policy in ("report", "keep_together", "drop"):

@@ -14,7 +14,7 @@ from medscreen.data.images import SPLITS, image_digest, set_digest
 from medscreen.data.sources import medmnist
 from medscreen.data.sources.records import Record
 from medscreen.errors import MedscreenError
-from medscreen.reporting.curation_page.audit_tables import warnings
+from medscreen.reporting.curation_page.page import warnings
 from tiff_files import Form, tiff
 
 SIZE = 16

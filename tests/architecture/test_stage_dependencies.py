@@ -17,7 +17,7 @@ ONLY_SHOWN = ("pipeline/calibrate.py", "pipeline/progress_bar.py", "pipeline/sta
 
 
 def import_closure(module: str, without: tuple[str, ...] = ()) -> set[str]:
-    """The files below src/ that a module imports, directly or not, wherever the import stands; sorted paths."""
+    """The files that a module imports or renders, directly or not, wherever the import stands; below medscreen/."""
     found: dict[str, Path] = {}
     waiting = [module]
     without = (*without, *(f"medscreen.{name.removesuffix('.py')}" for name in WITHOUT_EFFECT))
@@ -33,7 +33,16 @@ def import_closure(module: str, without: tuple[str, ...] = ()) -> set[str]:
                 waiting += [alias.name for alias in node.names]
             elif isinstance(node, ast.ImportFrom) and node.module:
                 waiting += [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
+            elif isinstance(node, ast.Constant) and str(node.value).endswith(".j2"):
+                found |= template_closure(str(node.value))
     return {path.relative_to(REPOSITORY / "src/medscreen").as_posix() for path in found.values()}
+
+
+def template_closure(name: str) -> dict[str, Path]:
+    """A template and those that it imports."""
+    path = REPOSITORY / "src/medscreen/reporting/templates" / name
+    imported = re.findall(r'{% (?:from|import|include|extends) "([^"]+)"', path.read_text())
+    return {name: path} | {other: found for each in imported for other, found in template_closure(each).items()}
 
 
 def dependencies(stage: str) -> list[str]:

@@ -18,8 +18,7 @@ from medscreen.data.images import SPLITS, load_images, open_test_split, save_ima
 from medscreen.data.sources import read_source as sources
 from medscreen.pipeline.progress_bar import progress
 from medscreen.pipeline.stage_runner import run_stage
-from medscreen.reporting.curation_page.audit_tables import warnings
-from medscreen.reporting.curation_page.page import curation_page
+from medscreen.reporting.curation_page.page import curation_page, warnings
 from medscreen.reporting.curation_page.redaction import without_names
 from medscreen.reporting.curation_page.split_shift import shift
 from medscreen.runtime.escaping import say

@@ -20,7 +20,7 @@ from mlflow.exceptions import MlflowException
 from medscreen.errors import MedscreenError
 from medscreen.registry.stages import BusyError, align, move, one_at_a_time
 from medscreen.registry.versions import DECISION, ROLLED_BACK, version_in_stage, versions_of
-from medscreen.reporting.pages.markdown import inert
+from medscreen.reporting.markdown import inert
 from medscreen.runtime.escaping import visible
 from medscreen.tracking.run_state import find_run, is_deleted, kept_json
 from medscreen.tracking.store import open_experiment

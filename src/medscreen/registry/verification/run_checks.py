@@ -14,7 +14,7 @@ from medscreen.registry.decision_log import DecisionLog
 from medscreen.registry.registration import tags_of
 from medscreen.registry.run_record import Record
 from medscreen.registry.verification.finding import Check, Status, agreement, listed
-from medscreen.reporting.model_card.summary import version_description
+from medscreen.reporting.model_card.card import version_description
 from medscreen.tracking.detector_results import logged_params
 from medscreen.tracking.runs import LINEAGE, LINEAGE_FILE, SCORES, TRAINED_ON, flat_metrics
 from medscreen.workspace.digests import digest_of

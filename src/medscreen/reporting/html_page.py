@@ -1,0 +1,37 @@
+"""Markdown as an HTML page that needs nothing but itself."""
+
+import re
+from base64 import b64encode
+from collections.abc import Mapping, Sequence
+from html import escape
+
+from markdown_it import MarkdownIt
+from markdown_it.renderer import RendererHTML
+from markdown_it.token import Token
+
+from medscreen.reporting.markdown import TEMPLATES
+
+_BETWEEN_NUMBERS = re.compile(r"(\([-+.e\d]+) to ([-+.e\d]+\))")  # an interval is never broken over two lines
+
+
+def page(markdown: str, title: str, pictures: Mapping[str, bytes] | None = None) -> str:
+    """Markdown as one HTML file for screens of any width, light or dark, and for paper; it loads nothing.
+
+    `pictures`: PNG files by the name under which the Markdown shows them, ``![what it shows](name)``. HTML within the
+    Markdown is shown as text, any other image as a link.
+    """
+
+    def image(_: RendererHTML, tokens: Sequence[Token], at: int, *__: object) -> str:
+        source, text = str(tokens[at].attrGet("src")), escape(tokens[at].content)
+        if pictures is None or source not in pictures:
+            return f'<a href="{escape(source)}">{text}</a>'
+        return f'<img alt="{text}" src="data:image/png;base64,{b64encode(pictures[source]).decode()}">'
+
+    reader = MarkdownIt("commonmark", {"html": False}).enable("table")
+    reader.add_render_rule("image", image)
+    # HTML being off, a tag in the result is the renderer's own; a wide table scrolls, the page does not
+    content = reader.render(markdown)
+    content = content.replace("<table>", '<div class="table" tabindex="0"><table>')
+    content = content.replace("</table>", "</table></div>")
+    content = _BETWEEN_NUMBERS.sub(r"\1&nbsp;to&nbsp;\2", content)
+    return TEMPLATES.get_template("page.html.j2").render(title=title, content=content)
