@@ -1,4 +1,4 @@
-"""What the operating point does to scores: one picture for a detector."""
+"""The operating point on the scores of val and test: one picture for a detector."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -16,7 +16,7 @@ _SHOWN = (0.002, 0.998)  # quantiles of the scores that the axis spans: a single
 
 
 def save_operating(splits: Mapping[str, Outcomes], point: Mapping[str, Any], title: str, path: Path) -> None:
-    """Score histograms of `val` and `test`, threshold, refer band, and the rates that they give."""
+    """Score histograms of `val` and `test`, threshold, deferral band, and the rates that they give."""
     figure = Figure(figsize=(8.2, 5.6), dpi=110, layout="constrained")
     grid = figure.subplots(len(splits), 1, sharex=True)
     every = np.concatenate([outcomes.scores for outcomes in splits.values()])
@@ -33,12 +33,12 @@ def save_operating(splits: Mapping[str, Outcomes], point: Mapping[str, Any], tit
 
 
 def _draw_split(axes: Axes, outcomes: Outcomes, point: Mapping[str, Any], edges: Any) -> None:
-    for label, colour, word in ((0, NORMAL, "normal"), (1, ABNORMAL, "abnormal")):
+    for label, color, word in ((0, NORMAL, "normal"), (1, ABNORMAL, "abnormal")):
         scores = outcomes.scores[outcomes.labels == label].clip(edges[0], edges[-1])
         counts = np.histogram(scores, edges)[0]
-        axes.stairs(counts, edges, fill=True, color=colour, alpha=0.55, label=f"{word} ({len(scores)})")
+        axes.stairs(counts, edges, fill=True, color=color, alpha=0.55, label=f"{word} ({len(scores)})")
     band = [min(max(point[end], edges[0]), edges[-1]) for end in ("refer_from", "refer_to")]
-    axes.axvspan(*band, color=REFER, alpha=0.35, lw=0, label="refer to a reader")
+    axes.axvspan(*band, color=REFER, alpha=0.35, lw=0, label="deferral band")
     axes.axvline(point["threshold"], color=THRESHOLD, ls="--", lw=1.2, label="threshold")
     axes.set_ylabel("images")
 
@@ -46,34 +46,15 @@ def _draw_split(axes: Axes, outcomes: Outcomes, point: Mapping[str, Any], edges:
 def _rates(outcomes: Outcomes) -> str:
     counts = confusion(outcomes)
     normal, abnormal = counts["true_negative"] + counts["false_positive"], outcomes.labels.sum()
-    said = (
-        f"false positives {_share(counts['false_positive'], normal)}, "
-        f"false negatives {_share(counts['false_negative'], abnormal)}"
-    )
+    rates = f"false positives {_share(counts['false_positive'], normal)}, "
+    rates += f"false negatives {_share(counts['false_negative'], abnormal)}"
     if outcomes.refer is not None:
         wrong = (outcomes.labels == 1) != outcomes.abnormal
         kept = ~outcomes.refer
-        said += f"\nreferred {_share(outcomes.refer.sum(), len(kept))}, wrong among the rest "
-        said += _share((wrong & kept).sum(), kept.sum())
-    return said
+        rates += f"\ndeferred {_share(outcomes.refer.sum(), len(kept))}, "
+        rates += f"wrong among the rest {_share((wrong & kept).sum(), kept.sum())}"
+    return rates
 
 
 def _share(part: int, of: int) -> str:
     return f"{part / of:.1%} of {of}" if of else "none of 0"
-
-
-def draw_errors(axes: Axes, splits: Mapping[str, Outcomes], threshold: float) -> None:
-    """Every score by split and class, with mean and standard deviation: what is far off shows."""
-    rng = np.random.default_rng(0)  # spreads points sideways, nothing else
-    places: list[str] = []
-    for split, outcomes in splits.items():
-        for label, colour, word in ((0, NORMAL, "normal"), (1, ABNORMAL, "abnormal")):
-            scores = outcomes.scores[outcomes.labels == label]
-            place = len(places)
-            places.append(f"{split}\n{word}")
-            axes.plot(place + rng.uniform(-0.3, 0.3, len(scores)), scores, ".", ms=2, color=colour, alpha=0.4)
-            if len(scores):
-                axes.errorbar(place, scores.mean(), scores.std(), fmt="_", color=THRESHOLD, capsize=4, ms=14)
-    axes.axhline(threshold, color=THRESHOLD, ls="--", lw=1)
-    axes.set_xticks(range(len(places)), places, fontsize=7)
-    axes.set_ylabel("score; bars: mean and standard deviation")

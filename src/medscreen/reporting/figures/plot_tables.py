@@ -1,42 +1,65 @@
-"""The csv files that `dvc plots` draws, and the bench as a table."""
+"""The csv files that `dvc plots` draws, and the threshold comparison as a table."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from sklearn.metrics import precision_recall_curve, roc_curve
 
 from medscreen.evaluation.outcomes import Outcomes
-from medscreen.reporting.figures.curve_points import histogram, precision_recall_points, roc_points
 from medscreen.runtime.escaping import save_csv
 
-_COLUMNS = {
-    "confusion": ("actual", "predicted"),
-    "roc": ("false_positive_rate", "sensitivity"),
-    "precision_recall": ("recall", "precision"),
-    "histogram": ("score", "class", "images"),
-}
+_BINS = 40
+_CURVE_POINTS = 400
+_CLASSES = np.array(["normal", "abnormal"])
 
 
 def save_plots(judged: Mapping[str, Outcomes], folder: Path) -> None:
     """Writes confusion.csv, roc.csv, precision_recall.csv and histogram.csv, each row with its detector."""
-    words = np.array(["normal", "abnormal"])
-    rows: dict[str, list[tuple[Any, ...]]] = {name: [] for name in _COLUMNS}
-    for name, outcomes in judged.items():
-        called = zip(words[outcomes.labels], words[outcomes.abnormal.astype(int)], strict=True)
-        rows["confusion"] += [(name, *pair) for pair in called]
-        rows["roc"] += [(name, *point) for point in zip(*roc_points(outcomes), strict=True)]
-        rows["precision_recall"] += [(name, *point) for point in zip(*precision_recall_points(outcomes), strict=True)]
-        edges, counts = histogram(outcomes)
-        for word, column in zip(words, counts, strict=True):
-            centers = zip((edges[:-1] + edges[1:]) / 2, column, strict=True)
-            rows["histogram"] += [(name, round(float(center), 6), word, int(count)) for center, count in centers]
-    for table, columns in _COLUMNS.items():
-        save_csv(folder / f"{table}.csv", ("detector", *columns), rows[table])
+    tables = {
+        "confusion": (("actual", "predicted"), _decisions),
+        "roc": (("false_positive_rate", "sensitivity"), _roc),
+        "precision_recall": (("recall", "precision"), _precision_recall),
+        "histogram": (("score", "class", "images"), _histogram),
+    }
+    for table, (columns, rows_of) in tables.items():
+        rows = [(name, *row) for name, outcomes in judged.items() for row in rows_of(outcomes)]
+        save_csv(folder / f"{table}.csv", ("detector", *columns), rows)
+
+
+def _decisions(outcomes: Outcomes) -> list[Any]:
+    return list(zip(_CLASSES[outcomes.labels], _CLASSES[outcomes.abnormal.astype(int)], strict=True))
+
+
+def _roc(outcomes: Outcomes) -> list[Any]:
+    false_positive_rate, sensitivity, _ = roc_curve(outcomes.labels, outcomes.scores)
+    return _thinned(false_positive_rate, sensitivity)
+
+
+def _precision_recall(outcomes: Outcomes) -> list[Any]:
+    precision, recall, _ = precision_recall_curve(outcomes.labels, outcomes.scores)
+    return _thinned(recall, precision)
+
+
+def _thinned(x: Any, y: Any) -> list[Any]:
+    """At most _CURVE_POINTS points: a curve of thousands makes a plot no truer, only slower."""
+    keep = np.unique(np.linspace(0, len(x) - 1, min(len(x), _CURVE_POINTS)).round().astype(int))
+    return list(zip(np.round(x[keep], 6), np.round(y[keep], 6), strict=True))
+
+
+def _histogram(outcomes: Outcomes) -> list[Any]:
+    edges = np.histogram_bin_edges(outcomes.scores, _BINS)
+    centers = [round(float(center), 6) for center in (edges[:-1] + edges[1:]) / 2]
+    rows: list[Any] = []
+    for label, word in enumerate(_CLASSES):
+        counts = np.histogram(outcomes.scores[outcomes.labels == label], edges)[0].tolist()
+        rows += [(center, word, count) for center, count in zip(centers, counts, strict=True)]
+    return rows
 
 
 def save_bench(rows: Sequence[Mapping[str, Any]], path: Path) -> None:
-    """Writes the bench as csv: a row a policy, values and the ends of their intervals side by side."""
+    """Writes the threshold comparison as csv: a row a policy, values and the ends of their intervals side by side."""
     flat = []
     for row in rows:
         line: dict[str, Any] = {"policy": row["policy"], **_ends("threshold", row["threshold"])}
