@@ -1,0 +1,1 @@
+"""Reasons for a score: maps, similar cases, and the checks that they mean something."""
