@@ -91,7 +91,7 @@ def reproduce(which: str, tolerance: float, keep: bool) -> None:
     layout = find_layout()
     client = open_store(layout)
     version = named_version(client, load_params(layout.params).dataset, which)
-    made = reproduction.reproduce(client, layout, version, keep, lambda says: say(f"medscreen: {says}"))
+    made = reproduction.reproduce(client, layout, version, keep)
     say()
     for line in _compared(made, version.digest):
         say(line)

@@ -9,20 +9,19 @@ from mlflow import MlflowClient
 
 from medscreen.config.datasets import PhantomParams
 from medscreen.config.params import Params
-from medscreen.registry.versions import DECISION, Version
+from medscreen.registry.versions import Version
 from medscreen.reporting.html_page import page
 from medscreen.reporting.model_card.card import model_card, version_description
 from medscreen.reporting.model_card.facts import CardFacts
+from medscreen.tracking import names
 from medscreen.tracking.detector_results import Result
 from medscreen.tracking.run_state import kept_json, kept_names
-from medscreen.tracking.runs import LINEAGE_FILE
 from medscreen.workspace.digests import digest_of
 
-CARD = "medscreen.card_digest"
 # metrics that do not depend on the threshold
 UNCHANGED = ("auroc", "average_precision", "brier", "ece", "in_domain")
 # what the card of a new operating point takes over from the run of the old one
-_SOURCES = (LINEAGE_FILE, "curation.json", "evaluation.json")
+_SOURCES = (names.LINEAGE_FILE, "curation.json", "evaluation.json")
 
 
 def describe(
@@ -32,13 +31,13 @@ def describe(
 
     A version that is or was in a stage keeps the decision that put it there, or took it out.
     """
-    decision = version.tags.get(DECISION, "")
+    decision = version.tags.get(names.DECISION, "")
     if version.stage == "None" and not version.rolled_back:
         decision = f"{standing['verdict']}: {standing['reason']}"
     card = _card(
         version,
         # as its run recorded it: the workspace may be at another commit by now
-        lineage=_lineage(version, kept_json(client, version.run_id, LINEAGE_FILE) or result.lineage),
+        lineage=_lineage(version, kept_json(client, version.run_id, names.LINEAGE_FILE) or result.lineage),
         dataset=result.dataset,
         evaluation=result.evaluation,
         analysis=result.analysis,
@@ -49,11 +48,11 @@ def describe(
         is_simulated=isinstance(params.datasets[result.dataset], PhantomParams),
     )
     is_whole = kept_names(client, version.run_id) >= {"card.md", "card.html", "decision.json"}
-    if is_whole and version.tags.get(CARD) == digest_of(card):
+    if is_whole and version.tags.get(names.CARD) == digest_of(card):
         return
     client.log_text(version.run_id, json.dumps(dict(standing), indent=1), "decision.json")
-    if version.tags.get(DECISION) != decision:
-        client.set_model_version_tag(version.model, str(version.number), DECISION, decision)
+    if version.tags.get(names.DECISION) != decision:
+        client.set_model_version_tag(version.model, str(version.number), names.DECISION, decision)
     _keep(client, version, card)
 
 
@@ -113,7 +112,7 @@ def _keep(client: MlflowClient, version: Version, card: str) -> None:
     client.log_text(version.run_id, page(card, f"{version.model} version {version.number}"), "card.html")
     client.update_model_version(version.model, str(version.number), version_description(card))
     # last: a card that was cut short is written again
-    client.set_model_version_tag(version.model, str(version.number), CARD, digest_of(card))
+    client.set_model_version_tag(version.model, str(version.number), names.CARD, digest_of(card))
 
 
 def _lineage(version: Version, lineage: Mapping[str, Any]) -> dict[str, str]:

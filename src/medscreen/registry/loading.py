@@ -6,7 +6,8 @@ from mlflow import MlflowClient
 
 from medscreen.errors import MedscreenError
 from medscreen.packaging.packaged_detector import PackagedDetector
-from medscreen.registry.versions import DECISION, model_names, require_graph, version_in_stage, versions_of
+from medscreen.registry.versions import model_names, require_graph, version_in_stage, versions_of
+from medscreen.tracking import names
 from medscreen.tracking.store import open_store
 from medscreen.workspace.layout import find_layout
 
@@ -36,7 +37,9 @@ def _nothing_in(client: MlflowClient, name: str, stage: str) -> str:
     if not versions:
         return f"No version of {name} is registered any more; `make repro` registers one."
     placed = {version.stage: version.number for version in versions if version.stage in {"Production", "Staging"}}
-    refused = [str(version.number) for version in versions if version.tags.get(DECISION, "").startswith("refused")]
+    refused = [
+        str(version.number) for version in versions if version.tags.get(names.DECISION, "").startswith("refused")
+    ]
     parts = [
         f"No version of {name} is in {stage}",
         f"registered are {', '.join(f'{version.number} ({version.detector})' for version in versions)}",

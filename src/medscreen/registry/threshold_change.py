@@ -23,44 +23,20 @@ from medscreen.evaluation.outcomes import Outcomes, outcomes_of
 from medscreen.operating.decision_nodes import package, scoring_part
 from medscreen.operating.operating_point import OperatingPoint, choose_operating_point
 from medscreen.packaging.packaged_detector import packaged_digest
-from medscreen.registry.cards import CARD, UNCHANGED, describe_operating_point, lost_sources
+from medscreen.registry.cards import UNCHANGED, describe_operating_point, lost_sources
 from medscreen.registry.registration import mend_files, register_run
 from medscreen.registry.run_record import Record
-from medscreen.registry.versions import (
-    BASELINE,
-    OPERATING_POINT_OF,
-    POLICY,
-    SPLITS,
-    VAL,
-    Version,
-    require_graph,
-    version_of,
-    versions_of,
-)
+from medscreen.registry.versions import Version, require_graph, version_of, versions_of
 from medscreen.reporting.figures.operating_figure import save_operating
-from medscreen.tracking.logged_models import DIGEST, log_model
+from medscreen.tracking import names
+from medscreen.tracking.logged_models import log_model
 from medscreen.tracking.run_state import find_run, is_deleted, settings_of
-from medscreen.tracking.runs import (
-    DATA,
-    DETECTOR,
-    DIRTY,
-    LINEAGE,
-    LINEAGE_FILE,
-    OPERATING_FILE,
-    RUN_KEY,
-    SCORES,
-    TRAINED_ON,
-    WRITER,
-    flat_metrics,
-    log_table,
-    was_cut_short,
-    writer_tags,
-)
+from medscreen.tracking.runs import flat_metrics, log_table, was_cut_short, writer_tags
 from medscreen.workspace.layout import Layout
 from medscreen.workspace.lineage import lineage_digest, with_policy
 
 _THRESHOLD = "operating.threshold."
-_SHARED_TAGS = (DETECTOR, DATA, DIRTY)
+_SHARED_TAGS = (names.DETECTOR, names.DATA, names.DIRTY)
 _RATES = ["sensitivity", "specificity", "false_positive_rate", "false_negative_rate", "ppv", "npv", "accuracy"]
 _RATES += ["coverage", "error_kept", "error_referred"]
 
@@ -112,34 +88,34 @@ def set_threshold(
             return Rethresholded(known, False, point, rates)
         stated = asdict(point) | {name: metadata[name] for name in ("domain",) if name in metadata}
         run_id = _new_run(client, layout, run, version, policy, rates)
-        client.log_text(run_id, json.dumps(stated, indent=1), OPERATING_FILE)
-        log_table(client, run_id, scores, SCORES)
+        client.log_text(run_id, json.dumps(stated, indent=1), names.OPERATING_FILE)
+        log_table(client, run_id, scores, names.SCORES)
         _log_lineage(client, record, run_id, policy)
         save_operating(outcomes, asdict(point), version.detector, picture)
         client.log_artifact(run_id, str(picture))
         log_model(client, run_id, onnx.load(packaged), digest)
         # last, both at once: a run that was cut short belongs to no training, and publish leaves it alone
-        client.log_batch(run_id, tags=[RunTag(RUN_KEY, version.run_key), RunTag(DIGEST, digest)])
-        about = {name: version.tags[name] for name in (VAL, SPLITS, BASELINE) if name in version.tags}
-        made = register_run(client, layout, version.model, run_id, about | {POLICY: policy.policy}, packaged)
+        client.log_batch(run_id, tags=[RunTag(names.RUN_KEY, version.run_key), RunTag(names.DIGEST, digest)])
+        about = {name: version.tags[name] for name in (names.VAL, names.SPLITS, names.BASELINE) if name in version.tags}
+        made = register_run(client, layout, version.model, run_id, about | {names.POLICY: policy.policy}, packaged)
     describe_operating_point(client, made, version, stated, rates)
-    client.delete_tag(run_id, WRITER)
+    client.delete_tag(run_id, names.WRITER)
     return Rethresholded(made, True, point, rates)
 
 
 def remove_cut_short(client: MlflowClient, layout: Layout, model: str, experiment: str) -> None:
     """Takes back what a killed `medscreen threshold` of this checkout has left: its run, and a version without card."""
-    for run in client.search_runs([experiment], f"tags.`{OPERATING_POINT_OF}` LIKE 'version %'"):
+    for run in client.search_runs([experiment], f"tags.`{names.OPERATING_POINT_OF}` LIKE 'version %'"):
         if not was_cut_short(client, layout, run):
             continue
         of_run = [version for version in versions_of(client, model) if version.run_id == run.info.run_id]
-        if all(version.stage == "None" and CARD not in version.tags for version in of_run):
+        if all(version.stage == "None" and names.CARD not in version.tags for version in of_run):
             for version in of_run:
                 client.delete_model_version(model, str(version.number))
             client.delete_run(run.info.run_id)
         else:  # the kill came after the last file, or somebody uses it already
             client.set_terminated(run.info.run_id, "FINISHED")
-            client.delete_tag(run.info.run_id, WRITER)
+            client.delete_tag(run.info.run_id, names.WRITER)
 
 
 def _require_kept(record: Record) -> tuple[Run, pa.Table]:
@@ -154,10 +130,10 @@ def _require_kept(record: Record) -> tuple[Run, pa.Table]:
         scores = record.scores()
     except (OSError, ValueError) as error:  # pyarrow's own are both
         raise MedscreenError(
-            f"{SCORES} of the run of {name} is damaged; `medscreen verify` looks at the rest."
+            f"{names.SCORES} of the run of {name} is damaged; `medscreen verify` looks at the rest."
         ) from error
     if scores is None:
-        raise MedscreenError(f"The run of {name} keeps no {SCORES} to choose a threshold on; {logged_again}")
+        raise MedscreenError(f"The run of {name} keeps no {names.SCORES} to choose a threshold on; {logged_again}")
     if lost := lost_sources(record.client, record.version):
         raise MedscreenError(f"The run of {name} keeps no whole {', '.join(lost)}; {logged_again}")
     return record.run, scores
@@ -199,7 +175,7 @@ def _new_run(
 ) -> str:
     """A run that shows the new operating point; what it has in common with the old one is copied."""
     tags = {name: value for name, value in source.data.tags.items() if name in _SHARED_TAGS or "git" in name}
-    tags |= {OPERATING_POINT_OF: f"version {version.number}", **writer_tags(client, layout)}
+    tags |= {names.OPERATING_POINT_OF: f"version {version.number}", **writer_tags(client, layout)}
     run = client.create_run(source.info.experiment_id, run_name=f"{version.detector}, {policy.policy}", tags=tags)
     shared = {name: value for name, value in settings_of(source).items() if not name.startswith(_THRESHOLD)}
     chosen = {f"{_THRESHOLD}{name}": str(value) for name, value in policy.model_dump().items()}
@@ -224,8 +200,8 @@ def _log_lineage(client: MlflowClient, record: Record, run_id: str, policy: Poli
     """The old version's lineage with the new policy in its params.yaml, and the images that it was trained on."""
     trained_on = record.trained_on()
     if trained_on is not None:
-        log_table(client, run_id, pa.table({"digest": trained_on}), TRAINED_ON)
+        log_table(client, run_id, pa.table({"digest": trained_on}), names.TRAINED_ON)
     lineage = dict(record.lineage or {})
     lineage["params.yaml"] = with_policy(lineage["params.yaml"], policy)
-    client.log_text(run_id, json.dumps(lineage, indent=1), LINEAGE_FILE)
-    client.set_tag(run_id, LINEAGE, lineage_digest(lineage))
+    client.log_text(run_id, json.dumps(lineage, indent=1), names.LINEAGE_FILE)
+    client.set_tag(run_id, names.LINEAGE, lineage_digest(lineage))

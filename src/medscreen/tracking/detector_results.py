@@ -18,11 +18,10 @@ from medscreen.errors import MedscreenError
 from medscreen.evaluation.outcomes import Outcomes, outcomes_of_rows
 from medscreen.packaging.packaged_detector import PackagedDetector, packaged_digest, stated_operating_point
 from medscreen.packaging.predictions import predicted_by
+from medscreen.tracking import names
 from medscreen.workspace.digests import digest_of
 from medscreen.workspace.layout import Layout
 from medscreen.workspace.lineage import read_lineage
-
-STUDY, TRIAL = "medscreen.study", "medscreen.trial"
 
 
 @dataclass(frozen=True)
@@ -123,7 +122,7 @@ def read_result(layout: Layout, params: Params, detector: str) -> Result:
     entry = params.detector(detector)
     trained_on = _digests(layout, "train") + _digests(layout, "tune")
     studied = _studied(layout, detector, entry)
-    trial = f"trial {studied[TRIAL]} of {studied[STUDY]}" if studied else None
+    trial = f"trial {studied[names.TRIAL]} of {studied[names.STUDY]}" if studied else None
     return Result(
         dataset=raw["dataset"],
         detector=detector,
@@ -159,7 +158,7 @@ def _studied(layout: Layout, detector: str, entry: DetectorParams) -> dict[str, 
     """The tags that name the trial of a study whose settings these are; none where they are not its winner's."""
     try:
         winner = json.loads(layout.study_winner(detector).read_text())
-        tags = {STUDY: str(winner["study"]), TRIAL: str(winner["trial"])}
+        tags = {names.STUDY: str(winner["study"]), names.TRIAL: str(winner["trial"])}
         return tags if winner["trial"] is not None and winner["entry"] == entry.model_dump(mode="json") else {}
     except (OSError, ValueError, KeyError, TypeError):  # there was no study, or its record was cut short
         return {}

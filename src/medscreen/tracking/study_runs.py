@@ -10,9 +10,9 @@ import onnx
 from mlflow import MlflowClient
 from mlflow.entities import Metric, Param, Run, RunTag
 
-from medscreen.tracking.detector_results import STUDY, TRIAL
+from medscreen.tracking import names
 from medscreen.tracking.logged_models import keeps_graph, log_model
-from medscreen.tracking.runs import DETECTOR, log_params
+from medscreen.tracking.runs import log_params
 from medscreen.tracking.store import open_experiment, open_store
 from medscreen.workspace.digests import file_digest
 from medscreen.workspace.layout import Layout
@@ -97,7 +97,7 @@ class StudyRuns:
         tags = [RunTag(f"medscreen.{name}", str(value)) for name, value in strategy.items()]
         self._client.log_batch(self.parent, tags=tags)
         children = [run for run in self._children(self.parent) if _LOST not in run.data.tags]
-        self._shown = {int(run.data.tags[TRIAL]): self._as_shown(run) for run in children}
+        self._shown = {int(run.data.tags[names.TRIAL]): self._as_shown(run) for run in children}
 
     def show(self, records: Iterable[TrialRecord]) -> None:
         """Brings the trials' runs up to date."""
@@ -201,7 +201,7 @@ class StudyRuns:
         children = self._children(parent.info.run_id)
         trials = {record.number: record for record in records}
         return bool(children) and all(
-            (record := trials.get(int(run.data.tags[TRIAL]))) is not None and self._as_shown(run).is_of(record)
+            (record := trials.get(int(run.data.tags[names.TRIAL]))) is not None and self._as_shown(run).is_of(record)
             for run in children
         )
 
@@ -221,7 +221,7 @@ class StudyRuns:
 
     def _make_parent(self) -> str:
         name = self._identity.study
-        tags = {STUDY: name, _PARENT_OF: name, DETECTOR: self._detector}
+        tags = {names.STUDY: name, _PARENT_OF: name, names.DETECTOR: self._detector}
         tags |= {tag.key: tag.value for tag in self._own_tags()}
         run = self._client.create_run(self._experiment, run_name=name, tags=tags)
         return str(run.info.run_id)
@@ -251,9 +251,9 @@ class StudyRuns:
             run_name=f"trial {record.number}",
             tags={
                 _PARENT: self.parent,
-                STUDY: self._identity.study,
-                TRIAL: str(record.number),
-                DETECTOR: self._detector,
+                names.STUDY: self._identity.study,
+                names.TRIAL: str(record.number),
+                names.DETECTOR: self._detector,
             },
         )
         return str(run.info.run_id)
