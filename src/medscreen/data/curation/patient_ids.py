@@ -7,8 +7,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from medscreen.data.curation.decoding import Readable
+from medscreen.data.sources.labels import plain
 from medscreen.data.sources.records import Record
-from medscreen.data.sources.spelling import plain
 
 
 def number_patients(readable: Readable, copies: Iterable[Sequence[int]]) -> NDArray[np.int64]:

@@ -6,8 +6,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from medscreen.data.sources.file_trees import left_behind, written_name
-from medscreen.data.sources.labels import NormalLabels, is_word_of_a_class, label_key
-from medscreen.data.sources.spelling import plain
+from medscreen.data.sources.labels import NormalLabels, is_word_of_a_class, label_key, plain
 from medscreen.errors import MedscreenError
 
 # What published folders are called, in any spelling.
@@ -31,9 +30,6 @@ _DRAWN = re.compile(
 )
 _NO_UTF_8 = re.compile(r"\\x[89a-f][0-9a-f]")  # as `written_name` writes it
 MOST_NAMED = 10  # folders; more could be patients'
-_WAY_OUT = (
-    "have <root>/<class>/* or <root>/{train,val,test}/<class>/*, no folder in between, or correct root in params.yaml."
-)
 
 
 class Place(NamedTuple):
@@ -58,38 +54,21 @@ def folders_in(folder: Path) -> Iterator[Path]:
 def require_classes(
     root: Path, normal: NormalLabels, places: Collection[Place], splits: Mapping[str, str], beside: Collection[str]
 ) -> None:
-    """Raises MedscreenError where folders are no classes, or can't be told to be normal or not.
+    """Raises MedscreenError where folders are no classes, or it is not clear whether one is normal.
 
     `splits`: folder -> published split; `beside`: the folders that hold files beside those.
     """
     classes = {place.name for place in places}
     known = {label_key(name) for name in classes} | normal.named.keys()
     for name in beside:
-        if label_key(name) in known:
-            raise MedscreenError(
-                f"{root} has {_folder(name, beside)} beside {_folder(next(iter(splits)), splits)}, which holds classes "
-                "itself; put all class folders into split folders, or all of them below root."
-            )
-        if _is_like_a_split(name) or _SPLIT_BESIDE_OTHERS.fullmatch(_words(name)):
+        if label_key(name) in known or _is_like_a_split(name) or _SPLIT_BESIDE_OTHERS.fullmatch(_words(name)):
             raise MedscreenError(
                 f"{root} has {_folder(name, beside)} beside {_folder(next(iter(splits)), splits)}, and its images "
                 "would be in none of train, val and test; put them into one of these, or move the folder out of root."
             )
-    _require_films(root, normal, places, classes)
-    of_digits = _classes_of_digits(places, classes)
+    folders = {name for place in places for name in (place.name, *place.below)}
     for place in dict.fromkeys(places):
-        if _is_like_a_split(place.name) and label_key(place.name) not in normal.named:
-            raise MedscreenError(
-                f"{root}: {_folder(place.name, classes)} is called like a split, and lies where classes are "
-                f"wanted; {_WAY_OUT}"
-            )
-        for name in place.below:
-            if label_key(name) in known - of_digits or is_word_of_a_class(name) or _is_like_a_split(name):
-                what = "split" if _is_like_a_split(name) else "class"
-                raise MedscreenError(
-                    f"{root}: {_folder(place.name, classes)} lies where classes are wanted, and holds a folder that is "
-                    f"called like a {what}; {_WAY_OUT}"
-                )
+        _require_class(root, normal, place, known - _classes_of_digits(places, classes), classes, folders)
     for key, wanted in normal.named.items():
         if key not in {label_key(name) for name in classes}:
             raise MedscreenError(_absent(root, key, str(wanted), classes, splits))
@@ -101,17 +80,37 @@ def require_classes(
             )
 
 
-def _require_films(root: Path, normal: NormalLabels, places: Collection[Place], classes: Collection[str]) -> None:
-    folders = {name for place in places for name in (place.name, *place.below)}
-    for place in dict.fromkeys(places):
-        is_normal = label_key(place.name) in normal.named
-        for name in place.below if is_normal else (place.name, *place.below):
-            if drawn := _DRAWN.fullmatch(_words(name)):
-                folder = _folder(name, folders) if drawn[1] else f"the folder {name!r}"
-                raise MedscreenError(
-                    f"{root}: {folder} is called as what is drawn on films, and its files would be films of "
-                    f"{_folder(place.name, classes)}; move it out of root."
-                )
+def empty_classes(root: Path, splits: Mapping[str, str], places: Collection[Place]) -> int:
+    """How many class folders hold no file."""
+    known = {label_key(place.name) for place in places}
+    return len({label_key(path.name) for path in _class_folders(root, splits) if not path.is_symlink()} - known)
+
+
+def _require_class(
+    root: Path,
+    normal: NormalLabels,
+    place: Place,
+    known: Collection[str],
+    classes: Collection[str],
+    folders: Collection[str],
+) -> None:
+    """Raises MedscreenError where a class or a folder in it is called like masks, a split or, in it, a class."""
+    its_class = _folder(place.name, classes)
+    for depth, name in enumerate((place.name, *place.below)):
+        if depth == 0 and label_key(name) in normal.named:
+            continue
+        if drawn := _DRAWN.fullmatch(_words(name)):
+            folder = _folder(name, folders if drawn[1] else ())
+            raise MedscreenError(
+                f"{root}: {folder} is called as what is drawn on films, and its files would be films of {its_class}; "
+                "move it out of root."
+            )
+        if _is_like_a_split(name) or (depth and (label_key(name) in known or is_word_of_a_class(name))):
+            raise MedscreenError(
+                f"{root}: {its_class} lies where classes are wanted, and {'holds a folder that is' if depth else 'is'} "
+                f"called like a {'split' if _is_like_a_split(name) else 'class'}; have <root>/<class>/* or "
+                "<root>/{train,val,test}/<class>/*, no folder in between, or correct root in params.yaml."
+            )
 
 
 def _classes_of_digits(places: Collection[Place], classes: Collection[str]) -> set[str]:
@@ -125,12 +124,6 @@ def _classes_of_digits(places: Collection[Place], classes: Collection[str]) -> s
     return {key for key in wanted if key.isdigit()}
 
 
-def empty_classes(root: Path, splits: Mapping[str, str], places: Collection[Place]) -> int:
-    """How many class folders hold no file."""
-    known = {label_key(place.name) for place in places}
-    return len({label_key(path.name) for path in _class_folders(root, splits) if not path.is_symlink()} - known)
-
-
 def _class_folders(root: Path, splits: Mapping[str, str]) -> Iterator[Path]:
     for above in [root / name for name in splits] or [root]:
         yield from folders_in(above)
@@ -141,7 +134,10 @@ def _absent(root: Path, key: str, wanted: str, classes: Collection[str], splits:
         if label_key(path.name) == key:
             what = "is a link, which is not followed" if path.is_symlink() else "holds no file"
             return f"{root}: the class folder {written_name(Path(path.name))!r} {what}; put the images there."
-    return f"{root} has no class folder {wanted!r} (it has {_listed(classes)}); correct normal_classes in params.yaml."
+    # so many folders are no classes: patients', perhaps, who are not named on a terminal
+    too_many = f"{len(classes)} folders, too many for classes" if len(classes) > MOST_NAMED else ""
+    found = too_many or ", ".join(sorted(classes)) or "none"
+    return f"{root} has no class folder {wanted!r} (it has {found}); correct normal_classes in params.yaml."
 
 
 def _doubt_in_bytes(name: str, normal: NormalLabels) -> str | None:
@@ -162,10 +158,3 @@ def _words(folder: str) -> str:
 
 def _folder(name: str, among: Collection[str]) -> str:
     return f"the folder {name!r}" if len(among) <= MOST_NAMED else "one of its folders"
-
-
-def _listed(classes: Collection[str]) -> str:
-    """Their names, unless so many folders are no classes: patients', perhaps, whom nobody names on a terminal."""
-    if len(classes) > MOST_NAMED:
-        return f"{len(classes)} folders, too many for classes"
-    return ", ".join(sorted(classes)) or "none"

@@ -1,13 +1,18 @@
-"""Whether the labels of a MedMNIST file are ones that the settings name."""
+"""The labels of a MedMNIST file: whole numbers that the settings name, or a refusal."""
 
-from collections.abc import Collection, Mapping
+import zipfile
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from medscreen.config.datasets import MedMnistParams
+from medscreen.data.sources.npz_arrays import ArchivedArray
 from medscreen.errors import MedscreenError
+
+_Labels = NDArray[np.integer]
+"""(N, K) of a split: K = 1 for the class, or 0 and 1 for each of K findings."""
 
 _GREATEST = (2**8 - 1, 2**16 - 1, 2**32 - 1)
 # Share of images with exactly one label from which on labels are taken as classes, not findings: some images with
@@ -15,56 +20,86 @@ _GREATEST = (2**8 - 1, 2**16 - 1, 2**32 - 1)
 _ONE_HOT, _ONE_HOT_ALONE = 0.99, 0.9
 
 
-def require_labels(
-    params: MedMnistParams, path: Path, labels: Mapping[str, NDArray[np.integer]], classes: int | None
-) -> None:
-    """Raises MedscreenError for labels (N, K) of splits that disagree, stand for missing ones, or aren't named.
+def read_labels(archive: zipfile.ZipFile, split: str, path: Path) -> _Labels:
+    """The labels of a split; raises MedscreenError for labels, and images beside them, of another type or shape."""
+    images, labels = ArchivedArray(archive, f"{split}_images"), ArchivedArray(archive, f"{split}_labels")
+    number, *_ = shape = images.shape
+    what = f"{split}_images {shape}"
+    if len(shape) == 4 and shape[1] in {1, 3} and shape[3] > 4:
+        raise MedscreenError(
+            f"{path}: {what} has its channels first; save it as (N, H, W) or (N, H, W, 3), as "
+            "np.moveaxis(images, 1, -1) makes it."
+        )
+    if len(shape) > 4 or (len(shape) == 4 and shape[3] > 4):
+        raise MedscreenError(
+            f"{path} holds volumes ({what}); medscreen reads 2-D images alone: name another flag in params.yaml."
+        )
+    if shape[3:] not in {(), (3,)} or len(shape) < 3 or images.dtype != np.uint8 or min(shape[1:]) < 1:
+        raise MedscreenError(
+            f"{path}: {what} is {images.dtype} where uint8 (N, H, W) or (N, H, W, 3) is wanted; save it in that form."
+        )
+    if not number:
+        raise MedscreenError(f"{path}: {split}_images holds no image; save some in each of train, val and test.")
+    fits = len(labels.shape) == 1 or (len(labels.shape) == 2 and labels.shape[1] > 0)
+    if not fits or labels.dtype.kind not in "ui" or labels.shape[0] != number:
+        raise MedscreenError(
+            f"{path}: {split}_labels is {labels.dtype} {labels.shape} where whole numbers ({number},) or ({number}, 1) "
+            f"are wanted, one for each image, or ({number}, K) of 0 and 1 for K findings; save it in that form."
+        )
+    return labels.read().reshape(number, -1)
+
+
+def require_labels(params: MedMnistParams, path: Path, labels: Mapping[str, _Labels], classes: int | None) -> None:
+    """Raises MedscreenError for labels of splits that disagree, stand for missing ones, or aren't named.
 
     `classes`: how many the data set has where it is a published one.
     """
     columns = labels["train"].shape[1]
-    there = set(np.unique(np.concatenate([found.ravel() for found in labels.values()])).tolist())
     for split, found in labels.items():
         if found.shape[1] != columns:
             raise MedscreenError(
                 f"{path}: {split}_labels has {found.shape[1]} labels an image where train_labels has {columns}; save "
                 "all splits alike."
             )
-        if columns > 1 and not np.isin(found, (0, 1)).all():
-            raise MedscreenError(
-                f"{path}: {split}_labels has {columns} labels an image, and some are neither 0 nor 1; save 1 for each "
-                "finding that an image has, 0 for the others."
-            )
-        if columns == 1:
+    every = np.concatenate(list(labels.values()))
+    there = set(range(columns)) if columns > 1 else set(np.unique(every).tolist())
+    for split, found in labels.items():
+        if columns > 1:
+            _require_findings(params, path, split, found, classes)
+        else:
             _require_classes(params, path, split, found, classes, there)
     if columns > 1 and params.normal_labels:
-        _require_one_class_each(path, labels)
-    known = set(range(columns)) if columns > 1 else there
-    if columns > 1 and classes not in {None, columns}:
-        raise MedscreenError(
-            f"{path}: train_labels has {columns} labels an image where {params.flag} has {classes}; name the file, and "
-            "flag in params.yaml, otherwise."
-        )
-    unknown = [label for label in params.normal_labels if label not in known]
-    normal = [label for label in params.normal_labels if label in known]
-    if not any(_are_normal(found, normal).any() for found in labels.values()):
+        _require_one_class_each(path, every)
+    normal = [label for label in params.normal_labels if label in there]
+    others = every if columns == 1 else every[:, [column not in normal for column in range(columns)]]
+    is_normal = np.isin(every[:, 0], normal) if columns == 1 else ~others.any(axis=1)
+    if not is_normal.any():
         raise MedscreenError(
             f"{path} has no image that normal_labels: {params.normal_labels} calls normal; correct it in params.yaml."
         )
-    if unknown:
+    if unknown := [label for label in params.normal_labels if label not in there]:
         raise MedscreenError(
             f"{path} has no label {unknown[0]}, which normal_labels: {params.normal_labels} names; correct it in "
             "params.yaml."
         )
 
 
+def _require_findings(params: MedMnistParams, path: Path, split: str, found: _Labels, classes: int | None) -> None:
+    columns = found.shape[1]
+    if not np.isin(found, (0, 1)).all():
+        raise MedscreenError(
+            f"{path}: {split}_labels has {columns} labels an image, and some are neither 0 nor 1; save 1 for each "
+            "finding that an image has, 0 for the others."
+        )
+    if classes not in {None, columns}:
+        raise MedscreenError(
+            f"{path}: {split}_labels has {columns} labels an image where {params.flag} has {classes}; name the file, "
+            "and flag in params.yaml, otherwise."
+        )
+
+
 def _require_classes(
-    params: MedMnistParams,
-    path: Path,
-    split: str,
-    found: NDArray[np.integer],
-    classes: int | None,
-    there: Collection[int],
+    params: MedMnistParams, path: Path, split: str, found: _Labels, classes: int | None, there: set[int]
 ) -> None:
     values = found[~np.isin(found, params.normal_labels)]
     # -1 that was kept unsigned, and perhaps widened since; beside 254 it is a class
@@ -76,29 +111,20 @@ def _require_classes(
             f"{path}: {split}_labels holds {missing[0]} {len(missing)} times, a code for a missing label; take these "
             "images out."
         )
-    if classes is not None and len(found) and found.max() >= classes:
+    if classes is not None and found.max() >= classes:
         raise MedscreenError(
             f"{path}: {split}_labels holds {found.max()} where {params.flag} has the classes 0 to {classes - 1}; name "
             "the file, and flag in params.yaml, otherwise."
         )
 
 
-def _require_one_class_each(path: Path, labels: Mapping[str, NDArray[np.integer]]) -> None:
+def _require_one_class_each(path: Path, labels: _Labels) -> None:
     """Raises MedscreenError where nearly all images have exactly one class of several, and some have none."""
-    of_each = np.concatenate([found.sum(axis=1) for found in labels.values()])
+    of_each = labels.sum(axis=1)
     none = int((of_each == 0).sum())
     share = _ONE_HOT if of_each.max() > 1 else _ONE_HOT_ALONE
     if none and (of_each == 1).sum() >= share * len(of_each):
         raise MedscreenError(
-            f"{path}: {none} of {len(of_each)} images have none of the {len(labels['train'][0])} labels where nearly "
-            "all have exactly one, so their label is missing; take these images out, or give them a label."
+            f"{path}: {none} of {len(of_each)} images have none of the {labels.shape[1]} labels where nearly all have "
+            "exactly one, so their label is missing; take these images out, or give them a label."
         )
-
-
-def _are_normal(found: NDArray[np.integer], normal: list[int]) -> NDArray[np.bool_]:
-    """Of each image whether all its labels are normal."""
-    if found.shape[1] == 1:
-        return np.isin(found[:, 0], normal)
-    others = found[:, ~np.isin(np.arange(found.shape[1]), normal)]
-    none_of_them: NDArray[np.bool_] = others.max(axis=1, initial=0) == 0
-    return none_of_them

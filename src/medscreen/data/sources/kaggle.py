@@ -1,4 +1,4 @@
-"""Data sets on Kaggle, through Kaggle's own library and with the credentials that it finds in its usual place."""
+"""Data sets on Kaggle: its own library fetches them, with the credentials in its usual place."""
 
 import io
 import shutil
@@ -37,7 +37,7 @@ ON_KAGGLE: Mapping[str, OnKaggle] = MappingProxyType(
 
 
 def fetch_from_kaggle(there: OnKaggle, root: Path) -> int:
-    """Fills the folder `root` with the files of a data set, and says how many they are.
+    """Fills the folder `root` with the files of a data set; returns how many they are.
 
     The archive is kept beside `root` until all of it is unpacked: fetching again goes on with it. Raises MedscreenError
     where there are files already, without library, credentials, rights or network, and for an archive that is refused.
@@ -88,11 +88,10 @@ def _signed_in(there: OnKaggle) -> Any:
 
 def _download(api: Any, there: OnKaggle, folder: Path) -> None:
     """Puts the archive into the folder; what is there of it already is not sent again."""
+    is_competition = there.kind == "competitions"
+    fetch = api.competition_download_files if is_competition else api.dataset_download_files
     try:
-        if there.kind == "competitions":
-            api.competition_download_files(there.name, path=str(folder), quiet=False)
-        else:
-            api.dataset_download_files(there.name, path=str(folder), quiet=False)
+        fetch(there.name, path=str(folder), quiet=False)
     except (SystemExit, Exception) as error:
         raise MedscreenError(
             _refusal(error, there)
@@ -102,13 +101,14 @@ def _download(api: Any, there: OnKaggle, folder: Path) -> None:
 
 
 def _refusal(error: BaseException, there: OnKaggle) -> str | None:
-    """What server or network said; without the library's own words, which hold addresses, and those may hold keys."""
+    """Why server or network refused; without the library's own text, whose addresses may hold keys."""
     from requests import HTTPError, RequestException  # the library's own
 
-    if isinstance(error, HTTPError) and error.response is not None and error.response.status_code in {401, 403, 404}:
+    status = error.response.status_code if isinstance(error, HTTPError) and error.response is not None else None
+    if status in {401, 403, 404}:
         return (
-            f"Kaggle refuses {there.name} (status {error.response.status_code}): accept its rules at {there.page}, "
-            "and see that your token is valid."
+            f"Kaggle refuses {there.name} (status {status}): accept its rules at {there.page}, and see that your token "
+            "is valid."
         )
     if isinstance(error, RequestException):
         return (

@@ -8,10 +8,11 @@ import numpy as np
 
 from medscreen.config.datasets import PhantomParams
 from medscreen.data.sources.phantom.anatomy import Sex
-from medscreen.data.sources.phantom.lesions import Finding
 
 Site = Literal["A", "B", "C"]
 SITES: tuple[Site, ...] = ("A", "B", "C")
+Finding = Literal["none", "nodule", "consolidation"]
+FINDINGS: tuple[Finding, ...] = ("none", "nodule", "consolidation")
 
 _IMAGES_PER_PATIENT = (1, 1, 1, 1, 1, 1, 2, 2, 2, 3)
 _PUBLISHED_SPLITS = ("train", "train", "train", "val", "test")  # of the forms that have splits
