@@ -344,7 +344,7 @@ def test_a_class_that_is_none_is_named(tmp_path: Path, flag: str, labels: list[l
 
 def test_a_normal_label_that_no_image_has_is_named(tmp_path: Path) -> None:
     mnist_file(tmp_path, arrays())
-    with pytest.raises(MedscreenError, match=r"has no label 7, which normal_labels: \[0, 7\] names"):
+    with pytest.raises(MedscreenError, match=r"has no label 7 by normal_labels: \[0, 7\]"):
         medmnist.read_records(MNIST.model_copy(update={"normal_labels": [0, 7]}), tmp_path)
 
 

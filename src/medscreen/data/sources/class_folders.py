@@ -8,8 +8,8 @@ from collections import Counter
 from pathlib import Path, PurePosixPath
 
 from medscreen.config.datasets import FoldersParams
-from medscreen.data.sources.class_names import MOST_NAMED, Place, empty_classes, folders_in, require_classes, split_of
-from medscreen.data.sources.file_trees import files_below, in_words, name_below, written_name
+from medscreen.data.sources.class_names import MOST_NAMED, Place, folders_in, require_classes, split_of
+from medscreen.data.sources.file_trees import name_below, required_files, written_name
 from medscreen.data.sources.folder_patients import TABLE, find_patients
 from medscreen.data.sources.labels import NormalLabels, cleaned, label_key, plain
 from medscreen.data.sources.records import Record, Records
@@ -47,9 +47,8 @@ def read_records(params: FoldersParams, root: Path) -> Records:
             continue
         images[path] = Place(split, classes[0], tuple(classes[1:-1]))
         notes["files in folders below their class folder"] += len(classes) > 2
-    require_classes(root, normal, images.values(), splits, beside)
+    notes["class folders without a file"] = require_classes(root, normal, images.values(), splits, beside)
     _require_no_masks(root, images)
-    notes["class folders without a file"] = empty_classes(root, splits, images.values())
     patients, counted = find_patients(params, root, list(images))
     spelled: dict[str, str] = {}
     records = [
@@ -67,11 +66,7 @@ def read_records(params: FoldersParams, root: Path) -> Records:
 
 
 def _files(root: Path) -> tuple[list[Path], Counter[str]]:
-    files, aside = files_below(root, root)
-    if not files:
-        raise MedscreenError(
-            f"{root} holds no file{in_words(aside)}; put the class folders there or correct root in params.yaml."
-        )
+    files, aside = required_files(root, root, "the class folders, or correct root")
     table = root / TABLE  # it is read even where it is a link to elsewhere
     return sorted({*files, table} if table.is_file() else files), aside
 

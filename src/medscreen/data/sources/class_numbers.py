@@ -23,23 +23,12 @@ _ONE_HOT, _ONE_HOT_ALONE = 0.99, 0.9
 def read_labels(archive: zipfile.ZipFile, split: str, path: Path) -> _Labels:
     """The labels of a split; raises MedscreenError for labels, and images beside them, of another type or shape."""
     images, labels = ArchivedArray(archive, f"{split}_images"), ArchivedArray(archive, f"{split}_labels")
-    number, *_ = shape = images.shape
-    what = f"{split}_images {shape}"
-    if len(shape) == 4 and shape[1] in {1, 3} and shape[3] > 4:
+    if problem := _problem_of_images(images):
         raise MedscreenError(
-            f"{path}: {what} has its channels first; save it as (N, H, W) or (N, H, W, 3), as "
-            "np.moveaxis(images, 1, -1) makes it."
+            f"{path}: {split}_images {images.shape} {problem}; medscreen reads uint8 (N, H, W) or (N, H, W, 3), 2-D "
+            "images alone: save the file so, or name another flag in params.yaml."
         )
-    if len(shape) > 4 or (len(shape) == 4 and shape[3] > 4):
-        raise MedscreenError(
-            f"{path} holds volumes ({what}); medscreen reads 2-D images alone: name another flag in params.yaml."
-        )
-    if shape[3:] not in {(), (3,)} or len(shape) < 3 or images.dtype != np.uint8 or min(shape[1:]) < 1:
-        raise MedscreenError(
-            f"{path}: {what} is {images.dtype} where uint8 (N, H, W) or (N, H, W, 3) is wanted; save it in that form."
-        )
-    if not number:
-        raise MedscreenError(f"{path}: {split}_images holds no image; save some in each of train, val and test.")
+    number = images.shape[0]
     fits = len(labels.shape) == 1 or (len(labels.shape) == 2 and labels.shape[1] > 0)
     if not fits or labels.dtype.kind not in "ui" or labels.shape[0] != number:
         raise MedscreenError(
@@ -47,6 +36,18 @@ def read_labels(archive: zipfile.ZipFile, split: str, path: Path) -> _Labels:
             f"are wanted, one for each image, or ({number}, K) of 0 and 1 for K findings; save it in that form."
         )
     return labels.read().reshape(number, -1)
+
+
+def _problem_of_images(images: ArchivedArray) -> str | None:
+    shape = images.shape
+    channels = shape[3] if len(shape) == 4 else 3
+    if channels > 4 and shape[1] in {1, 3}:
+        return "has its channels first"
+    if channels > 4 or len(shape) > 4:
+        return "holds volumes"
+    if len(shape) < 3 or channels != 3 or images.dtype != np.uint8 or min(shape[1:]) < 1:
+        return f"is {images.dtype}"
+    return None if shape[0] else "holds no image"
 
 
 def require_labels(params: MedMnistParams, path: Path, labels: Mapping[str, _Labels], classes: int | None) -> None:
@@ -64,58 +65,36 @@ def require_labels(params: MedMnistParams, path: Path, labels: Mapping[str, _Lab
     every = np.concatenate(list(labels.values()))
     there = set(range(columns)) if columns > 1 else set(np.unique(every).tolist())
     for split, found in labels.items():
-        if columns > 1:
-            _require_findings(params, path, split, found, classes)
-        else:
-            _require_classes(params, path, split, found, classes, there)
+        if problem := _problem(params, found, there, classes):
+            raise MedscreenError(f"{path}: {split}_labels {problem}.")
     if columns > 1 and params.normal_labels:
         _require_one_class_each(path, every)
     normal = [label for label in params.normal_labels if label in there]
-    others = every if columns == 1 else every[:, [column not in normal for column in range(columns)]]
+    others = every[:, [column not in normal for column in range(columns)]]
     is_normal = np.isin(every[:, 0], normal) if columns == 1 else ~others.any(axis=1)
-    if not is_normal.any():
+    unknown = [f"label {label}" for label in params.normal_labels if label not in there]
+    if unknown or not is_normal.any():
         raise MedscreenError(
-            f"{path} has no image that normal_labels: {params.normal_labels} calls normal; correct it in params.yaml."
-        )
-    if unknown := [label for label in params.normal_labels if label not in there]:
-        raise MedscreenError(
-            f"{path} has no label {unknown[0]}, which normal_labels: {params.normal_labels} names; correct it in "
-            "params.yaml."
+            f"{path} has no {unknown[0] if unknown else 'normal image'} by normal_labels: {params.normal_labels}; "
+            "correct it in params.yaml."
         )
 
 
-def _require_findings(params: MedMnistParams, path: Path, split: str, found: _Labels, classes: int | None) -> None:
+def _problem(params: MedMnistParams, found: _Labels, there: set[int], classes: int | None) -> str | None:
     columns = found.shape[1]
-    if not np.isin(found, (0, 1)).all():
-        raise MedscreenError(
-            f"{path}: {split}_labels has {columns} labels an image, and some are neither 0 nor 1; save 1 for each "
-            "finding that an image has, 0 for the others."
-        )
-    if classes not in {None, columns}:
-        raise MedscreenError(
-            f"{path}: {split}_labels has {columns} labels an image where {params.flag} has {classes}; name the file, "
-            "and flag in params.yaml, otherwise."
-        )
-
-
-def _require_classes(
-    params: MedMnistParams, path: Path, split: str, found: _Labels, classes: int | None, there: set[int]
-) -> None:
-    values = found[~np.isin(found, params.normal_labels)]
+    if columns > 1 and not np.isin(found, (0, 1)).all():
+        return f"has {columns} labels an image, and some are neither 0 nor 1; save 1 for each finding, 0 for the others"
+    values = found[~np.isin(found, params.normal_labels)] if columns == 1 else found[:0]
     # -1 that was kept unsigned, and perhaps widened since; beside 254 it is a class
     widened = [number for number in _GREATEST if number - 1 not in there]
     greatest = (found.dtype.kind == "u") & (values == np.iinfo(found.dtype).max)
     missing = values[(values < 0) | greatest | np.isin(values, widened)]
     if len(missing):
-        raise MedscreenError(
-            f"{path}: {split}_labels holds {missing[0]} {len(missing)} times, a code for a missing label; take these "
-            "images out."
-        )
-    if classes is not None and found.max() >= classes:
-        raise MedscreenError(
-            f"{path}: {split}_labels holds {found.max()} where {params.flag} has the classes 0 to {classes - 1}; name "
-            "the file, and flag in params.yaml, otherwise."
-        )
+        return f"holds {missing[0]} {len(missing)} times, a code for a missing label; take these images out"
+    if classes is not None and (columns != classes if columns > 1 else found.max() >= classes):
+        held = f"has {columns} labels an image" if columns > 1 else f"holds {found.max()}"
+        return f"{held} where {params.flag} has {classes} from 0 on; name the file, and flag in params.yaml, otherwise"
+    return None
 
 
 def _require_one_class_each(path: Path, labels: _Labels) -> None:

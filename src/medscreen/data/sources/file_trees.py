@@ -5,6 +5,8 @@ import stat
 from collections import Counter
 from pathlib import Path
 
+from medscreen.errors import MedscreenError
+
 _NAMES = (
     "__MACOSX", ".DS_Store", "Icon\r", "Thumbs.db", "ehthumbs.db", "desktop.ini", "$RECYCLE.BIN",
     "System Volume Information", "lost+found", "@eaDir", "#recycle", "#snapshot",
@@ -40,6 +42,14 @@ def files_below(folder: Path, root: Path) -> tuple[list[Path], Counter[str]]:
             else:
                 found.append(path)
     return sorted(found), aside
+
+
+def required_files(folder: Path, root: Path, what: str) -> tuple[list[Path], Counter[str]]:
+    """As `files_below`; raises MedscreenError where there is no file. `what`: what to put there or to correct."""
+    files, aside = files_below(folder, root)
+    if not files:
+        raise MedscreenError(f"{folder} holds no file{in_words(aside)}; put there {what} in params.yaml.")
+    return files, aside
 
 
 def written_name(path: Path) -> str:

@@ -15,9 +15,6 @@ from unicodedata import normalize
 from medscreen.data.sources.labels import plain, stands_for_missing
 from medscreen.errors import MedscreenError
 
-MISSING_FILES = "rows of the table whose file is missing"
-REPEATED_ROWS = "rows that repeat another"
-
 _MOST_LINES = 5
 _SUFFIXES = ("", ".dcm", ".dicom", ".DCM")
 _SEPARATORS = {";": "semicolons", "\t": "tabs", "|": "vertical bars"}
