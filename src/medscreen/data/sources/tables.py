@@ -120,11 +120,6 @@ def _lines(path: Path) -> Iterator[_Line]:
                 yield begin, cells
             begin = reader.line_num + 1
     except csv.Error as error:
-        if "field limit" in str(error):
-            raise MedscreenError(
-                f"{path}, line {begin}: a cell has more than {csv.field_size_limit()} characters; close the quote that "
-                "begins it, or take the text out of the table."
-            ) from error
         raise MedscreenError(
             f"{path} is no CSV table from line {begin} on ({error}); close every quote where its cell ends, and double "
             "one that belongs to the text."

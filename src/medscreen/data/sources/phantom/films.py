@@ -100,8 +100,7 @@ def _texture(size: int, rng: np.random.Generator) -> Plane:
     for sigma_cm in (0.35, 0.9):
         band = ndimage.gaussian_filter(rng.standard_normal((size, size)), sigma_cm * size / _FIELD)
         texture += band / band.std()
-    result: Plane = texture / np.sqrt(2)
-    return result
+    return texture / 2**0.5
 
 
 def _detect(path: Plane, size: int, rng: np.random.Generator) -> Plane:
