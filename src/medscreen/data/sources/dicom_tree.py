@@ -6,7 +6,6 @@ The table names files, or patients whose images lie in the folder of their name:
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path, PurePosixPath
-from typing import TypeVar
 
 from medscreen.config.datasets import DicomParams
 from medscreen.data.dicom.series import SeriesHeader, read_series_header
@@ -19,8 +18,7 @@ from medscreen.data.sources.slice_selection import SeriesFile, in_order, taken
 from medscreen.data.sources.tables import Row
 from medscreen.errors import MedscreenError
 
-_Key = TypeVar("_Key", str, Path)
-
+_REPEATED_ROWS = "rows that repeat another"
 _MISSING_FILES, _LOST_PATIENTS = "rows of the table whose file is missing", "patients of the table without images"
 _EMPTY = "(empty)"  # how the label of an empty cell is listed where the settings name "" as normal
 
@@ -77,29 +75,23 @@ def read_records(params: DicomParams, root: Path, finding: str | None = None) ->
     return Records(sorted(records, key=lambda record: (record.origin, record.frame or 0)), notes)
 
 
-def _first_rows(
-    params: DicomParams, table: Path, rows: Sequence[tuple[_Key, Row]], notes: Counter[str]
-) -> dict[_Key, Row]:
-    """The first row of each key, a patient or a file; raises MedscreenError for empty cells and contradictions."""
-    patient, label = params.columns.patient, params.columns.label
-    tables.require_patients(table, (row for _, row in rows), patient)
-    required = [patient] if "" in NormalLabels(params.normal_labels).named else [patient, label]
-    found: dict[_Key, Row] = {}
-    for key, row in rows:
-        for column in required:
-            tables.required_cell(table, row, column)
-        first = found.setdefault(key, row)
-        if (plain(first[patient]), label_key(first[label])) != (plain(row[patient]), label_key(row[label])):
-            raise tables.contradiction(table, first, row, "file" if params.columns.file else "patient")
-    notes["rows that repeat another"] = len(rows) - len(found)
-    return found
+def _require_cells(params: DicomParams, table: Path, rows: Iterable[Row]) -> None:
+    may_be_empty = "" in NormalLabels(params.normal_labels).named
+    for row in rows:
+        tables.required_cell(table, row, params.columns.patient)
+        if not may_be_empty:
+            tables.required_cell(table, row, params.columns.label)
 
 
 def _files_of_patients(
     params: DicomParams, root: Path, files: Sequence[Path], rows: Sequence[Row], notes: Counter[str]
 ) -> dict[Path, Row]:
     table, images, column = root / params.table, root / params.images, params.columns.patient
-    row_of = _first_rows(params, table, [(plain(row[column]), row) for row in rows], notes)
+    _require_cells(params, table, rows)
+    row_of = tables.first_rows(
+        table, [(plain(row[column]), row) for row in rows], "patient", column, params.columns.label
+    )
+    notes[_REPEATED_ROWS] = len(rows) - len(row_of)
     found: dict[Path, Row] = {}
     strangers = set()
     parts = {path: [plain(name) for name in PurePosixPath(name_below(path, images)).parts] for path in files}
@@ -130,7 +122,9 @@ def _files_of_rows(
     there = set(files)
     named = [(path, row) for row in rows if (path := tables.file_below(table, row, column, images)) in there]
     notes[_MISSING_FILES] = len(rows) - len(named)
-    found = _first_rows(params, table, named, notes)
+    _require_cells(params, table, [row for _, row in named])
+    found = tables.first_rows(table, named, "file", params.columns.patient, params.columns.label)
+    notes[_REPEATED_ROWS] = len(named) - len(found)
     notes["files without a row in the table"] = len(files) - len(found)
     if not found:
         raise MedscreenError(

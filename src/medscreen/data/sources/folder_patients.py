@@ -11,7 +11,7 @@ from medscreen.config.datasets import FoldersParams
 from medscreen.data.load_image import is_image
 from medscreen.data.sources.file_trees import name_below
 from medscreen.data.sources.labels import cleaned, plain
-from medscreen.data.sources.tables import Row, contradiction, read_table, require_patients
+from medscreen.data.sources.tables import Row, first_rows, read_table
 from medscreen.errors import MedscreenError
 
 TABLE = "labels.csv"
@@ -32,13 +32,8 @@ def find_patients(params: FoldersParams, root: Path, files: Sequence[Path]) -> t
             "them; set patient_pattern to null, or move the table out of root."
         )
     rows = read_table(table, ("file", "patient"))
-    require_patients(table, rows, "patient")
-    row_of: dict[str, Row] = {}
-    for row in rows:
-        if plain(row["patient"]):
-            first = row_of.setdefault(cleaned(row["file"]), row)
-            if plain(first["patient"]) != plain(row["patient"]):
-                raise contradiction(table, first, row, "file")
+    named = [(cleaned(row["file"]), row) for row in rows if plain(row["patient"])]
+    row_of = first_rows(table, named, "file", "patient")
     names = {path: cleaned(name_below(path, root)) for path in files}
     known = {path: row_of[name]["patient"].strip() for path, name in names.items() if name in row_of}
     if unknown := _images_without(known, files):

@@ -6,13 +6,14 @@ patient's.
 
 import csv
 import re
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from io import StringIO
 from pathlib import Path, PureWindowsPath
+from typing import TypeVar
 from unicodedata import normalize
 
-from medscreen.data.sources.labels import plain, stands_for_missing
+from medscreen.data.sources.labels import label_key, plain, stands_for_missing
 from medscreen.errors import MedscreenError
 
 _MOST_LINES = 5
@@ -20,6 +21,7 @@ _SUFFIXES = ("", ".dcm", ".dicom", ".DCM")
 _SEPARATORS = {";": "semicolons", "\t": "tabs", "|": "vertical bars"}
 _LINE_BREAK = re.compile(r"\r\n|\r|\n")
 
+_Key = TypeVar("_Key", str, Path)
 _Line = tuple[int, list[str]]
 """The line of the file that a header or row begins on (from 1), and its cells."""
 
@@ -67,13 +69,29 @@ def required_cell(path: Path, row: Row, column: str) -> str:
     return row[column].strip()
 
 
-def require_patients(path: Path, rows: Iterable[Row], column: str) -> None:
-    """Raises MedscreenError that names the lines where a patient is a word for a missing value: no two are one."""
-    if lines := [row.line for row in rows if stands_for_missing(row[column])]:
+def first_rows(
+    path: Path, rows: Sequence[tuple[_Key, Row]], what: str, patient: str, label: str | None = None
+) -> dict[_Key, Row]:
+    """The first row of each key, a file or a patient (`what`).
+
+    Raises MedscreenError, with lines, for a patient that is a word for a missing value, since no two of them are one,
+    and for rows that give one key different patients or labels.
+    """
+    if missing := [row.line for _, row in rows if stands_for_missing(row[patient])]:
         raise MedscreenError(
-            f"{path}, {in_lines(lines)}: its {column} stands for a missing value, and would be one patient; put a "
+            f"{path}, {in_lines(missing)}: its {patient} stands for a missing value, and would be one patient; put a "
             "patient there, or take the row out."
         )
+    found: dict[_Key, Row] = {}
+    for key, row in rows:
+        first = found.setdefault(key, row)
+        same_label = label is None or label_key(first[label]) == label_key(row[label])
+        if not same_label or plain(first[patient]) != plain(row[patient]):
+            raise MedscreenError(
+                f"{path}, line {row.line}: it contradicts line {first.line}, which gives the same {what} another label "
+                "or patient; correct one of them."
+            )
+    return found
 
 
 def file_below(path: Path, row: Row, column: str, folder: Path) -> Path | None:
@@ -93,14 +111,6 @@ def file_below(path: Path, row: Row, column: str, folder: Path) -> Path | None:
     if not place.is_relative_to(home) or PureWindowsPath(name).drive:
         raise MedscreenError(f"{path}, line {row.line}: its {column} leads out of {folder}; correct the row.")
     return folder / place.relative_to(home) if is_file else None
-
-
-def contradiction(path: Path, first: Row, second: Row, what: str) -> MedscreenError:
-    """The refusal of a table whose two rows give one file or patient (`what`) different labels or patients."""
-    return MedscreenError(
-        f"{path}, line {second.line}: it contradicts line {first.line}, which gives the same {what} another label or "
-        "patient; correct one of them."
-    )
 
 
 def in_lines(numbers: Collection[int]) -> str:
