@@ -9,7 +9,7 @@ from PIL import Image
 from factories import CURATION, dicom, one_sentence, real_data, written
 from medscreen.config.datasets import MedMnistParams
 from medscreen.data.curation.curation import Curated, curate
-from medscreen.data.curation.patient_ids import person
+from medscreen.data.curation.splits import person
 from medscreen.data.images import SPLITS, image_digest, set_digest
 from medscreen.data.sources import medmnist
 from medscreen.data.sources.records import Record

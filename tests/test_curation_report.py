@@ -146,7 +146,7 @@ def test_near_copies_lie_side_by_side(curated: Curated) -> None:
     sheet = picture(pair_sheet(curated.images.pixels, curated.near))
     assert sheet.shape[1] > 4 * 96
     first = np.asarray(
-        Image.fromarray(curated.images.pixels[curated.near.second[0]]).resize((96, 96), Image.Resampling.BICUBIC)
+        Image.fromarray(curated.images.pixels[curated.near[0].second]).resize((96, 96), Image.Resampling.BICUBIC)
     )
     np.testing.assert_array_equal(sheet[:96, 100:196], first)
 

@@ -11,9 +11,8 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from factories import written
-from medscreen.data.sources import label_tables as tables
-from medscreen.data.sources.labels import NormalLabels, label_key
-from medscreen.data.sources.spelling import plain
+from medscreen.data.sources import tables
+from medscreen.data.sources.labels import NormalLabels, label_key, plain
 from medscreen.errors import MedscreenError
 
 INVISIBLE = "\u200b\u200c\u200d\u2060\ufeff\u00ad\u200e\u202a\u202c\u2066\ufe0f\u034f\u180e\U000e0101"

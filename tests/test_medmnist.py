@@ -126,13 +126,14 @@ def test_channels_first_is_a_sentence(tmp_path: Path, channels: int) -> None:
 def test_a_split_without_an_image_is_a_sentence(tmp_path: Path, split: str) -> None:
     empty = {f"{split}_images": np.zeros((0, 28, 28), np.uint8), f"{split}_labels": np.zeros((0, 1), np.uint8)}
     npz(tmp_path, content() | empty)
-    assert f"{split}_images holds no image" in refusal(tmp_path)
+    assert f"{split}_images (0, 28, 28) holds no image" in refusal(tmp_path)
 
 
 @pytest.mark.parametrize("normal", [[], [7]])
 def test_a_set_without_a_normal_image_is_a_sentence(tmp_path: Path, normal: list[int]) -> None:
     npz(tmp_path, content())
-    assert f"normal_labels: {normal} calls normal" in refusal(tmp_path, normal_labels=normal)
+    what = f"label {normal[0]}" if normal else "normal image"
+    assert f"has no {what} by normal_labels: {normal}; correct it" in refusal(tmp_path, normal_labels=normal)
 
 
 def test_another_file_than_the_published_one_is_noted(tmp_path: Path) -> None:
@@ -262,7 +263,7 @@ def test_a_download_that_fails_is_a_sentence_and_leaves_no_half(
     with pytest.raises(MedscreenError, match=rf"{flag}\.npz can't be downloaded") as error:
         medmnist.find_files(MNIST.model_copy(update={"flag": flag}), tmp_path / "new")
     one_sentence(error)
-    assert not list((tmp_path / "new").iterdir())
+    assert not list(tmp_path.glob("new/*"))
 
 
 def test_a_flag_of_volumes_is_a_sentence(tmp_path: Path) -> None:

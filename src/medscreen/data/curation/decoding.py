@@ -22,10 +22,10 @@ _FORGET_EVERY = 64  # images, after which what was written leaves the memory
 class Readable:
     """Records whose image was read, in the order of their pixels.
 
-    `digests`: of each image; `spacings`: (row, column) in mm, None where the file does not say; `described`: what DICOM
-    states of the image, see `load_image.Shown`; `burned_in`: how many files, quarantined ones among them, say that text
-    is burned into their pixels; `for_processing`: how many hold raw values of a detector; `others`: how many pages and
-    frames lie in files of which the source takes one image.
+    `digests`: of each full-size image; `spacings`: (row, column) in mm, None where not stated; `described`: what DICOM
+    states of the image, see `load_image.Shown`; `burned_in`: how many files, quarantined ones among them, state that
+    text is burned into their pixels; `for_processing`: how many hold raw values of a detector; `others`: how many pages
+    and frames lie in files of which the source takes one image.
     """
 
     records: list[Record] = field(default_factory=list)
@@ -37,8 +37,8 @@ class Readable:
     others: int = 0
 
 
-_Decoded = tuple[Shown, str]
-"""An image whose grey is square already, and the digest of its full-size pixels."""
+_Decoded = tuple[Shown, str] | str
+"""A square image and the digest of its full-size pixels, or the reason why it can't be read."""
 
 
 def decode(
@@ -69,7 +69,7 @@ def decode(
     return pixels[: len(readable.records)], readable, quarantine
 
 
-def _decoded(records: Sequence[Record], size: int, workers: int) -> Iterator[_Decoded | str]:
+def _decoded(records: Sequence[Record], size: int, workers: int) -> Iterator[_Decoded]:
     if all(isinstance(record.image, np.ndarray) for record in records):  # nothing to decode: a process would only copy
         yield from (_decode_one(record, size) for record in records)
         return
@@ -80,10 +80,9 @@ def _decoded(records: Sequence[Record], size: int, workers: int) -> Iterator[_De
             yield from pool.map(_decode_one, taken, [size] * len(taken), chunksize=_CHUNK)
 
 
-def _decode_one(record: Record, size: int) -> _Decoded | str:
-    """The decoded image of a record, or the reason why it can't be read."""
+def _decode_one(record: Record, size: int) -> _Decoded:
+    image = record.image
     try:
-        image = record.image
         shown = read_image(image, record.display, record.frame) if isinstance(image, Path) else Shown(image)
         return replace(shown, grey=to_square(shown.grey, size)), image_digest(shown.grey)
     except UnreadableImageError as error:

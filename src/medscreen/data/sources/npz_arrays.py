@@ -14,7 +14,7 @@ _HARMLESS_BYTES = 1 << 28
 
 
 class ArchivedArray:
-    """An array of an archive that is open for reading: `shape` and `dtype` are what its header says.
+    """An array of an archive that is open for reading, with the `shape` and `dtype` of its header.
 
     Raises ValueError for an object array and for a header that does not fit the file; KeyError if there is none.
     """
@@ -34,11 +34,11 @@ class ArchivedArray:
             raise ValueError(f"{name}: pickled objects are not opened")
         if fortran_order and len(self.shape) > 1:
             raise ValueError(f"{name}: stored in Fortran order, save it with np.ascontiguousarray")
-        self.bytes = int(np.prod(self.shape, dtype=object)) * self.dtype.itemsize
-        if self.bytes != member.file_size - start:
-            raise ValueError(f"{name}: its header asks for {self.bytes} bytes, the file has {member.file_size - start}")
-        if self.bytes > max(_HARMLESS_BYTES, _MOST_EXPANSION * member.compress_size):
-            raise ValueError(f"{name}: {member.compress_size} bytes that unpack to {self.bytes} are no images")
+        size = int(np.prod(self.shape, dtype=object)) * self.dtype.itemsize
+        if size != member.file_size - start:
+            raise ValueError(f"{name}: its header asks for {size} bytes, the file has {member.file_size - start}")
+        if size > max(_HARMLESS_BYTES, _MOST_EXPANSION * member.compress_size):
+            raise ValueError(f"{name}: {member.compress_size} bytes that unpack to {size} are no images")
         self._archive, self._member, self._start = archive, member, start
 
     def read(self) -> NDArray[Any]:

@@ -1,13 +1,13 @@
 """Contact sheets: some images of each split and class, and the near copies side by side, as PNG files."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from io import BytesIO
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
-from medscreen.data.curation.near_duplicates import Pairs
+from medscreen.data.curation.near_duplicates import Pair
 from medscreen.data.images import ImageSet, Pixels, forget, in_chunks
 
 CLASSES = ("normal", "abnormal")
@@ -26,15 +26,15 @@ def contact_sheets(splits: Mapping[str, ImageSet]) -> Iterator[tuple[str, bytes]
             yield f"{name}-{word}", _sheet(np.concatenate([*in_chunks(images.pixels, positions[spread])]))
 
 
-def pair_sheet(pixels: Pixels, pairs: Pairs) -> bytes:
+def pair_sheet(pixels: Pixels, pairs: Sequence[Pair]) -> bytes:
     """The first 24 pairs of near copies, numbered from 1 as the report lists them, two images each."""
     number = min(len(pairs), PAIRS)
     rows = -(-number // _PAIRS_A_ROW)
     wide = 2 * _TILE + _GAP + _BETWEEN
     sheet = Image.new("L", (min(number, _PAIRS_A_ROW) * wide - _BETWEEN, rows * (_TILE + _BETWEEN) - _BETWEEN), _GROUND)
-    for i in range(number):
+    for i, pair in enumerate(pairs[:number]):
         left, top = i % _PAIRS_A_ROW * wide, i // _PAIRS_A_ROW * (_TILE + _BETWEEN)
-        for position, at in ((pairs.first[i], left), (pairs.second[i], left + _TILE + _GAP)):
+        for position, at in ((pair.first, left), (pair.second, left + _TILE + _GAP)):
             sheet.paste(_tile(pixels[position]), (at, top))
         forget(pixels)  # the system maps far more than the two images
         ImageDraw.Draw(sheet).text((left + 3, top + 2), str(i + 1), fill=255, stroke_width=1, stroke_fill=0)
