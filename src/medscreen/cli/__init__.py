@@ -11,6 +11,7 @@ from medscreen.cli.datasets import fetch, phantom, use
 from medscreen.cli.models import compare, models
 from medscreen.cli.predict import predict
 from medscreen.cli.promote import promote, rollback
+from medscreen.cli.report import report, similar
 from medscreen.cli.selftest import selftest
 from medscreen.cli.study import study
 from medscreen.cli.threshold import threshold
@@ -30,7 +31,7 @@ def commands() -> None:
 
 for command in (use, fetch, phantom, predict, models, compare, promote, rollback, threshold):
     commands.add_command(command)
-for command in (study, dashboard, verify, reproduce, backup, restore, ui, selftest):
+for command in (study, dashboard, verify, reproduce, backup, restore, ui, selftest, similar, report):
     commands.add_command(command)
 
 

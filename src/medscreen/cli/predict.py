@@ -14,7 +14,7 @@ from rich import box
 from rich.table import Table
 from rich.text import Text
 
-from medscreen.cli.image_files import ImageOfFile, images_of
+from medscreen.cli.image_files import ImageOfFile, images_of, readable
 from medscreen.config.params import load_params
 from medscreen.errors import MedscreenError
 from medscreen.runtime.escaping import Screen, save_csv, say
@@ -99,26 +99,16 @@ def predict(paths: Sequence[Path], name: str | None, stage: str, csv_path: Path 
 def _screen(
     detector: "PackagedDetector", images: Sequence[ImageOfFile], unreadable: Counter[tuple[str, str]]
 ) -> list[_Row]:
-    """The rows of the readable images; the others are counted by file and reason, and the first of each is named."""
+    """The rows of the images that can be read."""
     import numpy as np
 
-    from medscreen.data.display import to_square
-    from medscreen.data.image_errors import UnreadableImageError
-    from medscreen.data.load_image import read_image
-
-    readable, pixels = [], []
-    for image in images:
-        try:
-            shown = read_image(image.path, detector.display, image.frame)
-            pixels.append(to_square(shown.grey, detector.image_size))
-            left_out = shown.others if image.frame is None else image.left_out
-            told = detector.header_mismatch(shown.described)
-            readable.append((image, left_out, shown.for_processing, told))  # not the pixels: they may be many
-        except UnreadableImageError as error:
-            unreadable[image.file, str(error)] += 1
-            if unreadable[image.file, str(error)] == 1:
-                say(f"medscreen: {image.name} can't be read: {error}", err=True)
-    if not readable:
+    read, pixels = [], []
+    for image, shown, square in readable(images, detector, unreadable):
+        pixels.append(square)
+        left_out = shown.others if image.frame is None else image.left_out
+        # not the pixels: they may be many
+        read.append((image, left_out, shown.for_processing, detector.header_mismatch(shown.described)))
+    if not read:
         return []
     said = detector.screen(np.stack(pixels))
     return [
@@ -135,7 +125,7 @@ def _screen(
             in_domain=None if said.in_domain is None else said.in_domain[i].item(),
             header_mismatch=header_mismatch,
         )
-        for i, (image, left_out, for_processing, header_mismatch) in enumerate(readable)
+        for i, (image, left_out, for_processing, header_mismatch) in enumerate(read)
     ]
 
 

@@ -58,7 +58,7 @@ def _steps(folder: Path) -> Iterator[str]:
     from medscreen.config.operating import OperatingParams
     from medscreen.data.curation.curation import curate
     from medscreen.data.load_image import read_image
-    from medscreen.data.sources.phantom.forms import write_phantom
+    from medscreen.data.sources.phantom.export import find_files
     from medscreen.data.sources.read_source import read_records
     from medscreen.detectors.build import build
     from medscreen.detectors.shared.base import score
@@ -72,8 +72,7 @@ def _steps(folder: Path) -> Iterator[str]:
         kind="phantom", root=str(folder / "films"), image_size=_SIZE, patients=_PATIENTS, abnormal_fraction=0.5,
         contrast=30.0, exact_copies=1, near_copies=0, respelled_patients=0, unreadable_files=1, seed=_SEED,
     )  # fmt: skip
-    (folder / "films").mkdir()
-    write_phantom(films, "dicom", folder / "films", 1)
+    find_files(films, folder / "films", 1)
     yield f"{_PATIENTS} simulated patients written as DICOM"
 
     cut = CurationParams(

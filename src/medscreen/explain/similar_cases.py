@@ -5,9 +5,8 @@ axes of the training images by nodes that each packaged graph has; the distance 
 labels and keyed hashes of the files' names, never pixels.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import onnx
@@ -15,14 +14,15 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from medscreen.data.images import ImageSet, Pixels
+from medscreen.data.images import Pixels
 from medscreen.errors import MedscreenError
-from medscreen.operating.domain_nodes import FEATURES
+from medscreen.operating.domain_nodes import EMBEDDING
 from medscreen.operating.graph_values import values_of_images
+from medscreen.packaging.predictions import EMBEDDING_COLUMN
 from medscreen.workspace.keyed_names import keyed_name
 
-EMBEDDING = f"{FEATURES}_projected"
 NO_EMBEDDING = "the detector has no features of its own to compare images by"
+_AGAIN = "`dvc repro --force publish` writes it again while the version's files are in the workspace"
 _COLUMNS = ("name", "label", "image", "embedding")
 
 
@@ -56,32 +56,33 @@ class CaseIndex:
         ]
 
 
-def embed(package: onnx.ModelProto, pixels: Pixels, threads: int) -> NDArray[np.float32] | None:
-    """Embeddings (N, D) of images (N, S, S) by a packaged graph; None where the detector has no features."""
-    if not any(EMBEDDING in node.output for node in package.graph.node):
-        return None
+def embed(package: onnx.ModelProto, pixels: Pixels, threads: int) -> NDArray[np.float32]:
+    """Embeddings (N, D) of images (N, S, S) by a packaged graph that has features."""
     found: NDArray[np.float32] = values_of_images(package, pixels, [EMBEDDING], threads)[EMBEDDING]
     return found
 
 
-def case_table(embeddings: NDArray[np.float32], train: ImageSet, key: bytes) -> pa.Table:
-    """The index of a version as a table; embeddings are kept with 16 bits."""
-    width = embeddings.shape[1]
-    flat = pa.array(embeddings.astype(np.float16).ravel())
+def case_table(rows: pa.Table, images: Sequence[str], key: bytes) -> pa.Table | None:
+    """The index of a version, of its predictions on train and the digests of these images in the same order.
+
+    None where the predictions hold no embeddings.
+    """
+    if EMBEDDING_COLUMN not in rows.column_names:
+        return None
     return pa.table(
         {
-            "name": [keyed_name(origin, key) for origin in train.origins],
-            "label": train.labels.astype(np.int8),
-            "image": list(train.digests),
-            "embedding": pa.FixedSizeListArray.from_arrays(flat, width),
+            "name": [keyed_name(origin, key) for origin in rows["origin"].to_pylist()],
+            "label": rows["label"],
+            "image": list(images),
+            "embedding": rows[EMBEDDING_COLUMN],
         }
     )
 
 
-def read_cases(path: Path) -> CaseIndex:
-    """An index that `case_table` made; raises MedscreenError for another file or a damaged one."""
+def read_cases(content: bytes) -> CaseIndex:
+    """An index from the content of its Parquet file; raises MedscreenError for a damaged one."""
     try:
-        table = pq.read_table(path, columns=list(_COLUMNS))
+        table = pq.read_table(pa.BufferReader(content), columns=list(_COLUMNS))
         flat = table["embedding"].combine_chunks().values.to_numpy(zero_copy_only=False)
         return CaseIndex(
             flat.astype(np.float32).reshape(table.num_rows, -1),
@@ -90,12 +91,4 @@ def read_cases(path: Path) -> CaseIndex:
             table["image"].to_pylist(),
         )
     except Exception as error:  # damaged files of Arrow fail in many ways
-        raise MedscreenError(
-            f"{path}: damaged, no index of similar cases ({type(error).__name__}). Remove it."
-        ) from error
-
-
-def positions(cases: Sequence[Case], local: ImageSet) -> Mapping[str, int]:
-    """Digest of an image -> its position among local images, of those that are still there."""
-    wanted = {case.image for case in cases}
-    return {digest: i for i, digest in enumerate(local.digests) if digest in wanted}
+        raise MedscreenError(f"The index of similar cases is damaged ({type(error).__name__}); {_AGAIN}.") from error

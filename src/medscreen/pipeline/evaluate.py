@@ -88,13 +88,11 @@ def _predictions(layout: Layout, name: str, detector: PackagedDetector, test: Im
     known = _saved(path, digest, on_test)
     if known is not None:
         return known
-    findings = detector.metadata["findings"]
-    rows = pa.concat_tables(
-        [
-            pq.read_table(layout.development_predictions(name), page_checksum_verification=True),
-            prediction_rows(TEST, test, detector.screen(test.pixels), findings),
-        ]
+    of_test = prediction_rows(TEST, test, detector.screen(test.pixels), detector.metadata["findings"])
+    development = pq.read_table(
+        layout.development_predictions(name), columns=of_test.column_names, page_checksum_verification=True
     )
+    rows = pa.concat_tables([development, of_test])
     save_predictions(rows, path, digest, {_ON_TEST: on_test})
     return rows
 

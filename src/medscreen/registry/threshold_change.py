@@ -90,6 +90,10 @@ def set_threshold(
         run_id = _new_run(client, layout, run, version, policy, rates)
         client.log_text(run_id, json.dumps(stated, indent=1), names.OPERATING_FILE)
         log_table(client, run_id, scores, names.SCORES)
+        if (cases := record.content(names.SIMILAR_CASES)) is not None:
+            kept = Path(folder) / names.SIMILAR_CASES
+            kept.write_bytes(cases)
+            client.log_artifact(run_id, str(kept))
         _log_lineage(client, record, run_id, policy)
         save_operating(outcomes, asdict(point), version.detector, picture)
         client.log_artifact(run_id, str(picture))

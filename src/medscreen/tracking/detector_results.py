@@ -16,10 +16,12 @@ from medscreen.config.params import Params
 from medscreen.config.privacy import is_public
 from medscreen.errors import MedscreenError
 from medscreen.evaluation.outcomes import Outcomes, outcomes_of_rows
+from medscreen.explain.similar_cases import case_table
 from medscreen.packaging.packaged_detector import PackagedDetector, packaged_digest, stated_operating_point
 from medscreen.packaging.predictions import predicted_by
 from medscreen.tracking import names
 from medscreen.workspace.digests import digest_of
+from medscreen.workspace.keyed_names import names_key
 from medscreen.workspace.layout import Layout
 from medscreen.workspace.lineage import read_lineage
 
@@ -31,8 +33,9 @@ class Result:
     `history`: one mapping an epoch, its number under `epoch`. `evaluation`: split -> metric -> estimate.
     `analysis`: see medscreen.reporting.evaluation_report. `files`: the files that the run shows, by folder.
     `predictions`: score, probability and decision of each image of val and test, with label and patient number but no
-    name of a file. `trained_on`: digests of the images of train and tune. `studied`: tags that name the study and the
-    trial that its settings come from; empty where there was none.
+    name of a file. `similar_cases`: index of the training images, see medscreen.explain; None of a detector without
+    features of its own. `trained_on`: digests of the images of train and tune. `studied`: tags that name the study and
+    the trial that its settings come from; empty where there was none.
     """
 
     dataset: str
@@ -48,6 +51,7 @@ class Result:
     digest: str
     files: dict[str, list[Path]]
     predictions: pa.Table
+    similar_cases: pa.Table | None
     trained_on: list[str]
     operating_point: dict[str, Any]
     lineage: dict[str, Any]
@@ -120,7 +124,8 @@ def read_result(layout: Layout, params: Params, detector: str) -> Result:
         history = [{name: float(value) for name, value in row.items()} for row in csv.DictReader(file)]
     packaged = layout.packaged(detector)
     entry = params.detector(detector)
-    trained_on = _digests(layout, "train") + _digests(layout, "tune")
+    of_train = _digests(layout, "train")
+    trained_on = of_train + _digests(layout, "tune")
     studied = _studied(layout, detector, entry)
     trial = f"trial {studied[names.TRIAL]} of {studied[names.STUDY]}" if studied else None
     return Result(
@@ -146,6 +151,7 @@ def read_result(layout: Layout, params: Params, detector: str) -> Result:
             ],
         },
         predictions=_predictions(layout.predictions(detector)),
+        similar_cases=_similar_cases(layout, detector, of_train),
         trained_on=trained_on,
         operating_point=stated_operating_point(PackagedDetector(packaged).metadata),
         lineage=read_lineage(layout, detector, trained_on, trial),
@@ -186,6 +192,13 @@ def _predictions(path: Path) -> pa.Table:
     return pq.read_table(
         path, columns=columns, filters=pc.field("split").isin(["val", "test"]), page_checksum_verification=True
     )
+
+
+def _similar_cases(layout: Layout, detector: str, images: list[str]) -> pa.Table | None:
+    """The index of the version to be; `images`: digests of train."""
+    path = layout.development_predictions(detector)
+    rows = pq.read_table(path, filters=pc.field("split") == "train", page_checksum_verification=True)
+    return case_table(rows, images, names_key(layout.names_key))
 
 
 def _digests(layout: Layout, split: str) -> list[str]:

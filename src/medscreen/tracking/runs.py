@@ -127,6 +127,7 @@ def _mend(client: MlflowClient, run: Run, result: Result) -> None:
 def _keeps_files(client: MlflowClient, run_id: str, result: Result) -> bool:
     """Whether every file that a run is to show is listed there."""
     own = {names.SCORES, names.TRAINED_ON, names.LINEAGE_FILE, names.OPERATING_FILE}
+    own |= set() if result.similar_cases is None else {names.SIMILAR_CASES}
     return kept_names(client, run_id) >= own and all(
         {path.name for path in paths} <= {Path(name).name for name in kept_names(client, run_id, folder or None)}
         for folder, paths in result.files.items()
@@ -211,6 +212,8 @@ def _log_report(client: MlflowClient, run_id: str, result: Result) -> None:
             client.log_artifact(run_id, str(path), folder or None)
     log_table(client, run_id, result.predictions.select(["split", "patient", "label", "score"]), names.SCORES)
     log_table(client, run_id, pa.table({"digest": result.trained_on}), names.TRAINED_ON)
+    if result.similar_cases is not None:
+        log_table(client, run_id, result.similar_cases, names.SIMILAR_CASES)
     client.log_text(run_id, json.dumps(result.lineage, indent=1), names.LINEAGE_FILE)
     client.log_text(run_id, json.dumps(result.operating_point, indent=1), names.OPERATING_FILE)
     # last: a run without it is reported again

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import matplotlib as mpl
 from matplotlib.figure import Figure
@@ -22,6 +22,6 @@ def save_picture(path: Path, title: str, draw: Callable[..., None], *values: Any
     save_figure(figure, path)
 
 
-def save_figure(figure: Figure, path: Path) -> None:
+def save_figure(figure: Figure, target: Path | IO[bytes]) -> None:
     """Writes a PNG file; the same figure gives the same bytes."""
-    figure.savefig(path, format="png", metadata={"Software": None})
+    figure.savefig(target, format="png", metadata={"Software": None})

@@ -8,7 +8,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from medscreen.evaluation.outcomes import Outcomes, confusion
+from medscreen.evaluation.outcomes import Floats, Outcomes, confusion
 from medscreen.reporting.figures.canvas import ABNORMAL, NORMAL, REFER, THRESHOLD, save_figure
 
 _BINS = 44
@@ -20,11 +20,9 @@ def save_operating(splits: Mapping[str, Outcomes], point: Mapping[str, Any], tit
     figure = Figure(figsize=(8.2, 5.6), dpi=110, layout="constrained")
     grid = figure.subplots(len(splits), 1, sharex=True)
     every = np.concatenate([outcomes.scores for outcomes in splits.values()])
-    low, high = np.quantile(every, _SHOWN)
-    low, high = (min(low, point["threshold"]), max(high, point["threshold"]))
-    edges = np.linspace(low, high, _BINS + 1) if high > low else np.linspace(low - 0.5, high + 0.5, _BINS + 1)
+    edges = score_edges(every, point)
     for axes, (split, outcomes) in zip(grid, splits.items(), strict=True):
-        _draw_split(axes, outcomes, point, edges)
+        draw_scores(axes, outcomes, point, edges)
         axes.set_title(f"{split}: {_rates(outcomes)}", fontsize=8, loc="left")
     grid[0].legend(frameon=False, fontsize=8, ncols=2)
     grid[-1].set_xlabel("score (higher: more abnormal)")
@@ -32,7 +30,15 @@ def save_operating(splits: Mapping[str, Outcomes], point: Mapping[str, Any], tit
     save_figure(figure, path)
 
 
-def _draw_split(axes: Axes, outcomes: Outcomes, point: Mapping[str, Any], edges: Any) -> None:
+def score_edges(scores: Floats, point: Mapping[str, Any]) -> Floats:
+    """Edges of the bins of a histogram of scores that shows the threshold."""
+    low, high = np.quantile(scores, _SHOWN)
+    low, high = (min(low, point["threshold"]), max(high, point["threshold"]))
+    return np.linspace(low, high, _BINS + 1) if high > low else np.linspace(low - 0.5, high + 0.5, _BINS + 1)
+
+
+def draw_scores(axes: Axes, outcomes: Outcomes, point: Mapping[str, Any], edges: Floats) -> None:
+    """Histograms of the scores by class, with the threshold and the deferral band."""
     for label, color, word in ((0, NORMAL, "normal"), (1, ABNORMAL, "abnormal")):
         scores = outcomes.scores[outcomes.labels == label].clip(edges[0], edges[-1])
         counts = np.histogram(scores, edges)[0]
