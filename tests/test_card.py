@@ -2,16 +2,19 @@ import json
 import re
 from collections.abc import Mapping
 from dataclasses import replace
+from itertools import pairwise
 from typing import Any
 
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
+from jinja2 import UndefinedError
 from markdown_it import MarkdownIt
 
 from factories import REPOSITORY
 from html_pages import Tags
 from medscreen.reporting.html_page import page
+from medscreen.reporting.markdown import TEMPLATES, inert
 from medscreen.reporting.model_card.card import model_card, version_description
 from medscreen.reporting.model_card.facts import CardFacts
 
@@ -427,6 +430,23 @@ def test_no_name_breaks_a_table_or_becomes_markup(name: str) -> None:
     undecided = int(shown(name) == "-")  # a decision that says nothing has no line
     assert len(after.tags) == len(before.tags) - undecided
     assert {tag for tag, _ in after.tags} == {tag for tag, _ in before.tags}
+
+
+@given(ODD_NAMES)
+def test_a_template_escapes_every_value_but_its_own_blocks(name: str) -> None:
+    template = TEMPLATES.from_string("{% set line %}- **{{ name }}**{% endset %}{{ line }}")
+    assert template.render(name=name) == f"- **{inert(name)}**"
+
+
+def test_a_template_that_lacks_a_value_fails() -> None:
+    with pytest.raises(UndefinedError, match="missing"):
+        TEMPLATES.from_string("{{ missing }}").render()
+
+
+@pytest.mark.parametrize("detector", ["cnn", "autoencoder"])
+def test_every_paragraph_is_one_line(detector: str) -> None:
+    for line, following in pairwise(model_card(reported(detector)).splitlines()):
+        assert not line or not following or following.startswith(("|", "- "))
 
 
 # the page

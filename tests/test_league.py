@@ -133,6 +133,11 @@ def test_seeds_are_a_column_where_there_are_several() -> None:
     assert lines[5].rstrip().endswith("refused")
 
 
+def test_a_detector_without_further_seeds_has_a_dash_for_their_spread() -> None:
+    several = result("cnn", 0.8, seeds={"val": [0.8, 0.9], "test": [0.5, 0.6]})
+    assert ".700 sd -" in printed(league_rows([several, result("gradient", 0.6)], {}))[5]
+
+
 def against(leader: Outcomes, noise: float, seed: int) -> Outcomes:
     """Another detector on the same images, the worse the noisier."""
     scores = leader.scores + np.random.default_rng(seed).normal(0, noise, len(leader.scores))

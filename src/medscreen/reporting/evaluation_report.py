@@ -32,9 +32,9 @@ _TREATMENT_THRESHOLDS = tuple(round(float(share), 2) for share in np.linspace(0.
 
 @dataclass(frozen=True)
 class Judged:
-    """A split as a detector judged it; the arrays of `outcomes` and `traits` have one entry an image.
+    """A detector's outputs for a split; the arrays of `outcomes` and `traits` have one entry an image.
 
-    `p_values` (N,) are conformal; `classes`, (N, K) probabilities, is None of a detector that tells no findings apart.
+    `p_values` (N,) are conformal; `classes`, (N, K) probabilities, is None of a detector without classes of findings.
     `in_domain` is None of a package without the domain check.
     """
 
@@ -67,7 +67,7 @@ def analysis(
     params: EvaluationParams,
     seed: int,
 ) -> dict[str, Any]:
-    """What stands behind the metrics: bench, calibration, subgroups, findings, seeds; ready for JSON.
+    """The tables behind the metrics: threshold comparison, calibration, subgroups, findings, seeds; ready for JSON.
 
     `classes` names those of `Judged.classes`. `scores_by_seed`: seed -> split -> scores of further trainings.
     """
@@ -130,19 +130,18 @@ def _auroc(outcomes: Outcomes, scores: Floats) -> float | None:
 
 
 def _classes(test: Judged, probabilities: Floats, names: Sequence[str], bootstrap: Bootstrap) -> dict[str, Any]:
-    """One row a class, the macro average and the counts of what was called what; all normal images are one class."""
-    position = {name: number for number, name in enumerate(names)}
-    shown = {finding for label, finding in zip(test.outcomes.labels, test.traits[FINDING], strict=True) if label}
-    if unknown := shown - set(names):
-        raise MedscreenError(
-            f"The test split has the finding {quoted(min(unknown))}, and the detector knows {', '.join(names[1:])}; "
-            "name it in the detector's findings: in params.yaml."
-        )
-    labels = [
-        position[finding] if label else 0
-        for label, finding in zip(test.outcomes.labels, test.traits[FINDING], strict=True)
+    """One row a class, the macro average and the confusion matrix; all normal images are one class."""
+    outcomes = test.outcomes
+    found = [
+        finding if label else names[0] for label, finding in zip(outcomes.labels, test.traits[FINDING], strict=True)
     ]
-    of_classes = ClassOutcomes(tuple(names), np.array(labels), probabilities, test.outcomes.patients)
+    if unknown := set(found) - set(names):
+        raise MedscreenError(
+            f"The test split has the finding {quoted(min(unknown))}, and the detector has the classes "
+            f"{', '.join(names[1:])}; name it in the detector's findings: in params.yaml."
+        )
+    labels = np.array([names.index(finding) for finding in found])
+    of_classes = ClassOutcomes(tuple(names), labels, probabilities, outcomes.patients)
     macro: Estimate = macro_auroc(of_classes, bootstrap)
     return {
         "names": list(names),

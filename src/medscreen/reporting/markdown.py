@@ -23,7 +23,7 @@ def inert(text: object) -> str:
     """Text in one line that Markdown shows as it is; "-" for None and for what has nothing to show."""
     # what does not print goes: line breaks end a row, and marks of writing direction turn the numbers beside them
     printable = "".join(c if c.isprintable() else " " for c in str("" if text is None else text))
-    # entities, not backslashes, for HTML: MLflow's renderer does not know a backslash before "<"
+    # entities, not backslashes, for HTML: MLflow's renderer has no backslash before "<"
     return _MARKUP.sub(r"\\\1", " ".join(printable.split())).translate(_HTML) or "-"
 
 

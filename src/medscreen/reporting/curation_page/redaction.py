@@ -1,4 +1,4 @@
-"""What the audit shows outside the folder of the data: names of files that may be patients' as keyed hashes."""
+"""The audit that leaves the folder of the data: names of files that may be patients' are keyed hashes."""
 
 import re
 from collections.abc import Mapping

@@ -18,12 +18,12 @@ def version_description(card: str, limit: int = 5000) -> str:
     """As many whole sections of a card as fit `limit` characters, the first ones first; then where the rest is.
 
     5000 is what MLflow keeps of a description on PostgreSQL. Where not even the first section fits, only where the
-    card is; raises ValueError where `limit` has no room for that.
+    card is; raises ValueError where `limit` has no room for that sentence.
     """
     if len(card) <= limit:
         return card
     if limit < len(_REST):
-        raise ValueError(f"a limit of {limit} characters leaves no room to say where the card is")
+        raise ValueError(f"a limit of {limit} characters leaves no room for '{_REST}'")
     kept = ""
     for part in re.split(r"^(?=## )", card, flags=re.MULTILINE):
         if len(kept) + len(part) + len(_REST) > limit:

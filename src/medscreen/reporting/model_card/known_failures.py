@@ -44,7 +44,7 @@ def _no_better_than_chance(auroc: Mapping[str, Any] | None) -> list[Any] | None:
 
 
 def _weak(metric: str, groups: Sequence[tuple[str, Mapping[str, Any]]], facts: CardFacts) -> list[Any] | None:
-    """The group that does worst, if worse than the whole split, and those whose interval ends below that."""
+    """The group of the lowest value, if below that of the whole split, then those whose interval ends below it."""
     whole = facts.estimate("test", metric)
     measured = [(name, row["abnormal"], row["metrics"].get(metric)) for name, row in groups]
     ranked = sorted(
@@ -52,21 +52,10 @@ def _weak(metric: str, groups: Sequence[tuple[str, Mapping[str, Any]]], facts: C
     )
     if not ranked or whole is None:
         return None
-    found = [
-        {
-            "name": name,
-            "abnormal": abnormal,
-            "estimate": estimate,
-            "whole": whole["value"],
-            "is_lowest": position == 0,
-            "is_below": estimate["high"] < whole["value"],
-        }
-        for position, (name, abnormal, estimate) in enumerate(ranked)
-    ]
     return [
-        group
-        for group in found
-        if group["is_below"] or (group["is_lowest"] and group["estimate"]["value"] < whole["value"])
+        {"name": name, "abnormal": abnormal, "estimate": estimate, "whole": whole["value"]}
+        for position, (name, abnormal, estimate) in enumerate(ranked)
+        if estimate["high"] < whole["value"] or (position == 0 and estimate["value"] < whole["value"])
     ]
 
 
