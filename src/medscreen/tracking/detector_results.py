@@ -10,7 +10,6 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from medscreen.config.datasets import DatasetParams
 from medscreen.config.detectors.roster import DetectorParams
 from medscreen.config.params import Params
 from medscreen.config.privacy import is_public
@@ -118,9 +117,13 @@ def read_result(layout: Layout, params: Params, detector: str) -> Result:
     raw = json.loads(layout.raw.read_text())
     with (layout.fitted(detector) / "history.csv").open(newline="") as file:
         history = [{name: float(value) for name, value in row.items()} for row in csv.DictReader(file)]
-    packaged = layout.packaged(detector)
-    entry = params.detector(detector)
-    trained_on = _digests(layout, "train") + _digests(layout, "tune")
+    packaged, entry = layout.packaged(detector), params.detector(detector)
+    trained_on: list[str] = []
+    for split in ("train", "tune"):
+        manifest = pq.read_table(layout.curated(split) / "manifest.parquet", columns=["digest"])
+        trained_on += manifest["digest"].to_pylist()
+    # its pictures may leave only where they show nobody; a checkout that never pulled the page can publish
+    shows_page = is_public(params.datasets[raw["dataset"]]) and layout.curation_page.is_file()
     studied = _studied(layout, detector, entry)
     trial = f"trial {studied[names.TRIAL]} of {studied[names.STUDY]}" if studied else None
     return Result(
@@ -142,10 +145,16 @@ def read_result(layout: Layout, params: Params, detector: str) -> Result:
                 layout.analysis(detector),
                 layout.bench(detector),
                 layout.operating_picture(detector),
-                *_of_curation(layout, params.datasets[raw["dataset"]]),
+                layout.curation_report,
+                *([layout.curation_page] if shows_page else []),
             ],
         },
-        predictions=_predictions(layout.predictions(detector)),
+        predictions=pq.read_table(
+            layout.predictions(detector),
+            columns=["split", "patient", "label", "score", "probability", "abnormal"],
+            filters=pc.field("split").isin(["val", "test"]),
+            page_checksum_verification=True,
+        ),
         trained_on=trained_on,
         operating_point=stated_operating_point(PackagedDetector(packaged).metadata),
         lineage=read_lineage(layout, detector, trained_on, trial),
@@ -164,35 +173,11 @@ def _studied(layout: Layout, detector: str, entry: DetectorParams) -> dict[str, 
         return {}
 
 
-def _of_curation(layout: Layout, dataset: DatasetParams) -> list[Path]:
-    """The audit, and the page where its pictures show nobody; a checkout that never pulled the page can publish."""
-    shows_nobody = is_public(dataset) and layout.curation_page.is_file()
-    return [layout.curation_report, *([layout.curation_page] if shows_nobody else [])]
-
-
 def logged_params(params: Params, detector: str, dataset: str) -> dict[str, Any]:
     """What a run shows of the settings that its detector was made with."""
-    return {
-        **flat_settings(params.detector(detector).model_dump()),
-        **flat_settings({"operating": params.operating.model_dump()}),
-        **flat_settings({"compute": params.compute.model_dump()}),
-        "seed": params.seed,
-        "dataset": dataset,
-    }
-
-
-def _predictions(path: Path) -> pa.Table:
-    columns = ["split", "patient", "label", "score", "probability", "abnormal"]
-    return pq.read_table(
-        path, columns=columns, filters=pc.field("split").isin(["val", "test"]), page_checksum_verification=True
-    )
-
-
-def _digests(layout: Layout, split: str) -> list[str]:
-    digests: list[str] = pq.read_table(layout.curated(split) / "manifest.parquet", columns=["digest"])[
-        "digest"
-    ].to_pylist()
-    return digests
+    operating, compute = params.operating.model_dump(), params.compute.model_dump()
+    common = {"operating": operating, "compute": compute, "seed": params.seed, "dataset": dataset}
+    return flat_settings(params.detector(detector).model_dump() | common)
 
 
 def flat_settings(block: dict[str, Any], prefix: str = "") -> dict[str, Any]:
