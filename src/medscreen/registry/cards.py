@@ -18,8 +18,6 @@ from medscreen.tracking.detector_results import Result
 from medscreen.tracking.run_state import kept_json, kept_names
 from medscreen.workspace.digests import digest_of
 
-# metrics that do not depend on the threshold
-UNCHANGED = ("auroc", "average_precision", "brier", "ece", "in_domain")
 # what the card of a new operating point takes over from the run of the old one
 _SOURCES = (names.LINEAGE_FILE, "curation.json", "evaluation.json")
 
@@ -57,21 +55,10 @@ def describe(
 
 
 def describe_operating_point(
-    client: MlflowClient,
-    version: Version,
-    source: Version,
-    point: Mapping[str, Any],
-    rates: Mapping[str, Mapping[str, Any]],
+    client: MlflowClient, version: Version, source: Version, point: Mapping[str, Any], evaluation: Mapping[str, Any]
 ) -> None:
-    """Writes the card of a version that is `source` at another operating point; `rates`: split -> metric -> estimate.
-
-    What the threshold does not change is taken over from `source`.
-    """
-    lineage, curation, former = (kept_json(client, source.run_id, name) for name in _SOURCES)
-    evaluation = {
-        split: {**{name: former[split][name] for name in UNCHANGED if name in former[split]}, **of_split}
-        for split, of_split in rates.items()
-    }
+    """Writes evaluation and card of a version that is `source` at another operating point."""
+    lineage, curation = (kept_json(client, source.run_id, name) for name in (names.LINEAGE_FILE, "curation.json"))
     client.log_text(version.run_id, json.dumps(evaluation, indent=1), "evaluation.json")
     client.log_text(version.run_id, json.dumps(curation, indent=1), "curation.json")
     dataset = lineage["dataset"]
@@ -96,20 +83,15 @@ def lost_sources(client: MlflowClient, version: Version) -> list[str]:
 
 
 def _card(version: Version, **facts: Any) -> str:
+    made = f"{version.made:%Y-%m-%d}"
     return model_card(
-        CardFacts(
-            model=version.model,
-            version=version.number,
-            detector=version.detector,
-            made=f"{version.made:%Y-%m-%d}",
-            **facts,
-        )
+        CardFacts(model=version.model, version=version.number, detector=version.detector, made=made, **facts)
     )
 
 
 def _keep(client: MlflowClient, version: Version, card: str) -> None:
     client.log_text(version.run_id, card, "card.md")
-    client.log_text(version.run_id, page(card, f"{version.model} version {version.number}"), "card.html")
+    client.log_text(version.run_id, page(card, str(version)), "card.html")
     client.update_model_version(version.model, str(version.number), version_description(card))
     # last: a card that was cut short is written again
     client.set_model_version_tag(version.model, str(version.number), names.CARD, digest_of(card))

@@ -15,6 +15,7 @@ from mlflow import MlflowClient
 from mlflow.entities import Run
 
 from medscreen.config.detectors.roster import with_current_kinds
+from medscreen.evaluation.outcomes import Outcomes, outcomes_of
 from medscreen.registry.versions import Version, location_of
 from medscreen.tracking import names
 from medscreen.tracking.logged_models import kept_graph
@@ -82,10 +83,14 @@ class Record:
         content = self.content(names.SCORES)
         return None if content is None else pq.read_table(pa.BufferReader(content))
 
-    def scores_of(self, split: str) -> pa.Table | None:
-        """The scores of `val` or of `test`."""
+    def outcomes(self, split: str) -> Outcomes | None:
+        """The outcomes on `val` or `test`, without decisions."""
         scores = self.scores()
-        return None if scores is None else scores.filter(pc.field("split") == split)
+        if scores is None:
+            return None
+        rows = scores.filter(pc.field("split") == split)
+        labels, values, patients = (rows[name].to_numpy() for name in ("label", "score", "patient"))
+        return outcomes_of(labels=labels, scores=values, patients=patients)
 
 
 def with_current_names(params: Mapping[str, Any]) -> dict[str, Any]:

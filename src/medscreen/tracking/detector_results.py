@@ -10,7 +10,6 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from medscreen.config.datasets import DatasetParams
 from medscreen.config.detectors.roster import DetectorParams
 from medscreen.config.params import Params
 from medscreen.config.privacy import is_public
@@ -122,10 +121,14 @@ def read_result(layout: Layout, params: Params, detector: str) -> Result:
     raw = json.loads(layout.raw.read_text())
     with (layout.fitted(detector) / "history.csv").open(newline="") as file:
         history = [{name: float(value) for name, value in row.items()} for row in csv.DictReader(file)]
-    packaged = layout.packaged(detector)
-    entry = params.detector(detector)
-    of_train = _digests(layout, "train")
-    trained_on = of_train + _digests(layout, "tune")
+    packaged, entry = layout.packaged(detector), params.detector(detector)
+    images = {
+        split: pq.read_table(layout.curated(split) / "manifest.parquet", columns=["digest"])["digest"].to_pylist()
+        for split in ("train", "tune")
+    }
+    trained_on = images["train"] + images["tune"]
+    # its pictures may leave only where they show nobody; a checkout that never pulled the page can publish
+    shows_page = is_public(params.datasets[raw["dataset"]]) and layout.curation_page.is_file()
     studied = _studied(layout, detector, entry)
     trial = f"trial {studied[names.TRIAL]} of {studied[names.STUDY]}" if studied else None
     return Result(
@@ -147,11 +150,17 @@ def read_result(layout: Layout, params: Params, detector: str) -> Result:
                 layout.analysis(detector),
                 layout.bench(detector),
                 layout.operating_picture(detector),
-                *_of_curation(layout, params.datasets[raw["dataset"]]),
+                layout.curation_report,
+                *([layout.curation_page] if shows_page else []),
             ],
         },
-        predictions=_predictions(layout.predictions(detector)),
-        similar_cases=_similar_cases(layout, detector, of_train),
+        similar_cases=_similar_cases(layout, detector, images["train"]),
+        predictions=pq.read_table(
+            layout.predictions(detector),
+            columns=["split", "patient", "label", "score", "probability", "abnormal"],
+            filters=pc.field("split").isin(["val", "test"]),
+            page_checksum_verification=True,
+        ),
         trained_on=trained_on,
         operating_point=stated_operating_point(PackagedDetector(packaged).metadata),
         lineage=read_lineage(layout, detector, trained_on, trial),
@@ -170,30 +179,6 @@ def _studied(layout: Layout, detector: str, entry: DetectorParams) -> dict[str, 
         return {}
 
 
-def _of_curation(layout: Layout, dataset: DatasetParams) -> list[Path]:
-    """The audit, and the page where its pictures show nobody; a checkout that never pulled the page can publish."""
-    shows_nobody = is_public(dataset) and layout.curation_page.is_file()
-    return [layout.curation_report, *([layout.curation_page] if shows_nobody else [])]
-
-
-def logged_params(params: Params, detector: str, dataset: str) -> dict[str, Any]:
-    """What a run shows of the settings that its detector was made with."""
-    return {
-        **flat_settings(params.detector(detector).model_dump()),
-        **flat_settings({"operating": params.operating.model_dump()}),
-        **flat_settings({"compute": params.compute.model_dump()}),
-        "seed": params.seed,
-        "dataset": dataset,
-    }
-
-
-def _predictions(path: Path) -> pa.Table:
-    columns = ["split", "patient", "label", "score", "probability", "abnormal"]
-    return pq.read_table(
-        path, columns=columns, filters=pc.field("split").isin(["val", "test"]), page_checksum_verification=True
-    )
-
-
 def _similar_cases(layout: Layout, detector: str, images: list[str]) -> pa.Table | None:
     """The index of the version to be; `images`: digests of train."""
     path = layout.development_predictions(detector)
@@ -201,11 +186,11 @@ def _similar_cases(layout: Layout, detector: str, images: list[str]) -> pa.Table
     return case_table(rows, images, names_key(layout.names_key))
 
 
-def _digests(layout: Layout, split: str) -> list[str]:
-    digests: list[str] = pq.read_table(layout.curated(split) / "manifest.parquet", columns=["digest"])[
-        "digest"
-    ].to_pylist()
-    return digests
+def logged_params(params: Params, detector: str, dataset: str) -> dict[str, Any]:
+    """What a run shows of the settings that its detector was made with."""
+    operating, compute = params.operating.model_dump(), params.compute.model_dump()
+    common = {"operating": operating, "compute": compute, "seed": params.seed, "dataset": dataset}
+    return flat_settings(params.detector(detector).model_dump() | common)
 
 
 def flat_settings(block: dict[str, Any], prefix: str = "") -> dict[str, Any]:

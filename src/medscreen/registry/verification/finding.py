@@ -8,12 +8,9 @@ Status = Literal["matches", "changed", "unreachable"]
 Check = Iterator[tuple[Status, str]]
 """Each status with one sentence for people; unreachable: there is nothing to compare with."""
 
-PACKAGE, OPERATING_POINT, RECORD = "package", "operating point", "record"
-SCORES, DATA, PARAMETERS, CODE = "scores", "data", "parameters", "code"
-OBJECTS, ENVIRONMENT = "DVC objects", "environment"
 GROUPS = {
-    "The version itself": (PACKAGE, OPERATING_POINT, RECORD),
-    "The workspace around it now": (SCORES, DATA, PARAMETERS, CODE, OBJECTS, ENVIRONMENT),
+    "The version itself": ("package", "operating point", "record"),
+    "The workspace around it now": ("scores", "data", "parameters", "code", "DVC objects", "environment"),
 }
 
 

@@ -7,32 +7,20 @@ from mlflow import MlflowClient
 from medscreen.config.params import Params
 from medscreen.registry.run_record import Record
 from medscreen.registry.verification import version_checks, workspace_checks
-from medscreen.registry.verification.finding import (
-    CODE,
-    DATA,
-    ENVIRONMENT,
-    OBJECTS,
-    OPERATING_POINT,
-    PACKAGE,
-    PARAMETERS,
-    RECORD,
-    SCORES,
-    Finding,
-    findings,
-)
+from medscreen.registry.verification.finding import Finding, findings
 from medscreen.registry.versions import Version
 from medscreen.workspace.layout import Layout
 
 _OF_THE_LINEAGE = (
-    (RECORD, version_checks.check_tags),
-    (RECORD, version_checks.check_trained_on),
-    (RECORD, version_checks.check_logged_params),
-    (DATA, workspace_checks.check_splits),
-    (DATA, workspace_checks.check_sources),
-    (PARAMETERS, workspace_checks.check_parameters),
-    (CODE, workspace_checks.check_code),
-    (OBJECTS, workspace_checks.check_objects),
-    (ENVIRONMENT, workspace_checks.check_environment),
+    ("record", version_checks.check_tags),
+    ("record", version_checks.check_trained_on),
+    ("record", version_checks.check_logged_params),
+    ("data", workspace_checks.check_splits),
+    ("data", workspace_checks.check_sources),
+    ("parameters", workspace_checks.check_parameters),
+    ("code", workspace_checks.check_code),
+    ("DVC objects", workspace_checks.check_objects),
+    ("environment", workspace_checks.check_environment),
 )
 
 
@@ -40,19 +28,18 @@ def verify(client: MlflowClient, layout: Layout, params: Params, version: Versio
     """Whatever can be computed again of a version, compared with the record; nothing is changed, made or downloaded."""
     record = Record(client, layout, version)
     checks = [
-        (PACKAGE, version_checks.check_package),
-        (OPERATING_POINT, version_checks.check_operating_point),
-        (RECORD, version_checks.check_lineage),
-        (RECORD, version_checks.check_card),
-        (RECORD, version_checks.check_logged_metrics),
-        (RECORD, version_checks.check_decision),
-        (SCORES, partial(workspace_checks.check_scores, threads=params.compute.threads)),
+        ("package", version_checks.check_package),
+        ("operating point", version_checks.check_operating_point),
+        ("record", version_checks.check_lineage),
+        ("record", version_checks.check_card),
+        ("record", version_checks.check_logged_metrics),
+        ("record", version_checks.check_decision),
+        ("scores", partial(workspace_checks.check_scores, threads=params.compute.threads)),
         *(_OF_THE_LINEAGE if record.lineage else ()),
     ]
     found = [finding for subject, check in checks for finding in findings(subject, check(record))]
     if not record.lineage:
         nothing = "the version keeps no lineage to compare with"
-        found += [
-            Finding(subject, "unreachable", nothing) for subject in (DATA, PARAMETERS, CODE, OBJECTS, ENVIRONMENT)
-        ]
+        subjects = [subject for subject in dict(_OF_THE_LINEAGE) if subject != "record"]
+        found += [Finding(subject, "unreachable", nothing) for subject in subjects]
     return found

@@ -11,7 +11,6 @@ from onnx import numpy_helper
 from medscreen.config.params import Params
 from medscreen.evaluation.bootstrap import rounded
 from medscreen.evaluation.metrics import auroc
-from medscreen.evaluation.outcomes import outcomes_of
 from medscreen.packaging.packaged_detector import PackagedDetector, packaged_digest
 from medscreen.registry.decision_log import DecisionLog
 from medscreen.registry.registration import tags_of
@@ -176,19 +175,17 @@ def check_logged_metrics(record: Record) -> Check:
     """The run's metrics in MLflow against its evaluation.json, and AUROC on val against its scores."""
     if record.run is None:
         return
-    logged, scores = record.run.data.metrics, record.scores_of("val")
+    logged, val = record.run.data.metrics, record.outcomes("val")
     evaluation = record.json("evaluation.json")
     if evaluation is None:
         why = "" if record.has_own_training else ": `medscreen threshold` computes rates alone"
         yield "unreachable", f"the run keeps no evaluation.json{why}"
     else:
         yield _compared("metrics in MLflow", logged, "evaluation.json", dict(flat_metrics(evaluation)))
-    if scores is None or "val/auroc" not in logged:
-        missing = names.SCORES if scores is None else "val/auroc"
+    if val is None or "val/auroc" not in logged:
+        missing = names.SCORES if val is None else "val/auroc"
         raise NothingToCompareError(f"the run keeps no {missing}, so AUROC on val can't be computed again")
-    labels, values = scores["label"].to_numpy().astype(np.int64), scores["score"].to_numpy().astype(np.float64)
-    outcomes = outcomes_of(labels=labels, scores=values, patients=scores["patient"].to_numpy())
-    computed = rounded(auroc(outcomes, np.ones((1, len(labels))))[0])
+    computed = rounded(auroc(val, np.ones((1, len(val.labels))))[0])
     yield agreement(
         computed == logged["val/auroc"],
         f"AUROC on val, computed again from {names.SCORES}, is the logged {computed:.6f}",

@@ -40,7 +40,7 @@ def require_same_dataset(record: Record) -> None:
 
 def check_scores(record: Record, threads: int) -> Check:
     """The workspace's val scored again by the package, where it is the val that the version was judged on."""
-    kept, graph, folder = record.scores_of("val"), record.graph, record.layout.curated("val")
+    kept, graph, folder = record.outcomes("val"), record.graph, record.layout.curated("val")
     if kept is None or graph is None:
         raise NothingToCompareError("the run keeps no scores" if kept is None else "the package is lost")
     if not folder.is_dir():
@@ -48,7 +48,7 @@ def check_scores(record: Record, threads: int) -> Check:
     images = load_images(folder)
     if set_digest(images) != record.version.val_digest:
         raise NothingToCompareError("the workspace's val is not the one of the version, so there is nothing to compare")
-    now, then = PackagedDetector(graph, threads).score(images.pixels), kept["score"].to_numpy()
+    now, then = PackagedDetector(graph, threads).score(images.pixels), kept.scores
     if np.array_equal(now, then):
         yield "matches", f"the package gives {len(now)} images of val the kept scores, bit for bit"
     elif len(now) == len(then) and np.allclose(now, then, rtol=1e-5, atol=1e-6):
