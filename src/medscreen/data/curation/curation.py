@@ -13,7 +13,7 @@ from medscreen.data.curation.audit import leaks, summary
 from medscreen.data.curation.decoding import Readable, decode
 from medscreen.data.curation.duplicates import exact_audit, find_copies, near_audit
 from medscreen.data.curation.near_duplicates import Pair
-from medscreen.data.curation.splits import cut_splits, number_patients, person, published_splits
+from medscreen.data.curation.splits import cut_splits, number_patients, person
 from medscreen.data.images import FINDING, SPLITS, ImageSet
 from medscreen.data.sources.records import Record, Records
 from medscreen.errors import MedscreenError
@@ -62,8 +62,7 @@ def curate(
     copies = find_copies(pixels, readable, params, workers, scratch.with_name(f"{scratch.name}-textures"))
     patients = number_patients(readable.records, copies.of_one_patient)
     labels = np.array([record.label for record in readable.records])
-    published = published_splits(readable.records, copies.kept)
-    assigned = cut_splits(copies.kept, published, labels, patients, params, seed)
+    assigned, published = cut_splits(readable.records, copies.kept, labels, patients, params, seed)
     images = ImageSet(
         pixels,
         labels,
@@ -91,7 +90,7 @@ def curate(
         "patients": len(np.unique(patients)),
         "respelled_patients": len(spelled) - len(set(map(person, spelled))),
         "merged_values": {},
-        "published_splits": published is not None,
+        "published_splits": published,
         "leaks": leaks(images, assigned),
         "splits": {name: summary(images, assigned[name]) for name in SPLITS},
     }
