@@ -31,7 +31,7 @@ class Decoded(NamedTuple):
 def decode(
     records: Sequence[Record], size: int, workers: int, scratch: Path, on_record: Callable[[], None]
 ) -> tuple[Pixels, list[Decoded], list[dict[str, str]]]:
-    """Pixels (N, size, size) of the images that can be read, and of each what is known; file and reason of the others."""
+    """Pixels (N, size, size) and files of what can be read; file and reason of what can't."""
     pixels = new_array(scratch, np.uint8, (len(records), size, size))
     readable: list[Decoded] = []
     quarantine = []
