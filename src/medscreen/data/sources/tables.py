@@ -78,7 +78,8 @@ def first_rows(
     """
     if missing := [row.line for _, row in rows if stands_for_missing(row[patient])]:
         raise MedscreenError(
-            f"{path}, {in_lines(missing)}: its {patient} stands for a missing value, and would be one patient; fill in."
+            f"{path}, {in_lines(missing)}: its {patient} stands for a missing value, and would be one patient; put a "
+            "patient there, or take the row out."
         )
     found: dict[_Key, Row] = {}
     for key, row in rows:
