@@ -55,7 +55,7 @@ def folders_in(folder: Path) -> Iterator[Path]:
 def require_classes(
     root: Path, normal: NormalLabels, places: Collection[Place], splits: Mapping[str, str], beside: Collection[str]
 ) -> int:
-    """How many class folders hold no file; raises MedscreenError where folders are no classes, or in doubt.
+    """Counts the class folders without a file; raises MedscreenError where folders are no classes, or in doubt.
 
     `splits`: folder -> published split; `beside`: the folders that hold files beside those.
     """
@@ -121,7 +121,7 @@ def _require_plain_names(root: Path, normal: NormalLabels, places: Collection[Pl
 
 
 def _role(folder: str, known: Collection[str] | None) -> str | None:
-    """Which other role a folder's name stands for; a class only where `known` names them, by their keys."""
+    """The role that a folder's name stands for: masks, a split or, where `known` gives the keys of classes, a class."""
     words = _words(folder)
     if _DRAWN.fullmatch(words):
         return _MASKS
@@ -132,7 +132,7 @@ def _role(folder: str, known: Collection[str] | None) -> str | None:
 
 
 def _doubt_in_bytes(name: str, normal: NormalLabels) -> str | None:
-    """Why a folder whose name is no UTF-8 may be a normal class; None for all others."""
+    """The doubt about a folder whose name is no UTF-8 and may be a normal class; None for all others."""
     parts = _NO_UTF_8.split(plain(name))
     pattern = ".?".join(map(re.escape, parts))
     known = next((wanted for key, wanted in normal.named.items() if re.fullmatch(pattern, key)), None)

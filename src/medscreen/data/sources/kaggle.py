@@ -95,7 +95,7 @@ def _download(there: OnKaggle, folder: Path) -> None:
 
 
 def _refusal(error: BaseException, there: OnKaggle) -> str | None:
-    """Why server or network refused; without the library's own text, whose addresses may hold keys."""
+    """The refusal of server or network, without the library's own text, whose addresses may hold keys."""
     from requests import RequestException  # the library's own
 
     if not isinstance(error, RequestException):

@@ -1,4 +1,4 @@
-"""Which slices are taken of a series of DICOM files."""
+"""The selection of slices from a series of DICOM files."""
 
 import re
 from collections.abc import Iterator, Sequence

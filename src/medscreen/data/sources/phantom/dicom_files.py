@@ -25,7 +25,7 @@ _GIVEN = ("Cyan", "Umber", "Indigo", "Ochre", "Sepia", "Teal", "Mauve", "Russet"
 
 @dataclass(frozen=True)
 class _Habits:
-    """How a site stores films. `windows`: none (the reader has to choose), or one wide and one narrow."""
+    """A site's way to store films. `windows`: none (the reader has to choose), or one wide and one narrow."""
 
     bits: int
     photometric: Literal["MONOCHROME1", "MONOCHROME2"]
