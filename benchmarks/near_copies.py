@@ -1,4 +1,4 @@
-"""How well near copies are told from strangers: what HASH_DISTANCE and CORRELATION of curation/near.py rest on.
+"""How well near copies are told from strangers: the grounds of HASH_DISTANCE and CORRELATION.
 
 python benchmarks/near_copies.py [--data FOLDER]. Counts pairs above each limit on a phantom of 1,500 patients with 200
 planted near copies (the same film in another window) and, with the sample data, on train and val of PneumoniaMNIST and

@@ -242,7 +242,9 @@ def test_conflicting_labels_are_listed(tmp_path: Path) -> None:
 @pytest.mark.parametrize("label", [0, 1])
 def test_data_of_one_class_is_a_sentence(tmp_path: Path, label: int) -> None:
     patients = ("60 normal and 0 abnormal", "0 normal and 60 abnormal")[label]
-    assert f"The data has {patients} patients, too few for four splits" in refusal(unsplit(60, label=label), tmp_path)
+    assert f"The data has {patients} patients, too few to cut four splits" in refusal(
+        unsplit(60, label=label), tmp_path
+    )
 
 
 @pytest.mark.parametrize("split", ["val", "test"])

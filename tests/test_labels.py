@@ -58,6 +58,10 @@ def test_a_number_counts_by_its_value(spelled: str) -> None:
     assert NormalLabels([spelled]).label("0") == 0
 
 
+def test_a_minus_sign_is_a_hyphen() -> None:
+    assert NormalLabels(["HER2-"]).label("her2\u2212") == NormalLabels(["HER2\u2212"]).label("her2-") == 0
+
+
 def test_numbers_that_differ_are_different() -> None:
     keys = [
         label_key(text)

@@ -1,3 +1,4 @@
+import hashlib
 import json
 import threading
 import zipfile
@@ -264,6 +265,24 @@ def test_a_download_that_fails_is_a_sentence_and_leaves_no_half(
         medmnist.find_files(MNIST.model_copy(update={"flag": flag}), tmp_path / "new")
     one_sentence(error)
     assert not list(tmp_path.glob("new/*"))
+
+
+@pytest.mark.parametrize("md5", [None, "of the body", "0" * 32])
+def test_a_download_is_the_published_file_or_nothing(
+    server: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, md5: str | None
+) -> None:
+    if md5 == "of the body":
+        md5 = hashlib.md5(Answers.body, usedforsecurity=False).hexdigest()
+    about = {"python_class": "X", "url": f"{server}/whole"} | ({"MD5": md5} if md5 else {})
+    monkeypatch.setattr(medmnist, "_catalogue", lambda: {"whole": about})
+    params = MNIST.model_copy(update={"flag": "whole"})
+    if md5 == "0" * 32:
+        with pytest.raises(MedscreenError, match=r"whole\.npz can't be downloaded .* another MD5") as error:
+            medmnist.find_files(params, tmp_path / "new")
+        one_sentence(error)
+        assert not list(tmp_path.glob("new/*"))
+    else:
+        assert medmnist.find_files(params, tmp_path / "new")[0].read_bytes() == Answers.body
 
 
 def test_a_flag_of_volumes_is_a_sentence(tmp_path: Path) -> None:

@@ -27,6 +27,10 @@ MNIST = MedMnistParams(kind="medmnist", root="mnist", image_size=28, flag="pneum
 def test_sources_dispatch_on_the_kind(export: Path, tmp_path: Path) -> None:
     records = sources.read_records(PHANTOM, export)
     assert [record.origin for record in records] == sorted(row["file"] for row in labels_table(export))
+    assert {(r.origin, r.patient, r.label, r.finding) for r in records} == {
+        (row["file"], row["patient"], int(row["label"]), row["finding"]) for row in labels_table(export)
+    }
+    assert records.notes == {}
     assert sources.find_files(PHANTOM, export, 1) == phantom.find_files(PHANTOM, export, 1)
     with pytest.raises(MedscreenError, match=r"pneumoniamnist\.npz is missing"):
         sources.read_records(MNIST, tmp_path)

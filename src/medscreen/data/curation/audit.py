@@ -1,4 +1,4 @@
-"""What the audit tells of the splits."""
+"""The audit of the splits: counts, labels and leaks."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence

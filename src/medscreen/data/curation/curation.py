@@ -1,6 +1,6 @@
 """Records -> readable, deduplicated, patient-safe splits, and the audit of all that was dropped."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,11 +10,12 @@ from numpy.typing import NDArray
 
 from medscreen.config.datasets import CurationParams
 from medscreen.data.curation.audit import leaks, summary
-from medscreen.data.curation.decoding import Readable, decode
+from medscreen.data.curation.decoding import decode
 from medscreen.data.curation.duplicates import exact_audit, find_copies, near_audit
 from medscreen.data.curation.near_duplicates import Pair
-from medscreen.data.curation.splits import cut_splits, number_patients, person, published_splits
+from medscreen.data.curation.splits import cut_splits, number_patients, person
 from medscreen.data.images import FINDING, SPLITS, ImageSet
+from medscreen.data.load_image import BURNED_IN
 from medscreen.data.sources.records import Record, Records
 from medscreen.errors import MedscreenError
 
@@ -56,61 +57,49 @@ def curate(
     that must not be.
     """
     pixels, readable, quarantine = decode(records, size, workers, scratch, on_record)
-    if not readable.records:
+    if not readable:
         reason = quarantine[0]["reason"] if quarantine else "there is no record"
         raise MedscreenError(f"None of the {len(records)} images can be read (first reason: {reason}).")
+    read, shown = [image.record for image in readable], [image.shown for image in readable]
     copies = find_copies(pixels, readable, params, workers, scratch.with_name(f"{scratch.name}-textures"))
-    patients = number_patients(readable.records, copies.of_one_patient)
-    labels = np.array([record.label for record in readable.records])
-    published = published_splits(readable.records, copies.kept)
-    assigned = cut_splits(copies.kept, published, labels, patients, params, seed)
+    patients = number_patients(read, copies.of_one_patient)
+    labels = np.array([record.label for record in read])
+    assigned, published = cut_splits(read, copies.kept, labels, patients, params, seed)
+    traits = sorted({name for record in read for name in record.traits})
+    stated = sorted({name for image in shown for name in image.described or ()})
     images = ImageSet(
         pixels,
         labels,
         patients,
-        [record.origin for record in readable.records],
-        readable.digests,
-        _traits(readable.records),
-        readable.spacings,
-        readable.records[0].display,
-        _dicom(readable.described),
+        [record.origin for record in read],
+        [image.digest for image in readable],
+        {FINDING: [r.finding for r in read], **{name: [r.traits.get(name, "") for r in read] for name in traits}},
+        [image.spacing for image in shown],
+        read[0].display,
+        {name: [None if s.described is None else s.described[name] for s in shown] for name in stated},
     )
     homes = {int(i): name for name, positions in assigned.items() for i in positions}
-    spelled = {record.patient for record in readable.records if record.patient}
+    spelled = {record.patient for record in read if record.patient}
+    notes = dict(records.notes) if isinstance(records, Records) else {}
+    # a source that chose a frame has counted the others
+    if others := sum(s.others for record, s in zip(read, shown, strict=True) if record.frame is None):
+        notes["further pages or frames of files that count as one image"] = others
     audit = {
         "records": len(records),
-        "source_notes": _notes(records, readable),
-        "readable": len(readable.records),
+        "source_notes": notes,
+        "readable": len(readable),
         "without_exact_copies": len(copies.without_exact),
         "without_near_copies": len(copies.kept),
         "quarantined": quarantine,
-        "burned_in": readable.burned_in,
-        "for_processing": readable.for_processing,
-        "exact_copies": exact_audit(readable, copies, params.exact_copies),
-        "near_copies": near_audit(readable, copies, params.near_copies, homes),
+        "burned_in": sum(s.burned_in for s in shown) + sum(q["reason"] == BURNED_IN for q in quarantine),
+        "for_processing": sum(s.for_processing for s in shown),
+        "exact_copies": exact_audit(read, copies, params.exact_copies),
+        "near_copies": near_audit(read, copies, params.near_copies, homes),
         "patients": len(np.unique(patients)),
         "respelled_patients": len(spelled) - len(set(map(person, spelled))),
         "merged_values": {},
-        "published_splits": published is not None,
+        "published_splits": published,
         "leaks": leaks(images, assigned),
         "splits": {name: summary(images, assigned[name]) for name in SPLITS},
     }
     return Curated(images, assigned, audit, copies.pairs)
-
-
-def _notes(records: Sequence[Record], readable: Readable) -> dict[str, int]:
-    notes = dict(records.notes) if isinstance(records, Records) else {}
-    if readable.others:
-        notes["further pages or frames of files that count as one image"] = readable.others
-    return notes
-
-
-def _dicom(described: Sequence[Mapping[str, str] | None]) -> dict[str, list[str | None]]:
-    names = sorted({name for of_image in described for name in of_image or ()})
-    return {name: [None if of_image is None else of_image[name] for of_image in described] for name in names}
-
-
-def _traits(records: Sequence[Record]) -> dict[str, list[str]]:
-    names = sorted({name for record in records for name in record.traits})
-    columns = {name: [record.traits.get(name, "") for record in records] for name in names}
-    return {FINDING: [record.finding for record in records], **columns}

@@ -11,9 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from medscreen.config.datasets import CopyPolicy, CurationParams
-from medscreen.data.curation.decoding import Readable
+from medscreen.data.curation.decoding import Decoded
 from medscreen.data.curation.near_duplicates import Pair, near_pairs
 from medscreen.data.images import SPLITS, Pixels
+from medscreen.data.sources.records import Record
 from medscreen.errors import MedscreenError
 
 _JOINING = ("drop", "keep_together")  # policies that take the owners of copies for one patient
@@ -32,13 +33,15 @@ class Copies:
     of_one_patient: list[Sequence[int]]
 
 
-def find_copies(pixels: Pixels, readable: Readable, params: CurationParams, workers: int, scratch: Path) -> Copies:
+def find_copies(
+    pixels: Pixels, images: Sequence[Decoded], params: CurationParams, workers: int, scratch: Path
+) -> Copies:
     """The copies among the images, treated as the policies say; raises MedscreenError for some where a policy is fail.
 
     `scratch` is a file for what is compared.
     """
-    splits = [record.split for record in readable.records]
-    groups = _groups(readable.digests)
+    splits = [image.record.split for image in images]
+    groups = _groups(image.digest for image in images)
     number = sum(map(len, groups)) - len(groups)
     _require_none(params.exact_copies, "exact", f"{number} images are exact copies of others" if number else "")
     staying = staying_copies(splits, groups)
@@ -74,9 +77,9 @@ def without_near(splits: Sequence[str | None], kept: NDArray[np.int64], pairs: I
     return np.array(sorted(staying), dtype=np.int64)
 
 
-def exact_audit(readable: Readable, copies: Copies, policy: CopyPolicy) -> dict[str, Any]:
+def exact_audit(records: Sequence[Record], copies: Copies, policy: CopyPolicy) -> dict[str, Any]:
     """The exact copies: counts within and across the splits as published, files, and rivalling labels."""
-    records, within, across = readable.records, Counter[str](), Counter[str]()
+    within, across = Counter[str](), Counter[str]()
     for group in copies.groups:
         splits = Counter(records[i].split or "unsplit" for i in group)
         within += splits - Counter(set(splits))
@@ -93,12 +96,12 @@ def exact_audit(readable: Readable, copies: Copies, policy: CopyPolicy) -> dict[
     }
 
 
-def near_audit(readable: Readable, copies: Copies, policy: CopyPolicy, homes: dict[int, str]) -> dict[str, Any]:
+def near_audit(records: Sequence[Record], copies: Copies, policy: CopyPolicy, homes: dict[int, str]) -> dict[str, Any]:
     """The near copies: pairs within and across the splits as published, and in the splits of `homes`.
 
     `homes`: position -> split that holds it now. `shared`: pairs that two splits share now.
     """
-    records, both = readable.records, [pair[:2] for pair in copies.pairs]
+    both = [pair[:2] for pair in copies.pairs]
     published = [[records[i].split or "unsplit" for i in pair] for pair in both]
     now = [[homes.get(i, "dropped") for i in pair] for pair in both]
     return {

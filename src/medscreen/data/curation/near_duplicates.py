@@ -119,7 +119,7 @@ def _pairs(hashes: Hashes, textures: Textures) -> Iterator[tuple[int, int, float
 def _correlations(
     first: Textures, second: Textures, at: NDArray[np.int64], other: NDArray[np.int64], pose: int
 ) -> NDArray[np.float32]:
-    """How far the textures `first[at]`, turned into the pose, and `second[other]` correlate."""
+    """Correlations of the textures `first[at]`, turned into the pose, with `second[other]`."""
     turned = _posed(np.arange(_SIDE * _SIDE).reshape(_SIDE, _SIDE), pose).ravel()
     if len(at) > _DENSE * len(first) * len(second):
         every: NDArray[np.float32] = first.astype(np.float32)[:, turned] @ second.astype(np.float32).T

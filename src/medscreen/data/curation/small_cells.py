@@ -41,6 +41,6 @@ def _rare(trait: str, values: Sequence[str], patients: NDArray[np.int64], stayin
 
 
 def _kind(trait: str, value: str) -> str:
-    """What counts as one value: its group, but a text that is no age is no group of unknown ages."""
+    """The kind that a value counts as: its group, but a text that is no age is no group of unknown ages."""
     found = group(trait, value)
     return value.strip() if found == UNKNOWN else found

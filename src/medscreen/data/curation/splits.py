@@ -54,48 +54,42 @@ def _numbered(values: Iterable[Any]) -> Positions:
     return np.array([numbers.setdefault(value, len(numbers)) for value in values], np.int64)
 
 
-def published_splits(records: Sequence[Record], kept: Positions) -> dict[str, Positions] | None:
-    """Published train, val and test of the images at `kept`; None where an image has no split."""
-    names = np.array([record.split or "" for record in records])[kept]
-    return {name: kept[names == name] for name in ("train", "val", "test")} if np.all(names != "") else None
-
-
 def cut_splits(
+    records: Sequence[Record],
     kept: Positions,
-    published: dict[str, Positions] | None,
     labels: NDArray[np.int64],
     patients: NDArray[np.int64],
     params: CurationParams,
     seed: int,
-) -> dict[str, Positions]:
-    """The published splits with `tune` cut from train or, without these, splits of the fractions in params.yaml.
+) -> tuple[dict[str, Positions], bool]:
+    """The splits of the images at `kept`, and whether they are the published ones, with `tune` cut from train.
 
-    `labels` and `patients` are of all images. A patient lies in one of the splits that are cut here. Raises
-    MedscreenError where there are too few patients, or a split would lack normal or abnormal images.
+    Where an image has no published split, they are cut by the fractions in params.yaml. A patient lies in one of those
+    that are cut here. Raises MedscreenError where there are too few patients, or a split would lack normal or abnormal
+    images.
     """
-    whole = published["train"] if published else kept
+    names = np.array([record.split or "" for record in records])[kept]
+    published = bool(np.all(names != ""))
+    whole = kept[names == "train"] if published else kept
     try:
         if published:
+            val, test = kept[names == "val"], kept[names == "test"]
             train, tune = _cut(whole, labels, patients, params.tune_fraction, seed)
-            splits = {"train": train, "tune": tune, "val": published["val"], "test": published["test"]}
         else:
-            rest, test = _cut(kept, labels, patients, params.test_fraction, seed)
+            rest, test = _cut(whole, labels, patients, params.test_fraction, seed)
             rest, val = _cut(rest, labels, patients, params.val_fraction / (1 - params.test_fraction), seed + 1)
             remaining = 1 - params.test_fraction - params.val_fraction
             train, tune = _cut(rest, labels, patients, params.tune_fraction / remaining, seed + 2)
-            splits = {"train": train, "tune": tune, "val": val, "test": test}
     except _TooFewError as error:
         _, abnormal = _people(whole, labels, patients)
-        counted = f"{int((abnormal == 0).sum())} normal and {int(abnormal.sum())} abnormal patients"
-        tune_fraction = f"curation.tune_fraction {params.tune_fraction}"
+        wanted = "cut tune from it by" if published else "cut four splits with both by"
+        others = "" if published else f", val_fraction {params.val_fraction} and test_fraction {params.test_fraction}"
         raise MedscreenError(
-            f"Train has {counted}, too few to cut tune from it by {tune_fraction}: change that in params.yaml, check "
-            "the labels, or add images."
-            if published
-            else f"The data has {counted}, too few for four splits with both by {tune_fraction}, val_fraction "
-            f"{params.val_fraction} and test_fraction {params.test_fraction}: change these in params.yaml, check the "
-            "labels, or add images."
+            f"{'Train' if published else 'The data'} has {int((abnormal == 0).sum())} normal and {int(abnormal.sum())} "
+            f"abnormal patients, too few to {wanted} curation.tune_fraction {params.tune_fraction}{others}: change "
+            f"{'that' if published else 'these'} in params.yaml, check the labels, or add images."
         ) from error
+    splits = {"train": train, "tune": tune, "val": val, "test": test}
     for name, positions in splits.items():
         for label, word in enumerate(("normal", "abnormal")):
             if label not in labels[positions]:
@@ -103,7 +97,7 @@ def cut_splits(
                     f"The {name} split has no {word} image; a detector needs both classes to be judged: check the "
                     "labels, or add images."
                 )
-    return splits
+    return splits, published
 
 
 def _cut(

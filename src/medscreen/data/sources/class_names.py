@@ -25,10 +25,11 @@ _LIKE_A_SPLIT = re.compile(
 _SPLIT_BESIDE_OTHERS = re.compile(r"(external|internal|independent|unseen)( ?(set|data|images))?( ?\d+)?")
 # What is drawn on a film has the film's name, and would become a film of the class.
 _DRAWN = re.compile(
-    r"(.* )?(?:manual|left|right|lung)?(masks?|segmentations?|annotations?|ground ?truths?)( ?\d+)?"
+    r"(.* )?(manual|left|right|lung)?(masks?|segmentations?|annotations?|ground ?truths?)( ?\d+)?"
     r"|labels?|contours?|rois?"
 )
 _NO_UTF_8 = re.compile(r"\\x[89a-f][0-9a-f]")  # as `written_name` writes it
+_SPLIT, _CLASS, _MASKS = "a split", "a class", "masks"
 MOST_NAMED = 10  # folders; more could be patients'
 
 
@@ -54,15 +55,15 @@ def folders_in(folder: Path) -> Iterator[Path]:
 def require_classes(
     root: Path, normal: NormalLabels, places: Collection[Place], splits: Mapping[str, str], beside: Collection[str]
 ) -> int:
-    """How many class folders hold no file; raises MedscreenError where folders are no classes, or in doubt.
+    """Counts the class folders without a file; raises MedscreenError where folders are no classes, or in doubt.
 
     `splits`: folder -> published split; `beside`: the folders that hold files beside those.
     """
     classes = {place.name for place in places}
     there = {label_key(name) for name in classes}
     for name in beside:
-        is_class = label_key(name) in there | normal.named.keys()
-        if is_class or _is_like_a_split(name) or _SPLIT_BESIDE_OTHERS.fullmatch(_words(name)):
+        role = _role(name, there | normal.named.keys())
+        if role in {_CLASS, _SPLIT} or _SPLIT_BESIDE_OTHERS.fullmatch(_words(name)):
             raise MedscreenError(
                 f"{root} has {_folder(name, beside)} beside {_folder(next(iter(splits)), splits)}, and its images "
                 "would be in none of train, val and test; put them into one of these, or move the folder out of root."
@@ -105,33 +106,37 @@ def _require_plain_names(root: Path, normal: NormalLabels, places: Collection[Pl
         known -= {key for key in there if key.isdigit()}
     for place in dict.fromkeys(places):
         its_class = _folder(place.name, classes)
-        for depth, name in enumerate((place.name, *place.below)):
-            if depth == 0 and label_key(name) in normal.named:
-                continue
-            if drawn := _DRAWN.fullmatch(_words(name)):
-                folder = _folder(name, classes | inside if drawn[1] else ())
+        # what the settings name as normal may be called as anything
+        found = [] if label_key(place.name) in normal.named else [(its_class, _role(place.name, None))]
+        for name in place.below:
+            role = _role(name, known)
+            folder = "a folder" if role == _MASKS and len(inside) > MOST_NAMED else f"the folder {name!r}"
+            found.append((f"{its_class} holds {folder}, which", role))
+        for subject, role in found:
+            if role is not None:
                 raise MedscreenError(
-                    f"{root}: {folder} is called as what is drawn on films, and its files would be films of "
-                    f"{its_class}; move it out of root."
+                    f"{root}: {subject} is called like {role}; move masks out of root, have <root>/<class>/* or "
+                    "<root>/{train,val,test}/<class>/* without folders in between, or correct root in params.yaml."
                 )
-            if _is_like_a_split(name) or (depth and (label_key(name) in known or is_word_of_a_class(name))):
-                raise MedscreenError(
-                    f"{root}: {its_class} lies where classes are wanted, and {'holds a folder that ' * bool(depth)}is "
-                    f"called like a {'split' if _is_like_a_split(name) else 'class'}; have <root>/<class>/* or "
-                    "<root>/{train,val,test}/<class>/*, no folder in between, or correct root in params.yaml."
-                )
+
+
+def _role(folder: str, known: Collection[str] | None) -> str | None:
+    """The role that a folder's name stands for: masks, a split or, where `known` gives the keys of classes, a class."""
+    words = _words(folder)
+    if _DRAWN.fullmatch(words):
+        return _MASKS
+    if _LIKE_A_SPLIT.fullmatch(words):
+        return _SPLIT
+    is_class = known is not None and (label_key(folder) in known or is_word_of_a_class(folder))
+    return _CLASS if is_class else None
 
 
 def _doubt_in_bytes(name: str, normal: NormalLabels) -> str | None:
-    """Why a folder whose name is no UTF-8 may be a normal class; None for all others."""
+    """The doubt about a folder whose name is no UTF-8 and may be a normal class; None for all others."""
     parts = _NO_UTF_8.split(plain(name))
     pattern = ".?".join(map(re.escape, parts))
     known = next((wanted for key, wanted in normal.named.items() if re.fullmatch(pattern, key)), None)
     return f"may be the normal class {known!r} in another encoding" if len(parts) > 1 and known is not None else None
-
-
-def _is_like_a_split(folder: str) -> bool:
-    return _LIKE_A_SPLIT.fullmatch(_words(folder)) is not None
 
 
 def _words(folder: str) -> str:

@@ -59,8 +59,7 @@ def require_labels(params: MedMnistParams, path: Path, labels: Mapping[str, _Lab
     for split, found in labels.items():
         if found.shape[1] != columns:
             raise MedscreenError(
-                f"{path}: {split}_labels has {found.shape[1]} labels an image where train_labels has {columns}; save "
-                "all splits alike."
+                f"{path}: {split}_labels has {found.shape[1]} labels an image, train_labels {columns}; save all alike."
             )
     every = np.concatenate(list(labels.values()))
     there = set(range(columns)) if columns > 1 else set(np.unique(every).tolist())

@@ -6,6 +6,7 @@ The table names files, or patients whose images lie in the folder of their name:
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path, PurePosixPath
+from typing import Any
 
 from medscreen.config.datasets import DicomParams
 from medscreen.data.dicom.series import SeriesHeader, read_series_header
@@ -18,7 +19,6 @@ from medscreen.data.sources.slice_selection import SeriesFile, in_order, taken
 from medscreen.data.sources.tables import Row
 from medscreen.errors import MedscreenError
 
-_REPEATED_ROWS = "rows that repeat another"
 _MISSING_FILES, _LOST_PATIENTS = "rows of the table whose file is missing", "patients of the table without images"
 _EMPTY = "(empty)"  # how the label of an empty cell is listed where the settings name "" as normal
 
@@ -75,23 +75,25 @@ def read_records(params: DicomParams, root: Path, finding: str | None = None) ->
     return Records(sorted(records, key=lambda record: (record.origin, record.frame or 0)), notes)
 
 
-def _require_cells(params: DicomParams, table: Path, rows: Iterable[Row]) -> None:
-    may_be_empty = "" in NormalLabels(params.normal_labels).named
-    for row in rows:
-        tables.required_cell(table, row, params.columns.patient)
-        if not may_be_empty:
-            tables.required_cell(table, row, params.columns.label)
+def _first_rows(
+    params: DicomParams, table: Path, rows: Sequence[tuple[Any, Row]], notes: Counter[str]
+) -> dict[Any, Row]:
+    columns = params.columns
+    required = [columns.patient] if "" in NormalLabels(params.normal_labels).named else [columns.patient, columns.label]
+    for _, row in rows:
+        for column in required:
+            tables.required_cell(table, row, column)
+    what = "file" if columns.file else "patient"
+    found = tables.first_rows(table, rows, what, columns.patient, columns.label)
+    notes["rows that repeat another"] = len(rows) - len(found)
+    return found
 
 
 def _files_of_patients(
     params: DicomParams, root: Path, files: Sequence[Path], rows: Sequence[Row], notes: Counter[str]
 ) -> dict[Path, Row]:
     table, images, column = root / params.table, root / params.images, params.columns.patient
-    _require_cells(params, table, rows)
-    row_of = tables.first_rows(
-        table, [(plain(row[column]), row) for row in rows], "patient", column, params.columns.label
-    )
-    notes[_REPEATED_ROWS] = len(rows) - len(row_of)
+    row_of = _first_rows(params, table, [(plain(row[column]), row) for row in rows], notes)
     found: dict[Path, Row] = {}
     strangers = set()
     parts = {path: [plain(name) for name in PurePosixPath(name_below(path, images)).parts] for path in files}
@@ -122,9 +124,7 @@ def _files_of_rows(
     there = set(files)
     named = [(path, row) for row in rows if (path := tables.file_below(table, row, column, images)) in there]
     notes[_MISSING_FILES] = len(rows) - len(named)
-    _require_cells(params, table, [row for _, row in named])
-    found = tables.first_rows(table, named, "file", params.columns.patient, params.columns.label)
-    notes[_REPEATED_ROWS] = len(named) - len(found)
+    found: dict[Path, Row] = _first_rows(params, table, named, notes)
     notes["files without a row in the table"] = len(files) - len(found)
     if not found:
         raise MedscreenError(

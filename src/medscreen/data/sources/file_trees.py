@@ -16,7 +16,7 @@ _ORIGIN = ":zone.identifier"  # where Windows has a file from; copies on other s
 
 
 def left_behind(name: str) -> str | None:
-    """What to call a file or folder that an operating system left, by its name; None for all others."""
+    """The note for a file or folder that an operating system left, by its name; None for all others."""
     folded = name.casefold()
     if folded.endswith(_ORIGIN):
         return "Zone.Identifier"
@@ -58,17 +58,17 @@ def written_name(path: Path) -> str:
 
 
 def name_below(path: Path, root: Path) -> str:
-    """How a file below `root` is named everywhere."""
+    """The name of a file below `root` in records, manifests and reports."""
     return written_name(path.relative_to(root))
 
 
 def in_words(aside: Counter[str]) -> str:
-    """What was set aside, in brackets behind a sentence's end, "" where nothing was."""
+    """The skipped entries in brackets, for the end of a sentence; "" where there are none."""
     return f" ({', '.join(f'{number} {what}' for what, number in aside.items())})" if aside else ""
 
 
 def _stranger(path: Path, homes: tuple[Path, ...]) -> str | None:
-    """What to call a path that is no regular file of the data set, or no image whatever it holds."""
+    """The note for a path that is no regular file of the data set, or no image by its name; None for all others."""
     if path.name.casefold() == "dicomdir":  # DICOM by its first bytes
         return "DICOMDIR, which lists images"
     try:

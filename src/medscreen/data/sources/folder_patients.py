@@ -1,4 +1,4 @@
-"""Whose the images in class folders are, by a table beside them or by their files' names: of all images, or of none.
+"""Patients of images in class folders, from a table beside them or from the files' names: of all images, or of none.
 
 Were it known of some alone, a person could be on two sides of a split, once known and once not.
 """
@@ -28,8 +28,8 @@ def find_patients(params: FoldersParams, root: Path, files: Sequence[Path]) -> t
         return (_by_names(pattern, root, files) if pattern else {}), {}
     if pattern is not None:
         raise MedscreenError(
-            f"{table} and patient_pattern in params.yaml both say whose an image is, and one person may be two to "
-            "them; set patient_pattern to null, or move the table out of root."
+            f"{table} and patient_pattern in params.yaml both name patients, and one person may have two "
+            "names; set patient_pattern to null, or move the table out of root."
         )
     rows = read_table(table, ("file", "patient"))
     named = [(cleaned(row["file"]), row) for row in rows if plain(row["patient"])]

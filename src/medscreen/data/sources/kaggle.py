@@ -95,21 +95,21 @@ def _download(there: OnKaggle, folder: Path) -> None:
 
 
 def _refusal(error: BaseException, there: OnKaggle) -> str | None:
-    """Why server or network refused; without the library's own text, whose addresses may hold keys."""
-    from requests import HTTPError, RequestException  # the library's own
+    """The refusal of server or network, without the library's own text, whose addresses may hold keys."""
+    from requests import RequestException  # the library's own
 
-    status = error.response.status_code if isinstance(error, HTTPError) and error.response is not None else None
+    if not isinstance(error, RequestException):
+        return None
+    status = None if error.response is None else error.response.status_code
     if status in {401, 403, 404}:
         return (
             f"Kaggle refuses {there.name} (status {status}): accept its rules at {there.page}, and see that your token "
             "is valid."
         )
-    if isinstance(error, RequestException):
-        return (
-            f"Kaggle can't be reached ({type(error).__name__}): try again with a network, or unpack the archive of "
-            f"{there.page} to the entry's root yourself."
-        )
-    return None
+    return (
+        f"Kaggle can't be reached ({type(error).__name__}): try again with a network, or unpack the archive of "
+        f"{there.page} to the entry's root yourself."
+    )
 
 
 def _unwrapped(folder: Path) -> Path:

@@ -52,7 +52,7 @@ def cleaned(text: str) -> str:
 
 
 def plain(text: str) -> str:
-    """What all spellings of a word have in common: NFKC, case folded, no invisible characters, single inner blanks.
+    """The common form of all spellings of a word: NFKC, case folded, no invisible characters, single inner blanks.
 
     `plain(plain(text)) == plain(text)`.
     """
@@ -65,7 +65,7 @@ def plain(text: str) -> str:
 
 
 def label_key(word: str | int) -> str:
-    """What all spellings of a label have in common: `plain`, and a number by its value (0, 00, 0.0, "0,0", -0)."""
+    """The common form of all spellings of a label: `plain`, and a number by its value (0, 00, 0.0, "0,0", -0)."""
     text = plain(str(word)).replace("\N{MINUS SIGN}", "-")
     if not _NUMBER.fullmatch(text):
         return text
@@ -84,7 +84,7 @@ class NormalLabels:
         return int(label_key(word) not in self.named)
 
     def doubt(self, word: str | int) -> str | None:
-        """Why a label that is not named normal can't be called abnormal, as the end of a sentence; None if it can."""
+        """The reason why a label can neither be normal nor abnormal, as the end of a sentence; None without one."""
         key = label_key(word)
         return None if key in self.named else next(self._doubts(key), None)
 

@@ -22,11 +22,9 @@ class ArchivedArray:
     def __init__(self, archive: zipfile.ZipFile, name: str) -> None:
         member = archive.getinfo(f"{name}.npy")
         with archive.open(member) as file:
-            version = npy.read_magic(file)
-            read_header = {(1, 0): npy.read_array_header_1_0, (2, 0): npy.read_array_header_2_0}.get(version)
-            if read_header is None:
+            if (version := npy.read_magic(file)) != (1, 0):  # others are for the names of many columns
                 raise ValueError(f"{name}: format {version} is none of a plain array")
-            self.shape, fortran_order, self.dtype = read_header(file)
+            self.shape, fortran_order, self.dtype = npy.read_array_header_1_0(file)
             start = file.tell()
         if min(self.shape, default=0) < 0:
             raise ValueError(f"{name}: its header has the shape {self.shape}")

@@ -56,8 +56,7 @@ def read_table(path: Path, columns: Collection[str]) -> list[Row]:
     for row in rows:
         if all(plain(row[column]) == plain(column) for column in columns):
             raise MedscreenError(
-                f"{path}, line {row.line}: it repeats the header, as two tables in one file do; see that both have the "
-                "same columns in the same order, and take the line out."
+                f"{path}, line {row.line}: it repeats the header; take it out if what follows has the same columns."
             )
     return rows
 
@@ -88,8 +87,8 @@ def first_rows(
         same_label = label is None or label_key(first[label]) == label_key(row[label])
         if not same_label or plain(first[patient]) != plain(row[patient]):
             raise MedscreenError(
-                f"{path}, line {row.line}: it contradicts line {first.line}, which gives the same {what} another label "
-                "or patient; correct one of them."
+                f"{path}, line {row.line}: it contradicts line {first.line}, which gives the same {what} another "
+                "label or patient; correct one of them."
             )
     return found
 

@@ -74,7 +74,7 @@ def draw_thorax(sex: Sex, age: int, rng: np.random.Generator) -> Thorax:
 
 
 def chords(thorax: Thorax, x: Plane, y: Plane) -> Chords:
-    """What each ray at (x, y) passes through."""
+    """The lengths that each ray at (x, y) passes through."""
     lungs = _lungs(thorax, x, y)
     excess = MU_WATER - MU_LUNG
     breasts = _ellipsoid(np.abs(x), y, (7.5, 6.0), (6.0, 5.5, thorax.breast / 2))

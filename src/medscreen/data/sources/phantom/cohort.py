@@ -1,4 +1,4 @@
-"""Who was X-rayed, and which files the simulated hospitals sent of whom: the plan of an export, before any film."""
+"""The plan of an export, before any film: the simulated patients, and the files that their hospitals send."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -17,7 +17,7 @@ _IMAGES_PER_PATIENT = (1, 1, 1, 1, 1, 1, 2, 2, 2, 3)
 _PUBLISHED_SPLITS = ("train", "train", "train", "val", "test")  # of the forms that have splits
 
 Flaw = Literal["", "resent", "rewindowed", "cut", "empty", "page"]
-"""How a file departs from the plain one: an exact copy, a copy with another window, or one of three that can't
+"""The difference of a file from the plain one: an exact copy, a copy with another window, or one of three that can't
 be read: cut off in transfer, empty, a web page saved under an image's name."""
 
 BROKEN: tuple[Flaw, ...] = ("cut", "empty", "page")

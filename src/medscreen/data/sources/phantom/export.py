@@ -36,7 +36,7 @@ _PAGE = b"<!DOCTYPE html><title>504 Gateway Time-out</title><h1>The archive did 
 
 @dataclass(frozen=True)
 class _Sent:
-    """One file's row of the table and, where the form keeps arrays, its display grey."""
+    """One file's row of the table and, where the form keeps arrays, its display grey; empty elsewhere."""
 
     row: dict[str, str | int]
     split: str
@@ -124,7 +124,7 @@ def _write(params: PhantomParams, form: Form, root: Path, file: Sending, film: P
         "age": patient.age,
         "site": patient.site,
     }
-    return _Sent(row, patient.split, grey)
+    return _Sent(row, patient.split, grey if form == "npz" else grey[:0])
 
 
 def _write_npz(files: Sequence[_Sent], root: Path) -> None:
