@@ -167,17 +167,10 @@ class _Version:
 
     def outcomes_of_val(self) -> "Outcomes":
         """The outcomes on val; raises MedscreenError where the run keeps no scores."""
-        from medscreen.evaluation.outcomes import outcomes_of
-
-        val = self.record.scores_of("val")
+        val = self.record.outcomes("val")
         if val is None:
             raise MedscreenError(
                 f"The run of {self.title} keeps no scores of val to compare with; `dvc repro publish` logs them where "
                 "the version is the workspace's own."
             )
-        return outcomes_of(
-            labels=val["label"].to_numpy(),
-            scores=val["score"].to_numpy(),
-            patients=val["patient"].to_numpy(),
-            threshold=self.about.point["threshold"],
-        )
+        return val.at(self.about.point["threshold"])

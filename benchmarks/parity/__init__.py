@@ -1,1 +1,0 @@
-"""The recipes of five public notebooks, as written and as corrected here."""
