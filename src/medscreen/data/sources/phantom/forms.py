@@ -81,7 +81,7 @@ def simulate(params: PhantomParams, patient: Patient) -> list[Plane]:
 
 
 def _write_dicom(params: PhantomParams, root: Path, file: Sending, film: Plane) -> _Sent:
-    name = f"{file.pseudonym}/study-{file.patient.studies[file.image]}/{file.name}.dcm"
+    name = file.dicom_name
     window = _WINDOW.get(file.flaw, SHOWN)
     write_dicom(root / name, film, window, file.patient, file.image, pixel_spacing(len(film)), params.seed)
     _damage(root / name, file.flaw)
