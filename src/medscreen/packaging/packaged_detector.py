@@ -142,7 +142,9 @@ def open_session(graph: bytes | Path, threads: int) -> onnxruntime.InferenceSess
 def run_on_images(session: onnxruntime.InferenceSession, pixels: Pixels, outputs: list[str]) -> list[Any]:
     """The outputs for images (N, H, W), a batch at a time; raises MedscreenError as `PackagedDetector.screen` does."""
     if pixels.dtype != np.uint8 or pixels.ndim != 3 or pixels.size == 0:
-        raise MedscreenError(f"Images must be one uint8 array (N, H, W) in 0 to 255, not {pixels.dtype} {pixels.shape}.")
+        raise MedscreenError(
+            f"Images must be one uint8 array (N, H, W) in 0 to 255, not {pixels.dtype} {pixels.shape}."
+        )
     found = []
     for batch in batches(len(pixels), max(pixels.shape[1:])):
         images = np.ascontiguousarray(pixels[batch, None])

@@ -24,8 +24,8 @@ def map_graph(network: onnx.ModelProto, size: int) -> onnx.ModelProto:
         helper.make_node("Reshape", ["ms_nothing", "ms_column"], ["ms_nothing_column"]),
         helper.make_node("Add", ["ms_network_map", "ms_nothing_column"], ["map"]),
     ]
-    shape = ["N", 1, size, size]
-    return on_pixels(network, size, after, helper.make_tensor_value_info("map", TensorProto.FLOAT, shape))
+    output = helper.make_tensor_value_info("map", TensorProto.FLOAT, ["N", 1, size, size])
+    return on_pixels(network, size, after, output)
 
 
 def on_pixels(

@@ -6,9 +6,9 @@ from mlflow import MlflowClient
 
 from medscreen.errors import MedscreenError
 from medscreen.packaging.packaged_detector import PackagedDetector
-from medscreen.registry.versions import DECISION, model_names, require_graph, version_in_stage, versions_of
+from medscreen.registry.versions import DECISION, Version, model_names, require_graph, version_in_stage, versions_of
 from medscreen.tracking.store import open_store
-from medscreen.workspace.layout import find_layout
+from medscreen.workspace.layout import Layout, find_layout
 
 
 def load_detector(name: str, stage: str = "Production") -> PackagedDetector:
@@ -16,6 +16,11 @@ def load_detector(name: str, stage: str = "Production") -> PackagedDetector:
 
     Raises MedscreenError outside a checkout, for an unknown stage and where no version has that stage.
     """
+    return PackagedDetector(require_graph(*find_staged(name, stage)))
+
+
+def find_staged(name: str, stage: str) -> tuple[MlflowClient, Layout, Version]:
+    """The store, the checkout and the version that a registered model has in `stage`; raises as `load_detector`."""
     if not re.fullmatch(r"[\w.-]+", name):
         raise MedscreenError(f"{name!r} is no name of a registered model; letters, digits, '.', '-' and '_' make one.")
     layout = find_layout()
@@ -23,7 +28,7 @@ def load_detector(name: str, stage: str = "Production") -> PackagedDetector:
     version = version_in_stage(client, name, stage)
     if version is None:
         raise MedscreenError(_nothing_in(client, name, stage))
-    return PackagedDetector(require_graph(client, layout, version))
+    return client, layout, version
 
 
 def _nothing_in(client: MlflowClient, name: str, stage: str) -> str:

@@ -51,7 +51,8 @@ class PlainCnn(nn.Module):
         """The gradient (N, C, h, w), at the last map, of the sum of logits x `of_logits` (N, outputs)."""
         hidden, last = (layer for layer in self.head if isinstance(layer, nn.Linear))
         active = (hidden(features.flatten(1)) > 0).float()
-        return ((of_logits @ last.weight * active) @ hidden.weight).view_as(features)
+        gradient: Tensor = ((of_logits @ last.weight * active) @ hidden.weight).view_as(features)
+        return gradient
 
     def places(self, size: int) -> Places:  # noqa: ARG002
         """Where the places of the last map lie in an image."""

@@ -68,12 +68,13 @@ class ClassActivationMap(nn.Module):
         """(N, 1, S, S) in 0..1 -> (N, 1, S, S)."""
         number = self.looking.number
         features = self.classifier.features(self.looking.views(images) if number > 1 else images)
-        logits = self.classifier.logits(features).unflatten(0, (number, -1)).mean(0)
+        logits = self.classifier.logits(features)
+        logits = logits.view(number, -1, logits.shape[1]).mean(0)
         if self.one_logit:
             of_logits = torch.ones_like(logits)
         else:  # of logsumexp(logits[1:]) - logits[0], the log odds of any finding
             of_logits = torch.cat([-torch.ones_like(logits[:, :1]), torch.softmax(logits[:, 1:], 1)], 1)
         contributions = self.classifier.gradient(features, of_logits.repeat(number, 1)) * features
-        found = contributions.sum(1).unflatten(0, (number, -1))
+        found = contributions.sum(1).view(number, -1, *features.shape[2:])
         placed: Tensor = (self.rows @ found @ self.columns.transpose(2, 3)).mean(0)
         return placed.unsqueeze(1).clamp(min=0)

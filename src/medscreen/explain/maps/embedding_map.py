@@ -37,13 +37,13 @@ class EmbeddingMap(nn.Module):
         """(N, 1, S, S) in 0..1 -> (N, 1, S, S)."""
         scaling, linear = self.classifier.head
         assert isinstance(scaling, Scaling)  # noqa: S101
-        logits = self.classifier(images)
+        maps = self.embedding.backbone.maps(images, self.depths[-1])  # type: ignore[operator]
         if self.one_logit:
-            of_logits = torch.ones_like(logits)
+            of_logits = images.new_ones(images.shape[0], 1)
         else:
+            logits = self.classifier.head(self.embedding.pooled(maps))
             of_logits = torch.cat([-torch.ones_like(logits[:, :1]), torch.softmax(logits[:, 1:], 1)], 1)
         gradient = of_logits @ linear.weight / scaling.spread  # type: ignore[operator]
-        maps = self.embedding.backbone.maps(images, self.depths[-1])  # type: ignore[operator]
         total, start = torch.zeros_like(images), 0
         for depth in self.depths:
             features = maps[depth - 1]

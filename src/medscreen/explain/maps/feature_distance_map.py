@@ -1,5 +1,6 @@
 """Place map of a novelty detector: what each place adds to the squared distance from healthy images."""
 
+import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -51,5 +52,5 @@ class FeatureDistanceMap(nn.Module):
                 return [sum(placed[1:], placed[0]).unsqueeze(1)]
             case PyramidEnergies() as pyramid:
                 widths = [grid**2 for grid in pyramid.grids]
-                parts = terms.split(widths, 1)
+                parts = torch.split(terms, widths, 1)
                 return [part.view(-1, 1, grid, grid) for part, grid in zip(parts, pyramid.grids, strict=True)]

@@ -59,7 +59,6 @@ class ResidualClassifier(nn.Module):
         logits: Tensor = self.head(torch.cat([mean, soft_maximum(features)], 1) if self.peak else mean)
         return logits
 
-
     def gradient(self, features: Tensor, of_logits: Tensor) -> Tensor:
         """The gradient (N, C, h, w), at the last map, of the sum of logits x `of_logits` (N, outputs)."""
         channels, places = features.shape[1], features.shape[2] * features.shape[3]
