@@ -47,6 +47,10 @@ def test_explain_writes_a_picture_of_each_image(
     workspace: Layout, tmp_path: Path, film: Path, loaded_registry: Callable[[Path], None]
 ) -> None:
     loaded_registry(workspace.workspace)
+    client = open_store(workspace)
+    version = version_in_stage(client, MODEL, "Production")
+    assert version is not None
+    client.log_text(version.run_id, json.dumps({"shown": True, "reason": ""}), "explanations.json")
     of = load_explained(MODEL)
     assert of.map is not None
     assert of.map.maps(np.full((1, SIZE, SIZE), 9, np.uint8)).shape == (1, SIZE, SIZE)

@@ -46,8 +46,9 @@ def save_overlay(path: Path, image: NDArray[np.uint8], found: Maps | None, unit:
 def save_layers(path: Path, layers: Mapping[str, NDArray[np.float32]], title: str) -> None:
     """One row a layer: the channels that vary most over the image, each from its lowest to its highest value."""
     rows = max(1, len(layers))
-    figure = Figure(figsize=(1.0 * _MOST_CHANNELS, 1.15 * rows + 0.5), dpi=110, layout="constrained")
-    grid = figure.subplots(rows, _MOST_CHANNELS, squeeze=False)
+    figure = Figure(figsize=(1.0 * _MOST_CHANNELS, 1.2 * rows + 0.5), dpi=80)
+    grid = figure.subplots(rows, _MOST_CHANNELS, squeeze=False, gridspec_kw={"hspace": 0.25, "wspace": 0.05})
+    figure.subplots_adjust(left=0.01, right=0.99, bottom=0.01, top=1 - 0.5 / rows / 1.2)
     for axes in grid.ravel():
         axes.set_axis_off()
     for row, (name, maps) in zip(grid, layers.items(), strict=False):
@@ -55,6 +56,6 @@ def save_layers(path: Path, layers: Mapping[str, NDArray[np.float32]], title: st
         for axes, channel in zip(row, strongest, strict=False):
             axes.imshow(maps[channel], cmap=_COLORS)
         shape = f"{len(maps)} channels of {maps.shape[1]} x {maps.shape[2]}"
-        row[0].set_title(f"{name}: {shape}", fontsize=7, loc="left")
+        row[0].text(0, 1.06, f"{name}: {shape}", fontsize=7, transform=row[0].transAxes)
     figure.suptitle(title, fontsize=9)
     save_figure(figure, path)
