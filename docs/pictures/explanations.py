@@ -19,6 +19,7 @@ ROSTER = ("autoencoder", "cnn", "hog", "embedding")
 
 
 def main() -> None:
+    """Writes the pictures beside this file; the working directory is the checkout."""
     layout, folder = find_layout(), Path("docs/pictures")
     val = curated_images(layout, "val")
     nodules = val.take(np.array(val.traits["finding"]) == "nodule").pixels
