@@ -1,1 +1,1 @@
-"""Reasons for a score: maps, similar cases, and the checks that they mean something."""
+"""Reasons for a score: maps with the proof that they mean something, feature maps, similar cases."""

@@ -49,6 +49,7 @@ def calibrate(layout: Layout, params: Params, name: str) -> None:
         "display": about["display"],
         "score_at_half": about["score_at_half"],
         "findings": about["findings"],
+        "explanation": _explanation(about),
         "val_digest": about["data"]["val"]["digest"],
         "domain": domain | {"dicom": stated},
         "use": "research only, never diagnosis",
@@ -62,6 +63,12 @@ def calibrate(layout: Layout, params: Params, name: str) -> None:
         rows = with_embeddings(rows, np.concatenate([found[EMBEDDING] for found in values]))
     save_predictions(rows, layout.development_predictions(name), packaged_digest(layout.packaged(name)))
     print(f"{name}: threshold {point.threshold:.6g} by {point.policy} on val")
+
+
+def _explanation(about: Mapping[str, Any]) -> dict[str, Any]:
+    """What fit.json states of the detector's map, with the digest of its graph."""
+    stated = about.get("explanation", {"map": None, "reason": "it was fitted by a medscreen that had no maps"})
+    return {**stated, "digest": about["files"]["explain.onnx"]} if stated["map"] else dict(stated)
 
 
 def _rows(splits: Mapping[str, ImageSet], screenings: Any, findings: list[str]) -> pa.Table:

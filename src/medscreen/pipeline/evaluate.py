@@ -15,9 +15,12 @@ import pyarrow.parquet as pq
 
 from medscreen.config.params import Params
 from medscreen.data.images import TEST, ImageSet, curated_images, open_test_split, set_digest
+from medscreen.data.sources.lesion_masks import lesion_masks
 from medscreen.errors import MedscreenError
+from medscreen.evaluation.bootstrap import Bootstrap
 from medscreen.evaluation.outcomes import Floats, outcomes_of_rows
 from medscreen.evaluation.sample_size import TOO_FEW
+from medscreen.explain.proof import Subject, prove
 from medscreen.packaging.packaged_detector import PackagedDetector, packaged_digest
 from medscreen.packaging.predictions import (
     class_probabilities,
@@ -32,6 +35,7 @@ from medscreen.reporting.figures.evaluation_figures import save_pictures
 from medscreen.reporting.figures.operating_figure import save_operating
 from medscreen.reporting.figures.plot_tables import save_bench, save_plots
 from medscreen.workspace.atomic_outputs import replaced
+from medscreen.workspace.digests import file_digest
 from medscreen.workspace.layout import Layout
 
 _REPORTED = ("train", "val", "test")
@@ -67,7 +71,7 @@ def _evaluate(layout: Layout, params: Params, name: str, test: ImageSet) -> Judg
     report = metrics(judged, params.evaluation, params.seed)
     by_seed = _scores_by_seed(layout, params, name, test)
     tables = analysis(judged, findings, by_seed, params.evaluation, params.seed)
-    _save(layout, name, report, tables)
+    _save(layout, name, report, tables, _explanations(layout, params, name, detector, test))
     _draw(layout, name, judged, tables, detector.metadata["operating_point"])
     auroc = report["test"]["auroc"]
     known = None not in auroc.values()
@@ -134,11 +138,33 @@ def _scores_by_seed(layout: Layout, params: Params, name: str, test: ImageSet) -
     return found
 
 
-def _save(layout: Layout, name: str, report: dict[str, Any], tables: dict[str, Any]) -> None:
+def _explanations(
+    layout: Layout, params: Params, name: str, detector: PackagedDetector, test: ImageSet
+) -> dict[str, Any]:
+    """The proof of the detector's map on the abnormal images of test; without a map, the reason."""
+    stated: dict[str, Any] = detector.metadata["explanation"]
+    if stated["map"] is None:
+        return {"shown": False, **stated}
+    graph = layout.map_graph(name)
+    if not graph.is_file() or file_digest(graph) != stated["digest"]:
+        raise MedscreenError(
+            f"models/{name}/fitted/explain.onnx: not the file that models/{name}/detector.onnx names. Run `dvc repro`."
+        )
+    abnormal = test.take(test.labels == 1)
+    settings = json.loads(layout.raw.read_text())["settings"]
+    masks = lesion_masks(settings, abnormal.origins, int(abnormal.pixels.shape[1]))
+    bootstrap = Bootstrap(params.evaluation.resamples, params.evaluation.confidence, params.seed)
+    return prove(Subject(detector, graph, abnormal, masks, params.compute.threads), bootstrap)
+
+
+def _save(
+    layout: Layout, name: str, report: dict[str, Any], tables: dict[str, Any], explanations: dict[str, Any]
+) -> None:
     with replaced(layout.report(name)) as folder:
         folder.mkdir()
         (folder / layout.evaluation(name).name).write_text(json.dumps(report, indent=1))
         (folder / layout.analysis(name).name).write_text(json.dumps(tables, indent=1))
+        (folder / layout.explanations(name).name).write_text(json.dumps(explanations, indent=1))
         save_bench(tables["bench"], folder / layout.bench(name).name)
     with replaced(layout.metrics / f"{name}.json") as partial:
         partial.write_text(json.dumps(headline(report), indent=1))

@@ -149,6 +149,7 @@ def read_result(layout: Layout, params: Params, detector: str) -> Result:
                 layout.evaluation(detector),
                 layout.analysis(detector),
                 layout.bench(detector),
+                *(path for path in (layout.map_graph(detector), layout.explanations(detector)) if path.is_file()),
                 layout.operating_picture(detector),
                 layout.curation_report,
                 *([layout.curation_page] if shows_page else []),

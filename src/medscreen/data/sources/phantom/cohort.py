@@ -53,6 +53,11 @@ class Sending:
         """The file's name without its ending."""
         return f"image-{self.image + 1}" + (f"-{self.flaw}" if self.flaw else "")
 
+    @property
+    def dicom_name(self) -> str:
+        """The file below the export's root, in the DICOM form: what curation calls the image's origin."""
+        return f"{self.pseudonym}/study-{self.patient.studies[self.image]}/{self.name}.dcm"
+
 
 def stream(params: PhantomParams, number: int, purpose: int) -> np.random.Generator:
     """The random numbers of one patient for one purpose: nothing else changes what they are."""

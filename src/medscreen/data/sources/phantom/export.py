@@ -105,7 +105,7 @@ def _write(params: PhantomParams, form: Form, root: Path, file: Sending, film: P
     grey = np.round((film - window[0]) / (window[1] - window[0]) * 255).clip(0, 255).astype(np.uint8)
     name = ""
     if form == "dicom":
-        name = f"{file.pseudonym}/{study}/{file.name}.dcm"
+        name = file.dicom_name
         write_dicom(root / name, film, window, patient, file.image, pixel_spacing(len(film)), params.seed)
     elif form == "folders":
         folder = "normal" if patient.finding == "none" else patient.finding

@@ -72,7 +72,7 @@ def expose(thorax: Thorax, lesion: Lesion | None, contrast: float, size: int, rn
     All of `rng` goes into pose, exposure and noise: with the same state, two films differ by the lesion (and by the
     photon noise that it changes) alone. `contrast` 1 is the attenuation of water.
     """
-    x, y = _posed_grid(size, rng)
+    x, y = posed_grid(size, rng)
     seen = chords(thorax, x, y)
     path = seen.path + 0.006 * seen.lungs * _texture(size, rng)
     if lesion is not None:
@@ -85,7 +85,7 @@ def pixel_spacing(size: int) -> float:
     return 10 * _FIELD / size
 
 
-def _posed_grid(size: int, rng: np.random.Generator) -> tuple[Plane, Plane]:
+def posed_grid(size: int, rng: np.random.Generator) -> tuple[Plane, Plane]:
     """Detector coordinates seen from a patient who stands a little shifted, turned and nearer or farther."""
     axis = (np.arange(size) + 0.5) / size * _FIELD - _FIELD / 2
     x, y = np.meshgrid(axis, axis)

@@ -1,0 +1,96 @@
+"""Pictures of where a registered detector sees what makes an image abnormal."""
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from medscreen.cli.image_files import ImageOfFile, images_of
+from medscreen.config.params import load_params
+from medscreen.runtime.escaping import say, visible
+from medscreen.workspace.layout import find_layout
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from medscreen.registry.explained import Explained
+
+
+@click.command()
+@click.argument("paths", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.option("--name", help="Registered model; by default that of the active data set.")
+@click.option("--stage", default="Production", show_default=True, help="Staging, Production or Archived.")
+@click.option(
+    "--out",
+    default=Path("explanations"),
+    show_default=True,
+    type=click.Path(path_type=Path),
+    help="Folder of pictures.",
+)
+@click.option("--layers", is_flag=True, help="Also the feature maps by layer; needs the training in models/.")
+def explain(paths: Sequence[Path], name: str | None, stage: str, out: Path, layers: bool) -> None:
+    """Writes a picture for each image: the image, the detector's map over it, score and decision.
+
+    A map that its proof does not support is not shown; the picture and stderr name the reason. The pictures show the
+    images: treat them as you treat those.
+    """
+    from medscreen.registry.explained import load_explained
+    from medscreen.registry.versions import model_name
+
+    images = images_of(paths)
+    layout = find_layout()
+    explained = load_explained(name or model_name(load_params(layout.params).dataset), stage)
+    if explained.map is None:
+        say(f"medscreen: no map is shown: {explained.reason}.", err=True)
+    network = None
+    if layers:
+        from medscreen.explain.feature_maps import trained_network
+
+        version = explained.version
+        network = trained_network(layout.fitted(version.detector), explained.detector.metadata, version.run_key)
+    out.mkdir(parents=True, exist_ok=True)
+    unreadable = 0
+    for number, image in enumerate(images, 1):
+        unreadable += not _explain(explained, image, out / f"{number:04d}-{_stem(image)}", network)
+    say("Research use only, never diagnosis.")
+    sys.exit(1 if unreadable else 0)
+
+
+def _stem(image: ImageOfFile) -> str:
+    """The file's name for a picture of it: letters, digits and '-' alone."""
+    kept = "".join(letter if letter.isalnum() and letter.isascii() else "-" for letter in image.path.stem)[:60]
+    return kept if image.frame is None else f"{kept}-{image.frame}"
+
+
+def _explain(explained: "Explained", image: ImageOfFile, target: Path, network: "nn.Module | None") -> bool:
+    """Writes the pictures of an image; False, with a sentence on stderr, where it can't be read."""
+    from medscreen.data.display import to_square
+    from medscreen.data.image_errors import UnreadableImageError
+    from medscreen.data.load_image import read_image
+    from medscreen.reporting.figures.explanation_figures import save_layers, save_overlay
+
+    detector = explained.detector
+    try:
+        shown = read_image(image.path, detector.display, image.frame)
+        pixels = to_square(shown.grey, detector.image_size)
+    except UnreadableImageError as error:
+        say(f"medscreen: {image.name} can't be read: {error}", err=True)
+        return False
+    found = detector.screen(pixels[None])
+    decision = ("abnormal" if found.abnormal[0] else "normal") + (", refer" if found.refer[0] else "")
+    if found.in_domain is not None and not found.in_domain[0]:
+        decision = "outside the training data"
+    title = f"{visible(image.name)[-60:]}\n{explained.version.detector}: score {found.score[0]:.4g}, {decision}"
+    maps = None if explained.map is None else explained.map.maps(pixels[None])[0]
+    picture = target.with_name(f"{target.name}.png")
+    save_overlay(picture, pixels, maps, explained.unit, (title, f"No map is shown: {explained.reason}."))
+    say(str(picture))
+    if network is not None:
+        from medscreen.explain.feature_maps import feature_maps
+
+        layers = target.with_name(f"{target.name}-layers.png")
+        save_layers(layers, feature_maps(network, pixels), title)
+        say(str(layers))
+    return True
