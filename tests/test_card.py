@@ -13,10 +13,10 @@ from markdown_it import MarkdownIt
 
 from factories import REPOSITORY
 from html_pages import Tags
-from medscreen.reporting.html_page import page
-from medscreen.reporting.markdown import TEMPLATES, inert
 from medscreen.reporting.model_card.card import model_card, version_description
 from medscreen.reporting.model_card.facts import CardFacts
+from medscreen.reporting.pages.html_page import page
+from medscreen.reporting.pages.markdown import TEMPLATES, inert
 
 ALL_SECTIONS = [
     "Intended use", "Performance", "Operating point", "Domain", "Known failures", "Data and splits", "Subgroups",

@@ -13,9 +13,8 @@ from sklearn import metrics as sk
 
 from medscreen.config.operating import EvaluationParams, MeanSdPolicy, YoudenPolicy
 from medscreen.evaluation.outcomes import Outcomes, confusion, outcomes_of
-from medscreen.reporting.evaluation_report import Judged, analysis
-from medscreen.reporting.figures import operating_figure as operating
-from medscreen.reporting.figures.evaluation_figures import (
+from medscreen.reporting.evaluation_report import operating_figure as operating
+from medscreen.reporting.evaluation_report.evaluation_figures import (
     draw_counts,
     draw_decision_curve,
     draw_errors,
@@ -25,8 +24,9 @@ from medscreen.reporting.figures.evaluation_figures import (
     draw_shift,
     save_pictures,
 )
-from medscreen.reporting.figures.operating_figure import save_operating
-from medscreen.reporting.figures.plot_tables import save_bench, save_plots
+from medscreen.reporting.evaluation_report.operating_figure import save_operating
+from medscreen.reporting.evaluation_report.plot_tables import save_bench, save_plots
+from medscreen.reporting.evaluation_report.tables import Judged, analysis
 
 TABLES = ("confusion.csv", "histogram.csv", "precision_recall.csv", "roc.csv")
 PICTURES = (

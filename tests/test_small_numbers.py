@@ -24,9 +24,9 @@ from medscreen.evaluation.sample_size import FEWEST, TOO_FEW, short_classes
 from medscreen.pipeline.publish import publish
 from medscreen.registry.gate import decide
 from medscreen.registry.versions import versions_of
-from medscreen.reporting.evaluation_report import Judged, analysis, metrics
-from medscreen.reporting.figures.evaluation_figures import save_pictures
-from medscreen.reporting.figures.plot_tables import save_bench, save_plots
+from medscreen.reporting.evaluation_report.evaluation_figures import save_pictures
+from medscreen.reporting.evaluation_report.plot_tables import save_bench, save_plots
+from medscreen.reporting.evaluation_report.tables import Judged, analysis, metrics
 from medscreen.reporting.model_card.card import model_card
 from medscreen.reporting.model_card.facts import CardFacts
 from medscreen.tracking.store import open_store

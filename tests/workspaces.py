@@ -22,7 +22,7 @@ from medscreen.data.curation.curation import curate
 from medscreen.data.images import SPLITS, ImageSet, load_images, save_images, set_digest
 from medscreen.data.sources.records import Record as SourceRecord
 from medscreen.packaging.calibration import calibrate
-from medscreen.packaging.scoring_graph import map_graph, scoring_graph
+from medscreen.packaging.scoring_graph import scoring_graph
 from medscreen.pipeline.evaluate import evaluate
 from medscreen.registry.run_record import Record
 from medscreen.registry.versions import Version
@@ -83,7 +83,7 @@ def map_of_quarters(weights: tuple[float, ...]) -> onnx.ModelProto:
     model.graph.node[0].op_type = "Add"  # the quarters are worth more than any image, 0 to 1
     model.graph.node[0].input[1], model.graph.node[0].output[0] = "quarters.mask", "map"
     model.graph.output.append(helper.make_tensor_value_info("map", TensorProto.FLOAT, ["N", 1, SIZE, SIZE]))
-    return map_graph(model, SIZE)
+    return model
 
 
 def mean_of_quarters(weights: tuple[float, ...]) -> onnx.ModelProto:

@@ -12,7 +12,7 @@ from medscreen.data.images import curated_images
 from medscreen.explain.feature_maps import feature_maps, trained_network
 from medscreen.explain.packaged_map import PackagedMap
 from medscreen.packaging.packaged_detector import PackagedDetector
-from medscreen.reporting.figures.explanation_figures import save_layers, save_overlay
+from medscreen.reporting.evaluation_report.explanation_figures import save_layers, save_overlay
 from medscreen.workspace.layout import find_layout
 
 ROSTER = ("autoencoder", "cnn", "hog", "embedding")

@@ -13,7 +13,7 @@ from factories import unstated
 from medscreen.cli.explain import explain
 from medscreen.registry.explained import load_explained
 from medscreen.registry.versions import version_in_stage
-from medscreen.reporting.figures.explanation_figures import save_layers, save_overlay
+from medscreen.reporting.evaluation_report.explanation_figures import save_layers, save_overlay
 from medscreen.tracking.store import open_store
 from medscreen.workspace.layout import Layout
 from workspaces import MODEL, SIZE

@@ -14,12 +14,11 @@ from factories import image_set
 from medscreen.config.compute import ComputeParams
 from medscreen.config.detectors.roster import DetectorParams
 from medscreen.detectors.build import build
+from medscreen.detectors.map_network import NoMapError, export_map, map_network
 from medscreen.detectors.shared.base import Detector, as_images
+from medscreen.detectors.shared.class_activation import ClassActivationMap
 from medscreen.detectors.shared.layers.backbones import Backbone
 from medscreen.detectors.shared.layers.places import Places, even_places, interpolation
-from medscreen.explain.map_export import export_map
-from medscreen.explain.maps.class_activation import ClassActivationMap
-from medscreen.explain.maps.map_network import NoMapError, map_network
 from medscreen.explain.packaged_map import PackagedMap, is_constant
 from tiny_detectors import BASELINES, CLASSIFIERS, EMBEDDINGS, ENSEMBLES, NOVELTY, RECONSTRUCTION, TINY
 
@@ -100,7 +99,7 @@ def test_the_exported_graph_gives_the_same_map_in_any_company_and_size(kind: str
     assert exported.graph is not None
     assert exported.about["map"]
     assert exported.about["unit"]
-    packaged = PackagedMap(exported.graph.SerializeToString())
+    packaged = PackagedMap(exported.graph)
     expected = maps_of(network_of(kind), as_images(IMAGES.pixels))[:, 0]
     found = packaged.maps(IMAGES.pixels)
     assert found.dtype == np.float32
@@ -229,7 +228,7 @@ def test_a_black_image_is_refused_by_the_map_as_by_the_score() -> None:
     from workspaces import SIZE as SIDE
     from workspaces import map_of_quarters
 
-    packaged = PackagedMap(map_of_quarters((1, 1, 1, 0)).SerializeToString())
+    packaged = PackagedMap(map_of_quarters((1, 1, 1, 0)))
     with pytest.raises(MedscreenError, match="no grey level above 1"):
         packaged.maps(np.zeros((1, SIDE, SIDE), np.uint8))
     assert onnxruntime.__version__

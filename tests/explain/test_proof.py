@@ -7,8 +7,10 @@ import numpy as np
 import onnx
 import pytest
 from onnx import numpy_helper
+from pydantic import TypeAdapter
 
-from factories import PHANTOM, image_set
+from factories import FOLDERS, PHANTOM, image_set
+from medscreen.config.datasets import DatasetParams
 from medscreen.data.sources.lesion_masks import lesion_masks
 from medscreen.data.sources.phantom.anatomy import draw_thorax
 from medscreen.data.sources.phantom.cohort import plan_export, stream
@@ -143,7 +145,7 @@ def test_masks_of_the_phantom_are_where_the_film_changes() -> None:
     files = [sent[0] for sent in plan_export(params) if sent[0].patient.finding != "none"][:6]
     healthy = next(sent[0] for sent in plan_export(params) if sent[0].patient.finding == "none")
     names = [file.dicom_name for file in files]
-    masks = lesion_masks(params.model_dump(), [*names, healthy.dicom_name], 64)
+    masks = lesion_masks(params, [*names, healthy.dicom_name])
     assert masks is not None
     assert not masks[-1].any()
     for file, mask in zip(files, masks, strict=False):
@@ -157,9 +159,8 @@ def test_masks_of_the_phantom_are_where_the_film_changes() -> None:
         assert mask.any()
         assert changed[mask].mean() > 8 * changed[~mask].mean()
     with pytest.raises(KeyError):
-        lesion_masks(params.model_dump(), ["another.dcm"], 64)
+        lesion_masks(params, ["another.dcm"])
 
 
-def test_masks_are_unknown_of_other_data_and_sizes() -> None:
-    assert lesion_masks({"kind": "folders"}, ["a.png"], 64) is None
-    assert lesion_masks(PHANTOM.model_dump(), ["a.dcm"], 64) is None
+def test_other_data_have_no_masks() -> None:
+    assert lesion_masks(TypeAdapter(DatasetParams).validate_python(FOLDERS), ["a.png"]) is None

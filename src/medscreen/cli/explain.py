@@ -69,7 +69,7 @@ def _explain(explained: "Explained", image: ImageOfFile, target: Path, network: 
     from medscreen.data.display import to_square
     from medscreen.data.image_errors import UnreadableImageError
     from medscreen.data.load_image import read_image
-    from medscreen.reporting.figures.explanation_figures import save_layers, save_overlay
+    from medscreen.reporting.evaluation_report.explanation_figures import save_layers, save_overlay
 
     detector = explained.detector
     try:

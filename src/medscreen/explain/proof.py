@@ -83,7 +83,7 @@ def _randomization(subject: Subject, known: ImageSet, maps: Maps, bootstrap: Boo
     images, graph = known.take(chosen), onnx.load(subject.graph)
     found = []
     for seed in range(_SHUFFLES):
-        shuffled = PackagedMap(with_shuffled_weights(graph, seed).SerializeToString(), subject.threads)
+        shuffled = PackagedMap(with_shuffled_weights(graph, seed), subject.threads)
         found.append(rank_correlations(maps[chosen], shuffled.maps(images.pixels)))
     estimate = _mean(np.mean(found, axis=0), images, bootstrap)
     return {"images": len(images), "shuffles": _SHUFFLES, "rank_correlation": estimate}

@@ -15,7 +15,6 @@ import pyarrow.parquet as pq
 
 from medscreen.config.params import Params
 from medscreen.data.images import TEST, ImageSet, curated_images, open_test_split, set_digest
-from medscreen.data.sources.lesion_masks import lesion_masks
 from medscreen.errors import MedscreenError
 from medscreen.evaluation.bootstrap import Bootstrap
 from medscreen.evaluation.outcomes import Floats, outcomes_of_rows
@@ -30,10 +29,10 @@ from medscreen.packaging.predictions import (
 )
 from medscreen.packaging.scoring_graph import scoring_graph
 from medscreen.pipeline.stage_runner import run_stage
-from medscreen.reporting.evaluation_report import Judged, analysis, headline, metrics
-from medscreen.reporting.figures.evaluation_figures import save_pictures
-from medscreen.reporting.figures.operating_figure import save_operating
-from medscreen.reporting.figures.plot_tables import save_bench, save_plots
+from medscreen.reporting.evaluation_report.evaluation_figures import save_pictures
+from medscreen.reporting.evaluation_report.operating_figure import save_operating
+from medscreen.reporting.evaluation_report.plot_tables import save_bench, save_plots
+from medscreen.reporting.evaluation_report.tables import Judged, analysis, headline, metrics
 from medscreen.workspace.atomic_outputs import replaced
 from medscreen.workspace.digests import file_digest
 from medscreen.workspace.layout import Layout
@@ -151,8 +150,7 @@ def _explanations(
             f"models/{name}/fitted/explain.onnx: not the file that models/{name}/detector.onnx names. Run `dvc repro`."
         )
     abnormal = test.take(test.labels == 1)
-    settings = json.loads(layout.raw.read_text())["settings"]
-    masks = lesion_masks(settings, abnormal.origins, int(abnormal.pixels.shape[1]))
+    masks = np.load(layout.lesion_masks)[test.labels == 1] if layout.lesion_masks.is_file() else None
     bootstrap = Bootstrap(params.evaluation.resamples, params.evaluation.confidence, params.seed)
     return prove(Subject(detector, graph, abnormal, masks, params.compute.threads), bootstrap)
 

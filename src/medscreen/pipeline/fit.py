@@ -15,9 +15,9 @@ from medscreen.config.detectors.entry import DetectorEntry
 from medscreen.config.params import Params
 from medscreen.data.images import ImageSet, curated_images, set_digest
 from medscreen.detectors.build import build
+from medscreen.detectors.map_network import export_map
 from medscreen.detectors.shared.base import Detector
 from medscreen.detectors.shared.onnx_export import export_network
-from medscreen.explain.map_export import export_map
 from medscreen.pipeline.progress_bar import progress
 from medscreen.pipeline.stage_runner import run_stage
 from medscreen.tracking.runs import live_run

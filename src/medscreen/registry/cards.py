@@ -10,9 +10,9 @@ from mlflow import MlflowClient
 from medscreen.config.datasets import PhantomParams
 from medscreen.config.params import Params
 from medscreen.registry.versions import Version
-from medscreen.reporting.html_page import page
 from medscreen.reporting.model_card.card import model_card, version_description
 from medscreen.reporting.model_card.facts import CardFacts
+from medscreen.reporting.pages.html_page import page
 from medscreen.tracking import names
 from medscreen.tracking.detector_results import Result
 from medscreen.tracking.run_state import kept_json, kept_names

@@ -21,7 +21,7 @@ from mlflow.exceptions import MlflowException
 from medscreen.errors import MedscreenError
 from medscreen.registry.stages import BusyError, align, move, one_at_a_time
 from medscreen.registry.versions import version_in_stage, versions_of
-from medscreen.reporting.markdown import inert
+from medscreen.reporting.pages.markdown import inert
 from medscreen.runtime.escaping import visible
 from medscreen.tracking import names
 from medscreen.tracking.run_state import find_run, is_deleted, kept_json

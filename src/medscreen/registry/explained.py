@@ -4,6 +4,8 @@ import json
 from dataclasses import dataclass
 from typing import Any
 
+import onnx
+
 from medscreen.errors import MedscreenError
 from medscreen.explain.packaged_map import PackagedMap
 from medscreen.packaging.packaged_detector import PackagedDetector
@@ -57,5 +59,5 @@ def load_explained(name: str, stage: str = "Production") -> Explained:
             "again where the version is the workspace's own."
         )
     proof: dict[str, Any] = json.loads(kept_file(client, trained.run_id, "explanations.json") or b"{}")
-    shown = PackagedMap(graph) if proof.get("shown", True) else None
+    shown = PackagedMap(onnx.load_from_string(graph)) if proof.get("shown", True) else None
     return Explained(version, detector, shown, str(proof.get("reason", "")), proof)

@@ -25,7 +25,7 @@ from medscreen.registry.cards import describe_operating_point, lost_sources
 from medscreen.registry.registration import mend_files, register_run
 from medscreen.registry.run_record import Record
 from medscreen.registry.versions import Version, require_graph, version_of, versions_of
-from medscreen.reporting.figures.operating_figure import save_operating
+from medscreen.reporting.evaluation_report.operating_figure import save_operating
 from medscreen.tracking import names
 from medscreen.tracking.logged_models import log_model
 from medscreen.tracking.run_state import find_run, is_deleted, settings_of

@@ -13,10 +13,10 @@ from medscreen.data.display import Grey
 from medscreen.evaluation.outcomes import Outcomes
 from medscreen.explain.similar_cases import Case
 from medscreen.packaging.packaged_detector import Screening
-from medscreen.reporting.figures.canvas import save_figure
-from medscreen.reporting.figures.operating_figure import draw_scores, score_edges
-from medscreen.reporting.html_page import page
-from medscreen.reporting.markdown import render
+from medscreen.reporting.evaluation_report.canvas import save_figure
+from medscreen.reporting.evaluation_report.operating_figure import draw_scores, score_edges
+from medscreen.reporting.pages.html_page import page
+from medscreen.reporting.pages.markdown import render
 
 _LONGEST_SIDE = 320  # pixels of a picture on the page
 _THUMBNAIL = 96

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from medscreen.reporting.markdown import TEMPLATES
+from medscreen.reporting.pages.markdown import TEMPLATES
 from medscreen.workspace.atomic_outputs import replaced
 from medscreen.workspace.layout import find_layout
 

@@ -1,7 +1,7 @@
 """Text from outside (names of files, reasons, messages of other programs) where people see it.
 
 Everything that medscreen prints or writes as csv goes through here; pages and cards have
-`reporting.markdown.inert`.
+`reporting.pages.markdown.inert`.
 """
 
 import csv

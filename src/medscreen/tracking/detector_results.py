@@ -30,7 +30,7 @@ class Result:
     """A fitted, calibrated and evaluated detector.
 
     `history`: one mapping an epoch, its number under `epoch`. `evaluation`: split -> metric -> estimate.
-    `analysis`: see medscreen.reporting.evaluation_report. `files`: the files that the run shows, by folder.
+    `analysis`: see medscreen.reporting.evaluation_report.tables. `files`: the files that the run shows, by folder.
     `predictions`: score, probability and decision of each image of val and test, with label and patient number but no
     name of a file. `similar_cases`: index of the training images, see medscreen.explain; None of a detector without
     features of its own. `trained_on`: digests of the images of train and tune. `studied`: tags that name the study and

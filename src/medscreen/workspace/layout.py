@@ -52,6 +52,11 @@ class Layout:
         return self.workspace / "data" / "curated" / "test" if split == "test" else self.development / split
 
     @property
+    def lesion_masks(self) -> Path:
+        """Masks of the test images, of a data set that has them."""
+        return self.curated("test") / "masks.npy"
+
+    @property
     def curation_report(self) -> Path:
         return self.workspace / "reports" / "curation.json"
 

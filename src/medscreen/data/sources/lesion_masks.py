@@ -1,20 +1,14 @@
-"""Lesion masks of the data sets that know them: today the phantom alone."""
+"""Lesion masks of the data sets that have them: today the phantom alone."""
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
-from medscreen.config.datasets import PhantomParams
+from medscreen.config.datasets import DatasetParams, PhantomParams
 from medscreen.data.sources.phantom import lesion_masks as phantom
 
 
-def lesion_masks(settings: Mapping[str, Any], origins: Sequence[str], size: int) -> NDArray[np.bool_] | None:
-    """(N, size, size) for the images of these origins; None where the data set does not know where its lesions are.
-
-    `settings`: those of data/raw.json.
-    """
-    if settings.get("kind") != "phantom" or settings.get("image_size") != size:
-        return None
-    return phantom.lesion_masks(PhantomParams.model_validate(settings), origins)
+def lesion_masks(settings: DatasetParams, origins: Sequence[str]) -> NDArray[np.bool_] | None:
+    """(N, image_size, image_size) for the images of these origins; None for a data set without masks."""
+    return phantom.lesion_masks(settings, origins) if isinstance(settings, PhantomParams) else None

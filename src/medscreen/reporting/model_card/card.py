@@ -1,17 +1,17 @@
-"""The model card as Markdown; its words are in templates/model_card.md.j2."""
+"""The model card as Markdown; its words are in model_card.md.j2."""
 
 import re
 
-from medscreen.reporting.markdown import render
 from medscreen.reporting.model_card.facts import CardFacts
 from medscreen.reporting.model_card.known_failures import known_failures
+from medscreen.reporting.pages.markdown import render
 
 _REST = "The rest of the card is in card.md of the run."
 
 
 def model_card(facts: CardFacts) -> str:
     """The card of a version; what was not measured is left out."""
-    return render("model_card.md.j2", facts=facts, failures=known_failures(facts))
+    return render("model_card/model_card.md.j2", facts=facts, failures=known_failures(facts))
 
 
 def version_description(card: str, limit: int = 5000) -> str:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from medscreen.evaluation.sample_size import TOO_FEW, is_too_few
-from medscreen.reporting.markdown import figure, interval
+from medscreen.reporting.pages.markdown import figure, interval
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""Where a version fails, computed from its reports; templates/model_card.md.j2 has the sentences."""
+"""Where a version fails, computed from its reports; model_card.md.j2 has the sentences."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any

@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from medscreen.evaluation.outcomes import Floats, Outcomes, confusion
-from medscreen.reporting.figures.canvas import ABNORMAL, NORMAL, REFER, THRESHOLD, save_figure
+from medscreen.reporting.evaluation_report.canvas import ABNORMAL, NORMAL, REFER, THRESHOLD, save_figure
 
 _BINS = 44
 _SHOWN = (0.002, 0.998)  # quantiles of the scores that the axis spans: a single outlier would squeeze the rest

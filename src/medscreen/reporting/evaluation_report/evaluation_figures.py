@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from sklearn.metrics import ConfusionMatrixDisplay, PrecisionRecallDisplay, RocCurveDisplay, confusion_matrix
 
 from medscreen.evaluation.outcomes import Floats, Outcomes
-from medscreen.reporting.figures.canvas import ABNORMAL, NORMAL, THRESHOLD, save_picture
+from medscreen.reporting.evaluation_report.canvas import ABNORMAL, NORMAL, THRESHOLD, save_picture
 
 _CHANCE = {"color": "0.7", "linestyle": "-", "linewidth": 1}
 

@@ -9,7 +9,7 @@ from markdown_it import MarkdownIt
 from markdown_it.renderer import RendererHTML
 from markdown_it.token import Token
 
-from medscreen.reporting.markdown import TEMPLATES
+from medscreen.reporting.pages.markdown import TEMPLATES
 
 _BETWEEN_NUMBERS = re.compile(r"(\([-+.e\d]+) to ([-+.e\d]+\))")  # an interval is never broken over two lines
 
@@ -34,4 +34,4 @@ def page(markdown: str, title: str, pictures: Mapping[str, bytes] | None = None)
     content = content.replace("<table>", '<div class="table" tabindex="0"><table>')
     content = content.replace("</table>", "</table></div>")
     content = _BETWEEN_NUMBERS.sub(r"\1&nbsp;to&nbsp;\2", content)
-    return TEMPLATES.get_template("page.html.j2").render(title=title, content=content)
+    return TEMPLATES.get_template("pages/page.html.j2").render(title=title, content=content)

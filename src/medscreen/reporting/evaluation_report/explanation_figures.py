@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from medscreen.explain.packaged_map import Maps, is_constant
-from medscreen.reporting.figures.canvas import save_figure
+from medscreen.reporting.evaluation_report.canvas import save_figure
 
 _COLORS = "viridis"  # readable with any color vision, and in gray
 _MOST_CHANNELS = 8

@@ -57,7 +57,7 @@ def _escaped(value: object) -> object:
 
 
 TEMPLATES = Environment(
-    loader=PackageLoader("medscreen.reporting"),
+    loader=PackageLoader("medscreen.reporting", ""),
     autoescape=True,
     finalize=_escaped,
     undefined=StrictUndefined,
