@@ -81,7 +81,8 @@ def test_a_report_is_one_page_with_every_image_and_the_unreadable_named(
     assert done.exit_code == 1, done.output
     assert "broken.png" in done.output
     page = out.read_text()
-    assert page.count("data:image/png;base64,") == 2  # the image and its score among those of val
+    assert page.count("data:image/png;base64,") == 2  # the image, and its score among those of val
+    assert "No map:" in page  # without masks, quarters of equal worth are not shown
     assert "Research use only, never diagnosis" in page
     assert "film.png" in page
     assert "no features of its own" in page

@@ -37,11 +37,12 @@ def explain(paths: Sequence[Path], name: str | None, stage: str, out: Path, laye
     images: treat them as you treat those.
     """
     from medscreen.registry.explained import load_explained
+    from medscreen.registry.loading import record_in_stage
     from medscreen.registry.versions import model_name
 
     images = images_of(paths)
     layout = find_layout()
-    explained = load_explained(name or model_name(load_params(layout.params).dataset), stage)
+    explained = load_explained(record_in_stage(name or model_name(load_params(layout.params).dataset), stage))
     if explained.map is None:
         say(f"medscreen: no map is shown: {explained.reason}.", err=True)
     network = None

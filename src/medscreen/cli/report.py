@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from medscreen.data.load_image import Shown
     from medscreen.evaluation.outcomes import Outcomes
     from medscreen.explain.similar_cases import Case
+    from medscreen.registry.explained import Explained
     from medscreen.reporting.case_report import ReportedCase
 
 _MOST_IMAGES = 100  # of one page
@@ -70,7 +71,7 @@ def similar(paths: Sequence[Path], name: str | None, stage: str, number: int, as
 @_STAGE
 @click.option("--out", default="case-report.html", show_default=True, type=click.Path(path_type=Path), help="The page.")
 def report(paths: Sequence[Path], name: str | None, stage: str, out: Path) -> None:
-    """Writes one HTML page on images: decision, score among the images of val, and similar training images.
+    """Writes one HTML page on images: decision, map, score among the images of val, and similar cases.
 
     The page shows the images and needs nothing but itself. The exit status is 1 where a file can't be read.
     """
@@ -136,11 +137,35 @@ class _Version:
 
     def case(self, image: ImageOfFile, shown: "Shown", square: "Grey") -> "ReportedCase":
         """What the report shows of an image."""
+        from medscreen.explain.packaged_map import is_constant
         from medscreen.reporting.case_report import ReportedCase, SimilarCase
+        from medscreen.reporting.evaluation_report.explanation_figures import CONSTANT
 
+        explained = self.explained
+        found = None if explained.map is None else explained.map.maps(square[None])[0]
+        no_map = f"{explained.reason}." if explained.reason else ""
+        if found is not None and is_constant(found[None])[0]:
+            found, no_map = None, CONSTANT
         similar = [SimilarCase(case, self.pixels_of(case)) for case in self.similar_to(square, _CASES)]
         screening = self.detector.screen(square[None])
-        return ReportedCase(image.name, shown.grey, screening, similar, self.no_cases)
+        return ReportedCase(
+            name=image.name,
+            grey=shown.grey,
+            square=square,
+            screening=screening,
+            map=found,
+            unit=explained.unit,
+            no_map=no_map,
+            similar=similar,
+            no_cases=self.no_cases,
+        )
+
+    @cached_property
+    def explained(self) -> "Explained":
+        """The version's map, or the reason why none is shown."""
+        from medscreen.registry.explained import load_explained
+
+        return load_explained(self.record)
 
     def pixels_of(self, case: "Case") -> "Grey | None":
         """A training image from the local curated data, None where they do not hold it."""

@@ -9,7 +9,8 @@ import onnx
 from medscreen.errors import MedscreenError
 from medscreen.explain.packaged_map import PackagedMap
 from medscreen.packaging.packaged_detector import PackagedDetector
-from medscreen.registry.loading import record_in_stage, whole_graph
+from medscreen.registry.loading import whole_graph
+from medscreen.registry.run_record import Record
 from medscreen.registry.versions import Version, find_version
 from medscreen.tracking import names
 from medscreen.tracking.run_state import kept_file
@@ -32,21 +33,20 @@ class Explained:
     @property
     def unit(self) -> str:
         """What 1 in a map means."""
-        return str(self.detector.metadata["explanation"].get("unit", ""))
+        return str(self.detector.metadata.get("explanation", {}).get("unit", ""))
 
 
-def load_explained(name: str, stage: str = "Production") -> Explained:
-    """The detector that the registered model has in `stage`, with its map; raises MedscreenError as `load_detector`.
+def load_explained(record: Record) -> Explained:
+    """The detector of a version, with its map; raises MedscreenError where either is lost or damaged.
 
     The map is the graph that the package's metadata name by digest, in the run of the version or, of a version with
     another operating point, in that of the version it was made from.
     """
-    record = record_in_stage(name, stage)
     client, version = record.client, record.version
     detector = PackagedDetector(whole_graph(record))
     trained = version
     while of := trained.tags.get(names.OPERATING_POINT_OF):
-        trained = find_version(client, name, of.removeprefix("version "))
+        trained = find_version(client, version.model, of.removeprefix("version "))
     stated = detector.metadata.get("explanation")
     if stated is None:
         return Explained(version, detector, None, "the version was made by a medscreen that had no maps", {})
@@ -55,7 +55,7 @@ def load_explained(name: str, stage: str = "Production") -> Explained:
     graph = kept_file(client, trained.run_id, "explain.onnx")
     if graph is None or digest_of(graph) != stated["digest"]:
         raise MedscreenError(
-            f"explain.onnx of {name} version {trained.number}: its run keeps no whole one. `dvc repro publish` logs it "
+            f"explain.onnx of {trained}: its run keeps no whole one. `dvc repro publish` logs it "
             "again where the version is the workspace's own."
         )
     proof: dict[str, Any] = json.loads(kept_file(client, trained.run_id, "explanations.json") or b"{}")

@@ -11,9 +11,11 @@ from PIL import Image
 
 from medscreen.data.display import Grey
 from medscreen.evaluation.outcomes import Outcomes
+from medscreen.explain.packaged_map import Maps
 from medscreen.explain.similar_cases import Case
 from medscreen.packaging.packaged_detector import Screening
 from medscreen.reporting.evaluation_report.canvas import save_figure
+from medscreen.reporting.evaluation_report.explanation_figures import map_picture
 from medscreen.reporting.evaluation_report.operating_figure import draw_scores, score_edges
 from medscreen.reporting.pages.html_page import page
 from medscreen.reporting.pages.markdown import render
@@ -45,14 +47,18 @@ class SimilarCase:
 
 @dataclass(frozen=True)
 class ReportedCase:
-    """A screened image: `grey` as displayed, `screening` of this image alone, and similar cases.
+    """A screened image: `grey` as displayed, `square` (S, S) as screened, and the `screening` of this image alone.
 
-    `no_cases`: why there are no similar cases, "" where there are.
+    `map` (S, S) in `unit`, and similar cases; `no_map` and `no_cases`: why there are none, "" where there are.
     """
 
     name: str
     grey: Grey
+    square: Grey
     screening: Screening
+    map: Maps | None
+    unit: str
+    no_map: str
     similar: Sequence[SimilarCase]
     no_cases: str
 
@@ -64,6 +70,8 @@ def case_report(cases: Sequence[ReportedCase], version: ReportedVersion, val: Ou
     for i, case in enumerate(cases):
         score = float(case.screening.score[0])
         pictures[f"image-{i}"] = _png(case.grey, _LONGEST_SIDE)
+        if case.map is not None:
+            pictures[f"map-{i}"] = map_picture(case.square, case.map, case.unit)
         pictures[f"scores-{i}"] = _score_picture(val, version.point, score)
         thumbnails = []
         for j, similar in enumerate(case.similar):
