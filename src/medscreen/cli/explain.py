@@ -1,13 +1,14 @@
 """Pictures of where a registered detector sees what makes an image abnormal."""
 
 import sys
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from medscreen.cli.image_files import ImageOfFile, images_of
+from medscreen.cli.image_files import ImageOfFile, images_of, readable
 from medscreen.config.params import load_params
 from medscreen.runtime.escaping import say, visible
 from medscreen.workspace.layout import find_layout
@@ -15,6 +16,7 @@ from medscreen.workspace.layout import find_layout
 if TYPE_CHECKING:
     from torch import nn
 
+    from medscreen.data.display import Grey
     from medscreen.registry.explained import Explained
 
 
@@ -52,9 +54,9 @@ def explain(paths: Sequence[Path], name: str | None, stage: str, out: Path, laye
         version = explained.version
         network = trained_network(layout.fitted(version.detector), explained.detector.metadata, version.run_key)
     out.mkdir(parents=True, exist_ok=True)
-    unreadable = 0
-    for number, image in enumerate(images, 1):
-        unreadable += not _explain(explained, image, out / f"{number:04d}-{_stem(image)}", network)
+    unreadable: Counter[tuple[str, str]] = Counter()
+    for number, (image, _, pixels) in enumerate(readable(images, explained.detector, unreadable), 1):
+        _draw(explained, image, pixels, out / f"{number:04d}-{_stem(image)}", network)
     say("Research use only, never diagnosis.")
     sys.exit(1 if unreadable else 0)
 
@@ -65,20 +67,13 @@ def _stem(image: ImageOfFile) -> str:
     return kept if image.frame is None else f"{kept}-{image.frame}"
 
 
-def _explain(explained: "Explained", image: ImageOfFile, target: Path, network: "nn.Module | None") -> bool:
-    """Writes the pictures of an image; False, with a sentence on stderr, where it can't be read."""
-    from medscreen.data.display import to_square
-    from medscreen.data.image_errors import UnreadableImageError
-    from medscreen.data.load_image import read_image
+def _draw(
+    explained: "Explained", image: ImageOfFile, pixels: "Grey", target: Path, network: "nn.Module | None"
+) -> None:
+    """Writes the pictures of an image."""
     from medscreen.reporting.evaluation_report.explanation_figures import save_layers, save_overlay
 
     detector = explained.detector
-    try:
-        shown = read_image(image.path, detector.display, image.frame)
-        pixels = to_square(shown.grey, detector.image_size)
-    except UnreadableImageError as error:
-        say(f"medscreen: {image.name} can't be read: {error}", err=True)
-        return False
     found = detector.screen(pixels[None])
     decision = ("abnormal" if found.abnormal[0] else "normal") + (", refer" if found.refer[0] else "")
     if found.in_domain is not None and not found.in_domain[0]:
@@ -94,4 +89,3 @@ def _explain(explained: "Explained", image: ImageOfFile, target: Path, network: 
         layers = target.with_name(f"{target.name}-layers.png")
         save_layers(layers, feature_maps(network, pixels), title)
         say(str(layers))
-    return True
