@@ -1,4 +1,4 @@
-"""How well near copies are told from strangers: what HASH_DISTANCE and CORRELATION of curation/near.py rest on.
+"""How well near copies are told from strangers: the grounds of HASH_DISTANCE and CORRELATION.
 
 python benchmarks/near_copies.py [--data FOLDER]. Counts pairs above each limit on a phantom of 1,500 patients with 200
 planted near copies (the same film in another window) and, with the sample data, on train and val of PneumoniaMNIST and
@@ -16,7 +16,7 @@ from PIL import Image
 
 from medscreen.config.datasets import PhantomParams
 from medscreen.data.curation import near_duplicates as near
-from medscreen.data.curation.patient_ids import person
+from medscreen.data.curation.splits import person
 from medscreen.data.display import to_square
 from medscreen.data.images import Pixels
 from medscreen.data.load_image import read_grey
@@ -64,12 +64,14 @@ def print_pairs(images: Pixels, whose: list[str], scratch: Path) -> None:
     near.CORRELATION, near.HASH_DISTANCE = min(LIMITS), max(DISTANCES)
     found = near.near_pairs(images, np.arange(len(images)), 1, scratch)
     hashes, _ = near.described_images(images)
-    distance = np.min([np.bitwise_count(hashes[found.first, k] ^ hashes[found.second, 0]) for k in range(8)], axis=0)
+    first, second = np.array([pair[:2] for pair in found], np.int64).reshape(-1, 2).T
+    correlation = np.array([pair.correlation for pair in found])
+    distance = np.min([np.bitwise_count(hashes[first, k] ^ hashes[second, 0]) for k in range(8)], axis=0)
     people = np.array(whose)
-    same = (people[found.first] == people[found.second]) & (people[found.first] != "")
+    same = (people[first] == people[second]) & (people[first] != "")
     print("  pairs of one patient / of others, by hash distance and correlation")
     for bits in DISTANCES:
-        kept = [(distance <= bits) & (found.correlation >= limit) for limit in LIMITS]
+        kept = [(distance <= bits) & (correlation >= limit) for limit in LIMITS]
         counts = (f"{limit:.2f}: {(k & same).sum()}/{(k & ~same).sum()}" for limit, k in zip(LIMITS, kept, strict=True))
         print(f"  <= {bits:2d}  ", "   ".join(counts))
 

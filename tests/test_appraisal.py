@@ -14,7 +14,7 @@ from medscreen.evaluation.bootstrap import Bootstrap
 from medscreen.evaluation.metrics import METRICS, evaluate
 from medscreen.evaluation.outcomes import Floats, balanced_view
 from medscreen.operating.threshold_comparison import bench
-from medscreen.reporting.evaluation_report import Judged, analysis, metrics
+from medscreen.reporting.evaluation_report.tables import Judged, analysis, metrics
 from medscreen.workspace.layout import Layout
 
 PARAMS = EvaluationParams(

@@ -32,7 +32,8 @@ from medscreen.packaging.packaged_detector import packaged_digest
 from medscreen.registry.registration import register_run
 from medscreen.registry.stages import move
 from medscreen.tracking.backups import Backup, back_up, restore
-from medscreen.tracking.logged_models import DIGEST, log_model
+from medscreen.tracking.logged_models import log_model
+from medscreen.tracking.names import DIGEST
 from medscreen.tracking.store import open_experiment, open_store
 from medscreen.tracking.store_swap import STUDIES, settle
 from medscreen.workspace.layout import Layout

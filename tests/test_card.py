@@ -2,23 +2,25 @@ import json
 import re
 from collections.abc import Mapping
 from dataclasses import replace
+from itertools import pairwise
 from typing import Any
 
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
+from jinja2 import UndefinedError
 from markdown_it import MarkdownIt
 
 from factories import REPOSITORY
 from html_pages import Tags
-from medscreen.reporting.model_card.content import model_card
+from medscreen.reporting.model_card.card import model_card, version_description
 from medscreen.reporting.model_card.facts import CardFacts
-from medscreen.reporting.model_card.summary import version_description
 from medscreen.reporting.pages.html_page import page
+from medscreen.reporting.pages.markdown import TEMPLATES, inert
 
 ALL_SECTIONS = [
     "Intended use", "Performance", "Operating point", "Domain", "Known failures", "Data and splits", "Subgroups",
-    "Findings", "Operating-point bench", "Calibration", "Other hospitals", "Lineage", "Parameters",
+    "Findings", "Threshold comparison", "Calibration", "Other hospitals", "Lineage", "Parameters",
 ]  # fmt: skip
 POINT = {
     "policy": "youden", "threshold": 0.809444, "refer_from": -2.06826, "refer_to": 0.809444,
@@ -117,7 +119,7 @@ def test_headline_metrics_are_those_of_the_report_with_their_intervals() -> None
     assert rows["PPV, prevalence 5 %"][1] == f"{at['value']:.3f} ({at['low']:.3f} to {at['high']:.3f})"
     assert rows["ECE"][1] == f"{facts.evaluation['test']['ece']['value']:.3f}"  # it has no interval
     by_chance = facts.analysis["ece_by_chance"]["test"]
-    assert rows["ECE that chance alone gives"][1].endswith(f"({by_chance['low']:.3f} to {by_chance['high']:.3f})")
+    assert rows["ECE expected by chance"][1].endswith(f"({by_chance['low']:.3f} to {by_chance['high']:.3f})")
 
 
 def test_the_level_of_the_intervals_is_named_where_it_is_known() -> None:
@@ -161,10 +163,10 @@ def test_the_warning_comes_before_any_number() -> None:
 def test_operating_point_band_and_decision() -> None:
     said = sections(model_card(reported("cnn")))["Operating point"]
     assert "score at or above 0.8094." in said
-    assert "scores from -2.068 to below 0.8094 go to a reader" in said
+    assert "scores from -2.068 to below 0.8094 are deferred to a reader" in said
     assert '"cnn: val/auroc 0.9199 beats the baseline gradient by 0.4290"' in said
     empty = replace(NOTHING, operating_point=POINT | {"refer_from": 1.5, "refer_to": 1.5})
-    assert "no image is referred" in sections(model_card(empty))["Operating point"]
+    assert "no image is deferred" in sections(model_card(empty))["Operating point"]
 
 
 # what is missing is left out
@@ -190,7 +192,7 @@ def test_a_version_with_another_threshold_shows_the_rates_it_has() -> None:
         "PPV, prevalence of the split",
     ]
     assert (
-        "0.600 (0.500 to 0.700) of the images; wrong among these -, among the referred ones -."
+        "0.600 (0.500 to 0.700) of the images; wrong among these -, among the deferred ones -."
         in found["Operating point"]
     )
 
@@ -206,7 +208,7 @@ def test_without_probabilities_nothing_is_said_of_them() -> None:
     assert "Calibration" not in found
     for words in ("Brier", "ECE", "accuracy at probability"):
         assert words not in found["Performance"]
-    assert "calibration against chance" in found["Known failures"].partition("Not looked at")[2]
+    assert "calibration against chance" in found["Known failures"].partition("Not checked")[2]
 
 
 def test_undefined_values_are_dashes() -> None:
@@ -223,7 +225,7 @@ def test_undefined_values_are_dashes() -> None:
     )
     found = sections(model_card(facts))
     assert tables(found["Subgroups"])[0][1][-3:] == ["-", "-", "-"]
-    assert tables(found["Operating-point bench"])[0][1] == ["f1", "-", "-", "-", "-", "-"]
+    assert tables(found["Threshold comparison"])[0][1] == ["f1", "-", "-", "-", "-", "-"]
     assert tables(found["Performance"])[0][1] == ["AUROC", "-", "0.900 (0.800 to 1.000)"]
 
 
@@ -258,7 +260,7 @@ def test_no_subgroup_is_blamed_where_all_do_as_well_as_the_whole() -> None:
     equal = {"sex": {"F": group(0.8), "M": group(0.8)}}
     said = failures(judged({"sensitivity": estimate(0.8)}, subgroups=equal))
     assert "None was found" in said
-    assert "Looked at: sensitivity of subgroups." in said
+    assert "Checked: sensitivity of subgroups." in said
 
 
 def test_the_finding_that_is_seen_worst_is_named() -> None:
@@ -272,8 +274,8 @@ def test_the_finding_that_is_seen_worst_is_named() -> None:
     ("before", "after", "said"),
     [
         (0.1, 0.32, "False positive rate rises by 0.220, from 0.100 (0.000 to 0.200) on val to 0.320 (0.220 to 0.420)"),
-        (0.1, 0.32, "the intervals do not meet"),
-        (0.1, 0.15, "the intervals meet"),
+        (0.1, 0.32, "the intervals do not overlap"),
+        (0.1, 0.15, "the intervals overlap"),
     ],
 )
 def test_a_rise_of_the_false_positive_rate_is_told(before: float, after: float, said: str) -> None:
@@ -300,12 +302,12 @@ def test_false_alarms_are_held_against_what_is_promised(alarms: dict[str, Any], 
 def test_miscalibration_is_what_chance_does_not_explain(error: float, blamed: bool) -> None:
     measured = {"ece": {"value": error, "low": None, "high": None}}
     said = failures(judged(measured, ece_by_chance={"test": estimate(0.04, 0.02)}))
-    assert ("ECE 0.070 on test, right ones would show 0.040 (0.020 to 0.060)" in said) == blamed
+    assert ("ECE 0.070 on test, well calibrated ones would have 0.040 (0.020 to 0.060)" in said) == blamed
 
 
 @pytest.mark.parametrize(
     ("area", "said"),
-    [(0.45, "is not told from guessing"), (0.3, "is worse than guessing"), (0.9, "None was found")],
+    [(0.45, "is not distinguishable from chance"), (0.3, "is worse than chance"), (0.9, "None was found")],
 )
 def test_ranking_is_held_against_guessing(area: float, said: str) -> None:
     assert said in failures(judged({"auroc": estimate(area)}))
@@ -344,7 +346,7 @@ def test_what_curation_found_is_told() -> None:
     ):
         assert line in said
     assert "patient-7" not in said  # names of files may name people
-    assert "flatters every number: train+val (images 2, patients 1)" in failures(facts)
+    assert "so every number is optimistic: train+val (images 2, patients 1)" in failures(facts)
 
 
 @pytest.mark.parametrize(("leaks", "told"), [({"leaks": {}}, True), ({}, False)])
@@ -370,7 +372,7 @@ def test_findings_that_are_told_apart_have_their_rows_and_counts() -> None:
     said = sections(model_card(judged({}, classes=classes)))["Findings"]
     rows, counts = tables(said)
     assert rows[2] == ["mass|", "9", "0.800 (0.700 to 0.900)", "0.700 (0.600 to 0.800)", "-"]
-    assert counts[0] == ["images that are", "called normal", "called mass|", "called nodule"]
+    assert counts[0] == ["actual class", "predicted normal", "predicted mass|", "predicted nodule"]
     assert counts[2] == ["mass|", "2", "6", "1"]
     assert "mean AUROC 0.750 (0.650 to 0.850)" in said
 
@@ -428,6 +430,23 @@ def test_no_name_breaks_a_table_or_becomes_markup(name: str) -> None:
     undecided = int(shown(name) == "-")  # a decision that says nothing has no line
     assert len(after.tags) == len(before.tags) - undecided
     assert {tag for tag, _ in after.tags} == {tag for tag, _ in before.tags}
+
+
+@given(ODD_NAMES)
+def test_a_template_escapes_every_value_but_its_own_blocks(name: str) -> None:
+    template = TEMPLATES.from_string("{% set line %}- **{{ name }}**{% endset %}{{ line }}")
+    assert template.render(name=name) == f"- **{inert(name)}**"
+
+
+def test_a_template_that_lacks_a_value_fails() -> None:
+    with pytest.raises(UndefinedError, match="missing"):
+        TEMPLATES.from_string("{{ missing }}").render()
+
+
+@pytest.mark.parametrize("detector", ["cnn", "autoencoder"])
+def test_every_paragraph_is_one_line(detector: str) -> None:
+    for line, following in pairwise(model_card(reported(detector)).splitlines()):
+        assert not line or not following or following.startswith(("|", "- "))
 
 
 # the page

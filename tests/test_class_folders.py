@@ -164,7 +164,7 @@ def test_a_table_and_a_pattern_are_one_too_many(tmp_path: Path) -> None:
     pictures(tmp_path, "normal/07_1.png", "sick/08_1.png")
     written(tmp_path / "labels.csv", "file,patient\nnormal/07_1.png,A\nsick/08_1.png,B\n")
     message = refusal(tmp_path, patient_pattern=r"^(\d+)_")
-    assert "labels.csv and patient_pattern in params.yaml both say" in message
+    assert "labels.csv and patient_pattern in params.yaml both name patients" in message
     assert "set patient_pattern to null" in message
 
 

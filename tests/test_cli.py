@@ -129,7 +129,7 @@ def outputs_below(folder: Path) -> list[Path]:
     [
         (lambda root: (root / "labels.csv").unlink(), "labels.csv is missing"),
         (lambda root: (root / "labels.csv").write_text("file,patient\n"), "'label'"),
-        (lambda root: (root / "labels.csv").write_text("file,patient,label\n"), "no row below it"),
+        (lambda root: (root / "labels.csv").write_text("file,patient,label,finding,sex,age,site\n"), "no row below it"),
         (lambda root: relabelled(root, ",1,", ",0,"), "abnormal patients"),
         (lambda root: relabelled(root, "P-00003/", "../P-00003/"), "labels.csv, line "),
     ],

@@ -1,6 +1,5 @@
 """Near copies: what is taken for one, and what the policies make of copies of either kind."""
 
-from dataclasses import replace
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -20,7 +19,7 @@ from medscreen.data.sources import read_source as sources
 from medscreen.data.sources.phantom.cohort import BROKEN
 from medscreen.data.sources.records import Record
 from medscreen.errors import MedscreenError
-from medscreen.reporting.curation_page.audit_tables import warnings
+from medscreen.reporting.curation_page.page import warnings
 
 SIZE = 48
 
@@ -50,7 +49,7 @@ def pairs_of(images: list[Pixels], folder: Path, workers: int = 1) -> list[tuple
     pixels = np.stack(images)
     found = near_pairs(pixels, np.arange(len(pixels)), workers, folder / "textures")
     assert not (folder / "textures").exists()
-    return sorted(zip(found.first.tolist(), found.second.tolist(), strict=True))
+    return sorted((pair.first, pair.second) for pair in found)
 
 
 @pytest.mark.parametrize(
@@ -215,15 +214,12 @@ def test_a_near_copy_of_a_published_test_image_leaves_train(tmp_path: Path) -> N
 
 def test_a_chain_of_near_copies_loses_as_few_as_it_must() -> None:
     # b is like a, c like b but not like a: without b, c is a copy of nothing
-    from medscreen.data.curation.decoding import Readable
     from medscreen.data.curation.duplicates import without_near
-    from medscreen.data.curation.near_duplicates import Pairs
+    from medscreen.data.curation.near_duplicates import Pair
 
-    readable = Readable([record(i) for i in range(3)], ["a", "b", "c"])
-    pairs = Pairs(np.array([0, 1]), np.array([1, 2]), np.array([0.99, 0.98]))
-    assert without_near(readable, np.arange(3), pairs).tolist() == [0, 2]
-    readable.records[1] = replace(readable.records[1], split="test")
-    assert without_near(readable, np.arange(3), pairs).tolist() == [1]
+    pairs = [Pair(0, 1, 0.99), Pair(1, 2, 0.98)]
+    assert without_near([None, None, None], np.arange(3), pairs).tolist() == [0, 2]
+    assert without_near([None, "test", None], np.arange(3), pairs).tolist() == [1]
 
 
 def test_exact_copies_can_stay_in_one_split(tmp_path: Path) -> None:
@@ -272,12 +268,11 @@ def test_near_copies_of_what_is_dropped_anyway_are_not_counted(tmp_path: Path) -
 
 
 def test_of_equal_images_the_published_one_is_compared() -> None:
-    from medscreen.data.curation.decoding import Readable
-    from medscreen.data.curation.duplicates import one_of_each
+    """The first of those that stay."""
+    from medscreen.data.curation.duplicates import staying_copies
 
     splits = ["train", "train", "test", "test", "train", "train"]
-    readable = Readable([record(i, split=split) for i, split in enumerate(splits)], ["a", "b", "a", "a", "c", "c"])
-    assert one_of_each(readable, [[0, 2, 3], [4, 5]]).tolist() == [1, 2, 4]
+    assert staying_copies(splits, [[0, 2, 3], [4, 5]]) == [[2, 3], [4]]
 
 
 @pytest.mark.parametrize("kind", ["exact_copies", "near_copies"])
@@ -308,7 +303,7 @@ def test_the_way_out_of_copies_is_one_that_helps(tmp_path: Path) -> None:
         assert told(split_here, exact_copies=policy) == ""
     assert "curation.exact_copies in params.yaml: keep_together puts copies" in told(split_here, exact_copies="report")
     in_train = published(*(record(i, origin=f"{i}", patient=f"q{i}", split="train") for i in range(20)))
-    assert "keep_together has those of train and tune in one" in told(in_train, exact_copies="report")
+    assert "keep_together puts those of train and tune into one" in told(in_train, exact_copies="report")
     assert told(in_train, exact_copies="keep_together") == ""
     twice = published(record(50, split="val", origin="twin.png"))
     for policy in ("report", "keep_together", "drop"):

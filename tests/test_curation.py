@@ -9,12 +9,12 @@ from PIL import Image
 from factories import CURATION, dicom, one_sentence, real_data, written
 from medscreen.config.datasets import MedMnistParams
 from medscreen.data.curation.curation import Curated, curate
-from medscreen.data.curation.patient_ids import person
+from medscreen.data.curation.splits import person
 from medscreen.data.images import SPLITS, image_digest, set_digest
 from medscreen.data.sources import medmnist
 from medscreen.data.sources.records import Record
 from medscreen.errors import MedscreenError
-from medscreen.reporting.curation_page.audit_tables import warnings
+from medscreen.reporting.curation_page.page import warnings
 from tiff_files import Form, tiff
 
 SIZE = 16
@@ -242,7 +242,9 @@ def test_conflicting_labels_are_listed(tmp_path: Path) -> None:
 @pytest.mark.parametrize("label", [0, 1])
 def test_data_of_one_class_is_a_sentence(tmp_path: Path, label: int) -> None:
     patients = ("60 normal and 0 abnormal", "0 normal and 60 abnormal")[label]
-    assert f"The data has {patients} patients, too few for four splits" in refusal(unsplit(60, label=label), tmp_path)
+    assert f"The data has {patients} patients, too few to cut four splits" in refusal(
+        unsplit(60, label=label), tmp_path
+    )
 
 
 @pytest.mark.parametrize("split", ["val", "test"])

@@ -18,9 +18,8 @@ from medscreen.data.curation.curation import Curated, curate
 from medscreen.data.images import SPLITS, ImageSet
 from medscreen.data.sources import medmnist
 from medscreen.data.sources.records import Record
-from medscreen.reporting.curation_page.audit_tables import warnings
 from medscreen.reporting.curation_page.contact_sheets import contact_sheets, pair_sheet
-from medscreen.reporting.curation_page.page import curation_page
+from medscreen.reporting.curation_page.page import curation_page, warnings
 from medscreen.reporting.curation_page.split_shift import shift
 from test_copies import darker, published, textured
 
@@ -105,7 +104,7 @@ def test_a_page_without_copies_shows_none(curated: Curated, tmp_path: Path) -> N
     plain = curate(published(), SIZE, CURATION, 7, 1, tmp_path / "scratch")
     seen = Tags(curation_page(audit_of(plain), plain, splits_of(plain)))
     assert sum("src" in attributes for _, attributes in seen.tags) == 8
-    assert "Nothing: no leak" in seen.text
+    assert "None: no leak" in seen.text
     assert list(warnings(audit_of(plain))) == []
 
 
@@ -113,14 +112,15 @@ def test_what_makes_a_result_doubtful_is_a_sentence(curated: Curated) -> None:
     found = {"value": 0.74, "low": 0.7, "high": 0.78}
     lines = list(warnings(audit_of(curated, shift={"auroc": found, "images": {}, "reason": ""})))
     told = " ".join(lines)
-    assert re.search(r"(train|tune) and test share patients \(1\) or exact copies \(0\).*taught: 1\.", lines[0])
+    assert re.search(r"(train|tune) and test share patients \(1\) or exact copies \(0\).*(train|tune): 1\.", lines[0])
     assert "val+test 1" in told
     assert "4 of 59 files could not be read" in told
     assert "AUROC 0.740 (0.700 to 0.780)" in told
     assert all(line.endswith(".") and "\n" not in line for line in lines)
     alike = {"value": 0.52, "low": 0.47, "high": 0.57}
     assert not any(
-        "told apart" in line for line in warnings(audit_of(curated, shift={"auroc": alike, "images": {}, "reason": ""}))
+        "val and test differ" in line
+        for line in warnings(audit_of(curated, shift={"auroc": alike, "images": {}, "reason": ""}))
     )
 
 
@@ -146,7 +146,7 @@ def test_near_copies_lie_side_by_side(curated: Curated) -> None:
     sheet = picture(pair_sheet(curated.images.pixels, curated.near))
     assert sheet.shape[1] > 4 * 96
     first = np.asarray(
-        Image.fromarray(curated.images.pixels[curated.near.second[0]]).resize((96, 96), Image.Resampling.BICUBIC)
+        Image.fromarray(curated.images.pixels[curated.near[0].second]).resize((96, 96), Image.Resampling.BICUBIC)
     )
     np.testing.assert_array_equal(sheet[:96, 100:196], first)
 

@@ -150,7 +150,7 @@ def test_a_table_of_predictions_damaged_anywhere_is_never_taken(published: Path)
 def test_a_damaged_file_of_the_training_is_not_calibrated(workspace: Layout, name: str) -> None:
     folder = workspace.fitted("whole")
     about = json.loads((folder / "fit.json").read_text())
-    about["files"] = {n: file_digest(folder / n) for n in ("network.onnx",)}
+    about["files"] = {n: file_digest(folder / n) for n in ("network.onnx", "explain.onnx")}
     (folder / "fit.json").write_text(json.dumps(about))
     calibrate(workspace, settings_of(workspace.home), "whole")
     before = packaged_digest(workspace.packaged("whole"))

@@ -13,13 +13,20 @@ from sklearn import metrics as sk
 
 from medscreen.config.operating import EvaluationParams, MeanSdPolicy, YoudenPolicy
 from medscreen.evaluation.outcomes import Outcomes, confusion, outcomes_of
-from medscreen.reporting.evaluation_report import Judged, analysis
-from medscreen.reporting.figures import operating_figure as operating
-from medscreen.reporting.figures.curves import draw_counts, draw_precision_recall, draw_roc
-from medscreen.reporting.figures.evaluation_figures import save_pictures
-from medscreen.reporting.figures.operating_figure import draw_errors, save_operating
-from medscreen.reporting.figures.plot_tables import save_bench, save_plots
-from medscreen.reporting.figures.probability import draw_decision_curve, draw_reliability, draw_shift
+from medscreen.reporting.evaluation_report import operating_figure as operating
+from medscreen.reporting.evaluation_report.evaluation_figures import (
+    draw_counts,
+    draw_decision_curve,
+    draw_errors,
+    draw_precision_recall,
+    draw_reliability,
+    draw_roc,
+    draw_shift,
+    save_pictures,
+)
+from medscreen.reporting.evaluation_report.operating_figure import save_operating
+from medscreen.reporting.evaluation_report.plot_tables import save_bench, save_plots
+from medscreen.reporting.evaluation_report.tables import Judged, analysis
 
 TABLES = ("confusion.csv", "histogram.csv", "precision_recall.csv", "roc.csv")
 PICTURES = (
@@ -246,14 +253,14 @@ def test_the_operating_point_lies_on_the_roc_curve(axes: Axes) -> None:
     draw_roc(axes, sample)
     expected = [sample.abnormal[sample.labels == label].mean() for label in (0, 1)]
     assert line(axes, "operating point")[0] == pytest.approx(expected)
-    curve = np.stack(axes.lines[1].get_data(), axis=1)
+    curve = line(axes, "detector")
     assert np.abs(curve - expected).sum(axis=1).min() < 0.05
     assert sk.auc(*curve.T) == pytest.approx(sk.roc_auc_score(sample.labels, sample.scores), abs=1e-5)
 
 
 def test_chance_precision_is_the_share_of_abnormal_images(axes: Axes) -> None:
     draw_precision_recall(axes, drawn(121).take(np.array([0, 1, 2, 4, 6])))
-    assert line(axes, "share of abnormal images")[:, 1].tolist() == [0.2, 0.2]
+    assert line(axes, "Chance level (AP = 0.20)")[:, 1].tolist() == [0.2, 0.2]
 
 
 def test_counts_are_written_with_the_share_of_their_row(axes: Axes) -> None:
@@ -262,16 +269,18 @@ def test_counts_are_written_with_the_share_of_their_row(axes: Axes) -> None:
     assert texts[(1, 0)] == "1\n25.0%"
     assert texts[(0, 1)] == "0\n0.0%"
     assert texts[(2, 2)] == "3\n75.0%"
-    assert {text.get_text(): text.get_color() for text in axes.texts}["3\n75.0%"] == "white"
+    lightness = {text.get_text(): sum(matplotlib.colors.to_rgb(text.get_color())) for text in axes.texts}
+    assert lightness["3\n75.0%"] > 2.5  # light on dark
+    assert lightness["0\n0.0%"] < 1.5
     assert [label.get_text() for label in axes.get_xticklabels()] == NAMES
     assert [label.get_text() for label in axes.get_yticklabels()] == NAMES
-    assert (axes.get_xlabel(), axes.get_ylabel()) == ("called", "is")
+    assert (axes.get_xlabel(), axes.get_ylabel()) == ("predicted", "actual")
 
 
 def test_reliability_is_drawn_with_its_intervals(axes: Axes) -> None:
     tables = analysed(val_and_test())["reliability"]
     draw_reliability(axes, tables)
-    assert [container.get_label() for container in axes.containers] == ["val, where it was fitted", "test"]
+    assert [container.get_label() for container in axes.containers] == ["val, used for the fit", "test"]
     for container, table in zip(axes.containers, tables.values(), strict=True):
         points, _, (bars,) = container.lines
         assert points.get_xdata().tolist() == [row["mean_probability"] for row in table]
@@ -297,7 +306,7 @@ def test_a_decision_curve_is_between_its_ends(axes: Axes) -> None:
 def test_shift_is_the_share_of_p_values_at_or_below(axes: Axes) -> None:
     draw_shift(axes, np.array([0.5, 0.25, 1.0, 0.75]))
     steps = line(axes, "4 healthy images of test")
-    assert steps.tolist() == [[0, 0], [0.25, 0.25], [0.5, 0.5], [0.75, 0.75], [1, 1], [1, 1]]
+    assert steps.tolist() == [[0.25, 0], [0.25, 0.25], [0.5, 0.5], [0.75, 0.75], [1, 1]]
     assert axes.lines[1].get_drawstyle() == "steps-post"
     (band,) = axes.collections
     heights = band.get_paths()[0].vertices[:, 1]
@@ -340,7 +349,7 @@ def test_the_operating_picture_says_what_the_threshold_costs(figure: list[Figure
     save_operating({"val": by_hand, "test": without_band}, point, "cnn", tmp_path / "unused.png")
     upper, lower = figure[0].axes
     rates = "false positives 25.0% of 4, false negatives 50.0% of 2"
-    assert upper.get_title("left") == f"val: {rates}\nreferred 16.7% of 6, wrong among the rest 20.0% of 5"
+    assert upper.get_title("left") == f"val: {rates}\ndeferred 16.7% of 6, wrong among the rest 20.0% of 5"
     assert lower.get_title("left") == f"test: {rates}"
     assert figure[0].get_suptitle() == "cnn: threshold 0.5 by youden on val"
     assert [text.get_text() for text in upper.get_legend().get_texts()][:2] == ["normal (4)", "abnormal (2)"]

@@ -11,9 +11,8 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from factories import written
-from medscreen.data.sources import label_tables as tables
-from medscreen.data.sources.labels import NormalLabels, label_key
-from medscreen.data.sources.spelling import plain
+from medscreen.data.sources import tables
+from medscreen.data.sources.labels import NormalLabels, label_key, plain
 from medscreen.errors import MedscreenError
 
 INVISIBLE = "\u200b\u200c\u200d\u2060\ufeff\u00ad\u200e\u202a\u202c\u2066\ufe0f\u034f\u180e\U000e0101"
@@ -57,6 +56,10 @@ def test_a_plain_word_is_its_own_plain_word(text: str) -> None:
 def test_a_number_counts_by_its_value(spelled: str) -> None:
     assert NormalLabels([0]).label(spelled) == 0
     assert NormalLabels([spelled]).label("0") == 0
+
+
+def test_a_minus_sign_is_a_hyphen() -> None:
+    assert NormalLabels(["HER2-"]).label("her2\u2212") == NormalLabels(["HER2\u2212"]).label("her2-") == 0
 
 
 def test_numbers_that_differ_are_different() -> None:

@@ -50,7 +50,7 @@ def result(
         dataset="films", detector=name, params={}, run_key="", history=[], evaluation=evaluation,
         analysis={"seeds": {split: spread(values) for split, values in seeds.items()}},
         curation={}, data_digest="", packaged=Path(), digest="", files={}, predictions=pa.table({}), trained_on=[],
-        operating_point={}, lineage={}, is_baseline=False,
+        operating_point={}, lineage={}, is_baseline=False, similar_cases=None,
     )  # fmt: skip
 
 
@@ -131,6 +131,11 @@ def test_seeds_are_a_column_where_there_are_several() -> None:
     assert "over 3 seeds" in lines[2]
     assert all(".600 sd .100" in line for line in lines[4:6])
     assert lines[5].rstrip().endswith("refused")
+
+
+def test_a_detector_without_further_seeds_has_a_dash_for_their_spread() -> None:
+    several = result("cnn", 0.8, seeds={"val": [0.8, 0.9], "test": [0.5, 0.6]})
+    assert ".700 sd -" in printed(league_rows([several, result("gradient", 0.6)], {}))[5]
 
 
 def against(leader: Outcomes, noise: float, seed: int) -> Outcomes:

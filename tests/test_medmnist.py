@@ -1,3 +1,4 @@
+import hashlib
 import json
 import threading
 import zipfile
@@ -126,13 +127,14 @@ def test_channels_first_is_a_sentence(tmp_path: Path, channels: int) -> None:
 def test_a_split_without_an_image_is_a_sentence(tmp_path: Path, split: str) -> None:
     empty = {f"{split}_images": np.zeros((0, 28, 28), np.uint8), f"{split}_labels": np.zeros((0, 1), np.uint8)}
     npz(tmp_path, content() | empty)
-    assert f"{split}_images holds no image" in refusal(tmp_path)
+    assert f"{split}_images (0, 28, 28) holds no image" in refusal(tmp_path)
 
 
 @pytest.mark.parametrize("normal", [[], [7]])
 def test_a_set_without_a_normal_image_is_a_sentence(tmp_path: Path, normal: list[int]) -> None:
     npz(tmp_path, content())
-    assert f"normal_labels: {normal} calls normal" in refusal(tmp_path, normal_labels=normal)
+    what = f"label {normal[0]}" if normal else "normal image"
+    assert f"has no {what} by normal_labels: {normal}; correct it" in refusal(tmp_path, normal_labels=normal)
 
 
 def test_another_file_than_the_published_one_is_noted(tmp_path: Path) -> None:
@@ -262,7 +264,25 @@ def test_a_download_that_fails_is_a_sentence_and_leaves_no_half(
     with pytest.raises(MedscreenError, match=rf"{flag}\.npz can't be downloaded") as error:
         medmnist.find_files(MNIST.model_copy(update={"flag": flag}), tmp_path / "new")
     one_sentence(error)
-    assert not list((tmp_path / "new").iterdir())
+    assert not list(tmp_path.glob("new/*"))
+
+
+@pytest.mark.parametrize("md5", [None, "of the body", "0" * 32])
+def test_a_download_is_the_published_file_or_nothing(
+    server: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, md5: str | None
+) -> None:
+    if md5 == "of the body":
+        md5 = hashlib.md5(Answers.body, usedforsecurity=False).hexdigest()
+    about = {"python_class": "X", "url": f"{server}/whole"} | ({"MD5": md5} if md5 else {})
+    monkeypatch.setattr(medmnist, "_catalogue", lambda: {"whole": about})
+    params = MNIST.model_copy(update={"flag": "whole"})
+    if md5 == "0" * 32:
+        with pytest.raises(MedscreenError, match=r"whole\.npz can't be downloaded .* another MD5") as error:
+            medmnist.find_files(params, tmp_path / "new")
+        one_sentence(error)
+        assert not list(tmp_path.glob("new/*"))
+    else:
+        assert medmnist.find_files(params, tmp_path / "new")[0].read_bytes() == Answers.body
 
 
 def test_a_flag_of_volumes_is_a_sentence(tmp_path: Path) -> None:

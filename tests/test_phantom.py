@@ -3,6 +3,7 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 import pytest
@@ -20,11 +21,9 @@ from medscreen.data.load_image import read_grey
 from medscreen.data.sources import read_source as sources
 from medscreen.data.sources.phantom import export as phantom
 from medscreen.data.sources.phantom.anatomy import Thorax, chords, draw_thorax
-from medscreen.data.sources.phantom.cohort import draw_patient, plan_export
+from medscreen.data.sources.phantom.cohort import Finding, draw_patient, plan_export
 from medscreen.data.sources.phantom.dicom_files import SHOWN, write_dicom
-from medscreen.data.sources.phantom.forms import FORMS, simulate
-from medscreen.data.sources.phantom.lesions import Finding, Lesion, draw_lesion, water
-from medscreen.data.sources.phantom.radiography import expose
+from medscreen.data.sources.phantom.films import Lesion, draw_lesion, expose, simulate, water
 from medscreen.errors import MedscreenError
 
 BROKEN = ("-cut", "-empty", "-page")
@@ -302,7 +301,7 @@ def test_every_size_shows_the_same_patient() -> None:
 @pytest.fixture(scope="module")
 def forms(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[DatasetParams, Path]]:
     root = tmp_path_factory.mktemp("forms")
-    for form in FORMS:
+    for form in get_args(phantom.Form):
         phantom.find_files(PHANTOM.model_copy(update={"patients": 60}), root / form, 1, form)
     folders = FoldersParams(**FOLDERS | {"image_size": 24})
     mnist = MedMnistParams(kind="medmnist", root="-", image_size=24, flag="phantom", normal_labels=[0])
@@ -321,8 +320,8 @@ def curated(params: DatasetParams, root: Path, scratch: Path) -> tuple[ImageSet,
 
 
 def test_the_forms_hold_the_same_films(forms: dict[str, tuple[DatasetParams, Path]], tmp_path: Path) -> None:
-    seen = {form: curated(*forms[form], tmp_path) for form in FORMS}
-    rows = {form: readable_rows(forms[form][1]) for form in FORMS}
+    seen = {form: curated(*forms[form], tmp_path) for form in get_args(phantom.Form)}
+    rows = {form: readable_rows(forms[form][1]) for form in get_args(phantom.Form)}
     assert len(rows["dicom"]) == len(rows["folders"]) == len(rows["npz"]) == len(seen["npz"][0])
     for rows_of_one in zip(*rows.values(), strict=True):
         pixels, labels = [], []

@@ -15,7 +15,7 @@ from factories import PARAMS_YAML
 from medscreen.config.datasets import PhantomParams
 from medscreen.config.params import Params, load_params
 from medscreen.data.sources.phantom.cohort import draw_patient
-from medscreen.data.sources.phantom.forms import simulate
+from medscreen.data.sources.phantom.films import simulate
 
 BAR = 0.60  # the bench asks .65 of a few hundred images of val; 1,800 leave chance less room
 

@@ -1,13 +1,13 @@
+import builtins
+import io
 import os
 import subprocess
 import sys
 import time
-from pathlib import Path
 
 import psutil
 import pytest
 
-from factories import written
 from medscreen.runtime.child_processes import available_cpus, worker_pool
 
 KILLED = """
@@ -38,32 +38,21 @@ def test_workers_end_with_the_process_that_started_them() -> None:
         time.sleep(0.1)
 
 
-@pytest.mark.parametrize(
-    ("groups", "files", "share"),
-    [
-        ("0::/\n", {"cpu.max": "150000 100000\n"}, 2),
-        ("0::/\n", {"cpu.max": "50000 100000\n"}, 1),
-        ("0::/\n", {"cpu.max": "max 100000\n"}, 64),
-        ("0::/a/b\n", {"a/b/cpu.max": "max 100000\n", "a/cpu.max": "300000 100000\n"}, 3),
-        ("0::/host/path\n", {"cpu.max": "400000 100000\n"}, 4),  # that the container does not see
-        (
-            "7:memory:/x\n1:cpu,cpuacct:/\n",
-            {"cpu/cpu.cfs_quota_us": "250000\n", "cpu/cpu.cfs_period_us": "100000\n"},
-            3,
-        ),
-        ("1:cpu:/d/1\n", {"cpu/d/1/cpu.cfs_quota_us": "-1\n", "cpu/d/1/cpu.cfs_period_us": "100000\n"}, 64),
-        ("1:cpu:/d/1\n", {"cpu/d/cpu.cfs_quota_us": "100000\n", "cpu/d/cpu.cfs_period_us": "100000\n"}, 1),
-        ("0::/\n", {"cpu.max": "garbage\n"}, 64),
-        ("", {}, 64),
-    ],
-)
-def test_the_share_of_a_container_counts_and_not_the_machine(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, groups: str, files: dict[str, str], share: int
-) -> None:
-    monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(64)), raising=False)
-    written(tmp_path / "proc/self/cgroup", groups)
-    for name, content in files.items():
-        written(tmp_path / "sys/fs/cgroup" / name, content)
-    assert available_cpus(tmp_path) == share
-    monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0, 5}, raising=False)
-    assert available_cpus(tmp_path) == min(share, 2)
+def test_the_affinity_of_a_process_counts_and_not_the_machine() -> None:
+    allowed = os.sched_getaffinity(0)
+    try:
+        os.sched_setaffinity(0, {min(allowed)})
+        assert available_cpus() == 1
+    finally:
+        os.sched_setaffinity(0, allowed)
+
+
+def test_the_share_of_a_container_counts_and_not_the_machine(monkeypatch: pytest.MonkeyPatch) -> None:
+    """By joblib, which reads the quota of the control group; a container of half a processor has one."""
+    real = builtins.open
+    shares = {"/sys/fs/cgroup/cpu.max": "50000 100000\n"}
+    monkeypatch.setattr(os.path, "exists", lambda path, exists=os.path.exists: path in shares or exists(path))
+    monkeypatch.setattr(
+        builtins, "open", lambda file, *a, **k: io.StringIO(shares[file]) if file in shares else real(file, *a, **k)
+    )
+    assert available_cpus() == 1

@@ -13,6 +13,7 @@ from medscreen.errors import MedscreenError
 from medscreen.pipeline.publish import publish
 from medscreen.registry.versions import location_of, versions_of
 from medscreen.tracking import logged_models as models
+from medscreen.tracking import names
 from medscreen.tracking.store import open_store
 from servers import free_port, serving
 from workspaces import MODEL, new_workspace, settings_of
@@ -64,7 +65,7 @@ def test_graphs_of_a_server_are_checked_by_digest_and_lost_objects_come_back(
         load_detector(MODEL)
         production = next(version for version in versions_of(client, MODEL) if version.stage == "Production")
         assert location_of(client, production).startswith("mlflow-artifacts:")
-        client.set_model_version_tag(MODEL, str(production.number), models.DIGEST, "../../data")
+        client.set_model_version_tag(MODEL, str(production.number), names.DIGEST, "../../data")
         data = sorted(layout.workspace.rglob("data/**/*"))
         with pytest.raises(MedscreenError, match="is no digest"):
             load_detector(MODEL)

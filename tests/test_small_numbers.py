@@ -24,10 +24,10 @@ from medscreen.evaluation.sample_size import FEWEST, TOO_FEW, short_classes
 from medscreen.pipeline.publish import publish
 from medscreen.registry.gate import decide
 from medscreen.registry.versions import versions_of
-from medscreen.reporting.evaluation_report import Judged, analysis, metrics
-from medscreen.reporting.figures.evaluation_figures import save_pictures
-from medscreen.reporting.figures.plot_tables import save_bench, save_plots
-from medscreen.reporting.model_card.content import model_card
+from medscreen.reporting.evaluation_report.evaluation_figures import save_pictures
+from medscreen.reporting.evaluation_report.plot_tables import save_bench, save_plots
+from medscreen.reporting.evaluation_report.tables import Judged, analysis, metrics
+from medscreen.reporting.model_card.card import model_card
 from medscreen.reporting.model_card.facts import CardFacts
 from medscreen.tracking.store import open_store
 from medscreen.workspace.layout import Layout
@@ -164,7 +164,7 @@ def card_of(normal: int, abnormal: int) -> str:
 def test_the_card_has_words_in_place_of_figures_of_a_small_split() -> None:
     card = card_of(40, 19)
     rows = {cells[1].strip(): cells[2:4] for line in card.splitlines() if len(cells := line.split("|")) == 5}
-    for metric in ("AUROC", "sensitivity", "ECE", "ECE that chance alone gives"):
+    for metric in ("AUROC", "sensitivity", "ECE", "ECE expected by chance"):
         assert [cell.strip() for cell in rows[metric]] == [TOO_FEW, TOO_FEW]
     assert TOO_FEW not in rows["specificity"][0]  # it rests on the forty normal patients
     assert f"fewer than {FEWEST} patients of a class" in card

@@ -127,7 +127,7 @@ def result_of(folder: Path) -> Result:
         data_digest="data", packaged=packaged, digest=packaged_digest(packaged),
         files={"": [folder / "evaluation.json", folder / "curation.json"]}, predictions=said_of(scores),
         trained_on=["a", "b"], operating_point={}, lineage=lineage,
-        is_baseline=False,
+        is_baseline=False, similar_cases=None,
     )  # fmt: skip
 
 

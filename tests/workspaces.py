@@ -27,6 +27,7 @@ from medscreen.pipeline.evaluate import evaluate
 from medscreen.registry.run_record import Record
 from medscreen.registry.versions import Version
 from medscreen.workspace.code_digest import code_digest, stage_code
+from medscreen.workspace.digests import file_digest
 from medscreen.workspace.layout import Layout
 
 SIZE, PATIENTS = 16, 400
@@ -72,6 +73,17 @@ def network_of_quarters(weights: tuple[float, ...]) -> onnx.ModelProto:
         ],
     )
     return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)], ir_version=10)
+
+
+def map_of_quarters(weights: tuple[float, ...]) -> onnx.ModelProto:
+    """The map graph of a detector: its quarters, and a little of the image."""
+    model = network_of_quarters(weights)
+    model.graph.initializer[1].name = "quarters.mask"  # dotted: learned, as the names of a network's state
+    del model.graph.node[1], model.graph.output[:], model.graph.initializer[0]
+    model.graph.node[0].op_type = "Add"  # the quarters are worth more than any image, 0 to 1
+    model.graph.node[0].input[1], model.graph.node[0].output[0] = "quarters.mask", "map"
+    model.graph.output.append(helper.make_tensor_value_info("map", TensorProto.FLOAT, ["N", 1, SIZE, SIZE]))
+    return model
 
 
 def mean_of_quarters(weights: tuple[float, ...]) -> onnx.ModelProto:
@@ -121,7 +133,12 @@ def fit_by_hand(layout: Layout, name: str, weights: tuple[float, ...], run_key: 
         "display": splits["train"].display.model_dump(),
         "score_at_half": None,
         "findings": [],
+        "explanation": {"map": None, "reason": "the corner has no places"},
     }
+    if name != "corner":
+        onnx.save(map_of_quarters(weights), folder / "explain.onnx")
+        about["explanation"] = {"map": "quarter map", "unit": "grey"}
+        about["files"] = {"explain.onnx": file_digest(folder / "explain.onnx")}
     (folder / "fit.json").write_text(json.dumps(about))
     params = settings_of(layout.workspace)
     calibrate(layout, params, name)

@@ -7,9 +7,8 @@ from matplotlib.figure import Figure
 
 from medscreen.config.datasets import PhantomParams
 from medscreen.config.params import load_params
-from medscreen.data.sources.phantom.cohort import draw_patient
-from medscreen.data.sources.phantom.forms import simulate
-from medscreen.data.sources.phantom.lesions import FINDINGS
+from medscreen.data.sources.phantom.cohort import FINDINGS, draw_patient
+from medscreen.data.sources.phantom.films import simulate
 from medscreen.workspace.layout import find_layout
 
 PER_FINDING, SIZE = 5, 224

@@ -8,9 +8,12 @@ import click
 from medscreen.cli.backup import backup, restore
 from medscreen.cli.dashboard import dashboard
 from medscreen.cli.datasets import fetch, phantom, use
+from medscreen.cli.explain import explain
 from medscreen.cli.models import compare, models
 from medscreen.cli.predict import predict
 from medscreen.cli.promote import promote, rollback
+from medscreen.cli.report import report, similar
+from medscreen.cli.selftest import selftest
 from medscreen.cli.study import study
 from medscreen.cli.threshold import threshold
 from medscreen.cli.ui import ui
@@ -27,9 +30,9 @@ def commands() -> None:
     """Screens medical images for what looks abnormal. Research use only, never diagnosis."""
 
 
-for command in (use, fetch, phantom, predict, models, compare, promote, rollback, threshold):
+for command in (use, fetch, phantom, predict, explain, models, compare, promote, rollback, threshold):
     commands.add_command(command)
-for command in (study, dashboard, verify, reproduce, backup, restore, ui):
+for command in (study, dashboard, verify, reproduce, backup, restore, ui, selftest, similar, report):
     commands.add_command(command)
 
 

@@ -42,6 +42,6 @@ def restore(file: Path) -> None:
     in_production = [version_in_stage(client, model, "Production") for model in model_names(client)]
     for version in in_production:
         if version is not None:
-            say(f"In Production: {version.model} version {version.number} ({version.detector}).")
+            say(f"In Production: {version} ({version.detector}).")
     if not any(in_production):
         say("Nothing is in Production.")

@@ -15,7 +15,7 @@ from medscreen.workspace.dvc_lock import mend_lock
 from medscreen.workspace.layout import find_layout
 
 if TYPE_CHECKING:
-    from medscreen.data.sources.phantom.forms import Form
+    from medscreen.data.sources.phantom.export import Form
 
 # Below datasets: of params.yaml, what makes the written folder a data set of the pipeline.
 _ENTRIES: dict[str, dict[str, Any]] = {

@@ -1,11 +1,18 @@
 """The images that a command line names: files, folders, and what is in them."""
 
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from medscreen.errors import MedscreenError
 from medscreen.runtime.escaping import say, visible
+
+if TYPE_CHECKING:
+    from medscreen.data.display import Grey
+    from medscreen.data.load_image import Shown
+    from medscreen.packaging.packaged_detector import PackagedDetector
 
 _MOST_OF_A_FILE = 1_000  # images of one file that are screened
 
@@ -36,6 +43,29 @@ def images_of(paths: Sequence[Path]) -> Iterator[ImageOfFile]:
     """
     files = [file for path in paths for file in _files(path)]
     return (image for file in files for image in _images(file))
+
+
+def readable(
+    images: Iterable[ImageOfFile], detector: "PackagedDetector", unreadable: Counter[tuple[str, str]]
+) -> Iterator[tuple[ImageOfFile, "Shown", "Grey"]]:
+    """The images that can be read, as displayed and as the square that the detector screens.
+
+    The others are counted by file and reason, and the first of each is named on stderr.
+    """
+    from medscreen.data.display import to_square
+    from medscreen.data.image_errors import UnreadableImageError
+    from medscreen.data.load_image import read_image
+
+    for image in images:
+        try:
+            shown = read_image(image.path, detector.display, image.frame)
+            square = to_square(shown.grey, detector.image_size)
+        except UnreadableImageError as error:
+            unreadable[image.file, str(error)] += 1
+            if unreadable[image.file, str(error)] == 1:
+                say(f"medscreen: {image.name} can't be read: {error}", err=True)
+        else:
+            yield image, shown, square
 
 
 def _files(path: Path) -> list[Path]:

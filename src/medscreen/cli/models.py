@@ -6,21 +6,19 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 import click
-from rich import box
-from rich.table import Table
 from rich.text import Text
 
 from medscreen.cli.registry_access import open_registry
+from medscreen.cli.tables import estimate_cell, simple_table
 from medscreen.errors import MedscreenError
 from medscreen.runtime.escaping import Screen
 from medscreen.workspace.layout import find_layout
 
 if TYPE_CHECKING:
-    from medscreen.evaluation.bootstrap import Estimate
     from medscreen.registry.decision_log import Entry
     from medscreen.registry.overview import Row
 
-_WORDS = {
+_HEADINGS = {
     "val/auroc": "val AUROC",
     "test/auroc": "test AUROC",
     "test/sensitivity": "sensitivity",
@@ -64,20 +62,18 @@ def models(name: str | None, show_log: bool, as_json: bool) -> None:
 
 
 def _print_models(model: str, rows: "list[Row]") -> None:
-    table = Table(title=model, box=box.SIMPLE_HEAD, title_justify="left")
-    table.add_column("version", justify="right")
-    for heading in ("stage", "detector", "threshold", "data"):
-        wide_enough = len("(files lost)") if heading == "detector" else None
-        table.add_column(heading, overflow="fold", min_width=wide_enough)
-    for heading in (*_WORDS.values(), "age"):
-        table.add_column(heading, justify="right", no_wrap=True)
+    table = simple_table(
+        model, ("version", "stage", "detector", "threshold", "data"), numbers=(*_HEADINGS.values(), "age")
+    )
+    table.columns[0].justify = "right"
+    table.columns[2].min_width = len("(files lost)")
+    for column in table.columns[-len(_HEADINGS) - 1 :]:
+        column.no_wrap = True
     for row in rows:
         stage = "-" if row.stage == "None" else row.stage
-        if row.rolled_back:
-            stage += " (rolled back)"
         table.add_row(
             str(row.version),
-            Text(stage, "bold" if row.stage == "Production" else ""),
+            Text(stage + (" (rolled back)" if row.rolled_back else ""), "bold" if row.stage == "Production" else ""),
             Text.assemble(
                 row.detector,
                 ("\n(files lost)" if row.lost else "", "red"),
@@ -86,7 +82,7 @@ def _print_models(model: str, rows: "list[Row]") -> None:
             ),
             row.threshold,
             row.data[:8],
-            *(_shown(row.metrics[metric]) for metric in _WORDS),
+            *(estimate_cell(row.metrics[metric]) for metric in _HEADINGS),
             _age(row.made),
         )
     Screen().print(table)
@@ -94,14 +90,12 @@ def _print_models(model: str, rows: "list[Row]") -> None:
 
 def _print_log(entries: "dict[str, list[Entry]]", as_json: bool) -> None:
     if as_json:
-        click.echo(
-            json.dumps([{"model": m} | asdict(e) for m, of_model in entries.items() for e in of_model], indent=1)
-        )
+        click.echo(json.dumps([{"model": m} | asdict(e) for m, found in entries.items() for e in found], indent=1))
         return
     for model, of_model in entries.items():
-        table = Table(title=f"{model}: decisions", box=box.SIMPLE_HEAD, title_justify="left")
-        for heading in ("", "when", "who", "what", "why"):
-            table.add_column(heading, no_wrap=heading in {"", "when"})
+        table = simple_table(f"{model}: decisions", ("", "when", "who", "what", "why"))
+        for column in table.columns[:2]:
+            column.no_wrap = True
         for entry in of_model:
             when = datetime.fromisoformat(entry.at)
             table.add_row(str(entry.number), f"{when:%Y-%m-%d %H:%M}", entry.by, entry.title, entry.reason)
@@ -132,34 +126,14 @@ def compare(a: str, b: str, name: str | None, as_json: bool) -> None:
         click.echo(json.dumps(asdict(found), indent=1))
         return
     titles = [f"version {version.number} ({version.detector})" for version in versions]
-    table = Table(title=f"{registry.model} on {found.images} images of val", box=box.SIMPLE_HEAD, title_justify="left")
-    table.add_column("")
-    for heading in (*titles, "difference"):
-        table.add_column(heading, justify="right")
+    table = simple_table(f"{registry.model} on {found.images} images of val", ("",), (*titles, "difference"))
     for metric, estimates in found.metrics.items():
-        table.add_row(metric.replace("_", " "), *map(_shown, estimates))
-    Screen().print(table)
-    differ = Table(title="made from", box=box.SIMPLE_HEAD, title_justify="left")
-    for heading in ("", *titles):
-        differ.add_column(heading, overflow="fold")
+        table.add_row(metric.replace("_", " "), *map(estimate_cell, estimates))
+    differ = simple_table("made from", ("", *titles))
     for key, pair in found.differ.items():
         differ.add_row(key, *pair)
+    Screen().print(table)
     Screen().print(differ)
-
-
-def _shown(estimate: "Estimate") -> Text:
-    from medscreen.evaluation.sample_size import TOO_FEW
-
-    value, low, high = (estimate[key] for key in ("value", "low", "high"))
-    if value is None:
-        return Text("-")
-    if low is None or high is None:
-        return Text(TOO_FEW)
-    return Text.assemble(_three(value), (f" {_three(low)} to {_three(high)}", "dim"))
-
-
-def _three(number: float) -> str:
-    return f"{number:.3f}".replace("0.", ".", 1)
 
 
 def _age(made: datetime) -> str:

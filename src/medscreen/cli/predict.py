@@ -4,17 +4,16 @@ import json
 import sys
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
-from rich import box
-from rich.table import Table
 from rich.text import Text
 
-from medscreen.cli.image_files import ImageOfFile, images_of
+from medscreen.cli.image_files import ImageOfFile, images_of, readable
+from medscreen.cli.tables import simple_table
 from medscreen.config.params import load_params
 from medscreen.errors import MedscreenError
 from medscreen.runtime.escaping import Screen, save_csv, say
@@ -53,11 +52,7 @@ class _Row:
     for_processing: bool
     in_domain: bool | None
     header_mismatch: str
-    called: str = field(init=False)
-
-    def __post_init__(self) -> None:
-        decision = ("abnormal" if self.abnormal else "normal") + (", refer" if self.refer else "")
-        object.__setattr__(self, "called", _OUTSIDE if self.in_domain is False else decision)
+    called: str
 
 
 @click.command()
@@ -99,44 +94,40 @@ def predict(paths: Sequence[Path], name: str | None, stage: str, csv_path: Path 
 def _screen(
     detector: "PackagedDetector", images: Sequence[ImageOfFile], unreadable: Counter[tuple[str, str]]
 ) -> list[_Row]:
-    """The rows of the readable images; the others are counted by file and reason, and the first of each is named."""
+    """The rows of the images that can be read."""
     import numpy as np
 
-    from medscreen.data.display import to_square
-    from medscreen.data.image_errors import UnreadableImageError
-    from medscreen.data.load_image import read_image
-
-    readable, pixels = [], []
-    for image in images:
-        try:
-            shown = read_image(image.path, detector.display, image.frame)
-            pixels.append(to_square(shown.grey, detector.image_size))
-            left_out = shown.others if image.frame is None else image.left_out
-            told = detector.header_mismatch(shown.described)
-            readable.append((image, left_out, shown.for_processing, told))  # not the pixels: they may be many
-        except UnreadableImageError as error:
-            unreadable[image.file, str(error)] += 1
-            if unreadable[image.file, str(error)] == 1:
-                say(f"medscreen: {image.name} can't be read: {error}", err=True)
-    if not readable:
+    read, pixels = [], []
+    for image, shown, square in readable(images, detector, unreadable):
+        pixels.append(square)
+        left_out = shown.others if image.frame is None else image.left_out
+        # not the pixels: they may be many
+        read.append((image, left_out, shown.for_processing, detector.header_mismatch(shown.described)))
+    if not read:
         return []
-    said = detector.screen(np.stack(pixels))
-    return [
-        _Row(
-            file=image.file,
-            frame=image.frame,
-            score=said.score[i].item(),
-            p_value=said.p_value[i].item(),
-            probability=said.probability[i].item(),
-            abnormal=said.abnormal[i].item(),
-            refer=said.refer[i].item(),
-            left_out=left_out,
-            for_processing=for_processing,
-            in_domain=None if said.in_domain is None else said.in_domain[i].item(),
-            header_mismatch=header_mismatch,
+    output = detector.screen(np.stack(pixels))
+    rows = []
+    for i, (image, left_out, for_processing, header_mismatch) in enumerate(read):
+        abnormal, refer = bool(output.abnormal[i]), bool(output.refer[i])
+        in_domain = None if output.in_domain is None else bool(output.in_domain[i])
+        decision = ("abnormal" if abnormal else "normal") + (", refer" if refer else "")
+        rows.append(
+            _Row(
+                file=image.file,
+                frame=image.frame,
+                score=output.score[i].item(),
+                p_value=output.p_value[i].item(),
+                probability=output.probability[i].item(),
+                abnormal=abnormal,
+                refer=refer,
+                left_out=left_out,
+                for_processing=for_processing,
+                in_domain=in_domain,
+                header_mismatch=header_mismatch,
+                called=_OUTSIDE if in_domain is False else decision,
+            )
         )
-        for i, (image, left_out, for_processing, header_mismatch) in enumerate(readable)
-    ]
+    return rows
 
 
 def _save_csv(rows: Sequence[_Row], path: Path) -> None:
@@ -148,11 +139,9 @@ def _save_csv(rows: Sequence[_Row], path: Path) -> None:
 
 
 def _print(rows: Sequence[_Row]) -> None:
-    table = Table(box=box.SIMPLE_HEAD, caption="Research use only, never diagnosis.", caption_justify="left")
-    table.add_column("file", overflow="fold")
-    for heading in ("score", "p-value", "probability"):
-        table.add_column(heading, justify="right")
+    table = simple_table(None, ("file",), ("score", "p-value", "probability"))
     table.add_column("called", no_wrap=True)
+    table.caption, table.caption_justify = "Research use only, never diagnosis.", "left"
     for row in rows:
         table.add_row(
             "\n".join(_lines(row)),

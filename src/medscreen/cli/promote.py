@@ -32,18 +32,15 @@ def promote(
     client, model = registry.client, registry.model
     if version is not None:
         chosen = find_version(client, model, version)
-    elif stage == "Production":
-        staged = version_in_stage(client, model, "Staging")
-        if staged is None:
-            raise MedscreenError(f"No version of {model} is in Staging: medscreen promote VERSION.")
-        chosen = staged
     else:
-        known = [version for version in versions_of(client, model) if version.stage == "None"]
-        if not known:
-            raise MedscreenError(f"{model} has no version without a stage; name one: medscreen promote VERSION.")
-        chosen = known[0]
+        unplaced = (one for one in versions_of(client, model) if one.stage == "None")
+        found = version_in_stage(client, model, "Staging") if stage == "Production" else next(unplaced, None)
+        if found is None:
+            where = "in Staging" if stage == "Production" else "without a stage"
+            raise MedscreenError(f"{model} has no version {where}; name one: medscreen promote VERSION.")
+        chosen = found
     decision = promote_version(client, registry.layout, chosen, stage, registry.params, reason.strip())
-    say(f"{model} version {chosen.number} ({chosen.detector}) is in {stage}.")
+    say(f"{chosen} ({chosen.detector}) is in {stage}.")
     if decision is not None:
         for check in decision.checks:
             say(f"  {'yes' if check.passed else 'NO '}  {check.name}: {check.says}")
@@ -61,7 +58,4 @@ def rollback(reason: str, name: str | None) -> None:
 
     registry = open_registry(name)
     former, now = roll_back(registry.client, registry.layout, registry.model, reason.strip() or "no reason given")
-    say(
-        f"{registry.model} version {now.number} ({now.detector}) is in Production again; version {former.number} "
-        f"({former.detector}) is archived."
-    )
+    say(f"{now} ({now.detector}) is in Production again; version {former.number} ({former.detector}) is archived.")

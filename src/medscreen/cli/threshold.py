@@ -2,9 +2,8 @@
 
 import click
 from pydantic import ValidationError
-from rich import box
-from rich.table import Table
 
+from medscreen.cli.tables import simple_table
 from medscreen.config.params import load_params
 from medscreen.config.validation_errors import reason
 from medscreen.errors import MedscreenError
@@ -43,12 +42,10 @@ def threshold(version: str, policy: str, numbers: tuple[str, ...], name: str | N
     old = find_version(client, name or model_name(params.dataset), version)
     new = set_threshold(client, layout, old, chosen, params.evaluation, params.seed)
     if not new.is_new:
-        say(f"{old.model} version {new.version.number} has that operating point already.")
+        say(f"{new.version} has that operating point already.")
     else:
-        say(f"{old.model} version {new.version.number}: version {old.number} at {new.point.threshold:.6g}.")
-    table = Table(box=box.SIMPLE_HEAD)
-    for heading in ("", *new.rates):
-        table.add_column(heading, justify="right")
+        say(f"{new.version}: version {old.number} at {new.point.threshold:.6g}.")
+    table = simple_table(None, numbers=("", *new.rates))
     for rate in new.rates["val"]:
         table.add_row(rate.replace("_", " "), *(_shown(of_split[rate]) for of_split in new.rates.values()))
     Screen().print(table)

@@ -16,7 +16,6 @@ from medscreen.runtime.escaping import Screen, say
 from medscreen.workspace.layout import find_layout
 
 if TYPE_CHECKING:
-    from medscreen.registry.reproduction import Reproduction
     from medscreen.registry.verification.finding import Finding
 
 _STYLES = {"changed": "bold red", "unreachable": "yellow", "matches": "green"}
@@ -48,7 +47,7 @@ def verify(which: str, as_json: bool) -> None:
     else:
         screen = Screen()
         stage = "without a stage" if version.stage == "None" else f"in {version.stage}"
-        screen.print(f"{version.model} version {version.number} ({version.detector}), {stage}")
+        screen.print(f"{version} ({version.detector}), {stage}")
         for title, subjects in GROUPS.items():
             screen.print()
             screen.print(Text(title, "bold"))
@@ -91,30 +90,21 @@ def reproduce(which: str, tolerance: float, keep: bool) -> None:
     layout = find_layout()
     client = open_store(layout)
     version = named_version(client, load_params(layout.params).dataset, which)
-    made = reproduction.reproduce(client, layout, version, keep, lambda says: say(f"medscreen: {says}"))
-    say()
-    for line in _compared(made, version.digest):
-        say(line)
+    made = reproduction.reproduce(client, layout, version, keep)
     same = made.is_within(tolerance)
-    name = f"{version.model} version {version.number}"
-    if made.is_identical:
-        say(f"{name} was made again, bit for bit.")
-    elif same:
-        say(f"{name} was made again: no metric is off by more than {tolerance:g}.")
-    else:
-        say(f"{name} was not made again: the result differs.")
-    sys.exit(0 if same else 1)
-
-
-def _compared(made: "Reproduction", digest: str) -> list[str]:
-    """What is the same and what is not, a line each."""
     metrics = {
         True: "evaluation.json has the same bytes",
         False: f"evaluation.json differs, most in {made.metric}: {made.apart:g}",
         None: "the version keeps no evaluation.json: it shares the network of another one",
     }[made.same_metrics]
-    return [
-        f"training  {'the same run key' if made.same_training else 'another run key: other code, data or parameters'}",
-        f"package   {f'the same digest, {digest}' if made.same_package else f'another digest than {digest}'}",
-        f"metrics   {metrics}",
-    ]
+    say()
+    say(f"training  {'the same run key' if made.same_training else 'another run key: other code, data or parameters'}")
+    say(f"package   {'the same digest,' if made.same_package else 'another digest than'} {version.digest}")
+    say(f"metrics   {metrics}")
+    if made.is_identical:
+        say(f"{version} was made again, bit for bit.")
+    elif same:
+        say(f"{version} was made again: no metric is off by more than {tolerance:g}.")
+    else:
+        say(f"{version} was not made again: the result differs.")
+    sys.exit(0 if same else 1)

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from medscreen.data.images import ImageSet, Pixels
 from medscreen.operating.domain_distance import LEVEL, conformal_threshold, guaranteed, learn_distance
 from medscreen.operating.domain_nodes import (
+    EMBEDDING,
     FEATURES,
     STATISTICS,
     distance_of,
@@ -34,7 +35,7 @@ def with_domain_check(
     features are, if it has any: see `domain_nodes.last_input`, and `with_features` for `views`. Each of the two may
     call half of `LEVEL` of the images like the training images outside, so that together they call at most `LEVEL`.
     `calibrating`: images that no distance was learned from. The values, of train and of these in their order, are the
-    scoring graph's outputs and the distances: each image goes through the network once.
+    scoring graph's outputs, the distances and the embedding: each image goes through the network once.
     """
     size = int(train.pixels.shape[1])
     source = _feature_source(scoring, train.pixels, views, threads)
@@ -47,7 +48,7 @@ def with_domain_check(
         vectors, measured = [STATISTICS], with_statistics(scoring, size)
     distances = {name: learn_distance(values[0][name][learned_from].astype(np.float64)) for name in vectors}
     model = with_distances(measured, distances)
-    names = [distance_of(name) for name in vectors]
+    names = [distance_of(name) for name in vectors] + [EMBEDDING] * (FEATURES in vectors)
     for found in values:
         found.update(values_from(model, {name: found[name] for name in vectors}, names, size, threads))
         for name in (STATISTICS, FEATURES):

@@ -12,6 +12,8 @@ from medscreen.operating.domain_distance import Distance
 
 STATISTICS, FEATURES = "domain_statistics", "domain_features"
 """Values of the graph, (N, D): what every image has, and what the detector's last layer sees of it."""
+EMBEDDING = f"{FEATURES}_projected"
+"""The features, standardized and projected onto the principal axes of the training images', (N, at most 128)."""
 
 IN_DOMAIN = "in_domain"
 

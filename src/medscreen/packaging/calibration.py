@@ -16,11 +16,12 @@ from medscreen.data.images import DEVELOPMENT, ImageSet, curated_images, set_dig
 from medscreen.errors import MedscreenError
 from medscreen.operating.decision_nodes import package
 from medscreen.operating.domain_check import with_domain_check
+from medscreen.operating.domain_nodes import EMBEDDING
 from medscreen.operating.graph_values import Values, values_from
 from medscreen.operating.operating_point import choose_operating_point
 from medscreen.packaging.disclosure import disclosed
 from medscreen.packaging.packaged_detector import Screening, packaged_digest
-from medscreen.packaging.predictions import prediction_rows, save_predictions
+from medscreen.packaging.predictions import prediction_rows, save_predictions, with_embeddings
 from medscreen.packaging.scoring_graph import scoring_graph
 from medscreen.workspace.atomic_outputs import replaced
 from medscreen.workspace.digests import file_digest
@@ -48,6 +49,7 @@ def calibrate(layout: Layout, params: Params, name: str) -> None:
         "display": about["display"],
         "score_at_half": about["score_at_half"],
         "findings": about["findings"],
+        "explanation": _explanation(about),
         "val_digest": about["data"]["val"]["digest"],
         "domain": domain | {"dicom": stated},
         "use": "research only, never diagnosis",
@@ -55,10 +57,18 @@ def calibrate(layout: Layout, params: Params, name: str) -> None:
     model = package(checked, point, metadata)
     with replaced(layout.packaged(name)) as partial:
         onnx.save(model, partial)
-    screenings = (_screening(model, found, about["image_size"], threads) for found in values)
+    screenings = [_screening(model, found, about["image_size"], threads) for found in values]
     rows = _rows(splits, screenings, about["findings"])
+    if all(EMBEDDING in found for found in values):
+        rows = with_embeddings(rows, np.concatenate([found[EMBEDDING] for found in values]))
     save_predictions(rows, layout.development_predictions(name), packaged_digest(layout.packaged(name)))
     print(f"{name}: threshold {point.threshold:.6g} by {point.policy} on val")
+
+
+def _explanation(about: Mapping[str, Any]) -> dict[str, Any]:
+    """What fit.json states of the detector's map, with the digest of its graph."""
+    stated = about.get("explanation", {"map": None, "reason": "it was fitted by a medscreen that had no maps"})
+    return {**stated, "digest": about["files"]["explain.onnx"]} if stated["map"] else dict(stated)
 
 
 def _rows(splits: Mapping[str, ImageSet], screenings: Any, findings: list[str]) -> pa.Table:
@@ -68,7 +78,7 @@ def _rows(splits: Mapping[str, ImageSet], screenings: Any, findings: list[str]) 
 
 def _screening(model: onnx.ModelProto, values: Values, side: int, threads: int) -> Screening:
     """The outputs of a packaged graph, from the score and the distances that are known already."""
-    known = {name: array for name, array in values.items() if name != "findings"}
+    known = {name: array for name, array in values.items() if name not in {"findings", EMBEDDING}}
     wanted = [field.name for field in fields(Screening) if field.name not in {"score", "findings"}]
     decided = values_from(model, known, wanted, side, threads)
     return Screening(score=values["score"], findings=values.get("findings"), **decided)

@@ -49,18 +49,7 @@ class PackagedDetector:
     """A detector as users load it: screens images, and knows what it is."""
 
     def __init__(self, graph: bytes | Path, threads: int = 1) -> None:
-        require_straight(graph)
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = threads
-        options.inter_op_num_threads = 1
-        options.log_severity_level = 4  # a refused image is reported by the exception alone
-        source = str(graph) if isinstance(graph, Path) else graph
-        try:
-            self._session = onnxruntime.InferenceSession(source, options, providers=["CPUExecutionProvider"])
-        except Exception as error:  # ONNX Runtime has an exception class for each of its many causes
-            raise MedscreenError(
-                f"{graph if isinstance(graph, Path) else 'The graph'} can't be loaded: {error}"
-            ) from error
+        self._session = open_session(graph, threads)
         given = {output.name for output in self._session.get_outputs()}
         self._outputs = [field.name for field in fields(Screening) if field.name in given]
         self.metadata = self._described()
@@ -133,23 +122,42 @@ class PackagedDetector:
         return Screening(**dict(zip(self._outputs, self._run(pixels, self._outputs), strict=True)))
 
     def _run(self, pixels: Pixels, outputs: list[str]) -> list[Any]:
-        if pixels.dtype != np.uint8 or pixels.ndim != 3 or pixels.size == 0:
-            raise MedscreenError(
-                f"Images must be one uint8 array (N, H, W) in 0 to 255, not {pixels.dtype} {pixels.shape}."
-            )
-        said = []
-        for batch in batches(len(pixels), max(pixels.shape[1:])):
-            images = np.ascontiguousarray(pixels[batch, None])
-            try:
-                said.append(self._session.run(outputs, {"pixels": images}))
-            except Exception as error:  # ONNX Runtime has an exception class for each of its many causes
-                if REFUSAL in str(error):
-                    raise MedscreenError(
-                        "An image has no grey level above 1: give uint8 images in 0 to 255, not floats in 0 to 1."
-                    ) from error
-                reason = " ".join(str(error).split())[:_REASON_LENGTH]
-                raise MedscreenError(f"{_NO_PACKAGE}: ONNX Runtime can't compute it ({reason}).") from error
-        return [np.concatenate(parts) for parts in zip(*said, strict=True)]
+        return run_on_images(self._session, pixels, outputs)
+
+
+def open_session(graph: bytes | Path, threads: int) -> onnxruntime.InferenceSession:
+    """ONNX Runtime's session for a graph; raises MedscreenError for one that can't be loaded or has control flow."""
+    require_straight(graph)
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.inter_op_num_threads = 1
+    options.log_severity_level = 4  # a refused image is reported by the exception alone
+    source = str(graph) if isinstance(graph, Path) else graph
+    try:
+        return onnxruntime.InferenceSession(source, options, providers=["CPUExecutionProvider"])
+    except Exception as error:  # ONNX Runtime has an exception class for each of its many causes
+        raise MedscreenError(f"{graph if isinstance(graph, Path) else 'The graph'} can't be loaded: {error}") from error
+
+
+def run_on_images(session: onnxruntime.InferenceSession, pixels: Pixels, outputs: list[str]) -> list[Any]:
+    """The outputs for images (N, H, W), a batch at a time; raises MedscreenError as `PackagedDetector.screen` does."""
+    if pixels.dtype != np.uint8 or pixels.ndim != 3 or pixels.size == 0:
+        raise MedscreenError(
+            f"Images must be one uint8 array (N, H, W) in 0 to 255, not {pixels.dtype} {pixels.shape}."
+        )
+    found = []
+    for batch in batches(len(pixels), max(pixels.shape[1:])):
+        images = np.ascontiguousarray(pixels[batch, None])
+        try:
+            found.append(session.run(outputs, {"pixels": images}))
+        except Exception as error:  # ONNX Runtime has an exception class for each of its many causes
+            if REFUSAL in str(error):
+                raise MedscreenError(
+                    "An image has no grey level above 1: give uint8 images in 0 to 255, not floats in 0 to 1."
+                ) from error
+            reason = " ".join(str(error).split())[:_REASON_LENGTH]
+            raise MedscreenError(f"{_NO_PACKAGE}: ONNX Runtime can't compute it ({reason}).") from error
+    return [np.concatenate(parts) for parts in zip(*found, strict=True)]
 
 
 def _most_frequent(counts: Mapping[str, int]) -> str:

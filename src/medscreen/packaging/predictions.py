@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+from numpy.typing import NDArray
 
 from medscreen.data.images import ImageSet
 from medscreen.packaging.packaged_detector import Screening
@@ -13,6 +14,8 @@ from medscreen.workspace.atomic_outputs import replaced
 
 PREDICTED_BY = b"medscreen.packaged_digest"
 """Under this key a table names the packaged detector that made it."""
+EMBEDDING_COLUMN = "embedding"
+"""The detector's own features of an image, with 16 bits."""
 _OF_FINDING = "probability of "
 
 
@@ -34,6 +37,12 @@ def prediction_rows(split: str, images: ImageSet, screening: Screening, findings
     if screening.findings is not None:
         columns |= {f"{_OF_FINDING}{name}": screening.findings[:, number] for number, name in enumerate(findings)}
     return pa.table(columns)
+
+
+def with_embeddings(rows: pa.Table, embeddings: NDArray[np.float32]) -> pa.Table:
+    """The rows with a vector (D,) for each, of embeddings (N, D)."""
+    flat = pa.array(embeddings.astype(np.float16).ravel())
+    return rows.append_column(EMBEDDING_COLUMN, pa.FixedSizeListArray.from_arrays(flat, embeddings.shape[1]))
 
 
 def class_probabilities(rows: pa.Table) -> np.ndarray | None:

@@ -11,8 +11,31 @@ REFUSAL = "refused_no_grey_level_above_1_give_uint8_images_in_0_to_255_not_float
 def scoring_graph(network: onnx.ModelProto, size: int) -> onnx.ModelProto:
     """From a network's graph (float `images` (N, 1, size, size) in 0..1 -> `score` ...) to one on uint8 `pixels`.
 
+    See `on_pixels`.
+    """
+    after = [helper.make_node("Add", ["ms_network_score", "ms_nothing"], ["score"])]
+    return on_pixels(network, size, after, helper.make_tensor_value_info("score", TensorProto.FLOAT, ["N"]))
+
+
+def map_graph(network: onnx.ModelProto, size: int) -> onnx.ModelProto:
+    """From a map network's graph (`images` -> `map` (N, 1, size, size)) to one on uint8 `pixels`; see `on_pixels`."""
+    after = [
+        helper.make_node("Constant", [], ["ms_column"], value_ints=[-1, 1, 1, 1]),
+        helper.make_node("Reshape", ["ms_nothing", "ms_column"], ["ms_nothing_column"]),
+        helper.make_node("Add", ["ms_network_map", "ms_nothing_column"], ["map"]),
+    ]
+    output = helper.make_tensor_value_info("map", TensorProto.FLOAT, ["N", 1, size, size])
+    return on_pixels(network, size, after, output)
+
+
+def on_pixels(
+    network: onnx.ModelProto, size: int, after: list[onnx.NodeProto], output: onnx.ValueInfoProto
+) -> onnx.ModelProto:
+    """The graph on uint8 `pixels` (N, 1, H, W) whose nodes `after` make the network's `output` out of `ms_network_...`.
+
     Other sizes are resized with an antialiasing triangle filter. An image without a grey level above 1 is
-    refused by an error: most likely a client cast floats in 0..1 to uint8, and any answer would be wrong.
+    refused by an error: most likely a client cast floats in 0..1 to uint8, and any answer would be wrong. The refusal
+    is the node of `ms_nothing` (N,), zeros that `after` adds to the output.
     """
     model = onnx.ModelProto()
     model.CopyFrom(network)
@@ -42,14 +65,13 @@ def scoring_graph(network: onnx.ModelProto, size: int) -> onnx.ModelProto:
         ),
         helper.make_node("Div", ["ms_resized", "ms_white"], ["images"]),
     ]
-    after = [helper.make_node("Add", ["ms_network_score", "ms_nothing"], ["score"])]
-    _rename_output(graph, "score", "ms_network_score")
+    _rename_output(graph, output.name, f"ms_network_{output.name}")
     nodes = [*before, *graph.node, *after]
-    others = [output for output in graph.output if output.name != "score"]
+    others = [other for other in graph.output if other.name != output.name]
     del graph.node[:], graph.input[:], graph.output[:], graph.value_info[:]
     graph.node.extend(nodes)
     graph.input.append(helper.make_tensor_value_info("pixels", TensorProto.UINT8, ["N", 1, "H", "W"]))
-    graph.output.append(helper.make_tensor_value_info("score", TensorProto.FLOAT, ["N"]))
+    graph.output.append(output)
     graph.output.extend(others)
     graph.initializer.extend(numpy_helper.from_array(value, name) for name, value in constants.items())
     onnx.checker.check_model(model)

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from pydantic import TypeAdapter
 
 from medscreen.config.datasets import DatasetParams
@@ -14,12 +15,12 @@ from medscreen.data.curation.audit import labels_taken
 from medscreen.data.curation.curation import Curated
 from medscreen.data.curation.curation import curate as curate_records
 from medscreen.data.curation.small_cells import without_rare_values
-from medscreen.data.images import SPLITS, load_images, open_test_split, save_images, set_digest
+from medscreen.data.images import SPLITS, TEST, load_images, open_test_split, save_images, set_digest
 from medscreen.data.sources import read_source as sources
+from medscreen.data.sources.lesion_masks import lesion_masks
 from medscreen.pipeline.progress_bar import progress
 from medscreen.pipeline.stage_runner import run_stage
-from medscreen.reporting.curation_page.audit_tables import warnings
-from medscreen.reporting.curation_page.page import curation_page
+from medscreen.reporting.curation_page.page import curation_page, warnings
 from medscreen.reporting.curation_page.redaction import without_names
 from medscreen.reporting.curation_page.split_shift import shift
 from medscreen.runtime.escaping import say
@@ -35,7 +36,7 @@ def curate(layout: Layout, params: Params) -> None:
     # always the same name: what a kill leaves, the next run takes over and removes
     scratch = layout.development.with_name(".decoded")
     try:
-        audit = _save(layout, _curated(layout, settings, params, scratch), raw["dataset"], params.seed)
+        audit = _save(layout, _curated(layout, settings, params, scratch), settings, raw["dataset"], params.seed)
     finally:
         scratch.unlink(missing_ok=True)
     # git and MLflow get this one: a hospital's files are named after patients
@@ -77,11 +78,14 @@ def _tell(audit: Mapping[str, Any]) -> None:
         say(f"  note: {warning}")
 
 
-def _save(layout: Layout, curated: Curated, dataset: str, seed: int) -> dict[str, Any]:
+def _save(layout: Layout, curated: Curated, settings: DatasetParams, dataset: str, seed: int) -> dict[str, Any]:
     """Writes the splits, the page and the audit with all names, which comes back."""
     for split in SPLITS:
         with replaced(layout.curated(split)) as partial:
             save_images(curated.images, curated.splits[split], partial, split)
+            masks = None if split != TEST else lesion_masks(settings, curated.split(TEST).origins)
+            if masks is not None:  # the proof of the detectors' maps in `evaluate` compares with them
+                np.save(partial / layout.lesion_masks.name, masks)
     with open_test_split():
         splits = {split: load_images(layout.curated(split)) for split in SPLITS}
     for split, images in splits.items():

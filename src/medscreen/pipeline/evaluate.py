@@ -16,8 +16,10 @@ import pyarrow.parquet as pq
 from medscreen.config.params import Params
 from medscreen.data.images import TEST, ImageSet, curated_images, open_test_split, set_digest
 from medscreen.errors import MedscreenError
+from medscreen.evaluation.bootstrap import Bootstrap
 from medscreen.evaluation.outcomes import Floats, outcomes_of_rows
 from medscreen.evaluation.sample_size import TOO_FEW
+from medscreen.explain.proof import Subject, prove
 from medscreen.packaging.packaged_detector import PackagedDetector, packaged_digest
 from medscreen.packaging.predictions import (
     class_probabilities,
@@ -27,11 +29,12 @@ from medscreen.packaging.predictions import (
 )
 from medscreen.packaging.scoring_graph import scoring_graph
 from medscreen.pipeline.stage_runner import run_stage
-from medscreen.reporting.evaluation_report import Judged, analysis, headline, metrics
-from medscreen.reporting.figures.evaluation_figures import save_pictures
-from medscreen.reporting.figures.operating_figure import save_operating
-from medscreen.reporting.figures.plot_tables import save_bench, save_plots
+from medscreen.reporting.evaluation_report.evaluation_figures import save_pictures
+from medscreen.reporting.evaluation_report.operating_figure import save_operating
+from medscreen.reporting.evaluation_report.plot_tables import save_bench, save_plots
+from medscreen.reporting.evaluation_report.tables import Judged, analysis, headline, metrics
 from medscreen.workspace.atomic_outputs import replaced
+from medscreen.workspace.digests import file_digest
 from medscreen.workspace.layout import Layout
 
 _REPORTED = ("train", "val", "test")
@@ -67,7 +70,7 @@ def _evaluate(layout: Layout, params: Params, name: str, test: ImageSet) -> Judg
     report = metrics(judged, params.evaluation, params.seed)
     by_seed = _scores_by_seed(layout, params, name, test)
     tables = analysis(judged, findings, by_seed, params.evaluation, params.seed)
-    _save(layout, name, report, tables)
+    _save(layout, name, report, tables, _explanations(layout, params, name, detector, test))
     _draw(layout, name, judged, tables, detector.metadata["operating_point"])
     auroc = report["test"]["auroc"]
     known = None not in auroc.values()
@@ -88,13 +91,11 @@ def _predictions(layout: Layout, name: str, detector: PackagedDetector, test: Im
     known = _saved(path, digest, on_test)
     if known is not None:
         return known
-    findings = detector.metadata["findings"]
-    rows = pa.concat_tables(
-        [
-            pq.read_table(layout.development_predictions(name), page_checksum_verification=True),
-            prediction_rows(TEST, test, detector.screen(test.pixels), findings),
-        ]
+    of_test = prediction_rows(TEST, test, detector.screen(test.pixels), detector.metadata["findings"])
+    development = pq.read_table(
+        layout.development_predictions(name), columns=of_test.column_names, page_checksum_verification=True
     )
+    rows = pa.concat_tables([development, of_test])
     save_predictions(rows, path, digest, {_ON_TEST: on_test})
     return rows
 
@@ -136,11 +137,32 @@ def _scores_by_seed(layout: Layout, params: Params, name: str, test: ImageSet) -
     return found
 
 
-def _save(layout: Layout, name: str, report: dict[str, Any], tables: dict[str, Any]) -> None:
+def _explanations(
+    layout: Layout, params: Params, name: str, detector: PackagedDetector, test: ImageSet
+) -> dict[str, Any]:
+    """The proof of the detector's map on the abnormal images of test; without a map, the reason."""
+    stated: dict[str, Any] = detector.metadata["explanation"]
+    if stated["map"] is None:
+        return {"shown": False, **stated}
+    graph = layout.map_graph(name)
+    if not graph.is_file() or file_digest(graph) != stated["digest"]:
+        raise MedscreenError(
+            f"models/{name}/fitted/explain.onnx: not the file that models/{name}/detector.onnx names. Run `dvc repro`."
+        )
+    abnormal = test.take(test.labels == 1)
+    masks = np.load(layout.lesion_masks)[test.labels == 1] if layout.lesion_masks.is_file() else None
+    bootstrap = Bootstrap(params.evaluation.resamples, params.evaluation.confidence, params.seed)
+    return prove(Subject(detector, graph, abnormal, masks, params.compute.threads), bootstrap)
+
+
+def _save(
+    layout: Layout, name: str, report: dict[str, Any], tables: dict[str, Any], explanations: dict[str, Any]
+) -> None:
     with replaced(layout.report(name)) as folder:
         folder.mkdir()
         (folder / layout.evaluation(name).name).write_text(json.dumps(report, indent=1))
         (folder / layout.analysis(name).name).write_text(json.dumps(tables, indent=1))
+        (folder / layout.explanations(name).name).write_text(json.dumps(explanations, indent=1))
         save_bench(tables["bench"], folder / layout.bench(name).name)
     with replaced(layout.metrics / f"{name}.json") as partial:
         partial.write_text(json.dumps(headline(report), indent=1))

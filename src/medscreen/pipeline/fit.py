@@ -15,6 +15,7 @@ from medscreen.config.detectors.entry import DetectorEntry
 from medscreen.config.params import Params
 from medscreen.data.images import ImageSet, curated_images, set_digest
 from medscreen.detectors.build import build
+from medscreen.detectors.map_network import export_map
 from medscreen.detectors.shared.base import Detector
 from medscreen.detectors.shared.onnx_export import export_network
 from medscreen.pipeline.progress_bar import progress
@@ -55,12 +56,15 @@ def fit(layout: Layout, params: Params, name: str) -> None:
 
         detector.fit(splits["train"], splits["tune"], on_epoch)
     graph = export_network(detector, size)
+    explained = export_map(entry, detector, size)
     further = _with_further_seeds(params, name, size, splits)
     with replaced(layout.fitted(name)) as folder:
         folder.mkdir()
         for seed, trained in further.items():
             onnx.save(trained, folder / layout.trained_with(name, seed).name)
         _save(folder, detector, graph, history)
+        if explained.graph is not None:
+            onnx.save(explained.graph, folder / layout.map_graph(name).name)
         about = {
             "run_key": key,
             "code": _code(layout, entry),
@@ -70,6 +74,7 @@ def fit(layout: Layout, params: Params, name: str) -> None:
             "display": splits["train"].display.model_dump(),
             "score_at_half": detector.score_at_half,
             "findings": detector.findings,
+            "explanation": explained.about,
             "files": {path.name: file_digest(path) for path in sorted(folder.iterdir())},
         }
         (folder / "fit.json").write_text(json.dumps(about, indent=1))

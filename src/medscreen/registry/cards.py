@@ -9,21 +9,17 @@ from mlflow import MlflowClient
 
 from medscreen.config.datasets import PhantomParams
 from medscreen.config.params import Params
-from medscreen.registry.versions import DECISION, Version
-from medscreen.reporting.model_card.content import model_card
+from medscreen.registry.versions import Version
+from medscreen.reporting.model_card.card import model_card, version_description
 from medscreen.reporting.model_card.facts import CardFacts
-from medscreen.reporting.model_card.summary import version_description
 from medscreen.reporting.pages.html_page import page
+from medscreen.tracking import names
 from medscreen.tracking.detector_results import Result
 from medscreen.tracking.run_state import kept_json, kept_names
-from medscreen.tracking.runs import LINEAGE_FILE
 from medscreen.workspace.digests import digest_of
 
-CARD = "medscreen.card_digest"
-# metrics that do not depend on the threshold
-UNCHANGED = ("auroc", "average_precision", "brier", "ece", "in_domain")
 # what the card of a new operating point takes over from the run of the old one
-_SOURCES = (LINEAGE_FILE, "curation.json", "evaluation.json")
+_SOURCES = (names.LINEAGE_FILE, "curation.json", "evaluation.json")
 
 
 def describe(
@@ -33,13 +29,13 @@ def describe(
 
     A version that is or was in a stage keeps the decision that put it there, or took it out.
     """
-    decision = version.tags.get(DECISION, "")
+    decision = version.tags.get(names.DECISION, "")
     if version.stage == "None" and not version.rolled_back:
         decision = f"{standing['verdict']}: {standing['reason']}"
     card = _card(
         version,
         # as its run recorded it: the workspace may be at another commit by now
-        lineage=_lineage(version, kept_json(client, version.run_id, LINEAGE_FILE) or result.lineage),
+        lineage=_lineage(version, kept_json(client, version.run_id, names.LINEAGE_FILE) or result.lineage),
         dataset=result.dataset,
         evaluation=result.evaluation,
         analysis=result.analysis,
@@ -50,30 +46,19 @@ def describe(
         is_simulated=isinstance(params.datasets[result.dataset], PhantomParams),
     )
     is_whole = kept_names(client, version.run_id) >= {"card.md", "card.html", "decision.json"}
-    if is_whole and version.tags.get(CARD) == digest_of(card):
+    if is_whole and version.tags.get(names.CARD) == digest_of(card):
         return
     client.log_text(version.run_id, json.dumps(dict(standing), indent=1), "decision.json")
-    if version.tags.get(DECISION) != decision:
-        client.set_model_version_tag(version.model, str(version.number), DECISION, decision)
+    if version.tags.get(names.DECISION) != decision:
+        client.set_model_version_tag(version.model, str(version.number), names.DECISION, decision)
     _keep(client, version, card)
 
 
 def describe_operating_point(
-    client: MlflowClient,
-    version: Version,
-    source: Version,
-    point: Mapping[str, Any],
-    rates: Mapping[str, Mapping[str, Any]],
+    client: MlflowClient, version: Version, source: Version, point: Mapping[str, Any], evaluation: Mapping[str, Any]
 ) -> None:
-    """Writes the card of a version that is `source` at another operating point; `rates`: split -> metric -> estimate.
-
-    What the threshold does not change is taken over from `source`.
-    """
-    lineage, curation, former = (kept_json(client, source.run_id, name) for name in _SOURCES)
-    evaluation = {
-        split: {**{name: former[split][name] for name in UNCHANGED if name in former[split]}, **of_split}
-        for split, of_split in rates.items()
-    }
+    """Writes evaluation and card of a version that is `source` at another operating point."""
+    lineage, curation = (kept_json(client, source.run_id, name) for name in (names.LINEAGE_FILE, "curation.json"))
     client.log_text(version.run_id, json.dumps(evaluation, indent=1), "evaluation.json")
     client.log_text(version.run_id, json.dumps(curation, indent=1), "curation.json")
     dataset = lineage["dataset"]
@@ -98,23 +83,18 @@ def lost_sources(client: MlflowClient, version: Version) -> list[str]:
 
 
 def _card(version: Version, **facts: Any) -> str:
+    made = f"{version.made:%Y-%m-%d}"
     return model_card(
-        CardFacts(
-            model=version.model,
-            version=version.number,
-            detector=version.detector,
-            made=f"{version.made:%Y-%m-%d}",
-            **facts,
-        )
+        CardFacts(model=version.model, version=version.number, detector=version.detector, made=made, **facts)
     )
 
 
 def _keep(client: MlflowClient, version: Version, card: str) -> None:
     client.log_text(version.run_id, card, "card.md")
-    client.log_text(version.run_id, page(card, f"{version.model} version {version.number}"), "card.html")
+    client.log_text(version.run_id, page(card, str(version)), "card.html")
     client.update_model_version(version.model, str(version.number), version_description(card))
     # last: a card that was cut short is written again
-    client.set_model_version_tag(version.model, str(version.number), CARD, digest_of(card))
+    client.set_model_version_tag(version.model, str(version.number), names.CARD, digest_of(card))
 
 
 def _lineage(version: Version, lineage: Mapping[str, Any]) -> dict[str, str]:

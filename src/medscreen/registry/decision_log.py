@@ -6,8 +6,9 @@ in one transaction. Nothing here is ever removed or rewritten but for the state 
 
 import getpass
 import json
+import math
 import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, fields, replace
 from datetime import UTC, datetime
@@ -19,9 +20,10 @@ from mlflow.exceptions import MlflowException
 
 from medscreen.errors import MedscreenError
 from medscreen.registry.stages import BusyError, align, move, one_at_a_time
-from medscreen.registry.versions import DECISION, ROLLED_BACK, version_in_stage, versions_of
+from medscreen.registry.versions import version_in_stage, versions_of
 from medscreen.reporting.pages.markdown import inert
 from medscreen.runtime.escaping import visible
+from medscreen.tracking import names
 from medscreen.tracking.run_state import find_run, is_deleted, kept_json
 from medscreen.tracking.store import open_experiment
 from medscreen.workspace.layout import Layout
@@ -79,7 +81,7 @@ class DecisionLog:
     def __init__(self, client: MlflowClient, layout: Layout, model: str) -> None:
         self._client, self._model = client, model
         self._experiment = open_experiment(client, layout, f"{model} decisions")
-        self._settled: int | None = None
+        self._settled = math.inf  # the number of the last decision when `settle` was called
 
     def entries(self) -> list[tuple[Entry, Run]]:
         """Every decision with the run that keeps it."""
@@ -87,9 +89,9 @@ class DecisionLog:
         followers = {value for run in runs for name, value in run.data.params.items() if name.startswith(_NEXT)}
         found = [
             (entry, run)
-            for entry, run in ((_entry(run), run) for run in runs)
+            for run in runs
             # whoever was killed while it proposed one has decided, if that was the next
-            if entry is not None
+            if (entry := _entry(run)) is not None
             and (_state(run) in {_DECIDED, _DONE} or (_state(run) == _PROPOSED and run.info.run_id in followers))
         ]
         return sorted(found, key=lambda pair: -pair[0].number)
@@ -117,9 +119,13 @@ class DecisionLog:
         """
         while True:
             entries = self.entries()
-            before = entries[0][0].number if entries else 0
-            self._refuse_if_overtaken(entry, [known for known, _ in entries])
-            numbered = self._numbered(entry, before + 1)
+            for other, _ in entries:
+                if other.number > self._settled and None not in (entry.version, other.version):
+                    raise OvertakenError(
+                        f"{self._model}: {other.by} was faster: {other.title}. Nothing was changed here; look at "
+                        "`medscreen models`, and run the command again if it is still wanted."
+                    )
+            numbered = self._numbered(entry, entries[0][0].number + 1 if entries else 1)
             tags = {
                 _ENTRY: json.dumps(asdict(numbered), ensure_ascii=False),
                 _STATE: _PROPOSED,
@@ -129,12 +135,16 @@ class DecisionLog:
             self._client.log_text(run_id, json.dumps(report, indent=1), _REPORT)
             if self._is_next(run_id, entries[0][1].info.run_id if entries else self._first()):
                 break
-            self._withdraw(run_id)
+            self._end(run_id, _WITHDRAWN)
         self._client.set_tag(run_id, _STATE, _DECIDED)
         self._carry_out(numbered, run_id)
 
     def _numbered(self, entry: Entry, number: int) -> Entry:
-        versions = versions_of(self._client, self._model)
+        versions = {version.number: version for version in versions_of(self._client, self._model)}
+        try:
+            user = getpass.getuser()
+        except (KeyError, OSError):  # a container may run as a number that has no name
+            user = f"user {os.getuid()}"
         return replace(
             entry,
             # escaped before they are cut: JSON then makes them twice as long at most
@@ -142,20 +152,10 @@ class DecisionLog:
             title=visible(entry.title)[:_NAME_LENGTH],
             number=number,
             at=datetime.now(UTC).isoformat(timespec="seconds"),
-            by=visible(_user())[:_NAME_LENGTH],
-            newest=max((version.number for version in versions), default=0),
-            digest=next((version.digest for version in versions if version.number == entry.version), ""),
+            by=visible(user)[:_NAME_LENGTH],
+            newest=max(versions, default=0),
+            digest=versions[entry.version].digest if entry.version in versions else "",
         )
-
-    def _refuse_if_overtaken(self, entry: Entry, known: Sequence[Entry]) -> None:
-        if entry.version is None or self._settled is None:
-            return
-        for other in known:
-            if other.number > self._settled and other.version is not None:
-                raise OvertakenError(
-                    f"{self._model}: {other.by} was faster: {other.title}. Nothing was changed here; look at "
-                    "`medscreen models`, and run the command again if it is still wanted."
-                )
 
     def _first(self) -> str | None:
         """The run that holds which decision is the first of all: that of the oldest version."""
@@ -167,10 +167,8 @@ class DecisionLog:
 
     def _is_next(self, run_id: str, former: str | None) -> bool:
         """Makes this run the one decision that follows the former one; False if another one is."""
-        if former is None:
-            return True
         attempt = 0
-        while True:
+        while former is not None:
             name = f"{_NEXT}.{attempt}"
             try:
                 self._client.log_param(former, name, run_id)
@@ -183,27 +181,23 @@ class DecisionLog:
             if other is not None and not is_deleted(other) and _state(other) != _WITHDRAWN:
                 return bool(follower == run_id)
             attempt += 1  # somebody has deleted the decision that followed
-
-    def _withdraw(self, run_id: str) -> None:
-        self._client.set_tag(run_id, _STATE, _WITHDRAWN)
-        self._client.set_terminated(run_id, "KILLED")
+        return True
 
     def settle(self) -> None:
         """Carries out what a killed process had decided, and makes the aliases agree with the stages."""
         entries = self.entries()
         self._settled = entries[0][0].number if entries else 0
-        for entry, run in entries[:1]:
+        for place, (entry, run) in enumerate(entries):
             if _state(run) != _DONE:
-                self._carry_out(entry, run.info.run_id)
-        for run_id in [run.info.run_id for _, run in entries[1:] if _state(run) != _DONE]:
-            self._close(run_id)
+                # an earlier one has been overtaken by the last
+                self._end(run.info.run_id, _DONE) if place else self._carry_out(entry, run.info.run_id)
         known = {run.info.run_id for _, run in entries}
         for run in self._client.search_runs([self._experiment], f"tags.`{_STATE}` = '{_PROPOSED}'"):
             proposed = _entry(run)
             # one that is later than the last decision may still become the next
             is_late = proposed is None or proposed.number <= self._settled
             if is_late and run.info.run_id not in known:
-                self._withdraw(run.info.run_id)
+                self._end(run.info.run_id, _WITHDRAWN)
         self._align()
 
     def _carry_out(self, entry: Entry, run_id: str) -> None:
@@ -211,11 +205,12 @@ class DecisionLog:
             self._mark(entry)
             self._move(entry.stage)
             self._align()
-        self._close(run_id)
+        self._end(run_id, _DONE)
 
-    def _close(self, run_id: str) -> None:
-        self._client.set_terminated(run_id, "FINISHED")
-        self._client.set_tag(run_id, _STATE, _DONE)
+    def _end(self, run_id: str, state: str) -> None:
+        """Ends a decision's run; the tag of the state is last, so that a kill in between is made good by `settle`."""
+        self._client.set_terminated(run_id, "FINISHED" if state == _DONE else "KILLED")
+        self._client.set_tag(run_id, _STATE, state)
 
     def _move(self, stage: str) -> None:
         """Puts the version of the last decision on a stage there: another client may have decided meanwhile."""
@@ -228,27 +223,22 @@ class DecisionLog:
             moved = last
 
     def _align(self) -> None:
-        moves = self.moves()
-        last = {stage: next((m for m in moves if m.stage == stage), None) for stage in ("Staging", "Production")}
-        production = last["Production"]
-        align(
-            self._client,
-            self._model,
-            {stage: entry.version for stage, entry in last.items() if entry},
-            production.replaced if production else None,
-        )
+        last = {move.stage: move for move in reversed(self.moves())}
+        production = last.get("Production")
+        moved = {stage: entry.version for stage, entry in last.items()}
+        align(self._client, self._model, moved, production.replaced if production else None)
 
     def _mark(self, entry: Entry) -> None:
         """Tags both versions with the decision, and one that is rolled back so that no repro promotes it."""
-        said = f"{entry.title} by {entry.by} on {entry.at[:10]}: {entry.reason}"
+        decision = f"{entry.title} by {entry.by} on {entry.at[:10]}: {entry.reason}"[:_REASON_LENGTH]
         tags = {version.number: version.tags for version in versions_of(self._client, self._model)}
         for number in {entry.version, entry.replaced} & tags.keys():
-            self._client.set_model_version_tag(self._model, str(number), DECISION, said[:_REASON_LENGTH])
+            self._client.set_model_version_tag(self._model, str(number), names.DECISION, decision)
         if entry.action == "rollback" and entry.replaced in tags:
             why = f"version {entry.replaced} was rolled back on {entry.at[:10]}: {entry.reason}"
-            self._client.set_model_version_tag(self._model, str(entry.replaced), ROLLED_BACK, why)
-        elif entry.stage == "Production" and entry.version in tags and ROLLED_BACK in tags[entry.version]:
-            self._client.delete_model_version_tag(self._model, str(entry.version), ROLLED_BACK)
+            self._client.set_model_version_tag(self._model, str(entry.replaced), names.ROLLED_BACK, why)
+        elif entry.stage == "Production" and entry.version in tags and names.ROLLED_BACK in tags[entry.version]:
+            self._client.delete_model_version_tag(self._model, str(entry.version), names.ROLLED_BACK)
 
 
 def _entry(run: Run) -> Entry | None:
@@ -263,13 +253,6 @@ def _entry(run: Run) -> Entry | None:
 
 def _state(run: Run) -> str:
     return str(run.data.tags.get(_STATE, ""))
-
-
-def _user() -> str:
-    try:
-        return getpass.getuser()
-    except (KeyError, OSError):  # a container may run as a number that has no name
-        return f"user {os.getuid()}"
 
 
 def settle_all(client: MlflowClient, layout: Layout, models: Iterable[str]) -> None:

@@ -65,30 +65,26 @@ class Objects:
     def _has_remote(self, digest: str) -> bool:
         if self._silent is not None:  # not asked again
             raise self._silent
+        fault: Exception | None = None
         try:
+            remote = self._remote
             # not "exists": over HTTP it takes a server that does not answer for one that has nothing
-            self._remote.fs.info(self._remote.oid_to_path(digest))
+            remote.fs.info(remote.oid_to_path(digest))
+            return True
+        except FileNotFoundError as error:  # also raised where the whole remote is missing
+            cause = error.__cause__
+            if isinstance(cause, OSError) and not isinstance(cause, FileNotFoundError):
+                fault = cause
+            elif self._remote.fs.protocol == "local" and not Path(self._remote.path).is_dir():
+                fault = NotADirectoryError(f"there is no folder {self._remote.path}")
         except Exception as error:  # each kind of storage fails in its own way
-            fault = self._fault(error)
-            if fault is None:
-                return False
-            self._silent = UnreachableRemoteError(
-                f"DVC's remote {self._remote_name} can't be asked ({' '.join(str(fault).split())}); "
-                "see `dvc remote list`."
-            )
-            raise self._silent from error
-        return True
-
-    def _fault(self, error: Exception) -> Exception | None:
-        """Why a remote does not answer, None where it answers that it has no such object."""
-        if not isinstance(error, FileNotFoundError):
-            return error
-        cause = error.__cause__
-        if isinstance(cause, OSError) and not isinstance(cause, FileNotFoundError):
-            return cause
-        if self._remote.fs.protocol == "local" and not Path(self._remote.path).is_dir():
-            return NotADirectoryError(f"there is no folder {self._remote.path}")
-        return None
+            fault = error
+        if fault is None:
+            return False
+        self._silent = UnreachableRemoteError(
+            f"DVC's remote {self._remote_name} can't be asked ({' '.join(str(fault).split())}); see `dvc remote list`."
+        )
+        raise self._silent from fault
 
     @cached_property
     def _remote(self) -> Any:

@@ -133,10 +133,6 @@ class _Trial:
     def val(self) -> Outcomes:
         return self.candidate.val.take(self.images)
 
-    def lower_bound(self, other: Outcomes) -> float | None:
-        """Of the difference in the metric between the candidate and another; None where it is not defined."""
-        return paired_lower_bound(self.val, other.take(self.images), self.policy.metric, self.bootstrap)
-
     def few_patients(self) -> Check | None:
         """A failed check where a class has too few patients on `val` to judge by; None where both have enough."""
         short = short_classes(self.val)
@@ -151,16 +147,49 @@ class _Trial:
 
     def measured(self) -> Iterator[Check]:
         """The conditions on the candidate's own figures."""
-        area = _metric("auroc", self.val)
+        val, policy = self.val, self.policy
+        area = _metric("auroc", val)
         way = "right" if area is not None and area >= 0.5 else "wrong"
         yield Check("direction", way == "right", f"its score points the {way} way (AUROC on val {_shown(area)})")
         yield self._over_baseline()
-        yield self._sensitive()
+        floor = policy.sensitivity
+        at = SpecificityPolicy(policy="specificity", at_least=floor.at_specificity)
+        reached = _metric("sensitivity", val.at(choose_threshold(at, val.scores, val.labels)))
+        says = f"sensitivity {_shown(reached)} at specificity {floor.at_specificity:g} (at least {floor.at_least:g})"
+        yield Check("sensitivity", reached is not None and reached >= floor.at_least, says)
         # the threshold it would serve with: scores that rank well may still be cut in the wrong place
-        reached, least = _metric("balanced_accuracy", self.val), self.policy.min_balanced_accuracy
+        reached, least = _metric("balanced_accuracy", val), policy.min_balanced_accuracy
         says = f"balanced accuracy {_shown(reached)} at its own threshold (at least {least:g})"
         yield Check("threshold", reached is not None and reached >= least, says)
-        yield self._calibrated()
+        # an error that chance explains is no fault: few images show one even where every probability is right
+        error, most = None if val.probabilities is None else _metric("ece", val), policy.max_calibration_error
+        chance = None if error is None else ece_by_chance(val, self.bootstrap)["high"]
+        says = f"calibration error {_shown(error)} (at most {most:g}; by chance up to {_shown(chance)})"
+        yield Check("calibration", error is not None and error <= max(most, chance or 0), says)
+
+    def _over_baseline(self) -> Check:
+        name, margin, baselines = self.policy.metric, self.policy.margin_over_baseline, self.candidate.baselines
+        if not baselines:
+            says = "the roster has no one-line baseline to beat: add one (kind: statistic) to detectors:"
+            return Check("baseline", False, says)
+        values = {baseline: _metric(name, of.take(self.images)) for baseline, of in baselines.items()}
+        defined = {baseline: value for baseline, value in values.items() if value is not None}
+        if not defined:
+            return Check("baseline", False, f"val/{name} of the baseline is not defined")
+        best = max(defined, key=lambda baseline: defined[baseline])
+        passed, bound = self._bound(baselines[best], margin)
+        return Check(
+            "baseline",
+            passed,
+            f"val/{name} {_shown(_metric(name, self.val))} {'beats' if passed else 'does not beat'} the baseline "
+            f"{best} ({_shown(defined[best])}) by more than {margin:g}: lower bound of the difference {_shown(bound)}",
+            bound,
+        )
+
+    def _bound(self, other: Outcomes, margin: float) -> tuple[bool, float | None]:
+        """The lower bound of the difference in the metric (None: not defined), and whether it is above a margin."""
+        bound = paired_lower_bound(self.val, other.take(self.images), self.policy.metric, self.bootstrap)
+        return bound is not None and bound > margin, bound
 
     def recorded(self) -> Iterator[Check]:
         """The conditions on the data's audit, and on what people decided before."""
@@ -175,50 +204,6 @@ class _Trial:
         yield Check("rollback", not rolled_back, rolled_back or "it was never rolled back")
         yield Check("choice", not passed_over, passed_over or "no person chose another one over it")
 
-    def _over_baseline(self) -> Check:
-        name, margin, baselines = self.policy.metric, self.policy.margin_over_baseline, self.candidate.baselines
-        if not baselines:
-            return Check(
-                "baseline",
-                False,
-                "the roster has no one-line baseline to beat: add one (kind: statistic) to detectors:",
-            )
-        values = {baseline: _metric(name, of.take(self.images)) for baseline, of in baselines.items()}
-        defined = {baseline: value for baseline, value in values.items() if value is not None}
-        if not defined:
-            return Check("baseline", False, f"val/{name} of the baseline is not defined")
-        best = max(defined, key=lambda baseline: defined[baseline])
-        bound = self.lower_bound(baselines[best])
-        passed = bound is not None and bound > margin
-        return Check(
-            "baseline",
-            passed,
-            f"val/{name} {_shown(_metric(name, self.val))} {'beats' if passed else 'does not beat'} the baseline "
-            f"{best} ({_shown(defined[best])}) by more than {margin:g}: lower bound of the difference {_shown(bound)}",
-            bound,
-        )
-
-    def _sensitive(self) -> Check:
-        val, floor = self.val, self.policy.sensitivity
-        at = SpecificityPolicy(policy="specificity", at_least=floor.at_specificity)
-        reached = _metric("sensitivity", val.at(choose_threshold(at, val.scores, val.labels)))
-        return Check(
-            "sensitivity",
-            reached is not None and reached >= floor.at_least,
-            f"sensitivity {_shown(reached)} at specificity {floor.at_specificity:g} (at least {floor.at_least:g})",
-        )
-
-    def _calibrated(self) -> Check:
-        """An error that chance explains is no fault: few images show one even where every probability is right."""
-        val, most = self.val, self.policy.max_calibration_error
-        error = None if val.probabilities is None else _metric("ece", val)
-        chance = None if error is None else ece_by_chance(val, self.bootstrap)["high"]
-        return Check(
-            "calibration",
-            error is not None and error <= max(most, chance or 0),
-            f"calibration error {_shown(error)} (at most {most:g}; by chance up to {_shown(chance)})",
-        )
-
     def against(self, champion: Champion | LostChampion) -> Check:
         """The condition on the version in Production."""
         name, margin = self.policy.metric, self.policy.margin_over_champion
@@ -227,8 +212,7 @@ class _Trial:
             return Check("champion", False, f"{in_production} can't be compared with: {champion.reason}")
         if champion.run_key == self.candidate.run_key:
             return Check("champion", True, f"{in_production} is the same network, this is its new operating point")
-        bound = self.lower_bound(champion.val)
-        passed = bound is not None and bound > margin
+        passed, bound = self._bound(champion.val, margin)
         values = [_shown(_metric(name, of)) for of in (self.val, champion.val.take(self.images))]
         return Check(
             "champion",

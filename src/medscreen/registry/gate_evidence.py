@@ -9,8 +9,6 @@ from pathlib import Path
 from zipfile import BadZipFile
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
 from mlflow import MlflowClient
 from numpy.typing import NDArray
 
@@ -19,10 +17,10 @@ from medscreen.evaluation.outcomes import Outcomes, outcomes_of
 from medscreen.packaging.packaged_detector import PackagedDetector
 from medscreen.registry.decision_log import Entry
 from medscreen.registry.gate import Candidate, Champion, Contestant, LostChampion
+from medscreen.registry.run_record import Record
 from medscreen.registry.versions import LostVersionError, Version, require_graph
+from medscreen.tracking import names
 from medscreen.tracking.detector_results import Result
-from medscreen.tracking.run_state import kept_file
-from medscreen.tracking.runs import TRAINED_ON
 from medscreen.workspace.atomic_outputs import replaced
 from medscreen.workspace.digests import digest_of
 from medscreen.workspace.layout import Layout
@@ -124,16 +122,14 @@ class Evidence:
 
         That is all of them as long as no image is taken out of the data: one patient's images lie in one split.
         """
-        content = kept_file(self.client, version.run_id, TRAINED_ON)
-        if content is None:
-            raise LostVersionError(version, "its run does not keep which images it was trained on")
         try:
-            table = pq.read_table(pa.BufferReader(content), columns=["digest"])
-        except (OSError, ValueError) as error:  # pyarrow's own are both
-            raise LostVersionError(version, f"{TRAINED_ON} of its run is damaged") from error
-        if len(table) == 0:
-            raise LostVersionError(version, "its run keeps an empty list of the images it was trained on")
-        seen = np.isin(np.array(self.val.digests), table["digest"].to_numpy(zero_copy_only=False))
+            trained_on = Record(self.client, self.layout, version).trained_on()
+        except (OSError, ValueError, KeyError) as error:  # pyarrow's own are among them
+            raise LostVersionError(version, f"{names.TRAINED_ON} of its run is damaged") from error
+        if not trained_on:
+            lost = "does not keep which images" if trained_on is None else "keeps an empty list of the images"
+            raise LostVersionError(version, f"its run {lost} it was trained on")
+        seen = np.isin(self.val.digests, trained_on)
         known: NDArray[np.bool_] = ~np.isin(self.val.patients, self.val.patients[seen])
         return known
 

@@ -1,12 +1,15 @@
 """How users load a registered detector."""
 
 import re
+from pathlib import Path
 
 from mlflow import MlflowClient
 
 from medscreen.errors import MedscreenError
 from medscreen.packaging.packaged_detector import PackagedDetector
-from medscreen.registry.versions import DECISION, model_names, require_graph, version_in_stage, versions_of
+from medscreen.registry.run_record import Record
+from medscreen.registry.versions import model_names, require_graph, version_in_stage, versions_of
+from medscreen.tracking import names
 from medscreen.tracking.store import open_store
 from medscreen.workspace.layout import find_layout
 
@@ -16,6 +19,11 @@ def load_detector(name: str, stage: str = "Production") -> PackagedDetector:
 
     Raises MedscreenError outside a checkout, for an unknown stage and where no version has that stage.
     """
+    return PackagedDetector(whole_graph(record_in_stage(name, stage)))
+
+
+def record_in_stage(name: str, stage: str) -> Record:
+    """The record of the version that the registered model `name` has in `stage`; raises as `load_detector` does."""
     if not re.fullmatch(r"[\w.-]+", name):
         raise MedscreenError(f"{name!r} is no name of a registered model; letters, digits, '.', '-' and '_' make one.")
     layout = find_layout()
@@ -23,7 +31,12 @@ def load_detector(name: str, stage: str = "Production") -> PackagedDetector:
     version = version_in_stage(client, name, stage)
     if version is None:
         raise MedscreenError(_nothing_in(client, name, stage))
-    return PackagedDetector(require_graph(client, layout, version))
+    return Record(client, layout, version)
+
+
+def whole_graph(record: Record) -> Path:
+    """The packaged graph of a version; raises MedscreenError where it is lost or damaged."""
+    return require_graph(record.client, record.layout, record.version)
 
 
 def _nothing_in(client: MlflowClient, name: str, stage: str) -> str:
@@ -36,7 +49,9 @@ def _nothing_in(client: MlflowClient, name: str, stage: str) -> str:
     if not versions:
         return f"No version of {name} is registered any more; `make repro` registers one."
     placed = {version.stage: version.number for version in versions if version.stage in {"Production", "Staging"}}
-    refused = [str(version.number) for version in versions if version.tags.get(DECISION, "").startswith("refused")]
+    refused = [
+        str(version.number) for version in versions if version.tags.get(names.DECISION, "").startswith("refused")
+    ]
     parts = [
         f"No version of {name} is in {stage}",
         f"registered are {', '.join(f'{version.number} ({version.detector})' for version in versions)}",

@@ -7,10 +7,10 @@ from datetime import datetime
 from mlflow import MlflowClient
 
 from medscreen.evaluation.bootstrap import Estimate
-from medscreen.registry.versions import OPERATING_POINT_OF, POLICY, Version, location_of, versions_of
+from medscreen.registry.versions import Version, location_of, versions_of
+from medscreen.tracking import names
 from medscreen.tracking.logged_models import holds_graph
 from medscreen.tracking.run_state import find_run
-from medscreen.tracking.runs import COMMIT, DATA
 
 HEADLINE = ("val/auroc", "test/auroc", "test/sensitivity", "test/specificity")
 
@@ -46,26 +46,26 @@ def overview(client: MlflowClient, models: Sequence[str]) -> list[Row]:
 def _row(client: MlflowClient, version: Version) -> Row:
     run = find_run(client, version.run_id)
     logged = run.data.metrics if run is not None else {}
-    of = version.tags.get(OPERATING_POINT_OF)
+    tags, of = version.tags, version.tags.get(names.OPERATING_POINT_OF)
     try:
-        is_kept, is_unreachable = holds_graph(client, location_of(client, version)), False
+        is_lost, is_unreachable = not holds_graph(client, location_of(client, version)), False
     except Exception:  # of others' models on a server, each kind of storage fails in its own way
-        is_kept, is_unreachable = True, True
+        is_lost, is_unreachable = False, True
     return Row(
         model=version.model,
         version=version.number,
         stage=version.stage,
         detector=version.detector,
-        threshold=version.tags.get(POLICY, "") + (f" of {of}" if of else ""),
-        data=version.tags.get(DATA, ""),
-        commit=version.tags.get(COMMIT, ""),
+        threshold=tags.get(names.POLICY, "") + (f" of {of}" if of else ""),
+        data=tags.get(names.DATA, ""),
+        commit=tags.get(names.COMMIT, ""),
         made=version.made,
         metrics={
             name: {"value": logged.get(name), "low": logged.get(f"{name}_low"), "high": logged.get(f"{name}_high")}
             for name in HEADLINE
         },
         rolled_back=version.rolled_back,
-        lost=not is_kept,
+        lost=is_lost,
         unreachable=is_unreachable,
         run_lost=run is None,
     )

@@ -16,7 +16,6 @@ from medscreen.registry.decision_log import DecisionLog, Entry, deciding
 from medscreen.registry.gate import Decision, decide
 from medscreen.registry.gate_evidence import Evidence
 from medscreen.registry.versions import (
-    DECISION,
     LostVersionError,
     Version,
     model_name,
@@ -24,6 +23,7 @@ from medscreen.registry.versions import (
     version_in_stage,
     versions_of,
 )
+from medscreen.tracking import names
 from medscreen.tracking.detector_results import Result, read_results
 from medscreen.tracking.run_state import UnreachableFilesError, find_run
 from medscreen.tracking.runs import experiment_name
@@ -57,23 +57,12 @@ def promote_best(
         facing = evidence.champion(champion)
         candidates = [evidence.of_roster(r, versions[r.detector], champion, chosen) for r in results]
         decisions = [decide(one, facing, params.promotion, bootstrap_of(params)) for one in candidates]
-        decisions, winner = best_of(decisions)
-        report = _report(results, versions, decisions, winner, champion, params)
-        return _recorded(log, report)
-
-
-def best_of(decisions: Sequence[Decision]) -> tuple[list[Decision], Decision | None]:
-    """The decisions with one promotion at most, that of the greatest value; None where nothing is to change."""
-    passed = [decision for decision in decisions if decision.verdict == "promote"]
-    winner = max(passed, key=_value, default=None)
-    if winner is None:
-        return list(decisions), None
-    return [
-        replace(one, verdict="refused", reason=f"{winner.detector} is better by {_value(winner) - _value(one):.4f}")
-        if one in passed and one is not winner
-        else one
-        for one in decisions
-    ], winner
+        winner = max((one for one in decisions if one.verdict == "promote"), key=_value, default=None)
+        for place, one in enumerate(decisions):
+            if winner and one.verdict == "promote" and one is not winner:
+                reason = f"{winner.detector} is better by {_value(winner) - _value(one):.4f}"
+                decisions[place] = replace(one, verdict="refused", reason=reason)
+        return _recorded(log, _report(results, versions, decisions, winner, champion, params))
 
 
 def _value(decision: Decision) -> float:
@@ -110,15 +99,12 @@ def _report(
 
 def _why_none(decisions: Sequence[Decision]) -> str:
     """Why nothing is promoted: of the champion, and of whatever has the greater value and is refused all the same."""
-    champion = next((decision for decision in decisions if decision.verdict == "champion"), None)
-    refused = [decision for decision in decisions if decision.verdict == "refused"]
-    if champion is None and not refused:
-        return "the roster has no detector but baselines"
-    reasons = [champion.reason] if champion else []
-    best = max(refused, key=_value, default=None)
-    if best is not None and (champion is None or _value(best) > _value(champion)):
+    reasons = [one.reason for one in decisions if one.verdict == "champion"]
+    to_beat = max((_value(one) for one in decisions if one.verdict == "champion"), default=None)
+    best = max((one for one in decisions if one.verdict == "refused"), key=_value, default=None)
+    if best is not None and (to_beat is None or _value(best) > to_beat):
         reasons.append(f"{best.detector} is refused: {best.reason}")
-    return "; ".join(reasons)
+    return "; ".join(reasons) or "the roster has no detector but baselines"
 
 
 def _named(version: Version | None) -> dict[str, Any] | None:
@@ -145,27 +131,22 @@ def _recorded(log: DecisionLog, report: Report) -> Report:
             replaced=champion and champion["version"],
         )
     before = next((log.report(run) for known, run in log.entries() if known.action == entry.action), {})
-    if not promoted and (_is_same(before, report) or _stands(before, report)):
+    repeated = all(before.get(key) == report[key] for key in ("policy", "reason", "champion", "promoted", "standings"))
+    if not promoted and (repeated or _stands(before, report)):
         return report if experiment else before
     log.record(entry, report)
     return report
-
-
-def _is_same(before: Report, report: Report) -> bool:
-    return all(before.get(key) == report[key] for key in ("policy", "reason", "champion", "promoted", "standings"))
 
 
 def _stands(before: Report, report: Report) -> bool:
     """Whether the only news is that what was promoted then is the champion now."""
     if not before.get("promoted") or [before["promoted"], before["policy"]] != [report["champion"], report["policy"]]:
         return False
-    keys = ("detector", "digest", "value", "verdict")
-    then = [{key: standing.get(key) for key in keys} for standing in before["standings"]]
-    now = [{key: standing[key] for key in keys} for standing in report["standings"]]
-    for standing in then:
-        if standing["verdict"] == "promoted":
-            standing["verdict"] = "champion"
-    return then == now
+    then, now = (
+        [[standing.get(key) for key in ("detector", "digest", "value", "verdict")] for standing in of["standings"]]
+        for of in (before, report)
+    )
+    return [[*of, "champion" if verdict == "promoted" else verdict] for *of, verdict in then] == now
 
 
 def promote_version(
@@ -177,46 +158,41 @@ def promote_version(
     already, where its files are lost or changed, where Production would be left empty, and where the gate refuses; the
     refusal is in the log.
     """
-    name = f"{version.model} version {version.number}"
     with deciding(client, layout, version.model) as log:
-        in_production = version_in_stage(client, version.model, "Production")
-        former = in_production if stage == "Production" else version_in_stage(client, version.model, stage)
+        former, champion = (version_in_stage(client, version.model, one) for one in (stage, "Production"))
         if former is not None and former.number == version.number:
-            raise MedscreenError(f"{name} is in {stage} already.")
-        if in_production is not None and in_production.number == version.number:
+            raise MedscreenError(f"{version} is in {stage} already.")
+        if champion is not None and champion.number == version.number:
             raise MedscreenError(
-                f"{name} is in Production, which would be left empty: put another one there first, or medscreen "
+                f"{version} is in Production, which would be left empty: put another one there first, or medscreen "
                 "rollback."
             )
         _require_usable(client, layout, version)
-        decision = _judged(client, layout, version, former, params) if stage == "Production" else None
+        decision = _judged(client, layout, version, champion, params) if stage == "Production" else None
         is_refused = decision is not None and decision.verdict != "promote"
         title = f"version {version.number} ({version.detector}) to {stage}"
         reason = decision.reason if decision else "put into Staging by hand"
         report = {"decision": decision and asdict(decision), "policy": params.promotion.model_dump()}
         if is_refused and not forced:
-            log.record(Entry(action="promote", title=f"refused: {title}", reason=reason), report)
-            _keep_report(client, version, report)
-            if version.stage == "None":
-                client.set_model_version_tag(version.model, str(version.number), DECISION, f"refused: {reason}")
-            raise MedscreenError(f'{name} is refused: {reason}. To promote it all the same: --force --reason "WHY".')
-        entry = Entry(
-            action="promote",
-            title=f"{title}, forced" if is_refused else title,
-            reason=f"{forced} (the gate: {reason})" if forced and decision else forced or reason,
-            version=version.number,
-            stage=stage,
-            replaced=former.number if former else None,
-            forced=is_refused,
-        )
+            entry = Entry(action="promote", title=f"refused: {title}", reason=reason)
+        else:
+            entry = Entry(
+                action="promote",
+                title=f"{title}, forced" if is_refused else title,
+                reason=f"{forced} (the gate: {reason})" if forced and decision else forced or reason,
+                version=version.number,
+                stage=stage,
+                replaced=former.number if former else None,
+                forced=is_refused,
+            )
         log.record(entry, report)
-        _keep_report(client, version, report)
+        if find_run(client, version.run_id) is not None:
+            client.log_text(version.run_id, json.dumps(report, indent=1), "decision.json")
+        if entry.version is None:
+            if version.stage == "None":
+                client.set_model_version_tag(version.model, str(version.number), names.DECISION, f"refused: {reason}")
+            raise MedscreenError(f'{version} is refused: {reason}. To promote it all the same: --force --reason "WHY".')
     return decision
-
-
-def _keep_report(client: MlflowClient, version: Version, report: Report) -> None:
-    if find_run(client, version.run_id) is not None:
-        client.log_text(version.run_id, json.dumps(report, indent=1), "decision.json")
 
 
 def _judged(
@@ -271,29 +247,27 @@ def _version_before(client: MlflowClient, layout: Layout, now: Version, log: Dec
     """The last version that was in Production before, is not rolled back itself and can be used."""
     others = {version.number: version for version in versions_of(client, now.model) if version.number != now.number}
     faults: dict[int, str] = {}
+
+    def is_usable(version: Version) -> bool:
+        if version.number not in faults:
+            try:
+                _require_usable(client, layout, version)
+                faults[version.number] = ""
+            except LostVersionError as error:
+                faults[version.number] = error.reason
+        return not faults[version.number]
+
     for entry in log.moves():
         version = others.get(entry.version or 0) if entry.stage == "Production" else None
-        # the model may have been deleted and its numbers given again
-        if version is None or version.rolled_back or entry.digest not in {"", version.digest}:
-            continue
-        if not (fault := _fault(client, layout, version)):
+        # by digest, too: the model may have been deleted and its numbers given again
+        if version and not version.rolled_back and entry.digest in {"", version.digest} and is_usable(version):
             return version
-        faults[version.number] = fault
-    usable = [str(n) for n, version in others.items() if n not in faults and not _fault(client, layout, version)]
+    tried = "".join(f"; version {number}: {fault}" for number, fault in faults.items())
+    usable = [str(number) for number, version in others.items() if is_usable(version)]
     way_out = "No other version can be used either: `dvc repro` registers what the workspace holds."
     if usable:
         way_out = f"Versions that can be used: {', '.join(usable)}; `medscreen promote VERSION` puts one there."
     raise MedscreenError(
-        f"No version that was in Production before {now.model} version {now.number} can go back: there was none, or "
-        "each is rolled back itself or can't be used"
-        f"{''.join(f'; version {number}: {fault}' for number, fault in faults.items())}. {way_out}"
+        f"No version that was in Production before {now} can go back: there was none, or each is rolled back itself or "
+        f"can't be used{tried}. {way_out}"
     )
-
-
-def _fault(client: MlflowClient, layout: Layout, version: Version) -> str:
-    """Why a version can't be used, "" if it can; raises UnreachableFilesError where that can't be told."""
-    try:
-        _require_usable(client, layout, version)
-    except LostVersionError as error:
-        return error.reason
-    return ""

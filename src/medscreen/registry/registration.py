@@ -10,12 +10,6 @@ from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
 
 from medscreen.registry.versions import (
-    BASELINE,
-    OPERATING_POINT_OF,
-    POLICY,
-    RUN,
-    SPLITS,
-    VAL,
     LostVersionError,
     Version,
     location_of,
@@ -25,24 +19,25 @@ from medscreen.registry.versions import (
     version_of,
     versions_of,
 )
+from medscreen.tracking import names
 from medscreen.tracking.detector_results import Result
-from medscreen.tracking.logged_models import DIGEST, log_model, put_back, sound_model_id
-from medscreen.tracking.runs import (
-    COMMIT,
-    DATA,
-    DETECTOR,
-    DIRTY,
-    EXPERIMENT,
-    LINEAGE,
-    RUN_KEY,
-    experiment_name,
-    finish_run,
-)
+from medscreen.tracking.logged_models import log_model, put_back, sound_model_id
+from medscreen.tracking.runs import experiment_name, finish_run
 from medscreen.tracking.server import as_default
 from medscreen.workspace.layout import Layout
 
 # the tags that a version takes over from its run
-_OF_RUN = (DIGEST, RUN_KEY, DETECTOR, DATA, COMMIT, DIRTY, EXPERIMENT, LINEAGE, OPERATING_POINT_OF)
+_OF_RUN = (
+    names.DIGEST,
+    names.RUN_KEY,
+    names.DETECTOR,
+    names.DATA,
+    names.COMMIT,
+    names.DIRTY,
+    names.EXPERIMENT,
+    names.LINEAGE,
+    names.OPERATING_POINT_OF,
+)
 
 
 def register(client: MlflowClient, layout: Layout, result: Result) -> Version | None:
@@ -57,25 +52,25 @@ def register(client: MlflowClient, layout: Layout, result: Result) -> Version | 
         return known[0] if known else None
     run_id = finish_run(client, layout, result, [version.run_id for version in known])
     about = tags_of(result.lineage, result.is_baseline) | result.studied
-    about[POLICY] = str(result.params["operating.threshold.policy"])
+    about[names.POLICY] = str(result.params["operating.threshold.policy"])
     return register_run(client, layout, model, run_id, about, result.packaged)
 
 
 def may_change(version: Version) -> bool:
     """Whether card, tags and metrics of a version may be written: in a repro always, in an experiment if it made it."""
-    return experiment_name() in ("", version.tags.get(EXPERIMENT))
+    return experiment_name() in ("", version.tags.get(names.EXPERIMENT))
 
 
 def tags_of(lineage: Mapping[str, Any], is_baseline: bool) -> dict[str, str]:
     """The tags of a version that derive from its lineage."""
     splits = lineage["data"]["splits"]
     return {
-        DETECTOR: lineage["detector"],
-        RUN_KEY: lineage["training"]["run_key"],
-        DATA: lineage["data"]["digest"],
-        VAL: splits["val"],
-        SPLITS: " ".join(f"{split}={digest}" for split, digest in splits.items()),
-        BASELINE: str(is_baseline).lower(),
+        names.DETECTOR: lineage["detector"],
+        names.RUN_KEY: lineage["training"]["run_key"],
+        names.DATA: lineage["data"]["digest"],
+        names.VAL: splits["val"],
+        names.SPLITS: " ".join(f"{split}={digest}" for split, digest in splits.items()),
+        names.BASELINE: str(is_baseline).lower(),
     }
 
 
@@ -88,23 +83,21 @@ def register_run(
     """
     of_run = client.get_run(run_id).data.tags
     tags = {**about, **{name: of_run[name] for name in _OF_RUN if name in of_run}}
-    known = version_of(client, model, tags[DIGEST]) or next(
+    digest = tags[names.DIGEST]
+    known = version_of(client, model, digest) or next(
         # people can delete the tag of the digest in MLflow's UI
         (version for version in versions_of(client, model) if version.run_id == run_id and not version.digest),
         None,
     )
     if known is not None:
         if known.run_id != run_id:
-            tags[RUN] = run_id
+            tags[names.RUN] = run_id
         for tag in (tag for tag, value in tags.items() if known.tags.get(tag) != value):
             client.set_model_version_tag(model, str(known.number), tag, tags[tag])
         known = replace(known, tags={**known.tags, **tags})
         mend_files(client, layout, known, packaged)
         return known
-    model_id = sound_model_id(client, layout, run_id, tags[DIGEST])
-    if model_id is None:
-        log_model(client, run_id, onnx.load(packaged), tags[DIGEST])
-        model_id = sound_model_id(client, layout, run_id, tags[DIGEST])
+    model_id = sound_model_id(client, layout, run_id, digest) or log_model(client, run_id, onnx.load(packaged), digest)
     with as_default(client):
         try:
             client.get_registered_model(model)

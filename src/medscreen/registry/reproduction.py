@@ -3,7 +3,7 @@
 import json
 import math
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,13 +16,19 @@ from medscreen.errors import MedscreenError
 from medscreen.packaging.packaged_detector import packaged_digest
 from medscreen.registry.run_record import Record
 from medscreen.registry.verification.finding import listed
-from medscreen.registry.verification.origin_checks import changed_files, differences, has_commit, locked_code
+from medscreen.registry.verification.workspace_checks import (
+    changed_files,
+    differences,
+    has_commit,
+    locked_code,
+    uncommitted_code,
+)
 from medscreen.registry.versions import Version
 from medscreen.registry.work_trees import run_stage_again, work_tree
+from medscreen.runtime.escaping import say
 from medscreen.tracking.runs import flat_metrics
 from medscreen.workspace.layout import Layout
 
-Say = Callable[[str], None]
 _DATA_STAGES = ["raw", "curate"]
 _CACHE = "cache-of-the-checkout"
 
@@ -51,83 +57,64 @@ class Reproduction:
         return self.is_identical or (tolerance > 0 and self.same_metrics is not None and self.apart <= tolerance)
 
 
-def reproduce(client: MlflowClient, layout: Layout, version: Version, keep: bool, say: Say) -> Reproduction:
+def reproduce(client: MlflowClient, layout: Layout, version: Version, keep: bool) -> Reproduction:
     """Makes a version again in a work tree of its commit; the checkout's cache, store and workspace stay as they are.
 
-    `say` is called with the progress. Raises MedscreenError where the version can't be made again here.
+    Prints the progress. Raises MedscreenError where the version can't be made again here.
     """
     record = Record(client, layout, version)
-    name = f"{version.model} version {version.number}"
-    lineage = record.lineage
-    if lineage is None:
+    name, lineage = f"{version.model} version {version.number}", record.lineage
+    if not lineage:
         raise MedscreenError(f"{name} keeps no readable lineage.json, so nobody knows what it was made from.")
     commit = lineage["source"]["commit"]
     if not commit:
         raise MedscreenError(f"{name} was made outside a git repository, so nobody has the code that made it.")
     if not has_commit(layout, commit):
         raise MedscreenError(f"{name} was made at commit {commit}, which is not in this repository; fetch it with git.")
-    different = differences(lineage["environment"])
-    if different:
-        say(f"The environment is another one than then: {'; '.join(different)}.")
+    if different := differences(lineage["environment"]):
+        _tell(f"The environment is another one than then: {'; '.join(different)}.")
     with work_tree(layout, commit, keep) as tree:
-        say(f"{name}: commit {commit[:12]} in {tree.workspace.relative_to(layout.home)}")
-        tree.params.write_text(_with_roster_of(lineage["params.yaml"], lineage["detector"]))
+        _tell(f"{name}: commit {commit[:12]} in {tree.workspace.relative_to(layout.home)}")
+        params = yaml.safe_load(lineage["params.yaml"])
+        # this detector alone: `evaluate` needs the models of the whole roster
+        params["detectors"] = {lineage["detector"]: params["detectors"][lineage["detector"]]}
+        tree.params.write_text(yaml.safe_dump(params, sort_keys=False))
         lock = {"schema": "2.0", "stages": lineage["dvc.lock"]}
-        (tree.workspace / "dvc.lock").write_text(yaml.safe_dump(lock, sort_keys=False))
-        _refuse_lost_code(name, tree, lineage)
-        _bring_data(layout, tree, record, say)
-        return _made_again(record, tree, lineage, say)
+        tree.lock.write_text(yaml.safe_dump(lock, sort_keys=False))
+        lost, other = uncommitted_code(lineage), changed_files(tree, locked_code(lineage))
+        if lost and other:
+            raise MedscreenError(
+                f"{name} can't be made again from git: {listed(lost)} had changes that were not committed, and its "
+                f"commit has other code than its stages ran ({listed(other)})."
+            )
+        _bring_data(layout, tree, record)
+        return _made_again(record, tree, name, lost)
 
 
-def _with_roster_of(params: str, detector: str) -> str:
-    """The text of a params.yaml with this detector alone in the roster: `evaluate` needs the models of all."""
-    content = yaml.safe_load(params)
-    content["detectors"] = {detector: content["detectors"][detector]}
-    return yaml.safe_dump(content, sort_keys=False)
+def _tell(line: str) -> None:
+    say(f"medscreen: {line}")
 
 
-def _refuse_lost_code(name: str, tree: Layout, lineage: Mapping[str, Any]) -> None:
-    """Raises MedscreenError where the stages ran through code that was changed and not committed."""
-    lost = _uncommitted(lineage)
-    other = changed_files(tree, locked_code(lineage))
-    if lost and other:
-        raise MedscreenError(
-            f"{name} can't be made again from git: {listed(lost)} had changes that were not committed, and its commit "
-            f"has other code than its stages ran ({listed(other)})."
-        )
-
-
-def _uncommitted(lineage: Mapping[str, Any]) -> list[str]:
-    """What git does not have; params.yaml is in the lineage."""
-    return [path for path in lineage["source"]["uncommitted"] if Path(path).name != "params.yaml"]
-
-
-def _bring_data(layout: Layout, tree: Layout, record: Record, say: Say) -> None:
+def _bring_data(layout: Layout, tree: Layout, record: Record) -> None:
     """The curated images into the work tree: from DVC's cache or remote, else made again from their source."""
-    lineage = record.lineage or {}
-    if not _from_dvc(layout, tree, lineage["dvc.lock"], say):
-        say("The data are in neither DVC's cache nor its remote: read and curated again.")
+    if not _from_dvc(layout, tree, record.lineage["dvc.lock"]):
+        _tell("The data are in neither DVC's cache nor its remote: read and curated again.")
         _link_source(layout, tree, record.params)
         for stage in _DATA_STAGES:
             run_stage_again(tree, stage)
-    for split, digest in lineage["data"]["splits"].items():
+    for split, digest in record.lineage["data"]["splits"].items():
+        former = tree.workspace / "data" / "curated" / split  # of commits that kept all splits side by side
         with open_test_split():
-            now = set_digest(load_images(_curated(tree, split)))
+            now = set_digest(load_images(former if former.is_dir() else tree.curated(split)))
         if now != digest:
             raise MedscreenError(
                 f"{split} is not the data that the version was made from (digest {now}, was {digest}); bring back its "
                 "source files, or the remote that `dvc push` was given."
             )
-    say("data: every split has the digest of then")
+    _tell("data: every split has the digest of then")
 
 
-def _curated(tree: Layout, split: str) -> Path:
-    """A split of a commit, which may be one that kept all splits side by side."""
-    former = tree.workspace / "data" / "curated" / split
-    return former if former.is_dir() else tree.curated(split)
-
-
-def _from_dvc(layout: Layout, tree: Layout, lock: Mapping[str, Any], say: Say) -> bool:
+def _from_dvc(layout: Layout, tree: Layout, lock: Mapping[str, Any]) -> bool:
     """Whether DVC has pulled the data into the work tree, from the checkout's cache or else from its remote."""
     from dvc.exceptions import NotDvcRepoError
     from dvc.repo import Repo
@@ -139,7 +126,6 @@ def _from_dvc(layout: Layout, tree: Layout, lock: Mapping[str, Any], say: Say) -
             config, cache = checkout.config, checkout.cache.local_cache_dir
     except NotDvcRepoError:
         return False
-    default = config["core"].get("remote")
     # verified: DVC takes an object for what its name says
     remotes = {name: {**remote, "verify": True} for name, remote in config["remote"].items()}
     remotes[_CACHE] = {"url": cache, "verify": True}
@@ -147,13 +133,13 @@ def _from_dvc(layout: Layout, tree: Layout, lock: Mapping[str, Any], say: Say) -
     settings = {"remote": remotes, "cache": {"type": "reflink,copy"}}
     with Repo(str(tree.workspace), config=settings) as repo:
         try:
-            for remote in filter(None, (_CACHE, default)):
+            for remote in filter(None, (_CACHE, config["core"].get("remote"))):
                 try:
                     repo.pull([f"{tree.workspace / 'dvc.yaml'}:{stage}" for stage in _DATA_STAGES], remote=remote)
                     return True
                 except Exception as error:  # each kind of storage fails in its own way
                     if remote != _CACHE:
-                        say(f"DVC's remote {remote}: {' '.join(str(error).split())}")
+                        _tell(f"DVC's remote {remote}: {' '.join(str(error).split())}")
         finally:
             shutil.rmtree(tree.workspace / ".dvc" / "cache", ignore_errors=True)
     return False
@@ -169,31 +155,29 @@ def _link_source(layout: Layout, tree: Layout, params: Mapping[str, Any]) -> Non
         there.symlink_to(here.resolve(), target_is_directory=True)
 
 
-def _made_again(record: Record, tree: Layout, lineage: Mapping[str, Any], say: Say) -> Reproduction:
-    detector = lineage["detector"]
+def _made_again(record: Record, tree: Layout, name: str, lost: list[str]) -> Reproduction:
+    detector, then = record.lineage["detector"], record.lineage["training"]["run_key"]
     run_stage_again(tree, f"fit@{detector}")
     run_key = json.loads((tree.fitted(detector) / "fit.json").read_text())["run_key"]
-    same_training = run_key == lineage["training"]["run_key"]
-    if not same_training:
-        lost = _uncommitted(lineage)
+    if run_key != then:
         if lost:
             raise MedscreenError(
-                f"{record.version.model} version {record.version.number} can't be made again from git: {listed(lost)} "
-                "had changes that were not committed."
+                f"{name} can't be made again from git: {listed(lost)} had changes that were not committed."
             )
-        say(f"training: run key {run_key}, was {lineage['training']['run_key']}: code, data or parameters differ")
+        _tell(f"training: run key {run_key}, was {then}: code, data or parameters differ")
     run_stage_again(tree, f"calibrate@{detector}")
     same_package = packaged_digest(tree.packaged(detector)) == record.version.digest
     kept = record.content("evaluation.json") if record.has_own_training else None
     if kept is None:
-        return Reproduction(same_training, same_package, None, math.inf, "")
+        return Reproduction(run_key == then, same_package, None, math.inf, "")
     # commits before the one stage for all detectors have one for each
     former = "foreach" in yaml.safe_load((tree.workspace / "dvc.yaml").read_text())["stages"]["evaluate"]
     run_stage_again(tree, f"evaluate@{detector}" if former else "evaluate")
     report = tree.workspace / "reports" / detector / "evaluation.json" if former else tree.evaluation(detector)
     made = report.read_bytes()
-    apart, metric = largest_difference(json.loads(kept), json.loads(made))
-    return Reproduction(same_training, same_package, made == kept, apart, metric)
+    return Reproduction(
+        run_key == then, same_package, made == kept, *largest_difference(json.loads(kept), json.loads(made))
+    )
 
 
 def largest_difference(kept: Mapping[str, Any], made: Mapping[str, Any]) -> tuple[float, str]:

@@ -15,10 +15,11 @@ from mlflow import MlflowClient
 from mlflow.entities import Run
 
 from medscreen.config.detectors.roster import with_current_kinds
-from medscreen.registry.versions import OPERATING_POINT_OF, Version, location_of
+from medscreen.evaluation.outcomes import Outcomes, outcomes_of
+from medscreen.registry.versions import Version, location_of
+from medscreen.tracking import names
 from medscreen.tracking.logged_models import kept_graph
 from medscreen.tracking.run_state import find_run, kept_file, kept_json
-from medscreen.tracking.runs import LINEAGE_FILE, SCORES, TRAINED_ON
 from medscreen.workspace.layout import Layout
 
 
@@ -26,8 +27,7 @@ class Record:
     """The run of a version; what it does not keep is None, a damaged file raises where it is read."""
 
     def __init__(self, client: MlflowClient, layout: Layout, version: Version) -> None:
-        self.client, self.version = client, version
-        self._layout = layout
+        self.client, self.layout, self.version = client, layout, version
 
     @cached_property
     def run(self) -> Run | None:
@@ -42,12 +42,12 @@ class Record:
     @cached_property
     def graph(self) -> Path | None:
         """The packaged graph, None where its files are lost."""
-        return kept_graph(self.client, self._layout, self.location, self.version.digest)
+        return kept_graph(self.client, self.layout, self.location, self.version.digest)
 
     @property
     def has_own_training(self) -> bool:
         """Whether stages made it; `medscreen threshold` makes versions of the network of another one."""
-        return OPERATING_POINT_OF not in self.version.tags
+        return names.OPERATING_POINT_OF not in self.version.tags
 
     def content(self, name: str) -> bytes | None:
         """What a file at the top of the run holds."""
@@ -59,14 +59,14 @@ class Record:
         return None if content is None else json.loads(content)
 
     @cached_property
-    def lineage(self) -> dict[str, Any] | None:
-        """See medscreen.workspace.lineage; None also where the file is damaged."""
-        return kept_json(self.client, self.version.run_id, LINEAGE_FILE) or None
+    def lineage(self) -> dict[str, Any]:
+        """See medscreen.workspace.lineage; empty where the file is lost or damaged."""
+        return kept_json(self.client, self.version.run_id, names.LINEAGE_FILE)
 
     @cached_property
     def recorded_params(self) -> dict[str, Any]:
         """The recorded params.yaml as plain values; empty without a lineage."""
-        return yaml.safe_load((self.lineage or {}).get("params.yaml", "")) or {}
+        return yaml.safe_load(self.lineage.get("params.yaml", "")) or {}
 
     @cached_property
     def params(self) -> dict[str, Any]:
@@ -75,18 +75,22 @@ class Record:
 
     def trained_on(self) -> list[str] | None:
         """Digests of the images of train and tune."""
-        content = self.content(TRAINED_ON)
+        content = self.content(names.TRAINED_ON)
         return None if content is None else list(pq.read_table(pa.BufferReader(content))["digest"].to_pylist())
 
     def scores(self) -> pa.Table | None:
         """Split, score, label and patient of each image of `val` and `test`."""
-        content = self.content(SCORES)
+        content = self.content(names.SCORES)
         return None if content is None else pq.read_table(pa.BufferReader(content))
 
-    def scores_of(self, split: str) -> pa.Table | None:
-        """The scores of `val` or of `test`."""
+    def outcomes(self, split: str) -> Outcomes | None:
+        """The outcomes on `val` or `test`, without decisions."""
         scores = self.scores()
-        return None if scores is None else scores.filter(pc.field("split") == split)
+        if scores is None:
+            return None
+        rows = scores.filter(pc.field("split") == split)
+        labels, values, patients = (rows[name].to_numpy() for name in ("label", "score", "patient"))
+        return outcomes_of(labels=labels, scores=values, patients=patients)
 
 
 def with_current_names(params: Mapping[str, Any]) -> dict[str, Any]:

@@ -5,37 +5,30 @@ and the former one out of it, in one transaction: so stages are the truth, and a
 """
 
 import warnings
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
+from contextlib import AbstractContextManager
 
-from filelock import FileLock, Timeout
 from mlflow import MlflowClient
 
 from medscreen.errors import MedscreenError
 from medscreen.registry.versions import versions_of
 from medscreen.workspace.digests import digest_of
 from medscreen.workspace.layout import Layout
+from medscreen.workspace.process_lock import process_lock
 
 
 class BusyError(MedscreenError):
     """Another process is changing the stages."""
 
 
-@contextmanager
-def one_at_a_time(layout: Layout, model: str, wait: bool) -> Iterator[None]:
+def one_at_a_time(layout: Layout, model: str, wait: bool) -> AbstractContextManager[None]:
     """Holds the stages of a registered model; raises BusyError if another process does, unless `wait`."""
-    folder = layout.scratch / "locks"
-    folder.mkdir(parents=True, exist_ok=True)
-    path = folder / f"stages-{digest_of(model)}.lock"  # a server's models may have any name
-    try:
-        lock = FileLock(path).acquire(timeout=-1 if wait else 0)
-    except Timeout as error:
-        raise BusyError(
-            f"Another promotion or rollback of {model} is under way; nothing was changed here, run it again when that "
-            "one has ended."
-        ) from error
-    with lock:
-        yield
+    busy = BusyError(
+        f"Another promotion or rollback of {model} is under way; nothing was changed here, run it again when that one "
+        "has ended."
+    )
+    # by a digest: a server's models may have any name
+    return process_lock(layout.scratch / "locks" / f"stages-{digest_of(model)}.lock", None if wait else busy)
 
 
 def move(client: MlflowClient, model: str, number: int, stage: str) -> None:
@@ -55,18 +48,16 @@ def align(client: MlflowClient, model: str, moved: Mapping[str, int | None], arc
     versions = sorted(versions_of(client, model), key=lambda version: (version.changed, version.number))
     if not versions:
         return
-    aliases: dict[str, int | None] = {}
+    is_archived = any(version.number == archived and version.stage == "Archived" for version in versions)
+    aliases = {"archived": archived if is_archived else None}
     for stage in ("Staging", "Production"):
         # two clients of a server that promote at the same moment can leave two
         in_it = [version.number for version in versions if version.stage == stage]
-        last = moved.get(stage)
-        stays = last if last in in_it else next(reversed(in_it), None)
+        stays = moved[stage] if moved.get(stage) in in_it else next(reversed(in_it), None)
         for other in in_it:
             if other != stays:
                 move(client, model, other, "Archived")
         aliases[stage.lower()] = stays
-    is_archived = any(version.number == archived and version.stage == "Archived" for version in versions)
-    aliases["archived"] = archived if is_archived else None
     now = {alias: int(version) for alias, version in client.get_registered_model(model).aliases.items()}
     for alias, wanted in aliases.items():
         if wanted is not None and now.get(alias) != wanted:

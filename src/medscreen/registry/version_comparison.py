@@ -9,9 +9,9 @@ from medscreen.evaluation.bootstrap import Bootstrap, Estimate
 from medscreen.evaluation.metrics import evaluate
 from medscreen.evaluation.paired_comparison import paired_bootstrap
 from medscreen.registry.gate_evidence import Evidence
-from medscreen.registry.versions import SPLITS, Version
+from medscreen.registry.versions import Version
+from medscreen.tracking import names
 from medscreen.tracking.run_state import find_run, settings_of
-from medscreen.tracking.runs import COMMIT, DATA, DIRTY
 
 _METRICS = ["auroc", "average_precision", "balanced_accuracy", "sensitivity", "specificity", "ppv", "npv", "brier"]
 
@@ -47,6 +47,6 @@ def _differences(client: MlflowClient, a: Version, b: Version) -> dict[str, tupl
 
 
 def _made_from(client: MlflowClient, version: Version) -> dict[str, str]:
-    named = {name: version.tags.get(name, "-") for name in (DATA, SPLITS, COMMIT, DIRTY)}
+    named = {name: version.tags.get(name, "-") for name in (names.DATA, names.SPLITS, names.COMMIT, names.DIRTY)}
     run = find_run(client, version.run_id)
     return {**(settings_of(run) if run is not None else {}), **named}

@@ -11,23 +11,11 @@ from mlflow import MlflowClient
 from mlflow.entities.model_registry import ModelVersion
 
 from medscreen.errors import MedscreenError
-from medscreen.tracking.logged_models import DIGEST, FaultyModelError, sound_graph
-from medscreen.tracking.runs import DETECTOR, RUN_KEY
+from medscreen.tracking import names
+from medscreen.tracking.logged_models import FaultyModelError, sound_graph
 from medscreen.workspace.layout import Layout
 
 STAGES = ("Staging", "Production", "Archived")
-VAL, SPLITS, BASELINE, POLICY = (
-    "medscreen.val_digest",
-    "medscreen.split_digests",
-    "medscreen.is_baseline",
-    "medscreen.threshold_policy",
-)
-DECISION, ROLLED_BACK, OPERATING_POINT_OF, RUN = (
-    "medscreen.decision",
-    "medscreen.rolled_back",
-    "medscreen.operating_point_of",
-    "medscreen.run",  # replaces a run that was removed: MLflow never changes the run id of a version
-)
 
 
 class LostVersionError(MedscreenError):
@@ -35,8 +23,8 @@ class LostVersionError(MedscreenError):
 
     def __init__(self, version: "Version", reason: str) -> None:
         super().__init__(
-            f"{version.model} version {version.number} can't be used: {reason}; `dvc repro publish` puts it back where "
-            "the version is the workspace's own."
+            f"{version} can't be used: {reason}; `dvc repro publish` puts it back where the version is the workspace's "
+            "own."
         )
         self.reason = reason
 
@@ -53,35 +41,38 @@ class Version:
     tags: Mapping[str, str]
     changed: int = field(default=0, compare=False)
 
+    def __str__(self) -> str:
+        return f"{self.model} version {self.number}"
+
     @property
     def detector(self) -> str:
         """Its name in the roster."""
-        return self.tags.get(DETECTOR, "")
+        return self.tags.get(names.DETECTOR, "")
 
     @property
     def digest(self) -> str:
         """The digest of the packaged graph."""
-        return self.tags.get(DIGEST, "")
+        return self.tags.get(names.DIGEST, "")
 
     @property
     def run_key(self) -> str:
         """The key of the training."""
-        return self.tags.get(RUN_KEY, "")
+        return self.tags.get(names.RUN_KEY, "")
 
     @property
     def val_digest(self) -> str:
         """The digest of the images that its threshold was chosen on."""
-        return self.tags.get(VAL, "")
+        return self.tags.get(names.VAL, "")
 
     @property
     def is_baseline(self) -> bool:
         """Whether it is a one-line baseline."""
-        return self.tags.get(BASELINE) == "true"
+        return self.tags.get(names.BASELINE) == "true"
 
     @property
     def rolled_back(self) -> str:
         """When and why it was taken out of Production, "" if it was not."""
-        return self.tags.get(ROLLED_BACK, "")
+        return self.tags.get(names.ROLLED_BACK, "")
 
 
 def model_name(dataset: str) -> str:
@@ -116,7 +107,7 @@ def version_from(version: ModelVersion) -> Version:
             model=version.name,
             number=int(version.version),
             stage=version.current_stage or "None",
-            run_id=version.tags.get(RUN) or version.run_id or "",
+            run_id=version.tags.get(names.RUN) or version.run_id or "",
             made=datetime.fromtimestamp(version.creation_timestamp / 1000, UTC),
             tags=dict(version.tags),
             changed=int(version.last_updated_timestamp or 0),
@@ -146,10 +137,9 @@ def version_in_stage(client: MlflowClient, model: str, stage: str) -> Version | 
 
 def find_version(client: MlflowClient, model: str, which: str) -> Version:
     """The version of that number, or in that stage; raises MedscreenError where there is none."""
-    if which in STAGES:
-        in_it = version_in_stage(client, model, which)
-        if in_it is not None:
-            return in_it
+    in_it = version_in_stage(client, model, which) if which in STAGES else None
+    if in_it is not None:
+        return in_it
     numbered = {str(version.number): version for version in versions_of(client, model)}
     if which not in numbered:
         known = ", ".join(sorted(numbered, key=int)) or "none"

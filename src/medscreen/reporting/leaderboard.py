@@ -1,4 +1,4 @@
-"""The league table: one row a detector of the roster, the same numbers for each."""
+"""The leaderboard: one row a detector of the roster, the same numbers for each."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -29,11 +29,9 @@ _WORDS = {
 
 # a figure that is shown without an interval of its own, and one that rests on the same patients
 _RESTS_AS = {"test/accuracy_at_half": "test/balanced_accuracy", "test/in_domain": "test/auroc"}
+_BALANCED = ("accuracy", "auroc", "sensitivity", "specificity", "false_positive_rate", "false_negative_rate")
 
 Row = dict[str, str]
-
-
-_BALANCED = ("accuracy", "auroc", "sensitivity", "specificity", "false_positive_rate", "false_negative_rate")
 
 
 class Pair(TypedDict):
@@ -62,13 +60,16 @@ def _row(result: Result, verdict: str) -> Row:
     for name in (*_INTERVALS, *_SINGLE):
         split, metric = name.split("/")
         estimate = result.evaluation[split].get(metric, {"value": None, "low": None, "high": None})
-        row[name] = _number(estimate["value"])
-        if name in _INTERVALS:
-            row[f"{name}_low"], row[f"{name}_high"] = _number(estimate["low"]), _number(estimate["high"])
+        row |= _cells(name, estimate) if name in _INTERVALS else {name: _number(estimate["value"])}
     for split, over in result.analysis["seeds"].items():
         row[f"{split}/seeds"] = str(over["runs"])
         row[f"{split}/auroc_mean"], row[f"{split}/auroc_sd"] = _number(over["mean"]), _number(over["sd"])
     return row
+
+
+def _cells(name: str, estimate: Mapping[str, float | None]) -> Row:
+    ends = {f"{name}_{end}": _number(estimate[end]) for end in ("low", "high")}
+    return {name: _number(estimate["value"]), **ends}
 
 
 def _number(value: float | None) -> str:
@@ -81,23 +82,20 @@ def save_rows(rows: Sequence[Row] | Sequence[Pair], columns: Sequence[str], path
 
 
 def balanced_rows(results: Sequence[Result]) -> list[Row]:
-    """Val and test cut to as many normal as abnormal images, as MedMNIST's one-class notebooks judge: a row each."""
+    """Val and test cut to as many normal as abnormal images, as MedMNIST's one-class notebooks evaluate."""
     rows = []
     for split in ("val", "test"):
         for result in results:
-            about = result.data[split]
-            row = {"split": split, "detector": result.detector}
-            row["images_of_each_class"] = str(min(about["normal"], about["abnormal"]))
+            smaller = min(result.data[split]["normal"], result.data[split]["abnormal"])
+            row = {"split": split, "detector": result.detector, "images_of_each_class": str(smaller)}
             for metric in _BALANCED:
-                estimate = result.evaluation[split]["balanced_view"][metric]
-                row[metric] = _number(estimate["value"])
-                row[f"{metric}_low"], row[f"{metric}_high"] = _number(estimate["low"]), _number(estimate["high"])
+                row |= _cells(metric, result.evaluation[split]["balanced_view"][metric])
             rows.append(row)
     return rows
 
 
 def comparisons(outcomes: Mapping[str, Mapping[str, Outcomes]], leader: str, bootstrap: Bootstrap) -> list[Pair]:
-    """Every other detector against the leader; `outcomes`: split -> detector -> what it said of the same images.
+    """Every other detector against the leader; `outcomes`: split -> detector -> its outcomes on the same images.
 
     The interval is of a paired bootstrap over patients; DeLong's p-value takes images as independent.
     """
@@ -105,21 +103,21 @@ def comparisons(outcomes: Mapping[str, Mapping[str, Outcomes]], leader: str, boo
     for split, of_split in outcomes.items():
         best = of_split[leader]
         few = short_classes(best)
-        for detector, said in of_split.items():
-            if detector != leader:
-                gap = paired_bootstrap(said, best, "auroc", bootstrap)
-                tested = delong(best.labels, said.scores, best.scores, bootstrap.confidence)
-                pairs.append(
-                    {
-                        "split": split,
-                        "detector": detector,
-                        "leader": leader,
-                        "difference": gap["value"],
-                        "low": gap["low"],
-                        "high": gap["high"],
-                        "delong_p_value": None if few else tested["p_value"],
-                    }
-                )
+        for detector, other in of_split.items():
+            if detector == leader:
+                continue
+            gap = paired_bootstrap(other, best, "auroc", bootstrap)
+            p_value = None if few else delong(best.labels, other.scores, best.scores, bootstrap.confidence)["p_value"]
+            compared = Pair(
+                split=split,
+                detector=detector,
+                leader=leader,
+                difference=gap["value"],
+                low=gap["low"],
+                high=gap["high"],
+                delong_p_value=p_value,
+            )
+            pairs.append(compared)
     return pairs
 
 
@@ -157,4 +155,4 @@ def _cell(row: Row, name: str) -> Text:
 
 
 def _three(number: str) -> str:
-    return f"{float(number):.3f}".removeprefix("0")
+    return f"{float(number):.3f}".removeprefix("0") if number else "-"

@@ -6,17 +6,15 @@ import re
 import shutil
 import sys
 import tempfile
-import time
 import warnings
 from contextlib import suppress
 from pathlib import Path
 
-from medscreen.workspace.atomic_outputs import is_writing, this_writer
+from medscreen.workspace.atomic_outputs import is_abandoned, this_writer
 from medscreen.workspace.layout import Layout
 
 _PREFIX = "medscreen-"
-_OURS = re.compile(_PREFIX + r"(\d+-\d+-([0-9a-f]+))-.*")
-_OTHER_MACHINE_S = 86_400  # in a shared folder, what is younger may be a living process's of another container
+_OURS = re.compile(_PREFIX + r"(\d+-\d+-[0-9a-f]+)-.*")
 _ENOUGH = 1 << 30
 
 
@@ -71,12 +69,8 @@ def _temporary_parent(layout: Layout) -> Path | None:
 
 def _clear(parent: Path) -> None:
     """Removes the temporary folders that ended processes of this user have left."""
-    here = this_writer().rpartition("-")[2]
     for folder in parent.glob(f"{_PREFIX}*"):
         found = _OURS.fullmatch(folder.name)
         with suppress(OSError):
-            about = folder.lstat()
-            if found is None or about.st_uid != os.getuid() or is_writing(found[1]):
-                continue
-            if found[2] == here or time.time() - about.st_mtime > _OTHER_MACHINE_S:
+            if found and folder.lstat().st_uid == os.getuid() and is_abandoned(folder, found[1]):
                 shutil.rmtree(folder, ignore_errors=True)

@@ -7,9 +7,11 @@ import re
 import sqlite3
 import tempfile
 from collections.abc import Iterator
+from contextlib import suppress
 from urllib.parse import quote, quote_plus
 
 _USER, _PASSWORD, _TOKEN = "MLFLOW_TRACKING_USERNAME", "MLFLOW_TRACKING_PASSWORD", "MLFLOW_TRACKING_TOKEN"
+_LOCKED = ("is locked by another process", "Run the command again when that process has ended")
 _DAMAGED = (
     "is damaged",
     "Move it away and restore a backup with `medscreen restore`; without one, `dvc repro publish` builds what can be "
@@ -17,8 +19,8 @@ _DAMAGED = (
 )
 # what is wrong and what to do, by the low byte of SQLite's code
 _SQLITE = {
-    sqlite3.SQLITE_BUSY: ("is locked by another process", "Run the command again when that process has ended"),
-    sqlite3.SQLITE_LOCKED: ("is locked by another process", "Run the command again when that process has ended"),
+    sqlite3.SQLITE_BUSY: _LOCKED,
+    sqlite3.SQLITE_LOCKED: _LOCKED,
     sqlite3.SQLITE_READONLY: ("can't be written", "Make the file and its folder writable for this user"),
     sqlite3.SQLITE_PERM: ("can't be read", "Make the file and its folder readable and writable for this user"),
     sqlite3.SQLITE_CANTOPEN: ("can't be opened", "Check that it is a file that this user may read and write"),
@@ -39,14 +41,21 @@ _UPGRADE = (
 )
 _SILENT = {"ConnectionError", "Timeout", "TimeoutError", "NewConnectionError", "ProtocolError", "ChunkedEncodingError"}
 _SHORT = 200
-_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
-_IN_THE_WAY = {
-    errno.EEXIST: "it",
-    errno.EISDIR: "that folder",
-    errno.ENOTDIR: "the file that takes the place of a folder",
-    errno.ENOTEMPTY: "that folder",
+_ROOM = "Make room on the disks of the checkout and of {temporary} and run the command again"
+_MAY_NOT = "Make it readable and writable for this user"
+# what to do, by the system's number of the error
+_SYSTEM = {
+    errno.ENOSPC: _ROOM,
+    errno.EDQUOT: _ROOM,
+    errno.EFBIG: _ROOM,
+    errno.EEXIST: "Move it away and run the command again",
+    errno.EISDIR: "Move that folder away and run the command again",
+    errno.ENOTEMPTY: "Move that folder away and run the command again",
+    errno.ENOTDIR: "Move the file that takes the place of a folder away and run the command again",
+    errno.EACCES: _MAY_NOT,
+    errno.EPERM: _MAY_NOT,
+    errno.EROFS: _MAY_NOT,
 }
-_FORBIDDEN = {errno.EACCES, errno.EPERM, errno.EROFS}
 
 
 def database_fault(database: object, error: sqlite3.Error) -> str:
@@ -66,14 +75,15 @@ def fault(error: BaseException) -> str | None:
     chain = list(_chain(error))
     if any(_made_by(cause, "mlflow", "alembic") and _OTHER_VERSION.search(str(cause)) for cause in chain):
         return _UPGRADE
-    if _made_by(error, "mlflow") and getattr(error, "error_code", "") in _ANSWERS:
-        said: str | None = _refusal(error)
-    else:
-        said = _said(chain)
-    return None if said is None else without_secrets(said)
+    is_answer = _made_by(error, "mlflow") and getattr(error, "error_code", "") in _ANSWERS
+    sentence = None if is_answer else _of_causes(chain)
+    if sentence is None and _made_by(error, "mlflow"):
+        sentence = f"MLflow refuses: {_short(error)}. Run the command again when that is mended."
+    return None if sentence is None else without_secrets(sentence)
 
 
-def _said(chain: list[BaseException]) -> str | None:
+def _of_causes(chain: list[BaseException]) -> str | None:
+    """The sentence for the first cause in the database, else in a server, else in the system."""
     for cause in chain:
         if isinstance(cause, sqlite3.Error):
             return database_fault("MLflow's database", cause)
@@ -85,11 +95,7 @@ def _said(chain: list[BaseException]) -> str | None:
             return _of_system(cause)
         if isinstance(cause, MemoryError):
             return "The memory is used up. End other programs, or use fewer workers or smaller images."
-    return _refusal(chain[0]) if _made_by(chain[0], "mlflow") else None
-
-
-def _refusal(error: BaseException) -> str:
-    return f"MLflow refuses: {_short(error)}. Run the command again when that is mended."
+    return None
 
 
 def is_silent(error: BaseException) -> bool:
@@ -105,12 +111,13 @@ def status_of(error: BaseException) -> str | None:
 
 
 def _of_server(error: BaseException) -> str:
-    kept = "what is complete is kept"
     if status := status_of(error):
-        return f"The MLflow server answers with status {status}. Run the command again when it is mended; {kept}."
-    if is_silent(error):
-        return f"The MLflow server no longer answers ({_short(error)}). Run the command again when it does; {kept}."
-    return f"The MLflow server can't be used ({_short(error)}). Run the command again when that is mended; {kept}."
+        wrong, mended = f"answers with status {status}", "it is mended"
+    elif is_silent(error):
+        wrong, mended = f"no longer answers ({_short(error)})", "it does"
+    else:
+        wrong, mended = f"can't be used ({_short(error)})", "that is mended"
+    return f"The MLflow server {wrong}. Run the command again when {mended}; what is complete is kept."
 
 
 def without_password(address: str) -> str:
@@ -179,23 +186,13 @@ def _made_by(error: BaseException, *packages: str) -> bool:
 
 def _of_system(error: OSError) -> str:
     subject = str(error.filename) if error.filename is not None else "The system"
-    said = f"{subject}: {error.strerror or _short(error)}."
-    if error.errno in _FULL:
-        return f"{said} Make room on the disks of the checkout and of {_temporary()} and run the command again."
-    if error.errno in _IN_THE_WAY:
-        return f"{said} Move {_IN_THE_WAY[error.errno]} away and run the command again."
-    if error.errno in _FORBIDDEN:
-        return f"{said} Make it readable and writable for this user."
+    way_out = _SYSTEM.get(error.errno or 0, "Run the command again when that is mended")
     if error.errno == errno.ENOENT and error.filename is None:
-        return f"{said} Set TMPDIR to a folder that can be written."
-    return f"{said} Run the command again when that is mended."
-
-
-def _temporary() -> str:
-    try:
-        return tempfile.gettempdir()
-    except OSError:
-        return "TMPDIR"
+        way_out = "Set TMPDIR to a folder that can be written"
+    temporary = "TMPDIR"
+    with suppress(OSError):
+        temporary = tempfile.gettempdir()
+    return f"{subject}: {error.strerror or _short(error)}. {way_out.format(temporary=temporary)}."
 
 
 def _short(error: BaseException) -> str:

@@ -10,7 +10,7 @@ from matplotlib import pyplot as plt
 from optuna.trial import TrialState
 from optuna.visualization import matplotlib as plots
 
-from medscreen.reporting.figures.canvas import save_figure
+from medscreen.reporting.evaluation_report.canvas import save_figure
 from medscreen.studies.importances import Importance, varies
 from medscreen.studies.optuna_logging import quiet
 from medscreen.studies.trial_attributes import OBJECTIVES

@@ -6,7 +6,6 @@ import shutil
 import tarfile
 import zlib
 from collections.abc import Iterator
-from contextlib import contextmanager
 from datetime import UTC, datetime
 from importlib.metadata import version
 from io import SEEK_CUR, SEEK_SET, BytesIO
@@ -41,20 +40,12 @@ class _Manifest(BaseModel):
     files: dict[str, str]
 
 
-def write(target: Path, mlruns: Path, snapshot: Path, studies: Path) -> int:
+def write(target: Path, mlruns: Path, snapshot: Path, studies: Path, level: int = 6) -> int:
     """Writes the files of both folders to `target`, the copied database in the place of its own; returns their number.
 
     Raises MedscreenError for a link or a device, for a file that can't be read, and for more than a backup can hold;
     OSError where `target` can't be written.
     """
-    number, size = _write(target, 6, mlruns, snapshot, studies)
-    if size > _most_bytes(target):  # `unpack` would take it for zeros that fill the disk
-        number, _ = _write(target, 0, mlruns, snapshot, studies)
-    return number
-
-
-def _write(target: Path, level: int, mlruns: Path, snapshot: Path, studies: Path) -> tuple[int, int]:
-    """Writes a backup of this level of compression; returns the number of its files, and its bytes uncompressed."""
     with tarfile.open(target, "w:gz", compresslevel=level) as archive:
         digests = {_DATABASE: file_digest(snapshot)}
         with snapshot.open("rb") as database:
@@ -78,7 +69,9 @@ def _write(target: Path, level: int, mlruns: Path, snapshot: Path, studies: Path
                 f"{mlruns} holds {len(digests)} files, more than a backup can; copy the folder itself."
             )
         _add(archive, _MANIFEST, BytesIO(text), len(text))
-        return len(digests), archive.offset
+    if level and archive.offset > _most_bytes(target):  # `unpack` would take it for zeros that fill the disk
+        return write(target, mlruns, snapshot, studies, level=0)
+    return len(digests)
 
 
 def _files(mlruns: Path, studies: Path) -> Iterator[tuple[Path, str]]:
@@ -124,25 +117,34 @@ def unpack(source: Path, folder: Path, studies: Path, room: int) -> bool:
     folder.mkdir()
     digests: dict[str, str] = {}
     text = b""
-    with _opened(source) as archive:
-        for member in archive:
-            # no link, no device, and no sparse file: its size is no measure of what has to be written
-            is_file = member.type in {tarfile.REGTYPE, tarfile.AREGTYPE} and not member.issparse()
-            content = archive.extractfile(member) if is_file and _is_ours(member.name) else None
-            if content is None or member.name in digests or text:
-                raise MedscreenError(f"{source} holds {member.name!r}, as no backup of medscreen does; name another.")
-            _require_room(source, member.offset_data + member.size, room)
-            if member.name == _MANIFEST and member.size <= _LARGEST_MANIFEST:
-                text = content.read()
-            elif member.name == _MANIFEST or len(digests) == _MOST_FILES:
-                raise MedscreenError(f"{source} holds more than a backup of medscreen can; name another.")
-            else:
-                top, *below = PurePosixPath(member.name).parts
-                path = (folder if top == _TOP else studies).joinpath(*below)
-                path.parent.mkdir(parents=True, exist_ok=True)
-                with path.open("wb") as file:
-                    shutil.copyfileobj(content, file)
-                digests[member.name] = file_digest(path)
+    try:
+        with _Forward(source) as stream, tarfile.open(fileobj=stream, mode="r:") as archive:
+            for member in archive:
+                # no link, no device, and no sparse file: its size is no measure of what has to be written
+                is_file = member.type in {tarfile.REGTYPE, tarfile.AREGTYPE} and not member.issparse()
+                content = archive.extractfile(member) if is_file and _is_ours(member.name) else None
+                if content is None or member.name in digests or text:
+                    raise MedscreenError(
+                        f"{source} holds {member.name!r}, as no backup of medscreen does; name another."
+                    )
+                _require_room(source, member.offset_data + member.size, room)
+                if member.name == _MANIFEST and member.size <= _LARGEST_MANIFEST:
+                    text = content.read()
+                elif member.name == _MANIFEST or len(digests) == _MOST_FILES:
+                    raise MedscreenError(f"{source} holds more than a backup of medscreen can; name another.")
+                else:
+                    top, *below = PurePosixPath(member.name).parts
+                    path = (folder if top == _TOP else studies).joinpath(*below)
+                    path.parent.mkdir(parents=True, exist_ok=True)
+                    with path.open("wb") as file:
+                        shutil.copyfileobj(content, file)
+                    digests[member.name] = file_digest(path)
+            while stream.read(_CHUNK):  # the checksum of all is at the very end
+                pass
+    except EOFError as error:
+        raise MedscreenError(f"{source} is cut short; copy it again, or name another backup.") from error
+    except (tarfile.TarError, gzip.BadGzipFile, zlib.error, ValueError, OverflowError, RecursionError) as error:
+        raise MedscreenError(f"{source} is no backup, or a damaged one ({error}); name another.") from error
     return _checked(source, text, digests).format >= _WITH_STUDIES
 
 
@@ -170,19 +172,6 @@ def _require_room(source: Path, size: int, room: int) -> None:
 
 def _most_bytes(backup: Path) -> int:
     return max(_SMALL, _DENSEST * backup.stat().st_size)
-
-
-@contextmanager
-def _opened(source: Path) -> Iterator[tarfile.TarFile]:
-    try:
-        with _Forward(source) as stream, tarfile.open(fileobj=stream, mode="r:") as archive:
-            yield archive
-            while stream.read(_CHUNK):  # the checksum of all is at the very end
-                pass
-    except EOFError as error:
-        raise MedscreenError(f"{source} is cut short; copy it again, or name another backup.") from error
-    except (tarfile.TarError, gzip.BadGzipFile, zlib.error, ValueError, OverflowError, RecursionError) as error:
-        raise MedscreenError(f"{source} is no backup, or a damaged one ({error}); name another.") from error
 
 
 class _Forward(gzip.GzipFile):

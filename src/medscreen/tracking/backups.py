@@ -4,11 +4,9 @@ import os
 import shutil
 import sqlite3
 from collections.abc import Iterator
-from contextlib import ExitStack, closing, contextmanager
+from contextlib import AbstractContextManager, ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-
-from filelock import FileLock, Timeout
 
 from medscreen.errors import MedscreenError
 from medscreen.runtime.system_errors import database_fault, without_password
@@ -18,6 +16,7 @@ from medscreen.tracking.store import own_address, relocate, store_lock
 from medscreen.tracking.store_swap import FROM_GIT, STUDIES, exchange, settle
 from medscreen.workspace.atomic_outputs import clear_partials, replaced
 from medscreen.workspace.layout import Layout
+from medscreen.workspace.process_lock import process_lock
 
 
 @dataclass(frozen=True)
@@ -110,15 +109,9 @@ def _require_free(layout: Layout, target: Path) -> None:
         raise MedscreenError(f"{target} lies in the store that is backed up; name a file elsewhere.")
 
 
-@contextmanager
-def _alone(layout: Layout) -> Iterator[None]:
-    layout.scratch.mkdir(parents=True, exist_ok=True)
-    try:
-        lock = FileLock(layout.scratch / "backup.lock").acquire(timeout=0)
-    except Timeout as error:
-        raise MedscreenError(f"Another backup or restore of {layout.mlruns} is running; let it end first.") from error
-    with lock:
-        yield
+def _alone(layout: Layout) -> AbstractContextManager[None]:
+    busy = MedscreenError(f"Another backup or restore of {layout.mlruns} is running; let it end first.")
+    return process_lock(layout.scratch / "backup.lock", busy)
 
 
 def _copy_database(database: Path, snapshot: Path) -> tuple[int, int]:
@@ -132,9 +125,9 @@ def _copy_database(database: Path, snapshot: Path) -> tuple[int, int]:
                 damage = sqlite3.DatabaseError(found)
                 damage.sqlite_errorcode = sqlite3.SQLITE_CORRUPT
                 raise damage
-            (runs,) = copy.execute("select count(*) from runs where lifecycle_stage = 'active'").fetchone()
-            (versions,) = copy.execute(
-                "select count(*) from model_versions where current_stage <> 'Deleted_Internal'"
+            runs, versions = copy.execute(
+                "select (select count(*) from runs where lifecycle_stage = 'active'),"
+                " (select count(*) from model_versions where current_stage <> 'Deleted_Internal')"
             ).fetchone()
     except sqlite3.Error as error:
         if getattr(error, "sqlite_errorcode", 0) & 0xFF in {sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR}:
@@ -154,12 +147,10 @@ def _require_database(database: Path, source: Path) -> None:
 @contextmanager
 def _no_study(layout: Layout) -> Iterator[None]:
     """No `medscreen study` of this checkout runs, nor begins until the block ends: it would write to both journals."""
+    busy = MedscreenError(f"{layout.studies} is in use: end `medscreen study` first.")
     with ExitStack() as held:
         for path in (layout.scratch / "locks").glob("study-*.lock"):
-            try:
-                held.enter_context(FileLock(path, timeout=0))
-            except Timeout as error:
-                raise MedscreenError(f"{layout.studies} is in use: end `medscreen study` first.") from error
+            held.enter_context(process_lock(path, busy))
         yield
 
 

@@ -10,19 +10,19 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from medscreen.config.datasets import DatasetParams
 from medscreen.config.detectors.roster import DetectorParams
 from medscreen.config.params import Params
 from medscreen.config.privacy import is_public
 from medscreen.errors import MedscreenError
 from medscreen.evaluation.outcomes import Outcomes, outcomes_of_rows
+from medscreen.explain.similar_cases import case_table
 from medscreen.packaging.packaged_detector import PackagedDetector, packaged_digest, stated_operating_point
 from medscreen.packaging.predictions import predicted_by
+from medscreen.tracking import names
 from medscreen.workspace.digests import digest_of
+from medscreen.workspace.keyed_names import names_key
 from medscreen.workspace.layout import Layout
 from medscreen.workspace.lineage import read_lineage
-
-STUDY, TRIAL = "medscreen.study", "medscreen.trial"
 
 
 @dataclass(frozen=True)
@@ -30,10 +30,11 @@ class Result:
     """A fitted, calibrated and evaluated detector.
 
     `history`: one mapping an epoch, its number under `epoch`. `evaluation`: split -> metric -> estimate.
-    `analysis`: see medscreen.reporting.evaluation_report. `files`: the files that the run shows, by folder.
+    `analysis`: see medscreen.reporting.evaluation_report.tables. `files`: the files that the run shows, by folder.
     `predictions`: score, probability and decision of each image of val and test, with label and patient number but no
-    name of a file. `trained_on`: digests of the images of train and tune. `studied`: tags that name the study and the
-    trial that its settings come from; empty where there was none.
+    name of a file. `similar_cases`: index of the training images, see medscreen.explain; None of a detector without
+    features of its own. `trained_on`: digests of the images of train and tune. `studied`: tags that name the study and
+    the trial that its settings come from; empty where there was none.
     """
 
     dataset: str
@@ -49,6 +50,7 @@ class Result:
     digest: str
     files: dict[str, list[Path]]
     predictions: pa.Table
+    similar_cases: pa.Table | None
     trained_on: list[str]
     operating_point: dict[str, Any]
     lineage: dict[str, Any]
@@ -119,11 +121,16 @@ def read_result(layout: Layout, params: Params, detector: str) -> Result:
     raw = json.loads(layout.raw.read_text())
     with (layout.fitted(detector) / "history.csv").open(newline="") as file:
         history = [{name: float(value) for name, value in row.items()} for row in csv.DictReader(file)]
-    packaged = layout.packaged(detector)
-    entry = params.detector(detector)
-    trained_on = _digests(layout, "train") + _digests(layout, "tune")
+    packaged, entry = layout.packaged(detector), params.detector(detector)
+    images = {
+        split: pq.read_table(layout.curated(split) / "manifest.parquet", columns=["digest"])["digest"].to_pylist()
+        for split in ("train", "tune")
+    }
+    trained_on = images["train"] + images["tune"]
+    # its pictures may leave only where they show nobody; a checkout that never pulled the page can publish
+    shows_page = is_public(params.datasets[raw["dataset"]]) and layout.curation_page.is_file()
     studied = _studied(layout, detector, entry)
-    trial = f"trial {studied[TRIAL]} of {studied[STUDY]}" if studied else None
+    trial = f"trial {studied[names.TRIAL]} of {studied[names.STUDY]}" if studied else None
     return Result(
         dataset=raw["dataset"],
         detector=detector,
@@ -142,11 +149,19 @@ def read_result(layout: Layout, params: Params, detector: str) -> Result:
                 layout.evaluation(detector),
                 layout.analysis(detector),
                 layout.bench(detector),
+                *(path for path in (layout.map_graph(detector), layout.explanations(detector)) if path.is_file()),
                 layout.operating_picture(detector),
-                *_of_curation(layout, params.datasets[raw["dataset"]]),
+                layout.curation_report,
+                *([layout.curation_page] if shows_page else []),
             ],
         },
-        predictions=_predictions(layout.predictions(detector)),
+        similar_cases=_similar_cases(layout, detector, images["train"]),
+        predictions=pq.read_table(
+            layout.predictions(detector),
+            columns=["split", "patient", "label", "score", "probability", "abnormal"],
+            filters=pc.field("split").isin(["val", "test"]),
+            page_checksum_verification=True,
+        ),
         trained_on=trained_on,
         operating_point=stated_operating_point(PackagedDetector(packaged).metadata),
         lineage=read_lineage(layout, detector, trained_on, trial),
@@ -159,41 +174,24 @@ def _studied(layout: Layout, detector: str, entry: DetectorParams) -> dict[str, 
     """The tags that name the trial of a study whose settings these are; none where they are not its winner's."""
     try:
         winner = json.loads(layout.study_winner(detector).read_text())
-        tags = {STUDY: str(winner["study"]), TRIAL: str(winner["trial"])}
+        tags = {names.STUDY: str(winner["study"]), names.TRIAL: str(winner["trial"])}
         return tags if winner["trial"] is not None and winner["entry"] == entry.model_dump(mode="json") else {}
     except (OSError, ValueError, KeyError, TypeError):  # there was no study, or its record was cut short
         return {}
 
 
-def _of_curation(layout: Layout, dataset: DatasetParams) -> list[Path]:
-    """The audit, and the page where its pictures show nobody; a checkout that never pulled the page can publish."""
-    shows_nobody = is_public(dataset) and layout.curation_page.is_file()
-    return [layout.curation_report, *([layout.curation_page] if shows_nobody else [])]
+def _similar_cases(layout: Layout, detector: str, images: list[str]) -> pa.Table | None:
+    """The index of the version to be; `images`: digests of train."""
+    path = layout.development_predictions(detector)
+    rows = pq.read_table(path, filters=pc.field("split") == "train", page_checksum_verification=True)
+    return case_table(rows, images, names_key(layout.names_key))
 
 
 def logged_params(params: Params, detector: str, dataset: str) -> dict[str, Any]:
     """What a run shows of the settings that its detector was made with."""
-    return {
-        **flat_settings(params.detector(detector).model_dump()),
-        **flat_settings({"operating": params.operating.model_dump()}),
-        **flat_settings({"compute": params.compute.model_dump()}),
-        "seed": params.seed,
-        "dataset": dataset,
-    }
-
-
-def _predictions(path: Path) -> pa.Table:
-    columns = ["split", "patient", "label", "score", "probability", "abnormal"]
-    return pq.read_table(
-        path, columns=columns, filters=pc.field("split").isin(["val", "test"]), page_checksum_verification=True
-    )
-
-
-def _digests(layout: Layout, split: str) -> list[str]:
-    digests: list[str] = pq.read_table(layout.curated(split) / "manifest.parquet", columns=["digest"])[
-        "digest"
-    ].to_pylist()
-    return digests
+    operating, compute = params.operating.model_dump(), params.compute.model_dump()
+    common = {"operating": operating, "compute": compute, "seed": params.seed, "dataset": dataset}
+    return flat_settings(params.detector(detector).model_dump() | common)
 
 
 def flat_settings(block: dict[str, Any], prefix: str = "") -> dict[str, Any]:

@@ -16,17 +16,17 @@ from mlflow.exceptions import MlflowException
 from mlflow.models import Model, ModelSignature
 from mlflow.models.model import MLMODEL_FILE_NAME
 from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
-from mlflow.types import Schema, TensorSpec
+from mlflow.types import ColSpec, Schema, TensorSpec
 
 from medscreen.errors import MedscreenError
 from medscreen.packaging.packaged_detector import packaged_digest
+from medscreen.tracking import names
 from medscreen.tracking.run_state import find_run, is_gone, reaching
 from medscreen.tracking.server import as_default, on_server
 from medscreen.workspace.atomic_outputs import replaced
 from medscreen.workspace.layout import Layout
 
-DIGEST = "medscreen.packaged_digest"
-MODEL = "detector"
+_MODEL = "detector"
 _GRAPH = "model.onnx"
 _DIGEST_FORM = re.compile("[0-9a-f]{32}")
 # what MLflow loads of a packaged detector
@@ -64,11 +64,26 @@ def kept_graph(client: MlflowClient, layout: Layout, location: str, digest: str)
         return here
     # from the server, and part of a path
     if not _DIGEST_FORM.fullmatch(digest):
-        wrong = f"its tag {DIGEST} is no digest" if digest else f"it was registered without the tag {DIGEST}"
+        wrong = (
+            f"its tag {names.DIGEST} is no digest" if digest else f"it was registered without the tag {names.DIGEST}"
+        )
         raise FaultyModelError(wrong)
     copy = layout.scratch / "models" / digest / _GRAPH
-    if not copy.is_file() or packaged_digest(copy) != digest:
-        _download(client, location, size, copy)
+    if copy.is_file() and packaged_digest(copy) == digest:
+        return copy
+    with replaced(copy.parent) as folder:
+        folder.mkdir()
+        try:
+            with reaching(location):
+                _repository(client, location).download_artifacts(_GRAPH, str(folder))
+            arrived = (folder / _GRAPH).stat().st_size
+        except (MlflowException, OSError) as error:
+            raise MedscreenError(
+                f"{_GRAPH} can't be downloaded from the server ({type(error).__name__}); see what its log says, and "
+                "run the command again."
+            ) from error
+        if arrived != size:
+            raise MedscreenError(f"{_GRAPH} came with {arrived} of {size} bytes; run the command again.")
     return copy
 
 
@@ -146,27 +161,10 @@ def _repository(client: MlflowClient, location: str) -> Any:
     return get_artifact_repository(location, tracking_uri=client.tracking_uri, registry_uri=client.tracking_uri)
 
 
-def _download(client: MlflowClient, location: str, size: int, copy: Path) -> None:
-    """Fetches a logged graph of so many bytes; `copy` appears whole or not at all."""
-    with replaced(copy.parent) as folder:
-        folder.mkdir()
-        try:
-            with reaching(location):
-                _repository(client, location).download_artifacts(_GRAPH, str(folder))
-            arrived = (folder / _GRAPH).stat().st_size
-        except (MlflowException, OSError) as error:
-            raise MedscreenError(
-                f"{_GRAPH} can't be downloaded from the server ({type(error).__name__}); see what its log says, and "
-                "run the command again."
-            ) from error
-        if arrived != size:
-            raise MedscreenError(f"{_GRAPH} came with {arrived} of {size} bytes; run the command again.")
-
-
-def log_model(client: MlflowClient, run_id: str, graph: onnx.ModelProto, digest: str) -> None:
-    """Logs a packaged detector to a run, with the signature that its graph has; the run is then finished."""
+def log_model(client: MlflowClient, run_id: str, graph: onnx.ModelProto, digest: str) -> str:
+    """Logs a packaged detector to a run, which is then finished; returns MLflow's name for the model."""
     with as_default(client), mlflow.start_run(run_id=run_id):  # log_model takes no client
-        mlflow.onnx.log_model(graph, name=MODEL, **_form(graph, digest))
+        return str(mlflow.onnx.log_model(graph, name=_MODEL, **_form(graph, digest)).model_id)
 
 
 def put_back(client: MlflowClient, location: str, graph: onnx.ModelProto, digest: str) -> None:
@@ -181,31 +179,26 @@ def put_back(client: MlflowClient, location: str, graph: onnx.ModelProto, digest
             "written there. Have the server keep its artifacts itself (--artifacts-destination)."
         )
     with as_default(client), TemporaryDirectory() as folder:
-        mlflow.onnx.save_model(graph, f"{folder}/{MODEL}", **_form(graph, digest))
-        _repository(client, location).log_artifacts(f"{folder}/{MODEL}")
+        mlflow.onnx.save_model(graph, f"{folder}/{_MODEL}", **_form(graph, digest))
+        _repository(client, location).log_artifacts(f"{folder}/{_MODEL}")
 
 
 def _form(graph: onnx.ModelProto, digest: str) -> dict[str, Any]:
-    """How MLflow is to keep a packaged detector."""
-    signature = ModelSignature(
-        Schema([TensorSpec(np.dtype(np.uint8), (-1, 1, -1, -1), "pixels")]),
-        Schema([_tensor(output) for output in graph.graph.output]),
-    )
+    """How MLflow is to keep a packaged detector; the number of images is free."""
+    outputs: list[ColSpec | TensorSpec] = []
+    for output in graph.graph.output:
+        kind = output.type.tensor_type
+        sizes = [dimension.dim_value for dimension in kind.shape.dim[1:]]
+        outputs.append(TensorSpec(onnx.helper.tensor_dtype_to_np_dtype(kind.elem_type), (-1, *sizes), output.name))
+    pixels = TensorSpec(np.dtype(np.uint8), (-1, 1, -1, -1), "pixels")
     ramp = np.tile(np.linspace(0, 255, 28).astype(np.uint8), (2, 1, 28, 1))  # nobody's image
     return {
-        "signature": signature,
+        "signature": ModelSignature(Schema([pixels]), Schema(outputs)),
         "input_example": ramp,
         "pip_requirements": [f"{name}=={version(name)}" for name in _REQUIREMENTS],
         "onnx_execution_providers": ["CPUExecutionProvider"],
         # ONNX Runtime would start a thread for each processor of the machine, whatever share of it a container has
         "onnx_session_options": {"intra_op_num_threads": 1, "inter_op_num_threads": 1},
         "save_as_external_data": False,
-        "metadata": {DIGEST: digest},
+        "metadata": {names.DIGEST: digest},
     }
-
-
-def _tensor(output: onnx.ValueInfoProto) -> TensorSpec:
-    """MLflow's words for an output of the graph; the number of images is free."""
-    kind = output.type.tensor_type
-    sizes = [dimension.dim_value for dimension in kind.shape.dim[1:]]
-    return TensorSpec(onnx.helper.tensor_dtype_to_np_dtype(kind.elem_type), (-1, *sizes), output.name)

@@ -15,25 +15,15 @@ import pyarrow.parquet as pq
 from mlflow import MlflowClient
 from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, Run, RunTag
 
+from medscreen.tracking import names
 from medscreen.tracking.detector_results import Result
-from medscreen.tracking.logged_models import DIGEST, log_model
+from medscreen.tracking.logged_models import log_model
 from medscreen.tracking.run_state import find_run, is_deleted, kept_names, require_reachable
 from medscreen.tracking.server import checkout_mark, on_server
 from medscreen.tracking.store import open_experiment, open_store
 from medscreen.workspace.atomic_outputs import is_writing, this_writer
 from medscreen.workspace.layout import Layout
 from medscreen.workspace.lineage import lineage_digest, source_of
-
-RUN_KEY = "medscreen.run_key"
-COMMIT, DIRTY = "mlflow.source.git.commit", "medscreen.dirty"
-DETECTOR, DATA = "medscreen.detector", "medscreen.data_digest"
-EXPERIMENT = "medscreen.dvc_exp_name"
-LINEAGE = "medscreen.lineage_digest"
-SCORES, TRAINED_ON, LINEAGE_FILE = "scores.parquet", "trained_on.parquet", "lineage.json"
-OPERATING_FILE = "operating.json"
-WRITER, _CHECKOUT = "medscreen.writer", "medscreen.checkout"
-_PARAMS_AT_ONCE = 100  # MLflow refuses a batch of more
-_TRAINED_AT, _REPORTED = "medscreen.trained_at", "medscreen.report_digest"
 
 
 @contextmanager
@@ -46,18 +36,26 @@ def live_run(layout: Layout, dataset: str, detector: str, run_key: str) -> "Iter
     experiment = open_experiment(client, layout, dataset)
     for stale in _unfinished(client, layout, experiment, run_key):
         client.delete_run(stale.info.run_id)
-    run = client.create_run(
-        experiment,
-        run_name=detector,
-        tags={RUN_KEY: run_key, DETECTOR: detector, **writer_tags(client, layout), **_origin(layout)},
-    )
-    live = LiveRun(client, run.info.run_id)
+    run_id = _open(client, layout, experiment, detector, run_key, writer_tags(client, layout))
     try:
-        yield live
+        yield LiveRun(client, run_id)
     except BaseException:
-        client.set_terminated(run.info.run_id, "FAILED")
+        client.set_terminated(run_id, "FAILED")
         raise
-    client.set_tag(run.info.run_id, _TRAINED_AT, str(_now_ms()))
+    client.set_tag(run_id, names.TRAINED_AT, str(_now_ms()))
+
+
+def _open(
+    client: MlflowClient, layout: Layout, experiment: str, detector: str, run_key: str, about: Mapping[str, str]
+) -> str:
+    """A new run, with tags that say which code and which experiment it comes from."""
+    tags, source = {names.RUN_KEY: run_key, names.DETECTOR: detector, **about}, source_of(layout)
+    if source["commit"]:
+        tags |= {names.COMMIT: source["commit"], names.DIRTY: str(bool(source["uncommitted"])).lower()}
+    for variable in ("DVC_EXP_NAME", "DVC_EXP_BASELINE_REV"):
+        if value := os.environ.get(variable):
+            tags[f"medscreen.{variable.lower()}"] = value
+    return str(client.create_run(experiment, run_name=detector, tags=tags).info.run_id)
 
 
 class LiveRun:
@@ -84,19 +82,23 @@ def finish_run(client: MlflowClient, layout: Layout, result: Result, registered:
     for run in filter(None, (find_run(client, run_id) for run_id in registered)):
         if is_deleted(run):
             client.restore_run(run.info.run_id)
-    known = _find(client, experiment, DIGEST, result.digest)
+    known = _find(client, experiment, names.DIGEST, result.digest)
     known.sort(key=lambda run: run.info.run_id not in registered)
     unfinished = _unfinished(client, layout, experiment, result.run_key)
     if known:
         for extra in [*known[1:], *unfinished]:
             if extra.info.run_id not in registered:
                 client.delete_run(extra.info.run_id)
-        if experiment_name() in ("", known[0].data.tags.get(EXPERIMENT)):  # an experiment changes no run but its own
+        # an experiment changes no run but its own
+        if experiment_name() in ("", known[0].data.tags.get(names.EXPERIMENT)):
             _mend(client, known[0], result)
         return str(known[0].info.run_id)
     for run in unfinished:
-        if not _contradicts(run, result):
-            run_id, ended = str(run.info.run_id), int(run.data.tags.get(_TRAINED_AT, 0))
+        logged = (
+            run.data.params
+        )  # which MLflow never changes: a killed publish may have logged others than those of now
+        if all(logged.get(name, str(value)) == str(value) for name, value in result.params.items()):
+            run_id, ended = str(run.info.run_id), int(run.data.tags.get(names.TRAINED_AT, 0))
             break
         client.delete_run(run.info.run_id)
     else:
@@ -105,23 +107,18 @@ def finish_run(client: MlflowClient, layout: Layout, result: Result, registered:
     _log_report(client, run_id, result)
     log_model(client, run_id, onnx.load(result.packaged), result.digest)
     # the tag goes last: a run without it is closed again, or replaced, by the next publish
-    client.set_tag(run_id, DIGEST, result.digest)
+    client.set_tag(run_id, names.DIGEST, result.digest)
     client.set_terminated(run_id, "FINISHED", end_time=ended or _now_ms())
     return run_id
-
-
-def _contradicts(run: Run, result: Result) -> bool:
-    """Whether a publish that was killed has logged other parameters than those of now, which MLflow never changes."""
-    return any(run.data.params.get(name, str(value)) != str(value) for name, value in result.params.items())
 
 
 def _mend(client: MlflowClient, run: Run, result: Result) -> None:
     """Brings a finished run up to date: evaluated anew, cut short, or parts of it lost."""
     run_id = run.info.run_id
     log_params(client, run_id, {name: v for name, v in result.params.items() if name not in run.data.params})
-    shown = run.data.metrics.keys() >= {name for name, _ in flat_metrics(result.evaluation)}
-    is_reported = run.data.tags.get(_REPORTED) == result.report_digest
-    if not (shown and is_reported and _keeps_files(client, run_id, result)):
+    is_shown = run.data.metrics.keys() >= {name for name, _ in flat_metrics(result.evaluation)}
+    is_reported = run.data.tags.get(names.REPORTED) == result.report_digest
+    if not (is_shown and is_reported and _keeps_files(client, run_id, result)):
         _log_report(client, run_id, result)
     if run.info.status != "FINISHED":
         client.set_terminated(run_id, "FINISHED")
@@ -129,9 +126,9 @@ def _mend(client: MlflowClient, run: Run, result: Result) -> None:
 
 def _keeps_files(client: MlflowClient, run_id: str, result: Result) -> bool:
     """Whether every file that a run is to show is listed there."""
-    if not kept_names(client, run_id) >= {SCORES, TRAINED_ON, LINEAGE_FILE, OPERATING_FILE}:
-        return False
-    return all(
+    own = {names.SCORES, names.TRAINED_ON, names.LINEAGE_FILE, names.OPERATING_FILE}
+    own |= set() if result.similar_cases is None else {names.SIMILAR_CASES}
+    return kept_names(client, run_id) >= own and all(
         {path.name for path in paths} <= {Path(name).name for name in kept_names(client, run_id, folder or None)}
         for folder, paths in result.files.items()
     )
@@ -139,30 +136,28 @@ def _keeps_files(client: MlflowClient, run_id: str, result: Result) -> bool:
 
 def _unfinished(client: MlflowClient, layout: Layout, experiment: str, run_key: str) -> list[Run]:
     """Runs of that key which show no result, and whose training has ended, well or not."""
-    here = writer_tags(client, layout).get(_CHECKOUT)
-    return [
-        run
-        for run in _find(client, experiment, RUN_KEY, run_key)
-        if DIGEST not in run.data.tags and (_TRAINED_AT in run.data.tags or not _is_training(run, here))
-    ]
+    here = writer_tags(client, layout).get(names.CHECKOUT)
 
+    def may_train(tags: Mapping[str, str], status: str) -> bool:
+        if names.TRAINED_AT in tags:
+            return False
+        # the processes of another checkout can't be seen from here
+        return is_writing(tags.get(names.WRITER, "")) if tags.get(names.CHECKOUT) == here else status == "RUNNING"
 
-def _is_training(run: Run, here: str | None) -> bool:
-    """Whether the process that opened a run may still train; those of another checkout can't be seen from `here`."""
-    if run.data.tags.get(_CHECKOUT) != here:
-        return bool(run.info.status == "RUNNING")
-    return is_writing(run.data.tags.get(WRITER, ""))
+    found = [run for run in _find(client, experiment, names.RUN_KEY, run_key) if names.DIGEST not in run.data.tags]
+    return [run for run in found if not may_train(run.data.tags, run.info.status)]
 
 
 def writer_tags(client: MlflowClient, layout: Layout) -> dict[str, str]:
     """Tags that say which process trains; on a server also of which checkout, since others may be on other machines."""
-    return {WRITER: this_writer()} | ({_CHECKOUT: checkout_mark(layout)} if on_server(client) else {})
+    of_server = {names.CHECKOUT: checkout_mark(layout)} if on_server(client) else {}
+    return {names.WRITER: this_writer()} | of_server
 
 
 def was_cut_short(client: MlflowClient, layout: Layout, run: Run) -> bool:
     """Whether a process of this checkout was writing a run and is gone."""
-    tags, here = run.data.tags, writer_tags(client, layout).get(_CHECKOUT)
-    return WRITER in tags and tags.get(_CHECKOUT) == here and not is_writing(tags[WRITER])
+    tags, here = run.data.tags, writer_tags(client, layout).get(names.CHECKOUT)
+    return names.WRITER in tags and tags.get(names.CHECKOUT) == here and not is_writing(tags[names.WRITER])
 
 
 def _find(client: MlflowClient, experiment: str, tag: str, value: str) -> list[Run]:
@@ -171,27 +166,17 @@ def _find(client: MlflowClient, experiment: str, tag: str, value: str) -> list[R
 
 
 def _rebuild(client: MlflowClient, layout: Layout, experiment: str, result: Result) -> str:
-    run = client.create_run(
-        experiment,
-        run_name=result.detector,
-        tags={
-            RUN_KEY: result.run_key,
-            DETECTOR: result.detector,
-            "medscreen.origin": "rebuilt from the files that DVC versions",
-            **_origin(layout),
-        },
-    )
-    live = LiveRun(client, run.info.run_id)
+    origin = {"medscreen.origin": "rebuilt from the files that DVC versions"}
+    run_id = _open(client, layout, experiment, result.detector, result.run_key, origin)
     for row in result.history:
-        live.on_epoch(int(row["epoch"]), {name: value for name, value in row.items() if name != "epoch"})
-    return str(run.info.run_id)
+        terms = {name: value for name, value in row.items() if name != "epoch"}
+        LiveRun(client, run_id).on_epoch(int(row["epoch"]), terms)
+    return run_id
 
 
 def log_params(client: MlflowClient, run_id: str, params: Mapping[str, Any]) -> None:
-    """Shows all of these, however many: an ensemble has those of its members."""
-    logged = [Param(name, str(value)) for name, value in params.items()]
-    for start in range(0, len(logged), _PARAMS_AT_ONCE):
-        client.log_batch(run_id, params=logged[start : start + _PARAMS_AT_ONCE])
+    """Logs parameters, however many (an ensemble has those of its members): MLflow's client splits them."""
+    client.log_batch(run_id, params=[Param(name, str(value)) for name, value in params.items()])
 
 
 def _log_report(client: MlflowClient, run_id: str, result: Result) -> None:
@@ -201,9 +186,9 @@ def _log_report(client: MlflowClient, run_id: str, result: Result) -> None:
         metrics=[Metric(name, value, now, 0) for name, value in flat_metrics(result.evaluation)],
         tags=[
             # a package may come out of two trainings: a baseline that learns nothing of what has changed
-            RunTag(RUN_KEY, result.run_key),
-            RunTag(DATA, result.data_digest),
-            RunTag(LINEAGE, lineage_digest(result.lineage)),
+            RunTag(names.RUN_KEY, result.run_key),
+            RunTag(names.DATA, result.data_digest),
+            RunTag(names.LINEAGE, lineage_digest(result.lineage)),
         ],
     )
     client.log_inputs(
@@ -225,20 +210,18 @@ def _log_report(client: MlflowClient, run_id: str, result: Result) -> None:
     for folder, paths in result.files.items():
         for path in paths:
             client.log_artifact(run_id, str(path), folder or None)
-    log_table(client, run_id, result.predictions.select(["split", "patient", "label", "score"]), SCORES)
-    log_table(client, run_id, pa.table({"digest": result.trained_on}), TRAINED_ON)
-    client.log_text(run_id, json.dumps(result.lineage, indent=1), LINEAGE_FILE)
-    client.log_text(run_id, json.dumps(result.operating_point, indent=1), OPERATING_FILE)
+    log_table(client, run_id, result.predictions.select(["split", "patient", "label", "score"]), names.SCORES)
+    log_table(client, run_id, pa.table({"digest": result.trained_on}), names.TRAINED_ON)
+    if result.similar_cases is not None:
+        log_table(client, run_id, result.similar_cases, names.SIMILAR_CASES)
+    client.log_text(run_id, json.dumps(result.lineage, indent=1), names.LINEAGE_FILE)
+    client.log_text(run_id, json.dumps(result.operating_point, indent=1), names.OPERATING_FILE)
     # last: a run without it is reported again
-    client.set_tag(run_id, _REPORTED, result.report_digest)
+    client.set_tag(run_id, names.REPORTED, result.report_digest)
 
 
 def log_table(client: MlflowClient, run_id: str, table: pa.Table, name: str) -> None:
-    """Keeps a table with the run.
-
-    SCORES: scores and labels of `val` and `test`, on which another operating point is chosen. TRAINED_ON: the images
-    that no comparison with this detector may use.
-    """
+    """Keeps a table with the run as a Parquet file of that name."""
     with TemporaryDirectory() as folder:
         pq.write_table(table, Path(folder) / name)
         client.log_artifact(run_id, str(Path(folder) / name))
@@ -258,16 +241,6 @@ def flat_metrics(block: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[s
 def experiment_name() -> str:
     """The name that DVC gave the experiment which this process is part of; "" in a repro of the workspace."""
     return os.environ.get("DVC_EXP_NAME", "")
-
-
-def _origin(layout: Layout) -> dict[str, str]:
-    """Tags that say which code and which experiment a run comes from."""
-    source = source_of(layout)
-    tags = {COMMIT: source["commit"], DIRTY: str(bool(source["uncommitted"])).lower()} if source["commit"] else {}
-    for variable in ("DVC_EXP_NAME", "DVC_EXP_BASELINE_REV"):
-        if value := os.environ.get(variable):
-            tags[f"medscreen.{variable.lower()}"] = value
-    return tags
 
 
 def _now_ms() -> int:

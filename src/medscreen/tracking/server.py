@@ -5,7 +5,7 @@ import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
-from urllib.parse import SplitResult, unquote, urlsplit
+from urllib.parse import unquote, urlsplit
 
 import mlflow
 from filelock import FileLock
@@ -30,8 +30,12 @@ def server_address(own: str) -> str | None:
     address = os.environ.get(ADDRESS, "").strip()
     if address in {"", own}:  # mlflow.set_tracking_uri, as the README has it, writes the variable
         return None
-    parts = _parts(address)
-    if parts is None or parts.scheme not in {"http", "https"}:
+    try:
+        parts = urlsplit(address)
+        is_http = parts.scheme in {"http", "https"} and parts.port != -1  # raises where the port is no number
+    except ValueError:
+        is_http = False
+    if not is_http:
         raise MedscreenError(
             f"{ADDRESS}={without_password(address)} is no http or https address of an MLflow server; unset it to use "
             "the checkout's own store below mlruns/."
@@ -47,15 +51,6 @@ def server_address(own: str) -> str | None:
             os.environ[_USER], os.environ[_PASSWORD] = unquote(parts.username), unquote(parts.password)
         os.environ[ADDRESS] = bare
     return bare
-
-
-def _parts(address: str) -> SplitResult | None:
-    try:
-        parts = urlsplit(address)
-        _ = parts.port  # which may be no number
-    except ValueError:
-        return None
-    return parts
 
 
 def on_server(client: MlflowClient) -> bool:

@@ -7,7 +7,6 @@ import logging
 import os
 import sqlite3
 import sys
-from collections.abc import Iterator
 from contextlib import closing
 from itertools import product
 from pathlib import Path
@@ -65,7 +64,7 @@ def open_store(layout: Layout) -> MlflowClient:
         if not database.exists():
             _create(database)
         relocate(layout)
-    return MlflowClient(_uri(database), _uri(database))
+    return MlflowClient(own_address(layout), own_address(layout))
 
 
 def relocate(layout: Layout) -> None:
@@ -86,8 +85,16 @@ def relocate(layout: Layout) -> None:
             connection.execute("select count(*) from experiments")  # raises if this is no database of MLflow's
             if before == now:
                 return
-            for statement, values in _statements(before, now):
-                connection.execute(statement, values)
+            if not before:  # a new store: MLflow has put its own first experiment below the working directory
+                first = "update experiments set artifact_location = ? where experiment_id = 0"
+                connection.execute(first, (f"{now}/artifacts/0",))
+            # MLflow stores some as paths and some as file: addresses, in which a blank is %20
+            forms = (
+                ((f"{before}/", f"{now}/"), (f"{Path(before).as_uri()}/", f"{Path(now).as_uri()}/")) if before else ()
+            )
+            for (table, column), (old, new) in product(_LOCATIONS, forms):
+                moved = f"set {column} = ? || substr({column}, ?) where substr({column}, 1, ?) = ?"
+                connection.execute(f"update {table} {moved}", (new, len(old) + 1, len(old), old))
     except sqlite3.Error as error:
         raise MedscreenError(database_fault(database, error)) from error
     if before:
@@ -95,19 +102,18 @@ def relocate(layout: Layout) -> None:
     note.write_text(now, encoding="utf-8")
 
 
-def _statements(before: str, now: str) -> Iterator[tuple[str, tuple[object, ...]]]:
-    """What makes the locations in the database begin with the folder `now`; `before` is empty for a new store."""
-    if not before:
-        # MLflow has put its own first experiment below the working directory
-        yield "update experiments set artifact_location = ? where experiment_id = 0", (f"{now}/artifacts/0",)
-        return
-    # MLflow stores some as paths and some as file: addresses, in which a blank is %20
-    forms = [(f"{before}/", f"{now}/"), (f"{Path(before).as_uri()}/", f"{Path(now).as_uri()}/")]
-    for (table, column), (old, new) in product(_LOCATIONS, forms):
-        yield (
-            f"update {table} set {column} = ? || substr({column}, ?) where substr({column}, 1, ?) = ?",  # noqa: S608
-            (new, len(old) + 1, len(old), old),
+def _former_place(note: Path) -> str:
+    """The folder that the stored locations begin with; empty for a new store."""
+    try:
+        place = note.read_text(encoding="utf-8").strip("\n") if note.is_file() else ""
+    except UnicodeDecodeError:
+        place = "?"
+    if place and ("\0" in place or not Path(place).is_absolute()):
+        raise MedscreenError(
+            f"{note} is damaged: it has to hold the path of the folder in which the store was last used. Write that "
+            "path into it, or remove the file if the checkout has not been moved since."
         )
+    return place
 
 
 def open_experiment(client: MlflowClient, layout: Layout, name: str) -> str:
@@ -137,11 +143,7 @@ def store_lock(layout: Layout) -> FileLock:
 
 def own_address(layout: Layout) -> str:
     """MLflow's address of the checkout's own store."""
-    return _uri(layout.mlruns / "mlflow.db")
-
-
-def _uri(database: Path) -> str:
-    return f"sqlite:///{database}"
+    return f"sqlite:///{layout.mlruns / 'mlflow.db'}"
 
 
 def _create(database: Path) -> None:
@@ -149,25 +151,11 @@ def _create(database: Path) -> None:
     partial.unlink(missing_ok=True)
     logging.getLogger("alembic").setLevel(logging.ERROR)  # it logs each of 69 steps
     logging.getLogger("mlflow.store").setLevel(logging.ERROR)
-    MlflowClient(_uri(partial)).search_experiments()  # the first query makes the tables
+    MlflowClient(f"sqlite:///{partial}").search_experiments()  # the first query makes the tables
     with closing(sqlite3.connect(partial)) as connection:
         # write-ahead logging: processes that log at once wait milliseconds, not seconds, for one another
         connection.execute("pragma journal_mode=wal")
     partial.replace(database)
-
-
-def _former_place(note: Path) -> str:
-    """The folder that the stored locations begin with; empty for a new store."""
-    try:
-        place = note.read_text(encoding="utf-8").strip("\n") if note.is_file() else ""
-    except UnicodeDecodeError:
-        place = "?"
-    if place and ("\0" in place or not Path(place).is_absolute()):
-        raise MedscreenError(
-            f"{note} is damaged: it has to hold the path of the folder in which the store was last used. Write that "
-            "path into it, or remove the file if the checkout has not been moved since."
-        )
-    return place
 
 
 def serve_ui(layout: Layout, port: int) -> None:

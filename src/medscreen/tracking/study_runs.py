@@ -10,9 +10,9 @@ import onnx
 from mlflow import MlflowClient
 from mlflow.entities import Metric, Param, Run, RunTag
 
-from medscreen.tracking.detector_results import STUDY, TRIAL
+from medscreen.tracking import names
 from medscreen.tracking.logged_models import keeps_graph, log_model
-from medscreen.tracking.runs import DETECTOR, log_params
+from medscreen.tracking.runs import log_params
 from medscreen.tracking.store import open_experiment, open_store
 from medscreen.workspace.digests import file_digest
 from medscreen.workspace.layout import Layout
@@ -22,7 +22,6 @@ _STUDY_LOST, _TRIAL_LOST = "the study is not in its storage any more", "the tria
 _IDENTITY, _STORAGE = "medscreen.study_identity", "medscreen.study_storage"
 _PARENT, _PARENT_OF, _REPORTED = "mlflow.parentRunId", "medscreen.parent_of", "epoch/tune_auroc"
 _QUARTER_MS = 15 * 60 * 1000
-_AT_ONCE = 1000  # metrics that MLflow takes in one batch
 
 
 @dataclass(frozen=True)
@@ -94,10 +93,10 @@ class StudyRuns:
         self.parent = self._found_parent(records) or self._make_parent()
         logged = self._client.get_run(self.parent).data.params  # which MLflow never changes
         log_params(self._client, self.parent, {name: value for name, value in about.items() if name not in logged})
-        tags = [RunTag(f"medscreen.{name}", str(value)) for name, value in strategy.items()]
-        self._client.log_batch(self.parent, tags=tags)
+        tags = {f"medscreen.{name}": str(value) for name, value in strategy.items()}
+        self._client.log_batch(self.parent, tags=_run_tags(tags))
         children = [run for run in self._children(self.parent) if _LOST not in run.data.tags]
-        self._shown = {int(run.data.tags[TRIAL]): self._as_shown(run) for run in children}
+        self._shown = {int(run.data.tags[names.TRIAL]): self._as_shown(run) for run in children}
 
     def show(self, records: Iterable[TrialRecord]) -> None:
         """Brings the trials' runs up to date."""
@@ -121,7 +120,7 @@ class StudyRuns:
         self._client.log_batch(
             self.parent,
             [Metric(name, value, _now_ms(), 0) for name, value in metrics.items()],
-            tags=[RunTag(name, value) for name, value in tags.items()],
+            tags=_run_tags(tags),
         )
         self._client.log_artifacts(self.parent, str(folder))
         self._client.set_terminated(self.parent, "FINISHED")
@@ -158,38 +157,29 @@ class StudyRuns:
             ]
         tags = [RunTag(_REASON, record.reason)] if record.reason else []
         params = [Param(name, str(value)) for name, value in record.params.items()] if ended else []
-        if tags or params:
-            self._client.log_batch(shown.run_id, params=params, tags=tags)
-        for start in range(0, len(metrics), _AT_ONCE):
-            self._client.log_batch(shown.run_id, metrics[start : start + _AT_ONCE])
+        self._client.log_batch(shown.run_id, metrics, params, tags)
         if ended:
             for name, content in record.files.items():
                 self._client.log_dict(shown.run_id, dict(content), name)
 
     def _found_parent(self, records: Sequence[TrialRecord]) -> str | None:
         """The parent run of this study, opened again; the others of its name that were lost are marked."""
-        found = list(
-            self._client.search_runs(
-                [self._experiment],
-                f"tags.`{_PARENT_OF}` = '{self._identity.study}'",
-                order_by=["attributes.start_time ASC"],
-            )
-        )
+        named = f"tags.`{_PARENT_OF}` = '{self._identity.study}'"
+        found = list(self._client.search_runs([self._experiment], named, order_by=["attributes.start_time ASC"]))
         ours = [run for run in found if run.data.tags.get(_IDENTITY) == self._identity.identity]
         older = [run for run in found if _IDENTITY not in run.data.tags]
         if not ours:
             ours = [run for run in older if self._shows(run, records)]
-        parent = ours[0] if ours else None
         for run in found:
             # a study of another storage may still be there
             here = run in older or run.data.tags.get(_STORAGE) == self._identity.storage
             if here and run not in ours and _LOST not in run.data.tags:
                 self._lose(run)
-        if parent is None:
+        if not ours:
             return None
-        run_id = str(parent.info.run_id)
+        parent, run_id = ours[0], str(ours[0].info.run_id)
         self._client.update_run(run_id, status="RUNNING")
-        self._client.log_batch(run_id, tags=self._own_tags())
+        self._client.log_batch(run_id, tags=_run_tags(self._own_tags()))
         if _LOST in parent.data.tags:  # its storage is back
             for run in [*self._children(run_id), parent]:
                 if run.data.tags.get(_LOST) == _STUDY_LOST:
@@ -201,12 +191,12 @@ class StudyRuns:
         children = self._children(parent.info.run_id)
         trials = {record.number: record for record in records}
         return bool(children) and all(
-            (record := trials.get(int(run.data.tags[TRIAL]))) is not None and self._as_shown(run).is_of(record)
+            (record := trials.get(int(run.data.tags[names.TRIAL]))) is not None and self._as_shown(run).is_of(record)
             for run in children
         )
 
-    def _own_tags(self) -> list[RunTag]:
-        return [RunTag(_IDENTITY, self._identity.identity), RunTag(_STORAGE, self._identity.storage)]
+    def _own_tags(self) -> dict[str, str]:
+        return {_IDENTITY: self._identity.identity, _STORAGE: self._identity.storage}
 
     def _lose(self, parent: Run) -> None:
         for run in [*self._children(parent.info.run_id), parent]:
@@ -221,21 +211,11 @@ class StudyRuns:
 
     def _make_parent(self) -> str:
         name = self._identity.study
-        tags = {STUDY: name, _PARENT_OF: name, DETECTOR: self._detector}
-        tags |= {tag.key: tag.value for tag in self._own_tags()}
-        run = self._client.create_run(self._experiment, run_name=name, tags=tags)
-        return str(run.info.run_id)
+        tags = {names.STUDY: name, _PARENT_OF: name, names.DETECTOR: self._detector, **self._own_tags()}
+        return str(self._client.create_run(self._experiment, run_name=name, tags=tags).info.run_id)
 
     def _children(self, parent: str) -> list[Run]:
-        found: list[Run] = []
-        token: str | None = None
-        while token != "":
-            page = self._client.search_runs(
-                [self._experiment], f"tags.`{_PARENT}` = '{parent}'", max_results=1000, page_token=token
-            )
-            found += page
-            token = page.token or ""
-        return found
+        return list(self._client.search_runs([self._experiment], f"tags.`{_PARENT}` = '{parent}'", max_results=50_000))
 
     def _as_shown(self, run: Run) -> _Shown:
         epochs = 0
@@ -245,18 +225,19 @@ class StudyRuns:
         return _Shown(run.info.run_id, run.info.status, epochs, run.info.start_time, run.data.params)
 
     def _make_child(self, record: TrialRecord) -> str:
-        run = self._client.create_run(
-            self._experiment,
-            start_time=record.started,
-            run_name=f"trial {record.number}",
-            tags={
-                _PARENT: self.parent,
-                STUDY: self._identity.study,
-                TRIAL: str(record.number),
-                DETECTOR: self._detector,
-            },
-        )
+        tags = {
+            _PARENT: self.parent,
+            names.STUDY: self._identity.study,
+            names.TRIAL: str(record.number),
+            names.DETECTOR: self._detector,
+        }
+        name = f"trial {record.number}"
+        run = self._client.create_run(self._experiment, start_time=record.started, run_name=name, tags=tags)
         return str(run.info.run_id)
+
+
+def _run_tags(tags: Mapping[str, str]) -> list[RunTag]:
+    return [RunTag(name, value) for name, value in tags.items()]
 
 
 def _now_ms() -> int:

@@ -29,20 +29,15 @@ def replaced(target: Path) -> Iterator[Path]:
     partial = target.with_name(f".{target.name}.partial-{this_writer()}")
     try:
         yield partial
-        if target.is_dir() and partial.is_dir():
-            _exchange(partial, target)
+        if target.is_dir() and partial.is_dir():  # a folder can't be renamed onto a full one
+            former = partial.with_name(partial.name + _FORMER)
+            target.rename(former)
+            partial.rename(target)
+            shutil.rmtree(former)
         else:
             partial.replace(target)
     finally:
         _discard(partial)
-
-
-def _exchange(partial: Path, target: Path) -> None:
-    """Puts one folder in the place of another: a folder can't be renamed onto a full one."""
-    former = partial.with_name(partial.name + _FORMER)
-    target.rename(former)
-    partial.rename(target)
-    shutil.rmtree(former)
 
 
 def _clear_leftovers(target: Path) -> None:
@@ -63,17 +58,19 @@ def clear_partials(folder: Path) -> None:
     """
     for leftover in folder.glob(".*.partial-*"):
         found = _PARTIAL.fullmatch(leftover.name)
-        if found is None or found[3] or is_writing(found[1]):
-            continue
-        is_of_this_boot = found[1].endswith(f"-{_boot()}")
-        if is_of_this_boot or time.time() - leftover.lstat().st_mtime > _OTHER_MACHINE_S:
+        if found and not found[3] and is_abandoned(leftover, found[1]):
             _discard(leftover)
+
+
+def is_abandoned(path: Path, writer: str) -> bool:
+    """Whether nobody writes to a path any more: its writer has ended, or is of another machine and it is a day old."""
+    is_of_this_boot = writer.endswith(f"-{_boot()}")
+    return not is_writing(writer) and (is_of_this_boot or time.time() - path.lstat().st_mtime > _OTHER_MACHINE_S)
 
 
 def this_writer() -> str:
     """A name for this process that no later one gets: number, start and boot of the machine."""
-    process = psutil.Process()
-    return _writer(process.pid, process)
+    return _writer(psutil.Process())
 
 
 def is_writing(writer: str) -> bool:
@@ -84,23 +81,20 @@ def is_writing(writer: str) -> bool:
     try:
         process = psutil.Process(int(number))
         # a process that ended and was not waited for keeps its number and start
-        return _writer(int(number), process) == writer and process.status() != psutil.STATUS_ZOMBIE
+        return _writer(process) == writer and process.status() != psutil.STATUS_ZOMBIE
     except (psutil.Error, OSError, OverflowError):
         return False
 
 
-def _writer(pid: int, process: psutil.Process) -> str:
-    # the number alone may be given again to another process
-    return f"{pid}-{_started(pid, process)}-{_boot()}"
-
-
-def _started(pid: int, process: psutil.Process) -> int:
-    """When a process started, in ticks since the boot: its time of day changes with every step of the clock."""
+def _writer(process: psutil.Process) -> str:
+    """Number, start and boot: the number alone may be given again to another process."""
     try:
-        stat = Path(f"/proc/{pid}/stat").read_bytes()
+        # in ticks since the boot: the time of day of the start changes with every step of the clock
+        stat = Path(f"/proc/{process.pid}/stat").read_bytes()
+        started = int(stat.rpartition(b")")[2].split()[19])  # the name in brackets may hold blanks and brackets
     except FileNotFoundError:  # no Linux: the system keeps the time of day at which the process started
-        return int(process.create_time() * 100)
-    return int(stat.rpartition(b")")[2].split()[19])  # the name in brackets may hold blanks and brackets
+        started = int(process.create_time() * 100)
+    return f"{process.pid}-{started}-{_boot()}"
 
 
 @cache

@@ -34,19 +34,17 @@ def mend_lock(layout: Layout) -> str:
     content = _read(layout.lock)
     if content is None or content.startswith(b"<<<<<<< ") or b"\n<<<<<<< " in content:
         return ""
-    if _is_whole(content) and not _is_cut_copy(layout, content):
+    if _is_sound(layout, content):
         if content != _read(layout.kept_lock):
             _write(layout.kept_lock, content)
         return ""
     with _without_dvc(layout):
         content = _read(layout.lock)
-        if content is None or (_is_whole(content) and not _is_cut_copy(layout, content)):
+        if content is None or _is_sound(layout, content):
             return ""  # a dvc that has ended meanwhile was writing it
         broken = _set_aside(layout.kept_lock.with_name("dvc.lock.broken"), content)
-        for source, whole in (
-            ("its last copy", _read(layout.kept_lock)),
-            *(("git", made) for made in _versions(layout, "HEAD", 1)),
-        ):
+        copies = [("its last copy", _read(layout.kept_lock)), *(("git", of) for of in _versions(layout, "HEAD", 1))]
+        for source, whole in copies:
             if whole and _is_whole(whole):
                 _write(layout.lock.resolve(), whole)  # it may be a link
                 return f"dvc.lock was cut short; {source} is in its place, and what it held is kept as {broken}."
@@ -81,10 +79,11 @@ def _is_whole(content: bytes) -> bool:
     return True
 
 
-def _is_cut_copy(layout: Layout, content: bytes) -> bool:
-    """Whether a lock is the beginning of the kept one, cut between two lines, and no version that a commit has."""
+def _is_sound(layout: Layout, content: bytes) -> bool:
+    """Whether a lock is whole, and not the kept one cut between two lines; one that a commit has is no cut one."""
     kept = _read(layout.kept_lock) or b""
-    return content != kept and kept.startswith(content) and content not in _versions(layout, "--all", _COMMITS)
+    is_cut = content != kept and kept.startswith(content)
+    return _is_whole(content) and not (is_cut and content not in _versions(layout, "--all", _COMMITS))
 
 
 def _versions(layout: Layout, revision: str, most: int) -> list[bytes]:

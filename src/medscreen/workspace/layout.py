@@ -52,6 +52,11 @@ class Layout:
         return self.workspace / "data" / "curated" / "test" if split == "test" else self.development / split
 
     @property
+    def lesion_masks(self) -> Path:
+        """Masks of the test images, of a data set that has them."""
+        return self.curated("test") / "masks.npy"
+
+    @property
     def curation_report(self) -> Path:
         return self.workspace / "reports" / "curation.json"
 
@@ -71,12 +76,16 @@ class Layout:
         return self.workspace / "data" / "curation.html"
 
     def fitted(self, detector: str) -> Path:
-        """What `fit` leaves: network.onnx, state.safetensors, fit.json, history.csv."""
+        """What `fit` leaves: network.onnx, explain.onnx, state.safetensors, fit.json, history.csv."""
         return self.workspace / "models" / detector / "fitted"
 
     def trained_with(self, detector: str, seed: int) -> Path:
         """The network's graph of a training with another seed."""
         return self.fitted(detector) / f"network-seed-{seed}.onnx"
+
+    def map_graph(self, detector: str) -> Path:
+        """The graph from images to maps; not there where a detector has no map."""
+        return self.fitted(detector) / "explain.onnx"
 
     def packaged(self, detector: str) -> Path:
         """The graph that is evaluated, registered and served."""
@@ -125,6 +134,10 @@ class Layout:
     def analysis(self, detector: str) -> Path:
         """The tables behind the metrics: thresholds, calibration, subgroups, findings, seeds."""
         return self.report(detector) / "analysis.json"
+
+    def explanations(self, detector: str) -> Path:
+        """What the detector's map was compared with: lesions, chance, randomized weights."""
+        return self.report(detector) / "explanations.json"
 
     def bench(self, detector: str) -> Path:
         """The policies side by side."""

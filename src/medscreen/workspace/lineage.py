@@ -96,20 +96,16 @@ def require_locked(layout: Layout, detectors: Iterable[str]) -> None:
     for entry in locked_stages(layout, *detectors).values():
         for out in entry.get("outs", []):
             path, md5 = layout.workspace / out["path"], str(out.get("md5", ""))
-            if out.get("hash") != "md5" or not path.exists():
+            if out.get("hash") != "md5" or not path.exists() or content_md5(path) == md5:
                 continue
-            if path.is_dir() and content_md5(path) != md5:
-                raise MedscreenError(
-                    f"{out['path']}: damaged or changed by hand, not the folder that dvc.lock names. Remove it and "
-                    "what `dvc cache dir` holds of it (`medscreen verify` names damaged objects), then run `dvc "
-                    "repro`, or `dvc pull` where a remote has it."
-                )
-            if path.is_file() and content_md5(path) != md5:
-                raise MedscreenError(
-                    f"{out['path']}: damaged or changed by hand, not the file that dvc.lock names. Remove it and "
-                    f"files/md5/{md5[:2]}/{md5[2:]} below the folder that `dvc cache dir` prints, then `dvc repro`, "
-                    "or `dvc pull` where a remote has it."
-                )
+            kind, cached = "file", f"files/md5/{md5[:2]}/{md5[2:]} below the folder that `dvc cache dir` prints"
+            if path.is_dir():
+                kind = "folder"
+                cached = "what `dvc cache dir` holds of it (`medscreen verify` names damaged objects)"
+            raise MedscreenError(
+                f"{out['path']}: damaged or changed by hand, not the {kind} that dvc.lock names. Remove it and "
+                f"{cached}, then run `dvc repro`, or `dvc pull` where a remote has it."
+            )
 
 
 @cache

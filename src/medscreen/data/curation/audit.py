@@ -1,4 +1,4 @@
-"""What is told of the splits."""
+"""The audit of the splits: counts, labels and leaks."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from medscreen.data.images import FINDING, SPLITS, ImageSet, Pixels, in_chunks
+from medscreen.data.images import FINDING, SPLITS, ImageSet, in_chunks
 
 _QUANTILES = (0.05, 0.5, 0.95)
 _MOST_LABELS = 50  # a data set of 14 findings has hundreds of their combinations
@@ -21,7 +21,9 @@ def summary(images: ImageSet, positions: NDArray[np.int64]) -> dict[str, Any]:
     of the images' means.
     """
     labels = images.labels[positions]
-    means, deviations = np.concatenate([_levels(chunk) for chunk in in_chunks(images.pixels, positions)]).T
+    chunks = in_chunks(images.pixels, positions)
+    levels = [(c.mean((1, 2), dtype=np.float64), c.std((1, 2), dtype=np.float64)) for c in chunks]
+    means, deviations = np.concatenate(levels, axis=1)
     return {
         "images": len(positions),
         "normal": int((labels == 0).sum()),
@@ -41,22 +43,16 @@ def labels_taken(sets: Sequence[ImageSet]) -> list[dict[str, Any]]:
     """
     listed = []
     for label, word in enumerate(("normal", "abnormal")):
-        found = Counter[str]()
-        for images in sets:
-            found.update(f for f, k in zip(images.traits[FINDING], images.labels, strict=True) if k == label)
+        found = Counter(f for s in sets for f, k in zip(s.traits[FINDING], s.labels, strict=True) if k == label)
         ordered = sorted(found.items(), key=lambda pair: (-pair[1], pair[0]))
-        more = ordered[_MOST_LABELS:]
-        shown = [*ordered[:_MOST_LABELS], *([(f"{len(more)} more", sum(n for _, n in more))] if more else [])]
-        listed += [{"label": name, "taken_as": word, "images": number} for name, number in shown]
+        if more := ordered[_MOST_LABELS:]:
+            ordered[_MOST_LABELS:] = [(f"{len(more)} more", sum(number for _, number in more))]
+        listed += [{"label": name, "taken_as": word, "images": number} for name, number in ordered]
     return listed
 
 
-def _levels(pixels: Pixels) -> NDArray[np.float64]:
-    return np.column_stack([pixels.mean((1, 2), dtype=np.float64), pixels.std((1, 2), dtype=np.float64)])
-
-
 def leaks(images: ImageSet, splits: Mapping[str, NDArray[np.int64]]) -> dict[str, dict[str, int]]:
-    """What two splits share, for each pair that shares anything: "train+val" -> images, patients, exact_copies.
+    """The leaks between splits, for each pair that shares anything: "train+val" -> images, patients, exact_copies.
 
     `images`: those of the later split that are in the earlier one or whose patient is; `patients`: how many people
     that are; `exact_copies`: the images that are in both. Published splits may; what is cut here never does.

@@ -1,75 +1,57 @@
 """Decoding: records -> pixels, and the reasons of those that can't be read."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
 from medscreen.data.display import to_square
 from medscreen.data.image_errors import UnreadableImageError
 from medscreen.data.images import Pixels, forget, image_digest, new_array
-from medscreen.data.load_image import BURNED_IN, Shown, read_image
+from medscreen.data.load_image import Shown, read_image
 from medscreen.data.sources.records import Record
 from medscreen.runtime.child_processes import worker_pool
 
 _CHUNK = 32  # records that a worker takes at a time
 _AT_ONCE = 16 * _CHUNK
 _FORGET_EVERY = 64  # images, after which what was written leaves the memory
+_NO_GREY = np.zeros((0, 0), np.uint8)
 
 
-@dataclass
-class Readable:
-    """Records whose image was read, in the order of their pixels.
+class Decoded(NamedTuple):
+    """A readable image: its record, the digest of its full-size pixels, and what its file states, without the grey."""
 
-    `digests`: of each image; `spacings`: (row, column) in mm, None where the file does not say; `described`: what DICOM
-    states of the image, see `load_image.Shown`; `burned_in`: how many files, quarantined ones among them, say that text
-    is burned into their pixels; `for_processing`: how many hold raw values of a detector; `others`: how many pages and
-    frames lie in files of which the source takes one image.
-    """
-
-    records: list[Record] = field(default_factory=list)
-    digests: list[str] = field(default_factory=list)
-    spacings: list[tuple[float, float] | None] = field(default_factory=list)
-    described: list[Mapping[str, str] | None] = field(default_factory=list)
-    burned_in: int = 0
-    for_processing: int = 0
-    others: int = 0
-
-
-_Decoded = tuple[Shown, str]
-"""An image whose grey is square already, and the digest of its full-size pixels."""
+    record: Record
+    digest: str
+    shown: Shown
 
 
 def decode(
     records: Sequence[Record], size: int, workers: int, scratch: Path, on_record: Callable[[], None]
-) -> tuple[Pixels, Readable, list[dict[str, str]]]:
-    """Pixels (N, size, size) and records of what can be read, and file and reason of what can't."""
+) -> tuple[Pixels, list[Decoded], list[dict[str, str]]]:
+    """Pixels (N, size, size) and files of what can be read; file and reason of what can't."""
     pixels = new_array(scratch, np.uint8, (len(records), size, size))
-    readable, quarantine = Readable(), []
+    readable: list[Decoded] = []
+    quarantine = []
     known: dict[str, Mapping[str, str] | None] = {}  # one for all images of a kind, not one an image
-    for record, outcome in zip(records, _decoded(records, size, workers), strict=True):
+    for record, outcome in zip(records, _outcomes(records, size, workers), strict=True):
         on_record()
         if isinstance(outcome, str):
             quarantine.append({"file": record.origin, "reason": outcome})
-            readable.burned_in += outcome == BURNED_IN
             continue
         shown, digest = outcome
-        pixels[len(readable.records)] = shown.grey
-        readable.records.append(record)
-        readable.digests.append(digest)
-        readable.spacings.append(shown.spacing)
-        readable.described.append(known.setdefault(str(shown.described), shown.described))
-        readable.burned_in += shown.burned_in
-        readable.for_processing += shown.for_processing
-        # a source that chose a frame has counted the others
-        readable.others += shown.others if record.frame is None else 0
-        if len(readable.records) % _FORGET_EVERY == 0:
+        pixels[len(readable)] = shown.grey
+        described = known.setdefault(str(shown.described), shown.described)
+        readable.append(Decoded(record, digest, replace(shown, grey=_NO_GREY, described=described)))
+        if len(readable) % _FORGET_EVERY == 0:
             forget(pixels)
-    return pixels[: len(readable.records)], readable, quarantine
+    return pixels[: len(readable)], readable, quarantine
 
 
-def _decoded(records: Sequence[Record], size: int, workers: int) -> Iterator[_Decoded | str]:
+def _outcomes(records: Sequence[Record], size: int, workers: int) -> Iterator[tuple[Shown, str] | str]:
+    """Of each record the square image and the digest of its full-size pixels, or the reason why it can't be read."""
     if all(isinstance(record.image, np.ndarray) for record in records):  # nothing to decode: a process would only copy
         yield from (_decode_one(record, size) for record in records)
         return
@@ -80,10 +62,9 @@ def _decoded(records: Sequence[Record], size: int, workers: int) -> Iterator[_De
             yield from pool.map(_decode_one, taken, [size] * len(taken), chunksize=_CHUNK)
 
 
-def _decode_one(record: Record, size: int) -> _Decoded | str:
-    """The decoded image of a record, or the reason why it can't be read."""
+def _decode_one(record: Record, size: int) -> tuple[Shown, str] | str:
+    image = record.image
     try:
-        image = record.image
         shown = read_image(image, record.display, record.frame) if isinstance(image, Path) else Shown(image)
         return replace(shown, grey=to_square(shown.grey, size)), image_digest(shown.grey)
     except UnreadableImageError as error:

@@ -6,10 +6,9 @@ for copies.
 
 from collections.abc import Iterator
 from contextlib import nullcontext
-from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -34,43 +33,32 @@ Textures = NDArray[np.float16]
 """(N, 1024): each image at 32 x 32 less its local mean, of length 1."""
 
 
-@dataclass(frozen=True)
-class Pairs:
-    """Near copies, the most alike first: positions `first` < `second`, and how far their textures correlate (to 1)."""
+class Pair(NamedTuple):
+    """Near copies: positions `first` < `second`, and how far their textures correlate (to 1)."""
 
-    first: NDArray[np.int64]
-    second: NDArray[np.int64]
-    correlation: NDArray[np.float64]
-
-    def __len__(self) -> int:
-        return len(self.first)
-
-    def positions(self) -> list[tuple[int, int]]:
-        """First and second of each pair."""
-        return list(zip(self.first.tolist(), self.second.tolist(), strict=True))
+    first: int
+    second: int
+    correlation: float
 
 
-def near_pairs(pixels: Pixels, among: NDArray[np.int64], workers: int, scratch: Path) -> Pairs:
-    """All pairs of near copies among the images at the positions `among` (ascending).
+def near_pairs(pixels: Pixels, among: NDArray[np.int64], workers: int, scratch: Path) -> list[Pair]:
+    """All pairs of near copies among the images at the positions `among` (ascending), the most alike first.
 
     `scratch` is a file for what is compared, 2 KiB an image. The time grows with the square of the number:
     docs/performance.md has it.
     """
     if len(among) == 0:
-        none = np.zeros(0, np.int64)
-        return Pairs(none, none, np.zeros(0))
+        return []
     textures: Textures = new_array(scratch, np.float16, (len(among), _SIDE * _SIDE))
+    best: dict[tuple[int, int], float] = {}
     try:
-        found = list(_pairs(_describe(pixels, among, textures, workers), textures))
+        for first, second, correlation in _pairs(_describe(pixels, among, textures, workers), textures):
+            best[first, second] = max(correlation, best.get((first, second), 0.0))
     finally:
         del textures
         scratch.unlink(missing_ok=True)
-    best: dict[tuple[int, int], float] = {}
-    for first, second, correlation in found:
-        best[first, second] = max(correlation, best.get((first, second), 0.0))
-    ranked = sorted(best.items(), key=lambda item: (-item[1], item[0]))
-    positions = np.array([pair for pair, _ in ranked], dtype=np.int64).reshape(-1, 2)
-    return Pairs(among[positions[:, 0]], among[positions[:, 1]], np.array([likeness for _, likeness in ranked]))
+    pairs = (Pair(int(among[first]), int(among[second]), alike) for (first, second), alike in best.items())
+    return sorted(pairs, key=lambda pair: (-pair.correlation, pair))
 
 
 def _describe(pixels: Pixels, among: NDArray[np.int64], textures: Textures, workers: int) -> Hashes:
@@ -131,7 +119,7 @@ def _pairs(hashes: Hashes, textures: Textures) -> Iterator[tuple[int, int, float
 def _correlations(
     first: Textures, second: Textures, at: NDArray[np.int64], other: NDArray[np.int64], pose: int
 ) -> NDArray[np.float32]:
-    """How far the textures `first[at]`, turned into the pose, and `second[other]` correlate."""
+    """Correlations of the textures `first[at]`, turned into the pose, with `second[other]`."""
     turned = _posed(np.arange(_SIDE * _SIDE).reshape(_SIDE, _SIDE), pose).ravel()
     if len(at) > _DENSE * len(first) * len(second):
         every: NDArray[np.float32] = first.astype(np.float32)[:, turned] @ second.astype(np.float32).T

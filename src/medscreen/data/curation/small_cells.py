@@ -1,7 +1,9 @@
 """Findings and traits that few patients have: a cell of a table may hold a name, and what is rare leads to a person."""
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,38 +15,32 @@ from medscreen.data.images import SPLITS
 
 
 def without_rare_values(curated: Curated) -> Curated:
-    """The same, each value of a trait (the finding among them) that fewer than 5 patients have called `traits.OTHER`.
+    """The same, each value of a trait (the finding among them) that fewer than 5 patients have called `privacy.OTHER`.
 
     So is what DICOM states of the images. Patients are those of the four splits together. Ages count by their band.
-    What is not known stays unknown. The audit says under `merged_values` how many values of which trait that were.
+    Missing values stay missing. The audit's `merged_values`: trait -> how many values that were.
     """
     images = curated.images
     staying = np.concatenate([curated.splits[name] for name in SPLITS])
-    traits, merged = {}, {}
-    for trait, values in images.traits.items():
-        rare = _rare(trait, values, images.patients, staying)
-        traits[trait] = [OTHER if value in rare else value for value in values]
-        if rare:
-            merged[trait] = len(rare)
-    dicom: dict[str, list[str | None]] = {}
-    for name, stated in images.dicom.items():
-        rare = _rare(name, [value or "" for value in stated], images.patients, staying)
-        dicom[name] = [OTHER if value in rare else value for value in stated]
-        if rare:
-            merged[f"DICOM {name}"] = len(rare)
+    merged: dict[str, int] = {}
+
+    def common(trait: str, said: str, values: Sequence[str | None]) -> list[Any]:
+        rare = _rare(trait, [value or "" for value in values], images.patients, staying)
+        merged.update({said: len(rare)} if rare else {})
+        return [OTHER if value in rare else value for value in values]
+
+    traits = {trait: common(trait, trait, values) for trait, values in images.traits.items()}
+    dicom = {name: common(name, f"DICOM {name}", stated) for name, stated in images.dicom.items()}
     cleaned = replace(images, traits=traits, dicom=dicom)
     return replace(curated, images=cleaned, audit=curated.audit | {"merged_values": merged})
 
 
 def _rare(trait: str, values: Sequence[str], patients: NDArray[np.int64], staying: NDArray[np.int64]) -> set[str]:
-    having: dict[str, set[int]] = {}
-    for i in staying:
-        having.setdefault(_kind(trait, values[i]), set()).add(int(patients[i]))
-    frequent = {kind for kind, people in having.items() if len(people) >= FEWEST}
-    return {value for value in set(values) if value.strip() and _kind(trait, value) not in frequent}
+    having = Counter(kind for kind, _ in {(_kind(trait, values[i]), int(patients[i])) for i in staying})
+    return {value for value in set(values) if value.strip() and having[_kind(trait, value)] < FEWEST}
 
 
 def _kind(trait: str, value: str) -> str:
-    """What counts as one value: its group, but a text that is no age is no group of unknown ages."""
+    """The kind that a value counts as: its group, but a text that is no age is no group of unknown ages."""
     found = group(trait, value)
     return value.strip() if found == UNKNOWN else found

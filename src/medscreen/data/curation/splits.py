@@ -1,11 +1,18 @@
 """Patient-safe splits: train for fitting, tune for stopping, val for choosing, test for reporting."""
 
+import unicodedata
+from collections.abc import Iterable, Sequence
 from math import ceil
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
 
 from medscreen.config.datasets import CurationParams
+from medscreen.data.sources.labels import plain
+from medscreen.data.sources.records import Record
 from medscreen.errors import MedscreenError
 
 Positions = NDArray[np.int64]
@@ -15,52 +22,82 @@ class _TooFewError(Exception):
     """A part of the patients would hold no normal image, or no abnormal one."""
 
 
-def published_splits(
-    names: NDArray[np.str_],
+def person(spelled: str) -> str:
+    """A patient's identifier without what spellings of it differ in: case, and which separators it has.
+
+    "P-00012", "p_00012" and " P 00012" are one; "P00012" is another, so that "1-11" and "11-1" stay two.
+    """
+    # letters, their marks and numbers stay (a vowel sign of Devanagari is a mark)
+    kept = (c if unicodedata.category(c)[0] in "LMN" else " " for c in plain(spelled))
+    return "-".join("".join(kept).split()) or spelled
+
+
+def number_patients(records: Sequence[Record], copies: Iterable[Sequence[int]]) -> Positions:
+    """A number for each image's patient, in order of first appearance; an image of nobody known is its own patient.
+
+    `copies`: groups of images that show one patient, whatever their names say. Their owners become one where the
+    splits are cut here; who shares images in published val or test stays two people.
+    """
+    owners = _numbered(
+        f"image {record.origin}" if record.patient is None else f"person {person(record.patient)}" for record in records
+    )
+    cut_here = [[owners[i] for i in group if records[i].split in {None, "train"}] for group in copies]
+    edges = np.array([(group[0], other) for group in cut_here for other in group[1:]], np.int64).reshape(-1, 2)
+    number = int(owners.max()) + 1
+    graph = coo_array((np.ones(len(edges)), (edges[:, 0], edges[:, 1])), shape=(number, number))
+    _, component = connected_components(graph, directed=False)
+    return _numbered(component[owners].tolist())
+
+
+def _numbered(values: Iterable[Any]) -> Positions:
+    numbers: dict[Any, int] = {}
+    return np.array([numbers.setdefault(value, len(numbers)) for value in values], np.int64)
+
+
+def cut_splits(
+    records: Sequence[Record],
     kept: Positions,
     labels: NDArray[np.int64],
     patients: NDArray[np.int64],
     params: CurationParams,
     seed: int,
-) -> dict[str, Positions] | None:
-    """Published splits of the images at `kept`, with `tune` cut from train; None where an image has no split.
+) -> tuple[dict[str, Positions], bool]:
+    """The splits of the images at `kept`, and whether they are the published ones, with `tune` cut from train.
 
-    `names` (of the split, "" for none), `labels` and `patients` are of all images. Raises MedscreenError where train
-    has too few patients for tune.
+    Where an image has no published split, they are cut by the fractions in params.yaml. A patient lies in one of those
+    that are cut here. Raises MedscreenError where there are too few patients, or a split would lack normal or abnormal
+    images.
     """
-    names = names[kept]
-    if not np.all(names != ""):
-        return None
-    published = kept[names == "train"]
+    names = np.array([record.split or "" for record in records])[kept]
+    published = bool(np.all(names != ""))
+    whole = kept[names == "train"] if published else kept
     try:
-        train, tune = _cut(published, labels, patients, params.tune_fraction, seed)
+        if published:
+            val, test = kept[names == "val"], kept[names == "test"]
+            train, tune = _cut(whole, labels, patients, params.tune_fraction, seed)
+        else:
+            rest, test = _cut(whole, labels, patients, params.test_fraction, seed)
+            rest, val = _cut(rest, labels, patients, params.val_fraction / (1 - params.test_fraction), seed + 1)
+            remaining = 1 - params.test_fraction - params.val_fraction
+            train, tune = _cut(rest, labels, patients, params.tune_fraction / remaining, seed + 2)
     except _TooFewError as error:
+        _, abnormal = _people(whole, labels, patients)
+        wanted = "cut tune from it by" if published else "cut four splits with both by"
+        others = "" if published else f", val_fraction {params.val_fraction} and test_fraction {params.test_fraction}"
         raise MedscreenError(
-            f"Train has {_counted(published, labels, patients)} patients, too few to cut tune from it by curation."
-            f"tune_fraction {params.tune_fraction}: change that in params.yaml, check the labels, or add images."
+            f"{'Train' if published else 'The data'} has {int((abnormal == 0).sum())} normal and {int(abnormal.sum())} "
+            f"abnormal patients, too few to {wanted} curation.tune_fraction {params.tune_fraction}{others}: change "
+            f"{'that' if published else 'these'} in params.yaml, check the labels, or add images."
         ) from error
-    return {"train": train, "tune": tune, "val": kept[names == "val"], "test": kept[names == "test"]}
-
-
-def split_by_patient(
-    kept: Positions, labels: NDArray[np.int64], patients: NDArray[np.int64], params: CurationParams, seed: int
-) -> dict[str, Positions]:
-    """Splits of the fractions in params.yaml; each patient lies in one.
-
-    Raises MedscreenError where there are too few patients for four splits with normal and abnormal images.
-    """
-    try:
-        rest, test = _cut(kept, labels, patients, params.test_fraction, seed)
-        rest, val = _cut(rest, labels, patients, params.val_fraction / (1 - params.test_fraction), seed + 1)
-        remaining = 1 - params.test_fraction - params.val_fraction
-        train, tune = _cut(rest, labels, patients, params.tune_fraction / remaining, seed + 2)
-    except _TooFewError as error:
-        raise MedscreenError(
-            f"The data has {_counted(kept, labels, patients)} patients, too few for four splits with both by "
-            f"curation.tune_fraction {params.tune_fraction}, val_fraction {params.val_fraction} and test_fraction "
-            f"{params.test_fraction}: change these in params.yaml, check the labels, or add images."
-        ) from error
-    return {"train": train, "tune": tune, "val": val, "test": test}
+    splits = {"train": train, "tune": tune, "val": val, "test": test}
+    for name, positions in splits.items():
+        for label, word in enumerate(("normal", "abnormal")):
+            if label not in labels[positions]:
+                raise MedscreenError(
+                    f"The {name} split has no {word} image; a detector needs both classes to be judged: check the "
+                    "labels, or add images."
+                )
+    return splits, published
 
 
 def _cut(
@@ -89,18 +126,3 @@ def _people(
     abnormal = np.zeros(len(people), dtype=np.int64)
     np.maximum.at(abnormal, person_of, labels[positions])
     return people, abnormal
-
-
-def _counted(positions: Positions, labels: NDArray[np.int64], patients: NDArray[np.int64]) -> str:
-    _, abnormal = _people(positions, labels, patients)
-    return f"{int((abnormal == 0).sum())} normal and {int(abnormal.sum())} abnormal"
-
-
-def require_both_classes(name: str, labels: NDArray[np.int64]) -> None:
-    """Raises MedscreenError for a split that lacks normal or abnormal images."""
-    for label, word in ((0, "normal"), (1, "abnormal")):
-        if not (labels == label).any():
-            raise MedscreenError(
-                f"The {name} split has no {word} image; a detector needs both classes to be judged: "
-                "check the labels, or add images."
-            )

@@ -1,21 +1,18 @@
 """Images in class folders: <root>/<class>/* or, with published splits, <root>/{train,val,test}/<class>/*.
 
-A labels.csv beside them, with columns `file` and `patient`, says whose images they are; so can the files' names.
+A labels.csv beside them, with columns `file` and `patient`, states whose images they are; so can the files' names.
 """
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Mapping
 from pathlib import Path, PurePosixPath
 
 from medscreen.config.datasets import FoldersParams
-from medscreen.data.sources import labelled_tree
-from medscreen.data.sources.class_names import MOST_NAMED, Place, empty_classes, folders_in, require_classes, split_of
-from medscreen.data.sources.file_trees import files_below, in_words, name_below, written_name
-from medscreen.data.sources.folder_patients import find_patients
-from medscreen.data.sources.labels import NormalLabels, label_key
+from medscreen.data.sources.class_names import MOST_NAMED, Place, folders_in, require_classes, split_of
+from medscreen.data.sources.file_trees import name_below, required_files, written_name
+from medscreen.data.sources.folder_patients import TABLE, find_patients
+from medscreen.data.sources.labels import NormalLabels, cleaned, label_key, plain
 from medscreen.data.sources.records import Record, Records
-from medscreen.data.sources.spelling import cleaned, plain
 from medscreen.errors import MedscreenError
 
 # A mask has the name of its film, and would become a film of its class.
@@ -45,14 +42,13 @@ def read_records(params: FoldersParams, root: Path) -> Records:
         split = splits.get(first)
         classes = others if split else [] if splits else [first, *others]
         if len(classes) < 2:  # a file beside the class folders (a table, a licence) is no image
-            notes["files outside the class folders"] += path != root / labelled_tree.TABLE
+            notes["files outside the class folders"] += path != root / TABLE
             beside |= {first} if others and not split else set()
             continue
         images[path] = Place(split, classes[0], tuple(classes[1:-1]))
         notes["files in folders below their class folder"] += len(classes) > 2
-    require_classes(root, normal, images.values(), splits, beside)
+    notes["class folders without a file"] = require_classes(root, normal, images.values(), splits, beside)
     _require_no_masks(root, images)
-    notes["class folders without a file"] = empty_classes(root, splits, images.values())
     patients, counted = find_patients(params, root, list(images))
     spelled: dict[str, str] = {}
     records = [
@@ -66,55 +62,48 @@ def read_records(params: FoldersParams, root: Path) -> Records:
         )
         for path, place in images.items()
     ]
-    notes.update(counted)
-    return Records(records, notes)
+    return Records(records, {**notes, **counted})
 
 
 def _files(root: Path) -> tuple[list[Path], Counter[str]]:
-    files, aside = files_below(root, root)
-    if not files:
-        raise MedscreenError(
-            f"{root} holds no file{in_words(aside)}; put the class folders there or correct root in params.yaml."
-        )
-    table = root / labelled_tree.TABLE  # it is read even where it is a link to elsewhere
+    files, aside = required_files(root, root, "the class folders, or correct root")
+    table = root / TABLE  # it is read even where it is a link to elsewhere
     return sorted({*files, table} if table.is_file() else files), aside
 
 
 def _split_folders(params: FoldersParams, root: Path) -> dict[str, str]:
     """Folder -> split; empty where there are class folders alone."""
-    folders = list(folders_in(root))
-    splits = {written_name(Path(path.name)): split for path in folders if (split := split_of(path.name))}
-    for path in folders:
-        if path.is_symlink() and split_of(path.name):
+    found: dict[str, str] = {}
+    for path in folders_in(root):
+        name, split = written_name(Path(path.name)), split_of(path.name)
+        if split is None:
+            continue
+        if path.is_symlink():
             raise MedscreenError(f"{path} is a link, which is not followed; put the folder itself there.")
-    twice = [split for split, number in Counter(splits.values()).items() if number > 1]
-    if twice:
-        both = " and ".join(name for name, split in splits.items() if split == twice[0])
-        raise MedscreenError(f"{root} has two folders for {twice[0]}, {both}; merge them or take one away.")
-    missing = [split for split in ("train", "val", "test") if split not in splits.values()]
-    if splits and missing and params.published_splits == "keep":
+        if other := next((other for other, known in found.items() if known == split), None):
+            raise MedscreenError(
+                f"{root} has two folders for {split}, {other} and {name}; merge them or take one away."
+            )
+        found[name] = split
+    missing = [split for split in ("train", "val", "test") if split not in found.values()]
+    if found and missing and params.published_splits == "keep":
         raise MedscreenError(
-            f"{root} has a folder {next(iter(splits))}/ and none called {missing[0]}/; add it, or have medscreen "
+            f"{root} has a folder {next(iter(found))}/ and none called {missing[0]}/; add it, or have medscreen "
             "split all images by `published_splits: discard` in params.yaml."
         )
-    return splits
+    return found
 
 
-def _require_no_masks(root: Path, images: Mapping[Path, Place]) -> None:
+def _require_no_masks(root: Path, images: dict[Path, Place]) -> None:
     """Raises MedscreenError where files are called as the masks of a film beside them (17.png and 17_mask.png)."""
     films = {(path.parent, plain(path.stem)) for path in images}
-    drawn = [path for path in images if any((path.parent, stem) in films for stem in _films_of(plain(path.stem)))]
-    if drawn:
-        folders, classes = {images[path].name for path in drawn}, {place.name for place in images.values()}
+    matches = ((path, _MASK_FILE.fullmatch(plain(path.stem))) for path in images)
+    masks = [path for path, m in matches if m and (path.parent, m["film"] or m["other"]) in films]
+    if masks:
+        folders, classes = {images[path].name for path in masks}, {place.name for place in images.values()}
         named = len(folders) == 1 and len(classes) <= MOST_NAMED
-        where = f"the folder {min(folders)!r}" if named else f"{len(folders)} class folders"
-        number = "1 file" if len(drawn) == 1 else f"{len(drawn)} files"
         raise MedscreenError(
-            f"{root}: {number} of {where} would be films and are called as masks of "
-            "others beside them (as in 17_mask.png beside 17.png); move these out of root."
+            f"{root}: {len(masks)} {'file' if len(masks) == 1 else 'files'} of "
+            f"{f'the folder {min(folders)!r}' if named else f'{len(folders)} class folders'} would be films and are "
+            "called as masks of others beside them (as in 17_mask.png beside 17.png); move these out of root."
         )
-
-
-def _films_of(stem: str) -> Iterable[str]:
-    match = _MASK_FILE.fullmatch(stem)
-    return [film for film in match.groups() if film] if match else []

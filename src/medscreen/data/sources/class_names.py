@@ -6,16 +6,15 @@ from pathlib import Path
 from typing import NamedTuple
 
 from medscreen.data.sources.file_trees import left_behind, written_name
-from medscreen.data.sources.labels import NormalLabels, is_word_of_a_class, label_key
-from medscreen.data.sources.spelling import plain
+from medscreen.data.sources.labels import NormalLabels, is_word_of_a_class, label_key, plain
 from medscreen.errors import MedscreenError
 
 # What published folders are called, in any spelling.
 _SPLITS = {
-    "train": "train", "training": "train",
-    "val": "val", "valid": "val", "validation": "val",
-    "test": "test", "testing": "test",
-}  # fmt: skip
+    **dict.fromkeys(("train", "training"), "train"),
+    **dict.fromkeys(("val", "valid", "validation"), "val"),
+    **dict.fromkeys(("test", "testing"), "test"),
+}
 _LIKE_A_SPLIT = re.compile(
     r"((external|internal|independent|hidden|blind|final) ?)?"
     r"(train(ing|val)?|val(id|idate|idation)?|test(ing)?|dev(el|elopment)?|eval(uation)?|hold ?out)"
@@ -26,14 +25,12 @@ _LIKE_A_SPLIT = re.compile(
 _SPLIT_BESIDE_OTHERS = re.compile(r"(external|internal|independent|unseen)( ?(set|data|images))?( ?\d+)?")
 # What is drawn on a film has the film's name, and would become a film of the class.
 _DRAWN = re.compile(
-    r"(.* )?(?:manual|left|right|lung)?(masks?|segmentations?|annotations?|ground ?truths?)( ?\d+)?"
+    r"(.* )?(manual|left|right|lung)?(masks?|segmentations?|annotations?|ground ?truths?)( ?\d+)?"
     r"|labels?|contours?|rois?"
 )
 _NO_UTF_8 = re.compile(r"\\x[89a-f][0-9a-f]")  # as `written_name` writes it
+_SPLIT, _CLASS, _MASKS = "a split", "a class", "masks"
 MOST_NAMED = 10  # folders; more could be patients'
-_WAY_OUT = (
-    "have <root>/<class>/* or <root>/{train,val,test}/<class>/*, no folder in between, or correct root in params.yaml."
-)
 
 
 class Place(NamedTuple):
@@ -57,103 +54,89 @@ def folders_in(folder: Path) -> Iterator[Path]:
 
 def require_classes(
     root: Path, normal: NormalLabels, places: Collection[Place], splits: Mapping[str, str], beside: Collection[str]
-) -> None:
-    """Raises MedscreenError where folders are no classes, or can't be told to be normal or not.
+) -> int:
+    """Counts the class folders without a file; raises MedscreenError where folders are no classes, or in doubt.
 
     `splits`: folder -> published split; `beside`: the folders that hold files beside those.
     """
     classes = {place.name for place in places}
-    known = {label_key(name) for name in classes} | normal.named.keys()
+    there = {label_key(name) for name in classes}
     for name in beside:
-        if label_key(name) in known:
-            raise MedscreenError(
-                f"{root} has {_folder(name, beside)} beside {_folder(next(iter(splits)), splits)}, which holds classes "
-                "itself; put all class folders into split folders, or all of them below root."
-            )
-        if _is_like_a_split(name) or _SPLIT_BESIDE_OTHERS.fullmatch(_words(name)):
+        role = _role(name, there | normal.named.keys())
+        if role in {_CLASS, _SPLIT} or _SPLIT_BESIDE_OTHERS.fullmatch(_words(name)):
             raise MedscreenError(
                 f"{root} has {_folder(name, beside)} beside {_folder(next(iter(splits)), splits)}, and its images "
                 "would be in none of train, val and test; put them into one of these, or move the folder out of root."
             )
-    _require_films(root, normal, places, classes)
-    of_digits = _classes_of_digits(places, classes)
-    for place in dict.fromkeys(places):
-        if _is_like_a_split(place.name) and label_key(place.name) not in normal.named:
-            raise MedscreenError(
-                f"{root}: {_folder(place.name, classes)} is called like a split, and lies where classes are "
-                f"wanted; {_WAY_OUT}"
-            )
-        for name in place.below:
-            if label_key(name) in known - of_digits or is_word_of_a_class(name) or _is_like_a_split(name):
-                what = "split" if _is_like_a_split(name) else "class"
-                raise MedscreenError(
-                    f"{root}: {_folder(place.name, classes)} lies where classes are wanted, and holds a folder that is "
-                    f"called like a {what}; {_WAY_OUT}"
-                )
+    _require_plain_names(root, normal, places, there)
+    empty = {
+        label_key(path.name): path
+        for above in [root / name for name in splits] or [root]
+        for path in folders_in(above)
+        if label_key(path.name) not in there
+    }
     for key, wanted in normal.named.items():
-        if key not in {label_key(name) for name in classes}:
-            raise MedscreenError(_absent(root, key, str(wanted), classes, splits))
+        if key in empty:
+            what = "is a link, which is not followed" if empty[key].is_symlink() else "holds no file"
+            name = written_name(Path(empty[key].name))
+            raise MedscreenError(f"{root}: the class folder {name!r} {what}; put the images there.")
+        if key not in there:
+            # so many folders are no classes: patients', perhaps, who are not named on a terminal
+            many = f"{len(classes)} folders, too many for classes" if len(classes) > MOST_NAMED else ""
+            raise MedscreenError(
+                f"{root} has no class folder {str(wanted)!r} (it has {many or ', '.join(sorted(classes)) or 'none'}); "
+                "correct normal_classes in params.yaml."
+            )
     for name in sorted(classes):
         if doubt := normal.doubt(name) or _doubt_in_bytes(name, normal):
             raise MedscreenError(
                 f"{root}: {_folder(name, classes)} {doubt}; rename it, move it out of root, or name it in "
                 "normal_classes in params.yaml."
             )
+    return sum(not path.is_symlink() for path in empty.values())
 
 
-def _require_films(root: Path, normal: NormalLabels, places: Collection[Place], classes: Collection[str]) -> None:
-    folders = {name for place in places for name in (place.name, *place.below)}
+def _require_plain_names(root: Path, normal: NormalLabels, places: Collection[Place], there: Collection[str]) -> None:
+    """Raises MedscreenError where a class or a folder in it is called like masks, a split or, in it, a class."""
+    classes = {place.name for place in places}
+    inside = {name for place in places for name in place.below}
+    known = {*there, *normal.named}
+    # patients have numbers, as classes may have; but not where the folders inside have the names of all classes
+    if not {*there} <= {label_key(name) for name in inside}:
+        known -= {key for key in there if key.isdigit()}
     for place in dict.fromkeys(places):
-        is_normal = label_key(place.name) in normal.named
-        for name in place.below if is_normal else (place.name, *place.below):
-            if drawn := _DRAWN.fullmatch(_words(name)):
-                folder = _folder(name, folders) if drawn[1] else f"the folder {name!r}"
+        its_class = _folder(place.name, classes)
+        # what the settings name as normal may be called as anything
+        found = [] if label_key(place.name) in normal.named else [(its_class, _role(place.name, None))]
+        for name in place.below:
+            role = _role(name, known)
+            folder = "a folder" if role == _MASKS and len(inside) > MOST_NAMED else f"the folder {name!r}"
+            found.append((f"{its_class} holds {folder}, which", role))
+        for subject, role in found:
+            if role is not None:
                 raise MedscreenError(
-                    f"{root}: {folder} is called as what is drawn on films, and its files would be films of "
-                    f"{_folder(place.name, classes)}; move it out of root."
+                    f"{root}: {subject} is called like {role}; move masks out of root, have <root>/<class>/* or "
+                    "<root>/{train,val,test}/<class>/* without folders in between, or correct root in params.yaml."
                 )
 
 
-def _classes_of_digits(places: Collection[Place], classes: Collection[str]) -> set[str]:
-    """Classes called by a number, whose names within a class are no sign of a mistake: patients have numbers, too.
-
-    Empty where the folders within have the names of all classes.
-    """
-    wanted = {label_key(name) for name in classes}
-    if wanted <= {label_key(name) for place in places for name in place.below}:
-        return set()
-    return {key for key in wanted if key.isdigit()}
-
-
-def empty_classes(root: Path, splits: Mapping[str, str], places: Collection[Place]) -> int:
-    """How many class folders hold no file."""
-    known = {label_key(place.name) for place in places}
-    return len({label_key(path.name) for path in _class_folders(root, splits) if not path.is_symlink()} - known)
-
-
-def _class_folders(root: Path, splits: Mapping[str, str]) -> Iterator[Path]:
-    for above in [root / name for name in splits] or [root]:
-        yield from folders_in(above)
-
-
-def _absent(root: Path, key: str, wanted: str, classes: Collection[str], splits: Mapping[str, str]) -> str:
-    for path in _class_folders(root, splits):
-        if label_key(path.name) == key:
-            what = "is a link, which is not followed" if path.is_symlink() else "holds no file"
-            return f"{root}: the class folder {written_name(Path(path.name))!r} {what}; put the images there."
-    return f"{root} has no class folder {wanted!r} (it has {_listed(classes)}); correct normal_classes in params.yaml."
+def _role(folder: str, known: Collection[str] | None) -> str | None:
+    """The role that a folder's name stands for: masks, a split or, where `known` gives the keys of classes, a class."""
+    words = _words(folder)
+    if _DRAWN.fullmatch(words):
+        return _MASKS
+    if _LIKE_A_SPLIT.fullmatch(words):
+        return _SPLIT
+    is_class = known is not None and (label_key(folder) in known or is_word_of_a_class(folder))
+    return _CLASS if is_class else None
 
 
 def _doubt_in_bytes(name: str, normal: NormalLabels) -> str | None:
-    """Why a folder whose name is no UTF-8 may be a normal class; None for all others."""
+    """The doubt about a folder whose name is no UTF-8 and may be a normal class; None for all others."""
     parts = _NO_UTF_8.split(plain(name))
     pattern = ".?".join(map(re.escape, parts))
     known = next((wanted for key, wanted in normal.named.items() if re.fullmatch(pattern, key)), None)
     return f"may be the normal class {known!r} in another encoding" if len(parts) > 1 and known is not None else None
-
-
-def _is_like_a_split(folder: str) -> bool:
-    return _LIKE_A_SPLIT.fullmatch(_words(folder)) is not None
 
 
 def _words(folder: str) -> str:
@@ -162,10 +145,3 @@ def _words(folder: str) -> str:
 
 def _folder(name: str, among: Collection[str]) -> str:
     return f"the folder {name!r}" if len(among) <= MOST_NAMED else "one of its folders"
-
-
-def _listed(classes: Collection[str]) -> str:
-    """Their names, unless so many folders are no classes: patients', perhaps, whom nobody names on a terminal."""
-    if len(classes) > MOST_NAMED:
-        return f"{len(classes)} folders, too many for classes"
-    return ", ".join(sorted(classes)) or "none"

@@ -1,13 +1,18 @@
-"""Whether the labels of a MedMNIST file are ones that the settings name."""
+"""The labels of a MedMNIST file: whole numbers that the settings name, or a refusal."""
 
-from collections.abc import Collection, Mapping
+import zipfile
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from medscreen.config.datasets import MedMnistParams
+from medscreen.data.sources.npz_arrays import ArchivedArray
 from medscreen.errors import MedscreenError
+
+_Labels = NDArray[np.integer]
+"""(N, K) of a split: K = 1 for the class, or 0 and 1 for each of K findings."""
 
 _GREATEST = (2**8 - 1, 2**16 - 1, 2**32 - 1)
 # Share of images with exactly one label from which on labels are taken as classes, not findings: some images with
@@ -15,90 +20,89 @@ _GREATEST = (2**8 - 1, 2**16 - 1, 2**32 - 1)
 _ONE_HOT, _ONE_HOT_ALONE = 0.99, 0.9
 
 
-def require_labels(
-    params: MedMnistParams, path: Path, labels: Mapping[str, NDArray[np.integer]], classes: int | None
-) -> None:
-    """Raises MedscreenError for labels (N, K) of splits that disagree, stand for missing ones, or aren't named.
+def read_labels(archive: zipfile.ZipFile, split: str, path: Path) -> _Labels:
+    """The labels of a split; raises MedscreenError for labels, and images beside them, of another type or shape."""
+    images, labels = ArchivedArray(archive, f"{split}_images"), ArchivedArray(archive, f"{split}_labels")
+    if problem := _problem_of_images(images):
+        raise MedscreenError(
+            f"{path}: {split}_images {images.shape} {problem}; medscreen reads uint8 (N, H, W) or (N, H, W, 3), 2-D "
+            "images alone: save the file so, or name another flag in params.yaml."
+        )
+    number = images.shape[0]
+    fits = len(labels.shape) == 1 or (len(labels.shape) == 2 and labels.shape[1] > 0)
+    if not fits or labels.dtype.kind not in "ui" or labels.shape[0] != number:
+        raise MedscreenError(
+            f"{path}: {split}_labels is {labels.dtype} {labels.shape} where whole numbers ({number},) or ({number}, 1) "
+            f"are wanted, one for each image, or ({number}, K) of 0 and 1 for K findings; save it in that form."
+        )
+    return labels.read().reshape(number, -1)
+
+
+def _problem_of_images(images: ArchivedArray) -> str | None:
+    shape = images.shape
+    channels = shape[3] if len(shape) == 4 else 3
+    if channels > 4 and shape[1] in {1, 3}:
+        return "has its channels first"
+    if channels > 4 or len(shape) > 4:
+        return "holds volumes"
+    if len(shape) < 3 or channels != 3 or images.dtype != np.uint8 or min(shape[1:]) < 1:
+        return f"is {images.dtype}"
+    return None if shape[0] else "holds no image"
+
+
+def require_labels(params: MedMnistParams, path: Path, labels: Mapping[str, _Labels], classes: int | None) -> None:
+    """Raises MedscreenError for labels of splits that disagree, stand for missing ones, or aren't named.
 
     `classes`: how many the data set has where it is a published one.
     """
     columns = labels["train"].shape[1]
-    there = set(np.unique(np.concatenate([found.ravel() for found in labels.values()])).tolist())
     for split, found in labels.items():
         if found.shape[1] != columns:
             raise MedscreenError(
-                f"{path}: {split}_labels has {found.shape[1]} labels an image where train_labels has {columns}; save "
-                "all splits alike."
+                f"{path}: {split}_labels has {found.shape[1]} labels an image, train_labels {columns}; save all alike."
             )
-        if columns > 1 and not np.isin(found, (0, 1)).all():
-            raise MedscreenError(
-                f"{path}: {split}_labels has {columns} labels an image, and some are neither 0 nor 1; save 1 for each "
-                "finding that an image has, 0 for the others."
-            )
-        if columns == 1:
-            _require_classes(params, path, split, found, classes, there)
+    every = np.concatenate(list(labels.values()))
+    there = set(range(columns)) if columns > 1 else set(np.unique(every).tolist())
+    for split, found in labels.items():
+        if problem := _problem(params, found, there, classes):
+            raise MedscreenError(f"{path}: {split}_labels {problem}.")
     if columns > 1 and params.normal_labels:
-        _require_one_class_each(path, labels)
-    known = set(range(columns)) if columns > 1 else there
-    if columns > 1 and classes not in {None, columns}:
+        _require_one_class_each(path, every)
+    normal = [label for label in params.normal_labels if label in there]
+    others = every[:, [column not in normal for column in range(columns)]]
+    is_normal = np.isin(every[:, 0], normal) if columns == 1 else ~others.any(axis=1)
+    unknown = [f"label {label}" for label in params.normal_labels if label not in there]
+    if unknown or not is_normal.any():
         raise MedscreenError(
-            f"{path}: train_labels has {columns} labels an image where {params.flag} has {classes}; name the file, and "
-            "flag in params.yaml, otherwise."
-        )
-    unknown = [label for label in params.normal_labels if label not in known]
-    normal = [label for label in params.normal_labels if label in known]
-    if not any(_are_normal(found, normal).any() for found in labels.values()):
-        raise MedscreenError(
-            f"{path} has no image that normal_labels: {params.normal_labels} calls normal; correct it in params.yaml."
-        )
-    if unknown:
-        raise MedscreenError(
-            f"{path} has no label {unknown[0]}, which normal_labels: {params.normal_labels} names; correct it in "
-            "params.yaml."
+            f"{path} has no {unknown[0] if unknown else 'normal image'} by normal_labels: {params.normal_labels}; "
+            "correct it in params.yaml."
         )
 
 
-def _require_classes(
-    params: MedMnistParams,
-    path: Path,
-    split: str,
-    found: NDArray[np.integer],
-    classes: int | None,
-    there: Collection[int],
-) -> None:
-    values = found[~np.isin(found, params.normal_labels)]
+def _problem(params: MedMnistParams, found: _Labels, there: set[int], classes: int | None) -> str | None:
+    columns = found.shape[1]
+    if columns > 1 and not np.isin(found, (0, 1)).all():
+        return f"has {columns} labels an image, and some are neither 0 nor 1; save 1 for each finding, 0 for the others"
+    values = found[~np.isin(found, params.normal_labels)] if columns == 1 else found[:0]
     # -1 that was kept unsigned, and perhaps widened since; beside 254 it is a class
     widened = [number for number in _GREATEST if number - 1 not in there]
     greatest = (found.dtype.kind == "u") & (values == np.iinfo(found.dtype).max)
     missing = values[(values < 0) | greatest | np.isin(values, widened)]
     if len(missing):
-        raise MedscreenError(
-            f"{path}: {split}_labels holds {missing[0]} {len(missing)} times, a code for a missing label; take these "
-            "images out."
-        )
-    if classes is not None and len(found) and found.max() >= classes:
-        raise MedscreenError(
-            f"{path}: {split}_labels holds {found.max()} where {params.flag} has the classes 0 to {classes - 1}; name "
-            "the file, and flag in params.yaml, otherwise."
-        )
+        return f"holds {missing[0]} {len(missing)} times, a code for a missing label; take these images out"
+    if classes is not None and (columns != classes if columns > 1 else found.max() >= classes):
+        held = f"has {columns} labels an image" if columns > 1 else f"holds {found.max()}"
+        return f"{held} where {params.flag} has {classes} from 0 on; name the file, and flag in params.yaml, otherwise"
+    return None
 
 
-def _require_one_class_each(path: Path, labels: Mapping[str, NDArray[np.integer]]) -> None:
+def _require_one_class_each(path: Path, labels: _Labels) -> None:
     """Raises MedscreenError where nearly all images have exactly one class of several, and some have none."""
-    of_each = np.concatenate([found.sum(axis=1) for found in labels.values()])
+    of_each = labels.sum(axis=1)
     none = int((of_each == 0).sum())
     share = _ONE_HOT if of_each.max() > 1 else _ONE_HOT_ALONE
     if none and (of_each == 1).sum() >= share * len(of_each):
         raise MedscreenError(
-            f"{path}: {none} of {len(of_each)} images have none of the {len(labels['train'][0])} labels where nearly "
-            "all have exactly one, so their label is missing; take these images out, or give them a label."
+            f"{path}: {none} of {len(of_each)} images have none of the {labels.shape[1]} labels where nearly all have "
+            "exactly one, so their label is missing; take these images out, or give them a label."
         )
-
-
-def _are_normal(found: NDArray[np.integer], normal: list[int]) -> NDArray[np.bool_]:
-    """Of each image whether all its labels are normal."""
-    if found.shape[1] == 1:
-        return np.isin(found[:, 0], normal)
-    others = found[:, ~np.isin(np.arange(found.shape[1]), normal)]
-    none_of_them: NDArray[np.bool_] = others.max(axis=1, initial=0) == 0
-    return none_of_them

@@ -1,21 +1,22 @@
-"""Folders of files as they really arrive: with what operating systems leave between the images."""
+"""Folders of files as they arrive, with what operating systems leave between the images."""
 
 import os
 import stat
 from collections import Counter
 from pathlib import Path
 
+from medscreen.errors import MedscreenError
+
 _NAMES = (
     "__MACOSX", ".DS_Store", "Icon\r", "Thumbs.db", "ehthumbs.db", "desktop.ini", "$RECYCLE.BIN",
     "System Volume Information", "lost+found", "@eaDir", "#recycle", "#snapshot",
 )  # fmt: skip
 _LEFT_BEHIND = {name.casefold(): name.strip() for name in _NAMES}
-_INDEX = "DICOMDIR"  # the table of contents of a DICOM medium: DICOM by its first bytes, and no image
 _ORIGIN = ":zone.identifier"  # where Windows has a file from; copies on other systems have it as a file of its own
 
 
 def left_behind(name: str) -> str | None:
-    """What to call a file or folder that an operating system left, by its name; None for all others."""
+    """The note for a file or folder that an operating system left, by its name; None for all others."""
     folded = name.casefold()
     if folded.endswith(_ORIGIN):
         return "Zone.Identifier"
@@ -31,16 +32,24 @@ def files_below(folder: Path, root: Path) -> tuple[list[Path], Counter[str]]:
     found: list[Path] = []
     aside: Counter[str] = Counter()
     for here, folders, files in os.walk(folder, onerror=lambda _: aside.update(["folders that can't be read"])):
-        folders.sort()  # so that the notes, too, depend on the files alone
-        files.sort()
-        aside.update(what for name in (*folders, *files) if (what := left_behind(name)))
-        folders[:] = [name for name in folders if not left_behind(name)]
+        # sorted, so that the notes, too, depend on the files alone
+        aside.update(what for name in (*sorted(folders), *sorted(files)) if (what := left_behind(name)))
+        folders[:] = sorted(name for name in folders if not left_behind(name))
         aside.update("linked folders, which are not followed" for name in folders if Path(here, name).is_symlink())
-        paths = [Path(here, name) for name in files if not left_behind(name)]
-        strangers = {path: what for path in paths if (what := _stranger(path, homes))}
-        aside.update(strangers.values())
-        found += [path for path in paths if path not in strangers]
+        for path in (Path(here, name) for name in sorted(files) if not left_behind(name)):
+            if what := _stranger(path, homes):
+                aside[what] += 1
+            else:
+                found.append(path)
     return sorted(found), aside
+
+
+def required_files(folder: Path, root: Path, what: str) -> tuple[list[Path], Counter[str]]:
+    """As `files_below`; raises MedscreenError where there is no file. `what`: what to put there or to correct."""
+    files, aside = files_below(folder, root)
+    if not files:
+        raise MedscreenError(f"{folder} holds no file{in_words(aside)}; put there {what} in params.yaml.")
+    return files, aside
 
 
 def written_name(path: Path) -> str:
@@ -49,26 +58,24 @@ def written_name(path: Path) -> str:
 
 
 def name_below(path: Path, root: Path) -> str:
-    """How a file below `root` is named everywhere."""
+    """The name of a file below `root` in records, manifests and reports."""
     return written_name(path.relative_to(root))
 
 
 def in_words(aside: Counter[str]) -> str:
-    """What was set aside, in brackets behind a sentence's end, "" where nothing was."""
+    """The skipped entries in brackets, for the end of a sentence; "" where there are none."""
     return f" ({', '.join(f'{number} {what}' for what, number in aside.items())})" if aside else ""
 
 
 def _stranger(path: Path, homes: tuple[Path, ...]) -> str | None:
-    """What to call a path that is no regular file of the data set, or no image whatever it holds."""
-    if path.name.casefold() == _INDEX.casefold():
+    """The note for a path that is no regular file of the data set, or no image by its name; None for all others."""
+    if path.name.casefold() == "dicomdir":  # DICOM by its first bytes
         return "DICOMDIR, which lists images"
     try:
-        kind = path.lstat().st_mode
-        if stat.S_ISLNK(kind):
-            target = path.resolve(strict=True)
-            kind = target.stat().st_mode
-            if not any(target.is_relative_to(home) for home in homes):
-                return "links that lead out of the data set"
+        kind = path.stat().st_mode
+        leads_out = path.is_symlink() and not any(path.resolve().is_relative_to(home) for home in homes)
     except (OSError, RuntimeError):  # nothing there, or links in a circle
         return "links that lead nowhere"
+    if leads_out:
+        return "links that lead out of the data set"
     return None if stat.S_ISREG(kind) else "pipes and the like, which are no files"

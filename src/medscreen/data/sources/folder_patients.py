@@ -1,6 +1,6 @@
-"""Whose the images in class folders are, by a table beside them or by their files' names: of all images, or of none.
+"""Patients of images in class folders, from a table beside them or from the files' names: of all images, or of none.
 
-Where it is known of some alone, a person could be on two sides of a split, once known and once not.
+Were it known of some alone, a person could be on two sides of a split, once known and once not.
 """
 
 import re
@@ -10,50 +10,39 @@ from pathlib import Path
 from medscreen.config.datasets import FoldersParams
 from medscreen.data.load_image import is_image
 from medscreen.data.sources.file_trees import name_below
-from medscreen.data.sources.label_tables import Row, contradiction, read_table, require_patients
-from medscreen.data.sources.labelled_tree import TABLE
-from medscreen.data.sources.spelling import cleaned, plain
+from medscreen.data.sources.labels import cleaned, plain
+from medscreen.data.sources.tables import Row, first_rows, read_table
 from medscreen.errors import MedscreenError
 
-_COLUMNS = ("file", "patient")
+TABLE = "labels.csv"
 
 
 def find_patients(params: FoldersParams, root: Path, files: Sequence[Path]) -> tuple[dict[Path, str], dict[str, int]]:
     """File -> patient, and notes; nobody where there is neither a table nor a pattern.
 
     Raises MedscreenError where there are both, a patient is known for some of the images alone, or the table gives one
-    file two patients.
+    file two patients. Files that are no images, which curation will quarantine, need no patient.
     """
-    table = root / TABLE
+    table, pattern = root / TABLE, params.patient_pattern
     if not table.is_file():
-        return _by_names(params.patient_pattern, root, files), {}
-    if params.patient_pattern is not None:
+        return (_by_names(pattern, root, files) if pattern else {}), {}
+    if pattern is not None:
         raise MedscreenError(
-            f"{table} and patient_pattern in params.yaml both say whose an image is, and one person may be two to "
-            "them; set patient_pattern to null, or move the table out of root."
+            f"{table} and patient_pattern in params.yaml both name patients, and one person may have two "
+            "names; set patient_pattern to null, or move the table out of root."
         )
-    rows = read_table(table, _COLUMNS)
-    require_patients(table, rows, "patient")
-    patients = _patients(table, rows)
+    rows = read_table(table, ("file", "patient"))
+    named = [(cleaned(row["file"]), row) for row in rows if plain(row["patient"])]
+    row_of = first_rows(table, named, "file", "patient")
     names = {path: cleaned(name_below(path, root)) for path in files}
-    known = {path: patients[name] for path, name in names.items() if name in patients}
-    if nobodys := _nobodys_images(files, known):
+    known = {path: row_of[name]["patient"].strip() for path, name in names.items() if name in row_of}
+    if unknown := _images_without(known, files):
         raise MedscreenError(
-            f"{table} does not say whose {nobodys} of the {len(files)} files in class folders are"
+            f"{table} does not say whose {unknown} of the {len(files)} files in class folders are"
             f"{_first_stray(rows, set(names.values()))}; give each a row with its patient, the "
             f"file named from {root} on, or move the table out of root if nobody knows."
         )
-    return known, {f"rows of {TABLE} without a file": len(patients) - len(known)}
-
-
-def _patients(table: Path, rows: Sequence[Row]) -> dict[str, str]:
-    first: dict[str, Row] = {}
-    for row in rows:
-        if plain(row["patient"]):
-            known = first.setdefault(cleaned(row["file"]), row)
-            if plain(known["patient"]) != plain(row["patient"]):
-                raise contradiction(table, known.line, row.line, "file")
-    return {file: row["patient"].strip() for file, row in first.items()}
+    return known, {f"rows of {TABLE} without a file": len(row_of) - len(known)}
 
 
 def _first_stray(rows: Sequence[Row], names: Collection[str]) -> str:
@@ -65,20 +54,17 @@ def _first_stray(rows: Sequence[Row], names: Collection[str]) -> str:
     return ""
 
 
-def _by_names(pattern: str | None, root: Path, files: Sequence[Path]) -> dict[Path, str]:
-    if pattern is None:
-        return {}
+def _by_names(pattern: str, root: Path, files: Sequence[Path]) -> dict[Path, str]:
     found = {path: re.search(pattern, name_below(path, path.parent)) for path in files}
     known = {path: match[1] for path, match in found.items() if match and match[1]}
-    if nobodys := _nobodys_images(files, known):
+    if unknown := _images_without(known, files):
         raise MedscreenError(
-            f"patient_pattern {pattern!r} finds no patient in the names of {nobodys} of the {len(files)} files in "
+            f"patient_pattern {pattern!r} finds no patient in the names of {unknown} of the {len(files)} files in "
             rf"class folders below {root}; widen it, as '^(\d+_|.+)' takes the whole name where no number leads it, or "
             "set it to null in params.yaml."
         )
     return known
 
 
-def _nobodys_images(files: Sequence[Path], known: Mapping[Path, str]) -> int:
-    """How many files have no patient, but for those that will be quarantined as no images."""
+def _images_without(known: Mapping[Path, str], files: Sequence[Path]) -> int:
     return sum(is_image(path) for path in files if path not in known)

@@ -1,4 +1,4 @@
-"""Data sets on Kaggle, through Kaggle's own library and with the credentials that it finds in its usual place."""
+"""Data sets on Kaggle: its own library fetches them, with the credentials in its usual place."""
 
 import io
 import shutil
@@ -7,7 +7,7 @@ from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, Literal
+from typing import Literal
 
 from medscreen.data.sources.zip_archives import unpack
 from medscreen.errors import MedscreenError
@@ -37,18 +37,16 @@ ON_KAGGLE: Mapping[str, OnKaggle] = MappingProxyType(
 
 
 def fetch_from_kaggle(there: OnKaggle, root: Path) -> int:
-    """Fills the folder `root` with the files of a data set, and says how many they are.
+    """Fills the folder `root` with the files of a data set; returns how many they are.
 
     The archive is kept beside `root` until all of it is unpacked: fetching again goes on with it. Raises MedscreenError
     where there are files already, without library, credentials, rights or network, and for an archive that is refused.
     """
     if root.exists() and (not root.is_dir() or any(root.iterdir())):
         raise MedscreenError(f"{root} is there already; move it away, or use what it holds.")
-    api = _signed_in(there)
     waiting = root.with_name(f".{root.name}.download")
+    _download(there, waiting)
     try:
-        waiting.mkdir(parents=True, exist_ok=True)
-        _download(api, there, waiting)
         archives = sorted(waiting.glob("*.zip"))
         if len(archives) != 1:
             raise MedscreenError(f"Kaggle sent no zip archive of {there.name}; delete {waiting} and fetch it again.")
@@ -64,8 +62,15 @@ def fetch_from_kaggle(there: OnKaggle, root: Path) -> int:
     return number
 
 
-def _signed_in(there: OnKaggle) -> Any:
-    """Kaggle's client; raises MedscreenError without library or credentials."""
+def _download(there: OnKaggle, folder: Path) -> None:
+    """Puts the archive into the folder; what is there of it already is not sent again.
+
+    Raises MedscreenError without library, credentials, rights or network.
+    """
+    failed = (
+        "Kaggle's library finds no credentials: save a token of kaggle.com/settings as ~/.kaggle/kaggle.json, or set "
+        "KAGGLE_API_TOKEN."
+    )
     try:
         # the library signs in while it is imported, prints how that is done, and ends the process if it fails
         with redirect_stdout(io.StringIO()), redirect_stderr(io.StringIO()):
@@ -73,49 +78,38 @@ def _signed_in(there: OnKaggle) -> Any:
 
             api = KaggleApi()
             api.authenticate()
+        failed = (
+            f"Kaggle's library failed to fetch {there.name}: see that {folder} can be written and has room and try "
+            f"again, or unpack the archive of {there.page} to the entry's root yourself."
+        )
+        folder.mkdir(parents=True, exist_ok=True)
+        is_competition = there.kind == "competitions"
+        fetch = api.competition_download_files if is_competition else api.dataset_download_files
+        fetch(there.name, path=str(folder), quiet=False)
     except ImportError as error:
         raise MedscreenError(
             f"Fetching from Kaggle takes its library ({error}): pip install 'medscreen[kaggle]'."
         ) from error
     except (SystemExit, Exception) as error:
-        raise MedscreenError(
-            _refusal(error, there)
-            or "Kaggle's library finds no credentials: save a token of kaggle.com/settings as ~/.kaggle/kaggle.json, "
-            "or set KAGGLE_API_TOKEN."
-        ) from error
-    return api
-
-
-def _download(api: Any, there: OnKaggle, folder: Path) -> None:
-    """Puts the archive into the folder; what is there of it already is not sent again."""
-    try:
-        if there.kind == "competitions":
-            api.competition_download_files(there.name, path=str(folder), quiet=False)
-        else:
-            api.dataset_download_files(there.name, path=str(folder), quiet=False)
-    except (SystemExit, Exception) as error:
-        raise MedscreenError(
-            _refusal(error, there)
-            or f"Kaggle's library failed to fetch {there.name} ({type(error).__name__}): see that {folder} has room "
-            f"and try again, or unpack the archive of {there.page} to the entry's root yourself."
-        ) from error
+        raise MedscreenError(_refusal(error, there) or failed) from error
 
 
 def _refusal(error: BaseException, there: OnKaggle) -> str | None:
-    """What server or network said; without the library's own words, which hold addresses, and those may hold keys."""
-    from requests import HTTPError, RequestException  # the library's own
+    """The refusal of server or network, without the library's own text, whose addresses may hold keys."""
+    from requests import RequestException  # the library's own
 
-    if isinstance(error, HTTPError) and error.response is not None and error.response.status_code in {401, 403, 404}:
+    if not isinstance(error, RequestException):
+        return None
+    status = None if error.response is None else error.response.status_code
+    if status in {401, 403, 404}:
         return (
-            f"Kaggle refuses {there.name} (status {error.response.status_code}): accept its rules at {there.page}, "
-            "and see that your token is valid."
+            f"Kaggle refuses {there.name} (status {status}): accept its rules at {there.page}, and see that your token "
+            "is valid."
         )
-    if isinstance(error, RequestException):
-        return (
-            f"Kaggle can't be reached ({type(error).__name__}): try again with a network, or unpack the archive of "
-            f"{there.page} to the entry's root yourself."
-        )
-    return None
+    return (
+        f"Kaggle can't be reached ({type(error).__name__}): try again with a network, or unpack the archive of "
+        f"{there.page} to the entry's root yourself."
+    )
 
 
 def _unwrapped(folder: Path) -> Path:

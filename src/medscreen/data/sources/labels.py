@@ -1,53 +1,75 @@
-"""Which labels mean normal, and which words can't be taken for a label at all."""
+"""The rule for labels: which spellings are one word, which labels are normal, which can't be taken for a label.
+
+Tables, class folders, columns, splits and patients compare words by `plain`, too. docs/labels.md describes the rule.
+"""
 
 import re
 import unicodedata
 from collections.abc import Iterable, Iterator, Mapping
 from decimal import Decimal
 
-from medscreen.data.sources.spelling import plain
-
+# Characters without a shape of their own that are not of category Cf: joiners, fillers, variation selectors.
+_SHAPELESS = re.compile(
+    "[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180d\u180f\u2800\u3164\uffa0\ufe00-\ufe0f\U000e0100-\U000e01ef]"
+)
 _NUMBER = re.compile(r"[+-]?(?:\d{1,15}(?:\.\d{0,10}|,(?!\d{3}$)\d{0,10})?|[.,]\d{1,10})")
 # 1,000 is 1 in some countries and 1000 in others; 2e3 is a number or a code.
-_NO_PLAIN_NUMBER = re.compile(r"[+-]?(?:\d{1,15}(?:,\d{3})+(?:\.\d*)?|[\d.,]*\d[.,]?e[+-]?\d{1,3})")
-_WITHOUT_LABEL = {
+_AMBIGUOUS_NUMBER = re.compile(r"[+-]?(?:\d{1,15}(?:,\d{3})+(?:\.\d*)?|[\d.,]*\d[.,]?e[+-]?\d{1,3})")
+_MISSING = {
     "blank", "empty", "inf", "infinity", "missing", "na", "nan", "nat", "nil", "nodata", "nolabel", "none",
     "notapplicable", "notavailable", "notlabeled", "notlabelled", "null", "pending", "tbd", "todo", "unclear",
     "uncertain", "undefined", "undetermined", "unk", "unkn", "unknown", "unlabeled", "unlabelled", "unspecified",
     "unsure", "void",
 }  # fmt: skip
 _EXCEL_ERROR = re.compile(r"#\S+[!?]|#n/a")
-_NORMAL_WORDS = {"normal", "normals", "healthy", "nofinding", "nofindings"}
+_NORMAL = {"normal", "normals", "healthy", "nofinding", "nofindings"}
 _TRUTH = {
-    **dict.fromkeys(("0", "false", "n", "no", "off", "absent", "neg", "negative"), False),
-    **dict.fromkeys(("1", "true", "y", "yes", "on", "present", "pos", "positive"), True),
+    **dict.fromkeys({"0", "false", "n", "no", "off", "absent", "neg", "negative", *_NORMAL}, False),
+    **dict.fromkeys({"1", "true", "y", "yes", "on", "present", "pos", "positive"}, True),
 }
-_TRUTH_LETTERS = {"f": False, "t": True}  # where numbers or such words are the labels: F is a class of heart beats, too
-_TRUTH_BESIDE_LETTERS = {"0", "1", "false", "true"}
+_TRUTH_LETTERS = {"f": False, "t": True}  # only beside these labels: F is a class of heart beats, too
+_BESIDE_LETTERS = {"0", "1", "false", "true"}
 # Letters of other alphabets that look like a Latin one.
 _LOOKALIKES = str.maketrans(
     "аворсухкмнтеёіїјѕԁһԛԝӏɡıοαβεηικμνρτυχ",
     "abopcyxkmhteeiijsdhqwlgioabenikmvptux",
 )
 _LOOKALIKE_SIGNS = str.maketrans("01i|", "olll")
-_COPY = re.compile(r"(?:copy of )?(.*?\D)(?: copy(?: ?\d+)?)?")
-_BRACKETED = re.compile(r"(.*\S) ?\(\d+\)")  # as systems call a second folder of a name
-_NUMBERED = re.compile(r"(?:copy of )?(.*?\D)(?: copy)? ?\d+")
-_SIGNS = "+<>\N{LESS-THAN OR EQUAL TO}\N{GREATER-THAN OR EQUAL TO}"  # they make another label of a word or number
-# A hyphen between letters joins them; before or after all letters it is a minus: HER2-, COVID-, -ve.
-_MINUS = re.compile(r"(?<![^\W_])-|-(?![^\W_])")
+_COPY = re.compile(r"^copy of |\W+copy(?: ?\(?\d+\)?)?$| ?\(\d+\)$")  # as systems call a second folder of a name
+_NUMBER_BEHIND = re.compile(r"(?<=\D) ?\d+$")
+# Signs make another label of a word. A hyphen between letters joins them; elsewhere it is a minus: HER2-, -ve.
+_SIGN = re.compile("[+<>\N{LESS-THAN OR EQUAL TO}\N{GREATER-THAN OR EQUAL TO}]")
+_SIGN_OR_MINUS = re.compile(rf"{_SIGN.pattern}|(?<![^\W_])-|-(?![^\W_])")
 _ENUMERATED = re.compile(r"(.+?)(?:[a-hx-z]|[ivx]+)")  # class a, class b; stage i, stage ii
 _WRONG_ENCODINGS = ("cp1252", "latin-1", "cp437", "cp850")
 _SHORTEST_WORD = 5  # letters from which on one that differs is a slip rather than another word
 
 
+def cleaned(text: str) -> str:
+    """The text in NFC, without invisible characters and outer blanks, each inner run of blanks as one blank."""
+    seen = (c for c in _SHAPELESS.sub("", text) if c.isspace() or unicodedata.category(c) not in {"Cf", "Cc"})
+    return unicodedata.normalize("NFC", " ".join("".join(seen).split()))
+
+
+def plain(text: str) -> str:
+    """The common form of all spellings of a word: NFKC, case folded, no invisible characters, single inner blanks.
+
+    `plain(plain(text)) == plain(text)`.
+    """
+    if text.isascii() and text.isprintable():  # nearly all, and tables have many cells
+        return " ".join(text.casefold().split())
+    folded = unicodedata.normalize("NFKC", text).casefold()
+    # folding and the loss of a joiner between a letter and its accent can both leave text that is not NFKC
+    again = cleaned(unicodedata.normalize("NFKC", cleaned(folded)))
+    return again if again == text else plain(again)
+
+
 def label_key(word: str | int) -> str:
-    """What all spellings of a label have in common: `plain`, and a number by its value (0, 00, 0.0, "0,0", -0)."""
-    text = plain(str(word))
-    number = text.replace("\N{MINUS SIGN}", "-")
-    if not _NUMBER.fullmatch(number):
+    """The common form of all spellings of a label: `plain`, and a number by its value (0, 00, 0.0, "0,0", -0)."""
+    text = plain(str(word)).replace("\N{MINUS SIGN}", "-")
+    if not _NUMBER.fullmatch(text):
         return text
-    value = Decimal(number.replace(",", "."))
+    value = Decimal(text.replace(",", "."))
     return f"{value.normalize():f}" if value else "0"
 
 
@@ -62,7 +84,7 @@ class NormalLabels:
         return int(label_key(word) not in self.named)
 
     def doubt(self, word: str | int) -> str | None:
-        """Why a label that is not named normal can't be called abnormal, as the end of a sentence; None if it can."""
+        """The reason why a label can neither be normal nor abnormal, as the end of a sentence; None without one."""
         key = label_key(word)
         return None if key in self.named else next(self._doubts(key), None)
 
@@ -71,16 +93,16 @@ class NormalLabels:
             yield "stands for a missing value"
         if "\N{REPLACEMENT CHARACTER}" in key:
             yield "holds the sign for a letter that was lost in another encoding"
-        if _is_number(key) and not key.isdigit() and all(map(str.isdigit, self.named)):
+        if _NUMBER.fullmatch(key) and not key.isdigit() and all(map(str.isdigit, self.named)):
             yield "is a fraction where normal labels are whole numbers"
         for known, name in self.named.items():
             if _looks_like(key, known):
                 yield f"differs from the normal label {name!r} in a letter, sign or number alone"
             if _mean_the_same(key, known):
                 yield f"means the same as the normal label {name!r}"
-        if _NO_PLAIN_NUMBER.fullmatch(key) and any(map(_is_number, self.named)):
+        if _AMBIGUOUS_NUMBER.fullmatch(key) and any(map(_NUMBER.fullmatch, self.named)):
             yield "is a number that can be read in two ways"
-        if _squeezed(key) in _NORMAL_WORDS:
+        if _squeezed(key) in _NORMAL:
             yield "is a word for normal that is not named as one"
 
 
@@ -91,111 +113,86 @@ def stands_for_missing(word: str) -> bool:
 
 def is_word_of_a_class(word: str) -> bool:
     """Whether folders of classes are called that way everywhere, whatever the settings name."""
-    return _squeezed(plain(word)) in _NORMAL_WORDS | {"abnormal"}
+    return _squeezed(plain(word)) in _NORMAL | {"abnormal"}
 
 
 def _is_missing(key: str) -> bool:
-    if _is_number(key) or _NO_PLAIN_NUMBER.fullmatch(key):
+    if _NUMBER.fullmatch(key) or _AMBIGUOUS_NUMBER.fullmatch(key):
         return key.startswith("-")  # -1, -9, -99: codes for what is not known
-    if _EXCEL_ERROR.fullmatch(key):
-        return True
     squeezed = _squeezed(key)
-    return squeezed in _WITHOUT_LABEL or (not squeezed and "+" not in key)
+    return bool(_EXCEL_ERROR.fullmatch(key)) or squeezed in _MISSING or (not squeezed and "+" not in key)
 
 
 def _mean_the_same(key: str, known: str) -> bool:
-    one, other = _truth(key), _truth(known)
-    if {key, known} & _TRUTH_BESIDE_LETTERS:
-        one, other = (_TRUTH_LETTERS.get(_squeezed(text), truth) for text, truth in ((key, one), (known, other)))
+    truth = _TRUTH | _TRUTH_LETTERS if {key, known} & _BESIDE_LETTERS else _TRUTH
+    one, other = (
+        truth.get(text if _NUMBER.fullmatch(text) or _SIGN.search(text) else _squeezed(text)) for text in (key, known)
+    )
     return one is not None and one == other
 
 
-def _is_number(key: str) -> bool:
-    return _NUMBER.fullmatch(key) is not None
-
-
-def _truth(key: str) -> bool | None:
-    squeezed = key if _is_number(key) or set(key) & set(_SIGNS) else _squeezed(key)
-    return False if squeezed in _NORMAL_WORDS else _TRUTH.get(squeezed)
-
-
 def _looks_like(key: str, known: str) -> bool:
-    if _is_number(key) or _signs_differ(key, known):
+    if _NUMBER.fullmatch(key) or _signs_differ(key, known):
         return False
-    one, other = (_skeleton(_squeezed(text)).translate(_LOOKALIKE_SIGNS) for text in (key, known))
-    if one and one == other:
-        return True
-    word, other = _worded(key), _worded(known)
-    copied, numbered, bracketed = _COPY.fullmatch(word), _NUMBERED.fullmatch(word), _BRACKETED.fullmatch(key)
+    first = _COPY.sub("", key)
+    forms = [key, first, *([_NUMBER_BEHIND.sub("", first)] if len(known) >= _SHORTEST_WORD else [])]
+    shape = _shape(known)
     return (
-        _one_slip(_skeleton(word), _skeleton(other))
-        or (copied is not None and copied[1] == other)
-        or (bracketed is not None and bracketed[1] == known)
-        or (numbered is not None and numbered[1] == other and len(other) >= _SHORTEST_WORD)
-        or any(_recoded(key, encoding) == known for encoding in _WRONG_ENCODINGS)
+        bool(shape and shape in map(_shape, forms))
+        or _one_slip(*(re.findall(r"[^\W_]+", _latin(text)) for text in (key, known)))
+        or any(
+            plain(key.encode(encoding, "replace").decode("utf-8", "replace")) == known for encoding in _WRONG_ENCODINGS
+        )
     )
 
 
 def _signs_differ(key: str, known: str) -> bool:
     """Whether a sign sets two labels apart (HER2+ and HER2-, 0 and >0); one behind a word (normal+) is a slip."""
-    one, other = _signs(key), _signs(known)
+    one, other = ("".join(_SIGN_OR_MINUS.findall(text)) for text in (key, known))
     short = len(_squeezed(known)) < _SHORTEST_WORD
-    return one != other and bool((one and other) or (short and set(one + other) & set(_SIGNS)))
-
-
-def _signs(key: str) -> str:
-    return "".join(c for c in _MINUS.sub("\N{MINUS SIGN}", key) if c in _SIGNS + "\N{MINUS SIGN}")
+    return one != other and bool((one and other) or (short and _SIGN.search(one + other)))
 
 
 def _squeezed(key: str) -> str:
-    """Letters and digits alone."""
+    """Letters, their marks and digits alone."""
     return "".join(c for c in key if c.isalnum() or unicodedata.category(c).startswith("M"))
 
 
-def _worded(key: str) -> str:
-    """Letters and digits, with one blank for whatever else is between them."""
-    return " ".join("".join(c if _squeezed(c) else " " for c in key).split())
+def _latin(key: str) -> str:
+    """Without accents, and with Latin letters for those that look like them."""
+    letters = (c for c in unicodedata.normalize("NFD", key) if not unicodedata.category(c).startswith("M"))
+    return "".join(letters).translate(_LOOKALIKES)
 
 
-def _skeleton(key: str) -> str:
-    """Without accents, and with one letter for all that look like it."""
-    letters = "".join(c for c in unicodedata.normalize("NFD", key) if not unicodedata.category(c).startswith("M"))
-    return letters.translate(_LOOKALIKES)
+def _shape(key: str) -> str:
+    """Letters and digits, with one character for all that look like it."""
+    return _latin(_squeezed(key)).translate(_LOOKALIKE_SIGNS)
 
 
-def _one_slip(word: str, known: str) -> bool:
-    """Whether one letter is missing, added, another or two are swapped, in a word of some length.
+def _one_slip(words: list[str], known: list[str]) -> bool:
+    """Whether in one word of some length a letter is missing, added, another or displaced.
 
     Digits are no slip (grade 1, grade 2), nor are last letters that count (class a, class b) or the prefix that negates
     (anormal, asymptomatic).
     """
-    words = [pair for pair in zip(word.split(), known.split(), strict=False) if pair[0] != pair[1]]
-    if len(words) == 1 and _are_another(*words[0]):
+    pairs = [pair for pair in zip(words, known, strict=False) if pair[0] != pair[1]]
+    if len(words) != len(known) or len(pairs) != 1:
         return False
-    start = 0
-    while start < min(len(word), len(known)) and word[start] == known[start]:
-        start += 1
-    one, other = word[start:], known[start:]
-    while one and other and one[-1] == other[-1]:
-        one, other = one[:-1], other[:-1]
-    within = known[:start].rpartition(" ")[2] + known[start:].partition(" ")[0]
-    swapped = len(one) == 2 and one == other[::-1]
-    return (
-        len(within) >= _SHORTEST_WORD and (swapped or (len(one) <= 1 and len(other) <= 1)) and (one + other).isalpha()
-    )
+    word, other = pairs[0]
+    digits, others_digits = (re.sub(r"\D", "", text) for text in pairs[0])
+    one, two = _ENUMERATED.fullmatch(word), _ENUMERATED.fullmatch(other)
+    # negative and negativa are one word
+    enumerated = one and two and one[1] == two[1] and {word[-1], other[-1]} != {"a", "e"}
+    if (
+        len(other) < _SHORTEST_WORD
+        or digits != others_digits
+        or enumerated
+        or f"a{word}" == other
+        or word == f"a{other}"
+    ):
+        return False
+    return not _with_one_letter_less(word).isdisjoint(_with_one_letter_less(other))
 
 
-def _are_another(word: str, known: str) -> bool:
-    """Whether two words that differ little are two labels all the same."""
-    one, other = _ENUMERATED.fullmatch(word), _ENUMERATED.fullmatch(known)
-    enumerated = one is not None and other is not None and one[1] == other[1]
-    enumerated &= {word[-1], known[-1]} != {"a", "e"}  # negative, negativa
-    return enumerated or word == f"a{known}" or known == f"a{word}"
-
-
-def _recoded(key: str, encoding: str) -> str:
-    """UTF-8 that was read in another encoding, put right."""
-    try:
-        return plain(key.encode(encoding).decode("utf-8"))
-    except UnicodeError:
-        return key
+def _with_one_letter_less(word: str) -> set[str]:
+    return {word, *(word[:at] + word[at + 1 :] for at in range(len(word)))}

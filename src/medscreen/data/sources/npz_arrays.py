@@ -14,7 +14,7 @@ _HARMLESS_BYTES = 1 << 28
 
 
 class ArchivedArray:
-    """An array of an archive that is open for reading: `shape` and `dtype` are what its header says.
+    """An array of an archive that is open for reading, with the `shape` and `dtype` of its header.
 
     Raises ValueError for an object array and for a header that does not fit the file; KeyError if there is none.
     """
@@ -22,11 +22,9 @@ class ArchivedArray:
     def __init__(self, archive: zipfile.ZipFile, name: str) -> None:
         member = archive.getinfo(f"{name}.npy")
         with archive.open(member) as file:
-            version = npy.read_magic(file)
-            read_header = {(1, 0): npy.read_array_header_1_0, (2, 0): npy.read_array_header_2_0}.get(version)
-            if read_header is None:
+            if (version := npy.read_magic(file)) != (1, 0):  # others are for the names of many columns
                 raise ValueError(f"{name}: format {version} is none of a plain array")
-            self.shape, fortran_order, self.dtype = read_header(file)
+            self.shape, fortran_order, self.dtype = npy.read_array_header_1_0(file)
             start = file.tell()
         if min(self.shape, default=0) < 0:
             raise ValueError(f"{name}: its header has the shape {self.shape}")
@@ -34,11 +32,11 @@ class ArchivedArray:
             raise ValueError(f"{name}: pickled objects are not opened")
         if fortran_order and len(self.shape) > 1:
             raise ValueError(f"{name}: stored in Fortran order, save it with np.ascontiguousarray")
-        self.bytes = int(np.prod(self.shape, dtype=object)) * self.dtype.itemsize
-        if self.bytes != member.file_size - start:
-            raise ValueError(f"{name}: its header asks for {self.bytes} bytes, the file has {member.file_size - start}")
-        if self.bytes > max(_HARMLESS_BYTES, _MOST_EXPANSION * member.compress_size):
-            raise ValueError(f"{name}: {member.compress_size} bytes that unpack to {self.bytes} are no images")
+        size = int(np.prod(self.shape, dtype=object)) * self.dtype.itemsize
+        if size != member.file_size - start:
+            raise ValueError(f"{name}: its header asks for {size} bytes, the file has {member.file_size - start}")
+        if size > max(_HARMLESS_BYTES, _MOST_EXPANSION * member.compress_size):
+            raise ValueError(f"{name}: {member.compress_size} bytes that unpack to {size} are no images")
         self._archive, self._member, self._start = archive, member, start
 
     def read(self) -> NDArray[Any]:

@@ -1,9 +1,18 @@
-"""Where images come from: one file per kind of source, each yields the same Record."""
+"""The kinds of data sets: which module finds the files of each and reads its records."""
 
 from pathlib import Path
 
-from medscreen.config.datasets import DatasetParams, DicomParams, FoldersParams, MedMnistParams, PhantomParams
-from medscreen.data.sources import class_folders, dicom_tree, labelled_tree, medmnist
+from medscreen.config.datasets import (
+    ColumnsParams,
+    DatasetParams,
+    DicomParams,
+    FoldersParams,
+    MedMnistParams,
+    MiddleSlice,
+    PhantomParams,
+)
+from medscreen.config.display import FILE_DISPLAY
+from medscreen.data.sources import class_folders, dicom_tree, medmnist
 from medscreen.data.sources.phantom import export
 from medscreen.data.sources.records import Records
 
@@ -33,10 +42,26 @@ def read_records(params: DatasetParams, root: Path) -> Records:
     """The records of a data set whose files are there, in an order that depends on the files alone."""
     match params:
         case PhantomParams():
-            return labelled_tree.read_records(root)
+            # its folder holds nothing but what was written there: nothing to note
+            return Records(dicom_tree.read_records(_of_phantom(params), root, finding="finding"))
         case MedMnistParams():
             return medmnist.read_records(params, root)
         case FoldersParams():
             return class_folders.read_records(params, root)
         case DicomParams():
             return dicom_tree.read_records(params, root)
+
+
+def _of_phantom(params: PhantomParams) -> DicomParams:
+    return DicomParams(
+        kind="dicom",
+        root=params.root,
+        image_size=params.image_size,
+        table="labels.csv",
+        columns=ColumnsParams(patient="patient", label="label", file="file"),
+        images=".",
+        normal_labels=[0],
+        slices=MiddleSlice(take="middle"),
+        traits={"sex": "sex", "age": "age", "site": "site"},
+        display=FILE_DISPLAY,
+    )

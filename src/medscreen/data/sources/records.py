@@ -1,4 +1,4 @@
-"""What every source promises of an image before it is read."""
+"""The records of a data set: what its source states of each image before it is read."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -12,12 +12,11 @@ from medscreen.data.display import Grey
 class Record:
     """One image before it is read.
 
-    `origin` names it below the data set's root; `image` is the file to decode or, where a source holds
-    arrays already, the display grey itself. `patient` is None where the source does not know whose an image is.
-    `label`: 0 normal, 1 abnormal. `split` is the published split,
-    None where the source publishes none. `finding` is the class that the source itself names, finer than the label
-    or the same; `traits` are what subgroups are made of (sex, age, site), as text. `frame` is the one wanted of a
-    multi-frame file, from 0 (None: the middle one), and `display` how DICOM becomes grey.
+    `origin` names it below the data set's root; `image` is the file to decode or the display grey itself. `patient` is
+    None where the source does not state whose an image is. `label`: 0 normal, 1 abnormal. `split` is the published
+    split, None without one. `finding` is the class that the source names, finer than the label or the same; `traits`
+    are what subgroups are made of (sex, age, site), as text. `frame` is the one wanted of a multi-frame file, from 0
+    (None: the middle one), and `display` how DICOM becomes grey.
     """
 
     origin: str
@@ -34,7 +33,7 @@ class Record:
 class Records(list[Record]):
     """The records of a data set in an order that depends on its files alone.
 
-    `notes`: what of the data set became no record, what -> how often; counts only, so that they name nobody.
+    `notes`: skipped inputs, what -> how often; counts only, so that they name nobody.
     """
 
     def __init__(self, records: Iterable[Record], notes: Mapping[str, int] | None = None) -> None:

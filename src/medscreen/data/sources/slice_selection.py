@@ -1,4 +1,4 @@
-"""Which slices are taken of a series of DICOM files."""
+"""The selection of slices from a series of DICOM files."""
 
 import re
 from collections.abc import Iterator, Sequence
@@ -15,12 +15,9 @@ def in_order(files: Sequence[SeriesFile]) -> list[SeriesFile]:
     """The files of one series by their place along the normal, else by instance number, else by name."""
     along = positions([header.place for _, header in files]) or [0.0] * len(files)
     numbered = all(header.number is not None for _, header in files)
-
-    def place(at: int) -> tuple[float, int, list[tuple[int, str]]]:
-        path, header = files[at]
-        return along[at], header.number if numbered and header.number is not None else 0, _natural(path)
-
-    return [files[at] for at in sorted(range(len(files)), key=place)]
+    numbers = [header.number or 0 if numbered else 0 for _, header in files]
+    order = sorted(range(len(files)), key=lambda at: (along[at], numbers[at], _natural(files[at][0])))
+    return [files[at] for at in order]
 
 
 def taken(files: Sequence[SeriesFile], slices: SlicesParams) -> Iterator[tuple[Path, int | None]]:

@@ -5,6 +5,7 @@ import stat
 import unicodedata
 import zipfile
 import zlib
+from collections.abc import Sequence
 from pathlib import Path, PurePosixPath, PureWindowsPath
 
 from medscreen.data.sources.file_trees import left_behind
@@ -16,7 +17,7 @@ _HARMLESS_BYTES = 1 << 30
 
 
 def unpack(archive: Path, folder: Path) -> int:
-    """Writes the files of a zip archive into an empty folder and says how many; what operating systems left is skipped.
+    """Writes the files of a zip archive into an empty folder, without what operating systems left; returns how many.
 
     Nothing is written unless all names and sizes are sound. Raises MedscreenError for a damaged archive; for names that
     lead elsewhere, links, names that one file system would take for the same; and for what unpacks to far more than it
@@ -47,37 +48,35 @@ def unpack(archive: Path, folder: Path) -> int:
 
 def _parts(archive: Path, member: zipfile.ZipInfo) -> tuple[str, ...]:
     """The folders and the file of a member's name; raises MedscreenError for one that leads out of any folder."""
-    path = PurePosixPath(member.filename)
-    foreign = "\\" in member.orig_filename or "\0" in member.orig_filename or PureWindowsPath(member.filename).drive
+    path, name = PurePosixPath(member.filename), member.orig_filename
+    foreign = "\\" in name or "\0" in name or PureWindowsPath(member.filename).drive
     if path.is_absolute() or foreign or ".." in path.parts or not path.parts:
-        raise MedscreenError(f"{archive.name} holds {member.orig_filename!r}, which leads out of its folder; refused.")
+        raise MedscreenError(f"{archive.name} holds {name!r}, which leads out of its folder; refused.")
     return path.parts
 
 
-def _require_sound(archive: Path, members: list[zipfile.ZipInfo]) -> None:
+def _require_sound(archive: Path, members: Sequence[zipfile.ZipInfo]) -> None:
     seen: dict[str, tuple[str, bool]] = {}  # as a file system that ignores case has it -> as it is written, a file?
     for member in members:
         if stat.S_IFMT(member.external_attr >> 16) not in {0, stat.S_IFREG, stat.S_IFDIR}:
             raise MedscreenError(f"{archive.name} holds {member.filename!r}, which is a link or device; refused.")
         parts = _parts(archive, member)
         for depth in range(1, len(parts) + 1):
-            name = "/".join(parts[:depth])
-            is_file = depth == len(parts) and not member.is_dir()
+            name, is_file = "/".join(parts[:depth]), depth == len(parts) and not member.is_dir()
             folded = unicodedata.normalize("NFC", name).casefold()
-            clashes = folded in seen if is_file else seen.get(folded, (name, False)) != (name, False)
-            if clashes:
+            first = seen.get(folded)
+            if first and (is_file or first != (name, False)):
                 raise MedscreenError(
-                    f"{archive.name} holds {name!r} and {seen[folded][0]!r}, one name to some file systems; refused."
+                    f"{archive.name} holds {name!r} and {first[0]!r}, one name to some file systems; refused."
                 )
             seen[folded] = name, is_file
 
 
-def _require_room(archive: Path, members: list[zipfile.ZipInfo], folder: Path) -> None:
+def _require_room(archive: Path, members: Sequence[zipfile.ZipInfo], folder: Path) -> None:
     packed, unpacked = sum(member.compress_size for member in members), sum(member.file_size for member in members)
-    held = archive.stat().st_size
+    held, free = archive.stat().st_size, shutil.disk_usage(folder).free
     # members that share their bytes, as bombs do, have more of them together than the archive
     if packed > held or unpacked > max(_HARMLESS_BYTES, _MOST_EXPANSION * held):
         raise MedscreenError(f"{archive.name} has {held} bytes and would unpack to {unpacked}: no images do; refused.")
-    free = shutil.disk_usage(folder).free
     if unpacked > free:
         raise MedscreenError(f"{archive.name} needs {unpacked} bytes below {folder}, {free} are free; make room.")

@@ -5,6 +5,8 @@ from collections.abc import Sequence
 
 from torch import Tensor, nn
 
+from medscreen.detectors.shared.layers.places import Places
+
 
 class PlainCnn(nn.Module):
     """Convolutions of 3 x 3, each followed by a maximum over 2 x 2, then one hidden layer.
@@ -20,6 +22,7 @@ class PlainCnn(nn.Module):
         for inputs, width in itertools.pairwise([1, *filters]):
             layers += [nn.Conv2d(inputs, width, 3, padding=1), nn.MaxPool2d(2, ceil_mode=True), nn.ReLU()]
             size = -(-size // 2)
+        self.halvings = len(filters)
         layers.insert(-2, nn.Dropout2d(dropouts[0]))
         self.convolutions = nn.Sequential(*layers)
         self.head = nn.Sequential(
@@ -32,5 +35,26 @@ class PlainCnn(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         """(N, 1, size, size) -> logits (N, outputs)."""
-        logits: Tensor = self.head(self.convolutions(images))
+        return self.logits(self.features(images))
+
+    def features(self, images: Tensor) -> Tensor:
+        """(N, 1, size, size) -> the last map (N, C, h, w)."""
+        features: Tensor = self.convolutions(images)
+        return features
+
+    def logits(self, features: Tensor) -> Tensor:
+        """The last map (N, C, h, w) -> logits (N, outputs)."""
+        logits: Tensor = self.head(features)
         return logits
+
+    def gradient(self, features: Tensor, of_logits: Tensor) -> Tensor:
+        """The gradient (N, C, h, w), at the last map, of the sum of logits x `of_logits` (N, outputs)."""
+        hidden, last = (layer for layer in self.head if isinstance(layer, nn.Linear))
+        active = (hidden(features.flatten(1)) > 0).float()
+        gradient: Tensor = ((of_logits @ last.weight * active) @ hidden.weight).view_as(features)
+        return gradient
+
+    def places(self, size: int) -> Places:  # noqa: ARG002
+        """Where the places of the last map lie in an image."""
+        step = 2**self.halvings
+        return Places((step - 1) / 2, step)

@@ -24,7 +24,10 @@ class Embedding(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         """(N, 1, S, S) -> (N, width)."""
-        maps = self.backbone.maps(images, self.depths[-1])  # type: ignore[operator]
+        return self.pooled(self.backbone.maps(images, self.depths[-1]))  # type: ignore[operator]
+
+    def pooled(self, maps: Sequence[Tensor]) -> Tensor:
+        """The maps behind the first stages -> (N, width)."""
         return torch.cat([cell_means(maps[d - 1], self.grid) for d in self.depths], 1)
 
 

@@ -40,9 +40,13 @@ class PatchBank(Sized):
             index = torch.where(closer, found.indices + start, index)
         return index
 
-    def forward(self, patches: Tensor) -> Tensor:
-        """(N, places, width) -> (N,)."""
+    def distances(self, patches: Tensor) -> Tensor:
+        """(N, places, width) -> (N, places)."""
         index = self.nearest(patches.flatten(0, 1)).view(patches.shape[:2])
         # the nearest is found by a product, which loses digits, and measured by the difference, which doesn't
         distances: Tensor = torch.linalg.vector_norm(patches - self.bank[index], dim=2)
-        return mean_of_top(distances, self.top)
+        return distances
+
+    def forward(self, patches: Tensor) -> Tensor:
+        """(N, places, width) -> (N,)."""
+        return mean_of_top(self.distances(patches), self.top)

@@ -7,12 +7,18 @@ from contextlib import redirect_stdout
 
 import onnx
 import torch
+from torch import nn
 
 from medscreen.detectors.shared.base import Detector
 
 
 def export_network(detector: Detector, size: int) -> onnx.ModelProto:
-    """The graph of `detector.network`: float `images` (N, 1, size, size) in 0..1 -> `score` (N,), `findings` (N, K).
+    """The graph of `detector.network`: float `images` (N, 1, size, size) in 0..1 -> `score` (N,), `findings` (N, K)."""
+    return export_module(detector.network, size, ["score", "findings"] if detector.findings else ["score"])
+
+
+def export_module(network: nn.Module, size: int, outputs: list[str]) -> onnx.ModelProto:
+    """The graph of a network: float `images` (N, 1, size, size) in 0..1 -> the named outputs.
 
     The same network gives the same bytes wherever the checkout lies: torch's notes of source lines are removed.
     """
@@ -21,11 +27,11 @@ def export_network(detector: Detector, size: int) -> onnx.ModelProto:
     with warnings.catch_warnings(), redirect_stdout(io.StringIO()):
         warnings.simplefilter("ignore")  # torch's own deprecations inside its exporter
         program = torch.onnx.export(
-            detector.network.eval(),
+            network.eval(),
             (example,),
             dynamo=True,
             input_names=["images"],
-            output_names=["score", "findings"] if detector.findings else ["score"],
+            output_names=outputs,
             dynamic_shapes=({0: torch.export.Dim("N", min=1, max=65536)},),
             verbose=False,
         )

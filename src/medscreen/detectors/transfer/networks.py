@@ -5,6 +5,7 @@ from typing import Self
 from torch import Tensor, nn
 
 from medscreen.detectors.shared.layers.backbones import Backbone
+from medscreen.detectors.shared.layers.places import Places
 
 
 class TransferClassifier(nn.Module):
@@ -40,5 +41,24 @@ class TransferClassifier(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         """(N, 1, S, S) -> logits (N, outputs)."""
-        logits: Tensor = self.head(self.backbone(images).mean((2, 3)))
+        return self.logits(self.features(images))
+
+    def features(self, images: Tensor) -> Tensor:
+        """(N, 1, S, S) -> the backbone's last map (N, C, h, w)."""
+        features: Tensor = self.backbone(images)
+        return features
+
+    def logits(self, features: Tensor) -> Tensor:
+        """The last map (N, C, h, w) -> logits (N, outputs)."""
+        logits: Tensor = self.head(features.mean((2, 3)))
         return logits
+
+    def gradient(self, features: Tensor, of_logits: Tensor) -> Tensor:
+        """The gradient (N, C, h, w), at the last map, of the sum of logits x `of_logits` (N, outputs)."""
+        linear: nn.Linear = self.head[-1]  # type: ignore[assignment]
+        weights = of_logits @ linear.weight / (features.shape[2] * features.shape[3])
+        return weights.unsqueeze(2).unsqueeze(3).expand_as(features)
+
+    def places(self, size: int) -> Places:
+        """Where the places of the last map lie in an image of `size` pixels."""
+        return self.backbone.places(size)

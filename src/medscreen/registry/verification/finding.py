@@ -5,16 +5,13 @@ from dataclasses import dataclass
 from typing import Literal
 
 Status = Literal["matches", "changed", "unreachable"]
-
-PACKAGE, OPERATING_POINT, RECORD = "package", "operating point", "record"
-SCORES, DATA, PARAMETERS, CODE = "scores", "data", "parameters", "code"
-OBJECTS, ENVIRONMENT = "DVC objects", "environment"
-GROUPS = {
-    "The version itself": (PACKAGE, OPERATING_POINT, RECORD),
-    "The workspace around it now": (SCORES, DATA, PARAMETERS, CODE, OBJECTS, ENVIRONMENT),
-}
 Check = Iterator[tuple[Status, str]]
-"""The statuses that a check found, each with one sentence for people; unreachable: there is nothing to compare with."""
+"""Each status with one sentence for people; unreachable: there is nothing to compare with."""
+
+GROUPS = {
+    "The version itself": ("package", "operating point", "record"),
+    "The workspace around it now": ("scores", "data", "parameters", "code", "DVC objects", "environment"),
+}
 
 
 @dataclass(frozen=True)
@@ -26,10 +23,16 @@ class Finding:
     says: str
 
 
+class NothingToCompareError(Exception):
+    """Ends a check with the status unreachable; the message is the sentence for people."""
+
+
 def findings(subject: str, check: Iterable[tuple[Status, str]]) -> Iterator[Finding]:
     """The findings of a check; a part that is too damaged to be read is a finding, too."""
     try:
         yield from (Finding(subject, status, says) for status, says in check)
+    except NothingToCompareError as reason:
+        yield Finding(subject, "unreachable", str(reason))
     except Exception as error:  # whatever is stored may be damaged in any way
         yield Finding(subject, "changed", f"can't be read ({type(error).__name__}: {' '.join(str(error).split())})")
 

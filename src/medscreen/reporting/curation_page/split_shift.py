@@ -1,4 +1,4 @@
-"""Whether `val` and `test` look like one source: how well their normal images can be told apart."""
+"""Shift between `val` and `test`: how well a classifier separates their normal images."""
 
 from typing import Any
 
@@ -7,36 +7,36 @@ from numpy.typing import NDArray
 
 from medscreen.data.images import ImageSet, Pixels, in_chunks
 from medscreen.evaluation.bootstrap import Bootstrap
-from medscreen.evaluation.metrics import evaluate as evaluated
+from medscreen.evaluation.metrics import evaluate
 from medscreen.evaluation.outcomes import outcomes_of
 
 _FOLDS = 5
-_FEWEST = 25  # people on each side: fewer leave folds in which a classifier learns their names
+_FEWEST = 25  # patients on each side: in folds of fewer, a classifier learns the patients
 _MOST = 1000  # images of each side, evenly spread: the interval is narrow by then, and the bootstrap large
 _RESAMPLES, _CONFIDENCE = 500, 0.95
 _GRID = 4
 
 
 def shift(val: ImageSet, test: ImageSet, seed: int) -> dict[str, Any]:
-    """AUROC, with its interval over patients, of a classifier that tells normals of `val` and `test` apart.
+    """AUROC, with its interval over patients, of a classifier that separates normal images of `val` and `test`.
 
-    One half: alike in what is measured (mean, contrast, roughness and coarse brightness); every image is judged by a
-    logistic regression that saw none of its patient's. A property of the data: no abnormal image is looked at, no
-    score of a detector, and nothing is chosen on it. `auroc` is None where there are too few people to say, and
-    `reason` then says so.
+    0.5 means that they do not differ in mean, contrast, roughness and coarse brightness. The classifier is a logistic
+    regression; each image is scored by one fitted without images of its patient. A property of the data: abnormal
+    images and scores of detectors do not enter, and nothing is chosen on it. `auroc` is None where there are too few
+    patients; `reason` then has their numbers.
     """
     sides = [(of, _some(np.flatnonzero(of.labels == 0))) for of in (val, test)]
     counts = {name: len(normal) for name, (_, normal) in zip(("val", "test"), sides, strict=True)}
-    people = [len(np.unique(of.patients[normal])) for of, normal in sides]
-    if min(people) < _FEWEST:
-        reason = f"val and test need {_FEWEST} normal patients each, they have {people[0]} and {people[1]}"
+    numbers = [len(np.unique(of.patients[normal])) for of, normal in sides]
+    if min(numbers) < _FEWEST:
+        reason = f"val and test need {_FEWEST} normal patients each, they have {numbers[0]} and {numbers[1]}"
         return {"auroc": None, "images": counts, "reason": reason}
     features = np.concatenate([image_features(chunk) for of, normal in sides for chunk in in_chunks(of.pixels, normal)])
     patients = np.concatenate([of.patients[normal] for of, normal in sides])
     is_test = np.repeat([0, 1], list(counts.values()))
     scores = _out_of_fold(features, is_test, patients, seed)
     outcomes = outcomes_of(labels=is_test, scores=scores, patients=patients, abnormal=scores >= 0.5, score_at_half=0.5)
-    found = evaluated(outcomes, Bootstrap(_RESAMPLES, _CONFIDENCE, seed), ["auroc"])["auroc"]
+    found = evaluate(outcomes, Bootstrap(_RESAMPLES, _CONFIDENCE, seed), ["auroc"])["auroc"]
     return {"auroc": found, "images": counts, "reason": ""}
 
 

@@ -1,11 +1,11 @@
 """What a card is written from."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from medscreen.evaluation.sample_size import FEWEST, TOO_FEW, is_too_few
-from medscreen.reporting.pages.markdown import interval
+from medscreen.evaluation.sample_size import TOO_FEW, is_too_few
+from medscreen.reporting.pages.markdown import figure, interval
 
 
 @dataclass(frozen=True)
@@ -32,16 +32,6 @@ class CardFacts:
     decision: str
     is_simulated: bool
 
-    @property
-    def images(self) -> str:
-        """What the data set holds: simulated images are never called just images."""
-        return "simulated images" if self.is_simulated else "images"
-
-    @property
-    def aside(self) -> str:
-        """The same in brackets, to stand behind the name of a split; "" where the images are real."""
-        return " (simulated images)" if self.is_simulated else ""
-
     def estimate(self, split: str, metric: str, block: str | None = None) -> Mapping[str, Any] | None:
         """A metric of a split, or of a `block` within it; None where it was not measured or is not defined."""
         measured = self.evaluation.get(split, {})
@@ -50,13 +40,18 @@ class CardFacts:
         found: Mapping[str, Any] = measured.get(metric, {})
         return found if found.get("value") is not None else None
 
+    def cell(self, split: str, metric: str, block: str | None = None) -> str:
+        """The same as the table of metrics shows it, and of `ece_by_chance`."""
+        if metric == "ece_by_chance":
+            return figure(self.analysis.get(metric, {}).get(split))
+        estimate = self.estimate(split, metric, block)
+        if metric != "ece":
+            return figure(estimate)
+        # it never has an interval of its own; AUROC rests on the same patients
+        return TOO_FEW if is_too_few(self.estimate(split, "auroc")) else interval(estimate)
 
-def figure(estimate: Mapping[str, Any] | None) -> str:
-    """A value with its interval in brackets; words where too few patients support it, "-" where there is none."""
-    return TOO_FEW if is_too_few(estimate) else interval(estimate)
-
-
-def few_patients(rows: Iterable[Sequence[str]]) -> str:
-    """What the words in a table's cells mean; "" where no cell has them."""
-    means = f'"{TOO_FEW.capitalize()}": the figure rests on fewer than {FEWEST} patients of a class.'
-    return means if any(TOO_FEW in row for row in rows) else ""
+    @property
+    def has_no_patients(self) -> bool:
+        """Whether the source names no patient, so that each image counts as one."""
+        splits = self.curation.get("splits", {}).values()
+        return bool(splits) and all(split.get("patients") == split.get("images") for split in splits)

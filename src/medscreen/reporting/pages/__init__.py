@@ -1,1 +1,1 @@
-"""Pages that need nothing but themselves, written as Markdown."""
+"""Documents from Jinja2 templates: Markdown with escaped values, and Markdown as one HTML page."""

@@ -48,8 +48,7 @@ class Chords:
 def draw_thorax(sex: Sex, age: int, rng: np.random.Generator) -> Thorax:
     """A random anatomy. `age` in years: bones thin and hearts grow a little."""
     larger = 1.0 if sex == "M" else 0.93
-    sides = np.repeat([-1.0, 1.0], _VESSELS_PER_LUNG)
-    number = len(sides)
+    number = 2 * _VESSELS_PER_LUNG
     fan = np.tile(np.linspace(-1.25, 1.35, _VESSELS_PER_LUNG), 2)
     return Thorax(
         half_width=larger * rng.normal(15.3, 0.8),
@@ -64,7 +63,7 @@ def draw_thorax(sex: Sex, age: int, rng: np.random.Generator) -> Thorax:
         gas_bubble=max(rng.normal(1.4, 0.7), 0.0),
         vessels=np.column_stack(
             [
-                sides,
+                np.repeat([-1.0, 1.0], _VESSELS_PER_LUNG),
                 fan + rng.normal(0, 0.09, number),
                 rng.uniform(5.0, 9.5, number),
                 rng.uniform(0.25, 0.5, number),
@@ -75,10 +74,11 @@ def draw_thorax(sex: Sex, age: int, rng: np.random.Generator) -> Thorax:
 
 
 def chords(thorax: Thorax, x: Plane, y: Plane) -> Chords:
-    """What each ray at (x, y) passes through."""
+    """The lengths that each ray at (x, y) passes through."""
     lungs = _lungs(thorax, x, y)
     excess = MU_WATER - MU_LUNG
-    path = MU_WATER * (_trunk(thorax, x, y) + _breasts(thorax, x, y))
+    breasts = _ellipsoid(np.abs(x), y, (7.5, 6.0), (6.0, 5.5, thorax.breast / 2))
+    path = MU_WATER * (_trunk(thorax, x, y) + breasts)
     path += _MU_BONE_EXCESS * thorax.bone_density * _bones(thorax, x, y)
     path -= excess * lungs
     path += excess * np.minimum(_vessels(thorax, x, y), lungs)
@@ -94,14 +94,17 @@ def _ellipsoid(x: Plane, y: Plane, center: tuple[float, float], axes: tuple[floa
 
 def _solid(radius_squared: Plane, half_depth: float) -> Plane:
     """Chord through a solid that is elliptic in z: `radius_squared` is 0 at its axis and 1 at its outline."""
-    chord: Plane = 2 * half_depth * np.sqrt(np.maximum(1 - radius_squared, 0.0))
-    return chord
+    return 2 * half_depth * _root(1 - radius_squared)
 
 
 def _tube(distance: Plane, radius: Plane | float) -> Plane:
     """Chord through a tube across the rays, `distance` from its axis."""
-    chord: Plane = 2 * np.sqrt(np.maximum(radius**2 - distance**2, 0.0))
-    return chord
+    return 2 * _root(radius**2 - distance**2)
+
+
+def _root(square: Plane) -> Plane:
+    root: Plane = np.sqrt(np.maximum(square, 0.0))
+    return root
 
 
 def _step(distance: Plane, softness: float) -> Plane:
@@ -117,10 +120,6 @@ def _trunk(thorax: Thorax, x: Plane, y: Plane) -> Plane:
     shoulders = _step(y + 17.6 - 0.016 * x**2, 0.4)
     neck = _ellipsoid(x, y, (0.0, -20.0), (5.0, 8.0, 5.5))
     return np.maximum(trunk * shoulders, neck)
-
-
-def _breasts(thorax: Thorax, x: Plane, y: Plane) -> Plane:
-    return _ellipsoid(np.abs(x), y, (7.5, 6.0), (6.0, 5.5, thorax.breast / 2))
 
 
 def _lungs(thorax: Thorax, x: Plane, y: Plane) -> Plane:
@@ -152,9 +151,8 @@ def _vessels(thorax: Thorax, x: Plane, y: Plane) -> Plane:
         beside = down * np.cos(angle) - across * np.sin(angle) - curvature * along**2
         taper = radius * np.clip(1 - along / length, 0.0, 1.0) * (along > 0)
         total += _tube(beside, taper)
-    hila = 1.1 * np.exp(-((np.abs(x) - 3.6) ** 2 / 1.6 + (y + 0.6) ** 2 / 3.2))
-    result: Plane = total + hila
-    return result
+    total += 1.1 * np.exp(-((np.abs(x) - 3.6) ** 2 / 1.6 + (y + 0.6) ** 2 / 3.2))  # hila
+    return total
 
 
 def _bones(thorax: Thorax, x: Plane, y: Plane) -> Plane:

@@ -1,6 +1,5 @@
-"""Who was X-rayed, and which files the simulated hospitals sent of whom: the plan of an export, before any film."""
+"""The plan of an export, before any film: the simulated patients, and the files that their hospitals send."""
 
-from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -8,16 +7,17 @@ import numpy as np
 
 from medscreen.config.datasets import PhantomParams
 from medscreen.data.sources.phantom.anatomy import Sex
-from medscreen.data.sources.phantom.lesions import Finding
 
 Site = Literal["A", "B", "C"]
-SITES: tuple[Site, ...] = ("A", "B", "C")
+Finding = Literal["none", "nodule", "consolidation"]
+FINDINGS: tuple[Finding, ...] = ("none", "nodule", "consolidation")
 
+_SITES: tuple[Site, ...] = ("A", "B", "C")
 _IMAGES_PER_PATIENT = (1, 1, 1, 1, 1, 1, 2, 2, 2, 3)
 _PUBLISHED_SPLITS = ("train", "train", "train", "val", "test")  # of the forms that have splits
 
 Flaw = Literal["", "resent", "rewindowed", "cut", "empty", "page"]
-"""How a file departs from the plain one: an exact copy, a copy with another window, or one of three that can't
+"""The difference of a file from the plain one: an exact copy, a copy with another window, or one of three that can't
 be read: cut off in transfer, empty, a web page saved under an image's name."""
 
 BROKEN: tuple[Flaw, ...] = ("cut", "empty", "page")
@@ -53,6 +53,11 @@ class Sending:
         """The file's name without its ending."""
         return f"image-{self.image + 1}" + (f"-{self.flaw}" if self.flaw else "")
 
+    @property
+    def dicom_name(self) -> str:
+        """The file below the export's root, in the DICOM form: what curation calls the image's origin."""
+        return f"{self.pseudonym}/study-{self.patient.studies[self.image]}/{self.name}.dcm"
+
 
 def stream(params: PhantomParams, number: int, purpose: int) -> np.random.Generator:
     """The random numbers of one patient for one purpose: nothing else changes what they are."""
@@ -72,7 +77,7 @@ def draw_patient(params: PhantomParams, number: int) -> Patient:
         number,
         "F" if rng.random() < 0.5 else "M",
         int(np.clip(rng.normal(56, 16), 18, 95)),
-        SITES[rng.integers(len(SITES))],
+        _SITES[rng.integers(len(_SITES))],
         finding,
         tuple(int(study - studies[0] + 1) for study in studies),
         _PUBLISHED_SPLITS[number % len(_PUBLISHED_SPLITS)],
@@ -86,28 +91,20 @@ def plan_export(params: PhantomParams) -> list[list[Sending]]:
     several = [patient.number for patient in patients if len(patient.studies) > 1]
     respelled = {int(n) for n in rng.permutation(several)[: params.respelled_patients]}
     films = [(patient.number, image) for patient in patients for image in range(len(patient.studies))]
-    flaws: dict[tuple[int, int], list[Flaw]] = {}
-    for flaw, film in _flaws(params, films, rng):
-        flaws.setdefault(film, []).append(flaw)
+    wanted: dict[Flaw, int] = {"resent": params.exact_copies, "rewindowed": params.near_copies}
+    wanted |= {flaw: len(range(i, params.unreadable_files, len(BROKEN))) for i, flaw in enumerate(BROKEN)}
+    flaws: dict[tuple[int, int], list[Flaw]] = {film: [""] for film in films}
+    for flaw, number in wanted.items():  # each kind falls on films of its own choice, on each at most once
+        for position in rng.permutation(len(films))[:number]:
+            flaws[films[position]].append(flaw)
     return [
         [
             Sending(patient, image, _pseudonym(patient.number, image > 0 and patient.number in respelled), flaw)
             for image in range(len(patient.studies))
-            for flaw in ("", *flaws.get((patient.number, image), []))
+            for flaw in flaws[patient.number, image]
         ]
         for patient in patients
     ]
-
-
-def _flaws(
-    params: PhantomParams, films: Sequence[tuple[int, int]], rng: np.random.Generator
-) -> Iterator[tuple[Flaw, tuple[int, int]]]:
-    """Each kind of flaw falls on films of its own choice, on each at most once."""
-    wanted: list[tuple[Flaw, int]] = [("resent", params.exact_copies), ("rewindowed", params.near_copies)]
-    wanted += [(flaw, len(range(i, params.unreadable_files, len(BROKEN)))) for i, flaw in enumerate(BROKEN)]
-    for flaw, number in wanted:
-        for position in rng.permutation(len(films))[:number]:
-            yield flaw, films[position]
 
 
 def _pseudonym(number: int, respelled: bool) -> str:

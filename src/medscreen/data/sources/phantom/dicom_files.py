@@ -25,7 +25,7 @@ _GIVEN = ("Cyan", "Umber", "Indigo", "Ochre", "Sepia", "Teal", "Mauve", "Russet"
 
 @dataclass(frozen=True)
 class _Habits:
-    """How a site stores films. `windows`: none (the reader has to choose), or one wide and one narrow."""
+    """A site's way to store films. `windows`: none (the reader has to choose), or one wide and one narrow."""
 
     bits: int
     photometric: Literal["MONOCHROME1", "MONOCHROME2"]
@@ -85,11 +85,10 @@ def write_dicom(
 def _set_window(dataset: Dataset, low: float, high: float, windows: int) -> None:
     # DICOM's linear function reaches white half a step below center + (width - 1) / 2: PS3.3 C.11.2.1.2.1
     center, width = (low + high + 1) / 2, high - low + 1
-    if windows == 1:
-        dataset.WindowCenter, dataset.WindowWidth = f"{center:.2f}", f"{width:.2f}"
-    elif windows == 2:
-        dataset.WindowCenter = [f"{center:.2f}", f"{center - width / 5:.2f}"]
-        dataset.WindowWidth = [f"{width:.2f}", f"{width / 2:.2f}"]
+    if windows:
+        dataset.WindowCenter = [f"{value:.2f}" for value in (center, center - width / 5)[:windows]]
+        dataset.WindowWidth = [f"{value:.2f}" for value in (width, width / 2)[:windows]]
+    if windows == 2:
         dataset.WindowCenterWidthExplanation = ["WIDE", "LUNG"]
 
 

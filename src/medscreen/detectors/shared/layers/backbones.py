@@ -1,12 +1,14 @@
 """Networks of others, cut into stages: features of grey images at five depths."""
 
 import itertools
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+
+from medscreen.detectors.shared.layers.places import Places
 
 BackboneName = Literal["resnet18", "resnet50", "densenet121", "vgg19", "efficientnet_lite0"]
 Channels = Literal["repeat", "sum"]
@@ -33,7 +35,7 @@ class Backbone(nn.Module):
         self, name: BackboneName, channels: Channels, side: int, weights: Mapping[str, Tensor] | None = None
     ) -> None:
         super().__init__()
-        self.side = side
+        self.name, self.side = name, side
         make, cut = _BUILDERS[name]
         network = make()
         if weights is not None:
@@ -61,6 +63,12 @@ class Backbone(nn.Module):
             features = stage(features)
             found.append(features)
         return found
+
+    def places(self, size: int, depth: int = STAGES) -> Places:
+        """Where the places behind the stage `depth` (from 1) lie in an image of `size` pixels."""
+        first, step = _PLACES[self.name][depth - 1]
+        scale = size / self.side
+        return Places((first + 0.5) * scale - 0.5, step * scale)
 
     def keep(self, depth: int) -> None:
         """Forgets the stages behind the first `depth`: nobody asks for their maps, and they would be stored."""
@@ -155,6 +163,15 @@ def _cut_efficientnet(network: Any) -> list[nn.Module]:
     return [stem, nn.Sequential(*blocks[1:3]), nn.Sequential(*blocks[3:5]), nn.Sequential(*blocks[5:11]), head]
 
 
+# of an image as the first stage takes it; EfficientNet pads at the end alone, which moves them to the bottom right
+_RESNET_PLACES = [(0, 4), (0, 4), (0, 8), (0, 16), (0, 32)]
+_PLACES: Mapping[BackboneName, Sequence[tuple[float, float]]] = {
+    "resnet18": _RESNET_PLACES,
+    "resnet50": _RESNET_PLACES,
+    "densenet121": [(0, 4), (2, 8), (6, 16), (14, 32), (14, 32)],
+    "vgg19": [(0.5, 2), (1.5, 4), (3.5, 8), (7.5, 16), (15.5, 32)],
+    "efficientnet_lite0": [(1, 2), (3, 4), (7, 8), (15, 16), (31, 32)],
+}
 _BUILDERS: Mapping[BackboneName, tuple[Callable[[], nn.Module], Callable[[Any], list[nn.Module]]]] = {
     "resnet18": (lambda: _resnet("resnet18"), _cut_resnet),
     "resnet50": (lambda: _resnet("resnet50"), _cut_resnet),

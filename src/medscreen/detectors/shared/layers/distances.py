@@ -50,6 +50,12 @@ class MahalanobisDistance(nn.Module):
         distance: Tensor = torch.linalg.vector_norm(self.scaling(vectors) @ self.root, dim=1)
         return distance
 
+    def terms(self, vectors: Tensor) -> Tensor:
+        """(N, width) -> (N, width): what each column adds to the squared distance; may be below 0."""
+        scaled = self.scaling(vectors)
+        terms: Tensor = scaled * (scaled @ self.root @ self.root.T)
+        return terms
+
 
 class NeighbourDistance(Sized):
     """Mean distance to the `neighbours` nearest healthy vectors, all columns scaled to the same spread.
@@ -72,11 +78,19 @@ class NeighbourDistance(Sized):
 
     def forward(self, vectors: Tensor) -> Tensor:
         """(N, width) -> (N,)."""
-        scaled = self.scaling(vectors)
+        distances: Tensor = torch.linalg.vector_norm(self._differences(vectors), dim=2)
+        return distances.mean(1)
+
+    def terms(self, vectors: Tensor) -> Tensor:
+        """(N, width) -> (N, width): what each column adds to the mean squared distance."""
+        return self._differences(vectors).square().mean(1)
+
+    def _differences(self, vectors: Tensor) -> Tensor:
+        """(N, width) -> (N, neighbours, width), scaled: from the nearest known vectors."""
+        scaled: Tensor = self.scaling(vectors)
         nearest = squared_distances(scaled, self.known).topk(self.neighbours, 1, largest=False).indices
         # the nearest are found by the product, which loses digits, and measured by the difference, which doesn't
-        distances: Tensor = torch.linalg.vector_norm(scaled.unsqueeze(1) - self.known[nearest], dim=2)
-        return distances.mean(1)
+        return scaled.unsqueeze(1) - self.known[nearest]
 
 
 def squared_distances(a: Tensor, b: Tensor) -> Tensor:

@@ -28,11 +28,11 @@ def cell_means(features: Tensor, grid: int) -> Tensor:
     A place that the border of two cells would cut belongs to both, as in torch's adaptive average pooling, whose ONNX
     graph has a node for every piece.
     """
-    down, across = (_cells(side, grid).to(features.device) for side in features.shape[2:])
+    down, across = (cells(side, grid).to(features.device) for side in features.shape[2:])
     return (down @ features @ across.T).flatten(1)
 
 
-def _cells(side: int, grid: int) -> Tensor:
+def cells(side: int, grid: int) -> Tensor:
     """(grid, side): rows that average over one cell each."""
     bounds = [(i * side // grid, -(-(i + 1) * side // grid)) for i in range(grid)]
     return torch.tensor([[(start <= place < stop) / (stop - start) for place in range(side)] for start, stop in bounds])

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from medscreen.detectors.shared.layers.places import Places
 from medscreen.detectors.shared.layers.pooling import soft_maximum
 from medscreen.detectors.shared.layers.standardization import standardised
 
@@ -46,10 +47,30 @@ class ResidualClassifier(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         """(N, 1, S, S) -> logits (N, outputs)."""
-        features = self.maps(images)[-1]
+        return self.logits(self.features(images))
+
+    def features(self, images: Tensor) -> Tensor:
+        """(N, 1, S, S) -> the last map (N, C, h, w)."""
+        return self.maps(images)[-1]
+
+    def logits(self, features: Tensor) -> Tensor:
+        """The last map (N, C, h, w) -> logits (N, outputs)."""
         mean = features.mean((2, 3))
         logits: Tensor = self.head(torch.cat([mean, soft_maximum(features)], 1) if self.peak else mean)
         return logits
+
+    def gradient(self, features: Tensor, of_logits: Tensor) -> Tensor:
+        """The gradient (N, C, h, w), at the last map, of the sum of logits x `of_logits` (N, outputs)."""
+        channels, places = features.shape[1], features.shape[2] * features.shape[3]
+        weights = (of_logits @ self.head.weight).unsqueeze(2).unsqueeze(3)
+        gradient = (weights[:, :channels] / places).expand_as(features)
+        if self.peak:  # the derivative of the soft maximum is the softmax over all places
+            gradient = gradient + weights[:, channels:] * torch.softmax(features.flatten(2), 2).view_as(features)
+        return gradient
+
+    def places(self, size: int, depth: int = 3) -> Places:  # noqa: ARG002
+        """Where the places behind the stage `depth` (from 1) lie in an image of any `size`."""
+        return Places((self.unshuffle - 1) / 2, self.unshuffle * 2 ** (depth - 1))
 
 
 class _Residual(nn.Module):

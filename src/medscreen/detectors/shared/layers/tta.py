@@ -19,6 +19,16 @@ class MeanOfViews(nn.Module):
         self.number = number
         self.shifts = _SHIFTS if number >= 5 else _SHIFTS[:1]
 
+    def offsets(self, side: int) -> list[tuple[int, int, bool]]:
+        """Of each view: how many pixels of the image its top left corner lies further down and right; mirrored or not.
+
+        A view is moved first, then mirrored.
+        """
+        step = max(1, round(side / 28))
+        moved = [(step * down, step * right) for down, right in self.shifts]
+        mirrored = (False, True) if self.number % 2 == 0 else (False,)
+        return [(down, right, is_mirrored) for is_mirrored in mirrored for down, right in moved]
+
     def views(self, images: Tensor) -> Tensor:
         """(N, 1, S, S) -> (number * N, 1, S, S): all images in one view, then all in the next."""
         side = images.shape[-1]

@@ -1,0 +1,91 @@
+"""Pictures of where a registered detector sees what makes an image abnormal."""
+
+import sys
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from medscreen.cli.image_files import ImageOfFile, images_of, readable
+from medscreen.config.params import load_params
+from medscreen.runtime.escaping import say, visible
+from medscreen.workspace.layout import find_layout
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from medscreen.data.display import Grey
+    from medscreen.registry.explained import Explained
+
+
+@click.command()
+@click.argument("paths", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.option("--name", help="Registered model; by default that of the active data set.")
+@click.option("--stage", default="Production", show_default=True, help="Staging, Production or Archived.")
+@click.option(
+    "--out",
+    default=Path("explanations"),
+    show_default=True,
+    type=click.Path(path_type=Path),
+    help="Folder of pictures.",
+)
+@click.option("--layers", is_flag=True, help="Also the feature maps by layer; needs the training in models/.")
+def explain(paths: Sequence[Path], name: str | None, stage: str, out: Path, layers: bool) -> None:
+    """Writes a picture for each image: the image, the detector's map over it, score and decision.
+
+    A map that its proof does not support is not shown; the picture and stderr name the reason. The pictures show the
+    images: treat them as you treat those.
+    """
+    from medscreen.registry.explained import load_explained
+    from medscreen.registry.loading import record_in_stage
+    from medscreen.registry.versions import model_name
+
+    images = images_of(paths)
+    layout = find_layout()
+    explained = load_explained(record_in_stage(name or model_name(load_params(layout.params).dataset), stage))
+    if explained.map is None:
+        say(f"medscreen: no map is shown: {explained.reason}.", err=True)
+    network = None
+    if layers:
+        from medscreen.explain.feature_maps import trained_network
+
+        version = explained.version
+        network = trained_network(layout.fitted(version.detector), explained.detector.metadata, version.run_key)
+    out.mkdir(parents=True, exist_ok=True)
+    unreadable: Counter[tuple[str, str]] = Counter()
+    for number, (image, _, pixels) in enumerate(readable(images, explained.detector, unreadable), 1):
+        _draw(explained, image, pixels, out / f"{number:04d}-{_stem(image)}", network)
+    say("Research use only, never diagnosis.")
+    sys.exit(1 if unreadable else 0)
+
+
+def _stem(image: ImageOfFile) -> str:
+    """The file's name for a picture of it: letters, digits and '-' alone."""
+    kept = "".join(letter if letter.isalnum() and letter.isascii() else "-" for letter in image.path.stem)[:60]
+    return kept if image.frame is None else f"{kept}-{image.frame}"
+
+
+def _draw(
+    explained: "Explained", image: ImageOfFile, pixels: "Grey", target: Path, network: "nn.Module | None"
+) -> None:
+    """Writes the pictures of an image."""
+    from medscreen.reporting.evaluation_report.explanation_figures import save_layers, save_overlay
+
+    detector = explained.detector
+    found = detector.screen(pixels[None])
+    decision = ("abnormal" if found.abnormal[0] else "normal") + (", refer" if found.refer[0] else "")
+    if found.in_domain is not None and not found.in_domain[0]:
+        decision = "outside the training data"
+    title = f"{visible(image.name)[-60:]}\n{explained.version.detector}: score {found.score[0]:.4g}, {decision}"
+    maps = None if explained.map is None else explained.map.maps(pixels[None])[0]
+    picture = target.with_name(f"{target.name}.png")
+    save_overlay(picture, pixels, maps, explained.unit, (title, f"No map is shown: {explained.reason}."))
+    say(str(picture))
+    if network is not None:
+        from medscreen.explain.feature_maps import feature_maps
+
+        layers = target.with_name(f"{target.name}-layers.png")
+        save_layers(layers, feature_maps(network, pixels), title)
+        say(str(layers))

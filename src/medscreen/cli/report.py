@@ -1,0 +1,201 @@
+"""Reports on single images: similar training images, and the case report."""
+
+import json
+import sys
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import asdict
+from functools import cached_property
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+from rich import box
+from rich.table import Table
+
+from medscreen.cli.image_files import ImageOfFile, images_of, readable
+from medscreen.config.params import load_params
+from medscreen.errors import MedscreenError
+from medscreen.runtime.escaping import Screen, say
+from medscreen.workspace.atomic_outputs import replaced
+from medscreen.workspace.layout import find_layout
+
+if TYPE_CHECKING:
+    from medscreen.data.display import Grey
+    from medscreen.data.images import Pixels
+    from medscreen.data.load_image import Shown
+    from medscreen.evaluation.outcomes import Outcomes
+    from medscreen.explain.similar_cases import Case
+    from medscreen.registry.explained import Explained
+    from medscreen.reporting.case_report import ReportedCase
+
+_MOST_IMAGES = 100  # of one page
+_CASES = 3  # similar ones of each class
+_NAME = click.option("--name", help="Registered model; by default that of the active data set.")
+_STAGE = click.option("--stage", default="Production", show_default=True, help="Staging, Production or Archived.")
+_PATHS = click.argument("paths", nargs=-1, required=True, type=click.Path(path_type=Path))
+
+
+@click.command()
+@_PATHS
+@_NAME
+@_STAGE
+@click.option("--number", default=3, show_default=True, type=click.IntRange(1, 50), help="Images of each class.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
+def similar(paths: Sequence[Path], name: str | None, stage: str, number: int, as_json: bool) -> None:
+    """Lists the nearest healthy and abnormal training images of each image, by the detector's own features.
+
+    Names of training images are keyed hashes. The exit status is 1 where a file can't be read.
+    """
+    version = _Version(name, stage)
+    if version.no_cases:
+        raise MedscreenError(f"{version.title} has no index of similar cases: {version.no_cases}.")
+    unreadable: Counter[tuple[str, str]] = Counter()
+    table = Table("image", "label", "distance", "training image", box=box.SIMPLE_HEAD)
+    rows = []
+    for image, _, square in readable(images_of(paths), version.detector, unreadable):
+        for case in version.similar_to(square, number):
+            rows.append({"file": image.name, **asdict(case)})
+            table.add_row(image.name, "abnormal" if case.label else "normal", f"{case.distance:.3f}", case.name)
+    if as_json:
+        say(json.dumps(rows))
+    else:
+        Screen().print(table)
+    sys.exit(1 if unreadable else 0)
+
+
+@click.command()
+@_PATHS
+@_NAME
+@_STAGE
+@click.option("--out", default="case-report.html", show_default=True, type=click.Path(path_type=Path), help="The page.")
+def report(paths: Sequence[Path], name: str | None, stage: str, out: Path) -> None:
+    """Writes one HTML page on images: decision, map, score among the images of val, and similar cases.
+
+    The page shows the images and needs nothing but itself. The exit status is 1 where a file can't be read.
+    """
+    from medscreen.reporting.case_report import case_report
+
+    version = _Version(name, stage)
+    unreadable: Counter[tuple[str, str]] = Counter()
+    images = list(islice(images_of(paths), _MOST_IMAGES + 1))
+    if len(images) > _MOST_IMAGES:
+        raise MedscreenError(f"A page shows {_MOST_IMAGES} images at most; name fewer, or use `medscreen predict`.")
+    cases = [version.case(*found) for found in readable(images, version.detector, unreadable)]
+    if cases:
+        page = case_report(cases, version.about, version.outcomes_of_val())
+        try:
+            with replaced(out) as partial:
+                partial.write_text(page, encoding="utf-8")
+        except OSError as error:
+            raise MedscreenError(f"{out} can't be written ({error.strerror}); name another file for --out.") from error
+        say(f"{out}: {len(cases)} images. Research use only, never diagnosis.")
+    sys.exit(1 if unreadable else 0)
+
+
+class _Version:
+    """A registered version with what its run keeps for reports."""
+
+    def __init__(self, name: str | None, stage: str) -> None:
+        import onnx
+
+        from medscreen.explain.similar_cases import NO_EMBEDDING, read_cases
+        from medscreen.packaging.packaged_detector import PackagedDetector
+        from medscreen.registry.loading import record_in_stage, whole_graph
+        from medscreen.registry.versions import model_name
+        from medscreen.reporting.case_report import ReportedVersion
+        from medscreen.tracking import names
+
+        self.layout = find_layout()
+        self.dataset = load_params(self.layout.params).dataset
+        self.record = record_in_stage(name or model_name(self.dataset), stage)
+        version, graph = self.record.version, whole_graph(self.record)
+        self.title = f"{version.model} version {version.number} ({version.detector})"
+        self.detector, self.package = PackagedDetector(graph), onnx.load(graph)
+        content = self.record.content(names.SIMILAR_CASES)
+        self.index = None if content is None else read_cases(content)
+        self.no_cases = "" if self.index else f"{NO_EMBEDDING}, or an older medscreen registered it"
+        self.about = ReportedVersion(
+            model=version.model,
+            number=version.number,
+            stage=stage,
+            detector=version.detector,
+            digest=version.digest,
+            commit=self.record.lineage.get("source", {}).get("commit") or "",
+            point=self.detector.metadata["operating_point"],
+        )
+
+    def similar_to(self, square: "Grey", number: int) -> list["Case"]:
+        """Similar cases of both classes, the healthy ones first; none without an index."""
+        from medscreen.explain.similar_cases import embed
+
+        if self.index is None:
+            return []
+        (embedding,) = embed(self.package, square[None], 1)
+        return [case for label in (0, 1) for case in self.index.nearest(embedding, label, number)]
+
+    def case(self, image: ImageOfFile, shown: "Shown", square: "Grey") -> "ReportedCase":
+        """What the report shows of an image."""
+        from medscreen.explain.packaged_map import is_constant
+        from medscreen.reporting.case_report import ReportedCase, SimilarCase
+        from medscreen.reporting.evaluation_report.explanation_figures import CONSTANT
+
+        explained = self.explained
+        found = None if explained.map is None else explained.map.maps(square[None])[0]
+        no_map = f"{explained.reason}." if explained.reason else ""
+        if found is not None and is_constant(found[None])[0]:
+            found, no_map = None, CONSTANT
+        similar = [SimilarCase(case, self.pixels_of(case)) for case in self.similar_to(square, _CASES)]
+        screening = self.detector.screen(square[None])
+        return ReportedCase(
+            name=image.name,
+            grey=shown.grey,
+            square=square,
+            screening=screening,
+            map=found,
+            unit=explained.unit,
+            no_map=no_map,
+            similar=similar,
+            no_cases=self.no_cases,
+        )
+
+    @cached_property
+    def explained(self) -> "Explained":
+        """The version's map, or the reason why none is shown."""
+        from medscreen.registry.explained import load_explained
+
+        return load_explained(self.record)
+
+    def pixels_of(self, case: "Case") -> "Grey | None":
+        """A training image from the local curated data, None where they do not hold it."""
+        position = self.local_positions.get(case.image)
+        return None if position is None else self.local[position]
+
+    @cached_property
+    def local(self) -> "Pixels":
+        """The curated training images of the checkout, whatever data set is active."""
+        from medscreen.data.images import load_images
+
+        return load_images(self.layout.curated("train")).pixels
+
+    @cached_property
+    def local_positions(self) -> dict[str, int]:
+        """Digest of a local training image -> its position."""
+        from medscreen.data.images import load_images
+
+        try:
+            digests = load_images(self.layout.curated("train")).digests
+        except MedscreenError:  # there are none
+            return {}
+        return {digest: position for position, digest in enumerate(digests)}
+
+    def outcomes_of_val(self) -> "Outcomes":
+        """The outcomes on val; raises MedscreenError where the run keeps no scores."""
+        val = self.record.outcomes("val")
+        if val is None:
+            raise MedscreenError(
+                f"The run of {self.title} keeps no scores of val to compare with; `dvc repro publish` logs them where "
+                "the version is the workspace's own."
+            )
+        return val.at(self.about.point["threshold"])

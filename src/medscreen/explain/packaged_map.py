@@ -1,0 +1,40 @@
+"""The map of a packaged detector as users load it: explain.onnx, with ONNX Runtime alone."""
+
+from pathlib import Path
+
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+
+from medscreen.data.images import Pixels
+from medscreen.errors import MedscreenError
+from medscreen.packaging.packaged_detector import open_session, run_on_images
+from medscreen.packaging.scoring_graph import map_graph
+
+Maps = NDArray[np.float32]
+"""(N, S, S), 0 and above, in the unit that the package's metadata name; S is the package's image_size."""
+_FLAT = 1e-6
+
+
+class PackagedMap:
+    """Computes where a detector sees what makes an image abnormal."""
+
+    def __init__(self, network: onnx.ModelProto | Path, threads: int = 1) -> None:
+        """`network`: explain.onnx, which takes images in 0..1; it is extended to pixels as a packaged detector is."""
+        model = onnx.load(network) if isinstance(network, Path) else network
+        if [output.name for output in model.graph.output] != ["map"]:
+            raise MedscreenError("The graph is no map of a detector: it has to take images and give a map.")
+        size = model.graph.input[0].type.tensor_type.shape.dim[-1].dim_value
+        self._session = open_session(map_graph(model, size).SerializeToString(), threads)
+
+    def maps(self, pixels: Pixels) -> Maps:
+        """The maps of images (N, H, W), display gray; those of other sizes than S are resized, as for scoring."""
+        maps: Maps = run_on_images(self._session, pixels, ["map"])[0][:, 0]
+        return maps
+
+
+def is_constant(maps: Maps) -> NDArray[np.bool_]:
+    """(N, S, S) -> (N,): whether a map is the same everywhere, or not finite, so that it points nowhere."""
+    low, high = maps.min((1, 2)), maps.max((1, 2))
+    flat: NDArray[np.bool_] = ~(high - low > _FLAT * np.maximum(1.0, np.abs(high)))
+    return flat

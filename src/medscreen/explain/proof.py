@@ -1,0 +1,131 @@
+"""Proof of a map: localization, deletion and insertion, randomization, and whether the map is shown."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+
+from medscreen.data.images import ImageSet
+from medscreen.evaluation.bootstrap import Bootstrap, Estimate
+from medscreen.evaluation.outcomes import Floats
+from medscreen.explain.localization import Localization, Masks, by_chance, center_blob, localize
+from medscreen.explain.packaged_map import Maps, PackagedMap, is_constant
+from medscreen.explain.perturbation import SHARES, perturbation_curves
+from medscreen.explain.randomization import rank_correlations, with_shuffled_weights
+from medscreen.packaging.packaged_detector import PackagedDetector
+
+_MOST_MAPS, _MOST_RANDOMIZED, _MOST_PERTURBED = 256, 32, 12  # images; the last ones are scored 32 times each
+_SHUFFLES = 2
+UNCHANGED = 0.5
+"""A map is not shown unless its rank correlation with that of shuffled weights is surely below."""
+NO_MASKS = "the data set does not know where its lesions are"
+
+
+@dataclass(frozen=True)
+class Subject:
+    """What is examined: the packaged detector, the file of its map graph, and abnormal images with their lesions.
+
+    `masks` is None where nobody knows where the lesions are.
+    """
+
+    detector: PackagedDetector
+    graph: Path
+    images: ImageSet
+    masks: Masks | None
+    threads: int
+
+
+def prove(subject: Subject, bootstrap: Bootstrap) -> dict[str, Any]:
+    """What explanations.json states; ready for JSON.
+
+    Intervals are by bootstrap over patients. `shown` is False, with the reason, for a map that does not beat chance and
+    the center blob, or that hardly changes when the weights are shuffled.
+    """
+    chosen = _spread_evenly(len(subject.images), _MOST_MAPS)
+    known, masks = subject.images.take(chosen), None if subject.masks is None else subject.masks[chosen]
+    maps = PackagedMap(subject.graph, subject.threads).maps(known.pixels)
+    report: dict[str, Any] = {
+        **subject.detector.metadata["explanation"],
+        "images": len(known),
+        "constant_maps": int(is_constant(maps).sum()),
+        "localization": None if masks is None else _localization(maps, masks, known, bootstrap),
+        "randomization": _randomization(subject, known, maps, bootstrap),
+        "perturbation": _perturbation(subject, known, maps, bootstrap),
+    }
+    if masks is None:
+        report["localization_reason"] = NO_MASKS
+    reason = _doubt(report)
+    return {"shown": not reason, "reason": reason, **report}
+
+
+def _localization(maps: Maps, masks: Masks, images: ImageSet, bootstrap: Bootstrap) -> dict[str, Any]:
+    """Pointing game and energy share of the map and of what it is compared with, and the paired differences."""
+    found: dict[str, Localization] = {
+        "map": localize(maps, masks),
+        "chance": by_chance(masks),
+        "center_blob": localize(center_blob(*maps.shape[:2]), masks),
+    }
+
+    def block(values: dict[str, Floats]) -> dict[str, Any]:
+        over = {f"over_{name}": values["map"] - of for name, of in values.items() if name != "map"}
+        return {name: _mean(of, images, bootstrap) for name, of in (values | over).items()}
+
+    def column(name: str) -> dict[str, Floats]:
+        return {kind: getattr(of, name) for kind, of in found.items()}
+
+    return {"pointing_game": block(column("hits")), "energy_inside": block(column("energy"))}
+
+
+def _randomization(subject: Subject, known: ImageSet, maps: Maps, bootstrap: Bootstrap) -> dict[str, Any]:
+    chosen = _spread_evenly(len(known), _MOST_RANDOMIZED)
+    images, graph = known.take(chosen), onnx.load(subject.graph)
+    found = []
+    for seed in range(_SHUFFLES):
+        shuffled = PackagedMap(with_shuffled_weights(graph, seed), subject.threads)
+        found.append(rank_correlations(maps[chosen], shuffled.maps(images.pixels)))
+    estimate = _mean(np.mean(found, axis=0), images, bootstrap)
+    return {"images": len(images), "shuffles": _SHUFFLES, "rank_correlation": estimate}
+
+
+def _perturbation(subject: Subject, known: ImageSet, maps: Maps, bootstrap: Bootstrap) -> dict[str, Any]:
+    """Curves by the map, and by the map of another image: what blurring as many pixels elsewhere does."""
+    chosen = _spread_evenly(len(known), _MOST_PERTURBED)
+    images = known.take(chosen)
+    report: dict[str, Any] = {"images": len(images), "shares": list(SHARES)}
+    curves = {}
+    for name, by in (("map", maps[chosen]), ("map_of_another_image", np.roll(maps[chosen], 1, axis=0))):
+        curves[name] = perturbation_curves(
+            lambda pixels: subject.detector.screen(pixels).probability.astype(np.float64), images.pixels, by
+        )
+    for number, kind in enumerate(("deletion", "insertion")):
+        means = {name: of[number][:, 1:].mean(1) for name, of in curves.items()}
+        means["difference"] = means["map"] - means["map_of_another_image"]
+        report[kind] = {
+            "curves": {name: [round(float(v), 6) for v in of[number].mean(0)] for name, of in curves.items()},
+            "mean": {name: _mean(values, images, bootstrap) for name, values in means.items()},
+        }
+    return report
+
+
+def _mean(values: Floats, images: ImageSet, bootstrap: Bootstrap) -> Estimate:
+    weights = bootstrap.weights(images.patients)
+    return bootstrap.estimate(weights @ values / weights.sum(1))
+
+
+def _spread_evenly(number: int, most: int) -> np.ndarray:
+    return np.unique(np.linspace(0, number - 1, min(number, most)).round().astype(np.int64))
+
+
+def _doubt(report: dict[str, Any]) -> str:
+    """Why the map is not shown; "" where nothing speaks against it."""
+    correlation = report["randomization"]["rank_correlation"]["high"]
+    if correlation >= UNCHANGED:
+        return f"it hardly changes when the weights are shuffled (rank correlation up to {correlation:.2f})"
+    for game, words in (("pointing_game", "maximum"), ("energy_inside", "energy")):
+        for rival, name in (("over_chance", "chance"), ("over_center_blob", "a blob at the center")):
+            block = report["localization"]
+            if block is not None and not block[game][rival]["low"] > 0:
+                return f"its {words} is not inside lesions more often than that of {name}"
+    return ""

@@ -1,0 +1,94 @@
+"""Similar cases: the training images nearest to an image in the detector's own features.
+
+Features are those of the domain check (`operating.domain_nodes`), standardized and projected onto at most 128 principal
+axes of the training images by nodes that each packaged graph has; the distance is Euclidean. An index holds features,
+labels and keyed hashes of the files' names, never pixels.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import onnx
+import pyarrow as pa
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from medscreen.data.images import Pixels
+from medscreen.errors import MedscreenError
+from medscreen.operating.domain_nodes import EMBEDDING
+from medscreen.operating.graph_values import values_of_images
+from medscreen.packaging.predictions import EMBEDDING_COLUMN
+from medscreen.workspace.keyed_names import keyed_name
+
+NO_EMBEDDING = "the detector has no features of its own to compare images by"
+_AGAIN = "`dvc repro --force publish` writes it again while the version's files are in the workspace"
+_COLUMNS = ("name", "label", "image", "embedding")
+
+
+@dataclass(frozen=True)
+class Case:
+    """A training image near another: its keyed name, label (0 normal, 1 abnormal), digest and distance."""
+
+    name: str
+    label: int
+    image: str
+    distance: float
+
+
+@dataclass(frozen=True)
+class CaseIndex:
+    """N training images: `embeddings` (N, D), `labels` (N,), keyed `names` and the `images`' digests."""
+
+    embeddings: NDArray[np.float32]
+    labels: NDArray[np.int64]
+    names: Sequence[str]
+    images: Sequence[str]
+
+    def nearest(self, embedding: NDArray[np.float32], label: int, number: int) -> list[Case]:
+        """The `number` nearest images of a label, the nearest first; an image equal to another is a case as well."""
+        of_label = np.flatnonzero(self.labels == label)
+        distances = np.linalg.norm(self.embeddings[of_label] - embedding, axis=1)
+        order = np.argsort(distances, kind="stable")[:number]
+        return [
+            Case(self.names[i], label, self.images[i], float(distance))
+            for i, distance in zip(of_label[order], distances[order], strict=True)
+        ]
+
+
+def embed(package: onnx.ModelProto, pixels: Pixels, threads: int) -> NDArray[np.float32]:
+    """Embeddings (N, D) of images (N, S, S) by a packaged graph that has features."""
+    found: NDArray[np.float32] = values_of_images(package, pixels, [EMBEDDING], threads)[EMBEDDING]
+    return found
+
+
+def case_table(rows: pa.Table, images: Sequence[str], key: bytes) -> pa.Table | None:
+    """The index of a version, of its predictions on train and the digests of these images in the same order.
+
+    None where the predictions hold no embeddings.
+    """
+    if EMBEDDING_COLUMN not in rows.column_names:
+        return None
+    return pa.table(
+        {
+            "name": [keyed_name(origin, key) for origin in rows["origin"].to_pylist()],
+            "label": rows["label"],
+            "image": list(images),
+            "embedding": rows[EMBEDDING_COLUMN],
+        }
+    )
+
+
+def read_cases(content: bytes) -> CaseIndex:
+    """An index from the content of its Parquet file; raises MedscreenError for a damaged one."""
+    try:
+        table = pq.read_table(pa.BufferReader(content), columns=list(_COLUMNS))
+        flat = table["embedding"].combine_chunks().values.to_numpy(zero_copy_only=False)
+        return CaseIndex(
+            flat.astype(np.float32).reshape(table.num_rows, -1),
+            table["label"].to_numpy().astype(np.int64),
+            table["name"].to_pylist(),
+            table["image"].to_pylist(),
+        )
+    except Exception as error:  # damaged files of Arrow fail in many ways
+        raise MedscreenError(f"The index of similar cases is damaged ({type(error).__name__}); {_AGAIN}.") from error

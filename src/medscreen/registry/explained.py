@@ -1,0 +1,63 @@
+"""A registered version with the map that its run keeps."""
+
+import json
+from dataclasses import dataclass
+from typing import Any
+
+import onnx
+
+from medscreen.errors import MedscreenError
+from medscreen.explain.packaged_map import PackagedMap
+from medscreen.packaging.packaged_detector import PackagedDetector
+from medscreen.registry.loading import whole_graph
+from medscreen.registry.run_record import Record
+from medscreen.registry.versions import Version, find_version
+from medscreen.tracking import names
+from medscreen.tracking.run_state import kept_file
+from medscreen.workspace.digests import digest_of
+
+
+@dataclass(frozen=True)
+class Explained:
+    """A version's detector and its map; where `map` is None, `reason` says why there is none or it is not shown.
+
+    `proof` is what explanations.json states, {} without one.
+    """
+
+    version: Version
+    detector: PackagedDetector
+    map: PackagedMap | None
+    reason: str
+    proof: dict[str, Any]
+
+    @property
+    def unit(self) -> str:
+        """What 1 in a map means."""
+        return str(self.detector.metadata.get("explanation", {}).get("unit", ""))
+
+
+def load_explained(record: Record) -> Explained:
+    """The detector of a version, with its map; raises MedscreenError where either is lost or damaged.
+
+    The map is the graph that the package's metadata name by digest, in the run of the version or, of a version with
+    another operating point, in that of the version it was made from.
+    """
+    client, version = record.client, record.version
+    detector = PackagedDetector(whole_graph(record))
+    trained = version
+    while of := trained.tags.get(names.OPERATING_POINT_OF):
+        trained = find_version(client, version.model, of.removeprefix("version "))
+    stated = detector.metadata.get("explanation")
+    if stated is None:
+        return Explained(version, detector, None, "the version was made by a medscreen that had no maps", {})
+    if stated["map"] is None:
+        return Explained(version, detector, None, str(stated["reason"]), {})
+    graph = kept_file(client, trained.run_id, "explain.onnx")
+    if graph is None or digest_of(graph) != stated["digest"]:
+        raise MedscreenError(
+            f"explain.onnx of {trained}: its run keeps no whole one. `dvc repro publish` logs it "
+            "again where the version is the workspace's own."
+        )
+    proof: dict[str, Any] = json.loads(kept_file(client, trained.run_id, "explanations.json") or b"{}")
+    shown = PackagedMap(onnx.load_from_string(graph)) if proof.get("shown", True) else None
+    return Explained(version, detector, shown, str(proof.get("reason", "")), proof)

@@ -1,0 +1,80 @@
+"""Pictures that explain a decision: an image beside its map, and the feature maps of its layers."""
+
+from collections.abc import Mapping
+from io import BytesIO
+from pathlib import Path
+from textwrap import fill
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+
+from medscreen.explain.packaged_map import Maps, is_constant
+from medscreen.reporting.evaluation_report.canvas import save_figure
+
+CONSTANT = "The map is constant: it points at no place."
+_COLORS = "viridis"  # readable with any color vision, and in gray
+_MOST_CHANNELS = 8
+
+
+def save_overlay(path: Path, image: NDArray[np.uint8], found: Maps | None, unit: str, words: tuple[str, str]) -> None:
+    """An image (S, S) and, beside it, its map laid over it, with a color bar.
+
+    `words`: the title, and what stands in the place of the map where `found` is None. Where the map is 0 the image
+    shows through. A constant map is named as such.
+    """
+    title, reason = words
+    figure = Figure(figsize=(7.6, 3.9), dpi=110, layout="constrained")
+    left, right = figure.subplots(1, 2)
+    for axes in (left, right):
+        axes.imshow(image, cmap="gray", vmin=0, vmax=255)
+        axes.set_axis_off()
+    if found is not None and is_constant(found[None])[0]:
+        found, reason = None, CONSTANT
+    if found is None:
+        right.imshow(np.full_like(image, 255), cmap="gray", vmin=0, vmax=255)
+        right.text(0.5, 0.5, fill(reason, 34), ha="center", va="center", transform=right.transAxes, fontsize=9)
+    else:
+        _draw_map(right, found, unit)
+    figure.suptitle(title, fontsize=10)
+    save_figure(figure, path)
+
+
+def map_picture(image: NDArray[np.uint8], found: Maps, unit: str) -> bytes:
+    """An image (S, S) under its map, which is not constant, with a color bar, as PNG."""
+    figure = Figure(figsize=(3.7, 3.2), dpi=110, layout="constrained")
+    axes = figure.subplots()
+    axes.imshow(image, cmap="gray", vmin=0, vmax=255)
+    axes.set_axis_off()
+    _draw_map(axes, found, unit)
+    stream = BytesIO()
+    save_figure(figure, stream)
+    return stream.getvalue()
+
+
+def _draw_map(axes: Axes, found: Maps, unit: str) -> None:
+    highest = float(found.max())
+    shown = axes.imshow(found, cmap=_COLORS, vmin=0, vmax=highest, alpha=np.clip(2 * found / highest, 0, 0.85))
+    bar = axes.figure.colorbar(shown, ax=axes, shrink=0.85)
+    bar.set_label(unit, fontsize=8)
+    if bar.solids is not None:
+        bar.solids.set_alpha(1)
+
+
+def save_layers(path: Path, layers: Mapping[str, NDArray[np.float32]], title: str) -> None:
+    """One row a layer: the channels that vary most over the image, each from its lowest to its highest value."""
+    rows = max(1, len(layers))
+    figure = Figure(figsize=(1.0 * _MOST_CHANNELS, 1.2 * rows + 0.5), dpi=80)
+    grid = figure.subplots(rows, _MOST_CHANNELS, squeeze=False, gridspec_kw={"hspace": 0.25, "wspace": 0.05})
+    figure.subplots_adjust(left=0.01, right=0.99, bottom=0.01, top=1 - 0.5 / rows / 1.2)
+    for axes in grid.ravel():
+        axes.set_axis_off()
+    for row, (name, maps) in zip(grid, layers.items(), strict=False):
+        strongest = np.argsort(-maps.std((1, 2)), kind="stable")[:_MOST_CHANNELS]
+        for axes, channel in zip(row, strongest, strict=False):
+            axes.imshow(maps[channel], cmap=_COLORS)
+        shape = f"{len(maps)} channels of {maps.shape[1]} x {maps.shape[2]}"
+        row[0].text(0, 1.06, f"{name}: {shape}", fontsize=7, transform=row[0].transAxes)
+    figure.suptitle(title, fontsize=9)
+    save_figure(figure, path)

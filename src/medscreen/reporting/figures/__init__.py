@@ -1,1 +1,0 @@
-"""Figures of outcomes, and the same as CSV tables for `dvc plots`."""
