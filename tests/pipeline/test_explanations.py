@@ -1,0 +1,21 @@
+"""Maps of a real repro on the phantom, whose lesions are known."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from medscreen.workspace.layout import Layout
+
+# at the sample's 32 pixels and few films, the interval of the CNN's pointing game (.09) reaches down to chance
+GAMES = [("autoencoder", "pointing_game"), ("autoencoder", "energy_inside"), ("cnn", "energy_inside")]
+
+
+@pytest.mark.parametrize(("detector", "game"), GAMES)
+@pytest.mark.parametrize("rival", ["over_chance", "over_center_blob"])
+def test_the_map_points_at_lesions_more_often_than_chance_and_a_blob(
+    finished: Path, detector: str, game: str, rival: str
+) -> None:
+    report = json.loads(Layout(finished, finished).explanations(detector).read_text())
+    assert report["localization"][game][rival]["low"] > 0, report["localization"]
+    assert report["randomization"]["rank_correlation"]["high"] < 0.5
