@@ -114,3 +114,39 @@ def test_layers_are_drawn_by_row(tmp_path: Path) -> None:
     save_layers(tmp_path / "layers.png", layers, "title")
     assert is_colored(tmp_path / "layers.png")
     save_layers(tmp_path / "none.png", {}, "title")
+
+
+@pytest.mark.parametrize("proof", ["", '{"shown": tr'])
+def test_a_lost_or_damaged_proof_shows_no_map(
+    workspace: Layout, tmp_path: Path, film: Path, loaded_registry: Callable[[Path], None], proof: str
+) -> None:
+    loaded_registry(workspace.workspace)
+    client = open_store(workspace)
+    version = version_in_stage(client, MODEL, "Production")
+    assert version is not None
+    client.log_text(version.run_id, proof, "explanations.json")
+    done = explained(film, "--out", tmp_path / "out")
+    assert done.exit_code == 0
+    assert "no whole proof" in done.stderr
+    assert not is_colored(next((tmp_path / "out").iterdir()))
+
+
+def test_a_map_without_lesions_to_compare_with_is_named_so(
+    workspace: Layout, tmp_path: Path, film: Path, loaded_registry: Callable[[Path], None]
+) -> None:
+    loaded_registry(workspace.workspace)
+    done = explained(film, "--out", tmp_path / "out")
+    assert ("not compared with lesions" in done.stderr) == is_colored(next((tmp_path / "out").iterdir()))
+
+
+def test_nothing_is_overwritten_and_a_name_is_no_formula(
+    workspace: Layout, tmp_path: Path, film: Path, loaded_registry: Callable[[Path], None]
+) -> None:
+    loaded_registry(workspace.workspace)
+    formula = film.rename(tmp_path / "$\\frac$.png")
+    assert explained(formula, "--out", tmp_path / "out").exit_code == 0
+    (written,) = (tmp_path / "out").iterdir()
+    before = written.read_bytes()
+    again = explained(formula, "--out", tmp_path / "out")
+    assert not unstated(str(again.exception), str(tmp_path / "out"), "--out")
+    assert written.read_bytes() == before

@@ -90,6 +90,21 @@ def test_a_report_is_one_page_with_every_image_and_the_unreadable_named(
     assert "https://" not in page
 
 
+@pytest.mark.parametrize("out", ["film.png", "folder.html"])
+def test_a_report_takes_the_place_of_no_image_and_no_folder(
+    workspace: Layout, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, out: str
+) -> None:
+    monkeypatch.chdir(workspace.workspace)
+    image = a_film(tmp_path)
+    before = image.read_bytes()
+    (tmp_path / "folder.html").mkdir()
+    done = CliRunner().invoke(commands, ["report", str(image), "--out", str(tmp_path / out)])
+    assert isinstance(done.exception, MedscreenError)
+    assert out in str(done.exception)
+    assert "--out" in str(done.exception)
+    assert image.read_bytes() == before
+
+
 def a_film(folder: Path) -> Path:
     path = folder / "film.png"
     Image.fromarray(film(5, 1)).save(path)

@@ -10,6 +10,7 @@ import click
 
 from medscreen.cli.image_files import ImageOfFile, images_of, readable
 from medscreen.config.params import load_params
+from medscreen.errors import MedscreenError
 from medscreen.runtime.escaping import say, visible
 from medscreen.workspace.layout import find_layout
 
@@ -35,8 +36,8 @@ if TYPE_CHECKING:
 def explain(paths: Sequence[Path], name: str | None, stage: str, out: Path, layers: bool) -> None:
     """Writes a picture for each image: the image, the detector's map over it, score and decision.
 
-    A map that its proof does not support is not shown; the picture and stderr name the reason. The pictures show the
-    images: treat them as you treat those.
+    A map that its proof does not support is not shown; the picture and stderr name the reason, and stderr what the
+    proof leaves open. The pictures show the images: treat them as you treat those.
     """
     from medscreen.registry.explained import load_explained
     from medscreen.registry.loading import record_in_stage
@@ -45,14 +46,16 @@ def explain(paths: Sequence[Path], name: str | None, stage: str, out: Path, laye
     images = images_of(paths)
     layout = find_layout()
     explained = load_explained(record_in_stage(name or model_name(load_params(layout.params).dataset), stage))
-    if explained.map is None:
-        say(f"medscreen: no map is shown: {explained.reason}.", err=True)
+    if explained.reason:
+        say(f"medscreen: {'the map' if explained.map else 'no map is shown'}: {explained.reason}.", err=True)
     network = None
     if layers:
         from medscreen.explain.feature_maps import trained_network
 
         version = explained.version
         network = trained_network(layout.fitted(version.detector), explained.detector.metadata, version.run_key)
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise MedscreenError(f"{visible(out)}: not an empty folder; name a new one for --out, nothing is overwritten.")
     out.mkdir(parents=True, exist_ok=True)
     unreadable: Counter[tuple[str, str]] = Counter()
     for number, (image, _, pixels) in enumerate(readable(images, explained.detector, unreadable), 1):
@@ -71,14 +74,13 @@ def _draw(
     explained: "Explained", image: ImageOfFile, pixels: "Grey", target: Path, network: "nn.Module | None"
 ) -> None:
     """Writes the pictures of an image."""
+    from medscreen.reporting.case_report import decision_words
     from medscreen.reporting.evaluation_report.explanation_figures import save_layers, save_overlay
 
     detector = explained.detector
     found = detector.screen(pixels[None])
-    decision = ("abnormal" if found.abnormal[0] else "normal") + (", refer" if found.refer[0] else "")
-    if found.in_domain is not None and not found.in_domain[0]:
-        decision = "outside the training data"
-    title = f"{visible(image.name)[-60:]}\n{explained.version.detector}: score {found.score[0]:.4g}, {decision}"
+    result = f"score {found.score[0]:.4g}, {decision_words(found)}"
+    title = f"{visible(image.name)[-60:]}\n{explained.version.detector}: {result}"
     maps = None if explained.map is None else explained.map.maps(pixels[None])[0]
     picture = target.with_name(f"{target.name}.png")
     save_overlay(picture, pixels, maps, explained.unit, (title, f"No map is shown: {explained.reason}."))

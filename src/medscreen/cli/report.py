@@ -17,7 +17,7 @@ from rich.table import Table
 from medscreen.cli.image_files import ImageOfFile, images_of, readable
 from medscreen.config.params import load_params
 from medscreen.errors import MedscreenError
-from medscreen.runtime.escaping import Screen, say
+from medscreen.runtime.escaping import Screen, say, visible
 from medscreen.workspace.atomic_outputs import replaced
 from medscreen.workspace.layout import find_layout
 
@@ -77,20 +77,25 @@ def report(paths: Sequence[Path], name: str | None, stage: str, out: Path) -> No
     """
     from medscreen.reporting.case_report import case_report
 
+    if out.suffix.lower() not in {".html", ".htm"}:
+        raise MedscreenError(f"{visible(out)}: the page is HTML; name a file that ends in .html for --out.")
+    if out.exists() and not out.is_file():
+        raise MedscreenError(f"{visible(out)}: not a file; name another one for --out.")
     version = _Version(name, stage)
+    val = version.outcomes_of_val()
     unreadable: Counter[tuple[str, str]] = Counter()
     images = list(islice(images_of(paths), _MOST_IMAGES + 1))
     if len(images) > _MOST_IMAGES:
         raise MedscreenError(f"A page shows {_MOST_IMAGES} images at most; name fewer, or use `medscreen predict`.")
     cases = [version.case(*found) for found in readable(images, version.detector, unreadable)]
     if cases:
-        page = case_report(cases, version.about, version.outcomes_of_val())
+        page = case_report(cases, version.about, val)
         try:
             with replaced(out) as partial:
                 partial.write_text(page, encoding="utf-8")
         except OSError as error:
             raise MedscreenError(f"{out} can't be written ({error.strerror}); name another file for --out.") from error
-        say(f"{out}: {len(cases)} images. Research use only, never diagnosis.")
+        say(f"{out}: {len(cases)} {'image' if len(cases) == 1 else 'images'}. Research use only, never diagnosis.")
     sys.exit(1 if unreadable else 0)
 
 
@@ -143,7 +148,7 @@ class _Version:
 
         explained = self.explained
         found = None if explained.map is None else explained.map.maps(square[None])[0]
-        no_map = f"{explained.reason}." if explained.reason else ""
+        no_map = f"{explained.reason}." if explained.map is None else ""
         if found is not None and is_constant(found[None])[0]:
             found, no_map = None, CONSTANT
         similar = [SimilarCase(case, self.pixels_of(case)) for case in self.similar_to(square, _CASES)]
@@ -155,6 +160,7 @@ class _Version:
             screening=screening,
             map=found,
             unit=explained.unit,
+            caveat=explained.reason if found is not None else "",
             no_map=no_map,
             similar=similar,
             no_cases=self.no_cases,

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from pydantic import TypeAdapter
+from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
@@ -25,7 +26,7 @@ _MOST_LAYERS = 8
 def trained_network(fitted: Path, metadata: Mapping[str, Any], run_key: str) -> nn.Module:
     """The network of a package, from the folder that `fit` wrote.
 
-    Raises MedscreenError where the folder is not there or holds another training.
+    Raises MedscreenError where the folder is not there, is damaged or holds another training.
     """
     try:
         is_the_same = json.loads((fitted / "fit.json").read_text())["run_key"] == run_key
@@ -33,6 +34,11 @@ def trained_network(fitted: Path, metadata: Mapping[str, Any], run_key: str) -> 
     except OSError as error:
         raise MedscreenError(
             f"models/{fitted.parent.name}/fitted: no training to show layers of. Run `dvc repro` or `dvc pull`, or "
+            "leave out --layers."
+        ) from error
+    except (ValueError, KeyError, TypeError, SafetensorError) as error:
+        raise MedscreenError(
+            f"models/{fitted.parent.name}/fitted: damaged ({type(error).__name__}). Run `dvc repro` or `dvc pull`, or "
             "leave out --layers."
         ) from error
     if not is_the_same:

@@ -1,34 +1,32 @@
 """A registered version with the map that its run keeps."""
 
-import json
 from dataclasses import dataclass
-from typing import Any
 
 import onnx
 
 from medscreen.errors import MedscreenError
 from medscreen.explain.packaged_map import PackagedMap
+from medscreen.explain.proof import NO_MASKS
 from medscreen.packaging.packaged_detector import PackagedDetector
 from medscreen.registry.loading import whole_graph
 from medscreen.registry.run_record import Record
 from medscreen.registry.versions import Version, find_version
 from medscreen.tracking import names
-from medscreen.tracking.run_state import kept_file
+from medscreen.tracking.run_state import kept_file, kept_json
 from medscreen.workspace.digests import digest_of
 
 
 @dataclass(frozen=True)
 class Explained:
-    """A version's detector and its map; where `map` is None, `reason` says why there is none or it is not shown.
+    """A version's detector and its map.
 
-    `proof` is what explanations.json states, {} without one.
+    `reason`: why there is no map or it is not shown; beside a map, what its proof leaves open, "" for nothing.
     """
 
     version: Version
     detector: PackagedDetector
     map: PackagedMap | None
     reason: str
-    proof: dict[str, Any]
 
     @property
     def unit(self) -> str:
@@ -49,15 +47,22 @@ def load_explained(record: Record) -> Explained:
         trained = find_version(client, version.model, of.removeprefix("version "))
     stated = detector.metadata.get("explanation")
     if stated is None:
-        return Explained(version, detector, None, "the version was made by a medscreen that had no maps", {})
+        return Explained(version, detector, None, "the version was made by a medscreen that had no maps")
     if stated["map"] is None:
-        return Explained(version, detector, None, str(stated["reason"]), {})
+        return Explained(version, detector, None, str(stated["reason"]))
     graph = kept_file(client, trained.run_id, "explain.onnx")
     if graph is None or digest_of(graph) != stated["digest"]:
         raise MedscreenError(
             f"explain.onnx of {trained}: its run keeps no whole one. `dvc repro publish` logs it "
             "again where the version is the workspace's own."
         )
-    proof: dict[str, Any] = json.loads(kept_file(client, trained.run_id, "explanations.json") or b"{}")
-    shown = PackagedMap(onnx.load_from_string(graph)) if proof.get("shown", True) else None
-    return Explained(version, detector, shown, str(proof.get("reason", "")), proof)
+    proof = kept_json(client, trained.run_id, "explanations.json")
+    if "shown" not in proof:
+        reason = (
+            "its run keeps no whole proof; `dvc repro publish` logs it again where the version is the workspace's own"
+        )
+        return Explained(version, detector, None, reason)
+    if not proof["shown"]:
+        return Explained(version, detector, None, str(proof["reason"]))
+    reason = f"it was not compared with lesions, as {NO_MASKS}" if proof.get("localization") is None else ""
+    return Explained(version, detector, PackagedMap(onnx.load_from_string(graph)), reason)

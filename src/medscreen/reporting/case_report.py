@@ -50,6 +50,7 @@ class ReportedCase:
     """A screened image: `grey` as displayed, `square` (S, S) as screened, and the `screening` of this image alone.
 
     `map` (S, S) in `unit`, and similar cases; `no_map` and `no_cases`: why there are none, "" where there are.
+    `caveat`: what the proof of the map leaves open, "" for nothing.
     """
 
     name: str
@@ -58,6 +59,7 @@ class ReportedCase:
     screening: Screening
     map: Maps | None
     unit: str
+    caveat: str
     no_map: str
     similar: Sequence[SimilarCase]
     no_cases: str

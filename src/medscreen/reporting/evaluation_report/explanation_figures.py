@@ -34,10 +34,19 @@ def save_overlay(path: Path, image: NDArray[np.uint8], found: Maps | None, unit:
         found, reason = None, CONSTANT
     if found is None:
         right.imshow(np.full_like(image, 255), cmap="gray", vmin=0, vmax=255)
-        right.text(0.5, 0.5, fill(reason, 34), ha="center", va="center", transform=right.transAxes, fontsize=9)
+        right.text(
+            0.5,
+            0.5,
+            fill(reason, 34),
+            ha="center",
+            va="center",
+            transform=right.transAxes,
+            fontsize=9,
+            parse_math=False,
+        )
     else:
         _draw_map(right, found, unit)
-    figure.suptitle(title, fontsize=10)
+    figure.suptitle(title, fontsize=10, parse_math=False)
     save_figure(figure, path)
 
 
@@ -76,5 +85,5 @@ def save_layers(path: Path, layers: Mapping[str, NDArray[np.float32]], title: st
             axes.imshow(maps[channel], cmap=_COLORS)
         shape = f"{len(maps)} channels of {maps.shape[1]} x {maps.shape[2]}"
         row[0].text(0, 1.06, f"{name}: {shape}", fontsize=7, transform=row[0].transAxes)
-    figure.suptitle(title, fontsize=9)
+    figure.suptitle(title, fontsize=9, parse_math=False)
     save_figure(figure, path)
