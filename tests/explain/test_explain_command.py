@@ -11,8 +11,9 @@ from PIL import Image
 
 from factories import unstated
 from medscreen.cli.explain import explain
+from medscreen.packaging.packaged_detector import PackagedDetector
 from medscreen.registry.explained import load_explained
-from medscreen.registry.loading import record_in_stage
+from medscreen.registry.loading import record_in_stage, whole_graph
 from medscreen.registry.versions import version_in_stage
 from medscreen.reporting.evaluation_report.explanation_figures import save_layers, save_overlay
 from medscreen.tracking.store import open_store
@@ -52,7 +53,8 @@ def test_explain_writes_a_picture_of_each_image(
     version = version_in_stage(client, MODEL, "Production")
     assert version is not None
     client.log_text(version.run_id, json.dumps({"shown": True, "reason": ""}), "explanations.json")
-    of = load_explained(record_in_stage(MODEL, "Production"))
+    record = record_in_stage(MODEL, "Production")
+    of = load_explained(record, PackagedDetector(whole_graph(record)))
     assert of.map is not None
     assert of.map.maps(np.full((1, SIZE, SIZE), 9, np.uint8)).shape == (1, SIZE, SIZE)
     broken = tmp_path / "broken.png"

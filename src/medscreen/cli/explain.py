@@ -39,13 +39,15 @@ def explain(paths: Sequence[Path], name: str | None, stage: str, out: Path, laye
     A map that its proof does not support is not shown; the picture and stderr name the reason, and stderr what the
     proof leaves open. The pictures show the images: treat them as you treat those.
     """
+    from medscreen.packaging.packaged_detector import PackagedDetector
     from medscreen.registry.explained import load_explained
-    from medscreen.registry.loading import record_in_stage
+    from medscreen.registry.loading import record_in_stage, whole_graph
     from medscreen.registry.versions import model_name
 
     images = images_of(paths)
     layout = find_layout()
-    explained = load_explained(record_in_stage(name or model_name(load_params(layout.params).dataset), stage))
+    record = record_in_stage(name or model_name(load_params(layout.params).dataset), stage)
+    explained = load_explained(record, PackagedDetector(whole_graph(record)))
     if explained.reason:
         say(f"medscreen: {'the map' if explained.map else 'no map is shown'}: {explained.reason}.", err=True)
     network = None

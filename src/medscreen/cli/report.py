@@ -23,10 +23,9 @@ from medscreen.workspace.layout import find_layout
 
 if TYPE_CHECKING:
     from medscreen.data.display import Grey
-    from medscreen.data.images import Pixels
     from medscreen.data.load_image import Shown
     from medscreen.evaluation.outcomes import Outcomes
-    from medscreen.explain.similar_cases import Case
+    from medscreen.explain.similar_cases import Case, Embedder
     from medscreen.registry.explained import Explained
     from medscreen.reporting.case_report import ReportedCase
 
@@ -103,8 +102,6 @@ class _Version:
     """A registered version with what its run keeps for reports."""
 
     def __init__(self, name: str | None, stage: str) -> None:
-        import onnx
-
         from medscreen.explain.similar_cases import NO_EMBEDDING, read_cases
         from medscreen.packaging.packaged_detector import PackagedDetector
         from medscreen.registry.loading import record_in_stage, whole_graph
@@ -115,9 +112,9 @@ class _Version:
         self.layout = find_layout()
         self.dataset = load_params(self.layout.params).dataset
         self.record = record_in_stage(name or model_name(self.dataset), stage)
-        version, graph = self.record.version, whole_graph(self.record)
+        version, self.graph = self.record.version, whole_graph(self.record)
         self.title = f"{version.model} version {version.number} ({version.detector})"
-        self.detector, self.package = PackagedDetector(graph), onnx.load(graph)
+        self.detector = PackagedDetector(self.graph)
         content = self.record.content(names.SIMILAR_CASES)
         self.index = None if content is None else read_cases(content)
         self.no_cases = "" if self.index else f"{NO_EMBEDDING}, or an older medscreen registered it"
@@ -133,15 +130,19 @@ class _Version:
 
     def similar_to(self, square: "Grey", number: int) -> list["Case"]:
         """Similar cases of both classes, the healthy ones first; none without an index."""
-        from medscreen.explain.similar_cases import embed
-
         if self.index is None:
             return []
-        (embedding,) = embed(self.package, square[None], 1)
+        (embedding,) = self.embedder.embed(square[None])
         return [case for label in (0, 1) for case in self.index.nearest(embedding, label, number)]
 
+    @cached_property
+    def embedder(self) -> "Embedder":
+        from medscreen.explain.similar_cases import Embedder
+
+        return Embedder(self.graph)
+
     def case(self, image: ImageOfFile, shown: "Shown", square: "Grey") -> "ReportedCase":
-        """What the report shows of an image."""
+        """An image with its screening, map and similar cases, as the report shows it."""
         from medscreen.explain.packaged_map import is_constant
         from medscreen.reporting.case_report import ReportedCase, SimilarCase
         from medscreen.reporting.evaluation_report.explanation_figures import CONSTANT
@@ -151,7 +152,7 @@ class _Version:
         no_map = f"{explained.reason}." if explained.map is None else ""
         if found is not None and is_constant(found[None])[0]:
             found, no_map = None, CONSTANT
-        similar = [SimilarCase(case, self.pixels_of(case)) for case in self.similar_to(square, _CASES)]
+        similar = [SimilarCase(case, self.local.get(case.image)) for case in self.similar_to(square, _CASES)]
         screening = self.detector.screen(square[None])
         return ReportedCase(
             name=image.name,
@@ -171,30 +172,18 @@ class _Version:
         """The version's map, or the reason why none is shown."""
         from medscreen.registry.explained import load_explained
 
-        return load_explained(self.record)
-
-    def pixels_of(self, case: "Case") -> "Grey | None":
-        """A training image from the local curated data, None where they do not hold it."""
-        position = self.local_positions.get(case.image)
-        return None if position is None else self.local[position]
+        return load_explained(self.record, self.detector)
 
     @cached_property
-    def local(self) -> "Pixels":
-        """The curated training images of the checkout, whatever data set is active."""
-        from medscreen.data.images import load_images
-
-        return load_images(self.layout.curated("train")).pixels
-
-    @cached_property
-    def local_positions(self) -> dict[str, int]:
-        """Digest of a local training image -> its position."""
+    def local(self) -> "dict[str, Grey]":
+        """Digest -> pixels of the curated training images of the checkout; empty without any."""
         from medscreen.data.images import load_images
 
         try:
-            digests = load_images(self.layout.curated("train")).digests
+            train = load_images(self.layout.curated("train"))
         except MedscreenError:  # there are none
             return {}
-        return {digest: position for position, digest in enumerate(digests)}
+        return dict(zip(train.digests, train.pixels, strict=True))
 
     def outcomes_of_val(self) -> "Outcomes":
         """The outcomes on val; raises MedscreenError where the run keeps no scores."""

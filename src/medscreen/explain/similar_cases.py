@@ -7,6 +7,7 @@ labels and keyed hashes of the files' names, never pixels.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import onnx
@@ -17,7 +18,8 @@ from numpy.typing import NDArray
 from medscreen.data.images import Pixels
 from medscreen.errors import MedscreenError
 from medscreen.operating.domain_nodes import EMBEDDING
-from medscreen.operating.graph_values import values_of_images
+from medscreen.operating.graph_values import part_for
+from medscreen.packaging.packaged_detector import open_session, run_on_images
 from medscreen.packaging.predictions import EMBEDDING_COLUMN
 from medscreen.workspace.keyed_names import keyed_name
 
@@ -56,10 +58,16 @@ class CaseIndex:
         ]
 
 
-def embed(package: onnx.ModelProto, pixels: Pixels, threads: int) -> NDArray[np.float32]:
-    """Embeddings (N, D) of images (N, S, S) by a packaged graph that has features."""
-    found: NDArray[np.float32] = values_of_images(package, pixels, [EMBEDDING], threads)[EMBEDDING]
-    return found
+class Embedder:
+    """Embeddings of images by a packaged graph that has features; ONNX Runtime's session is opened once."""
+
+    def __init__(self, graph: Path) -> None:
+        self._session = open_session(part_for(onnx.load(graph), [EMBEDDING]).SerializeToString(), threads=1)
+
+    def embed(self, pixels: Pixels) -> NDArray[np.float32]:
+        """Embeddings (N, D) of images (N, S, S)."""
+        found: NDArray[np.float32] = run_on_images(self._session, pixels, [EMBEDDING])[0]
+        return found
 
 
 def case_table(rows: pa.Table, images: Sequence[str], key: bytes) -> pa.Table | None:

@@ -8,7 +8,6 @@ from medscreen.errors import MedscreenError
 from medscreen.explain.packaged_map import PackagedMap
 from medscreen.explain.proof import NO_MASKS
 from medscreen.packaging.packaged_detector import PackagedDetector
-from medscreen.registry.loading import whole_graph
 from medscreen.registry.run_record import Record
 from medscreen.registry.versions import Version, find_version
 from medscreen.tracking import names
@@ -34,14 +33,13 @@ class Explained:
         return str(self.detector.metadata.get("explanation", {}).get("unit", ""))
 
 
-def load_explained(record: Record) -> Explained:
-    """The detector of a version, with its map; raises MedscreenError where either is lost or damaged.
+def load_explained(record: Record, detector: PackagedDetector) -> Explained:
+    """A version's detector with its map; raises MedscreenError where the map is lost or damaged.
 
     The map is the graph that the package's metadata name by digest, in the run of the version or, of a version with
     another operating point, in that of the version it was made from.
     """
     client, version = record.client, record.version
-    detector = PackagedDetector(whole_graph(record))
     trained = version
     while of := trained.tags.get(names.OPERATING_POINT_OF):
         trained = find_version(client, version.model, of.removeprefix("version "))
