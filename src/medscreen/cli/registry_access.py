@@ -1,4 +1,4 @@
-"""What the commands on registered models begin with."""
+"""Access to the registry for the commands on registered models."""
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING

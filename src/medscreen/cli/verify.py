@@ -1,4 +1,4 @@
-"""Whether a registered version can still be trusted: looked at, and made again."""
+"""Verification and reproduction of a registered version."""
 
 import json
 import sys

@@ -1,4 +1,4 @@
-"""What the blocks of params.yaml have in common."""
+"""Base class of the blocks of params.yaml."""
 
 from typing import Annotated
 

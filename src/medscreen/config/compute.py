@@ -1,4 +1,4 @@
-"""What a result's last bits depend on besides the seed."""
+"""Threads and device, on which the last bits of a result depend besides the seed."""
 
 from typing import Annotated, Literal
 
@@ -8,7 +8,7 @@ from medscreen.config.base import Block
 
 
 class ComputeParams(Block):
-    """What a result's last bits depend on besides the seed."""
+    """Threads and device, on which the last bits of a result depend besides the seed."""
 
     threads: Annotated[int, Field(ge=1)]
     device: Literal["cpu", "cuda"]

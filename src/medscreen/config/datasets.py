@@ -78,7 +78,7 @@ class FoldersParams(Block):
 
 
 class ColumnsParams(Block):
-    """What the columns of a label table are called; without a `file` column, folders say whose an image is."""
+    """Column names of a label table; without a `file` column, folders name the patient of an image."""
 
     patient: str
     label: str
@@ -135,7 +135,7 @@ CopyPolicy = Literal["report", "drop", "keep_together", "fail"]
 
 
 class CurationParams(Block):
-    """How records become splits; the fractions are of patients and concern data without published splits.
+    """Settings of splits and duplicates; the fractions are of patients, for data without published splits.
 
     Of copies, `drop` keeps one, `keep_together` keeps all of them in one split, `fail` ends the stage, `report` only
     tells. Published val and test stay as they are: `drop` takes copies of their images out of train, `keep_together`

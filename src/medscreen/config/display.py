@@ -1,4 +1,4 @@
-"""How what files store becomes the grey that detectors see."""
+"""Display settings: from stored values to display gray."""
 
 from typing import Annotated, Literal
 
@@ -15,7 +15,7 @@ class WindowParams(Block):
 
 
 class DisplayParams(Block):
-    """How stored values of DICOM become grey: which window, and what becomes of burned-in text.
+    """Display settings of DICOM: the window, and the treatment of burned-in text.
 
     `file`: the file's VOI LUT or first window, percentiles where it has none. Pictures are shown as they are.
     """

@@ -84,7 +84,7 @@ class ReferParams(Block):
 
 
 class OperatingParams(Block):
-    """How scores are read; all of it is learned on `val`."""
+    """Settings of threshold, calibration and deferral band; all are chosen on `val`."""
 
     threshold: Policy
     calibration: CalibrationName

@@ -1,4 +1,4 @@
-"""What of a data set may leave the machine that holds it."""
+"""Disclosure control: the parts of a data set that may leave its machine."""
 
 from medscreen.config.datasets import DatasetParams, MedMnistParams, PhantomParams
 
@@ -6,11 +6,11 @@ UNKNOWN = "unknown"
 FEWEST = 5
 """Patients that a value has to have, lest it leads to one of them or was typed as the name of one."""
 OTHER = f"other (fewer than {FEWEST} patients)"
-"""What stands for the values that fewer have, where a data set is not public."""
+"""The value in place of those of fewer patients, where a data set is not public."""
 
 
 def is_public(dataset: DatasetParams) -> bool:
-    """Whether pictures and names of files may go to MLflow: they show nobody, or were published for all to see.
+    """True if pictures and names of files may go to MLflow: simulated or published data.
 
     Of every other kind of source both may be patients'.
     """

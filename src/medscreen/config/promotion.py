@@ -17,7 +17,7 @@ class SensitivityFloor(Block):
 
 
 class PromotionParams(Block):
-    """What a detector must show on `val` to reach Production.
+    """Conditions on `val` for Production.
 
     `confidence` is that of the one-sided bounds which have to exceed the margins: a candidate that is no better is
     promoted in at most the rest of cases.

@@ -113,7 +113,7 @@ class SearchedParams(Block):
         return self
 
     def problem(self, entry: DetectorParams) -> str | None:
-        """Why the entry can't take a value that may be tried, each by itself, with its key; None if it can take all."""
+        """Error of the first value that the entry can't take, each tried by itself, with its key; None without one."""
         for key, dimension in self.space.items():
             if not has_key(entry, key) or key == "kind":
                 return f"{key!r} is no key of a detector of kind {entry.kind} that can be varied"
@@ -221,7 +221,7 @@ def value_at(entry: DetectorParams, key: str) -> Any:
 
 
 def has_key(entry: DetectorParams, key: str) -> bool:
-    """Whether the entry has a dotted key."""
+    """True if the entry has a dotted key."""
     try:
         value_at(entry, key)
     except KeyError:

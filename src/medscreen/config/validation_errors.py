@@ -1,4 +1,4 @@
-"""What is wrong with a block of settings, in words of its own: the key, the value, and what is wanted."""
+"""Validation errors of settings as sentences: key, value and the expected values."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import date
@@ -70,7 +70,7 @@ def first_problem(error: ValidationError, content: Any, model: type[BaseModel]) 
 
 
 def reason(problems: Sequence[Problem]) -> str:
-    """Why a value is refused, by what is wrong with it where it could have been several things."""
+    """The reason for refusing a value; of a union, the alternatives together."""
     first = problems[0]
     match first["type"]:
         case "missing":
@@ -150,7 +150,7 @@ def _key(location: Sequence[str | int], content: Any) -> str:
 
 
 def _choices(location: Sequence[str | int], chooser: str, content: Any, model: type[BaseModel]) -> str:
-    """What `chooser` may say: pydantic tells it of a wrong answer, not of a missing one."""
+    """Allowed values of a discriminator; pydantic lists them for a wrong value, not for a missing one."""
     block = [value for _, value in _path(location, content)][-1]
     block[chooser] = ""
     try:

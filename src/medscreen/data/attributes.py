@@ -1,4 +1,4 @@
-"""What is known of an image besides its label, and the groups that reports make of it."""
+"""Attributes of an image (sex, age, site) and their groups in reports."""
 
 from medscreen.config.privacy import OTHER, UNKNOWN
 

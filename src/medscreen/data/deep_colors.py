@@ -16,7 +16,7 @@ _ROWS_AT_ONCE = 256  # as floats of 64 bits, colours take up to eight times thei
 
 
 def stored_layout(picture: ImageFile.ImageFile) -> str:
-    """How the file of a picture that is not loaded yet orders channels, bits and bytes, in Pillow's words."""
+    """Order of channels, bits and bytes of a picture that is not loaded yet, in Pillow's terms."""
     if not picture.tile:
         return ""
     arguments = picture.tile[0].args

@@ -1,4 +1,4 @@
-"""Why a file can't be shown."""
+"""Errors of image files."""
 
 from medscreen.errors import MedscreenError
 

@@ -178,7 +178,7 @@ def open_test_split() -> Iterator[None]:
 
 
 def load_images(folder: Path) -> ImageSet:
-    """What `save_images` wrote, the pixels memory-mapped.
+    """Image set written by `save_images`, the pixels memory-mapped.
 
     Raises MedscreenError where there is none, and for the test split outside `open_test_split`, wherever it lies.
     """
@@ -232,7 +232,7 @@ def _damaged(layout: Layout, split: str) -> str:
 
 
 def _curated_digest(layout: Layout, split: str, unknown: str) -> str:
-    """What the audit names a split by; `unknown` where there is no audit, or one of a medscreen that kept no digest."""
+    """Digest of a split in the audit; `unknown` without an audit, or with one that has no digests."""
     try:
         about = json.loads(layout.curation_report.read_text())
     except FileNotFoundError:

@@ -38,7 +38,7 @@ class Shown:
 
 
 def is_image(path: Path) -> bool:
-    """Whether a file begins as DICOM or as a picture of a kind that is read, whatever follows."""
+    """True if a file begins as DICOM or as a picture of a supported kind, whatever follows."""
     try:
         with path.open("rb") as file:
             return first_element(file.read(HEAD)) is not None or is_picture(path)
@@ -47,7 +47,7 @@ def is_image(path: Path) -> bool:
 
 
 def held_images(path: Path) -> tuple[int, int]:
-    """How many images of a file can be read by their number, from 0, and how many more it holds.
+    """Numbers of images of a file that can be read by their number, from 0, and of further ones.
 
     These are the frames of DICOM and the pages of TIFF. (1, 0) for a file that can't be read at all: `read_image`
     states why.

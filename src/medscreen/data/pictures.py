@@ -34,7 +34,7 @@ _PLANES = 284  # tag of TIFF
 
 
 def is_picture(path: Path) -> bool:
-    """Whether a file begins as a picture of a kind that is read; nothing is decoded."""
+    """True if a file begins as a picture of a supported kind; nothing is decoded."""
     try:
         with quiet_warnings(), path.open("rb") as file:
             # Pillow opens fewer sample formats of TIFF than are read, or refused by their name
@@ -46,7 +46,7 @@ def is_picture(path: Path) -> bool:
 
 
 def held_pictures(path: Path) -> tuple[int, int]:
-    """How many pictures of a file can be read, and how many more it holds; (1, 0) for one that can't be counted.
+    """Numbers of readable and of further pictures of a file; (1, 0) for one that can't be counted.
 
     The pages of a TIFF are pictures of their own, but for smaller copies and masks; of an animation, the first frame.
     Raises UnreadableImageError for more than anyone would count, and for a TIFF whose chain of pages breaks.

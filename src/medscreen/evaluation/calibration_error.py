@@ -1,4 +1,4 @@
-"""How far stated probabilities are from what happens."""
+"""Calibration error: Brier score, expected calibration error, reliability diagram."""
 
 from typing import TypedDict
 

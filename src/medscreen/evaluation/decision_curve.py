@@ -1,4 +1,4 @@
-"""What a decision is worth where it is used: predictive values and net benefit."""
+"""Predictive values at a stated prevalence, and the decision curve's net benefit."""
 
 from collections.abc import Sequence
 from typing import TypedDict

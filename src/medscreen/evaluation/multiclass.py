@@ -25,7 +25,7 @@ class ClassRow(TypedDict):
 
 @dataclass(frozen=True)
 class ClassOutcomes:
-    """What a detector said of N images of K classes and what is true.
+    """Predictions and labels of N images of K classes.
 
     `classes` (K,): their names. `labels` (N,): the true class, 0..K-1. `probabilities` (N, K): of each class; the
     highest is the class called, the first among equals. `patients` (N,): whose image it is.

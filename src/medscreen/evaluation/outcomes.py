@@ -1,4 +1,4 @@
-"""What a detector said of images and what is true of them."""
+"""Predictions and labels of images."""
 
 from dataclasses import dataclass, replace
 from typing import Any
@@ -12,7 +12,7 @@ Floats = NDArray[np.float64]
 
 @dataclass(frozen=True, kw_only=True)
 class Outcomes:
-    """What a detector said of N images and what is true; every array is (N,).
+    """Predictions and labels of N images; every array is (N,).
 
     `labels`: 0 normal, 1 abnormal. `abnormal`: the decision at the operating point. `patients`: whose image it
     is; images of one patient are resampled together. `score_at_half`: see detectors.protocol. `probabilities`: of

@@ -1,4 +1,4 @@
-"""Whether one detector is better than another on the same images, or by more than its seeds differ."""
+"""Paired comparison of two detectors on the same images, and the spread over seeds."""
 
 from collections.abc import Sequence
 from typing import TypedDict

@@ -1,4 +1,4 @@
-"""Which kinds of abnormality a detector sees: each against the same normal images."""
+"""Metrics of each kind of abnormality against the same normal images."""
 
 from collections.abc import Sequence
 

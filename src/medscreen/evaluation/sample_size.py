@@ -1,4 +1,4 @@
-"""How many patients of a class a split needs before its figures have an interval."""
+"""The number of patients of a class that a split needs for an interval."""
 
 from collections.abc import Collection, Mapping
 from typing import Any
@@ -11,7 +11,7 @@ from medscreen.evaluation.outcomes import Outcomes
 FEWEST = 20
 """Patients of a class: with fewer, one patient moves a share by more than .05, and a bootstrap draws few patients."""
 TOO_FEW = "too few to say"
-"""What a table for people has in place of a figure that too few patients support."""
+"""Text of a table in place of a figure that too few patients support."""
 CLASSES = ("normal", "abnormal")
 """The names of labels 0 and 1."""
 
@@ -35,5 +35,5 @@ def supported(estimate: Estimate, outcomes: Outcomes, classes: Collection[str] =
 
 
 def is_too_few(estimate: Mapping[str, Any] | None) -> bool:
-    """Whether an estimate that would have an interval has none: it rests on too few patients."""
+    """True for an estimate that rests on too few patients for an interval."""
     return estimate is not None and estimate["value"] is not None and None in (estimate["low"], estimate["high"])

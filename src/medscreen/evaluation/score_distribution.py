@@ -1,4 +1,4 @@
-"""Where the scores of a class lie."""
+"""Distribution of the scores of a class."""
 
 from typing import TypedDict
 

@@ -11,7 +11,7 @@ from medscreen.evaluation.outcomes import Outcomes
 
 
 class Subgroup(TypedDict):
-    """How many images and patients a group has, and its metrics."""
+    """Numbers of images and patients of a group, and its metrics."""
 
     images: int
     patients: int

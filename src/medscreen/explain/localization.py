@@ -37,7 +37,7 @@ def localize(maps: Maps, masks: Masks) -> Localization:
 
 
 def by_chance(masks: Masks) -> Localization:
-    """What a random place hits, and a map that is the same everywhere has inside: the lesion's share of the image."""
+    """Expected value of a random place and of a constant map: the lesion's share of the image."""
     share = masks.mean((1, 2))
     return Localization(share, share)
 

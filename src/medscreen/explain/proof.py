@@ -25,7 +25,7 @@ NO_MASKS = "the data set does not know where its lesions are"
 
 @dataclass(frozen=True)
 class Subject:
-    """What is examined: the packaged detector, the file of its map graph, and abnormal images with their lesions.
+    """Input of the proof: packaged detector, file of its map graph, abnormal images with their lesions.
 
     `masks` is None where nobody knows where the lesions are.
     """
@@ -38,7 +38,7 @@ class Subject:
 
 
 def prove(subject: Subject, bootstrap: Bootstrap) -> dict[str, Any]:
-    """What explanations.json states; ready for JSON.
+    """Content of explanations.json.
 
     Intervals are by bootstrap over patients. `shown` is False, with the reason, for a map that does not beat chance and
     the center blob, or that hardly changes when the weights are shuffled.
@@ -119,7 +119,7 @@ def _spread_evenly(number: int, most: int) -> np.ndarray:
 
 
 def _doubt(report: dict[str, Any]) -> str:
-    """Why the map is not shown; "" where nothing speaks against it."""
+    """Reason for not showing the map; "" without one."""
     correlation = report["randomization"]["rank_correlation"]["high"]
     if correlation >= UNCHANGED:
         return f"it hardly changes when the weights are shuffled (rank correlation up to {correlation:.2f})"

@@ -69,7 +69,7 @@ def package(scoring: onnx.ModelProto, point: OperatingPoint, metadata: Mapping[s
 
 
 def scoring_part(packaged: onnx.ModelProto) -> tuple[onnx.ModelProto, dict[str, Any]]:
-    """What `package` was given: the graph without its operating point, and the metadata."""
+    """Inverse of `package`: the graph without its operating point, and the metadata."""
     model = onnx.ModelProto()
     model.CopyFrom(packaged)
     graph = model.graph

@@ -16,7 +16,7 @@ Labels = NDArray[np.int64]
 
 @dataclass(frozen=True)
 class OperatingPoint:
-    """How a detector's score is read.
+    """Operating point of a detector.
 
     An image is called abnormal when score >= `threshold`, and is to be referred to a reader when `refer_from` <=
     score < `refer_to`. Its p-value compares it with `healthy_scores` (sorted): the conformal p-value (1 + number of

@@ -66,7 +66,7 @@ def calibrate(layout: Layout, params: Params, name: str) -> None:
 
 
 def _explanation(about: Mapping[str, Any]) -> dict[str, Any]:
-    """What fit.json states of the detector's map, with the digest of its graph."""
+    """The detector's map as fit.json describes it, with the digest of its graph."""
     stated = about.get("explanation", {"map": None, "reason": "it was fitted by a medscreen that had no maps"})
     return {**stated, "digest": about["files"]["explain.onnx"]} if stated["map"] else dict(stated)
 
@@ -85,7 +85,7 @@ def _screening(model: onnx.ModelProto, values: Values, side: int, threads: int) 
 
 
 def _views(entry: DetectorParams) -> int:
-    """How many views of an image the detector looks at."""
+    """Number of views of an image (test-time augmentation)."""
     recipe = getattr(entry, "recipe", None)
     return 1 if recipe is None else recipe.views
 

@@ -1,4 +1,4 @@
-"""What a packaged graph may not hold: loops and branches."""
+"""Refusal of packaged graphs with loops or branches."""
 
 from pathlib import Path
 

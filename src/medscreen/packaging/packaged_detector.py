@@ -26,7 +26,7 @@ _MOST_NAMED = 3  # modalities or body parts of the training images that a messag
 
 @dataclass(frozen=True)
 class Screening:
-    """What a packaged detector says of N images; every array is (N,).
+    """Outputs of a packaged detector for N images; every array is (N,).
 
     `score`: the higher, the more abnormal. `p_value`: 1/(n+1)..1, small for images unlike the healthy ones.
     `probability`: 0..1, of being abnormal. `abnormal`: the decision at the operating point. `refer`: whether the
@@ -75,7 +75,7 @@ class PackagedDetector:
 
     @property
     def display(self) -> DisplayParams:
-        """How DICOM became the images that the detector was trained on; give it to `ingestion.read_image`."""
+        """Display settings of the training images, for `data.load_image.read_image`."""
         said = self.metadata.get("display")  # packages of a medscreen without the key were trained as files say
         try:
             return FILE_DISPLAY if said is None else DisplayParams.model_validate(said)
@@ -84,13 +84,13 @@ class PackagedDetector:
 
     @property
     def checks_domain(self) -> bool:
-        """Whether the package tells images unlike its training images; those made before there was the check do not."""
+        """True if the package has the output `in_domain`; packages of older versions lack it."""
         return "in_domain" in self._outputs
 
     def header_mismatch(self, described: Mapping[str, str] | None) -> str:
-        """How modality or body part, see `ingestion.Shown`, differ from those of the training images; "" if not.
+        """Difference of modality or body part from those of the training images; "" without one.
 
-        They never do where the file is no DICOM, or no training image states the element.
+        There is none where the file is no DICOM, or no training image states the element.
         """
         try:
             stated = self.metadata.get("domain", {}).get("dicom", {})

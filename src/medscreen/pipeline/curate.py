@@ -47,7 +47,7 @@ def curate(layout: Layout, params: Params) -> None:
 
 
 def _curated(layout: Layout, settings: DatasetParams, params: Params, scratch: Path) -> Curated:
-    """What is kept of the data set; its records, which need more memory, are gone afterwards."""
+    """The curated data set; its records, which need more memory, are freed afterwards."""
     records = sources.read_records(settings, sources.root_of(settings, layout.workspace))
     with progress("reading images", len(records)) as advance:
         curated = curate_records(

@@ -1,4 +1,4 @@
-"""How far a stage has come: a bar on a terminal, a few plain lines elsewhere."""
+"""Progress of a stage: a bar on a terminal, a few plain lines elsewhere."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager

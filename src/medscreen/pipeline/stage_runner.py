@@ -1,4 +1,4 @@
-"""How a stage runs: alone, ended with its `dvc repro`, and with one sentence for a mistake in the input."""
+"""Stage runner: one at a time, ended with its `dvc repro`, one sentence for a mistake in the input."""
 
 import hashlib
 import os

@@ -78,7 +78,7 @@ def describe_operating_point(
 
 
 def lost_sources(client: MlflowClient, version: Version) -> list[str]:
-    """What the card of a new operating point needs and the version's run does not keep, whole."""
+    """Files for the card of a new operating point that the version's run lacks or keeps damaged."""
     return [name for name in _SOURCES if not kept_json(client, version.run_id, name)]
 
 

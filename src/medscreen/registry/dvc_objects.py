@@ -49,14 +49,14 @@ class Objects:
         return Path(self._repo.cache.local.oid_to_path(digest))
 
     def places(self, digest: str) -> list[Place]:
-        """Where an output can be had: itself, or of a folder in the cache its list and each of its files."""
+        """Availability of an output: itself, or of a folder in the cache its list and each of its files."""
         place = self.place(digest)
         if not digest.endswith(".dir") or place != "cache":
             return [place]
         return [place, *(self.place(entry["md5"]) for entry in json.loads(self.cached(digest).read_text()))]
 
     def place(self, digest: str) -> Place:
-        """Where that object can be had; raises UnreachableRemoteError where only a silent remote could tell."""
+        """Availability of an object; raises UnreachableRemoteError where only a silent remote has the answer."""
         path = self.cached(digest)
         if path.is_file():
             return "cache" if file_md5(path) == digest.removesuffix(".dir") else "damaged"

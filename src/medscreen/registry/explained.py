@@ -29,7 +29,7 @@ class Explained:
 
     @property
     def unit(self) -> str:
-        """What 1 in a map means."""
+        """Unit of the map's values."""
         return str(self.detector.metadata.get("explanation", {}).get("unit", ""))
 
 

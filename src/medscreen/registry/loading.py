@@ -1,4 +1,4 @@
-"""How users load a registered detector."""
+"""Loading of registered detectors."""
 
 import re
 from pathlib import Path
@@ -40,7 +40,7 @@ def whole_graph(record: Record) -> Path:
 
 
 def _nothing_in(client: MlflowClient, name: str, stage: str) -> str:
-    """Why there is nothing to load, and what to do."""
+    """Message for a stage without a version: the reason and the remedy."""
     known = model_names(client)
     if name not in known:
         there = f"registered: {', '.join(known)}; choose one with --name" if known else "none is registered yet"

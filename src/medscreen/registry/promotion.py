@@ -98,7 +98,7 @@ def _report(
 
 
 def _why_none(decisions: Sequence[Decision]) -> str:
-    """Why nothing is promoted: of the champion, and of whatever has the greater value and is refused all the same."""
+    """Reasons for promoting nothing: the champion, and refused versions with a greater value."""
     reasons = [one.reason for one in decisions if one.verdict == "champion"]
     to_beat = max((_value(one) for one in decisions if one.verdict == "champion"), default=None)
     best = max((one for one in decisions if one.verdict == "refused"), key=_value, default=None)
@@ -108,7 +108,7 @@ def _why_none(decisions: Sequence[Decision]) -> str:
 
 
 def _named(version: Version | None) -> dict[str, Any] | None:
-    """How reports and the log identify a version."""
+    """Identification of a version in reports and in the log."""
     if version is None:
         return None
     return {"version": version.number, "detector": version.detector, "digest": version.digest}
@@ -139,7 +139,7 @@ def _recorded(log: DecisionLog, report: Report) -> Report:
 
 
 def _stands(before: Report, report: Report) -> bool:
-    """Whether the only news is that what was promoted then is the champion now."""
+    """True if the only difference is that the version promoted then is the champion now."""
     if not before.get("promoted") or [before["promoted"], before["policy"]] != [report["champion"], report["policy"]]:
         return False
     then, now = (

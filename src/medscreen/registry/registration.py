@@ -57,7 +57,7 @@ def register(client: MlflowClient, layout: Layout, result: Result) -> Version | 
 
 
 def may_change(version: Version) -> bool:
-    """Whether card, tags and metrics of a version may be written: in a repro always, in an experiment if it made it."""
+    """True if card, tags and metrics of a version may be written: in a repro always, in an experiment if it made it."""
     return experiment_name() in ("", version.tags.get(names.EXPERIMENT))
 
 

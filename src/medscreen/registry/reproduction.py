@@ -53,7 +53,7 @@ class Reproduction:
         return self.same_package and self.same_metrics is not False
 
     def is_within(self, tolerance: float) -> bool:
-        """Whether no metric differs by more than that; 0 asks for every bit."""
+        """True if no metric differs by more than that; 0 requires equal bits."""
         return self.is_identical or (tolerance > 0 and self.same_metrics is not None and self.apart <= tolerance)
 
 
@@ -115,7 +115,7 @@ def _bring_data(layout: Layout, tree: Layout, record: Record) -> None:
 
 
 def _from_dvc(layout: Layout, tree: Layout, lock: Mapping[str, Any]) -> bool:
-    """Whether DVC has pulled the data into the work tree, from the checkout's cache or else from its remote."""
+    """Pulls the data into the work tree from the checkout's cache or else its remote; True on success."""
     from dvc.exceptions import NotDvcRepoError
     from dvc.repo import Repo
 

@@ -36,7 +36,7 @@ class Record:
 
     @cached_property
     def location(self) -> str:
-        """Where the files of the package are kept."""
+        """Location of the package's files."""
         return location_of(self.client, self.version)
 
     @cached_property
@@ -46,11 +46,11 @@ class Record:
 
     @property
     def has_own_training(self) -> bool:
-        """Whether stages made it; `medscreen threshold` makes versions of the network of another one."""
+        """True if stages made it; `medscreen threshold` makes versions of the network of another one."""
         return names.OPERATING_POINT_OF not in self.version.tags
 
     def content(self, name: str) -> bytes | None:
-        """What a file at the top of the run holds."""
+        """Content of a file at the top of the run."""
         return kept_file(self.client, self.version.run_id, name)
 
     def json(self, name: str) -> Any | None:

@@ -66,12 +66,12 @@ class Version:
 
     @property
     def is_baseline(self) -> bool:
-        """Whether it is a one-line baseline."""
+        """True for a one-line baseline."""
         return self.tags.get(names.BASELINE) == "true"
 
     @property
     def rolled_back(self) -> str:
-        """When and why it was taken out of Production, "" if it was not."""
+        """Time and reason of its rollback, "" without one."""
         return self.tags.get(names.ROLLED_BACK, "")
 
 
@@ -168,7 +168,7 @@ def version_of(client: MlflowClient, model: str, digest: str) -> Version | None:
 
 
 def location_of(client: MlflowClient, version: Version) -> str:
-    """Where the registry keeps the files of a version, whatever became of its run and logged model."""
+    """Location of a version's files in the registry, independent of its run and logged model."""
     return str(client.get_model_version_download_uri(version.model, str(version.number)))
 
 

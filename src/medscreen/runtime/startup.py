@@ -1,4 +1,4 @@
-"""How a process of medscreen begins: its warnings, its output, its temporary files."""
+"""Process startup: warnings, output, temporary files."""
 
 import atexit
 import os

@@ -59,7 +59,7 @@ _SYSTEM = {
 
 
 def database_fault(database: object, error: sqlite3.Error) -> str:
-    """What keeps SQLite from a database, and the way out: locked, read-only, full, not to be opened, or damaged."""
+    """An error of SQLite with its remedy: locked, read-only, full, not to be opened, or damaged."""
     # errors of the module's own, for a wrong call, have no code
     code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_OK) & 0xFF
     is_foreign = code == sqlite3.SQLITE_ERROR and re.match("no such (table|column)", str(error))
@@ -99,7 +99,7 @@ def _of_causes(chain: list[BaseException]) -> str | None:
 
 
 def is_silent(error: BaseException) -> bool:
-    """Whether an error of requests means that nothing answered; any other is about an answer."""
+    """True for an error of requests without any response; the others concern a response."""
     return status_of(error) is None and any(kind.__name__ in _SILENT for kind in type(error).__mro__)
 
 

@@ -1,4 +1,4 @@
-"""How much each parameter mattered to tune AUROC, by PED-ANOVA and by fANOVA."""
+"""Importance of each parameter for tune AUROC, by PED-ANOVA and by fANOVA."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -52,7 +52,7 @@ def importances(completed: Sequence[FrozenTrial]) -> list[Importance]:
 
 
 def varies(name: str, trials: Sequence[FrozenTrial]) -> bool:
-    """Whether these trials have several values of the parameter."""
+    """True if these trials have several values of the parameter."""
     return len({repr(trial.params[name]) for trial in trials if name in trial.params}) > 1
 
 

@@ -76,7 +76,7 @@ def _record(line: bytes) -> dict[str, Any] | None:
 
 
 def _follows(record: dict[str, Any], replay: JournalStorageReplayResult) -> bool:
-    """Whether a record is of an operation that Optuna has, on a study or a trial that earlier records made.
+    """True for a record of an operation of Optuna, on a study or a trial of earlier records.
 
     Optuna itself passes over what is written of any other; of studies that were deleted that is right.
     """
@@ -112,7 +112,7 @@ class JournalMark:
     size: int = 0
 
     def still_there(self) -> bool:
-        """Whether it begins as before and has lost nothing since the last call."""
+        """True if it begins as before and has lost nothing since the last call."""
         try:
             with self.path.open("rb") as file:
                 first, size = file.readline(), file.seek(0, os.SEEK_END)

@@ -99,7 +99,7 @@ class Search:
 
 
 def _elsewhere(trials: Sequence[FrozenTrial], pool: WorkerPool) -> int:
-    """How many trials others than this command's processes are at."""
+    """Number of trials that run in processes of other commands."""
     ours = set(pool.at_work)
     running = [trial for trial in trials if trial.state == TrialState.RUNNING]
     return sum(OWNER in trial.user_attrs and trial.user_attrs[OWNER] not in ours for trial in running)

@@ -68,7 +68,7 @@ class Searched:
         return {}
 
     def fixed(self, epochs: int | None) -> dict[str, Any]:
-        """What a trial's figure depends on besides what is tried, part by part."""
+        """Settings that a trial's value depends on besides the searched ones, part by part."""
         about = {}
         for part, searched in self.parts.items():
             entry = self.start(part).within(epochs) if epochs else self.start(part)

@@ -1,4 +1,4 @@
-"""Which study of its name this is, and whether its storage still holds it while it is searched."""
+"""Identity of a study among those of its name, and a check that its storage still holds it."""
 
 import time
 from collections.abc import Iterator

@@ -38,7 +38,7 @@ class Plan:
         return ["maximize"] if self.params.objective == "auroc" else ["maximize", "minimize"]
 
     def about(self) -> dict[str, Any]:
-        """What makes it this study: the parameters of the parent run in MLflow."""
+        """Identity of the study: the parameters of the parent run in MLflow."""
         return {
             "detector": self.detector,
             "dataset": self.dataset,
@@ -52,7 +52,7 @@ class Plan:
         }
 
     def strategy(self) -> dict[str, Any]:
-        """How it is searched and its winner found: tags of the parent run, which may change in the same study."""
+        """Search strategy as tags of the parent run, which may change in the same study."""
         return self.params.model_dump(include={"sampler", "pruner", "confirm"})
 
 

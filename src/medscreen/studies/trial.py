@@ -1,4 +1,4 @@
-"""What one trial does: the pipeline's own training, judged on `tune`; besides `train` it is handed nothing else."""
+"""One trial: the pipeline's own training on `train`, evaluated on `tune`, without access to other splits."""
 
 import time
 from collections.abc import Mapping

@@ -5,7 +5,7 @@ OBJECTIVES = ("tune AUROC", "ms an image")
 OWNER = "owner"
 """The process that runs it."""
 REASON = "reason"
-"""Why it was pruned or failed."""
+"""Reason of a pruned or failed trial."""
 RETRY_OF = "retry_of"
 """The number of the lost trial whose parameters it has."""
 CURVES = "curves"

@@ -29,17 +29,17 @@ def owner_at(place: str) -> str:
 
 
 def is_at(place: str, trial: FrozenTrial) -> bool:
-    """Whether a process of this place has the trial, or had."""
+    """True if a process of this place has the trial, or had."""
     return str(trial.user_attrs.get(OWNER)).partition("/")[0] == place
 
 
 def is_lost(trial: FrozenTrial) -> bool:
-    """Whether a trial failed because its process was ended: an error of its own leaves a reason."""
+    """True if a trial failed because its process was ended: an error of its own leaves a reason."""
     return trial.state == TrialState.FAIL and REASON not in trial.user_attrs
 
 
 def number_spent(trials: Sequence[FrozenTrial]) -> int:
-    """How many of a study's trials have come to their end; one that was lost and queued again has not."""
+    """Number of a study's finished trials, without those lost and queued again."""
     again = _queued_again(trials)
     return sum(trial.state.is_finished() and not (is_lost(trial) and trial.number in again) for trial in trials)
 

@@ -59,7 +59,7 @@ def mark_of(address: str | None, layout: Layout) -> str:
 
 
 def is_shared(storage: BaseStorage) -> bool:
-    """Whether other machines may use it as well."""
+    """True if other machines may use it as well."""
     return not isinstance(storage, JournalStorage)
 
 
@@ -117,7 +117,7 @@ def _tables(address: str) -> set[str]:
 
 
 def _full(address: str) -> str:
-    """What SQLAlchemy takes the bare scheme for has changed with 2.1; this driver is in the extra `server`."""
+    """Names the driver of the extra `server`: SQLAlchemy's default for the bare scheme changed with 2.1."""
     return re.sub(r"^postgres(ql)?://", "postgresql+psycopg2://", address)
 
 

@@ -16,7 +16,7 @@ from medscreen.workspace.layout import Layout
 
 @dataclass(frozen=True)
 class Job:
-    """What every worker of a study is started with."""
+    """Arguments of a study's worker."""
 
     layout: Layout
     storage: str | None

@@ -75,7 +75,7 @@ def write(target: Path, mlruns: Path, snapshot: Path, studies: Path, level: int 
 
 
 def _files(mlruns: Path, studies: Path) -> Iterator[tuple[Path, str]]:
-    """What a backup holds besides the database, with the names in the archive."""
+    """Files of a backup besides the database, with their names in the archive."""
     for path in sorted(mlruns.rglob("*")):
         below = path.relative_to(mlruns)
         # what SQLite keeps beside its file is in the copy

@@ -188,7 +188,7 @@ def _similar_cases(layout: Layout, detector: str, images: list[str]) -> pa.Table
 
 
 def logged_params(params: Params, detector: str, dataset: str) -> dict[str, Any]:
-    """What a run shows of the settings that its detector was made with."""
+    """Settings of the detector as parameters of its run."""
     operating, compute = params.operating.model_dump(), params.compute.model_dump()
     common = {"operating": operating, "compute": compute, "seed": params.seed, "dataset": dataset}
     return flat_settings(params.detector(detector).model_dump() | common)

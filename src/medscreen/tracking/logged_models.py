@@ -36,16 +36,16 @@ _REQUIREMENTS = ("onnx", "onnxruntime", "numpy")
 
 
 class FaultyModelError(MedscreenError):
-    """What is kept at a location is not the packaged detector; the message says why, as half a sentence."""
+    """Raised for files that are not the packaged detector; the message is the reason, as half a sentence."""
 
 
 def holds_graph(client: MlflowClient, location: str) -> bool:
-    """Whether a packaged graph is kept at that location."""
+    """True if a packaged graph is kept at that location."""
     return _kept_bytes(client, location) is not None
 
 
 def keeps_graph(client: MlflowClient, run_id: str) -> bool:
-    """Whether a graph that a run has logged is still there."""
+    """True if a graph that a run has logged is still there."""
     return any(holds_graph(client, model.artifact_location) for model in _logged_models(client, run_id))
 
 
@@ -103,7 +103,7 @@ def sound_graph(client: MlflowClient, layout: Layout, location: str, digest: str
 
 
 def other_than_graph(client: MlflowClient, location: str) -> str:
-    """What `mlflow.pyfunc` and `mlflow.onnx` would load from a location, if it is not the graph there; else ""."""
+    """Other target of `mlflow.pyfunc` or `mlflow.onnx` at a location than the graph; "" without one."""
     try:
         with TemporaryDirectory() as folder:
             flavors = Model.load(_repository(client, location).download_artifacts(MLMODEL_FILE_NAME, folder)).flavors
@@ -138,7 +138,7 @@ def _logged_models(client: MlflowClient, run_id: str) -> list[LoggedModel]:
 
 
 def _local(location: str) -> Path | None:
-    """Where on this machine a logged graph lies, None if a server keeps it."""
+    """Path of a logged graph on this machine, None if a server keeps it."""
     address = urlsplit(location)
     if address.scheme == "file":
         return Path(unquote(address.path)) / _GRAPH
@@ -184,7 +184,7 @@ def put_back(client: MlflowClient, location: str, graph: onnx.ModelProto, digest
 
 
 def _form(graph: onnx.ModelProto, digest: str) -> dict[str, Any]:
-    """How MLflow is to keep a packaged detector; the number of images is free."""
+    """Arguments of MLflow's logging of a packaged detector; the number of images is free."""
     outputs: list[ColSpec | TensorSpec] = []
     for output in graph.graph.output:
         kind = output.type.tensor_type

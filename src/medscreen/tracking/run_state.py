@@ -1,4 +1,4 @@
-"""What the store still has of a run: all of it, its record alone, or nothing (deleted, or removed by `mlflow gc`)."""
+"""State of a run in the store: whole, its record alone, or gone (deleted, or removed by `mlflow gc`)."""
 
 import json
 from collections.abc import Iterator
@@ -51,7 +51,7 @@ def require_reachable(client: MlflowClient, location: str) -> None:
 
 
 def is_gone(error: MlflowException) -> bool:
-    """Whether MLflow has raised because there is no such object."""
+    """True if MLflow raised because there is no such object."""
     return bool(error.error_code == _GONE)
 
 
@@ -68,7 +68,7 @@ def find_run(client: MlflowClient, run_id: str) -> Run | None:
 
 
 def is_deleted(run: Run) -> bool:
-    """Whether somebody deleted the run; `mlflow gc` has not removed it yet."""
+    """True for a deleted run that `mlflow gc` has not removed yet."""
     return bool(run.info.lifecycle_stage == LifecycleStage.DELETED)
 
 

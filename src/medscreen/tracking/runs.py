@@ -125,7 +125,7 @@ def _mend(client: MlflowClient, run: Run, result: Result) -> None:
 
 
 def _keeps_files(client: MlflowClient, run_id: str, result: Result) -> bool:
-    """Whether every file that a run is to show is listed there."""
+    """True if the run lists every file of the result."""
     own = {names.SCORES, names.TRAINED_ON, names.LINEAGE_FILE, names.OPERATING_FILE}
     own |= set() if result.similar_cases is None else {names.SIMILAR_CASES}
     return kept_names(client, run_id) >= own and all(
@@ -155,7 +155,7 @@ def writer_tags(client: MlflowClient, layout: Layout) -> dict[str, str]:
 
 
 def was_cut_short(client: MlflowClient, layout: Layout, run: Run) -> bool:
-    """Whether a process of this checkout was writing a run and is gone."""
+    """True if a process of this checkout was writing a run and is gone."""
     tags, here = run.data.tags, writer_tags(client, layout).get(names.CHECKOUT)
     return names.WRITER in tags and tags.get(names.CHECKOUT) == here and not is_writing(tags[names.WRITER])
 

@@ -54,7 +54,7 @@ def server_address(own: str) -> str | None:
 
 
 def on_server(client: MlflowClient) -> bool:
-    """Whether a client's store is on a server."""
+    """True if a client's store is on a server."""
     return urlsplit(client.tracking_uri).scheme in {"http", "https"}
 
 
@@ -114,7 +114,7 @@ def _restoring(*names: str) -> Iterator[None]:
 
 
 def _reason(error: MlflowException) -> str:
-    """Why a server can't be used, in a few words; MLflow's own are pages and may hold the address with its password."""
+    """Reason of a server's failure, in a few words; MLflow's messages may hold the address with its password."""
     import requests
 
     cause = error.__cause__ or error.__context__

@@ -46,7 +46,7 @@ class TrialRecord:
 
 @dataclass(frozen=True)
 class StudyIdentity:
-    """Which study of its name this is, and where it is kept: of a name there is one study in a storage at a time."""
+    """Identity of a study among those of its name, and its storage, which holds one of a name at a time."""
 
     study: str
     identity: str
@@ -62,7 +62,7 @@ class _Shown:
     params: Mapping[str, str]
 
     def is_of(self, record: TrialRecord) -> bool:
-        """Whether the run shows this trial, and not one of the same number that was lost."""
+        """True if the run shows this trial, and not one of the same number that was lost."""
         # a database keeps local time: in another time zone the same start is some quarters of an hour away
         return (self.started - record.started) % _QUARTER_MS == 0 and all(
             str(record.params.get(name)) == value for name, value in self.params.items()
@@ -187,7 +187,7 @@ class StudyRuns:
         return run_id
 
     def _shows(self, parent: Run, records: Sequence[TrialRecord]) -> bool:
-        """Whether the runs below a parent are those of the study's trials."""
+        """True if the runs below a parent are those of the study's trials."""
         children = self._children(parent.info.run_id)
         trials = {record.number: record for record in records}
         return bool(children) and all(
@@ -204,7 +204,7 @@ class StudyRuns:
                 self._mark_lost(run.info.run_id, run.info.status, _STUDY_LOST)
 
     def _mark_lost(self, run_id: str, status: str, what: str) -> None:
-        """What was shown of a trial or study that is no longer in the storage stays; it does not run any more."""
+        """Ends the runs of a trial or study that is no longer in the storage; their content stays."""
         self._client.set_tag(run_id, _LOST, what)
         if status == "RUNNING":
             self._client.set_terminated(run_id, "KILLED")

@@ -63,7 +63,7 @@ def clear_partials(folder: Path) -> None:
 
 
 def is_abandoned(path: Path, writer: str) -> bool:
-    """Whether nobody writes to a path any more: its writer has ended, or is of another machine and it is a day old."""
+    """True if the writer of a path has ended, or is of another machine and the path is a day old."""
     is_of_this_boot = writer.endswith(f"-{_boot()}")
     return not is_writing(writer) and (is_of_this_boot or time.time() - path.lstat().st_mtime > _OTHER_MACHINE_S)
 
@@ -74,7 +74,7 @@ def this_writer() -> str:
 
 
 def is_writing(writer: str) -> bool:
-    """Whether the process that called itself this (see `this_writer`) still runs."""
+    """True if the process of this name (see `this_writer`) still runs."""
     number = writer.split("-", maxsplit=1)[0]
     if not number.isascii() or not number.isdigit():
         return False

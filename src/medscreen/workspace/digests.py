@@ -25,7 +25,7 @@ def file_md5(path: Path) -> str:
 
 
 def content_md5(path: Path) -> str:
-    """What dvc.lock names a file or a folder by: of a folder, the MD5 of the list of its files with the MD5 of each.
+    """DVC's digest of a file or folder: of a folder, the MD5 of the list of its files with the MD5 of each.
 
     Folders of compiled Python, which .dvcignore names, do not count.
     """

@@ -64,7 +64,7 @@ def _set_aside(broken: Path, content: bytes) -> Path:
 
 
 def _is_whole(content: bytes) -> bool:
-    """Whether DVC, whose own loader refuses a key that is there twice, can use a lock."""
+    """True if DVC can load a lock; its loader refuses duplicate keys."""
     from dvc.schema import COMPILED_LOCKFILE_SCHEMA
     from dvc.utils.serialize import YAMLFileCorruptedError, parse_yaml
     from dvc.utils.strictyaml import YAMLValidationError, validate
@@ -80,7 +80,7 @@ def _is_whole(content: bytes) -> bool:
 
 
 def _is_sound(layout: Layout, content: bytes) -> bool:
-    """Whether a lock is whole, and not the kept one cut between two lines; one that a commit has is no cut one."""
+    """True if a lock is whole, not the kept one cut between two lines; one that a commit has is whole."""
     kept = _read(layout.kept_lock) or b""
     is_cut = content != kept and kept.startswith(content)
     return _is_whole(content) and not (is_cut and content not in _versions(layout, "--all", _COMMITS))

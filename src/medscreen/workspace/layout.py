@@ -67,7 +67,7 @@ class Layout:
 
     @property
     def names_key(self) -> Path:
-        """What names of files are hashed with."""
+        """Key of the hashed names of files."""
         return self.scratch / "names.key"
 
     @property
@@ -76,7 +76,7 @@ class Layout:
         return self.workspace / "data" / "curation.html"
 
     def fitted(self, detector: str) -> Path:
-        """What `fit` leaves: network.onnx, explain.onnx, state.safetensors, fit.json, history.csv."""
+        """Outputs of `fit`: network.onnx, explain.onnx, state.safetensors, fit.json, history.csv."""
         return self.workspace / "models" / detector / "fitted"
 
     def trained_with(self, detector: str, seed: int) -> Path:
@@ -136,7 +136,7 @@ class Layout:
         return self.report(detector) / "analysis.json"
 
     def explanations(self, detector: str) -> Path:
-        """What the detector's map was compared with: lesions, chance, randomized weights."""
+        """Proof of the detector's map against lesions, chance and randomized weights."""
         return self.report(detector) / "explanations.json"
 
     def bench(self, detector: str) -> Path:
@@ -166,7 +166,7 @@ class Layout:
 
     @property
     def studies(self) -> Path:
-        """What Optuna keeps; git-ignored."""
+        """Optuna's storage; git-ignored."""
         return self.home / "studies"
 
     @property
@@ -177,7 +177,7 @@ class Layout:
         return self.workspace / "reports" / "studies" / detector
 
     def study_winner(self, detector: str) -> Path:
-        """What the study chose, and by what figures."""
+        """Winner of the study with its figures."""
         return self.study_report(detector) / "winner.json"
 
     @property

@@ -1,4 +1,4 @@
-"""What a result was made from: data, code, parameters, DVC's lock, environment; enough to make it again."""
+"""Lineage of a result: data, code, parameters, DVC's lock, environment; sufficient to reproduce it."""
 
 import json
 import platform

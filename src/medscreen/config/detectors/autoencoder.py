@@ -42,7 +42,7 @@ class LayersParams(Block):
 
 
 class ReconstructionEntry(TrainedEntry):
-    """What redraws an image from a code of `bottleneck` numbers, or from the encoder's last map where that is null.
+    """Autoencoder with a code of `bottleneck` numbers, or with the encoder's last map as code where that is null.
 
     `pose`: how strongly the images that it learns from are turned, moved and scaled; 0: not at all. `noise`: standard
     deviation of the noise over them, in greys of 0 to 1, which it has not to redraw. `standardise`: it

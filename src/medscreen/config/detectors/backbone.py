@@ -32,4 +32,4 @@ def _different(depths: list[int]) -> list[int]:
 
 
 Depths = Annotated[list[Annotated[int, Field(ge=1, le=5)]], Field(min_length=1), AfterValidator(_different)]
-"""Which of a backbone's stages are looked at, from 1."""
+"""Stages of a backbone, from 1."""

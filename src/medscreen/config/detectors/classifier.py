@@ -1,4 +1,4 @@
-"""What the detectors trained on both classes have in common."""
+"""Settings of the detectors trained on both classes."""
 
 from typing import Annotated, Literal
 
@@ -13,7 +13,7 @@ Dropout = Annotated[float, Field(ge=0, lt=1)]
 
 
 class AugmentParams(Block):
-    """How strongly films are changed while training: 1 within the limits that augmentation states, 0 not at all."""
+    """Strength of the training augmentation: 1 for the limits that `augmentation` states, 0 for none."""
 
     pose: Strength
     exposure: Strength
@@ -21,7 +21,7 @@ class AugmentParams(Block):
 
 
 class RecipeParams(Block):
-    """How every classifier learns.
+    """Training recipe of a classifier.
 
     `focal_gamma`: how much less images count that are classified well already; with `loss: cross_entropy` without
     effect. `mixup`: both parameters of the Beta distribution that pairs of images are mixed by, 0 none. `balance`: the

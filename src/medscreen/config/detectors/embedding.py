@@ -30,7 +30,7 @@ class OwnBackboneParams(Block):
 
 Positive = Annotated[float, Field(gt=0)]
 Grid = Annotated[list[Positive], Field(min_length=1)]
-"""What the cross-validation tries."""
+"""Values of the grid search by cross-validation."""
 
 
 class LogisticParams(Block):
@@ -92,7 +92,7 @@ class EmbeddingParams(DetectorEntry):
 
     @property
     def epochs(self) -> int:
-        """How many the own backbone trains at most, 0 for another's."""
+        """Maximum number of epochs of the detector's own backbone; 0 for a pretrained one."""
         return self.backbone.training.epochs if isinstance(self.backbone, OwnBackboneParams) else 0
 
     @property

@@ -1,4 +1,4 @@
-"""What the entries of the roster have in common."""
+"""Base class of the roster's entries."""
 
 from pathlib import Path
 from typing import Annotated, ClassVar, Literal, Self
@@ -18,7 +18,7 @@ class DetectorEntry(Block):
 
     @property
     def epochs(self) -> int:
-        """How many it trains at most, 0 if it has no optimiser loop."""
+        """Maximum number of epochs; 0 without an optimizer loop."""
         return 0
 
     def within(self, epochs: int) -> Self:  # noqa: ARG002
@@ -32,7 +32,7 @@ class DetectorEntry(Block):
 
     @property
     def files(self) -> tuple[Path, ...]:
-        """What it reads besides the images: with other content, it is another training."""
+        """Files read besides the images; their content is part of the run key."""
         return ()
 
 
@@ -59,7 +59,7 @@ class TrainedEntry(DetectorEntry):
 
     @property
     def epochs(self) -> int:
-        """How many it trains at most."""
+        """Maximum number of epochs."""
         return self.training.epochs
 
     def within(self, epochs: int) -> Self:

@@ -11,4 +11,4 @@ from medscreen.config.detectors.transfer import TransferParams
 SingleParams = (
     StatisticParams | AutoencoderParams | CnnParams | TransferParams | EmbeddingParams | NoveltyParams | PatchesParams
 )
-"""What can stand in the roster and be a member of an ensemble."""
+"""Settings of a single detector: a roster entry or a member of an ensemble."""

@@ -30,7 +30,7 @@ class Codestream:
 
 
 def begins_codestream(head: bytes) -> bool:
-    """Whether a fragment with these first bytes is the first one of a frame; no later fragment begins so."""
+    """True for the first bytes of a frame's first fragment; no later fragment begins so."""
     return head.startswith(_STARTS)
 
 

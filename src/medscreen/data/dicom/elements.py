@@ -55,7 +55,7 @@ def opened(path: Path) -> BinaryIO:
 
 
 def first_element(head: bytes) -> int | None:
-    """Where the elements of a file with these first bytes begin; None where it is no DICOM.
+    """Offset of the first element of a file with these first bytes; None where it is no DICOM.
 
     Some archives leave the preamble and "DICM" away: a file of theirs begins with an element of group 2 or 8.
     """

@@ -35,7 +35,7 @@ class Frame:
 
 @dataclass(frozen=True)
 class _PixelElement:
-    """Which element holds the pixels, its value representation, its length in bytes."""
+    """Keyword of the pixel data element, its value representation, its length in bytes."""
 
     keyword: str
     kind: str
@@ -139,7 +139,7 @@ def _as_header_states(words: NDArray[Any], options: dict[str, Any], stream: Code
 
 
 def _coding_error(syntax: str, header: Header, stream: Codestream | None) -> float:
-    """How far stored values may lie from those that were coded; infinite where it is not stated."""
+    """Maximum error of stored values by their coding; infinite where it is not stated."""
     said = header.code("LossyImageCompression")
     if stream and stream.near is not None:
         return float("inf") if said == "01" and not stream.near else stream.near
@@ -155,7 +155,7 @@ def _require_pixels(header: Header, element: _PixelElement, options: dict[str, A
 
 
 def _unused_below(header: Header, options: dict[str, Any]) -> int:
-    """How many bits of each word lie below those of its value (PS3.5 8.1.1)."""
+    """Number of bits of each word below those of its value (PS3.5 8.1.1)."""
     stored: int = options["bits_stored"]
     unused: int = header.natural("HighBit", stored - 1) - (stored - 1)
     if not 0 <= unused <= options["bits_allocated"] - stored:

@@ -91,7 +91,7 @@ class Header:
         return self.dataset[_tag(keyword)]
 
     def nearest(self, *keywords: str) -> str | None:
-        """Which of these of one macro, the first one first, stands nearest to the frame; None where none does."""
+        """The element of one macro nearest to the frame, in the order given; None without one."""
         for place in self._places(keywords[0]):
             for keyword in keywords:
                 if _value(place, keyword) is not None:
@@ -99,7 +99,7 @@ class Header:
         return None
 
     def _places(self, keyword: str) -> Iterator["Dataset"]:
-        """Where an element may stand, the frame's own functional group first."""
+        """Data sets that may hold an element, the frame's own functional group first."""
         if self._has_groups and keyword in GROUPS:
             for groups, at in zip(_GROUPED, (self.frame, 0), strict=True):
                 items = _value(self.dataset, groups) or []
@@ -146,12 +146,12 @@ class Header:
 
     @property
     def little_endian(self) -> bool:
-        """Whether words in the file have their low byte first."""
+        """True for little-endian words."""
         return self.dataset.original_encoding[1] is not False
 
     @property
     def implicit(self) -> bool:
-        """Whether the transfer syntax is implicit: value representations come from the dictionary."""
+        """True for an implicit transfer syntax: value representations come from the dictionary."""
         return self.dataset.original_encoding[0] is True
 
     @property
@@ -179,12 +179,12 @@ class Header:
 
     @property
     def burned_in(self) -> bool:
-        """Whether BurnedInAnnotation is YES: text is burned into the pixels."""
+        """True if BurnedInAnnotation is YES: text is burned into the pixels."""
         return self.code("BurnedInAnnotation") == "YES"
 
     @property
     def for_processing(self) -> bool:
-        """Whether these are raw detector values, before processing for display (PS3.3 C.8.11.1)."""
+        """True for raw detector values, before processing for display (PS3.3 C.8.11.1)."""
         intent = " ".join(self.code("PresentationIntentType").replace("\0", " ").replace("_", " ").split())
         storage: str = getattr(self.get("SOPClassUID"), "name", "")
         return intent == "FOR PROCESSING" or storage.endswith("For Processing")

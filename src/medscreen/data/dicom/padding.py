@@ -17,7 +17,7 @@ _ENDS = ("Value", "RangeLimit")
 
 
 def padding(stored: NDArray[Any], header: Header) -> NDArray[np.bool_] | None:
-    """Which pixels (H, W) are padding; None where the file names none.
+    """Mask (H, W) of the padding; None where the file names none.
 
     Lossy coding changes padding, too, and smears its edges: pixels around it do not count as measured then.
     """
@@ -38,7 +38,7 @@ def padding(stored: NDArray[Any], header: Header) -> NDArray[np.bool_] | None:
 
 
 def _is_between(stored: NDArray[Any], found: NDArray[np.bool_], padded: float) -> bool:
-    """Whether there is enough on both sides of padding for its smeared edges to be no extreme of what was measured."""
+    """True if values lie on both sides of padding, so that its smeared edges are no extreme of the measured values."""
     others = stored[~found]
     below = np.count_nonzero(others < padded)
     return bool(min(below, others.size - below) > _BOTH_SIDES * others.size)

@@ -30,7 +30,7 @@ def palette_grey(stored: NDArray[np.generic], header: Header) -> Grey:
 
 
 def supplemental_grey(values: NDArray[np.float64], header: Header) -> tuple[NDArray[np.bool_], Grey] | None:
-    """Which stored values (L,) of a monochrome image are colors, and the luminance (L,) of the colors.
+    """Mask (L,) of the stored values of a monochrome image that are colors, and their luminance (L,).
 
     None where the file has no supplemental palette, or its PixelPresentation does not say that it is used.
     """

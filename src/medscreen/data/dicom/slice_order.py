@@ -37,7 +37,7 @@ def place_of(orientation: Any, position: Any) -> Place | None:
 
 
 def positions(places: Sequence[Place | None]) -> list[float] | None:
-    """How far along their normal slices lie; None unless all have a place and lie parallel."""
+    """Positions of slices along their normal; None unless all have a place and lie parallel."""
     known = [place for place in places if place is not None]
     if not known or len(known) < len(places):
         return None

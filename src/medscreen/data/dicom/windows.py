@@ -33,7 +33,7 @@ class Window:
     function: str = "LINEAR"
 
     def shares(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Where the values lie between black (0) and white (1), of the same shape; below 0 and above 1 outside.
+        """Values on a scale from black (0) to white (1), of the same shape; below 0 and above 1 outside.
 
         Raises UnreadableImageError for a width that the function has no meaning for.
         """
@@ -93,7 +93,7 @@ def _rescale(header: Header) -> tuple[float, float]:
 
 
 def _may_be_negative(header: Header) -> bool:
-    """Whether a stored value of that many bits may lie below 0 after the modality LUT or rescale."""
+    """True if a stored value of that many bits may lie below 0 after the modality LUT or rescale."""
     way = header.nearest("ModalityLUTSequence", "RescaleSlope", "RescaleIntercept")
     if way == "ModalityLUTSequence":
         return False
@@ -103,7 +103,7 @@ def _may_be_negative(header: Header) -> bool:
 
 
 def _shares(levels: Levels, header: Header, display: DisplayParams) -> NDArray[np.float64] | None:
-    """What each level (L,) is shown as by a window or table; None where the spread of the pixels decides."""
+    """Display value of each level (L,) by a window or table; None where the spread of the pixels decides."""
     window = display.window
     if isinstance(window, WindowParams):
         return Window(window.center, window.width).shares(levels.values)

@@ -1,1 +1,1 @@
-"""Where images come from: one file a kind of source, each gives the same Record."""
+"""Image sources: one file a kind of source, each gives the same Record."""

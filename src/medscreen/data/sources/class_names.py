@@ -1,4 +1,4 @@
-"""Whether the folders of a data set are classes: by their names, and by those of the folders in and beside them."""
+"""Check that the folders of a data set are classes, by their names and those of the folders in and beside them."""
 
 import re
 from collections.abc import Collection, Iterator, Mapping
@@ -34,7 +34,7 @@ MOST_NAMED = 10  # folders; more could be patients'
 
 
 class Place(NamedTuple):
-    """Where an image lies: the published split, the class folder, and the folders below that."""
+    """Place of an image: the published split, the class folder, and the folders below that."""
 
     split: str | None
     name: str

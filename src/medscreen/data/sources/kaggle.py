@@ -23,7 +23,7 @@ class OnKaggle:
 
     @property
     def page(self) -> str:
-        """Where a person reads what it is, and accepts its rules."""
+        """Address of the data set's page with its rules."""
         return f"https://www.kaggle.com/{self.kind}/{self.name}"
 
 

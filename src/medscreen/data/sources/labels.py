@@ -107,12 +107,12 @@ class NormalLabels:
 
 
 def stands_for_missing(word: str) -> bool:
-    """Whether a cell is a word, sign or number for a value that is not there (NA, ?, -99); an empty one is not."""
+    """True for a word, sign or number that stands for a missing value (NA, ?, -99); not for an empty cell."""
     return bool(plain(word)) and _is_missing(label_key(word))
 
 
 def is_word_of_a_class(word: str) -> bool:
-    """Whether folders of classes are called that way everywhere, whatever the settings name."""
+    """True for a usual name of a class folder, whatever the settings name."""
     return _squeezed(plain(word)) in _NORMAL | {"abnormal"}
 
 
@@ -147,7 +147,7 @@ def _looks_like(key: str, known: str) -> bool:
 
 
 def _signs_differ(key: str, known: str) -> bool:
-    """Whether a sign sets two labels apart (HER2+ and HER2-, 0 and >0); one behind a word (normal+) is a slip."""
+    """True if a sign sets two labels apart (HER2+ and HER2-, 0 and >0); one behind a word (normal+) is a slip."""
     one, other = ("".join(_SIGN_OR_MINUS.findall(text)) for text in (key, known))
     short = len(_squeezed(known)) < _SHORTEST_WORD
     return one != other and bool((one and other) or (short and _SIGN.search(one + other)))
@@ -170,7 +170,7 @@ def _shape(key: str) -> str:
 
 
 def _one_slip(words: list[str], known: list[str]) -> bool:
-    """Whether in one word of some length a letter is missing, added, another or displaced.
+    """True if in one word of some length a letter is missing, added, another or displaced.
 
     Digits are no slip (grade 1, grade 2), nor are last letters that count (class a, class b) or the prefix that negates
     (anormal, asymptomatic).

@@ -75,13 +75,13 @@ class Page:
 
     @property
     def is_image(self) -> bool:
-        """Whether the page is an image of its own: no smaller copy of another page, and no mask."""
+        """True for a page that is an image of its own: no smaller copy of another page, and no mask."""
         kinds = self.number(_SUBFILE, 0)
         return not kinds & (_REDUCED | _MASK) and self.number(_OLD_SUBFILE, 0) != _OLD_REDUCED
 
     @property
     def stacked(self) -> int:
-        """How many images the file has by ImageJ's description in its first page; 0 without one."""
+        """Number of images by ImageJ's description in the first page; 0 without one."""
         _, count, content = self._entry(_DESCRIPTION) or (0, 0, b"")
         with suppress(UnreadableImageError):  # a text beyond the end of the file
             if found := _IMAGEJ.match(self._content(content, min(count, _MOST_TEXT))):
@@ -129,7 +129,7 @@ class FromPage(FileIO):
 
 
 def is_tiff(file: BinaryIO) -> bool:
-    """Whether a file begins as TIFF or BigTIFF."""
+    """True if a file begins as TIFF or BigTIFF."""
     file.seek(0)
     return file.read(4) in _WIDE
 

@@ -1,4 +1,4 @@
-"""How a page of a TIFF file stores its samples."""
+"""Sample layout of a page of a TIFF file."""
 
 from dataclasses import dataclass
 
@@ -25,7 +25,7 @@ _MOST_SEGMENTS = 65_536  # strips or tiles
 
 @dataclass(frozen=True)
 class Layout:
-    """How a page stores its samples; `bits` and `formats` have one entry a sample of a pixel."""
+    """Sample layout of a page; `bits` and `formats` have one entry a sample of a pixel."""
 
     width: int
     height: int
@@ -49,7 +49,7 @@ class Layout:
 
     @property
     def plain(self) -> bool:
-        """Whether the samples are whole numbers of at most 8 bits without a sign, which Pillow reads."""
+        """True for unsigned integers of at most 8 bits, which Pillow reads."""
         return max(self.bits) <= 8 and set(self.formats) == {UNSIGNED}
 
     def __str__(self) -> str:

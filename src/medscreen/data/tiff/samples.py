@@ -33,7 +33,7 @@ _CUT = "the TIFF file is damaged or cut short"
 
 @dataclass(frozen=True)
 class _Grid:
-    """Where strips or tiles begin in the file and how many bytes they have there; their size in pixels."""
+    """Offsets and byte counts of strips or tiles in the file; their size in pixels."""
 
     starts: list[int]
     lengths: list[int]

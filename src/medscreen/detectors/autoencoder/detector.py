@@ -44,14 +44,14 @@ class AutoencoderDetector:
 
     @property
     def network(self) -> nn.Module:
-        """What scores images."""
+        """The network that scores images."""
         if self._learn_usual:  # only now: an epoch that nobody asks about has no need of it
             self._learn_usual()
             self._learn_usual = None
         return self._network
 
     def _fresh(self) -> tuple[WorstResidual | LocalSurprise | NegativeEvidence, Loss]:
-        """What scores the images that the autoencoder sees, and what its autoencoder is to minimise."""
+        """The scoring network of the autoencoder's input, and the training loss."""
         seeded(self.seed)
         params, layers = self.params, Layers(**self.params.layers.model_dump())
         if isinstance(params, PlainAutoencoderParams):
@@ -122,7 +122,7 @@ def _evidence(autoencoder: VariationalAutoencoder, beta: float, noise: float) ->
 
 
 def _noisy(images: Tensor, noise: float, autoencoder: nn.Module) -> Tensor:
-    """What is shown instead of the images while it learns: redrawing them from it needs to know what they are like.
+    """Denoising input in place of the training images, which are the target of the reconstruction.
 
     Denoising autoencoders: Vincent et al. 2008 (doi 10.1145/1390156.1390294).
     """

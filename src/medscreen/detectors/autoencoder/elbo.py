@@ -1,4 +1,4 @@
-"""How unlikely a variational autoencoder finds an image."""
+"""Negative evidence lower bound (ELBO) of a variational autoencoder."""
 
 from torch import Tensor, nn
 

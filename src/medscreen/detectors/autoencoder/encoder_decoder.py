@@ -12,7 +12,7 @@ from torch.nn import functional as F
 
 @dataclass(frozen=True)
 class Layers:
-    """What an encoder and its decoder consist of.
+    """Layers of an encoder and its decoder.
 
     `down`, `strides`: channels after each step of the encoder and by how much it divides the side (1 or 2).
     `halving`: by the step's convolution itself, or by 2 x 2 maximum pooling behind it. `up`: channels after each step

@@ -1,4 +1,4 @@
-"""Where an image departs from what is made of it."""
+"""Local residual score: standardized residuals of the reconstruction."""
 
 import torch
 from torch import Tensor, nn
@@ -11,7 +11,7 @@ _MEAN_WINDOW = 5
 
 
 class LocalSurprise(nn.Module):
-    """How far an image departs from what an autoencoder makes of it, where it departs most.
+    """Mean of the largest standardized residuals of an autoencoder's reconstruction.
 
     Two residuals, 1 - SSIM and the absolute mean difference over 5 x 5 pixels, each standardised by what is usual
     at that place of a healthy image, are added up; the score is the mean over the `top` share of all places.

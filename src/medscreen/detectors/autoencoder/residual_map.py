@@ -28,7 +28,7 @@ class ResidualMap(nn.Module):
 
     @property
     def unit(self) -> str:
-        """What 1 in the map means."""
+        """Unit of the map's values."""
         if isinstance(self.scorer, LocalSurprise):
             return "standard deviations of healthy images beyond 3"
         return "residual of the reconstruction"

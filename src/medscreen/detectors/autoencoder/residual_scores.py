@@ -1,4 +1,4 @@
-"""How far an image and its reconstruction differ, place by place."""
+"""Residuals of a reconstruction, place by place, and scores made of them."""
 
 from collections.abc import Callable, Mapping
 from typing import Literal

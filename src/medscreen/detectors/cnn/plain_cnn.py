@@ -55,6 +55,6 @@ class PlainCnn(nn.Module):
         return gradient
 
     def places(self, size: int) -> Places:  # noqa: ARG002
-        """Where the places of the last map lie in an image."""
+        """Places of the last feature map in an image."""
         step = 2**self.halvings
         return Places((step - 1) / 2, step)

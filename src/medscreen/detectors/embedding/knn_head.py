@@ -1,4 +1,4 @@
-"""What the nearest known images say."""
+"""k-NN head: distance-weighted vote of the training embeddings."""
 
 import torch
 from torch import Tensor

@@ -29,7 +29,7 @@ _STEPS = 5000  # of solvers that stop by themselves long before
 
 @dataclass(frozen=True)
 class Known:
-    """What a head learns from: vectors (N, width), their classes (N,) from 0, and the folds of the search.
+    """Training data of a head: vectors (N, width), their classes (N,) from 0, and the folds of the search.
 
     A fold is the positions to learn from and those to judge on.
     """
@@ -51,7 +51,7 @@ class Head(Protocol):
         ...
 
     def tried(self, width: int) -> Mapping[str, Sequence[Any]]:
-        """What the search tries, by scikit-learn's names, in the order of the settings."""
+        """Parameter grid by scikit-learn's names, in the order of the settings."""
         ...
 
     def fill(self, module: nn.Sequential, fitted: Pipeline, known: Known) -> None:
@@ -194,7 +194,7 @@ class _Mlp:
 
 
 def _votes(distances: NDArray[np.float64], temperature: float) -> NDArray[np.float64]:
-    """What neighbours at these distances vote; of vectors of length 1, the cosine is 1 - distance^2 / 2."""
+    """Weights of neighbors at these distances; of vectors of length 1, the cosine is 1 - distance^2 / 2."""
     votes: NDArray[np.float64] = np.exp(-(distances**2) / (2 * temperature))
     return votes
 

@@ -1,4 +1,4 @@
-"""What a support vector machine remembers."""
+"""SVM head: support vectors with their weights."""
 
 import torch
 from torch import Tensor

@@ -11,7 +11,7 @@ _LEAST_GAP = 0.01
 
 
 class EmpiricalRank(Sized):
-    """Which share of known scores lies below: linear between them, growing by the logarithm beyond their ends.
+    """Empirical distribution function of known scores: linear between them, logarithmic beyond their ends.
 
     `scores` (M,) ascend and differ, `ranks` (M,) are theirs, `spread` () is the unit beyond the ends.
     """

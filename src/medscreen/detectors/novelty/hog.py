@@ -1,4 +1,4 @@
-"""Which way the edges run, and where."""
+"""Histograms of oriented gradients."""
 
 import math
 

@@ -1,4 +1,4 @@
-"""How much detail of each size an image has, and where."""
+"""Energies of a Laplacian pyramid by level and place."""
 
 import torch
 from torch import Tensor, nn

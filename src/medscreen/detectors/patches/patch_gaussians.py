@@ -1,4 +1,4 @@
-"""What is usual at each place of a healthy image."""
+"""Gaussian of the features of healthy images at each place (PaDiM)."""
 
 from collections.abc import Iterable
 

@@ -1,1 +1,1 @@
-"""What several families share: the protocol, the optimizer loop, augmentation, losses."""
+"""Code shared by families: the protocol, the optimizer loop, augmentation, losses."""

@@ -1,4 +1,4 @@
-"""What every detector promises."""
+"""The protocol of detectors."""
 
 from collections.abc import Callable, Mapping
 from typing import Protocol, Self
@@ -46,7 +46,7 @@ class Detector(Protocol):
 
     @property
     def network(self) -> nn.Module:
-        """What scores images."""
+        """The network that scores images."""
         ...
 
     def fit(self, train: ImageSet, tune: ImageSet, on_epoch: OnEpoch = ignore) -> Self:
@@ -68,7 +68,7 @@ def _score_alone(said: Tensor | tuple[Tensor, Tensor]) -> Tensor:
 
 
 def in_batches(function: Callable[[Tensor], Tensor], pixels: Pixels) -> Tensor:
-    """What a function makes of float images (n, 1, S, S), of all the display grey (N, S, S), a batch at a time."""
+    """Applies a function of float images (n, 1, S, S) to display gray (N, S, S), a batch at a time."""
     return torch.cat([function(as_images(pixels[batch])) for batch in batches(len(pixels), pixels.shape[-1])])
 
 

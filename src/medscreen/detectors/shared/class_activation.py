@@ -30,7 +30,7 @@ class LocalClassifier(Protocol):
         ...
 
     def places(self, size: int) -> Places:
-        """Where the places of the last map lie in an image of `size` pixels."""
+        """Places of the last feature map in an image of `size` pixels."""
         ...
 
 

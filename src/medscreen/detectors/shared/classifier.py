@@ -82,7 +82,7 @@ class ClassifierDetector(ABC):
         return loss
 
     def recipe(self, classifier: nn.Module) -> Recipe:  # noqa: ARG002
-        """How the loop trains the classifier."""
+        """Training recipe of the classifier."""
         params, recipe = self.params, self.params.recipe
         chosen = Recipe(
             params.training,

@@ -1,4 +1,4 @@
-"""What classifiers minimise, on labels (N, K) that are shares of classes."""
+"""Classification losses on soft labels (N, K)."""
 
 import torch
 from torch import Tensor

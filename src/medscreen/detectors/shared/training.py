@@ -50,7 +50,7 @@ def _all_alike(network: nn.Module) -> list[tuple[list[nn.Parameter], float]]:
 
 @dataclass(frozen=True)
 class Recipe:
-    """How a network is trained.
+    """Training recipe of a network.
 
     `augment` changes a batch of images (N, 1, S, S), keeping its shape; `mix` then changes images and labels together.
     `order` says, of the labels of all images, at which positions are those of an epoch. `groups` are the weights that
@@ -66,7 +66,7 @@ class Recipe:
     groups: Callable[[nn.Module], list[tuple[list[nn.Parameter], float]]] = _all_alike
 
     def batch(self, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
-        """What the network learns from these images and labels."""
+        """The batch that the network is trained on: augmented and mixed images with their labels."""
         if self.augment:
             images = self.augment(images)
         return self.mix(images, labels) if self.mix else (images, labels)

@@ -60,5 +60,5 @@ class TransferClassifier(nn.Module):
         return weights.unsqueeze(2).unsqueeze(3).expand_as(features)
 
     def places(self, size: int) -> Places:
-        """Where the places of the last map lie in an image of `size` pixels."""
+        """Places of the last feature map in an image of `size` pixels."""
         return self.backbone.places(size)

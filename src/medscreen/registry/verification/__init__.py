@@ -1,1 +1,1 @@
-"""Whether a registered version is what it was, and whether the workspace is still what it was made from."""
+"""Verification of a registered version, and of the workspace that it was made from."""

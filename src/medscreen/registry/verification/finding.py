@@ -38,7 +38,7 @@ def findings(subject: str, check: Iterable[tuple[Status, str]]) -> Iterator[Find
 
 
 def agreement(is_same: bool, same: str, different: str) -> tuple[Status, str]:
-    """Whether two things are the same, in the sentence for that."""
+    """Result of a comparison with its sentence."""
     return ("matches", same) if is_same else ("changed", different)
 
 

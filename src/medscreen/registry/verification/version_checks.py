@@ -194,7 +194,7 @@ def check_logged_metrics(record: Record) -> Check:
 
 
 def _compared(what: str, found: Mapping[str, Any], source: str, expected: Mapping[str, Any]) -> tuple[Status, str]:
-    """Whether each expected value is found under its name; others are ignored."""
+    """Comparison of each expected value with the one of its name; others are ignored."""
     different = [
         f"{name} is {found.get(name, 'not there')}, {source} has {value}"
         for name, value in expected.items()
@@ -204,7 +204,7 @@ def _compared(what: str, found: Mapping[str, Any], source: str, expected: Mappin
 
 
 def check_decision(record: Record) -> Check:
-    """Whether a decision put the version into its stage."""
+    """Check of the decision that put the version into its stage."""
     version = record.version
     if version.stage == "None":
         yield "matches", "it has no stage, which takes no decision"

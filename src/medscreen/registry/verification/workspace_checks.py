@@ -189,7 +189,7 @@ def uncommitted_code(lineage: Mapping[str, Any]) -> list[str]:
 
 
 def has_commit(layout: Layout, commit: str) -> bool:
-    """Whether the workspace's repository has that commit."""
+    """True if the workspace's repository has that commit."""
     from git import Repo
     from git.exc import GitError
 
@@ -239,7 +239,7 @@ def check_environment(record: Record) -> Check:
 
 
 def differences(then: Mapping[str, Any]) -> list[str]:
-    """What differs in this environment, each with both versions; packages that medscreen does not need are left out."""
+    """Differences of this environment, each with both versions, without packages that medscreen does not need."""
     now = environment()
     old, new = then["packages"], now["packages"]
     return [f"{what} is {now[what]}, was {then[what]}" for what in ("python", "system") if now[what] != then[what]] + [

@@ -1,4 +1,4 @@
-"""What curation did, for people: a page with tables and pictures that stays local; templates/ has its words."""
+"""The curation page, with tables and pictures, which stays local; its words are in the templates beside it."""
 
 from collections.abc import Collection, Mapping
 from typing import Any

@@ -1,4 +1,4 @@
-"""What a card is written from."""
+"""The facts of a model card."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -52,6 +52,6 @@ class CardFacts:
 
     @property
     def has_no_patients(self) -> bool:
-        """Whether the source names no patient, so that each image counts as one."""
+        """True if the source names no patient, so that each image counts as one."""
         splits = self.curation.get("splits", {}).values()
         return bool(splits) and all(split.get("patients") == split.get("images") for split in splits)

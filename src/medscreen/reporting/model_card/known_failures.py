@@ -1,4 +1,4 @@
-"""Where a version fails, computed from its reports; model_card.md.j2 has the sentences."""
+"""Known failures of a version, computed from its reports; model_card.md.j2 has the sentences."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -33,7 +33,7 @@ def known_failures(facts: CardFacts) -> dict[str, Any]:
 
 
 def _bounded(estimate: Mapping[str, Any] | None) -> bool:
-    """Whether there is a value with an interval to compare with something."""
+    """True for a value with an interval to compare with something."""
     return estimate is not None and None not in (estimate["value"], estimate["low"], estimate["high"])
 
 

@@ -1,4 +1,4 @@
-"""Where the lesion of a simulated film lies: computed again from the seed, so that no file has to keep it."""
+"""Lesion masks of simulated films, computed again from the seed, so that no file has to keep them."""
 
 from collections.abc import Sequence
 

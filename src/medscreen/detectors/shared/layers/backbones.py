@@ -65,7 +65,7 @@ class Backbone(nn.Module):
         return found
 
     def places(self, size: int, depth: int = STAGES) -> Places:
-        """Where the places behind the stage `depth` (from 1) lie in an image of `size` pixels."""
+        """Places of the feature map behind the stage `depth` (from 1) in an image of `size` pixels."""
         first, step = _PLACES[self.name][depth - 1]
         scale = size / self.side
         return Places((first + 0.5) * scale - 0.5, step * scale)

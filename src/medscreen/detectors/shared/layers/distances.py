@@ -1,4 +1,4 @@
-"""How far a vector lies from those of healthy images."""
+"""Distances of feature vectors from those of healthy images."""
 
 import numpy as np
 import torch

@@ -1,4 +1,4 @@
-"""Where the places of a feature map lie in the image."""
+"""Places of a feature map in the image."""
 
 from typing import NamedTuple
 

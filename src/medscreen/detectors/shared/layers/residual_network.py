@@ -69,7 +69,7 @@ class ResidualClassifier(nn.Module):
         return gradient
 
     def places(self, size: int, depth: int = 3) -> Places:  # noqa: ARG002
-        """Where the places behind the stage `depth` (from 1) lie in an image of any `size`."""
+        """Places of the feature map behind the stage `depth` (from 1) in an image of any `size`."""
         return Places((self.unshuffle - 1) / 2, self.unshuffle * 2 ** (depth - 1))
 
 
