@@ -35,6 +35,14 @@ def explained(*arguments: str | Path) -> Result:
     return CliRunner().invoke(explain, [*map(str, arguments), "--name", MODEL])
 
 
+def keep(workspace: Layout, name: str, content: str) -> None:
+    """Replaces a file of the run of the version in Production."""
+    client = open_store(workspace)
+    version = version_in_stage(client, MODEL, "Production")
+    assert version is not None
+    client.log_text(version.run_id, content, name)
+
+
 def picture(path: Path) -> np.ndarray:
     return np.asarray(Image.open(path).convert("RGB")).astype(int)
 
@@ -49,10 +57,7 @@ def test_explain_writes_a_picture_of_each_image(
     workspace: Layout, tmp_path: Path, film: Path, loaded_registry: Callable[[Path], None]
 ) -> None:
     loaded_registry(workspace.workspace)
-    client = open_store(workspace)
-    version = version_in_stage(client, MODEL, "Production")
-    assert version is not None
-    client.log_text(version.run_id, json.dumps({"shown": True, "reason": ""}), "explanations.json")
+    keep(workspace, "explanations.json", json.dumps({"shown": True, "reason": ""}))
     record = record_in_stage(MODEL, "Production")
     of = load_explained(record, PackagedDetector(whole_graph(record)))
     assert of.map is not None
@@ -72,10 +77,7 @@ def test_a_map_that_is_not_shown_is_replaced_by_its_reason(
     workspace: Layout, tmp_path: Path, film: Path, loaded_registry: Callable[[Path], None]
 ) -> None:
     loaded_registry(workspace.workspace)
-    client = open_store(workspace)
-    version = version_in_stage(client, MODEL, "Production")
-    assert version is not None
-    client.log_text(version.run_id, json.dumps({"shown": False, "reason": "it is a test"}), "explanations.json")
+    keep(workspace, "explanations.json", json.dumps({"shown": False, "reason": "it is a test"}))
     said = explained(film, "--out", tmp_path / "out")
     assert said.exit_code == 0
     assert "it is a test" in said.stderr
@@ -86,10 +88,7 @@ def test_a_changed_map_is_refused_and_a_way_out_named(
     workspace: Layout, tmp_path: Path, film: Path, loaded_registry: Callable[[Path], None]
 ) -> None:
     loaded_registry(workspace.workspace)
-    client = open_store(workspace)
-    version = version_in_stage(client, MODEL, "Production")
-    assert version is not None
-    client.log_text(version.run_id, "another", "explain.onnx")
+    keep(workspace, "explain.onnx", "another")
     said = explained(film, "--out", tmp_path / "out")
     assert not unstated(str(said.exception), "explain.onnx", MODEL, "dvc repro publish")
 
@@ -123,10 +122,7 @@ def test_a_lost_or_damaged_proof_shows_no_map(
     workspace: Layout, tmp_path: Path, film: Path, loaded_registry: Callable[[Path], None], proof: str
 ) -> None:
     loaded_registry(workspace.workspace)
-    client = open_store(workspace)
-    version = version_in_stage(client, MODEL, "Production")
-    assert version is not None
-    client.log_text(version.run_id, proof, "explanations.json")
+    keep(workspace, "explanations.json", proof)
     done = explained(film, "--out", tmp_path / "out")
     assert done.exit_code == 0
     assert "no whole proof" in done.stderr
