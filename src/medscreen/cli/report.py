@@ -11,10 +11,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
-from rich import box
-from rich.table import Table
 
 from medscreen.cli.image_files import ImageOfFile, images_of, readable
+from medscreen.cli.tables import simple_table
 from medscreen.config.params import load_params
 from medscreen.errors import MedscreenError
 from medscreen.runtime.escaping import Screen, say, visible
@@ -51,7 +50,7 @@ def similar(paths: Sequence[Path], name: str | None, stage: str, number: int, as
     if version.no_cases:
         raise MedscreenError(f"{version.title} has no index of similar cases: {version.no_cases}.")
     unreadable: Counter[tuple[str, str]] = Counter()
-    table = Table("image", "label", "distance", "training image", box=box.SIMPLE_HEAD)
+    table = simple_table(None, ("image", "label", "distance", "training image"))
     rows = []
     for image, _, square in readable(images_of(paths), version.detector, unreadable):
         for case in version.similar_to(square, number):

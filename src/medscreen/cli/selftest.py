@@ -11,9 +11,8 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import click
-from rich import box
-from rich.table import Table
 
+from medscreen.cli.tables import simple_table
 from medscreen.errors import MedscreenError
 from medscreen.runtime.escaping import Screen, say
 
@@ -27,23 +26,20 @@ def selftest() -> None:
     """Tests the installation on a tiny phantom, and lists what is installed and what is missing.
 
     Simulated films are written as DICOM, read, curated and split; a small network is trained, packaged as an ONNX graph
-    and screens a file. Nothing of the checkout is read or changed. The exit status is 1 where a step fails.
+    and screens a file. Nothing of the checkout is read or changed. The exit status is 2 where a step fails.
     """
     started = time.perf_counter()
     _show_installed()
+    begun = time.perf_counter()
     with tempfile.TemporaryDirectory(prefix="medscreen-selftest-") as folder:
-        steps = _steps(Path(folder))
-        while True:
-            begun = time.perf_counter()
-            try:
-                done = next(steps)
-            except StopIteration:
-                break
-            except MedscreenError:
-                raise
-            except Exception as error:
-                raise MedscreenError(f"selftest: {type(error).__name__}: {error}; reinstall medscreen.") from error
-            say(f"ok  {time.perf_counter() - begun:5.1f} s  {done}")
+        try:
+            for done in _steps(Path(folder)):
+                say(f"ok  {time.perf_counter() - begun:5.1f} s  {done}")
+                begun = time.perf_counter()
+        except (MedscreenError, OSError):  # a full disk is no fault of the installation
+            raise
+        except Exception as error:
+            raise MedscreenError(f"selftest: {type(error).__name__}: {error}; reinstall medscreen.") from error
     say(f"selftest passed in {time.perf_counter() - started:.1f} s")
 
 
@@ -124,7 +120,7 @@ _CNN = {
 
 
 def _show_installed() -> None:
-    table = Table("what", "state", "needed for", box=box.SIMPLE_HEAD)
+    table = simple_table(None, ("what", "state", "needed for"))
     for row in _installed():
         table.add_row(*row)
     Screen().print(table)

@@ -83,7 +83,11 @@ def _save(layout: Layout, curated: Curated, settings: DatasetParams, dataset: st
     for split in SPLITS:
         with replaced(layout.curated(split)) as partial:
             save_images(curated.images, curated.splits[split], partial, split)
-            masks = None if split != TEST else lesion_masks(settings, curated.split(TEST).origins)
+            masks = (
+                None
+                if split != TEST
+                else lesion_masks(settings, [curated.images.origins[i] for i in curated.splits[TEST]])
+            )
             if masks is not None:  # the proof of the detectors' maps in `evaluate` compares with them
                 np.save(partial / layout.lesion_masks.name, masks)
     with open_test_split():

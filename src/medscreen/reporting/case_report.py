@@ -69,6 +69,7 @@ def case_report(cases: Sequence[ReportedCase], version: ReportedVersion, val: Ou
     """One self-contained HTML page; `val`: outcomes of the version on the validation split."""
     pictures: dict[str, bytes] = {}
     shown = []
+    healthy = val.scores[val.labels == 0]
     for i, case in enumerate(cases):
         score = float(case.screening.score[0])
         pictures[f"image-{i}"] = _png(case.grey, _LONGEST_SIDE)
@@ -81,7 +82,6 @@ def case_report(cases: Sequence[ReportedCase], version: ReportedVersion, val: Ou
             if similar.pixels is not None:
                 pictures[name] = _png(similar.pixels, _THUMBNAIL)
             thumbnails.append((similar.case, name if similar.pixels is not None else None))
-        healthy = val.scores[val.labels == 0]
         shown.append(
             {
                 "case": case,
@@ -93,7 +93,7 @@ def case_report(cases: Sequence[ReportedCase], version: ReportedVersion, val: Ou
                 "similar": thumbnails,
             }
         )
-    counts = {"healthy": int((val.labels == 0).sum()), "abnormal": int((val.labels == 1).sum())}
+    counts = {"healthy": len(healthy), "abnormal": int((val.labels == 1).sum())}
     text = render("case_report.md.j2", cases=shown, version=version, val=counts)
     return page(text, f"Case report: {version.model} version {version.number}", pictures)
 
