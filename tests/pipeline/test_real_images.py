@@ -1,6 +1,7 @@
 """`dvc repro` on images as hospitals, Kaggle and MedMNIST hand them over."""
 
 import json
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -66,7 +67,14 @@ def test_class_folders_without_splits(test_data: Path, tmp_path: Path) -> None:
     listed = json.loads((project / "data" / "curation.json").read_text())["near_copies"]["listed"]
     names = {name for pair in listed for name in pair["files"]}
     assert any(name.startswith("yes/") for name in names)
-    kept = [path for top in ("reports", "mlruns/artifacts") for path in (project / top).rglob("*") if path.is_file()]
+    # reports/predictions names them too: DVC keeps it, git ignores it
+    listing = subprocess.check_output(
+        ["git", "ls-files", "--others", "--exclude-standard", "reports"], cwd=project, text=True
+    )
+    committed = [project / line for line in listing.splitlines()]
+    assert project / "reports" / "curation.json" in committed
+    assert not any("predictions" in path.parts for path in committed)
+    kept = committed + [path for path in (project / "mlruns" / "artifacts").rglob("*") if path.is_file()]
     assert not any(name.encode() in path.read_bytes() for path in kept for name in names)
     assert not any(path.name == "curation.html" for path in kept)
 
