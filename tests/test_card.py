@@ -18,9 +18,16 @@ from medscreen.reporting.model_card.facts import CardFacts
 from medscreen.reporting.pages.html_page import page
 from medscreen.reporting.pages.markdown import TEMPLATES, inert
 
+
+def estimate(value: float | None, reach: float = 0.1) -> dict[str, float | None]:
+    if value is None:
+        return {"value": None, "low": None, "high": None}
+    return {"value": value, "low": round(value - reach, 6), "high": round(value + reach, 6)}
+
+
 ALL_SECTIONS = [
     "Intended use", "Performance", "Operating point", "Domain", "Known failures", "Data and splits", "Subgroups",
-    "Findings", "Threshold comparison", "Calibration", "Other hospitals", "Lineage", "Parameters",
+    "Findings", "Threshold comparison", "Calibration", "Explanation map", "Other hospitals", "Lineage", "Parameters",
 ]  # fmt: skip
 POINT = {
     "policy": "youden", "threshold": 0.809444, "refer_from": -2.06826, "refer_to": 0.809444,
@@ -31,7 +38,18 @@ POINT = {
         "dicom": {"modality": {"CR": 1100, "unknown": 49}, "body part": {"CH|EST": 1149}},
     },
 }  # fmt: skip
-NOTHING = CardFacts("m", None, "d", "s", "2026-07-03", {}, {}, {}, {}, {}, {}, "", is_simulated=False)
+PERTURBED = {"map": estimate(0.8), "map_of_another_image": estimate(0.9), "difference": estimate(-0.1, 0.2)}
+PROOF: dict[str, Any] = {
+    "shown": True, "reason": "", "map": "class activation map", "unit": "log odds per place", "images": 179,
+    "constant_maps": 2,
+    "localization": {
+        "pointing_game": {"map": estimate(0.525, 0.08), "chance": estimate(0.013, 0.002), "center_blob": estimate(0.1)},
+        "energy_inside": {"map": estimate(0.146, 0.02), "chance": estimate(0.012, 0.002), "center_blob": estimate(0.2)},
+    },
+    "randomization": {"images": 32, "rank_correlation": estimate(-0.024, 0.02)},
+    "perturbation": {"images": 12, "deletion": {"mean": PERTURBED}, "insertion": {"mean": PERTURBED}},
+}  # fmt: skip
+NOTHING = CardFacts("m", None, "d", "s", "2026-07-03", {}, {}, {}, {}, {}, {}, {}, "", is_simulated=False)
 ODD_NAMES = st.text(st.sampled_from("|`<>\\*_[]()#&;~!:-+=.$\"'\n\r\t\0\u2028\u202e ab1é")) | st.text()
 
 
@@ -50,6 +68,7 @@ def reported(detector: str) -> CardFacts:
         made="2026-07-03",
         evaluation=read(detector, "evaluation.json"),
         analysis=read(detector, "analysis.json"),
+        explanations=PROOF,
         curation=read("curation.json"),
         operating_point=POINT,
         parameters={"seed": 7, "findings": [], "evaluation.confidence": 0.95},
@@ -57,12 +76,6 @@ def reported(detector: str) -> CardFacts:
         decision="cnn: val/auroc 0.9199 beats the baseline gradient by 0.4290",
         is_simulated=True,
     )
-
-
-def estimate(value: float | None, reach: float = 0.1) -> dict[str, float | None]:
-    if value is None:
-        return {"value": None, "low": None, "high": None}
-    return {"value": value, "low": round(value - reach, 6), "high": round(value + reach, 6)}
 
 
 def group(value: float | None, reach: float = 0.1, abnormal: int = 20) -> dict[str, Any]:
@@ -175,7 +188,7 @@ def test_operating_point_band_and_decision() -> None:
 def test_a_version_of_which_nothing_was_reported_has_a_card() -> None:
     markdown = model_card(NOTHING)
     assert markdown.startswith("# m, not registered\n")
-    assert list(sections(markdown)) == ["Intended use", "Known failures", "Other hospitals"]
+    assert list(sections(markdown)) == ["Intended use", "Known failures", "Explanation map", "Other hospitals"]
     assert "Nothing could be checked" in markdown
 
 
@@ -184,7 +197,8 @@ def test_a_version_with_another_threshold_shows_the_rates_it_has() -> None:
     facts = replace(NOTHING, evaluation={"val": rates, "test": rates}, operating_point=POINT, decision="By hand.")
     found = sections(model_card(facts))
     assert list(found) == [
-        "Intended use", "Performance", "Operating point", "Domain", "Known failures", "Other hospitals",
+        "Intended use", "Performance", "Operating point", "Domain", "Known failures", "Explanation map",
+        "Other hospitals",
     ]  # fmt: skip
     assert [row[0] for row in tables(found["Performance"])[0]] == [
         "metric",
@@ -377,6 +391,42 @@ def test_findings_that_are_told_apart_have_their_rows_and_counts() -> None:
     assert "mean AUROC 0.750 (0.650 to 0.850)" in said
 
 
+# the map and its proof
+
+
+def test_a_map_is_shown_with_what_it_was_compared_with() -> None:
+    text = sections(model_card(reported("cnn")))["Explanation map"]
+    assert "Kind: class activation map; unit: log odds per place." in text
+    assert "Measured on 179 abnormal simulated images of test; in brackets the 95 % interval" in text
+    assert "Constant maps, which point at no place: 2." in text
+    inside, probability = tables(text)
+    assert inside[1] == [
+        "maximum (pointing game)", "0.525 (0.445 to 0.605)", "0.013 (0.011 to 0.015)", "0.100 (0.000 to 0.200)",
+    ]  # fmt: skip
+    assert inside[2][1:] == ["0.146 (0.126 to 0.166)", "0.012 (0.010 to 0.014)", "0.200 (0.100 to 0.300)"]
+    assert probability[1][1:] == ["0.800 (0.700 to 0.900)", "0.900 (0.800 to 1.000)", "-0.100 (-0.300 to 0.100)"]
+    assert "rank correlation -0.024 (-0.044 to -0.004) with the map of shuffled weights" in text
+
+
+@pytest.mark.parametrize(
+    ("proof", "expected"),
+    [
+        ({}, "explanations.json is lost"),  # a version registered before there were maps
+        ({"shown": False, "map": None, "reason": "it has no places"}, "This detector has none: it has no places."),
+        (PROOF | {"shown": False, "reason": "it misses"}, "It is not shown: it misses."),
+        (
+            PROOF | {"localization": None, "localization_reason": "nobody drew the lesions"},
+            "Unproven: whether it points at lesions, as nobody drew the lesions.",
+        ),
+    ],
+)
+def test_a_map_that_is_not_there_not_shown_or_not_proven_has_its_reason(proof: dict[str, Any], expected: str) -> None:
+    text = sections(model_card(replace(NOTHING, explanations=proof)))["Explanation map"]
+    assert expected in text
+    assert ("`medscreen explain`" in text) == proof.get("shown", False)
+    assert ("pointing game" in text) == bool(proof.get("localization"))
+
+
 # names from the data
 
 
@@ -407,6 +457,7 @@ def named(name: str) -> CardFacts:
                 "confusion": [[5, 1], [2, 6]],
             },
         },
+        explanations=PROOF | {"map": name, "unit": name, "shown": False, "reason": name},
         curation={"splits": {name: {"images": 3, "normal": 2, "abnormal": 1, "patients": 2}}},
         operating_point={"policy": name, "threshold": 1.0, "refer_from": 1.0, "refer_to": 1.0, "calibration": name},
         parameters={name: name},

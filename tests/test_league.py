@@ -49,8 +49,8 @@ def result(
     return Result(
         dataset="films", detector=name, params={}, run_key="", history=[], evaluation=evaluation,
         analysis={"seeds": {split: spread(values) for split, values in seeds.items()}},
-        curation={}, data_digest="", packaged=Path(), digest="", files={}, predictions=pa.table({}), trained_on=[],
-        operating_point={}, lineage={}, is_baseline=False, similar_cases=None,
+        explanations={}, curation={}, data_digest="", packaged=Path(), digest="", files={}, predictions=pa.table({}),
+        trained_on=[], operating_point={}, lineage={}, is_baseline=False, similar_cases=None,
     )  # fmt: skip
 
 

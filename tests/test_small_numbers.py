@@ -157,7 +157,7 @@ def test_a_small_subgroup_of_a_large_split_has_none_either() -> None:
 
 def card_of(normal: int, abnormal: int) -> str:
     _, report, tables = reported(normal, abnormal)
-    facts = CardFacts("m", 1, "d", "s", "2026-07-03", report, tables, {}, {}, {}, {}, "", is_simulated=False)
+    facts = CardFacts("m", 1, "d", "s", "2026-07-03", report, tables, {}, {}, {}, {}, {}, "", is_simulated=False)
     return model_card(facts)
 
 

@@ -47,6 +47,7 @@ from workspaces import graph_of, mean_of_quarters
 pytestmark = pytest.mark.filterwarnings("ignore:.*type hint is inferred as AnyType:UserWarning")
 
 MODEL, SIZE, HALF = "phantom-detector", 16, 0.45
+NO_MAP = {"shown": False, "map": None, "reason": "the mean has no places"}
 YOUDEN = YoudenPolicy(policy="youden")
 SENSITIVE = SensitivityPolicy(policy="sensitivity", at_least=0.9)
 OPERATING = OperatingParams(
@@ -113,6 +114,7 @@ def result_of(folder: Path) -> Result:
         for split in ("val", "test")
     }
     (folder / "curation.json").write_text(json.dumps({"splits": splits}))
+    (folder / "explanations.json").write_text(json.dumps(NO_MAP))
     lineage = {
         "detector": "mean", "dataset": "phantom", "training": {"run_key": "key"},
         "data": {"digest": "data", "splits": {split: f"digest-{split}" for split in ("val", "test")}},
@@ -122,11 +124,11 @@ def result_of(folder: Path) -> Result:
     }  # fmt: skip
     return Result(
         dataset="phantom", detector="mean", params=logged, run_key="key", history=[{"epoch": 1, "loss": 0.5}],
-        evaluation=judged(scores, point), analysis={},
+        evaluation=judged(scores, point), analysis={}, explanations=NO_MAP,
         curation={"splits": splits},
         data_digest="data", packaged=packaged, digest=packaged_digest(packaged),
-        files={"": [folder / "evaluation.json", folder / "curation.json"]}, predictions=said_of(scores),
-        trained_on=["a", "b"], operating_point={}, lineage=lineage,
+        files={"": [folder / f"{name}.json" for name in ("evaluation", "curation", "explanations")]},
+        predictions=said_of(scores), trained_on=["a", "b"], operating_point={}, lineage=lineage,
         is_baseline=False, similar_cases=None,
     )  # fmt: skip
 
@@ -429,3 +431,9 @@ def test_the_new_version_has_a_card_with_its_own_rates(changed: Any, tmp_path: P
         "policy": "sensitivity",
         "at_least": 0.9,
     }
+    kept = {
+        name: Path(client.download_artifacts(new.version.run_id, name, str(tmp_path))).read_text()
+        for name in ("card.md", "explanations.json")
+    }
+    assert json.loads(kept["explanations.json"]) == NO_MAP
+    assert "This detector has none: the mean has no places." in kept["card.md"]

@@ -39,6 +39,7 @@ def describe(
         dataset=result.dataset,
         evaluation=result.evaluation,
         analysis=result.analysis,
+        explanations=result.explanations,
         curation=result.curation,
         operating_point=result.operating_point,
         parameters=result.params | {"evaluation.confidence": params.evaluation.confidence},
@@ -58,9 +59,13 @@ def describe_operating_point(
     client: MlflowClient, version: Version, source: Version, point: Mapping[str, Any], evaluation: Mapping[str, Any]
 ) -> None:
     """Writes evaluation and card of a version that is `source` at another operating point."""
-    lineage, curation = (kept_json(client, source.run_id, name) for name in (names.LINEAGE_FILE, "curation.json"))
+    lineage, curation, explanations = (
+        kept_json(client, source.run_id, name) for name in (names.LINEAGE_FILE, "curation.json", "explanations.json")
+    )
     client.log_text(version.run_id, json.dumps(evaluation, indent=1), "evaluation.json")
     client.log_text(version.run_id, json.dumps(curation, indent=1), "curation.json")
+    if explanations:  # an older version has none
+        client.log_text(version.run_id, json.dumps(explanations, indent=1), "explanations.json")
     dataset = lineage["dataset"]
     card = _card(
         version,
@@ -68,6 +73,7 @@ def describe_operating_point(
         dataset=dataset,
         evaluation=evaluation,
         analysis={},
+        explanations=explanations,
         curation=curation,
         operating_point=point,
         parameters=client.get_run(version.run_id).data.params,

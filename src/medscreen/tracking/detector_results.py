@@ -30,7 +30,8 @@ class Result:
     """A fitted, calibrated and evaluated detector.
 
     `history`: one mapping an epoch, its number under `epoch`. `evaluation`: split -> metric -> estimate.
-    `analysis`: see medscreen.reporting.evaluation_report.tables. `files`: the files that the run shows, by folder.
+    `analysis`: see medscreen.reporting.evaluation_report.tables. `explanations`: see medscreen.explain.proof; {}
+    where an older `evaluate` wrote none. `files`: the files that the run shows, by folder.
     `predictions`: score, probability and decision of each image of val and test, with label and patient number but no
     name of a file. `similar_cases`: index of the training images, see medscreen.explain; None of a detector without
     features of its own. `trained_on`: digests of the images of train and tune. `studied`: tags that name the study and
@@ -44,6 +45,7 @@ class Result:
     history: list[dict[str, float]]
     evaluation: dict[str, Any]
     analysis: dict[str, Any]
+    explanations: dict[str, Any]
     curation: dict[str, Any]
     data_digest: str
     packaged: Path
@@ -66,7 +68,9 @@ class Result:
     @property
     def report_digest(self) -> str:
         """A digest of the evaluation in the run: its numbers and the data they are about."""
-        shown = json.dumps([self.evaluation, self.analysis, self.curation, self.data_digest], sort_keys=True)
+        shown = json.dumps(
+            [self.evaluation, self.analysis, self.explanations, self.curation, self.data_digest], sort_keys=True
+        )
         return digest_of(shown)
 
     def value(self, split: str, metric: str) -> float | None:
@@ -121,7 +125,8 @@ def read_result(layout: Layout, params: Params, detector: str) -> Result:
     raw = json.loads(layout.raw.read_text())
     with (layout.fitted(detector) / "history.csv").open(newline="") as file:
         history = [{name: float(value) for name, value in row.items()} for row in csv.DictReader(file)]
-    packaged, entry = layout.packaged(detector), params.detector(detector)
+    packaged, explanations = layout.packaged(detector), layout.explanations(detector)
+    entry = params.detector(detector)
     images = {
         split: pq.read_table(layout.curated(split) / "manifest.parquet", columns=["digest"])["digest"].to_pylist()
         for split in ("train", "tune")
@@ -139,6 +144,7 @@ def read_result(layout: Layout, params: Params, detector: str) -> Result:
         history=history,
         evaluation=json.loads(layout.evaluation(detector).read_text()),
         analysis=json.loads(layout.analysis(detector).read_text()),
+        explanations=json.loads(explanations.read_text()) if explanations.is_file() else {},
         curation=json.loads(layout.curation_report.read_text()),
         data_digest=raw["digest"],
         packaged=packaged,
@@ -149,7 +155,7 @@ def read_result(layout: Layout, params: Params, detector: str) -> Result:
                 layout.evaluation(detector),
                 layout.analysis(detector),
                 layout.bench(detector),
-                *(path for path in (layout.map_graph(detector), layout.explanations(detector)) if path.is_file()),
+                *(path for path in (layout.map_graph(detector), explanations) if path.is_file()),
                 layout.operating_picture(detector),
                 layout.curation_report,
                 *([layout.curation_page] if shows_page else []),

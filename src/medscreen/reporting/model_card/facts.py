@@ -12,9 +12,9 @@ from medscreen.reporting.pages.markdown import figure, interval
 class CardFacts:
     """A version and all that was reported of it; a block that is empty leaves its section out.
 
-    `version` is None where none is registered. `made`: ISO date. `evaluation`, `analysis`, `curation` and
-    `operating_point` are what evaluation.json, analysis.json, curation.json and operating.json hold. `parameters` are
-    flat, named as in MLflow; the level of the intervals is read from `evaluation.confidence`, if there. `lineage`:
+    `version` is None where none is registered. `made`: ISO date. `evaluation`, `analysis`, `explanations` and
+    `curation` are what the JSON files of these names hold, `operating_point` what operating.json holds. `parameters`
+    are flat, named as in MLflow; the level of the intervals is read from `evaluation.confidence`, if there. `lineage`:
     label -> value. `decision`: one sentence of the gate, or "".
     """
 
@@ -25,6 +25,7 @@ class CardFacts:
     made: str
     evaluation: Mapping[str, Any]
     analysis: Mapping[str, Any]
+    explanations: Mapping[str, Any]
     curation: Mapping[str, Any]
     operating_point: Mapping[str, Any]
     parameters: Mapping[str, Any]
