@@ -1,6 +1,8 @@
 """The parts of the proof on planted maps, whose answers are known."""
 
 import json
+import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -9,24 +11,28 @@ import pytest
 from onnx import numpy_helper
 from pydantic import TypeAdapter
 
-from factories import FOLDERS, PHANTOM, image_set
+from factories import FOLDERS, PHANTOM, image_set, unstated
 from medscreen.config.datasets import DatasetParams
+from medscreen.data.images import TEST, load_images, open_test_split, save_images, set_digest
 from medscreen.data.sources.lesion_masks import lesion_masks
 from medscreen.data.sources.phantom.anatomy import draw_thorax
 from medscreen.data.sources.phantom.cohort import plan_export, stream
 from medscreen.data.sources.phantom.films import draw_lesion, expose
 from medscreen.evaluation.bootstrap import Bootstrap
+from medscreen.evaluation.sample_size import FEWEST
 from medscreen.explain.localization import by_chance, center_blob, localize
 from medscreen.explain.perturbation import SHARES, perturbation_curves
 from medscreen.explain.proof import UNCHANGED, Subject, prove
 from medscreen.explain.randomization import rank_correlations, with_shuffled_weights
 from medscreen.packaging.packaged_detector import PackagedDetector
+from medscreen.pipeline.evaluate import evaluate
 from medscreen.workspace.layout import Layout
-from workspaces import SIZE, map_of_quarters
+from workspaces import SIZE, map_of_quarters, settings_of
 
 # MLflow's own, when it is first imported
 pytestmark = pytest.mark.filterwarnings("ignore:.*type hint is inferred as AnyType:UserWarning")
 BOOTSTRAP = Bootstrap(200, 0.95, 1)
+IMAGES = 2 * FEWEST  # of one patient each two
 
 
 def planted(number: int = 30, size: int = SIZE) -> tuple[np.ndarray, np.ndarray]:
@@ -98,7 +104,7 @@ def test_rank_correlation_is_0_where_a_map_is_constant() -> None:
 
 
 def subject(workspace: Layout, graph: Path, masks: np.ndarray | None) -> Subject:
-    return Subject(PackagedDetector(workspace.packaged("whole")), graph, image_set(30, SIZE, 5), masks, 1)
+    return Subject(PackagedDetector(workspace.packaged("whole")), graph, image_set(IMAGES, SIZE, 5), masks, 1)
 
 
 def bright_map(folder: Path, name: str) -> Path:
@@ -111,7 +117,7 @@ def bright_map(folder: Path, name: str) -> Path:
 
 def test_a_map_that_does_not_depend_on_the_weights_is_not_shown(workspace: Layout, tmp_path: Path) -> None:
     graph = bright_map(tmp_path, "bright.onnx")
-    of = subject(workspace, graph, image_set(30, SIZE, 5).pixels > 200)
+    of = subject(workspace, graph, image_set(IMAGES, SIZE, 5).pixels > 200)
     report = prove(of, BOOTSTRAP)
     assert report["shown"] is False
     assert "weights" in report["reason"]
@@ -120,12 +126,42 @@ def test_a_map_that_does_not_depend_on_the_weights_is_not_shown(workspace: Layou
 
 def test_a_map_that_misses_the_lesion_is_not_shown(workspace: Layout) -> None:
     graph = workspace.map_graph("whole")  # 0 in the last quarter
-    masks = np.zeros((30, SIZE, SIZE), bool)
+    masks = np.zeros((IMAGES, SIZE, SIZE), bool)
     masks[:, -4:, -4:] = True
     report = prove(subject(workspace, graph, masks), BOOTSTRAP)
     assert report["localization"]["pointing_game"]["map"] == {"value": 0, "low": 0, "high": 0}
     assert report["shown"] is False
     assert "lesion" in report["reason"]
+
+
+@pytest.mark.parametrize("patients", [0, 1, FEWEST - 1, FEWEST])
+def test_a_map_is_not_shown_on_the_strength_of_few_patients(workspace: Layout, patients: int) -> None:
+    """One image has no map of another image beside it, none has no correlation, and few have no interval."""
+    of = subject(workspace, workspace.map_graph("whole"), np.ones((IMAGES, SIZE, SIZE), bool))
+    images = replace(of.images, patients=np.arange(IMAGES) % max(patients, 1))
+    of = replace(of, images=images.take(np.arange(IMAGES if patients > 1 else patients)))
+    report = prove(of, BOOTSTRAP)
+    assert report["shown"] is False
+    assert ("perturbation" in report) == (patients == FEWEST)
+    if patients < FEWEST:
+        assert not unstated(report["reason"], f"{patients} of at least {FEWEST}")
+        assert report["images"] == len(of.images)
+        assert report["map"] == "quarter map"
+
+
+@pytest.mark.filterwarnings("ignore")  # sklearn and NumPy warn of the pictures of a single class
+def test_a_test_split_without_abnormal_images_is_evaluated(workspace: Layout) -> None:
+    with open_test_split():
+        healthy = load_images(workspace.curated(TEST)).healthy()
+    shutil.rmtree(workspace.curated(TEST))
+    save_images(healthy, np.arange(len(healthy)), workspace.curated(TEST), TEST)
+    audit = json.loads(workspace.curation_report.read_text())
+    audit["splits"][TEST]["digest"] = set_digest(healthy)
+    workspace.curation_report.write_text(json.dumps(audit))
+    evaluate(workspace, settings_of(workspace.home), ["half"])
+    report = json.loads(workspace.explanations("half").read_text())
+    assert (report["shown"], report["images"]) == (False, 0)
+    assert f"0 of at least {FEWEST}" in report["reason"]
 
 
 def test_without_masks_the_report_says_so(workspace: Layout) -> None:

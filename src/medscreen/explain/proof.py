@@ -10,6 +10,7 @@ import onnx
 from medscreen.data.images import ImageSet
 from medscreen.evaluation.bootstrap import Bootstrap, Estimate
 from medscreen.evaluation.outcomes import Floats
+from medscreen.evaluation.sample_size import FEWEST
 from medscreen.explain.localization import Localization, Masks, by_chance, center_blob, localize
 from medscreen.explain.packaged_map import Maps, PackagedMap, is_constant
 from medscreen.explain.perturbation import SHARES, perturbation_curves
@@ -41,14 +42,18 @@ def prove(subject: Subject, bootstrap: Bootstrap) -> dict[str, Any]:
     """Content of explanations.json.
 
     Intervals are by bootstrap over patients. `shown` is False, with the reason, for a map that does not beat chance and
-    the center blob, or that hardly changes when the weights are shuffled.
+    the center blob, or that hardly changes when the weights are shuffled; of fewer than FEWEST patients nothing is
+    measured, and no map is shown.
     """
     chosen = _spread_evenly(len(subject.images), _MOST_MAPS)
     known, masks = subject.images.take(chosen), None if subject.masks is None else subject.masks[chosen]
+    about = {**subject.detector.metadata["explanation"], "images": len(known)}
+    if (patients := len(np.unique(known.patients))) < FEWEST:
+        reason = f"the test split has abnormal images of too few patients to prove it ({patients} of at least {FEWEST})"
+        return {"shown": False, "reason": reason, **about}
     maps = PackagedMap(subject.graph, subject.threads).maps(known.pixels)
     report: dict[str, Any] = {
-        **subject.detector.metadata["explanation"],
-        "images": len(known),
+        **about,
         "constant_maps": int(is_constant(maps).sum()),
         "localization": None if masks is None else _localization(maps, masks, known, bootstrap),
         "randomization": _randomization(subject, known, maps, bootstrap),
