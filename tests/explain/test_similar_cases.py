@@ -9,12 +9,20 @@ import pytest
 from click.testing import CliRunner
 from PIL import Image
 
+from factories import written
+from html_pages import Tags
 from medscreen.cli import commands
 from medscreen.errors import MedscreenError
 from medscreen.explain.similar_cases import CaseIndex, case_table, read_cases
 from medscreen.packaging.predictions import with_embeddings
+from medscreen.registry.case_evidence import CaseEvidence
+from medscreen.registry.loading import record_in_stage
+from medscreen.registry.run_record import Record
+from medscreen.registry.versions import version_in_stage
+from medscreen.tracking.store import open_store
 from medscreen.workspace.layout import Layout
-from workspaces import film
+from tiff_files import Form, tiff
+from workspaces import MODEL, SIZE, film
 
 # MLflow's own, when it is first imported
 pytestmark = pytest.mark.filterwarnings("ignore:.*type hint is inferred as AnyType:UserWarning")
@@ -103,6 +111,49 @@ def test_a_report_takes_the_place_of_no_image_and_no_folder(
     assert out in str(done.exception)
     assert "--out" in str(done.exception)
     assert image.read_bytes() == before
+
+
+def test_a_picture_is_called_as_its_heading_is(
+    workspace: Layout, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(workspace.workspace)
+    film = a_film(tmp_path).rename(tmp_path / 'a_b*c & <i>"d".png')
+    out = tmp_path / "page.html"
+    assert CliRunner().invoke(commands, ["report", str(film), "--out", str(out)]).exit_code == 0
+    page = Tags(out.read_text())
+    assert next(attributes["alt"] for tag, attributes in page.tags if tag == "img") == str(film)
+    assert str(film) in page.text
+
+
+@pytest.mark.parametrize("command", ["explain", "report", "similar"])
+def test_images_of_a_file_that_are_left_out_are_counted(
+    workspace: Layout, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: str
+) -> None:
+    monkeypatch.chdir(workspace.workspace)
+    monkeypatch.setattr("medscreen.cli.image_files._MOST_OF_A_FILE", 4)
+    monkeypatch.setattr(CaseEvidence, "similar_to", lambda *_: [])
+    client, kept = open_store(workspace), tmp_path / "similar_cases.parquet"
+    pq.write_table(pa.table({"name": ["a"], "label": [0], "image": ["w"], "embedding": [[0.0]]}), kept)
+    version = version_in_stage(client, MODEL, "Production")
+    assert version is not None
+    client.log_artifact(version.run_id, str(kept))
+    seen, blank = (film(5, 1)[..., None], Form()), (np.full((SIZE, SIZE, 1), 9, np.uint8), Form())
+    pages = written(tmp_path / "pages.tif", tiff([seen, seen, blank, blank, seen, seen, seen]))
+    out = {"explain": ["--out", "pictures"], "report": ["--out", "page.html"], "similar": []}[command]
+    done = CliRunner().invoke(commands, [command, str(pages), *out])
+    assert done.exit_code == 1, done.output
+    assert done.stderr.count("pages.tif: 3 more images of the file left out") == 1
+    assert done.stderr.count("pages.tif: 1 more images of it can't be read") == 1
+    if command == "report":
+        assert "3 more images of the file are left out" in Path("page.html").read_text()
+
+
+def test_a_version_whose_run_lost_its_scores_has_no_report(workspace: Layout, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(workspace.workspace)
+    evidence = CaseEvidence(record_in_stage(MODEL, "Production"))
+    monkeypatch.setattr(Record, "scores", lambda _: None)
+    with pytest.raises(MedscreenError, match=r"keeps no scores of val.*dvc repro publish"):
+        evidence.outcomes_of_val()
 
 
 def a_film(folder: Path) -> Path:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from medscreen.cli.image_files import ImageOfFile, images_of, readable
+from medscreen.cli.image_files import ImageOfFile, images_of, naming_left_out, readable
 from medscreen.config.params import load_params
 from medscreen.errors import MedscreenError
 from medscreen.runtime.escaping import say, visible
@@ -60,7 +60,8 @@ def explain(paths: Sequence[Path], name: str | None, stage: str, out: Path, laye
         raise MedscreenError(f"{visible(out)}: not an empty folder; name a new one for --out, nothing is overwritten.")
     out.mkdir(parents=True, exist_ok=True)
     unreadable: Counter[tuple[str, str]] = Counter()
-    for number, (image, _, pixels) in enumerate(readable(images, explained.detector, unreadable), 1):
+    read = naming_left_out(readable(images, explained.detector, unreadable))
+    for number, (image, _, pixels) in enumerate(read, 1):
         _draw(explained, image, pixels, out / f"{number:04d}-{_stem(image)}", network)
     say("Research use only, never diagnosis.")
     sys.exit(1 if unreadable else 0)

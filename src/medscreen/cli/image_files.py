@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,7 +19,7 @@ _MOST_OF_A_FILE = 1_000  # images of one file that are screened
 
 @dataclass(frozen=True)
 class ImageOfFile:
-    """One image: `frame` is its number in a file that holds several, from 0; `left_out` are those not looked at."""
+    """One image: `frame` is its number in a file that holds several, from 0; `left_out`: how many more it holds."""
 
     path: Path
     frame: int | None
@@ -50,7 +50,7 @@ def readable(
 ) -> Iterator[tuple[ImageOfFile, "Shown", "Grey"]]:
     """The images that can be read, as displayed and as the square that the detector screens.
 
-    The others are counted by file and reason, and the first of each is named on stderr.
+    The others are counted by file and reason; stderr names the first of each, and in the end the number of the rest.
     """
     from medscreen.data.display import to_square
     from medscreen.data.image_errors import UnreadableImageError
@@ -65,7 +65,22 @@ def readable(
             if unreadable[image.file, str(error)] == 1:
                 say(f"medscreen: {image.name} can't be read: {error}", err=True)
         else:
-            yield image, shown, square
+            yield image if image.frame is not None else replace(image, left_out=shown.others), shown, square
+    for (file, reason), number in unreadable.items():
+        if number > 1:
+            say(f"medscreen: {file}: {number - 1} more images of it can't be read: {reason}", err=True)
+
+
+def naming_left_out(
+    images: "Iterable[tuple[ImageOfFile, Shown, Grey]]",
+) -> "Iterator[tuple[ImageOfFile, Shown, Grey]]":
+    """The same images; stderr names how many images of a file are left out."""
+    named: set[Path] = set()
+    for image, shown, square in images:
+        if image.left_out and image.path not in named:
+            named.add(image.path)
+            say(f"medscreen: {image.file}: {image.left_out} more images of the file left out", err=True)
+        yield image, shown, square
 
 
 def _files(path: Path) -> list[Path]:

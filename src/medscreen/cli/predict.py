@@ -21,6 +21,7 @@ from medscreen.workspace.atomic_outputs import replaced
 from medscreen.workspace.layout import find_layout
 
 if TYPE_CHECKING:
+    from medscreen.data.display import Grey
     from medscreen.packaging.packaged_detector import PackagedDetector
 
 _CHUNK = 64
@@ -77,11 +78,13 @@ def predict(paths: Sequence[Path], name: str | None, stage: str, csv_path: Path 
         say(f"medscreen: no domain check: {_WITHOUT_CHECK}", err=True)
     rows: list[_Row] = []
     unreadable: Counter[tuple[str, str]] = Counter()
-    while chunk := list(islice(images, _CHUNK)):
-        rows += _screen(detector, chunk, unreadable)
-    for (file, reason), number in unreadable.items():
-        if number > 1:
-            say(f"medscreen: {file}: {number - 1} more images of it can't be read: {reason}", err=True)
+    read = (
+        # not the image at its own size: it may be large, and a chunk has many
+        (image, shown.for_processing, detector.header_mismatch(shown.described), square)
+        for image, shown, square in readable(images, detector, unreadable)
+    )
+    while chunk := list(islice(read, _CHUNK)):
+        rows += _screen(detector, chunk)
     if csv_path:
         _save_csv(rows, csv_path)
     if as_json:
@@ -91,23 +94,13 @@ def predict(paths: Sequence[Path], name: str | None, stage: str, csv_path: Path 
     sys.exit(1 if unreadable else 0)
 
 
-def _screen(
-    detector: "PackagedDetector", images: Sequence[ImageOfFile], unreadable: Counter[tuple[str, str]]
-) -> list[_Row]:
-    """The rows of the images that can be read."""
+def _screen(detector: "PackagedDetector", read: "Sequence[tuple[ImageOfFile, bool, str, Grey]]") -> list[_Row]:
+    """The rows of images: the file, whether it is FOR PROCESSING, its header's mismatch, and the square."""
     import numpy as np
 
-    read, pixels = [], []
-    for image, shown, square in readable(images, detector, unreadable):
-        pixels.append(square)
-        left_out = shown.others if image.frame is None else image.left_out
-        # not the pixels: they may be many
-        read.append((image, left_out, shown.for_processing, detector.header_mismatch(shown.described)))
-    if not read:
-        return []
-    output = detector.screen(np.stack(pixels))
+    output = detector.screen(np.stack([square for *_, square in read]))
     rows = []
-    for i, (image, left_out, for_processing, header_mismatch) in enumerate(read):
+    for i, (image, for_processing, header_mismatch, _) in enumerate(read):
         abnormal, refer = bool(output.abnormal[i]), bool(output.refer[i])
         in_domain = None if output.in_domain is None else bool(output.in_domain[i])
         decision = ("abnormal" if abnormal else "normal") + (", refer" if refer else "")
@@ -120,7 +113,7 @@ def _screen(
                 probability=output.probability[i].item(),
                 abnormal=abnormal,
                 refer=refer,
-                left_out=left_out,
+                left_out=image.left_out,
                 for_processing=for_processing,
                 in_domain=in_domain,
                 header_mismatch=header_mismatch,

@@ -5,14 +5,13 @@ import sys
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict
-from functools import cached_property
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from medscreen.cli.image_files import ImageOfFile, images_of, readable
+from medscreen.cli.image_files import images_of, naming_left_out, readable
 from medscreen.cli.tables import simple_table
 from medscreen.config.params import load_params
 from medscreen.errors import MedscreenError
@@ -21,15 +20,9 @@ from medscreen.workspace.atomic_outputs import replaced
 from medscreen.workspace.layout import find_layout
 
 if TYPE_CHECKING:
-    from medscreen.data.display import Grey
-    from medscreen.data.load_image import Shown
-    from medscreen.evaluation.outcomes import Outcomes
-    from medscreen.explain.similar_cases import Case, Embedder
-    from medscreen.registry.explained import Explained
-    from medscreen.reporting.case_report import ReportedCase
+    from medscreen.registry.case_evidence import CaseEvidence
 
 _MOST_IMAGES = 100  # of one page
-_CASES = 3  # similar ones of each class
 _NAME = click.option("--name", help="Registered model; by default that of the active data set.")
 _STAGE = click.option("--stage", default="Production", show_default=True, help="Staging, Production or Archived.")
 _PATHS = click.argument("paths", nargs=-1, required=True, type=click.Path(path_type=Path))
@@ -46,13 +39,13 @@ def similar(paths: Sequence[Path], name: str | None, stage: str, number: int, as
 
     Names of training images are keyed hashes. The exit status is 1 where a file can't be read.
     """
-    version = _Version(name, stage)
+    version = _evidence(name, stage)
     if version.no_cases:
         raise MedscreenError(f"{version.title} has no index of similar cases: {version.no_cases}.")
     unreadable: Counter[tuple[str, str]] = Counter()
     table = simple_table(None, ("image", "label", "distance", "training image"))
     rows = []
-    for image, _, square in readable(images_of(paths), version.detector, unreadable):
+    for image, _, square in naming_left_out(readable(images_of(paths), version.detector, unreadable)):
         for case in version.similar_to(square, number):
             rows.append({"file": image.name, **asdict(case)})
             table.add_row(image.name, "abnormal" if case.label else "normal", f"{case.distance:.3f}", case.name)
@@ -79,13 +72,16 @@ def report(paths: Sequence[Path], name: str | None, stage: str, out: Path) -> No
         raise MedscreenError(f"{visible(out)}: the page is HTML; name a file that ends in .html for --out.")
     if out.exists() and not out.is_file():
         raise MedscreenError(f"{visible(out)}: not a file; name another one for --out.")
-    version = _Version(name, stage)
+    version = _evidence(name, stage)
     val = version.outcomes_of_val()
     unreadable: Counter[tuple[str, str]] = Counter()
     images = list(islice(images_of(paths), _MOST_IMAGES + 1))
     if len(images) > _MOST_IMAGES:
         raise MedscreenError(f"A page shows {_MOST_IMAGES} images at most; name fewer, or use `medscreen predict`.")
-    cases = [version.case(*found) for found in readable(images, version.detector, unreadable)]
+    cases = [
+        version.case(image.name, shown.grey, square, image.left_out)
+        for image, shown, square in naming_left_out(readable(images, version.detector, unreadable))
+    ]
     if cases:
         page = case_report(cases, version.about, val)
         try:
@@ -97,99 +93,10 @@ def report(paths: Sequence[Path], name: str | None, stage: str, out: Path) -> No
     sys.exit(1 if unreadable else 0)
 
 
-class _Version:
-    """A registered version with what its run keeps for reports."""
+def _evidence(name: str | None, stage: str) -> "CaseEvidence":
+    """The version in a stage, by default of the active data set's model."""
+    from medscreen.registry.case_evidence import CaseEvidence
+    from medscreen.registry.loading import record_in_stage
+    from medscreen.registry.versions import model_name
 
-    def __init__(self, name: str | None, stage: str) -> None:
-        from medscreen.explain.similar_cases import NO_EMBEDDING, read_cases
-        from medscreen.packaging.packaged_detector import PackagedDetector
-        from medscreen.registry.loading import record_in_stage, whole_graph
-        from medscreen.registry.versions import model_name
-        from medscreen.reporting.case_report import ReportedVersion
-        from medscreen.tracking import names
-
-        self.layout = find_layout()
-        self.dataset = load_params(self.layout.params).dataset
-        self.record = record_in_stage(name or model_name(self.dataset), stage)
-        version, self.graph = self.record.version, whole_graph(self.record)
-        self.title = f"{version.model} version {version.number} ({version.detector})"
-        self.detector = PackagedDetector(self.graph)
-        content = self.record.content(names.SIMILAR_CASES)
-        self.index = None if content is None else read_cases(content)
-        self.no_cases = "" if self.index else f"{NO_EMBEDDING}, or an older medscreen registered it"
-        self.about = ReportedVersion(
-            model=version.model,
-            number=version.number,
-            stage=stage,
-            detector=version.detector,
-            digest=version.digest,
-            commit=self.record.lineage.get("source", {}).get("commit") or "",
-            point=self.detector.metadata["operating_point"],
-        )
-
-    def similar_to(self, square: "Grey", number: int) -> list["Case"]:
-        """Similar cases of both classes, the healthy ones first; none without an index."""
-        if self.index is None:
-            return []
-        (embedding,) = self.embedder.embed(square[None])
-        return [case for label in (0, 1) for case in self.index.nearest(embedding, label, number)]
-
-    @cached_property
-    def embedder(self) -> "Embedder":
-        from medscreen.explain.similar_cases import Embedder
-
-        return Embedder(self.graph)
-
-    def case(self, image: ImageOfFile, shown: "Shown", square: "Grey") -> "ReportedCase":
-        """An image with its screening, map and similar cases, as the report shows it."""
-        from medscreen.explain.packaged_map import is_constant
-        from medscreen.reporting.case_report import ReportedCase, SimilarCase
-        from medscreen.reporting.evaluation_report.explanation_figures import CONSTANT
-
-        explained = self.explained
-        found = None if explained.map is None else explained.map.maps(square[None])[0]
-        no_map = f"{explained.reason}." if explained.map is None else ""
-        if found is not None and is_constant(found[None])[0]:
-            found, no_map = None, CONSTANT
-        similar = [SimilarCase(case, self.local.get(case.image)) for case in self.similar_to(square, _CASES)]
-        screening = self.detector.screen(square[None])
-        return ReportedCase(
-            name=image.name,
-            grey=shown.grey,
-            square=square,
-            screening=screening,
-            map=found,
-            unit=explained.unit,
-            caveat=explained.reason if found is not None else "",
-            no_map=no_map,
-            similar=similar,
-            no_cases=self.no_cases,
-        )
-
-    @cached_property
-    def explained(self) -> "Explained":
-        """The version's map, or the reason why none is shown."""
-        from medscreen.registry.explained import load_explained
-
-        return load_explained(self.record, self.detector)
-
-    @cached_property
-    def local(self) -> "dict[str, Grey]":
-        """Digest -> pixels of the curated training images of the checkout; empty without any."""
-        from medscreen.data.images import load_images
-
-        try:
-            train = load_images(self.layout.curated("train"))
-        except MedscreenError:  # there are none
-            return {}
-        return dict(zip(train.digests, train.pixels, strict=True))
-
-    def outcomes_of_val(self) -> "Outcomes":
-        """The outcomes on val; raises MedscreenError where the run keeps no scores."""
-        val = self.record.outcomes("val")
-        if val is None:
-            raise MedscreenError(
-                f"The run of {self.title} keeps no scores of val to compare with; `dvc repro publish` logs them where "
-                "the version is the workspace's own."
-            )
-        return val.at(self.about.point["threshold"])
+    return CaseEvidence(record_in_stage(name or model_name(load_params(find_layout().params).dataset), stage))

@@ -49,6 +49,7 @@ class SimilarCase:
 class ReportedCase:
     """A screened image: `grey` as displayed, `square` (S, S) as screened, and the `screening` of this image alone.
 
+    `left_out`: how many more images the file holds that are not in the report.
     `map` (S, S) in `unit`, and similar cases; `no_map` and `no_cases`: why there are none, "" where there are.
     `caveat`: what the proof of the map leaves open, "" for nothing.
     """
@@ -56,6 +57,7 @@ class ReportedCase:
     name: str
     grey: Grey
     square: Grey
+    left_out: int
     screening: Screening
     map: Maps | None
     unit: str

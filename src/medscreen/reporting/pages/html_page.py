@@ -8,6 +8,7 @@ from html import escape
 from markdown_it import MarkdownIt
 from markdown_it.renderer import RendererHTML
 from markdown_it.token import Token
+from markdown_it.utils import EnvType, OptionsDict
 
 from medscreen.reporting.pages.markdown import TEMPLATES
 
@@ -21,8 +22,10 @@ def page(markdown: str, title: str, pictures: Mapping[str, bytes] | None = None)
     Markdown is shown as text, any other image as a link.
     """
 
-    def image(_: RendererHTML, tokens: Sequence[Token], at: int, *__: object) -> str:
-        source, text = str(tokens[at].attrGet("src")), escape(tokens[at].content)
+    def image(renderer: RendererHTML, tokens: Sequence[Token], at: int, options: OptionsDict, env: EnvType) -> str:
+        source = str(tokens[at].attrGet("src"))
+        # what the parts of the text stand for: its source has the escapes of Markdown
+        text = escape(renderer.renderInlineAsText(tokens[at].children, options, env))
         if pictures is None or source not in pictures:
             return f'<a href="{escape(source)}">{text}</a>'
         return f'<img alt="{text}" src="data:image/png;base64,{b64encode(pictures[source]).decode()}">'
