@@ -164,7 +164,7 @@ def outcomes(
 
 
 def drawn_outcomes(number: int, seed: int, ties: bool = False) -> Outcomes:
-    """Outcomes with two images a patient on average, AUROC .76, probabilities that are too sure, a refer band."""
+    """Outcomes with two images a patient on average, AUROC .76, probabilities that are too sure, a deferral band."""
     rng = np.random.default_rng(seed)
     labels = rng.integers(0, 2, number)
     scores = rng.normal(labels, 1.0)

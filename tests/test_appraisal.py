@@ -31,7 +31,7 @@ NAMES = ["normal", "mass", "nodule"]
 
 
 def judged(number: int, seed: int, **traits: list[str]) -> Judged:
-    """A split of a detector with a refer band; findings are mass and nodule in turn."""
+    """A split of a detector with a deferral band; findings are mass and nodule in turn."""
     sample = drawn_outcomes(number, seed)
     refer = np.abs(sample.scores - 0.5) < 0.3
     sample = type(sample)(**{**vars(sample), "refer": refer})

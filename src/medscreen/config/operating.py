@@ -1,4 +1,4 @@
-"""Threshold policies, calibration, refer band; what is evaluated."""
+"""Threshold policies, calibration, deferral band; what is evaluated."""
 
 from typing import Annotated, Literal
 
@@ -77,7 +77,7 @@ CalibrationName = Literal["platt", "isotonic", "temperature"]
 
 
 class ReferParams(Block):
-    """The refer band: what lies between the thresholds of this sensitivity and of this specificity on `val`."""
+    """The deferral band: what lies between the thresholds of this sensitivity and of this specificity on `val`."""
 
     sensitivity: Share
     specificity: Share

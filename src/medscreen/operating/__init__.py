@@ -1,1 +1,1 @@
-"""From scores to decisions: threshold, refer band, conformal p-value, probability."""
+"""From scores to decisions: threshold, deferral band, conformal p-value, probability."""

@@ -40,8 +40,8 @@ def choose_operating_point(
 ) -> OperatingPoint:
     """The operating point that the settings ask for, given the scores and labels of `val`.
 
-    The refer band reaches from the threshold of `refer.sensitivity` to that of `refer.specificity`, and to the
-    operating threshold where that lies outside; where the first is the higher of the two, nothing is referred.
+    The deferral band reaches from the threshold of `refer.sensitivity` to that of `refer.specificity`, and to the
+    operating threshold where that lies outside; where the first is the higher of the two, nothing is deferred.
     """
     if not np.isfinite(scores).all():
         raise MedscreenError("Some scores of val are not finite numbers; lower training.learning_rate and train again.")

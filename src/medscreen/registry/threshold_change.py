@@ -62,7 +62,7 @@ def set_threshold(
 ) -> Rethresholded:
     """A version of the same network whose threshold `policy` chose on the scores of `val` that its run keeps.
 
-    It is new unless a version of that operating point is there already. Calibration and the settings of the refer
+    It is new unless a version of that operating point is there already. Calibration and the settings of the deferral
     band are those of the old version. Raises MedscreenError where its files are lost.
     """
     graph = require_graph(client, layout, version)

@@ -47,7 +47,7 @@ def check_package(record: Record) -> Check:
 
 
 def check_operating_point(record: Record) -> Check:
-    """Threshold, refer band and policy: those in the nodes of the graph against every place that states them."""
+    """Threshold, deferral band and policy: those in the nodes of the graph against every place that states them."""
     if record.graph is None:
         raise NothingToCompareError("the package is lost, and with it its operating point")
     decides, described = _operating_point(onnx.load(record.graph))
