@@ -57,8 +57,9 @@ def network_of(kind: str) -> nn.Module:
 
 def maps_of(network: nn.Module, images: Tensor) -> Tensor:
     with torch.inference_mode():
-        found: Tensor = network(images)
-    return found
+        found = network(images)
+    maps: Tensor = found[0] if isinstance(found, tuple) else found
+    return maps
 
 
 def close(found: object, expected: object, share: float = 1e-4) -> None:
