@@ -106,6 +106,12 @@ def test_the_exported_graph_gives_the_same_map_in_any_company_and_size(kind: str
     assert found.dtype == np.float32
     close(found, expected)
     close(packaged.maps(IMAGES.pixels[5:6])[0], found[5])
+    reconstructions = packaged.reconstructions(IMAGES.pixels)
+    assert (reconstructions is not None) == (kind in RECONSTRUCTION)
+    if reconstructions is not None:
+        with torch.inference_mode():
+            close(reconstructions, network_of(kind)(as_images(IMAGES.pixels))[1][:, 0])
+        assert 0 <= reconstructions.min() < reconstructions.max() <= 1
     # twice the size by repeating pixels is the same image once it is reduced
     doubled = IMAGES.pixels.repeat(2, 1).repeat(2, 2)
     assert packaged.maps(doubled).shape == found.shape

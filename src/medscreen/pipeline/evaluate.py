@@ -18,7 +18,7 @@ from medscreen.config.params import Params
 from medscreen.data.images import TEST, ImageSet, curated_images, open_test_split, set_digest
 from medscreen.errors import MedscreenError
 from medscreen.evaluation.bootstrap import Bootstrap
-from medscreen.evaluation.outcomes import Floats, outcomes_of_rows
+from medscreen.evaluation.outcomes import Floats, Outcomes, outcomes_of_rows
 from medscreen.evaluation.sample_size import TOO_FEW
 from medscreen.explain.packaged_map import PackagedMap
 from medscreen.explain.proof import Subject, prove
@@ -69,6 +69,11 @@ def evaluate(layout: Layout, params: Params, names: Sequence[str] = ()) -> None:
 def _evaluate(layout: Layout, params: Params, name: str, val: ImageSet, test: ImageSet) -> Judged:
     """Writes all that is reported of one detector; returns its outcomes on test."""
     detector = PackagedDetector(layout.packaged(name), params.compute.threads)
+    if detector.metadata["val_digest"] != set_digest(val):
+        raise MedscreenError(
+            f"models/{name}/detector.onnx: calibrated on another val than data/curated/development holds. "
+            "Run `dvc repro`."
+        )
     rows = _predictions(layout, name, detector, test)
     half, findings = detector.metadata["score_at_half"], detector.metadata["findings"]
     judged = {split: _judged(rows, split, half, test) for split in _REPORTED}
@@ -79,16 +84,12 @@ def _evaluate(layout: Layout, params: Params, name: str, val: ImageSet, test: Im
     tables = analysis(judged, findings, by_seed, params.evaluation, params.seed)
     explanations = _explanations(layout, params, name, detector, test)
     _save(layout, name, report, tables, explanations)
-    point, stated = detector.metadata["operating_point"], detector.metadata["explanation"]
-    simulated = " (simulated)" if isinstance(params.datasets[params.dataset], PhantomParams) else ""
-    title = f"{name}: val of {params.dataset}{simulated}, threshold {point['threshold']:.4g}"
-    shown = (
-        (PackagedMap(layout.map_graph(name), params.compute.threads), stated["unit"]) if explanations["shown"] else None
-    )
     with replaced(layout.figures(name)) as folder:
         folder.mkdir()
-        _draw(judged, tables, point, name, folder)
-        save_cases(folder / layout.cases_picture(name).name, val.pixels, judged["val"].outcomes, title, shown)
+        _draw(judged, tables, detector.metadata["operating_point"], name, folder)
+        graph = layout.map_graph(name) if explanations["shown"] else None
+        cases = folder / layout.cases_picture(name).name
+        _draw_cases(params, detector, graph, val, judged["val"].outcomes, cases)
         _draw_embeddings(layout, name, folder / "embedding.png")
     auroc = report["test"]["auroc"]
     known = None not in auroc.values()
@@ -193,6 +194,17 @@ def _draw(
     healthy_p_values = judged["test"].p_values[shown["test"].labels == 0]
     save_pictures(shown, healthy_p_values, tables, float(point["threshold"]), name, folder)
     save_operating(shown, point, name, folder / "operating.png")
+
+
+def _draw_cases(
+    params: Params, detector: PackagedDetector, graph: Path | None, val: ImageSet, outcomes: Outcomes, path: Path
+) -> None:
+    """`graph`: of the map, None where it is not shown."""
+    stated, threshold = detector.metadata, detector.metadata["operating_point"]["threshold"]
+    simulated = " (simulated)" if isinstance(params.datasets[params.dataset], PhantomParams) else ""
+    title = f"{stated['detector']}: val of {params.dataset}{simulated}, threshold {threshold:.4g}"
+    shown = (PackagedMap(graph, params.compute.threads), stated["explanation"]["unit"]) if graph else None
+    save_cases(path, val.pixels, outcomes, title, shown)
 
 
 def _draw_embeddings(layout: Layout, name: str, path: Path) -> None:

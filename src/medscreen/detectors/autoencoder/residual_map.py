@@ -1,5 +1,7 @@
 """Residual map: where an autoencoder's reconstruction departs from the image."""
 
+from typing import Any
+
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -24,7 +26,7 @@ class ResidualMap(nn.Module):
     def __init__(self, scorer: nn.Module) -> None:
         super().__init__()
         self.standardized = isinstance(scorer, Standardised)
-        self.scorer = scorer.network if isinstance(scorer, Standardised) else scorer
+        self.scorer: Any = scorer.network if isinstance(scorer, Standardised) else scorer
 
     @property
     def unit(self) -> str:

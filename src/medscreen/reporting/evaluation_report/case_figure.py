@@ -21,7 +21,7 @@ ERRORS = ("False positives, highest score first", "False negatives, lowest score
 _TILES = 9  # a row: an image takes one, with its map two, with its reconstruction three
 _GAP, _TEXT = 0.12, 0.6  # between images, and above each row; in tiles
 _ROW = 1 + _TEXT
-_GRAY = {"cmap": "gray", "vmin": 0, "vmax": 255}
+_GRAY: dict[str, Any] = {"cmap": "gray", "vmin": 0, "vmax": 255}
 
 
 def select_cases(outcomes: Outcomes) -> dict[str, NDArray[np.int64]]:

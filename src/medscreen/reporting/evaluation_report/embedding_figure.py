@@ -23,4 +23,4 @@ def draw_embeddings(
             axes.plot(x, y, marker, ms=3, mew=0.8, color=color, alpha=0.5, label=name)
     first, second = pca.explained_variance_ratio_
     axes.set(xlabel=f"principal axis 1 ({first:.1%} of the variance)", ylabel=f"principal axis 2 ({second:.1%})")
-    axes.figure.legend(loc="outside lower center", frameon=False, fontsize=8, ncols=2, markerscale=2)  # type: ignore[union-attr]
+    axes.figure.legend(loc="outside lower center", frameon=False, fontsize=8, ncols=2, markerscale=2)
