@@ -19,7 +19,7 @@ ifneq ($(shell cat $(READY) 2>/dev/null),$(CURDIR))
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help setup repro study test test-fast check bench lock ui dashboard plots backup clean
+.PHONY: help setup repro study test test-fast check bench schema lock ui dashboard plots backup clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sort | awk -F ':.*## ' '{printf "  make %-9s %s\n", $$1, $$2}'
@@ -67,6 +67,9 @@ bench: $(READY) ## how hard the phantom is: AUROC on val of the roster over five
 
 lock: ## write requirements.lock anew from pyproject.toml
 	@$(UV) pip compile --quiet --universal --python-version 3.11 --no-emit-index-url --group dev pyproject.toml -o requirements.lock
+
+schema: $(READY) ## docs/params.schema.json: keys, types and ranges of params.yaml for editors
+	@python -c 'from medscreen.config.json_schema import params_schema; print(params_schema(), end="")' > docs/params.schema.json
 
 ui: $(READY) ## MLflow on mlruns/, at http://127.0.0.1:5000
 	@medscreen ui

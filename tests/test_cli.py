@@ -1,6 +1,7 @@
 import csv
 import json
 import shutil
+from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
@@ -28,6 +29,12 @@ def said(project: Path, *command: str) -> str:
     assert len(lines) == 1, done.stderr
     assert lines[0].startswith("medscreen")
     return lines[0]
+
+
+def test_the_command_and_the_module_are_one(bare: Path) -> None:
+    for command in (["medscreen"], ["python", "-m", "medscreen"]):
+        assert run(bare, *command, "--version").stdout == f"medscreen {version('medscreen')}\n"
+        assert run(bare, *command, "-h").stdout.startswith("Usage: medscreen ")
 
 
 def test_predict_screens_dicom_png_and_names_the_unreadable(finished: Path, tmp_path: Path) -> None:

@@ -1,18 +1,21 @@
 import copy
+import json
 import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import jsonschema
 import pytest
 import yaml
 from pydantic import ValidationError
 
-from factories import PARAMS_YAML, one_sentence
+from factories import PARAMS_YAML, REPOSITORY, one_sentence
 from medscreen.config.datasets import FoldersParams, PhantomParams
 from medscreen.config.detectors.autoencoder import PlainAutoencoderParams
 from medscreen.config.detectors.cnn import ResidualCnnParams
 from medscreen.config.detectors.statistic import StatisticParams
+from medscreen.config.json_schema import params_schema
 from medscreen.config.params import Params, load_params
 from medscreen.errors import MedscreenError
 
@@ -384,3 +387,12 @@ def test_members_of_an_ensemble_can_be_anchors(content: dict[str, Any], tmp_path
     params = load(content, tmp_path)
     assert params.detectors["both"].members["a"] == params.detector("cnn")  # type: ignore[union-attr]
     assert params.detector("both").epochs == 0
+
+
+def test_the_schema_for_editors_is_that_of_the_settings(content: dict[str, Any]) -> None:
+    text = (REPOSITORY / "docs" / "params.schema.json").read_text()
+    assert text == params_schema(), "make schema writes it"
+    jsonschema.validate(content, json.loads(text))
+    content["detectors"]["cnn"]["training"]["epochs"] = 0
+    with pytest.raises(jsonschema.ValidationError, match=r"under any of the given schemas|epochs"):
+        jsonschema.validate(content, json.loads(text))

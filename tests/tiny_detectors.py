@@ -1,7 +1,15 @@
 """Every kind of detector with the smallest settings that show what it does; contract/ says what all of them promise."""
 
+import copy
 from collections.abc import Iterator
 from typing import Any, get_args
+
+from pydantic import TypeAdapter
+
+from medscreen.config.compute import ComputeParams
+from medscreen.config.detectors.roster import DetectorParams
+from medscreen.detectors.build import build
+from medscreen.detectors.shared.base import Detector
 
 Settings = dict[str, Any]
 
@@ -130,6 +138,15 @@ def trained_part(settings: Settings) -> Settings | None:
     """The block with the optimiser's settings: the detector's own, or its backbone's."""
     blocks = (settings, settings.get("backbone", {}))
     return next((block for block in blocks if "training" in block), None)
+
+
+def tiny_detector(kind: str, image_size: int, compute: ComputeParams, seed: int = 7, **training: Any) -> Detector:
+    """An unfitted detector of TINY's settings, those of its training replaced by `training`."""
+    settings = copy.deepcopy(TINY[kind])
+    if block := trained_part(settings):
+        block["training"] |= training
+    params: DetectorParams = TypeAdapter(DetectorParams).validate_python(settings)
+    return build(params, image_size, compute, seed)
 
 
 def kinds_of(union: Any) -> Iterator[tuple[str, str | None]]:

@@ -1,4 +1,3 @@
-import copy
 from collections.abc import Callable, Mapping
 from functools import cache
 from pathlib import Path
@@ -34,7 +33,7 @@ from tiny_detectors import (
     TINY,
     TRAINED,
     kinds_of,
-    trained_part,
+    tiny_detector,
 )
 
 SIZE = 20
@@ -44,11 +43,7 @@ every_trained_kind = pytest.mark.parametrize("kind", TRAINED)
 
 
 def built(kind: str, seed: int = 7, **training: Any) -> Detector:
-    settings = copy.deepcopy(TINY[kind])
-    if block := trained_part(settings):
-        block["training"] |= training
-    params: DetectorParams = TypeAdapter(DetectorParams).validate_python(settings)
-    return build(params, SIZE, COMPUTE, seed)
+    return tiny_detector(kind, SIZE, COMPUTE, seed, **training)
 
 
 def read_only(images: ImageSet) -> ImageSet:

@@ -25,7 +25,8 @@ from medscreen.runtime.system_errors import fault
 from medscreen.workspace.layout import find_layout
 
 
-@click.group()
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="medscreen", message="%(prog)s %(version)s")
 def commands() -> None:
     """Screens medical images for what looks abnormal. Research use only, never diagnosis."""
 
@@ -42,7 +43,7 @@ def main() -> None:
     try:
         with suppress(MedscreenError):  # outside a checkout; the command says so where it needs one
             use_own_temporary_folder(find_layout())
-        commands(standalone_mode=False)
+        commands(prog_name="medscreen", standalone_mode=False)  # not "__main__.py" after python -m
     except MedscreenError as error:
         sys.exit(_fail(str(error)))
     except click.ClickException as error:

@@ -1,0 +1,5 @@
+"""`python -m medscreen`: the `medscreen` command."""
+
+from medscreen.cli import main
+
+main()
