@@ -1,12 +1,14 @@
-"""Pictures of docs/explanations.md: maps of one abnormal image of val of the phantom, and the layers of the CNN.
+"""Pictures of docs/explanations.md: maps of one abnormal image of val of the phantom, layers, cases and embeddings.
 
 Run in the checkout after `make repro`: python docs/pictures/explanations.py
 """
 
 import json
 from pathlib import Path
+from shutil import copy
 
 import numpy as np
+from PIL import Image
 
 from medscreen.data.images import curated_images
 from medscreen.explain.feature_maps import feature_maps, trained_network
@@ -35,6 +37,11 @@ def main() -> None:
         save_overlay(folder / f"map_{name}.png", image, maps, about["unit"], (title, ""))
     run_key = json.loads((layout.fitted("cnn") / "fit.json").read_text())["run_key"]
     network = trained_network(layout.fitted("cnn"), PackagedDetector(layout.packaged("cnn")).metadata, run_key)
+    with Image.open(layout.cases_picture("autoencoder")) as cases:
+        small = cases.convert("RGB").resize((900, round(900 * cases.height / cases.width)), Image.Resampling.LANCZOS)
+    palette = small.quantize(256, Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE)  # keeps the colors of the maps
+    palette.save(folder / "cases_autoencoder.png", optimize=True)
+    copy(layout.figures("cnn") / "embedding.png", folder / "embedding_cnn.png")
     save_layers(folder / "layers_cnn.png", feature_maps(network, image), "phantom, nodule: layers of cnn")
 
 

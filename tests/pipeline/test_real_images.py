@@ -73,10 +73,11 @@ def test_class_folders_without_splits(test_data: Path, tmp_path: Path) -> None:
     )
     committed = [project / line for line in listing.splitlines()]
     assert project / "reports" / "curation.json" in committed
-    assert not any("predictions" in path.parts for path in committed)
+    assert not any({"predictions", "figures"} & set(path.parts) for path in committed)
+    assert len(list((project / "reports" / "figures").glob("*/cases.png"))) > 0
     kept = committed + [path for path in (project / "mlruns" / "artifacts").rglob("*") if path.is_file()]
     assert not any(name.encode() in path.read_bytes() for path in kept for name in names)
-    assert not any(path.name == "curation.html" for path in kept)
+    assert not any(path.name in {"curation.html", "cases.png"} for path in kept)
 
 
 def test_a_medmnist_file_of_ones_own(test_data: Path, tmp_path: Path) -> None:

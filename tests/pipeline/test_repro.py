@@ -67,7 +67,10 @@ def test_a_repro_leaves_every_report(finished: Path) -> None:
         assert set(report["train"]) == {"accuracy", "balanced_view", "in_domain"}
         assert set(report["test"]["auroc"]) == {"value", "low", "high"}
         assert ("accuracy_at_half" in report["test"]) == (name == "cnn")
-        assert len(list(layout.figures(name).glob("*.png"))) == 8
+        pictures = {path.name for path in layout.figures(name).glob("*.png")}
+        assert len(pictures) == 9 + ("embedding.png" in pictures)
+        assert ("embedding.png" in pictures) == (name != "gradient")
+        assert "cases.png" in pictures
         assert layout.operating_picture(name).stat().st_size > 10_000
         assert len(layout.bench(name).read_text().splitlines()) == 1 + 8
         tables = json.loads(layout.analysis(name).read_text())
@@ -101,7 +104,7 @@ def test_mlflow_shows_the_same_numbers_as_the_reports(finished: Path) -> None:
         inputs = {item.dataset.name: item.dataset.digest for item in found.inputs.dataset_inputs}
         assert set(inputs) == {"phantom/train", "phantom/tune", "phantom/val", "phantom/test"}
         figures = [item.path for item in client.list_artifacts(found.info.run_id, "figures")]
-        assert "figures/confusion.png" in figures
+        assert {"figures/confusion.png", "figures/cases.png"} <= set(figures)  # the phantom shows nobody
     trained = next(r for r in runs if r.info.run_name == "cnn")
     assert len(client.get_metric_history(trained.info.run_id, "epoch/tune_loss")) == EPOCHS
 

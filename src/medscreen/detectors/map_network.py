@@ -18,7 +18,8 @@ class NoMapError(Exception):
 def map_network(entry: DetectorEntry, detector: Detector, size: int) -> tuple[str, nn.Module]:
     """Kind and network, images (N, 1, size, size) in 0..1 -> maps of the same shape, 0 and above; raises NoMapError.
 
-    The network has a `unit`: what 1 means. Only the modules of the detector's own family are imported.
+    A residual map comes with the reconstruction, 0..1. The network has a `unit`: what 1 means. Only the modules of the
+    detector's own family are imported.
     """
     scorer: Any = detector.network
     match entry.kind:
@@ -61,9 +62,13 @@ class ExportedMap:
 
 
 def export_map(entry: DetectorEntry, detector: Detector, size: int) -> ExportedMap:
-    """The map graph of a fitted detector: float `images` (N, 1, size, size) in 0..1 -> `map` of the same shape."""
+    """The map graph of a fitted detector: float `images` (N, 1, size, size) in 0..1 -> `map` of the same shape.
+
+    Of an autoencoder also `reconstruction`.
+    """
     try:
         kind, network = map_network(entry, detector, size)
     except NoMapError as reason:
         return ExportedMap(None, {"map": None, "reason": str(reason)})
-    return ExportedMap(export_module(network, size, ["map"]), {"map": kind, "unit": str(network.unit)})
+    outputs = ["map", "reconstruction"] if entry.kind == "autoencoder" else ["map"]
+    return ExportedMap(export_module(network, size, outputs), {"map": kind, "unit": str(network.unit)})

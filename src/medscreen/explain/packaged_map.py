@@ -22,8 +22,10 @@ class PackagedMap:
     def __init__(self, network: onnx.ModelProto | Path, threads: int = 1) -> None:
         """`network`: explain.onnx, which takes images in 0..1; it is extended to pixels as a packaged detector is."""
         model = onnx.load(network) if isinstance(network, Path) else network
-        if [output.name for output in model.graph.output] != ["map"]:
+        outputs = [output.name for output in model.graph.output]
+        if outputs not in (["map"], ["map", "reconstruction"]):
             raise MedscreenError("The graph is no map of a detector: it has to take images and give a map.")
+        self.reconstructs = len(outputs) == 2
         size = model.graph.input[0].type.tensor_type.shape.dim[-1].dim_value
         self._session = open_session(map_graph(model, size).SerializeToString(), threads)
 
@@ -31,6 +33,13 @@ class PackagedMap:
         """The maps of images (N, H, W), display gray; those of other sizes than S are resized, as for scoring."""
         maps: Maps = run_on_images(self._session, pixels, ["map"])[0][:, 0]
         return maps
+
+    def reconstructions(self, pixels: Pixels) -> Maps | None:
+        """What an autoencoder makes of images (N, H, W), 0..1, as (N, S, S); None where the graph does not give it."""
+        if not self.reconstructs:
+            return None
+        found: Maps = run_on_images(self._session, pixels, ["reconstruction"])[0][:, 0]
+        return found
 
 
 def is_constant(maps: Maps) -> NDArray[np.bool_]:

@@ -13,15 +13,18 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from medscreen.config.datasets import PhantomParams
 from medscreen.config.params import Params
 from medscreen.data.images import TEST, ImageSet, curated_images, open_test_split, set_digest
 from medscreen.errors import MedscreenError
 from medscreen.evaluation.bootstrap import Bootstrap
-from medscreen.evaluation.outcomes import Floats, outcomes_of_rows
+from medscreen.evaluation.outcomes import Floats, Outcomes, outcomes_of_rows
 from medscreen.evaluation.sample_size import TOO_FEW
+from medscreen.explain.packaged_map import PackagedMap
 from medscreen.explain.proof import Subject, prove
 from medscreen.packaging.packaged_detector import PackagedDetector, packaged_digest
 from medscreen.packaging.predictions import (
+    EMBEDDING_COLUMN,
     class_probabilities,
     predicted_by,
     prediction_rows,
@@ -29,6 +32,9 @@ from medscreen.packaging.predictions import (
 )
 from medscreen.packaging.scoring_graph import scoring_graph
 from medscreen.pipeline.stage_runner import run_stage
+from medscreen.reporting.evaluation_report.canvas import save_picture
+from medscreen.reporting.evaluation_report.case_figure import save_cases
+from medscreen.reporting.evaluation_report.embedding_figure import draw_embeddings
 from medscreen.reporting.evaluation_report.evaluation_figures import save_pictures
 from medscreen.reporting.evaluation_report.operating_figure import save_operating
 from medscreen.reporting.evaluation_report.plot_tables import save_bench, save_plots
@@ -50,7 +56,8 @@ def evaluate(layout: Layout, params: Params, names: Sequence[str] = ()) -> None:
         test = curated_images(layout, TEST)
     if not len(test):
         raise MedscreenError("data/curated/test has no images: check the splits of the data, or add images.")
-    judged = {name: _evaluate(layout, params, name, test) for name in names or params.detectors}
+    val = curated_images(layout, "val")
+    judged = {name: _evaluate(layout, params, name, val, test) for name in names or params.detectors}
     if names:
         return
     with replaced(layout.plots) as folder:
@@ -59,19 +66,31 @@ def evaluate(layout: Layout, params: Params, names: Sequence[str] = ()) -> None:
     _remove_others(layout, params)
 
 
-def _evaluate(layout: Layout, params: Params, name: str, test: ImageSet) -> Judged:
+def _evaluate(layout: Layout, params: Params, name: str, val: ImageSet, test: ImageSet) -> Judged:
     """Writes all that is reported of one detector; returns its outcomes on test."""
     detector = PackagedDetector(layout.packaged(name), params.compute.threads)
+    if detector.metadata["val_digest"] != set_digest(val):
+        raise MedscreenError(
+            f"models/{name}/detector.onnx: calibrated on another val than data/curated/development holds. "
+            "Run `dvc repro`."
+        )
     rows = _predictions(layout, name, detector, test)
     half, findings = detector.metadata["score_at_half"], detector.metadata["findings"]
     judged = {split: _judged(rows, split, half, test) for split in _REPORTED}
     if empty := [split for split, of in judged.items() if not len(of.outcomes.labels)]:
         raise MedscreenError(f"data/curated/development/{empty[0]} has no images: check the splits of the data.")
     report = metrics(judged, params.evaluation, params.seed)
-    by_seed = _scores_by_seed(layout, params, name, test)
+    by_seed = _scores_by_seed(layout, params, name, val, test)
     tables = analysis(judged, findings, by_seed, params.evaluation, params.seed)
-    _save(layout, name, report, tables, _explanations(layout, params, name, detector, test))
-    _draw(layout, name, judged, tables, detector.metadata["operating_point"])
+    explanations = _explanations(layout, params, name, detector, test)
+    _save(layout, name, report, tables, explanations)
+    with replaced(layout.figures(name)) as folder:
+        folder.mkdir()
+        _draw(judged, tables, detector.metadata["operating_point"], name, folder)
+        graph = layout.map_graph(name) if explanations["shown"] else None
+        cases = folder / layout.cases_picture(name).name
+        _draw_cases(params, detector, graph, val, judged["val"].outcomes, cases)
+        _draw_embeddings(layout, name, folder / "embedding.png")
     auroc = report["test"]["auroc"]
     known = None not in auroc.values()
     shown = f"{auroc['value']:.3f} ({auroc['low']:.3f} to {auroc['high']:.3f})" if known else TOO_FEW
@@ -123,11 +142,11 @@ def _judged(rows: pa.Table, split: str, half: float | None, test: ImageSet) -> J
     )
 
 
-def _scores_by_seed(layout: Layout, params: Params, name: str, test: ImageSet) -> dict[int, dict[str, Floats]]:
+def _scores_by_seed(
+    layout: Layout, params: Params, name: str, val: ImageSet, test: ImageSet
+) -> dict[int, dict[str, Floats]]:
     """Scores of val and test by the trainings with further seeds."""
-    if not params.seeds:
-        return {}
-    splits = {"val": curated_images(layout, "val"), TEST: test}
+    splits = {"val": val, TEST: test}
     found: dict[int, dict[str, Floats]] = {}
     for seed in params.seeds:
         network = onnx.load(layout.trained_with(name, seed))
@@ -169,14 +188,35 @@ def _save(
 
 
 def _draw(
-    layout: Layout, name: str, judged: Mapping[str, Judged], tables: dict[str, Any], point: Mapping[str, Any]
+    judged: Mapping[str, Judged], tables: dict[str, Any], point: Mapping[str, Any], name: str, folder: Path
 ) -> None:
     shown = {split: judged[split].outcomes for split in ("val", "test")}
     healthy_p_values = judged["test"].p_values[shown["test"].labels == 0]
-    with replaced(layout.figures(name)) as folder:
-        folder.mkdir()
-        save_pictures(shown, healthy_p_values, tables, float(point["threshold"]), name, folder)
-        save_operating(shown, point, name, folder / layout.operating_picture(name).name)
+    save_pictures(shown, healthy_p_values, tables, float(point["threshold"]), name, folder)
+    save_operating(shown, point, name, folder / "operating.png")
+
+
+def _draw_cases(
+    params: Params, detector: PackagedDetector, graph: Path | None, val: ImageSet, outcomes: Outcomes, path: Path
+) -> None:
+    """`graph`: of the map, None where it is not shown."""
+    stated, threshold = detector.metadata, detector.metadata["operating_point"]["threshold"]
+    simulated = " (simulated)" if isinstance(params.datasets[params.dataset], PhantomParams) else ""
+    title = f"{stated['detector']}: val of {params.dataset}{simulated}, threshold {threshold:.4g}"
+    shown = (PackagedMap(graph, params.compute.threads), stated["explanation"]["unit"]) if graph else None
+    save_cases(path, val.pixels, outcomes, title, shown)
+
+
+def _draw_embeddings(layout: Layout, name: str, path: Path) -> None:
+    """The development images by the detector's own features, where it has two or more."""
+    rows = pq.read_table(layout.development_predictions(name), page_checksum_verification=True)
+    if EMBEDDING_COLUMN in rows.column_names:
+        embeddings = np.stack(rows[EMBEDDING_COLUMN].to_numpy())
+        if embeddings.shape[1] > 1:
+            labels, splits = rows["label"].to_numpy(), rows["split"].to_numpy()
+            save_picture(
+                path, f"{name}, embeddings of the development images", draw_embeddings, embeddings, labels, splits
+            )
 
 
 def _remove_others(layout: Layout, params: Params) -> None:

@@ -132,8 +132,9 @@ def read_result(layout: Layout, params: Params, detector: str) -> Result:
         for split in ("train", "tune")
     }
     trained_on = images["train"] + images["tune"]
-    # its pictures may leave only where they show nobody; a checkout that never pulled the page can publish
-    shows_page = is_public(params.datasets[raw["dataset"]]) and layout.curation_page.is_file()
+    # images may leave only where they show nobody; a checkout that never pulled the page can publish
+    public = is_public(params.datasets[raw["dataset"]])
+    elsewhere = {layout.operating_picture(detector)} | (set() if public else {layout.cases_picture(detector)})
     studied = _studied(layout, detector, entry)
     trial = f"trial {studied[names.TRIAL]} of {studied[names.STUDY]}" if studied else None
     return Result(
@@ -150,7 +151,7 @@ def read_result(layout: Layout, params: Params, detector: str) -> Result:
         packaged=packaged,
         digest=packaged_digest(packaged),
         files={
-            "figures": sorted(set(layout.figures(detector).glob("*.png")) - {layout.operating_picture(detector)}),
+            "figures": sorted(set(layout.figures(detector).glob("*.png")) - elsewhere),
             "": [
                 layout.evaluation(detector),
                 layout.analysis(detector),
@@ -158,7 +159,7 @@ def read_result(layout: Layout, params: Params, detector: str) -> Result:
                 *(path for path in (layout.map_graph(detector), explanations) if path.is_file()),
                 layout.operating_picture(detector),
                 layout.curation_report,
-                *([layout.curation_page] if shows_page else []),
+                *([layout.curation_page] if public and layout.curation_page.is_file() else []),
             ],
         },
         similar_cases=_similar_cases(layout, detector, images["train"]),

@@ -146,6 +146,10 @@ class Layout:
     def operating_picture(self, detector: str) -> Path:
         return self.figures(detector) / "operating.png"
 
+    def cases_picture(self, detector: str) -> Path:
+        """Images of val with their maps. It shows pixels, which may leave the machine only of public data."""
+        return self.figures(detector) / "cases.png"
+
     @property
     def league(self) -> Path:
         return self.workspace / "reports" / "league.csv"

@@ -30,11 +30,7 @@ class LocalSurprise(nn.Module):
 
     def residuals(self, images: Tensor) -> Tensor:
         """(N, 1, S, S) -> (N, 2, S-6, S-6)."""
-        redrawn = self.autoencoder(images)
-        difference = F.avg_pool2d(images - redrawn, _MEAN_WINDOW, 1).abs()
-        margin = (WINDOW - _MEAN_WINDOW) // 2
-        inner = difference[:, :, margin:-margin, margin:-margin]
-        return torch.cat([1 - structural_similarity(images, redrawn), inner], 1)
+        return residuals_between(images, self.autoencoder(images))
 
     def learn_usual(self, residuals: Tensor) -> None:
         """Takes mean and spread of healthy images' residuals (N, 2, S-6, S-6) at each place."""
@@ -47,3 +43,11 @@ class LocalSurprise(nn.Module):
         """(N, 1, S, S) -> (N,)."""
         surprise = ((self.residuals(images) - self.usual) / self.spread).sum(1)
         return mean_of_top(surprise, self.top)
+
+
+def residuals_between(images: Tensor, reconstructions: Tensor) -> Tensor:
+    """(N, 1, S, S) twice -> (N, 2, S-6, S-6): 1 - SSIM, and the absolute mean difference over 5 x 5 pixels."""
+    difference = F.avg_pool2d(images - reconstructions, _MEAN_WINDOW, 1).abs()
+    margin = (WINDOW - _MEAN_WINDOW) // 2
+    inner = difference[:, :, margin:-margin, margin:-margin]
+    return torch.cat([1 - structural_similarity(images, reconstructions), inner], 1)

@@ -1,10 +1,12 @@
 """Residual map: where an autoencoder's reconstruction departs from the image."""
 
+from typing import Any
+
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from medscreen.detectors.autoencoder.elbo import NegativeEvidence
-from medscreen.detectors.autoencoder.local_residual import LocalSurprise
+from medscreen.detectors.autoencoder.local_residual import LocalSurprise, residuals_between
 from medscreen.detectors.autoencoder.residual_scores import WorstResidual, cross_entropy
 from medscreen.detectors.shared.layers.standardization import Standardised, standardised_grey
 
@@ -24,7 +26,7 @@ class ResidualMap(nn.Module):
     def __init__(self, scorer: nn.Module) -> None:
         super().__init__()
         self.standardized = isinstance(scorer, Standardised)
-        self.scorer = scorer.network if isinstance(scorer, Standardised) else scorer
+        self.scorer: Any = scorer.network if isinstance(scorer, Standardised) else scorer
 
     @property
     def unit(self) -> str:
@@ -33,20 +35,22 @@ class ResidualMap(nn.Module):
             return "standard deviations of healthy images beyond 3"
         return "residual of the reconstruction"
 
-    def forward(self, images: Tensor) -> Tensor:
-        """(N, 1, S, S) in 0..1 -> (N, 1, S, S)."""
+    def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """(N, 1, S, S) in 0..1 -> map and reconstruction of the images as the autoencoder sees them, the same shape."""
         seen = standardised_grey(images) if self.standardized else images
-        return _framed(self._residual(seen).clamp(min=0), images.shape[-1])
+        reconstruction = self.scorer.autoencoder(seen)
+        residual = self._residual(seen, reconstruction).clamp(min=0)
+        return _framed(residual, images.shape[-1]), reconstruction
 
-    def _residual(self, images: Tensor) -> Tensor:
+    def _residual(self, images: Tensor, reconstruction: Tensor) -> Tensor:
         match self.scorer:
             case LocalSurprise() as local:
-                deviations = (local.residuals(images) - local.usual) / local.spread
+                deviations = (residuals_between(images, reconstruction) - local.usual) / local.spread
                 return deviations.sum(1, keepdim=True) - _USUAL
             case WorstResidual() as worst if worst.residual is not cross_entropy:
-                return worst.residual(images, worst.autoencoder(images))
-            case WorstResidual() | NegativeEvidence() as by_entropy:
-                return cross_entropy(images, by_entropy.autoencoder(images)) - cross_entropy(images, images)
+                return worst.residual(images, reconstruction)
+            case WorstResidual() | NegativeEvidence():
+                return cross_entropy(images, reconstruction) - cross_entropy(images, images)
             case _:
                 raise TypeError(f"no residual map of {type(self.scorer).__name__}")
 

@@ -32,7 +32,7 @@ def save_pictures(
         "confusion": ("test split", draw_counts, (decisions, ["normal", "abnormal"])),
         "roc": ("test split", draw_roc, (test,)),
         "precision_recall": ("test split", draw_precision_recall, (test,)),
-        "errors": ("scores", draw_errors, (splits, threshold)),
+        "errors": ("scores with mean and standard deviation", draw_errors, (splits, threshold)),
         "reliability": ("probabilities", draw_reliability, (analysis["reliability"],)),
         "decision_curve": (
             "test split", draw_decision_curve, (analysis["decision_curve"], float(test.labels.mean())),
@@ -88,12 +88,13 @@ def draw_errors(axes: Axes, splits: Mapping[str, Outcomes], threshold: float) ->
             scores = outcomes.scores[outcomes.labels == label]
             place = len(places)
             places.append(f"{split}\n{word}")
-            axes.plot(place + rng.uniform(-0.3, 0.3, len(scores)), scores, ".", ms=2, color=color, alpha=0.4)
+            axes.plot(place + rng.uniform(-0.3, 0.3, len(scores)), scores, ".", ms=3, color=color, alpha=0.6)
             if len(scores):
                 axes.errorbar(place, scores.mean(), scores.std(), fmt="_", color=THRESHOLD, capsize=4, ms=14)
-    axes.axhline(threshold, color=THRESHOLD, ls="--", lw=1)
-    axes.set_xticks(range(len(places)), places, fontsize=7)
-    axes.set_ylabel("score; bars: mean and standard deviation")
+    axes.axhline(threshold, color=THRESHOLD, ls="--", lw=1, label=f"threshold {threshold:.4g}")
+    axes.set_xticks(range(len(places)), places, fontsize=9)
+    axes.set_ylabel("score (higher: more abnormal)")
+    axes.legend(frameon=False, fontsize=8, loc="upper left")
 
 
 def draw_reliability(axes: Axes, tables: Mapping[str, Sequence[Mapping[str, Any]]]) -> None:

@@ -14,7 +14,7 @@ from medscreen.explain.packaged_map import Maps, is_constant
 from medscreen.reporting.evaluation_report.canvas import save_figure
 
 CONSTANT = "The map is constant: it points at no place."
-_COLORS = "viridis"  # readable with any color vision, and in gray
+MAP_COLORS = "viridis"  # readable with any color vision, and in gray
 _MOST_CHANNELS = 8
 
 
@@ -62,9 +62,15 @@ def map_picture(image: NDArray[np.uint8], found: Maps, unit: str) -> bytes:
     return stream.getvalue()
 
 
+def map_opacity(found: Maps, highest: float) -> Maps:
+    """Opacity of each place of a map over its image: where the map is 0 the image shows through."""
+    opacity: Maps = np.clip(2 * found / highest, 0, 0.85)
+    return opacity
+
+
 def _draw_map(axes: Axes, found: Maps, unit: str) -> None:
     highest = float(found.max())
-    shown = axes.imshow(found, cmap=_COLORS, vmin=0, vmax=highest, alpha=np.clip(2 * found / highest, 0, 0.85))
+    shown = axes.imshow(found, cmap=MAP_COLORS, vmin=0, vmax=highest, alpha=map_opacity(found, highest))
     bar = axes.figure.colorbar(shown, ax=axes, shrink=0.85)
     bar.set_label(unit, fontsize=8)
     if bar.solids is not None:
@@ -82,7 +88,7 @@ def save_layers(path: Path, layers: Mapping[str, NDArray[np.float32]], title: st
     for row, (name, maps) in zip(grid, layers.items(), strict=False):
         strongest = np.argsort(-maps.std((1, 2)), kind="stable")[:_MOST_CHANNELS]
         for axes, channel in zip(row, strongest, strict=False):
-            axes.imshow(maps[channel], cmap=_COLORS)
+            axes.imshow(maps[channel], cmap=MAP_COLORS)
         shape = f"{len(maps)} channels of {maps.shape[1]} x {maps.shape[2]}"
         row[0].text(0, 1.06, f"{name}: {shape}", fontsize=7, transform=row[0].transAxes)
     figure.suptitle(title, fontsize=9, parse_math=False)
