@@ -2,6 +2,9 @@
 
 from functools import cached_property
 
+import numpy as np
+from numpy.typing import NDArray
+
 from medscreen.data.display import Grey
 from medscreen.errors import MedscreenError
 from medscreen.evaluation.outcomes import Outcomes
@@ -50,6 +53,12 @@ class LoadedVersion:
             return []
         (embedding,) = self.embedder.embed(square[None])
         return [case for label in (0, 1) for case in self.cases.nearest(embedding, label, number)]
+
+    @cached_property
+    def healthy_scores(self) -> NDArray[np.float64]:
+        """Scores of the healthy images of val, ascending; empty where the run keeps none."""
+        val = self.record.outcomes("val")
+        return np.array([]) if val is None else np.sort(val.scores[val.labels == 0])
 
     def outcomes_of_val(self) -> Outcomes:
         """The outcomes on val; raises MedscreenError where the run keeps no scores."""
