@@ -70,14 +70,18 @@ def read_key(path: Path) -> str:
 def listen(host: str, port: int, has_key: bool) -> socket.socket:
     """A listening socket; raises MedscreenError where there can be none, or others could reach it without a key."""
     try:
-        family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
         if not has_key and not ipaddress.ip_address(address[0]).is_loopback:
             raise MedscreenError(
                 f"{visible(host)} can be reached from other machines; give --api-key-file, or serve at 127.0.0.1."
             )
-        listener = socket.socket(family)
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listener.bind(address)
+        listener = socket.socket(family, kind, protocol)  # without its protocol, asyncio delays small packets
+        try:
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            listener.bind(address)
+        except OSError:
+            listener.close()
+            raise
     except (OSError, UnicodeError) as error:
         raise MedscreenError(
             f"{visible(host)}:{port} can't be served at ({error}); name others by --host and --port."
