@@ -78,7 +78,11 @@ def report(paths: Sequence[Path], name: str | None, stage: str, out: Path) -> No
     if out.exists() and not out.is_file():
         raise MedscreenError(f"{visible(out)}: not a file; name another one for --out.")
     version = _version(name, stage)
-    val = version.outcomes_of_val()
+    if version.val is None:
+        raise MedscreenError(
+            f"The run of {version.title} keeps no scores of val to compare with; `dvc repro publish` logs them where "
+            "the version is the workspace's own."
+        )
     unreadable: Counter[tuple[str, str]] = Counter()
     images = list(islice(images_of(paths), _MOST_IMAGES + 1))
     if len(images) > _MOST_IMAGES:
@@ -86,7 +90,7 @@ def report(paths: Sequence[Path], name: str | None, stage: str, out: Path) -> No
     local = _training_images()
     cases = [_case(version, local, *found) for found in readable(images, version.detector, unreadable)]
     if cases:
-        page = case_report(cases, _about(version), val)
+        page = case_report(cases, _about(version), version.val)
         try:
             with replaced(out) as partial:
                 partial.write_text(page, encoding="utf-8")

@@ -6,7 +6,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from medscreen.data.display import Grey
-from medscreen.errors import MedscreenError
 from medscreen.evaluation.outcomes import Outcomes
 from medscreen.explain.similar_cases import NO_EMBEDDING, Case, CaseIndex, Embedder, read_cases
 from medscreen.packaging.packaged_detector import PackagedDetector
@@ -55,17 +54,12 @@ class LoadedVersion:
         return [case for label in (0, 1) for case in self.cases.nearest(embedding, label, number)]
 
     @cached_property
+    def val(self) -> Outcomes | None:
+        """The outcomes on val, None where the run keeps no scores."""
+        val = self.record.outcomes("val")
+        return None if val is None else val.at(self.detector.metadata["operating_point"]["threshold"])
+
+    @cached_property
     def healthy_scores(self) -> NDArray[np.float64]:
         """Scores of the healthy images of val, ascending; empty where the run keeps none."""
-        val = self.record.outcomes("val")
-        return np.array([]) if val is None else np.sort(val.scores[val.labels == 0])
-
-    def outcomes_of_val(self) -> Outcomes:
-        """The outcomes on val; raises MedscreenError where the run keeps no scores."""
-        val = self.record.outcomes("val")
-        if val is None:
-            raise MedscreenError(
-                f"The run of {self.title} keeps no scores of val to compare with; `dvc repro publish` logs them where "
-                "the version is the workspace's own."
-            )
-        return val.at(self.detector.metadata["operating_point"]["threshold"])
+        return np.array([]) if self.val is None else np.sort(self.val.scores[self.val.labels == 0])

@@ -82,6 +82,14 @@ class ScreenAnswer(BaseModel):
     use: str = "research only, never diagnosis"
 
 
+class ScoreHistogram(BaseModel):
+    """Scores of the validation images; the first and the last bin hold what lies beyond the edges."""
+
+    edges: list[float]
+    healthy: list[int]
+    abnormal: list[int]
+
+
 class ModelAnswer(ServedModel):
     """The version with its operating point and how the service follows the registry."""
 
@@ -89,7 +97,7 @@ class ModelAnswer(ServedModel):
     image_size: int
     map: str = Field(description="Kind of map that is shown on request, or why there is none.")
     similar_cases: bool
-    healthy_validation_images: int
+    validation: ScoreHistogram | None = Field(description="Null where the scores are not kept.")
     registry_checked: datetime = Field(description="When the registry was last read.")
     registry_problem: str = Field(description="Why the last check failed, empty where it did not.")
     use: str = "research only, never diagnosis"

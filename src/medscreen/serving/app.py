@@ -8,6 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from http import HTTPStatus
+from pathlib import Path
 from typing import Annotated, Any
 
 from fastapi import Depends, FastAPI, Query, Request, Response
@@ -22,7 +23,7 @@ from medscreen.serving.answers import ModelAnswer, Problem, ScreenAnswer
 from medscreen.serving.api_page import api_page
 from medscreen.serving.monitoring import Metrics, Monitored, log_error
 from medscreen.serving.registry_watch import RegistryWatch
-from medscreen.serving.screening import Wanted, screen_file, served_model
+from medscreen.serving.screening import Wanted, score_histogram, screen_file, served_model
 from medscreen.serving.uploads import Limits, ProblemError, problem_response, read_uploads
 
 _BEARER = HTTPBearer(auto_error=False, description="The key in the file that --api-key-file names.")
@@ -31,6 +32,12 @@ _UPLOAD = {
     "required": ["files"],
     "properties": {"files": {"type": "array", "items": {"type": "string", "format": "binary"}}},
 }
+_PAGE = (Path(__file__).parent / "page.html").read_text(encoding="utf-8")
+# the page's own style and script, pictures out of answers, and nothing of another address
+_POLICY = (
+    "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; img-src data:; connect-src 'self'; "
+    "form-action 'none'; base-uri 'none'; frame-ancestors 'none'"
+)
 _BODY = {"requestBody": {"required": True, "content": {"multipart/form-data": {"schema": _UPLOAD}}}}
 
 
@@ -84,8 +91,9 @@ class Service:
             for image in file.images:
                 self.metrics.images.labels(image.decision).inc()
         if not any(file.images for file in files):
-            reason = files[0].unreadable[0].detail
-            raise ProblemError(HTTPStatus.UNPROCESSABLE_ENTITY, f"No file can be screened; the first: {reason}.")
+            which = "The file" if len(files) == 1 else f"None of the {len(files)} files can be screened; the first"
+            reason = f"{which} can't be read: {files[0].unreadable[0].detail}."
+            raise ProblemError(HTTPStatus.UNPROCESSABLE_ENTITY, reason)
         answer = ScreenAnswer(model=served_model(version), files=files)
         return Response(answer.model_dump_json(), media_type="application/json")
 
@@ -100,7 +108,7 @@ class Service:
             image_size=version.detector.image_size,
             map=f"no map: {explained.reason}" if explained.map is None else f"{stated['map']} ({explained.unit})",
             similar_cases=not version.no_cases,
-            healthy_validation_images=len(version.healthy_scores),
+            validation=score_histogram(version),
             registry_checked=datetime.fromtimestamp(self._watch.checked, UTC),
             registry_problem=self._watch.problem,
         )
@@ -154,6 +162,7 @@ def create_app(service: Service) -> FastAPI:
     app.get("/metrics", responses=_problems(401), dependencies=keyed)(service.show_metrics)
     app.get("/healthz")(service.healthz)
     app.get("/readyz", responses=_problems(503))(service.readyz)
+    app.get("/", include_in_schema=False)(lambda: HTMLResponse(_PAGE, headers={"Content-Security-Policy": _POLICY}))
     app.get("/docs", include_in_schema=False)(lambda: HTMLResponse(api_page(app.openapi())))
 
     @app.exception_handler(ProblemError)

@@ -20,7 +20,8 @@ from medscreen.packaging.screened_files import ImageOfFile, ScreenedImage, decod
 from medscreen.registry.loaded_version import LoadedVersion
 from medscreen.reporting.case_report import png
 from medscreen.reporting.evaluation_report.explanation_figures import map_picture
-from medscreen.serving.answers import FileResult, ImageResult, ServedModel, SimilarCase, UnreadableImage
+from medscreen.reporting.evaluation_report.operating_figure import score_edges
+from medscreen.serving.answers import FileResult, ImageResult, ScoreHistogram, ServedModel, SimilarCase, UnreadableImage
 
 _drawing = threading.Lock()  # Matplotlib is not thread-safe
 
@@ -38,6 +39,17 @@ def served_model(version: LoadedVersion) -> ServedModel:
     """The version as each answer names it."""
     of = version.record.version
     return ServedModel(name=of.model, version=of.number, stage=of.stage, detector=of.detector, digest=of.digest)
+
+
+def score_histogram(version: LoadedVersion) -> ScoreHistogram | None:
+    """Where healthy and abnormal validation images lie, in the bins of the version's reports."""
+    val = version.val
+    if val is None:
+        return None
+    edges = score_edges(val.scores, version.detector.metadata["operating_point"])
+    shown = val.scores.clip(edges[0], edges[-1])
+    healthy, abnormal = (np.histogram(shown[val.labels == label], edges)[0].tolist() for label in (0, 1))
+    return ScoreHistogram(edges=edges.tolist(), healthy=healthy, abnormal=abnormal)
 
 
 def preload(version: LoadedVersion) -> None:
