@@ -99,5 +99,5 @@ class ModelAnswer(ServedModel):
     similar_cases: bool
     validation: ScoreHistogram | None = Field(description="Null where the scores are not kept.")
     registry_checked: datetime = Field(description="When the registry was last read.")
-    registry_problem: str = Field(description="Why the last check failed, empty where it did not.")
+    registry_check_failed: bool = Field(description="Whether the last check failed; the service's log has the reason.")
     use: str = "research only, never diagnosis"

@@ -110,7 +110,7 @@ class Service:
             similar_cases=not version.no_cases,
             validation=score_histogram(version),
             registry_checked=datetime.fromtimestamp(self._watch.checked, UTC),
-            registry_problem=self._watch.problem,
+            registry_check_failed=bool(self._watch.problem),
         )
 
     def healthz(self) -> dict[str, str]:

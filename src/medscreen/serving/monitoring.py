@@ -26,7 +26,7 @@ class Metrics:
 
 
 class Monitored:
-    """ASGI middleware that counts and logs each request, and ends an error of the code as a problem document."""
+    """ASGI middleware that counts and logs each request."""
 
     def __init__(self, app: ASGIApp, metrics: Metrics) -> None:
         self.app, self.metrics = app, metrics
