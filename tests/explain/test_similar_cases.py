@@ -15,8 +15,7 @@ from medscreen.cli import commands
 from medscreen.errors import MedscreenError
 from medscreen.explain.similar_cases import CaseIndex, case_table, read_cases
 from medscreen.packaging.predictions import with_embeddings
-from medscreen.registry.case_evidence import CaseEvidence
-from medscreen.registry.loading import record_in_stage
+from medscreen.registry.loaded_version import LoadedVersion
 from medscreen.registry.run_record import Record
 from medscreen.registry.versions import version_in_stage
 from medscreen.tracking.store import open_store
@@ -130,8 +129,8 @@ def test_images_of_a_file_that_are_left_out_are_counted(
     workspace: Layout, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: str
 ) -> None:
     monkeypatch.chdir(workspace.workspace)
-    monkeypatch.setattr("medscreen.cli.image_files._MOST_OF_A_FILE", 4)
-    monkeypatch.setattr(CaseEvidence, "similar_to", lambda *_: [])
+    monkeypatch.setattr("medscreen.packaging.screened_files.MOST_OF_A_FILE", 4)
+    monkeypatch.setattr(LoadedVersion, "similar_to", lambda *_: [])
     client, kept = open_store(workspace), tmp_path / "similar_cases.parquet"
     pq.write_table(pa.table({"name": ["a"], "label": [0], "image": ["w"], "embedding": [[0.0]]}), kept)
     version = version_in_stage(client, MODEL, "Production")
@@ -150,10 +149,9 @@ def test_images_of_a_file_that_are_left_out_are_counted(
 
 def test_a_version_whose_run_lost_its_scores_has_no_report(workspace: Layout, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(workspace.workspace)
-    evidence = CaseEvidence(record_in_stage(MODEL, "Production"))
     monkeypatch.setattr(Record, "scores", lambda _: None)
-    with pytest.raises(MedscreenError, match=r"keeps no scores of val.*dvc repro publish"):
-        evidence.outcomes_of_val()
+    done = CliRunner().invoke(commands, ["report", "film.png"])
+    assert re.search(r"keeps no scores of val.*dvc repro publish", str(done.exception))
 
 
 def a_film(folder: Path) -> Path:

@@ -1,12 +1,16 @@
 import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
 from playwright.sync_api import Page, expect
 
 from browsers import new_tab
 from conftest import environment
+from medscreen.data.images import load_images
 from servers import free_port, serving
 
 
@@ -68,3 +72,48 @@ def test_the_ui_shows_alias_card_tags_and_decision_of_the_version_in_production(
     page.get_by_role("link", name=f"version {promoted['version']} ({promoted['detector']}) to Production").first.click()
     expect(page.get_by_text("beats the baseline ", exact=False).first).to_be_visible()
     page.screenshot(path=seen / "decision.png")
+
+
+@pytest.fixture(scope="module")
+def service(finished: Path) -> Iterator[str]:
+    port = free_port()
+    url = f"http://127.0.0.1:{port}"
+    command = ["medscreen", "serve", "--port", str(port)]
+    with serving(command, url, finished, environment(finished), page="readyz"):
+        yield url
+
+
+@pytest.mark.parametrize("width", [1280, 390])
+def test_the_page_of_the_service_shows_decision_map_similar_cases_and_errors(
+    browser: str, service: str, seen: Path, finished: Path, tmp_path: Path, width: int
+) -> None:
+    broken = tmp_path / "broken.png"
+    broken.write_bytes(b"no image")
+    film = tmp_path / "<i>film.png"
+    val = load_images(finished / "data" / "curated" / "development" / "val")
+    Image.fromarray(np.asarray(val.pixels[0])).save(film)
+    dicom = sorted((finished / "data" / "phantom").rglob("*.dcm"))[0]
+    with new_tab(browser) as tab:
+        outside: list[str] = []
+        tab.on("request", lambda request: outside.append(request.url))
+        tab.set_viewport_size({"width": width, "height": 900})
+        tab.goto(f"{service}/")
+        expect(tab.get_by_text("Research use only, never diagnosis.")).to_be_visible()
+        expect(tab.get_by_text("phantom-detector version")).to_be_visible()
+        tab.keyboard.press("Tab")
+        assert tab.evaluate("document.activeElement.id") == "files"
+        tab.set_input_files("#files", [str(film), str(dicom), str(broken)])
+        expect(tab.get_by_text("Screened: 3 files.")).to_be_visible()
+        for name in (film.name, dicom.name):
+            card = tab.get_by_role("article", name=name)
+            expect(card.locator(".decision")).to_have_text(re.compile("Normal|Abnormal|For a reader|No decision"))
+            expect(card.get_by_role("img", name=re.compile("^Score"))).to_be_visible()
+            expect(card.get_by_role("img", name="Image as displayed")).to_be_visible()
+            expect(card.get_by_role("img", name="Map: ").or_(card.get_by_text("No map:"))).to_be_visible()
+            expect(card.locator("table tr")).to_have_count(7)  # the header, and three cases of each class
+        expect(tab.get_by_role("article", name="broken.png").get_by_role("alert")).to_contain_text(
+            "unsupported file type"
+        )
+        assert tab.evaluate("document.documentElement.scrollWidth") <= width
+        assert [url for url in outside if not url.startswith((service, "data:"))] == []
+        tab.screenshot(path=seen / f"service-{width}.png", full_page=True)

@@ -14,6 +14,7 @@ from medscreen.cli.predict import predict
 from medscreen.cli.promote import promote, rollback
 from medscreen.cli.report import report, similar
 from medscreen.cli.selftest import selftest
+from medscreen.cli.serve import serve
 from medscreen.cli.study import study
 from medscreen.cli.threshold import threshold
 from medscreen.cli.ui import ui
@@ -33,7 +34,7 @@ def commands() -> None:
 
 for command in (use, fetch, phantom, predict, explain, models, compare, promote, rollback, threshold):
     commands.add_command(command)
-for command in (study, dashboard, verify, reproduce, backup, restore, ui, selftest, similar, report):
+for command in (study, dashboard, verify, reproduce, backup, restore, ui, selftest, similar, report, serve):
     commands.add_command(command)
 
 

@@ -3,7 +3,7 @@
 import json
 import sys
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from itertools import islice
 from pathlib import Path
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from medscreen.cli.image_files import images_of, naming_left_out, readable
+from medscreen.cli.image_files import image_name, images_of, readable
 from medscreen.cli.tables import simple_table
 from medscreen.config.params import load_params
 from medscreen.errors import MedscreenError
@@ -20,9 +20,14 @@ from medscreen.workspace.atomic_outputs import replaced
 from medscreen.workspace.layout import find_layout
 
 if TYPE_CHECKING:
-    from medscreen.registry.case_evidence import CaseEvidence
+    from medscreen.data.display import Grey
+    from medscreen.data.load_image import Shown
+    from medscreen.packaging.screened_files import ImageOfFile
+    from medscreen.registry.loaded_version import LoadedVersion
+    from medscreen.reporting.case_report import ReportedCase, ReportedVersion
 
 _MOST_IMAGES = 100  # of one page
+_CASES = 3  # similar ones of each class
 _NAME = click.option("--name", help="Registered model; by default that of the active data set.")
 _STAGE = click.option("--stage", default="Production", show_default=True, help="Staging, Production or Archived.")
 _PATHS = click.argument("paths", nargs=-1, required=True, type=click.Path(path_type=Path))
@@ -39,16 +44,16 @@ def similar(paths: Sequence[Path], name: str | None, stage: str, number: int, as
 
     Names of training images are keyed hashes. The exit status is 1 where a file can't be read.
     """
-    version = _evidence(name, stage)
+    version = _version(name, stage)
     if version.no_cases:
         raise MedscreenError(f"{version.title} has no index of similar cases: {version.no_cases}.")
     unreadable: Counter[tuple[str, str]] = Counter()
     table = simple_table(None, ("image", "label", "distance", "training image"))
     rows = []
-    for image, _, square in naming_left_out(readable(images_of(paths), version.detector, unreadable)):
+    for image, _, square in readable(images_of(paths), version.detector, unreadable):
         for case in version.similar_to(square, number):
-            rows.append({"file": image.name, **asdict(case)})
-            table.add_row(image.name, "abnormal" if case.label else "normal", f"{case.distance:.3f}", case.name)
+            rows.append({"file": image_name(image), **asdict(case)})
+            table.add_row(image_name(image), "abnormal" if case.label else "normal", f"{case.distance:.3f}", case.name)
     if as_json:
         say(json.dumps(rows))
     else:
@@ -72,18 +77,20 @@ def report(paths: Sequence[Path], name: str | None, stage: str, out: Path) -> No
         raise MedscreenError(f"{visible(out)}: the page is HTML; name a file that ends in .html for --out.")
     if out.exists() and not out.is_file():
         raise MedscreenError(f"{visible(out)}: not a file; name another one for --out.")
-    version = _evidence(name, stage)
-    val = version.outcomes_of_val()
+    version = _version(name, stage)
+    if version.val is None:
+        raise MedscreenError(
+            f"The run of {version.title} keeps no scores of val to compare with; `dvc repro publish` logs them where "
+            "the version is the workspace's own."
+        )
     unreadable: Counter[tuple[str, str]] = Counter()
     images = list(islice(images_of(paths), _MOST_IMAGES + 1))
     if len(images) > _MOST_IMAGES:
         raise MedscreenError(f"A page shows {_MOST_IMAGES} images at most; name fewer, or use `medscreen predict`.")
-    cases = [
-        version.case(image.name, shown.grey, square, image.left_out)
-        for image, shown, square in naming_left_out(readable(images, version.detector, unreadable))
-    ]
+    local = _training_images()
+    cases = [_case(version, local, *found) for found in readable(images, version.detector, unreadable)]
     if cases:
-        page = case_report(cases, version.about, val)
+        page = case_report(cases, _about(version), version.val)
         try:
             with replaced(out) as partial:
                 partial.write_text(page, encoding="utf-8")
@@ -93,10 +100,58 @@ def report(paths: Sequence[Path], name: str | None, stage: str, out: Path) -> No
     sys.exit(1 if unreadable else 0)
 
 
-def _evidence(name: str | None, stage: str) -> "CaseEvidence":
-    """The version in a stage, by default of the active data set's model."""
-    from medscreen.registry.case_evidence import CaseEvidence
+def _version(name: str | None, stage: str) -> "LoadedVersion":
+    from medscreen.registry.loaded_version import LoadedVersion
     from medscreen.registry.loading import record_in_stage
     from medscreen.registry.versions import model_name
 
-    return CaseEvidence(record_in_stage(name or model_name(load_params(find_layout().params).dataset), stage))
+    return LoadedVersion(record_in_stage(name or model_name(load_params(find_layout().params).dataset), stage))
+
+
+def _about(version: "LoadedVersion") -> "ReportedVersion":
+    from medscreen.reporting.case_report import ReportedVersion
+
+    of = version.record.version
+    return ReportedVersion(
+        model=of.model,
+        number=of.number,
+        stage=of.stage,
+        detector=of.detector,
+        digest=of.digest,
+        commit=version.record.lineage.get("source", {}).get("commit") or "",
+        point=version.detector.metadata["operating_point"],
+    )
+
+
+def _case(
+    version: "LoadedVersion", local: Mapping[str, "Grey"], image: "ImageOfFile", shown: "Shown", square: "Grey"
+) -> "ReportedCase":
+    """An image with its screening, map and similar cases; `local`: pixels of training images by their digest."""
+    from medscreen.reporting.case_report import ReportedCase, SimilarCase
+
+    explained = version.explained
+    found, no_map = explained.map_of(square)
+    return ReportedCase(
+        name=image_name(image),
+        grey=shown.grey,
+        square=square,
+        left_out=image.left_out,
+        screening=version.detector.screen(square[None]),
+        map=found,
+        unit=explained.unit,
+        caveat=explained.reason if found is not None else "",
+        no_map=no_map,
+        similar=[SimilarCase(case, local.get(case.image)) for case in version.similar_to(square, _CASES)],
+        no_cases=version.no_cases,
+    )
+
+
+def _training_images() -> dict[str, "Grey"]:
+    """Digest -> pixels of the curated training images of the checkout; empty without any."""
+    from medscreen.data.images import load_images
+
+    try:
+        train = load_images(find_layout().curated("train"))
+    except MedscreenError:  # there are none
+        return {}
+    return dict(zip(train.digests, train.pixels, strict=True))

@@ -20,7 +20,8 @@ from medscreen.reporting.evaluation_report.operating_figure import draw_scores, 
 from medscreen.reporting.pages.html_page import page
 from medscreen.reporting.pages.markdown import render
 
-_LONGEST_SIDE = 320  # pixels of a picture on the page
+LONGEST_SIDE = 320
+"""Pixels of a picture on the page."""
 _THUMBNAIL = 96
 
 
@@ -74,7 +75,7 @@ def case_report(cases: Sequence[ReportedCase], version: ReportedVersion, val: Ou
     healthy = val.scores[val.labels == 0]
     for i, case in enumerate(cases):
         score = float(case.screening.score[0])
-        pictures[f"image-{i}"] = _png(case.grey, _LONGEST_SIDE)
+        pictures[f"image-{i}"] = png(case.grey)
         if case.map is not None:
             pictures[f"map-{i}"] = map_picture(case.square, case.map, case.unit)
         pictures[f"scores-{i}"] = _score_picture(val, version.point, score)
@@ -82,7 +83,7 @@ def case_report(cases: Sequence[ReportedCase], version: ReportedVersion, val: Ou
         for j, similar in enumerate(case.similar):
             name = f"similar-{i}-{j}"
             if similar.pixels is not None:
-                pictures[name] = _png(similar.pixels, _THUMBNAIL)
+                pictures[name] = png(similar.pixels, _THUMBNAIL)
             thumbnails.append((similar.case, name if similar.pixels is not None else None))
         shown.append(
             {
@@ -122,7 +123,7 @@ def _score_picture(val: Outcomes, point: Mapping[str, Any], score: float) -> byt
     return stream.getvalue()
 
 
-def _png(grey: Grey, longest: int) -> bytes:
+def png(grey: Grey, longest: int = LONGEST_SIDE) -> bytes:
     """An image as PNG, its longer side at most, and of a small image about, that many pixels."""
     image, scale = Image.fromarray(grey), longest / max(grey.shape)
     size = (max(round(image.width * scale), 1), max(round(image.height * scale), 1))

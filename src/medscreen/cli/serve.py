@@ -1,0 +1,25 @@
+"""Serving of a registered detector over HTTP."""
+
+from pathlib import Path
+
+import click
+
+from medscreen.config.params import load_params
+from medscreen.workspace.layout import find_layout
+
+
+@click.command()
+@click.option("--name", help="Registered model; by default that of the active data set.")
+@click.option("--stage", default="Production", show_default=True, help="Staging, Production or Archived.")
+@click.option("--host", default="127.0.0.1", show_default=True, help="Address; any but loopback needs an API key.")
+@click.option("--port", type=click.IntRange(0, 65535), default=8000, show_default=True, help="0 for any free one.")
+@click.option("--api-key-file", type=click.Path(path_type=Path), help="File with the key that requests have to send.")
+def serve(name: str | None, stage: str, host: str, port: int, api_key_file: Path | None) -> None:
+    """Serves the version in a stage over HTTP until Ctrl-C, and follows promotions and rollbacks.
+
+    `POST /v1/screen` screens the files of a request; `/docs` lists the other routes.
+    """
+    from medscreen.registry.versions import model_name
+    from medscreen.serving.server import serve as run
+
+    run(name or model_name(load_params(find_layout().params).dataset), stage, (host, port), api_key_file)

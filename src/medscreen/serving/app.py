@@ -1,0 +1,194 @@
+"""The service's routes."""
+
+import asyncio
+import secrets
+import time
+from collections.abc import AsyncIterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime
+from http import HTTPStatus
+from pathlib import Path
+from typing import Annotated, Any
+
+from fastapi import Depends, FastAPI, Query, Request, Response
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import HTMLResponse
+from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
+from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+from starlette.exceptions import HTTPException
+
+from medscreen.registry.loaded_version import LoadedVersion
+from medscreen.serving.answers import ModelAnswer, Problem, ScreenAnswer
+from medscreen.serving.api_page import api_page
+from medscreen.serving.monitoring import Metrics, Monitored, log_error
+from medscreen.serving.registry_watch import RegistryWatch
+from medscreen.serving.screening import Wanted, score_histogram, screen_file, served_model
+from medscreen.serving.uploads import Limits, ProblemError, problem_response, read_uploads
+
+_BEARER = HTTPBearer(auto_error=False, description="The key in the file that --api-key-file names.")
+_UPLOAD = {
+    "type": "object",
+    "required": ["files"],
+    "properties": {"files": {"type": "array", "items": {"type": "string", "format": "binary"}}},
+}
+_PAGE = (Path(__file__).parent / "page.html").read_text(encoding="utf-8")
+# the page's own style and script, pictures out of answers, and nothing of another address
+_POLICY = (
+    "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; img-src data:; connect-src 'self'; "
+    "form-action 'none'; base-uri 'none'; frame-ancestors 'none'"
+)
+_BODY = {"requestBody": {"required": True, "content": {"multipart/form-data": {"schema": _UPLOAD}}}}
+
+
+class Service:
+    """Handlers of the routes; `threads` files are screened at the same time, each on one processor."""
+
+    def __init__(self, watch: RegistryWatch, key: str | None, threads: int, limits: Limits) -> None:
+        self._watch, self._key, self._limits = watch, key, limits
+        self._workers = ThreadPoolExecutor(threads, "screening")
+        self._in_progress = 0
+        self.metrics = Metrics()
+        self.metrics.version.set_function(lambda: watch.version.record.version.number if watch.version else 0)
+        self.metrics.checked.set_function(lambda: watch.checked)
+        self.metrics.in_progress.set_function(lambda: self._in_progress)
+
+    def require_key(self, given: Annotated[HTTPAuthorizationCredentials | None, Depends(_BEARER)]) -> None:
+        """Raises ProblemError for a request without the API key."""
+        sent = given.credentials if given else ""
+        if self._key is not None and not secrets.compare_digest(sent.encode(), self._key.encode()):
+            missing = "Send the service's API key as the header Authorization: Bearer KEY."
+            close = {"WWW-Authenticate": "Bearer", "Connection": "close"}
+            raise ProblemError(HTTPStatus.UNAUTHORIZED, missing, close)
+
+    async def screen(
+        self,
+        request: Request,
+        map: Annotated[bool, Query(description="Also the detector's map of each image.")] = False,
+        similar: Annotated[int, Query(ge=0, le=50, description="Also so many training images of each class.")] = 0,
+        thumbnail: Annotated[bool, Query(description="Also each image as displayed.")] = False,
+    ) -> Response:
+        """Screens PNG, JPEG and DICOM files, each image of a file that holds several; no upload is kept."""
+        async with self._admitted():
+            contents = await read_uploads(request, self._limits)
+            version, wanted = self._version(), Wanted(map, similar, thumbnail)
+            deadline, run = time.monotonic() + self._limits.seconds, asyncio.get_running_loop().run_in_executor
+            jobs = [
+                run(self._workers, screen_file, version, number, content, wanted, deadline)
+                for number, content in enumerate(contents)
+            ]
+            # every job ends before the request does, so that no work goes on that the bound does not count
+            done = await asyncio.gather(*jobs, return_exceptions=True)
+        failed = [found for found in done if isinstance(found, BaseException)]
+        if any(isinstance(error, TimeoutError) for error in failed):
+            late = f"Screening took more than {self._limits.seconds:g} s; send fewer files at a time."
+            raise ProblemError(HTTPStatus.SERVICE_UNAVAILABLE, late, {"Retry-After": "10"})
+        if failed:
+            raise failed[0]
+        files = [found for found in done if not isinstance(found, BaseException)]
+        for file in files:
+            self.metrics.unreadable.inc(len(file.unreadable))
+            for image in file.images:
+                self.metrics.images.labels(image.decision).inc()
+        if not any(file.images for file in files):
+            which = "The file" if len(files) == 1 else f"None of the {len(files)} files can be screened; the first"
+            reason = f"{which} can't be read: {files[0].unreadable[0].detail}."
+            raise ProblemError(HTTPStatus.UNPROCESSABLE_ENTITY, reason)
+        answer = ScreenAnswer(model=served_model(version), files=files)
+        return Response(answer.model_dump_json(), media_type="application/json")
+
+    def model(self) -> ModelAnswer:
+        """The version that is served, its operating point, and when the registry was last read."""
+        version = self._version()
+        explained = version.explained
+        stated = version.detector.metadata.get("explanation", {})
+        return ModelAnswer(
+            **served_model(version).model_dump(),
+            operating_point=version.detector.metadata["operating_point"],
+            image_size=version.detector.image_size,
+            map=f"no map: {explained.reason}" if explained.map is None else f"{stated['map']} ({explained.unit})",
+            similar_cases=not version.no_cases,
+            validation=score_histogram(version),
+            registry_checked=datetime.fromtimestamp(self._watch.checked, UTC),
+            registry_check_failed=bool(self._watch.problem),
+        )
+
+    def healthz(self) -> dict[str, str]:
+        """Answers while the process does."""
+        return {"status": "alive"}
+
+    def readyz(self) -> dict[str, str]:
+        """Answers 200 while there is a version to screen with."""
+        self._version()
+        return {"status": "ready"}
+
+    def show_metrics(self) -> Response:
+        """Metrics for Prometheus."""
+        return Response(generate_latest(self.metrics.registry), media_type=CONTENT_TYPE_LATEST)
+
+    def _version(self) -> LoadedVersion:
+        version = self._watch.version
+        if version is None:
+            empty = f"No version of {self._watch.name} is in {self._watch.stage}; promote one and try again."
+            raise ProblemError(HTTPStatus.SERVICE_UNAVAILABLE, empty, {"Retry-After": "10"})
+        return version
+
+    @asynccontextmanager
+    async def _admitted(self) -> AsyncIterator[None]:
+        """Counts a request; raises ProblemError where too many are in progress."""
+        if self._in_progress >= self._limits.requests:
+            busy = f"{self._limits.requests} requests are in progress already; send this one again in a second."
+            raise ProblemError(HTTPStatus.SERVICE_UNAVAILABLE, busy, {"Retry-After": "1"})
+        self._in_progress += 1
+        try:
+            yield
+        finally:
+            self._in_progress -= 1
+
+
+def create_app(service: Service) -> FastAPI:
+    """The application; its documentation loads nothing from elsewhere."""
+    app = FastAPI(title="medscreen", description="Research use only, never diagnosis.", docs_url=None, redoc_url=None)
+    app.add_middleware(Monitored, metrics=service.metrics)
+    keyed = [Depends(service.require_key)]
+    app.post(
+        "/v1/screen",
+        response_model=ScreenAnswer,
+        responses=_problems(400, 401, 408, 413, 415, 422, 503),
+        dependencies=keyed,
+        openapi_extra=_BODY,
+    )(service.screen)
+    app.get("/v1/model", responses=_problems(401, 503), dependencies=keyed)(service.model)
+    app.get("/metrics", responses=_problems(401), dependencies=keyed)(service.show_metrics)
+    app.get("/healthz")(service.healthz)
+    app.get("/readyz", responses=_problems(503))(service.readyz)
+    app.get("/", include_in_schema=False)(lambda: HTMLResponse(_PAGE, headers={"Content-Security-Policy": _POLICY}))
+    app.get("/docs", include_in_schema=False)(lambda: HTMLResponse(api_page(app.openapi())))
+
+    @app.exception_handler(ProblemError)
+    async def problem(_: Request, error: ProblemError) -> Response:
+        return problem_response(error)
+
+    @app.exception_handler(RequestValidationError)
+    async def invalid(_: Request, error: RequestValidationError) -> Response:
+        names = ", ".join(sorted({str(each["loc"][-1]) for each in error.errors()}))
+        detail = f"Invalid query parameter: {names}; /docs lists what each may be."
+        return problem_response(ProblemError(HTTPStatus.UNPROCESSABLE_ENTITY, detail))
+
+    @app.exception_handler(HTTPException)
+    async def unknown(_: Request, error: HTTPException) -> Response:
+        detail = "The service has no such route; /docs lists those that it has."
+        return problem_response(ProblemError(HTTPStatus(error.status_code), detail, dict(error.headers or {})))
+
+    @app.exception_handler(Exception)
+    async def failed(_: Request, error: Exception) -> Response:
+        log_error(error)
+        detail = "The service failed; its log has the place."
+        return problem_response(ProblemError(HTTPStatus.INTERNAL_SERVER_ERROR, detail))
+
+    return app
+
+
+def _problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
+    content = {"application/problem+json": {"schema": Problem.model_json_schema()}}
+    return {status: {"description": HTTPStatus(status).phrase, "content": content} for status in statuses}

@@ -1,0 +1,133 @@
+"""Screening of one uploaded file by a loaded version."""
+
+import os
+import sys
+import threading
+import time
+from base64 import b64encode
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import NamedTemporaryFile
+
+import numpy as np
+
+from medscreen.data.display import Grey
+from medscreen.data.image_errors import UnreadableImageError
+from medscreen.data.load_image import Shown
+from medscreen.packaging.screened_files import ImageOfFile, ScreenedImage, decoded, images_of_file, screened
+from medscreen.registry.loaded_version import LoadedVersion
+from medscreen.reporting.case_report import png
+from medscreen.reporting.evaluation_report.explanation_figures import map_picture
+from medscreen.reporting.evaluation_report.operating_figure import score_edges
+from medscreen.serving.answers import FileResult, ImageResult, ScoreHistogram, ServedModel, SimilarCase, UnreadableImage
+
+_drawing = threading.Lock()  # Matplotlib is not thread-safe
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What an answer holds besides the decision; `similar`: so many training images of each class."""
+
+    map: bool = False
+    similar: int = 0
+    thumbnail: bool = False
+
+
+def served_model(version: LoadedVersion) -> ServedModel:
+    """The version as each answer names it."""
+    of = version.record.version
+    return ServedModel(name=of.model, version=of.number, stage=of.stage, detector=of.detector, digest=of.digest)
+
+
+def score_histogram(version: LoadedVersion) -> ScoreHistogram | None:
+    """Where healthy and abnormal validation images lie, in the bins of the version's reports."""
+    val = version.val
+    if val is None:
+        return None
+    edges = score_edges(val.scores, version.detector.metadata["operating_point"])
+    shown = val.scores.clip(edges[0], edges[-1])
+    healthy, abnormal = (np.histogram(shown[val.labels == label], edges)[0].tolist() for label in (0, 1))
+    return ScoreHistogram(edges=edges.tolist(), healthy=healthy, abnormal=abnormal)
+
+
+def preload(version: LoadedVersion) -> None:
+    """Reads everything that requests need of the version, so that none of them reads the registry."""
+    _ = version.explained, version.healthy_scores, version.cases and version.embedder
+
+
+def screen_file(version: LoadedVersion, number: int, content: bytes, wanted: Wanted, deadline: float) -> FileResult:
+    """The results for the upload `number`; raises TimeoutError at the first image after `deadline` (monotonic)."""
+    unreadable: list[UnreadableImage] = []
+    kept: list[tuple[Grey, str | None]] = []
+
+    def images(path: Path) -> Iterator[tuple[ImageOfFile, Shown, Grey]]:
+        for image in images_of_file(path):
+            if time.monotonic() > deadline:
+                raise TimeoutError
+            try:
+                shown, square = decoded(image, version.detector)
+            except UnreadableImageError as error:
+                unreadable.append(UnreadableImage(frame=image.frame, detail=str(error)))
+            else:
+                kept.append((square, _base64(png(shown.grey)) if wanted.thumbnail else None))
+                yield image, shown, square
+
+    with _path_to(content) as path:
+        rows = list(screened(version.detector, images(path)))
+    results = []
+    for row, (square, thumbnail) in zip(rows, kept, strict=True):
+        if time.monotonic() > deadline:
+            raise TimeoutError
+        results.append(_result(version, row, square, wanted).model_copy(update={"thumbnail": thumbnail}))
+    return FileResult(file=number, images=results, unreadable=unreadable, left_out=rows[0].left_out if rows else 0)
+
+
+def _result(version: LoadedVersion, row: ScreenedImage, square: Grey, wanted: Wanted) -> ImageResult:
+    healthy = version.healthy_scores
+    result = ImageResult(
+        frame=row.image.frame,
+        score=row.score,
+        percentile=100 * float(np.mean(healthy < row.score)) if len(healthy) else None,
+        p_value=row.p_value,
+        probability=row.probability,
+        abnormal=row.abnormal,
+        refer=row.refer,
+        in_domain=row.in_domain,
+        decision=row.called,
+        for_processing=row.for_processing,
+        header_mismatch=bool(row.header_mismatch),
+    )
+    if wanted.map:
+        found, reason = version.explained.map_of(square)
+        result.map_note = reason or version.explained.reason
+        if found is not None:
+            with _drawing:
+                result.map = _base64(map_picture(square, found, version.explained.unit))
+    if wanted.similar:
+        result.similar_note = version.no_cases
+        result.similar = [
+            SimilarCase(name=case.name, label="abnormal" if case.label else "normal", distance=case.distance)
+            for case in version.similar_to(square, wanted.similar)
+        ]
+    return result
+
+
+def _base64(picture: bytes) -> str:
+    return b64encode(picture).decode()
+
+
+@contextmanager
+def _path_to(content: bytes) -> Iterator[Path]:
+    """A path to an upload; on Linux it lies in memory alone, elsewhere in a temporary file while it is screened."""
+    if sys.platform == "linux":
+        with os.fdopen(os.memfd_create("upload"), "wb") as file:
+            file.write(content)
+            file.flush()
+            yield Path(f"/proc/self/fd/{file.fileno()}")
+    else:
+        with NamedTemporaryFile() as named:
+            named.write(content)
+            named.flush()
+            yield Path(named.name)

@@ -1,0 +1,89 @@
+"""The process of the service: socket, logging and signals."""
+
+import ipaddress
+import logging
+import signal
+import socket
+import sys
+import warnings
+from pathlib import Path
+
+import uvicorn
+
+from medscreen.errors import MedscreenError
+from medscreen.runtime.child_processes import available_cpus
+from medscreen.runtime.escaping import say, visible
+from medscreen.serving.app import Service, create_app
+from medscreen.serving.registry_watch import RegistryWatch
+from medscreen.serving.uploads import Limits
+
+_SHORTEST_KEY = 16
+_MOST_CONNECTIONS = 500
+
+
+def serve(name: str, stage: str, address: tuple[str, int], key_file: Path | None, limits: Limits = Limits()) -> None:  # noqa: B008
+    """Serves the version in a stage at host and port until SIGINT or SIGTERM; requests in progress are ended first.
+
+    Raises MedscreenError where there is no version, the address can't be used, or others could reach it without a key.
+    """
+    key = read_key(key_file) if key_file else None
+    listener = listen(*address, has_key=key is not None)
+    watch = RegistryWatch(name, stage)
+    threads = available_cpus()
+    app = create_app(Service(watch, key, threads, limits))
+    watch.start()
+    # libraries' messages may hold what was uploaded; the service writes its own lines
+    logging.disable()
+    warnings.simplefilter("ignore")
+    host, port = listener.getsockname()[:2]
+    at = f"http://{f'[{host}]' if ':' in host else host}:{port}"
+    say(f"medscreen: serving {watch.title} at {at} on {threads} processors; {at}/docs lists the routes")
+    say("Research use only, never diagnosis.")
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))  # uvicorn raises it again when it has ended
+    uvicorn.Server(
+        uvicorn.Config(
+            app,
+            access_log=False,
+            log_config=None,
+            server_header=False,
+            proxy_headers=False,
+            limit_concurrency=_MOST_CONNECTIONS,
+            timeout_graceful_shutdown=int(limits.seconds),
+        )
+    ).run(sockets=[listener])
+
+
+def read_key(path: Path) -> str:
+    """The API key in a file; raises MedscreenError for a missing file and for a short key."""
+    try:
+        key = path.read_text(encoding="ascii").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise MedscreenError(f"{visible(path)}: no file of ASCII that can be read; name another one.") from error
+    if len(key) < _SHORTEST_KEY or len(key.split()) > 1:
+        raise MedscreenError(
+            f"{visible(path)}: an API key is one word of {_SHORTEST_KEY} characters or more; `openssl rand -hex 32` "
+            "makes one."
+        )
+    return key
+
+
+def listen(host: str, port: int, has_key: bool) -> socket.socket:
+    """A listening socket; raises MedscreenError where there can be none, or others could reach it without a key."""
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        if not has_key and not ipaddress.ip_address(address[0]).is_loopback:
+            raise MedscreenError(
+                f"{visible(host)} can be reached from other machines; give --api-key-file, or serve at 127.0.0.1."
+            )
+        listener = socket.socket(family, kind, protocol)  # without its protocol, asyncio delays small packets
+        try:
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            listener.bind(address)
+        except OSError:
+            listener.close()
+            raise
+    except (OSError, UnicodeError) as error:
+        raise MedscreenError(
+            f"{visible(host)}:{port} can't be served at ({error}); name others by --host and --port."
+        ) from error
+    return listener

@@ -1,0 +1,85 @@
+"""Uploads read within bounds, and problem documents for whatever is beyond them."""
+
+import asyncio
+from collections.abc import AsyncGenerator
+from dataclasses import dataclass
+from http import HTTPStatus
+
+from fastapi import Request
+from fastapi.responses import JSONResponse
+from starlette.datastructures import UploadFile
+from starlette.formparsers import MultiPartException, MultiPartParser
+from starlette.requests import ClientDisconnect
+
+from medscreen.serving.answers import Problem
+
+
+@dataclass(frozen=True)
+class Limits:
+    """Bounds of the service; those of pixels, frames and fragments of an image are the decoders' own.
+
+    `body`: bytes of a request. `files`: of a request. `seconds`: for its arrival, and again for its screening.
+    `requests`: screened or arriving at the same time, so that the memory for uploads is at most `requests` x `body`.
+    """
+
+    body: int = 128 * 2**20
+    files: int = 1000
+    seconds: float = 60
+    requests: int = 16
+
+
+class ProblemError(Exception):
+    """Ends a request with a problem document; `detail` is one sentence without any value of the request."""
+
+    def __init__(self, status: HTTPStatus, detail: str, headers: dict[str, str] | None = None) -> None:
+        super().__init__(detail)
+        self.status, self.detail, self.headers = status, detail, headers
+
+
+def problem_response(error: ProblemError) -> JSONResponse:
+    """The problem document."""
+    problem = Problem(title=error.status.phrase, status=error.status, detail=error.detail)
+    return JSONResponse(problem.model_dump(), error.status, error.headers, "application/problem+json")
+
+
+async def read_uploads(request: Request, limits: Limits) -> list[bytes]:
+    """Contents of the parts named `files` of a multipart request; raises ProblemError for any other request."""
+    if request.headers.get("content-type", "").partition(";")[0].strip().lower() != "multipart/form-data":
+        raise ProblemError(
+            HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "Send the files as multipart/form-data, in parts named files."
+        )
+    parser = MultiPartParser(request.headers, _bounded(request, limits.body), max_files=limits.files, max_fields=0)
+    parser.spool_max_size = limits.body + 1  # beyond it, uploads would be written to disk
+    try:
+        async with asyncio.timeout(limits.seconds):
+            form = await parser.parse()
+    except TimeoutError:
+        seconds = f"The request did not arrive within {limits.seconds:g} s; send fewer files at a time."
+        raise ProblemError(HTTPStatus.REQUEST_TIMEOUT, seconds, {"Connection": "close"}) from None
+    except (MultiPartException, ClientDisconnect, ValueError, LookupError):
+        malformed = (
+            f"The body is no multipart/form-data of 1 to {limits.files} files; each part needs the name files and a "
+            "filename."
+        )
+        raise ProblemError(HTTPStatus.BAD_REQUEST, malformed, {"Connection": "close"}) from None
+    files = [file for name, file in form.multi_items() if name == "files" and isinstance(file, UploadFile)]
+    if not files or len(files) < len(form.multi_items()):
+        raise ProblemError(HTTPStatus.BAD_REQUEST, "Name each part of the body files, and send at least one.")
+    return [await file.read() for file in files]
+
+
+async def _bounded(request: Request, most: int) -> AsyncGenerator[bytes, None]:
+    """The body; raises ProblemError where it is longer."""
+    too_large = ProblemError(
+        HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
+        f"A request may have {most:,} bytes; send fewer files at a time.",
+        {"Connection": "close"},
+    )
+    if int(request.headers.get("content-length", 0)) > most:
+        raise too_large
+    received = 0
+    async for chunk in request.stream():
+        received += len(chunk)
+        if received > most:
+            raise too_large
+        yield chunk

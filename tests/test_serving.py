@@ -1,0 +1,442 @@
+"""`medscreen serve` as a process of its own, and what clients of every kind get from it."""
+
+import io
+import json
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from base64 import b64decode
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx
+import numpy as np
+import pytest
+from click.testing import CliRunner
+from PIL import Image
+
+from conftest import BIN, environment
+from factories import REPOSITORY, dicom, unstated
+from html_pages import Tags
+from medscreen.cli import commands
+from medscreen.errors import MedscreenError
+from medscreen.registry.run_record import Record
+from medscreen.registry.versions import version_in_stage
+from medscreen.serving.server import listen, read_key
+from medscreen.tracking.store import open_store
+from medscreen.workspace.layout import Layout
+from tiff_files import Form, tiff
+from workspaces import MODEL, SIZE
+
+pytestmark = [
+    pytest.mark.slow,
+    # MLflow's own, when it is first imported
+    pytest.mark.filterwarnings("ignore:.*type hint is inferred as AnyType:UserWarning"),
+]
+WITH_LIMITS = (
+    "from medscreen.serving.server import serve; from medscreen.serving.uploads import Limits; "
+    f"serve({MODEL!r}, 'Production', ('127.0.0.1', 0), None, Limits({{}}))"
+)
+PATIENT = "DOE_JANE_19700101"[:16]  # stands in names of files and in headers, and must stand nowhere else
+
+
+@dataclass(frozen=True)
+class Running:
+    """A service: its process, where it answers, and its output so far."""
+
+    process: subprocess.Popen[bytes]
+    address: str
+    log: Path
+
+    def post(self, *files: tuple[str, bytes], **options: Any) -> httpx.Response:
+        parts = [("files", (name, content, "application/octet-stream")) for name, content in files]
+        return httpx.post(f"{self.address}/v1/screen", files=parts, timeout=60, **options)
+
+
+@contextmanager
+def service(home: Path, log: Path, limits: str = "", key: Path | None = None) -> Iterator[Running]:
+    env = environment(home) | {"PYTHONPATH": str(REPOSITORY / "src"), "TMPDIR": str(log.parent)}
+    command = [str(BIN / "medscreen"), "serve", "--name", MODEL, "--port", "0"]
+    command += ["--api-key-file", str(key)] if key else []
+    if limits:
+        command = [sys.executable, "-c", WITH_LIMITS.format(limits)]
+    with log.open("wb") as output:
+        process = subprocess.Popen(command, cwd=home, env=env, stdout=output, stderr=output)
+    try:
+        deadline = time.monotonic() + 120
+        while not (found := [part for part in log.read_text().split() if part.startswith("http://")]):
+            assert process.poll() is None, log.read_text()
+            assert time.monotonic() < deadline, log.read_text()
+            time.sleep(0.2)
+        yield Running(process, found[0], log)
+        assert process.poll() is None, log.read_text()
+    finally:
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(timeout=60) == 0, log.read_text()
+
+
+@pytest.fixture(scope="module")
+def home(published: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return Path(shutil.copytree(published, tmp_path_factory.mktemp("serving") / "workspace"))
+
+
+@pytest.fixture(scope="module")
+def served(home: Path) -> Iterator[Running]:
+    with service(home, home.parent / "log") as running:
+        yield running
+
+
+def noise(seed: int, size: int = SIZE) -> np.ndarray:
+    return np.random.default_rng(seed).integers(2, 256, (size, size)).astype(np.uint8)
+
+
+def png(seed: int = 1, size: int = SIZE, codec: str = "PNG") -> bytes:
+    stream = io.BytesIO()
+    Image.fromarray(noise(seed, size)).save(stream, codec)
+    return stream.getvalue()
+
+
+def ct(path: Path, frames: int = 1, **elements: Any) -> Path:
+    stored = np.stack([noise(seed) for seed in range(frames)]).astype(np.uint16) * 6
+    window = {"Modality": "CT", "RescaleSlope": 1, "RescaleIntercept": -1024, "WindowCenter": 40, "WindowWidth": 80}
+    return dicom(path, stored if frames > 1 else stored[0], **window, **elements)
+
+
+def test_service_and_predict_agree(
+    served: Running, home: Path, tmp_path: Path, loaded_registry: Callable[[Path], None]
+) -> None:
+    loaded_registry(home)
+    (tmp_path / "a.png").write_bytes(png(1, 40))
+    (tmp_path / "b.jpg").write_bytes(png(2, 40, "JPEG"))
+    (tmp_path / "c.tif").write_bytes(tiff([(noise(seed)[..., None], Form()) for seed in range(3)]))
+    ct(tmp_path / "d.dcm", frames=4, PresentationIntentType="FOR PROCESSING")
+    paths = sorted(tmp_path.glob("?.*"))
+    done = CliRunner().invoke(commands, ["predict", *map(str, paths), "--name", MODEL, "--json"])
+    rows = json.loads(done.stdout)
+    answer = served.post(*((path.name, path.read_bytes()) for path in paths)).json()
+    images = [image for file in answer["files"] for image in file["images"]]
+    assert [len(file["images"]) for file in answer["files"]] == [1, 1, 3, 4]
+    for row, image in zip(rows, images, strict=True):
+        for name in ("score", "p_value", "probability"):
+            assert image[name] == pytest.approx(row[name], rel=1e-5, abs=1e-5)
+        for name in ("frame", "abnormal", "refer", "in_domain", "for_processing"):
+            assert image[name] == row[name]
+        assert image["decision"] == row["called"]
+        assert bool(row["header_mismatch"]) == image["header_mismatch"]
+    assert [file["left_out"] for file in answer["files"]] == [0, 0, 0, 0]
+    version = version_in_stage(open_store(Layout(home, home)), MODEL, "Production")
+    assert version is not None
+    of = {"name": MODEL, "version": version.number, "stage": "Production", "detector": "whole"}
+    assert answer["model"] == of | {"digest": version.digest}
+    val = Record(open_store(Layout(home, home)), Layout(home, home), version).outcomes("val")
+    assert val is not None
+    healthy = val.scores[val.labels == 0]
+    for image in images:
+        assert image["percentile"] == pytest.approx(100 * (healthy < image["score"]).mean())
+
+
+def test_what_is_requested_comes_as_pictures_or_with_the_reason_why_not(served: Running) -> None:
+    (file,) = served.post(("a.png", png(1, 64)), params={"map": True, "similar": 2, "thumbnail": True}).json()["files"]
+    (image,) = file["images"]
+    with Image.open(io.BytesIO(b64decode(image["thumbnail"]))) as thumbnail:
+        assert thumbnail.format == "PNG"
+        assert thumbnail.mode == "L"
+    assert image["map_note"]  # films have no masks: either the map is not shown, or not compared with lesions
+    assert image["similar"] == []
+    assert "no features of its own" in image["similar_note"]
+    (file,) = served.post(("a.png", png(1))).json()["files"]
+    assert {file["images"][0][name] for name in ("map", "similar", "thumbnail")} == {None}
+
+
+def test_images_left_out_are_counted_and_broken_ones_named_beside_the_others(served: Running) -> None:
+    first, *others = (Image.fromarray(noise(seed)) for seed in range(4))
+    stream = io.BytesIO()
+    first.save(stream, "GIF", save_all=True, append_images=others)
+    blank = tiff([(part[..., None], Form()) for part in (noise(1), np.full((SIZE, SIZE), 9, np.uint8))])
+    answer = served.post((f"{PATIENT}.png", b"no image"), ("b.gif", stream.getvalue()), ("c.tif", blank))
+    assert answer.status_code == 200
+    broken, animation, pages = answer.json()["files"]
+    assert (broken["images"], broken["unreadable"][0]["frame"]) == ([], None)
+    assert "unsupported file type" in broken["unreadable"][0]["detail"]
+    assert animation["left_out"] == 3
+    assert [image["frame"] for image in pages["images"]] == [0]
+    assert pages["unreadable"][0]["frame"] == 1
+    assert "same grey value" in pages["unreadable"][0]["detail"]
+
+
+def problem(answer: httpx.Response, status: int) -> str:
+    """The sentence of a problem document, of which everything is checked."""
+    assert answer.status_code == status, answer.text
+    assert answer.headers["content-type"] == "application/problem+json"
+    document = answer.json()
+    assert set(document) == {"type", "title", "status", "detail"}
+    assert document["status"] == status
+    assert document["detail"].endswith(".")
+    assert PATIENT not in answer.text
+    return str(document["detail"])
+
+
+def bomb() -> bytes:
+    """A small PNG whose header promises 10^10 pixels."""
+    content = bytearray(png())
+    content[16:24] = (100_000).to_bytes(4, "big") * 2
+    return bytes(content)
+
+
+HOSTILE = {
+    "empty": b"",
+    "text": b"no image",
+    "page": b"<!doctype html><script>alert(1)</script>",
+    "archive": b"PK\x03\x04" + bytes(500),
+    "bomb": bomb(),
+    "truncated": png(1, 64)[:300],
+    "flat": b"BM" + bytes(200),
+    "preamble": bytes(128) + b"DICM" + b"\xff" * 300,
+}
+
+
+@pytest.mark.parametrize("content", HOSTILE.values(), ids=HOSTILE)
+def test_what_is_no_image_is_a_problem_with_a_reason(served: Running, content: bytes) -> None:
+    assert problem(served.post((f"../{PATIENT}.png", content)), 422)
+
+
+def test_a_value_of_a_header_is_neither_answered_nor_logged(served: Running, tmp_path: Path) -> None:
+    names = {"PatientName": PATIENT, "PatientID": PATIENT, "StudyDescription": PATIENT, "BodyPartExamined": PATIENT}
+    whole = ct(tmp_path / "whole.dcm", **names).read_bytes()
+    answer = served.post((f"{PATIENT}.dcm", whole), headers={"X-Request-ID": PATIENT}, params={"map": True})
+    assert answer.status_code == 200
+    assert PATIENT not in answer.text
+    assert PATIENT not in str(answer.headers)
+    rng = np.random.default_rng(3)
+    for _ in range(60):
+        damaged = bytearray(whole)
+        for place in rng.integers(0, len(damaged), 12):
+            damaged[place] = rng.integers(256)
+        answer = served.post((f"{PATIENT}.dcm", bytes(damaged[: rng.integers(140, len(damaged))])))
+        assert answer.status_code in {200, 422}, answer.text
+        assert PATIENT not in answer.text
+    httpx.get(f"{served.address}/{PATIENT}?{PATIENT}={PATIENT}", headers={"User-Agent": PATIENT})
+    served.post(("a.png", png()), params={"map": PATIENT})
+    assert PATIENT not in served.log.read_text()
+
+
+@pytest.mark.parametrize(
+    ("status", "request_"),
+    [
+        (415, {"content": b"x", "headers": {"Content-Type": "application/json"}}),
+        (415, {"content": png()}),
+        (400, {"content": b"x", "headers": {"Content-Type": "multipart/form-data"}}),
+        (400, {"content": b"x", "headers": {"Content-Type": "multipart/form-data; boundary=b"}}),
+        (400, {"content": b"--b--\r\n", "headers": {"Content-Type": "multipart/form-data; boundary=b; charset=idna"}}),
+        (400, {"files": [("other", ("a.png", png()))]}),
+        (400, {"files": [("files", ("a.png", png())), ("other", ("b.png", png()))]}),
+        (400, {"data": {"files": "text"}, "files": [("files", ("a.png", png()))]}),
+        (422, {"files": [("files", ("a.png", png()))], "params": {"similar": 51}}),
+        (422, {"files": [("files", ("a.png", png()))], "params": {"map": PATIENT}}),
+        (400, {"files": [("files", (f"{n}.png", b"x")) for n in range(1001)]}),
+    ],
+)
+def test_a_request_that_is_none_is_a_problem(served: Running, status: int, request_: dict[str, Any]) -> None:
+    assert problem(httpx.post(f"{served.address}/v1/screen", timeout=60, **request_), status)
+
+
+def test_other_routes_and_methods_are_problems(served: Running) -> None:
+    assert "/docs" in problem(httpx.get(f"{served.address}/{PATIENT}"), 404)
+    assert problem(httpx.get(f"{served.address}/v1/screen"), 405)
+
+
+def test_a_thousand_files_are_screened(served: Running) -> None:
+    answer = served.post(*((f"{n}.png", png(n % 7)) for n in range(1000)))
+    assert [file["file"] for file in answer.json()["files"]] == [*range(1000)]
+
+
+def raw(running: Running, *parts: bytes, pause: float = 0.0) -> bytes:
+    """The answer to bytes sent as they are, with a pause between the parts."""
+    host, port = running.address.removeprefix("http://").split(":")
+    with socket.create_connection((host, int(port)), timeout=30) as connection:
+        for part in parts:
+            connection.sendall(part)
+            time.sleep(pause)
+        return connection.recv(65536)
+
+
+HEAD = b"POST /v1/screen HTTP/1.1\r\nHost: x\r\nContent-Type: multipart/form-data; boundary=b\r\n"
+PART = b'--b\r\nContent-Disposition: form-data; name="files"; filename="a.png"\r\n\r\n'
+
+
+def test_a_body_beyond_the_bound_is_refused_whether_it_states_its_length_or_not(home: Path, tmp_path: Path) -> None:
+    with service(home, tmp_path / "log", limits="body=5000, seconds=2, requests=1") as running:
+        assert b" 413 " in raw(running, HEAD + b"Content-Length: 5001\r\n\r\n").splitlines()[0]
+        chunk = PART + bytes(6000)
+        chunked = HEAD + b"Transfer-Encoding: chunked\r\n\r\n" + b"%x\r\n%b\r\n" % (len(chunk), chunk)
+        assert b" 413 " in raw(running, chunked).splitlines()[0]
+        assert "5,000 bytes" in problem(running.post(("a.png", bytes(5001))), 413)
+        slow = raw(running, HEAD + b"Content-Length: 4000\r\n\r\n" + PART)
+        assert b" 408 " in slow.splitlines()[0]
+        busy: list[httpx.Response] = []
+        later = threading.Timer(0.7, lambda: busy.append(running.post(("a.png", png()))))
+        later.start()
+        raw(running, HEAD + b"Content-Length: 4000\r\n\r\n" + PART)
+        later.join()
+        assert "in progress" in problem(busy[0], 503)
+        assert int(busy[0].headers["Retry-After"]) > 0
+        host, port = running.address.removeprefix("http://").split(":")
+        with socket.create_connection((host, int(port))) as cut:
+            cut.sendall(HEAD + b"Content-Length: 4000\r\n\r\n" + PART)
+        time.sleep(0.5)
+        assert running.post(("a.png", png())).status_code == 200
+
+
+def test_screening_ends_at_its_time(home: Path, tmp_path: Path) -> None:
+    stream = io.BytesIO()
+    Image.fromarray(np.tile(np.arange(250, dtype=np.uint8), (5000, 20))).save(stream, "PNG")
+    large = stream.getvalue()  # few bytes, and long to decode
+    with service(home, tmp_path / "log", limits="seconds=3") as running:
+        started = time.monotonic()
+        answer = running.post(*((f"{n}.png", large) for n in range(500)))
+        assert time.monotonic() - started < 20
+        assert "send fewer files" in problem(answer, 503)
+        assert int(answer.headers["Retry-After"]) > 0
+        assert running.post(("a.png", png())).status_code == 200
+
+
+def test_no_upload_is_left_and_torch_is_never_loaded(served: Running, home: Path) -> None:
+    before = sorted(path for path in home.parent.rglob("*") if path.is_file())
+    assert served.post(("a.png", png(1, 3000)), params={"map": True, "thumbnail": True}).status_code == 200
+    assert sorted(path for path in home.parent.rglob("*") if path.is_file()) == before
+    process = Path("/proc") / str(served.process.pid)
+    assert not [link for link in (process / "fd").iterdir() if "upload" in str(link.readlink())]
+    assert "libtorch" not in (process / "maps").read_text()
+
+
+def test_routes_for_operators(served: Running) -> None:
+    served.post(("a.png", png()))
+    assert httpx.get(f"{served.address}/healthz").json() == {"status": "alive"}
+    assert httpx.get(f"{served.address}/readyz").json() == {"status": "ready"}
+    model = httpx.get(f"{served.address}/v1/model").json()
+    assert (model["name"], model["detector"], model["image_size"]) == (MODEL, "whole", SIZE)
+    assert model["registry_check_failed"] is False
+    metrics = httpx.get(f"{served.address}/metrics").text
+    assert f"medscreen_served_version {float(model['version'])}" in metrics
+    assert 'medscreen_requests_total{route="/v1/screen",status="200"}' in metrics
+    assert "medscreen_images_total{decision=" in metrics
+
+
+def test_the_documentation_loads_nothing(served: Running) -> None:
+    document = httpx.get(f"{served.address}/openapi.json").json()
+    text = httpx.get(f"{served.address}/docs").text
+    page = Tags(text)
+    assert not [tags for tags in page.tags if tags[0] in {"script", "link", "iframe"} or "src" in tags[1]]
+    assert "default-src 'none'" in text
+    for path in document["paths"]:
+        assert path in page.text
+    for field in document["components"]["schemas"]["ImageResult"]["properties"]:
+        assert field in page.text
+
+
+def test_a_key_guards_everything_but_health_and_documentation(home: Path, tmp_path: Path) -> None:
+    key = tmp_path / "key"
+    key.write_text("k" * 32 + "\n")
+    with service(home, tmp_path / "log", key=key) as running:
+        for sent in (b"", b"Bearer other", b"Bearer \xfc", b"Basic x"):
+            answer = running.post(("a.png", png()), headers={"Authorization": sent})
+            assert "Authorization: Bearer" in problem(answer, 401)
+        assert problem(httpx.get(f"{running.address}/v1/model"), 401)
+        assert problem(httpx.get(f"{running.address}/metrics"), 401)
+        for route in ("healthz", "readyz", "docs", "openapi.json"):
+            assert httpx.get(f"{running.address}/{route}").status_code == 200
+        good = {"Authorization": f"Bearer {'k' * 32}"}
+        assert running.post(("a.png", png()), headers=good).status_code == 200
+        assert "k" * 32 not in running.log.read_text()
+
+
+def test_an_address_that_others_reach_needs_a_key(tmp_path: Path) -> None:
+    with pytest.raises(MedscreenError) as error:
+        listen("0.0.0.0", 0, has_key=False)  # noqa: S104
+    assert not unstated(str(error.value), "0.0.0.0", "--api-key-file", "127.0.0.1")  # noqa: S104
+    with listen("127.0.0.1", 0, has_key=False) as taken:
+        taken.listen()
+        port = taken.getsockname()[1]
+        with pytest.raises(MedscreenError) as error:
+            listen("127.0.0.1", port, has_key=False)
+        assert not unstated(str(error.value), port, "--port", "--host")
+    for content in ("", "short", "two words of a key in a file"):
+        (tmp_path / "key").write_text(content)
+        with pytest.raises(MedscreenError) as error:
+            read_key(tmp_path / "key")
+        assert not unstated(str(error.value), tmp_path / "key", "openssl rand -hex 32")
+    with pytest.raises(MedscreenError, match="missing"):
+        read_key(tmp_path / "missing")
+
+
+def version_of(running: Running) -> int:
+    return int(running.post(("a.png", png())).json()["model"]["version"])
+
+
+def wait_for(condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 60
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.3)
+
+
+@pytest.mark.filterwarnings("ignore:.*stage:FutureWarning")
+def test_promotion_and_rollback_under_load_fail_no_request(
+    workspace: Layout, tmp_path: Path, loaded_registry: Callable[[Path], None]
+) -> None:
+    loaded_registry(workspace.workspace)
+    answers: list[tuple[int, int, Any]] = []
+    ended = threading.Event()
+    # requests of seconds, one after the other: a change of version comes in the middle of one
+    uploads = {4: [png(seed) for seed in range(4)], 200: [png(seed % 5, 500) for seed in range(200)]}
+
+    def ask(running: Running, number: int) -> None:
+        with httpx.Client() as client:
+            while not ended.is_set():
+                parts = [("files", ("a.png", content)) for content in uploads[number]]
+                answer = client.post(f"{running.address}/v1/screen", files=parts, timeout=60)
+                model = answer.json().get("model", {})
+                scores = [file["images"][0]["score"] for file in answer.json().get("files", [])]
+                answers.append((number, answer.status_code, (model.get("version"), *scores)))
+
+    with service(workspace.workspace, tmp_path / "log") as running:
+        clients = [threading.Thread(target=ask, args=(running, number)) for number in (4, 4, 200)]
+        for client in clients:
+            client.start()
+        try:
+            first = version_of(running)
+            done = CliRunner().invoke(commands, ["promote", "2", "--force", "--reason", "a test"])
+            assert done.exit_code == 0, done.output
+            wait_for(lambda: version_of(running) == 2)
+            done = CliRunner().invoke(commands, ["rollback", "--reason", "a test"])
+            assert done.exit_code == 0, done.output
+            wait_for(lambda: version_of(running) == first)
+        finally:
+            ended.set()
+            for client in clients:
+                client.join()
+        # a store that can't be read leaves what is served as it is
+        database = workspace.mlruns / "mlflow.db"
+        content = database.read_bytes()
+        database.write_bytes(b"no database" * 1000)
+        wait_for(lambda: bool(httpx.get(f"{running.address}/v1/model").json()["registry_check_failed"]))
+        assert version_of(running) == first
+        database.write_bytes(content)
+        wait_for(lambda: not httpx.get(f"{running.address}/v1/model").json()["registry_check_failed"])
+        open_store(workspace).transition_model_version_stage(MODEL, str(first), "Archived")
+        wait_for(lambda: httpx.get(f"{running.address}/readyz").status_code == 503)
+        answer = running.post(("a.png", png()))
+        assert not unstated(problem(answer, 503), MODEL, "Production")
+        assert answer.headers["Retry-After"]
+    assert {status for _, status, _ in answers} == {200}
+    for number in uploads:
+        found = {found for of, _, found in answers if of == number}
+        # the scores of an answer are those of the version that it names
+        assert sorted(version for version, *_ in found) == sorted([first, 2])
