@@ -112,7 +112,7 @@ def test_pages_beyond_the_bound_are_told_and_broken_ones_counted_once(
     workspace: Layout, tmp_path: Path, loaded_registry: Callable[[Path], None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     loaded_registry(workspace.workspace)
-    monkeypatch.setattr("medscreen.cli.image_files._MOST_OF_A_FILE", 4)
+    monkeypatch.setattr("medscreen.packaging.screened_files.MOST_OF_A_FILE", 4)
     film, blank = noise(1)[..., None], np.full((SIZE, SIZE, 1), 9, np.uint8)
     pages = written(tmp_path / "pages.tif", tiff([(part, Form()) for part in (film, blank, blank, blank, film, film)]))
     rows, told, status = predicted(pages)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from medscreen.cli.image_files import ImageOfFile, images_of, readable
+from medscreen.cli.image_files import image_name, images_of, readable
 from medscreen.config.params import load_params
 from medscreen.errors import MedscreenError
 from medscreen.runtime.escaping import say, visible
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from torch import nn
 
     from medscreen.data.display import Grey
+    from medscreen.packaging.screened_files import ImageOfFile
     from medscreen.registry.explained import Explained
 
 
@@ -66,14 +67,14 @@ def explain(paths: Sequence[Path], name: str | None, stage: str, out: Path, laye
     sys.exit(1 if unreadable else 0)
 
 
-def _stem(image: ImageOfFile) -> str:
+def _stem(image: "ImageOfFile") -> str:
     """The file's name for a picture of it: letters, digits and '-' alone."""
     kept = "".join(letter if letter.isalnum() and letter.isascii() else "-" for letter in image.path.stem)[:60]
     return kept if image.frame is None else f"{kept}-{image.frame}"
 
 
 def _draw(
-    explained: "Explained", image: ImageOfFile, pixels: "Grey", target: Path, network: "nn.Module | None"
+    explained: "Explained", image: "ImageOfFile", pixels: "Grey", target: Path, network: "nn.Module | None"
 ) -> None:
     """Writes the pictures of an image."""
     from medscreen.reporting.case_report import decision_words
@@ -82,7 +83,7 @@ def _draw(
     detector = explained.detector
     found = detector.screen(pixels[None])
     result = f"score {found.score[0]:.4g}, {decision_words(found)}"
-    title = f"{visible(image.name)[-60:]}\n{explained.version.detector}: {result}"
+    title = f"{visible(image_name(image))[-60:]}\n{explained.version.detector}: {result}"
     maps = None if explained.map is None else explained.map.maps(pixels[None])[0]
     picture = target.with_name(f"{target.name}.png")
     save_overlay(picture, pixels, maps, explained.unit, (title, f"No map is shown: {explained.reason}."))

@@ -2,7 +2,6 @@
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,57 +12,44 @@ if TYPE_CHECKING:
     from medscreen.data.display import Grey
     from medscreen.data.load_image import Shown
     from medscreen.packaging.packaged_detector import PackagedDetector
-
-_MOST_OF_A_FILE = 1_000  # images of one file that are screened
-
-
-@dataclass(frozen=True)
-class ImageOfFile:
-    """One image: `frame` is its number in a file that holds several, from 0; `left_out` are those not looked at."""
-
-    path: Path
-    frame: int | None
-    left_out: int
-
-    @property
-    def file(self) -> str:
-        """The file as it can be printed."""
-        return _printable(self.path)
-
-    @property
-    def name(self) -> str:
-        """The file and, of several images, which one."""
-        return self.file if self.frame is None else f"{self.file}#{self.frame}"
+    from medscreen.packaging.screened_files import ImageOfFile
 
 
-def images_of(paths: Sequence[Path]) -> Iterator[ImageOfFile]:
+def images_of(paths: Sequence[Path]) -> Iterator["ImageOfFile"]:
     """The images of files and of the files below folders; what a folder holds besides them is counted on stderr.
 
     Raises MedscreenError for a path that is not there and for a folder without files, before any image is read.
     """
+    from medscreen.packaging.screened_files import images_of_file
+
     files = [file for path in paths for file in _files(path)]
-    return (image for file in files for image in _images(file))
+    return (image for file in files for image in images_of_file(file))
+
+
+def image_name(image: "ImageOfFile") -> str:
+    """An image as it can be printed: its file and, of several images, which one."""
+    file = file_name(image.path)
+    return file if image.frame is None else f"{file}#{image.frame}"
 
 
 def readable(
-    images: Iterable[ImageOfFile], detector: "PackagedDetector", unreadable: Counter[tuple[str, str]]
-) -> Iterator[tuple[ImageOfFile, "Shown", "Grey"]]:
+    images: Iterable["ImageOfFile"], detector: "PackagedDetector", unreadable: Counter[tuple[str, str]]
+) -> Iterator[tuple["ImageOfFile", "Shown", "Grey"]]:
     """The images that can be read, as displayed and as the square that the detector screens.
 
     The others are counted by file and reason, and the first of each is named on stderr.
     """
-    from medscreen.data.display import to_square
     from medscreen.data.image_errors import UnreadableImageError
-    from medscreen.data.load_image import read_image
+    from medscreen.packaging.screened_files import decoded
 
     for image in images:
         try:
-            shown = read_image(image.path, detector.display, image.frame)
-            square = to_square(shown.grey, detector.image_size)
+            shown, square = decoded(image, detector)
         except UnreadableImageError as error:
-            unreadable[image.file, str(error)] += 1
-            if unreadable[image.file, str(error)] == 1:
-                say(f"medscreen: {image.name} can't be read: {error}", err=True)
+            file = file_name(image.path)
+            unreadable[file, str(error)] += 1
+            if unreadable[file, str(error)] == 1:
+                say(f"medscreen: {image_name(image)} can't be read: {error}", err=True)
         else:
             yield image, shown, square
 
@@ -71,7 +57,7 @@ def readable(
 def _files(path: Path) -> list[Path]:
     from medscreen.data.sources.file_trees import files_below, in_words
 
-    name = _printable(path)
+    name = file_name(path)
     if path.is_file():
         return [path]
     if not path.is_dir():
@@ -85,16 +71,8 @@ def _files(path: Path) -> list[Path]:
     return found
 
 
-def _images(file: Path) -> Iterator[ImageOfFile]:
-    from medscreen.data.load_image import held_images
-
-    number, others = held_images(file)
-    read = min(number, _MOST_OF_A_FILE)
-    for frame in range(read):
-        yield ImageOfFile(file, frame if number > 1 else None, number - read + others)
-
-
-def _printable(path: Path) -> str:
+def file_name(path: Path) -> str:
+    """A file as it can be printed."""
     from medscreen.data.sources.file_trees import written_name
 
     return visible(written_name(path))

@@ -4,15 +4,14 @@ import json
 import sys
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
-from itertools import islice
+from dataclasses import fields
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 from rich.text import Text
 
-from medscreen.cli.image_files import ImageOfFile, images_of, readable
+from medscreen.cli.image_files import file_name, image_name, images_of, readable
 from medscreen.cli.tables import simple_table
 from medscreen.config.params import load_params
 from medscreen.errors import MedscreenError
@@ -21,38 +20,12 @@ from medscreen.workspace.atomic_outputs import replaced
 from medscreen.workspace.layout import find_layout
 
 if TYPE_CHECKING:
-    from medscreen.packaging.packaged_detector import PackagedDetector
+    from medscreen.packaging.screened_files import ScreenedImage
 
-_CHUNK = 64
-_OUTSIDE = "outside the training data"
 _WITHOUT_CHECK = (
     "the version was made before medscreen had one; images unlike its training images are called normal or abnormal, "
     "too. Train and promote a version with this medscreen."
 )
-
-
-@dataclass(frozen=True)
-class _Row:
-    """One screened image.
-
-    `frame`: its number in a file that holds several, from 0. `left_out`: how many images of the file are not screened.
-    `for_processing`: the file holds raw values of an X-ray detector, which no reader sees.
-    `called` is the decision in words, of which there is none outside the domain. `header_mismatch`: how modality or
-    body part differ from the training images'.
-    """
-
-    file: str
-    frame: int | None
-    score: float
-    p_value: float
-    probability: float
-    abnormal: bool
-    refer: bool
-    left_out: int
-    for_processing: bool
-    in_domain: bool | None
-    header_mismatch: str
-    called: str
 
 
 @click.command()
@@ -68,6 +41,7 @@ def predict(paths: Sequence[Path], name: str | None, stage: str, csv_path: Path 
     "outside the training data", whatever its score. Files that can't be read are named one by one on stderr, and the
     exit status is then 1.
     """
+    from medscreen.packaging.screened_files import screened
     from medscreen.registry.loading import load_detector
     from medscreen.registry.versions import model_name
 
@@ -75,70 +49,38 @@ def predict(paths: Sequence[Path], name: str | None, stage: str, csv_path: Path 
     detector = load_detector(name or model_name(load_params(find_layout().params).dataset), stage)
     if not detector.checks_domain:
         say(f"medscreen: no domain check: {_WITHOUT_CHECK}", err=True)
-    rows: list[_Row] = []
     unreadable: Counter[tuple[str, str]] = Counter()
-    while chunk := list(islice(images, _CHUNK)):
-        rows += _screen(detector, chunk, unreadable)
+    rows = list(screened(detector, readable(images, detector, unreadable)))
     for (file, reason), number in unreadable.items():
         if number > 1:
             say(f"medscreen: {file}: {number - 1} more images of it can't be read: {reason}", err=True)
     if csv_path:
         _save_csv(rows, csv_path)
     if as_json:
-        click.echo(json.dumps([asdict(row) for row in rows], indent=1))
+        click.echo(json.dumps([_columns(row) for row in rows], indent=1))
     else:
         _print(rows)
     sys.exit(1 if unreadable else 0)
 
 
-def _screen(
-    detector: "PackagedDetector", images: Sequence[ImageOfFile], unreadable: Counter[tuple[str, str]]
-) -> list[_Row]:
-    """The rows of the images that can be read."""
-    import numpy as np
-
-    read, pixels = [], []
-    for image, shown, square in readable(images, detector, unreadable):
-        pixels.append(square)
-        left_out = shown.others if image.frame is None else image.left_out
-        # not the pixels: they may be many
-        read.append((image, left_out, shown.for_processing, detector.header_mismatch(shown.described)))
-    if not read:
-        return []
-    output = detector.screen(np.stack(pixels))
-    rows = []
-    for i, (image, left_out, for_processing, header_mismatch) in enumerate(read):
-        abnormal, refer = bool(output.abnormal[i]), bool(output.refer[i])
-        in_domain = None if output.in_domain is None else bool(output.in_domain[i])
-        decision = ("abnormal" if abnormal else "normal") + (", refer" if refer else "")
-        rows.append(
-            _Row(
-                file=image.file,
-                frame=image.frame,
-                score=output.score[i].item(),
-                p_value=output.p_value[i].item(),
-                probability=output.probability[i].item(),
-                abnormal=abnormal,
-                refer=refer,
-                left_out=left_out,
-                for_processing=for_processing,
-                in_domain=in_domain,
-                header_mismatch=header_mismatch,
-                called=_OUTSIDE if in_domain is False else decision,
-            )
-        )
-    return rows
+def _columns(row: "ScreenedImage") -> dict[str, Any]:
+    """The row of an image in CSV and JSON."""
+    outputs = {field: value for field, value in vars(row).items() if field != "image"}
+    return {"file": file_name(row.image.path), "frame": row.image.frame, **outputs}
 
 
-def _save_csv(rows: Sequence[_Row], path: Path) -> None:
+def _save_csv(rows: Sequence["ScreenedImage"], path: Path) -> None:
+    from medscreen.packaging.screened_files import ScreenedImage
+
+    header = ["file", "frame", *(field.name for field in fields(ScreenedImage) if field.name != "image")]
     try:
         with replaced(path) as partial:
-            save_csv(partial, list(_Row.__dataclass_fields__), (list(asdict(row).values()) for row in rows))
+            save_csv(partial, header, (list(_columns(row).values()) for row in rows))
     except OSError as error:
         raise MedscreenError(f"{path} can't be written ({error.strerror}); name another file for --csv.") from error
 
 
-def _print(rows: Sequence[_Row]) -> None:
+def _print(rows: Sequence["ScreenedImage"]) -> None:
     table = simple_table(None, ("file",), ("score", "p-value", "probability"))
     table.add_column("called", no_wrap=True)
     table.caption, table.caption_justify = "Research use only, never diagnosis.", "left"
@@ -153,9 +95,9 @@ def _print(rows: Sequence[_Row]) -> None:
     Screen().print(table)
 
 
-def _lines(row: _Row) -> Iterator[str]:
+def _lines(row: "ScreenedImage") -> Iterator[str]:
     """The image, and below it what the reader has to know of its file."""
-    yield row.file if row.frame is None else f"{row.file}#{row.frame}"
+    yield image_name(row.image)
     if row.header_mismatch:
         yield row.header_mismatch
     if row.for_processing:

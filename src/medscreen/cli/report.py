@@ -3,16 +3,15 @@
 import json
 import sys
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
-from functools import cached_property
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from medscreen.cli.image_files import ImageOfFile, images_of, readable
+from medscreen.cli.image_files import image_name, images_of, readable
 from medscreen.cli.tables import simple_table
 from medscreen.config.params import load_params
 from medscreen.errors import MedscreenError
@@ -23,10 +22,9 @@ from medscreen.workspace.layout import find_layout
 if TYPE_CHECKING:
     from medscreen.data.display import Grey
     from medscreen.data.load_image import Shown
-    from medscreen.evaluation.outcomes import Outcomes
-    from medscreen.explain.similar_cases import Case, Embedder
-    from medscreen.registry.explained import Explained
-    from medscreen.reporting.case_report import ReportedCase
+    from medscreen.packaging.screened_files import ImageOfFile
+    from medscreen.registry.loaded_version import LoadedVersion
+    from medscreen.reporting.case_report import ReportedCase, ReportedVersion
 
 _MOST_IMAGES = 100  # of one page
 _CASES = 3  # similar ones of each class
@@ -46,7 +44,7 @@ def similar(paths: Sequence[Path], name: str | None, stage: str, number: int, as
 
     Names of training images are keyed hashes. The exit status is 1 where a file can't be read.
     """
-    version = _Version(name, stage)
+    version = _version(name, stage)
     if version.no_cases:
         raise MedscreenError(f"{version.title} has no index of similar cases: {version.no_cases}.")
     unreadable: Counter[tuple[str, str]] = Counter()
@@ -54,8 +52,8 @@ def similar(paths: Sequence[Path], name: str | None, stage: str, number: int, as
     rows = []
     for image, _, square in readable(images_of(paths), version.detector, unreadable):
         for case in version.similar_to(square, number):
-            rows.append({"file": image.name, **asdict(case)})
-            table.add_row(image.name, "abnormal" if case.label else "normal", f"{case.distance:.3f}", case.name)
+            rows.append({"file": image_name(image), **asdict(case)})
+            table.add_row(image_name(image), "abnormal" if case.label else "normal", f"{case.distance:.3f}", case.name)
     if as_json:
         say(json.dumps(rows))
     else:
@@ -79,15 +77,16 @@ def report(paths: Sequence[Path], name: str | None, stage: str, out: Path) -> No
         raise MedscreenError(f"{visible(out)}: the page is HTML; name a file that ends in .html for --out.")
     if out.exists() and not out.is_file():
         raise MedscreenError(f"{visible(out)}: not a file; name another one for --out.")
-    version = _Version(name, stage)
+    version = _version(name, stage)
     val = version.outcomes_of_val()
     unreadable: Counter[tuple[str, str]] = Counter()
     images = list(islice(images_of(paths), _MOST_IMAGES + 1))
     if len(images) > _MOST_IMAGES:
         raise MedscreenError(f"A page shows {_MOST_IMAGES} images at most; name fewer, or use `medscreen predict`.")
-    cases = [version.case(*found) for found in readable(images, version.detector, unreadable)]
+    local = _training_images()
+    cases = [_case(version, local, *found) for found in readable(images, version.detector, unreadable)]
     if cases:
-        page = case_report(cases, version.about, val)
+        page = case_report(cases, _about(version), val)
         try:
             with replaced(out) as partial:
                 partial.write_text(page, encoding="utf-8")
@@ -97,99 +96,57 @@ def report(paths: Sequence[Path], name: str | None, stage: str, out: Path) -> No
     sys.exit(1 if unreadable else 0)
 
 
-class _Version:
-    """A registered version with what its run keeps for reports."""
+def _version(name: str | None, stage: str) -> "LoadedVersion":
+    from medscreen.registry.loaded_version import LoadedVersion
+    from medscreen.registry.loading import record_in_stage
+    from medscreen.registry.versions import model_name
 
-    def __init__(self, name: str | None, stage: str) -> None:
-        from medscreen.explain.similar_cases import NO_EMBEDDING, read_cases
-        from medscreen.packaging.packaged_detector import PackagedDetector
-        from medscreen.registry.loading import record_in_stage, whole_graph
-        from medscreen.registry.versions import model_name
-        from medscreen.reporting.case_report import ReportedVersion
-        from medscreen.tracking import names
+    return LoadedVersion(record_in_stage(name or model_name(load_params(find_layout().params).dataset), stage))
 
-        self.layout = find_layout()
-        self.dataset = load_params(self.layout.params).dataset
-        self.record = record_in_stage(name or model_name(self.dataset), stage)
-        version, self.graph = self.record.version, whole_graph(self.record)
-        self.title = f"{version.model} version {version.number} ({version.detector})"
-        self.detector = PackagedDetector(self.graph)
-        content = self.record.content(names.SIMILAR_CASES)
-        self.index = None if content is None else read_cases(content)
-        self.no_cases = "" if self.index else f"{NO_EMBEDDING}, or an older medscreen registered it"
-        self.about = ReportedVersion(
-            model=version.model,
-            number=version.number,
-            stage=stage,
-            detector=version.detector,
-            digest=version.digest,
-            commit=self.record.lineage.get("source", {}).get("commit") or "",
-            point=self.detector.metadata["operating_point"],
-        )
 
-    def similar_to(self, square: "Grey", number: int) -> list["Case"]:
-        """Similar cases of both classes, the healthy ones first; none without an index."""
-        if self.index is None:
-            return []
-        (embedding,) = self.embedder.embed(square[None])
-        return [case for label in (0, 1) for case in self.index.nearest(embedding, label, number)]
+def _about(version: "LoadedVersion") -> "ReportedVersion":
+    from medscreen.reporting.case_report import ReportedVersion
 
-    @cached_property
-    def embedder(self) -> "Embedder":
-        from medscreen.explain.similar_cases import Embedder
+    of = version.record.version
+    return ReportedVersion(
+        model=of.model,
+        number=of.number,
+        stage=of.stage,
+        detector=of.detector,
+        digest=of.digest,
+        commit=version.record.lineage.get("source", {}).get("commit") or "",
+        point=version.detector.metadata["operating_point"],
+    )
 
-        return Embedder(self.graph)
 
-    def case(self, image: ImageOfFile, shown: "Shown", square: "Grey") -> "ReportedCase":
-        """An image with its screening, map and similar cases, as the report shows it."""
-        from medscreen.explain.packaged_map import is_constant
-        from medscreen.reporting.case_report import ReportedCase, SimilarCase
-        from medscreen.reporting.evaluation_report.explanation_figures import CONSTANT
+def _case(
+    version: "LoadedVersion", local: Mapping[str, "Grey"], image: "ImageOfFile", shown: "Shown", square: "Grey"
+) -> "ReportedCase":
+    """An image with its screening, map and similar cases; `local`: pixels of training images by their digest."""
+    from medscreen.reporting.case_report import ReportedCase, SimilarCase
 
-        explained = self.explained
-        found = None if explained.map is None else explained.map.maps(square[None])[0]
-        no_map = f"{explained.reason}." if explained.map is None else ""
-        if found is not None and is_constant(found[None])[0]:
-            found, no_map = None, CONSTANT
-        similar = [SimilarCase(case, self.local.get(case.image)) for case in self.similar_to(square, _CASES)]
-        screening = self.detector.screen(square[None])
-        return ReportedCase(
-            name=image.name,
-            grey=shown.grey,
-            square=square,
-            screening=screening,
-            map=found,
-            unit=explained.unit,
-            caveat=explained.reason if found is not None else "",
-            no_map=no_map,
-            similar=similar,
-            no_cases=self.no_cases,
-        )
+    explained = version.explained
+    found, no_map = explained.map_of(square)
+    return ReportedCase(
+        name=image_name(image),
+        grey=shown.grey,
+        square=square,
+        screening=version.detector.screen(square[None]),
+        map=found,
+        unit=explained.unit,
+        caveat=explained.reason if found is not None else "",
+        no_map=no_map,
+        similar=[SimilarCase(case, local.get(case.image)) for case in version.similar_to(square, _CASES)],
+        no_cases=version.no_cases,
+    )
 
-    @cached_property
-    def explained(self) -> "Explained":
-        """The version's map, or the reason why none is shown."""
-        from medscreen.registry.explained import load_explained
 
-        return load_explained(self.record, self.detector)
+def _training_images() -> dict[str, "Grey"]:
+    """Digest -> pixels of the curated training images of the checkout; empty without any."""
+    from medscreen.data.images import load_images
 
-    @cached_property
-    def local(self) -> "dict[str, Grey]":
-        """Digest -> pixels of the curated training images of the checkout; empty without any."""
-        from medscreen.data.images import load_images
-
-        try:
-            train = load_images(self.layout.curated("train"))
-        except MedscreenError:  # there are none
-            return {}
-        return dict(zip(train.digests, train.pixels, strict=True))
-
-    def outcomes_of_val(self) -> "Outcomes":
-        """The outcomes on val; raises MedscreenError where the run keeps no scores."""
-        val = self.record.outcomes("val")
-        if val is None:
-            raise MedscreenError(
-                f"The run of {self.title} keeps no scores of val to compare with; `dvc repro publish` logs them where "
-                "the version is the workspace's own."
-            )
-        return val.at(self.about.point["threshold"])
+    try:
+        train = load_images(find_layout().curated("train"))
+    except MedscreenError:  # there are none
+        return {}
+    return dict(zip(train.digests, train.pixels, strict=True))

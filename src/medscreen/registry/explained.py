@@ -4,12 +4,14 @@ from dataclasses import dataclass
 
 import onnx
 
+from medscreen.data.display import Grey
 from medscreen.errors import MedscreenError
-from medscreen.explain.packaged_map import PackagedMap
+from medscreen.explain.packaged_map import Maps, PackagedMap, is_constant
 from medscreen.explain.proof import NO_MASKS
 from medscreen.packaging.packaged_detector import PackagedDetector
 from medscreen.registry.run_record import Record
 from medscreen.registry.versions import Version, find_version
+from medscreen.reporting.evaluation_report.explanation_figures import CONSTANT
 from medscreen.tracking import names
 from medscreen.tracking.run_state import kept_file, kept_json
 from medscreen.workspace.digests import digest_of
@@ -31,6 +33,13 @@ class Explained:
     def unit(self) -> str:
         """Unit of the map's values."""
         return str(self.detector.metadata.get("explanation", {}).get("unit", ""))
+
+    def map_of(self, square: Grey) -> tuple[Maps | None, str]:
+        """The map (S, S) of an image (S, S), or None and the sentence why it is not shown."""
+        if self.map is None:
+            return None, f"{self.reason}."
+        found = self.map.maps(square[None])
+        return (None, CONSTANT) if is_constant(found)[0] else (found[0], "")
 
 
 def load_explained(record: Record, detector: PackagedDetector) -> Explained:
