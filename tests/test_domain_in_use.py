@@ -205,7 +205,7 @@ def test_predict_tells_another_modality_and_leaves_no_file_out(
     detector = PackagedDetector(workspace.packaged("whole"))
     detector.metadata["domain"]["dicom"] = {"body part": {"CHEST": 9}}
     detector.metadata["display"] = FILE_DISPLAY.model_dump()
-    monkeypatch.setattr("medscreen.registry.loading.load_detector", lambda *_: detector)
+    monkeypatch.setattr("medscreen.registry.stage_package.load_detector", lambda *_: detector)
     (row,) = json.loads(screened([path], "--json").stdout)
     assert row["header_mismatch"] == "body part [B]SKULL, trained on CHEST"
     printed = screened([path])
@@ -222,7 +222,7 @@ def test_predict_with_a_package_of_before_says_so_once(
     del model.graph.output[:]
     model.graph.output.extend(kept)
     monkeypatch.setattr(
-        "medscreen.registry.loading.load_detector", lambda *_: PackagedDetector(model.SerializeToString())
+        "medscreen.registry.stage_package.load_detector", lambda *_: PackagedDetector(model.SerializeToString())
     )
     folder = tmp_path / "films"
     folder.mkdir()

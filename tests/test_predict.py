@@ -15,7 +15,7 @@ from factories import dicom, unstated, written
 from medscreen.cli.predict import predict
 from medscreen.config.display import FILE_DISPLAY
 from medscreen.data.load_image import read_grey
-from medscreen.registry.loading import load_detector
+from medscreen.registry.stage_package import load_detector
 from medscreen.registry.versions import version_in_stage
 from medscreen.tracking.store import open_store
 from medscreen.workspace.layout import Layout

@@ -11,7 +11,7 @@ __all__ = ["MedscreenError", "load_detector"]
 
 
 def load_detector(name: str, stage: str = "Production") -> "PackagedDetector":
-    """The detector that the registered model `name` has in `stage`; see `medscreen.registry.loading.load_detector`."""
-    from medscreen.registry.loading import load_detector as load
+    """The detector that the registered model `name` has in `stage`; see `medscreen.registry.stage_package.load_detector`."""
+    from medscreen.registry.stage_package import load_detector as load
 
     return load(name, stage)
