@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote, unquote, urlsplit
 
-from medscreen.packaging.packaged_detector import PackagedDetector, packaged_digest
+from medscreen.packaging.packaged_detector import packaged_digest
 from medscreen.tracking import names
 from medscreen.tracking.mlmodel_file import GRAPH, loads_only_graph
 from medscreen.workspace.layout import Layout, find_layout
@@ -39,14 +39,6 @@ class StagePackage:
 
     def __str__(self) -> str:
         return f"{self.model} version {self.version} ({self.detector})"
-
-
-def load_detector(name: str, stage: str = "Production") -> PackagedDetector:
-    """The detector that the registered model `name` has in `stage`, ready to screen images.
-
-    Raises as `package_in_stage` does.
-    """
-    return PackagedDetector(package_in_stage(name, stage).graph)
 
 
 def package_in_stage(model: str, stage: str) -> StagePackage:
