@@ -30,6 +30,8 @@ _WITHOUT_CHECK = (
     "too. Train and promote a version with this medscreen."
 )
 
+_LEAST_BATCH = 10  # images of which a share means something; of fewer the rows tell enough
+
 
 @click.command()
 @click.argument("paths", nargs=-1, required=True, type=click.Path(path_type=Path))
@@ -103,7 +105,7 @@ class _Totals:
     def warn(self) -> None:
         """Names on stderr that a batch is unlike the training images; needs the domain check."""
         screened, outside = self._called.total(), self._called["outside the training data"]
-        if outside <= self._level * screened:
+        if screened < _LEAST_BATCH or outside <= self._level * screened:
             return
         from medscreen.evaluation.proportion_intervals import wilson
 
@@ -111,7 +113,7 @@ class _Totals:
         if low is not None and low > self._level:
             say(
                 f"medscreen: {outside} of {screened} images are outside the training data, where at most "
-                f"{self._level:.0%} were expected: the threshold may not hold for the other images of this batch, too.",
+                f"{self._level:.0%} were expected: the threshold may not hold for this batch.",
                 err=True,
             )
 
