@@ -46,13 +46,15 @@ def test_predict_screens_dicom_png_and_names_the_unreadable(finished: Path, tmp_
     Image.fromarray(np.random.default_rng(0).integers(0, 255, (80, 60), dtype=np.uint8)).save(folder / "noise.png")
     (folder / "broken.dcm").write_bytes(films[0].read_bytes()[:2000])
     table = tmp_path / "screened.csv"
-    done = run(finished, "medscreen", "predict", str(folder), "--json", "--csv", str(table))
+    assert run(finished, "medscreen", "predict", str(folder), "--out", str(table)).returncode == 1
+    done = run(finished, "medscreen", "predict", str(folder), "--json")
     assert done.returncode == 1
     assert "broken.dcm" in done.stderr
-    rows = json.loads(done.stdout)
+    rows = [row for row in json.loads(done.stdout) if row["status"] == "screened"]
     assert [Path(row["file"]).name for row in rows] == ["film-0", "film-1", "film-2", "noise.png"]
     with table.open(newline="") as file:
-        assert [float(row["score"]) for row in csv.DictReader(file)] == [row["score"] for row in rows]
+        saved = [row for row in csv.DictReader(file) if row["status"] == "screened"]
+    assert [float(row["score"]) for row in saved] == [row["score"] for row in rows]
     promoted = json.loads((finished / "reports" / "promotion.json").read_text())["promoted"]["detector"]
     saved = pq.read_table(finished / "reports" / "predictions" / f"{promoted}.parquet").to_pylist()
     scores = {row["origin"]: row["score"] for row in saved}

@@ -27,9 +27,11 @@ from medscreen.data.images import load_images, save_images
 from medscreen.data.load_image import read_image
 from medscreen.data.sources.records import Record
 from medscreen.errors import MedscreenError
+from medscreen.operating.decision_nodes import METADATA
 from medscreen.packaging.disclosure import disclosed
-from medscreen.packaging.packaged_detector import PackagedDetector
+from medscreen.packaging.packaged_detector import PackagedDetector, packaged_digest
 from medscreen.pipeline.evaluate import evaluate
+from medscreen.registry.stage_package import StagePackage
 from medscreen.workspace.layout import Layout
 from workspaces import MODEL, SIZE, film, settings_of
 
@@ -181,7 +183,9 @@ def test_predict_calls_what_is_unlike_the_training_data_outside(
     paths = [tmp_path / f"{name}.png" for name in ("film", "noise")]
     for path, pixels in zip(paths, (film(5001, 1), noise(1)), strict=True):
         Image.fromarray(pixels).save(path)
-    printed = screened(paths, "--csv", str(tmp_path / "table.csv"))
+    saved = screened(paths, "--out", str(tmp_path / "table.csv"))
+    assert (saved.exit_code, "1 outside the training data" in saved.stdout) == (0, True)
+    printed = screened(paths)
     assert printed.exit_code == 0
     assert "abnormal" in printed.stdout
     assert OUTSIDE in printed.stdout
@@ -195,6 +199,12 @@ def test_predict_calls_what_is_unlike_the_training_data_outside(
         assert [row["called"] for row in csv.DictReader(file)] == [row["called"] for row in rows]
 
 
+def put_in_production(model: onnx.ModelProto, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    onnx.save(model, folder / "changed.onnx")
+    package = StagePackage(MODEL, 1, "whole", packaged_digest(folder / "changed.onnx"), folder / "changed.onnx")
+    monkeypatch.setattr("medscreen.registry.stage_package.package_in_stage", lambda *_: package)
+
+
 def test_predict_tells_another_modality_and_leaves_no_file_out(
     workspace: Layout, tmp_path: Path, loaded_registry: Callable[[Path], None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -202,10 +212,12 @@ def test_predict_tells_another_modality_and_leaves_no_file_out(
     stored = np.random.default_rng(2).integers(0, 4000, (SIZE, SIZE)).astype(np.uint16)
     with config.disable_value_validation():
         path = dicom(tmp_path / "[skull].dcm", stored, BodyPartExamined="[b]SKULL")
-    detector = PackagedDetector(workspace.packaged("whole"))
-    detector.metadata["domain"]["dicom"] = {"body part": {"CHEST": 9}}
-    detector.metadata["display"] = FILE_DISPLAY.model_dump()
-    monkeypatch.setattr("medscreen.registry.loading.load_detector", lambda *_: detector)
+    model = onnx.load(workspace.packaged("whole"))
+    (stated,) = [entry for entry in model.metadata_props if entry.key == METADATA]
+    metadata = json.loads(stated.value) | {"display": FILE_DISPLAY.model_dump()}
+    metadata["domain"]["dicom"] = {"body part": {"CHEST": 9}}
+    stated.value = json.dumps(metadata)
+    put_in_production(model, tmp_path, monkeypatch)
     (row,) = json.loads(screened([path], "--json").stdout)
     assert row["header_mismatch"] == "body part [B]SKULL, trained on CHEST"
     printed = screened([path])
@@ -221,9 +233,7 @@ def test_predict_with_a_package_of_before_says_so_once(
     kept = [output for output in model.graph.output if output.name != "in_domain"]
     del model.graph.output[:]
     model.graph.output.extend(kept)
-    monkeypatch.setattr(
-        "medscreen.registry.loading.load_detector", lambda *_: PackagedDetector(model.SerializeToString())
-    )
+    put_in_production(model, tmp_path, monkeypatch)
     folder = tmp_path / "films"
     folder.mkdir()
     for number in range(3):

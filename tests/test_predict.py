@@ -12,10 +12,10 @@ from PIL import Image
 from pydicom.config import disable_value_validation
 
 from factories import dicom, unstated, written
+from medscreen import load_detector
 from medscreen.cli.predict import predict
 from medscreen.config.display import FILE_DISPLAY
 from medscreen.data.load_image import read_grey
-from medscreen.registry.loading import load_detector
 from medscreen.registry.versions import version_in_stage
 from medscreen.tracking.store import open_store
 from medscreen.workspace.layout import Layout
@@ -38,8 +38,10 @@ def test_predict_shows_dicom_as_the_training_did(
     detector = load_detector(MODEL)
     assert detector.display == DISPLAY
     as_trained, as_filed = (detector.screen(read_grey(film, how)[None]).score[0] for how in (DISPLAY, FILE_DISPLAY))
-    (row,) = json.loads(said.stdout)
+    row, refused = json.loads(said.stdout)
     assert row["score"] == as_trained != as_filed
+    assert (refused["status"], refused["score"]) == ("unreadable", None)
+    assert "Hounsfield" in refused["reason"]
     assert "Hounsfield" in said.stderr
     assert said.exit_code == 1
 
@@ -54,9 +56,10 @@ def test_predict_names_files_that_are_not_utf_8(
     grey = rng.integers(0, 256, (SIZE, SIZE)).astype(np.uint8)
     Image.fromarray(grey).save(folder / os.fsdecode(b"M\xfcller.png"))
     (folder / os.fsdecode(b"cut\xfc.png")).write_bytes(b"")
-    said = CliRunner().invoke(predict, [str(folder), "--name", MODEL, "--csv", str(tmp_path / "table.csv")])
+    said = CliRunner().invoke(predict, [str(folder), "--name", MODEL])
     assert r"M\xfcller.png" in "".join(said.stdout.split())
     assert r"cut\xfc.png can't be read" in said.stderr
+    CliRunner().invoke(predict, [str(folder), "--name", MODEL, "--out", str(tmp_path / "table.csv")])
     assert r"M\xfcller.png" in (tmp_path / "table.csv").read_text(encoding="utf-8")
 
 
@@ -67,7 +70,8 @@ def noise(seed: int) -> np.ndarray:
 def predicted(*arguments: str | Path) -> tuple[list[dict[str, Any]], str, int]:
     said = CliRunner().invoke(predict, [*map(str, arguments), "--name", MODEL, "--json"])
     told = [line for line in said.stderr.splitlines() if "mlruns" not in line]  # the store tells that it was moved
-    return json.loads(said.stdout) if said.stdout.startswith("[") else [], "\n".join(told), said.exit_code
+    rows = json.loads(said.stdout) if said.stdout.startswith("[") else []
+    return [row for row in rows if row["status"] == "screened"], "\n".join(told), said.exit_code
 
 
 def test_every_page_and_frame_is_a_row(
@@ -88,7 +92,8 @@ def test_every_page_and_frame_is_a_row(
     rows, _, _ = predicted(frames)
     assert [row["frame"] for row in rows] == [0, 1, 2]
     assert len({row["score"] for row in rows}) == 3
-    table = CliRunner().invoke(predict, [str(pages), "--name", MODEL, "--csv", str(tmp_path / "t.csv")]).stdout
+    CliRunner().invoke(predict, [str(pages), "--name", MODEL, "--out", str(tmp_path / "t.csv")])
+    table = CliRunner().invoke(predict, [str(pages), "--name", MODEL]).stdout
     assert "pages.tif#2" in "".join(table.split())
     assert (tmp_path / "t.csv").read_text().count("pages.tif,") == 3
 
@@ -102,7 +107,8 @@ def test_what_of_an_animation_is_not_screened_is_told_in_its_row(
     first.save(tmp_path / "a", codec, save_all=True, append_images=others)
     rows, _, _ = predicted(tmp_path / "a")
     assert [(row["frame"], row["left_out"]) for row in rows] == [(None, 3)]
-    said = CliRunner().invoke(predict, [str(tmp_path / "a"), "--name", MODEL, "--csv", str(tmp_path / "t.csv")])
+    CliRunner().invoke(predict, [str(tmp_path / "a"), "--name", MODEL, "--csv", str(tmp_path / "t.csv")])
+    said = CliRunner().invoke(predict, [str(tmp_path / "a"), "--name", MODEL])
     assert "3 more" in " ".join(said.stdout.split())
     assert "left out" in said.stdout
     assert "left_out" in (tmp_path / "t.csv").read_text()
@@ -118,7 +124,7 @@ def test_pages_beyond_the_bound_are_told_and_broken_ones_counted_once(
     rows, told, status = predicted(pages)
     assert [(row["frame"], row["left_out"]) for row in rows] == [(0, 2)]
     assert "pages.tif#1 can't be read: every pixel" in told
-    assert "2 more images of it can't be read" in told
+    assert "pages.tif: 2 more images of it: every pixel" in told
     assert (len(told.splitlines()), status) == (2, 1)
 
 
@@ -134,7 +140,7 @@ def test_pages_beyond_the_bound_are_told_and_broken_ones_counted_once(
         ({"SOPClassUID": "1.2.840.10008.5.1.4.1.1.1.2"}, False),
     ],
 )
-def test_raw_films_are_marked(
+def test_raw_films_are_refused_unless_asked_for(
     workspace: Layout,
     tmp_path: Path,
     loaded_registry: Callable[[Path], None],
@@ -147,9 +153,13 @@ def test_raw_films_are_marked(
     with disable_value_validation():
         dicom(tmp_path / "one.dcm", several[0], **ct, **elements)
         dicom(tmp_path / "two.dcm", several, **ct, **elements)
-    rows, _, _ = predicted(tmp_path / "one.dcm", tmp_path / "two.dcm")
-    assert [row["for_processing"] for row in rows] == [raw] * 3
-    said = CliRunner().invoke(predict, [str(tmp_path / "one.dcm"), "--name", MODEL]).stdout
+    files = tmp_path / "one.dcm", tmp_path / "two.dcm"
+    rows, told, status = predicted(*files)
+    assert len(rows) == (0 if raw else 3)
+    assert (told.count("FOR PROCESSING"), status) == ((3, 1) if raw else (0, 0))
+    rows, _, status = predicted(*files, "--for-processing")
+    assert ([row["for_processing"] for row in rows], status) == ([raw] * 3, 0)
+    said = CliRunner().invoke(predict, [str(files[0]), "--name", MODEL, "--for-processing"]).stdout
     assert ("FOR PROCESSING" in " ".join(said.split())) == raw
 
 
@@ -219,7 +229,9 @@ def test_names_neither_steer_the_terminal_nor_run_in_a_spreadsheet(
     loaded_registry(workspace.workspace)
     Image.fromarray(noise(1)).save(Path("=1+1.png"))
     written(Path("a\x1b[2J\nb.png"), b"")
-    said = CliRunner().invoke(predict, ["=1+1.png", "a\x1b[2J\nb.png", "--name", MODEL, "--csv", "t.csv"])
+    names = ["=1+1.png", "a\x1b[2J\nb.png"]
+    CliRunner().invoke(predict, [*names, "--name", MODEL, "--csv", "t.csv"])
+    said = CliRunner().invoke(predict, [*names, "--name", MODEL])
     assert r"a\x1b[2J\nb.png can't be read: the file is empty" in said.stderr
     assert "\x1b[2J" not in said.stdout + said.stderr
     assert Path("t.csv").read_text().splitlines()[1].startswith("'=1+1.png,")

@@ -11,7 +11,12 @@ __all__ = ["MedscreenError", "load_detector"]
 
 
 def load_detector(name: str, stage: str = "Production") -> "PackagedDetector":
-    """The detector that the registered model `name` has in `stage`; see `medscreen.registry.loading.load_detector`."""
-    from medscreen.registry.loading import load_detector as load
+    """The detector that the registered model `name` has in `stage`, ready to screen images.
 
-    return load(name, stage)
+    Raises MedscreenError outside a checkout, for an unknown model or stage, where no version has that stage, and where
+    its files are lost or damaged.
+    """
+    from medscreen.packaging.packaged_detector import PackagedDetector
+    from medscreen.registry.stage_package import package_in_stage
+
+    return PackagedDetector(package_in_stage(name, stage).graph)

@@ -1,5 +1,6 @@
 """Similar cases: nearest training images by a packaged graph's own features."""
 
+import re
 from pathlib import Path
 
 import numpy as np

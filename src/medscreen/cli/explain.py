@@ -43,7 +43,7 @@ def explain(paths: Sequence[Path], name: str | None, stage: str, out: Path, laye
     from medscreen.packaging.packaged_detector import PackagedDetector
     from medscreen.registry.explained import load_explained
     from medscreen.registry.loading import record_in_stage, whole_graph
-    from medscreen.registry.versions import model_name
+    from medscreen.tracking.names import model_name
 
     images = images_of(paths)
     layout = find_layout()

@@ -17,14 +17,19 @@ if TYPE_CHECKING:
 
 
 def images_of(paths: Sequence[Path]) -> Iterator["ImageOfFile"]:
-    """The images of files and of the files below folders; what a folder holds besides them is counted on stderr.
-
-    Raises MedscreenError for a path that is not there and for a folder without files, before any image is read.
-    """
+    """The images of files and of the files below folders; raises as `files_of`, before any image is read."""
     from medscreen.packaging.screened_files import images_of_file
 
-    files = [file for path in paths for file in _files(path)]
+    files = files_of(paths)
     return (image for file in files for image in images_of_file(file))
+
+
+def files_of(paths: Sequence[Path]) -> list[Path]:
+    """Files and the files below folders; what a folder holds besides them is counted on stderr.
+
+    Raises MedscreenError for a path that is not there and for a folder without files.
+    """
+    return [file for path in paths for file in _files(path)]
 
 
 def image_name(image: "ImageOfFile") -> str:

@@ -4,103 +4,201 @@ import json
 import sys
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 from rich.text import Text
 
-from medscreen.cli.image_files import file_name, image_name, images_of, readable
+from medscreen.cli.image_files import files_of
 from medscreen.cli.tables import simple_table
 from medscreen.config.params import load_params
 from medscreen.errors import MedscreenError
-from medscreen.runtime.escaping import Screen, save_csv, say
-from medscreen.workspace.atomic_outputs import replaced
+from medscreen.runtime.escaping import Screen, say, visible
+from medscreen.tracking.names import model_name
+from medscreen.workspace.digests import digest_of
 from medscreen.workspace.layout import find_layout
+from medscreen.workspace.process_lock import process_lock
 
 if TYPE_CHECKING:
-    from medscreen.packaging.screened_files import ScreenedImage
+    from medscreen.packaging.batch_screening import Row
+    from medscreen.packaging.packaged_detector import PackagedDetector
+    from medscreen.registry.stage_package import StagePackage
 
 _WITHOUT_CHECK = (
     "the version was made before medscreen had one; images unlike its training images are called normal or abnormal, "
     "too. Train and promote a version with this medscreen."
 )
 
+_LEAST_BATCH = 10  # images of which a share means something; of fewer the rows tell enough
+
 
 @click.command()
 @click.argument("paths", nargs=-1, required=True, type=click.Path(path_type=Path))
 @click.option("--name", help="Registered model; by default that of the active data set.")
 @click.option("--stage", default="Production", show_default=True, help="Staging, Production or Archived.")
-@click.option("--csv", "csv_path", type=click.Path(path_type=Path), help="Write the table to this file, too.")
+@click.option(
+    "--out",
+    "--csv",
+    "out",
+    type=click.Path(path_type=Path),
+    help="Write the rows to this .csv, .jsonl or .parquet file instead; the same command resumes after a kill.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
-def predict(paths: Sequence[Path], name: str | None, stage: str, csv_path: Path | None, as_json: bool) -> None:
+@click.option("--for-processing", is_flag=True, help="Screen raw detector values (FOR PROCESSING), too.")
+def predict(
+    paths: Sequence[Path], name: str | None, stage: str, out: Path | None, as_json: bool, for_processing: bool
+) -> None:
     """Screens images: PNG, JPEG, DICOM files, or folders of them.
 
     Every page of a TIFF and every frame of DICOM is a row. An image that is unlike the training images is called
-    "outside the training data", whatever its score. Files that can't be read are named one by one on stderr, and the
-    exit status is then 1.
+    "outside the training data", whatever its score. Files that can't be screened are named one by one on stderr, and
+    the exit status is then 1.
     """
-    from medscreen.packaging.screened_files import screened
-    from medscreen.registry.loading import load_detector
-    from medscreen.registry.versions import model_name
+    from medscreen.packaging.batch_screening import screen_files
+    from medscreen.packaging.packaged_detector import PackagedDetector
+    from medscreen.registry.stage_package import package_in_stage
 
-    images = images_of(paths)
-    detector = load_detector(name or model_name(load_params(find_layout().params).dataset), stage)
+    if out and as_json:
+        raise MedscreenError("--out and --json exclude each other: name a .jsonl file for --out.")
+    files = files_of(paths)
+    package = package_in_stage(name or model_name(load_params(find_layout().params).dataset), stage)
+    detector = PackagedDetector(package.graph)
     if not detector.checks_domain:
         say(f"medscreen: no domain check: {_WITHOUT_CHECK}", err=True)
-    unreadable: Counter[tuple[str, str]] = Counter()
-    rows = list(screened(detector, readable(images, detector, unreadable)))
-    for (file, reason), number in unreadable.items():
-        if number > 1:
-            say(f"medscreen: {file}: {number - 1} more images of it can't be read: {reason}", err=True)
-    if csv_path:
-        _save_csv(rows, csv_path)
-    if as_json:
-        click.echo(json.dumps([_columns(row) for row in rows], indent=1))
+    totals = _Totals(detector)
+    if out is None:
+        rows = [row for some in screen_files(files, package.graph, for_processing) for row in some]
+        for row in rows:
+            totals.count(row)
+        _name_failures(rows)
+        if as_json:
+            click.echo(json.dumps(rows, indent=1))
+        else:
+            _print(rows, package)
     else:
-        _print(rows)
-    sys.exit(1 if unreadable else 0)
+        _write(out, files, package, detector, for_processing, totals)
+    totals.warn()
+    sys.exit(1 if totals.failed else 0)
 
 
-def _columns(row: "ScreenedImage") -> dict[str, Any]:
-    """The row of an image in CSV and JSON."""
-    outputs = {field: value for field, value in vars(row).items() if field != "image"}
-    return {"file": file_name(row.image.path), "frame": row.image.frame, **outputs}
+class _Totals:
+    """Counts of the rows."""
+
+    def __init__(self, detector: "PackagedDetector") -> None:
+        self._level = float(detector.metadata.get("domain", {}).get("level", 1))
+        self._called: Counter[str] = Counter()
+        self.failed = 0
+
+    def count(self, row: "Row") -> None:
+        """Counts a row."""
+        if row["status"] == "screened":
+            self._called[row["called"]] += 1
+        else:
+            self.failed += 1
+
+    def __str__(self) -> str:
+        called = "; ".join(f"{number} {called}" for called, number in sorted(self._called.items()))
+        failed = f"; {self.failed} not screened, with the reason in their rows" if self.failed else ""
+        return f"{self._called.total()} images screened: {called or 'none'}{failed}"
+
+    def warn(self) -> None:
+        """Names on stderr that a batch is unlike the training images; needs the domain check."""
+        screened, outside = self._called.total(), self._called["outside the training data"]
+        if screened < _LEAST_BATCH or outside <= self._level * screened:
+            return
+        from medscreen.evaluation.proportion_intervals import wilson
+
+        low = wilson(outside / screened, screened, 0.95)["low"]
+        if low is not None and low > self._level:
+            say(
+                f"medscreen: {outside} of {screened} images are outside the training data, where at most "
+                f"{self._level:.0%} were expected: the threshold may not hold for this batch.",
+                err=True,
+            )
 
 
-def _save_csv(rows: Sequence["ScreenedImage"], path: Path) -> None:
-    from medscreen.packaging.screened_files import ScreenedImage
+def _name_failures(rows: Sequence["Row"]) -> None:
+    """Names images that were not screened on stderr: of each file and reason the first, and how many more."""
+    failures: Counter[tuple[str, str]] = Counter()
+    for row in rows:
+        if row["status"] != "screened":
+            failure = visible(row["file"]), row["reason"]
+            failures[failure] += 1
+            if failures[failure] == 1:
+                verb = "read" if row["status"] == "unreadable" else "screened"
+                say(f"medscreen: {_image(row)} can't be {verb}: {row['reason']}", err=True)
+    for (file, reason), number in failures.items():
+        if number > 1:
+            say(f"medscreen: {file}: {number - 1} more images of it: {reason}", err=True)
 
-    header = ["file", "frame", *(field.name for field in fields(ScreenedImage) if field.name != "image")]
-    try:
-        with replaced(path) as partial:
-            save_csv(partial, header, (list(_columns(row).values()) for row in rows))
-    except OSError as error:
-        raise MedscreenError(f"{path} can't be written ({error.strerror}); name another file for --csv.") from error
+
+def _write(
+    out: Path, files: Sequence[Path], package: "StagePackage", detector: "PackagedDetector", raw: bool, totals: _Totals
+) -> None:
+    """Screens the files that the journal beside `out` lacks, and writes `out`."""
+    from medscreen.data.sources.file_trees import written_name
+    from medscreen.packaging.batch_screening import FILES_AT_ONCE, screen_files
+    from medscreen.packaging.result_file import ResultFile
+    from medscreen.pipeline.progress_bar import progress
+
+    about = {
+        "model": package.model,
+        "version": str(package.version),
+        "package_digest": package.digest,
+        "display": detector.display.model_dump_json(),
+    }
+    result = ResultFile(out, about)
+    busy = MedscreenError(f"Another process is writing {visible(out)}; wait for it, or name another file for --out.")
+    locks = find_layout().scratch / "locks"
+    with process_lock(locks / f"predict-{digest_of(str(out.resolve()))}.lock", busy):
+        try:
+            done = result.finished_files()
+            left = [file for file in files if written_name(file) not in done]
+            if done:
+                say(f"medscreen: resumed: {len(files) - len(left)} of {len(files)} files are done", err=True)
+            with progress(f"batches of {FILES_AT_ONCE} files", -(-len(left) // FILES_AT_ONCE)) as advance:
+                for rows in screen_files(left, package.graph, raw):
+                    result.add(rows)
+                    advance("")
+            for row in result.rows():
+                totals.count(row)
+            result.finish()
+        except OSError as error:
+            raise MedscreenError(
+                f"{visible(out)} can't be written ({error.strerror}); name another file for --out."
+            ) from error
+    say(f"{visible(out)}: {totals}. {package}. Research use only, never diagnosis.")
 
 
-def _print(rows: Sequence["ScreenedImage"]) -> None:
+def _print(rows: Sequence["Row"], package: "StagePackage") -> None:
     table = simple_table(None, ("file",), ("score", "p-value", "probability"))
     table.add_column("called", no_wrap=True)
-    table.caption, table.caption_justify = "Research use only, never diagnosis.", "left"
+    table.caption, table.caption_justify = f"{package}. Research use only, never diagnosis.", "left"
     for row in rows:
-        table.add_row(
-            "\n".join(_lines(row)),
-            f"{row.score:.4f}",
-            f"{row.p_value:.4f}",
-            f"{row.probability:.3f}",
-            Text(row.called, "bold" if row.called.startswith("abnormal") else ""),
-        )
+        if row["status"] == "screened":
+            table.add_row(
+                "\n".join(_lines(row)),
+                f"{row['score']:.4f}",
+                f"{row['p_value']:.4f}",
+                f"{row['probability']:.3f}",
+                Text(row["called"], "bold" if row["called"].startswith("abnormal") else ""),
+            )
     Screen().print(table)
 
 
-def _lines(row: "ScreenedImage") -> Iterator[str]:
+def _image(row: "Row") -> str:
+    """An image as it can be printed: its file and, of several images, which one."""
+    file = visible(row["file"])
+    return file if row["frame"] is None else f"{file}#{row['frame']}"
+
+
+def _lines(row: "Row") -> Iterator[str]:
     """The image, and below it what the reader has to know of its file."""
-    yield image_name(row.image)
-    if row.header_mismatch:
-        yield row.header_mismatch
-    if row.for_processing:
+    yield _image(row)
+    if row["header_mismatch"]:
+        yield row["header_mismatch"]
+    if row["for_processing"]:
         yield "raw film (FOR PROCESSING)"
-    if row.left_out:
-        yield f"{row.left_out} more images of the file left out"
+    if row["left_out"]:
+        yield f"{row['left_out']} more images of the file left out"

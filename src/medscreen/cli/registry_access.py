@@ -26,7 +26,7 @@ def open_registry(name: str | None) -> Registry:
 
     Raises MedscreenError where the model is of another data set: versions are judged on the `val` of the active one.
     """
-    from medscreen.registry.versions import model_name
+    from medscreen.tracking.names import model_name
     from medscreen.tracking.store import open_store
 
     layout = find_layout()

@@ -103,7 +103,7 @@ def report(paths: Sequence[Path], name: str | None, stage: str, out: Path) -> No
 def _version(name: str | None, stage: str) -> "LoadedVersion":
     from medscreen.registry.loaded_version import LoadedVersion
     from medscreen.registry.loading import record_in_stage
-    from medscreen.registry.versions import model_name
+    from medscreen.tracking.names import model_name
 
     return LoadedVersion(record_in_stage(name or model_name(load_params(find_layout().params).dataset), stage))
 

@@ -19,7 +19,7 @@ def serve(name: str | None, stage: str, host: str, port: int, api_key_file: Path
 
     `POST /v1/screen` screens the files of a request; `/docs` lists the other routes.
     """
-    from medscreen.registry.versions import model_name
     from medscreen.serving.server import serve as run
+    from medscreen.tracking.names import model_name
 
     run(name or model_name(load_params(find_layout().params).dataset), stage, (host, port), api_key_file)

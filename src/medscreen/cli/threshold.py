@@ -22,7 +22,8 @@ def threshold(version: str, policy: str, numbers: tuple[str, ...], name: str | N
     The threshold is chosen on val. The new version has no stage.
     """
     from medscreen.registry.threshold_change import parse_policy, set_threshold
-    from medscreen.registry.versions import find_version, model_name
+    from medscreen.registry.versions import find_version
+    from medscreen.tracking.names import model_name
     from medscreen.tracking.store import open_store
 
     layout = find_layout()

@@ -8,10 +8,11 @@ from medscreen.registry.cards import describe
 from medscreen.registry.promotion import bootstrap_of, promote_best
 from medscreen.registry.registration import may_change, register
 from medscreen.registry.threshold_change import remove_cut_short
-from medscreen.registry.versions import model_name, versions_of
+from medscreen.registry.versions import versions_of
 from medscreen.reporting.leaderboard import Pair, balanced_rows, comparisons, league_rows, print_league, save_rows
 from medscreen.runtime.escaping import Screen
 from medscreen.tracking.detector_results import read_results
+from medscreen.tracking.names import model_name
 from medscreen.tracking.runs import experiment_name
 from medscreen.tracking.store import open_experiment, open_store
 from medscreen.workspace.atomic_outputs import replaced

@@ -6,7 +6,6 @@ from pathlib import Path
 from mlflow import MlflowClient
 
 from medscreen.errors import MedscreenError
-from medscreen.packaging.packaged_detector import PackagedDetector
 from medscreen.registry.run_record import Record
 from medscreen.registry.versions import model_names, require_graph, version_in_stage, versions_of
 from medscreen.tracking import names
@@ -14,16 +13,11 @@ from medscreen.tracking.store import open_store
 from medscreen.workspace.layout import find_layout
 
 
-def load_detector(name: str, stage: str = "Production") -> PackagedDetector:
-    """The detector that the registered model `name` has in `stage`, ready to screen images.
-
-    Raises MedscreenError outside a checkout, for an unknown stage and where no version has that stage.
-    """
-    return PackagedDetector(whole_graph(record_in_stage(name, stage)))
-
-
 def record_in_stage(name: str, stage: str) -> Record:
-    """The record of the version that the registered model `name` has in `stage`; raises as `load_detector` does."""
+    """The record of the version that the registered model `name` has in `stage`.
+
+    Raises MedscreenError outside a checkout, for an unknown model or stage and where no version has that stage.
+    """
     if not re.fullmatch(r"[\w.-]+", name):
         raise MedscreenError(f"{name!r} is no name of a registered model; letters, digits, '.', '-' and '_' make one.")
     layout = find_layout()

@@ -15,16 +15,10 @@ from medscreen.packaging.packaged_detector import PackagedDetector
 from medscreen.registry.decision_log import DecisionLog, Entry, deciding
 from medscreen.registry.gate import Decision, decide
 from medscreen.registry.gate_evidence import Evidence
-from medscreen.registry.versions import (
-    LostVersionError,
-    Version,
-    model_name,
-    require_graph,
-    version_in_stage,
-    versions_of,
-)
+from medscreen.registry.versions import LostVersionError, Version, require_graph, version_in_stage, versions_of
 from medscreen.tracking import names
 from medscreen.tracking.detector_results import Result, read_results
+from medscreen.tracking.names import model_name
 from medscreen.tracking.run_state import UnreachableFilesError, find_run
 from medscreen.tracking.runs import experiment_name
 from medscreen.workspace.layout import Layout

@@ -13,7 +13,6 @@ from medscreen.registry.versions import (
     LostVersionError,
     Version,
     location_of,
-    model_name,
     require_graph,
     version_from,
     version_of,
@@ -22,6 +21,7 @@ from medscreen.registry.versions import (
 from medscreen.tracking import names
 from medscreen.tracking.detector_results import Result
 from medscreen.tracking.logged_models import log_model, put_back, sound_model_id
+from medscreen.tracking.names import model_name
 from medscreen.tracking.runs import experiment_name, finish_run
 from medscreen.tracking.server import as_default
 from medscreen.workspace.layout import Layout

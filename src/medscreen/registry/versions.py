@@ -75,11 +75,6 @@ class Version:
         return self.tags.get(names.ROLLED_BACK, "")
 
 
-def model_name(dataset: str) -> str:
-    """The registered model that a data set's detectors are versions of."""
-    return f"{dataset}-detector"
-
-
 def model_names(client: MlflowClient) -> list[str]:
     """Every registered model, by name."""
     return sorted(model.name for model in client.search_registered_models())
@@ -157,7 +152,7 @@ def named_version(client: MlflowClient, dataset: str, which: str) -> Version:
     name, slash, last = which.rpartition("/")
     if slash and not re.fullmatch(r"[\w.-]+", name):
         raise MedscreenError(f"{which!r} names no version; name one as MODEL/STAGE or MODEL/NUMBER.")
-    return find_version(client, name or model_name(dataset), last)
+    return find_version(client, name or names.model_name(dataset), last)
 
 
 def version_of(client: MlflowClient, model: str, digest: str) -> Version | None:

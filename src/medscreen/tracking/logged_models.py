@@ -13,7 +13,7 @@ import onnx
 from mlflow import MlflowClient
 from mlflow.entities import LoggedModel
 from mlflow.exceptions import MlflowException
-from mlflow.models import Model, ModelSignature
+from mlflow.models import ModelSignature
 from mlflow.models.model import MLMODEL_FILE_NAME
 from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
 from mlflow.types import ColSpec, Schema, TensorSpec
@@ -21,17 +21,14 @@ from mlflow.types import ColSpec, Schema, TensorSpec
 from medscreen.errors import MedscreenError
 from medscreen.packaging.packaged_detector import packaged_digest
 from medscreen.tracking import names
+from medscreen.tracking.mlmodel_file import GRAPH, loads_only_graph
 from medscreen.tracking.run_state import find_run, is_gone, reaching
 from medscreen.tracking.server import as_default, on_server
 from medscreen.workspace.atomic_outputs import replaced
 from medscreen.workspace.layout import Layout
 
 _MODEL = "detector"
-_GRAPH = "model.onnx"
 _DIGEST_FORM = re.compile("[0-9a-f]{32}")
-# what MLflow loads of a packaged detector
-_LOADS = ("loader_module", "data", "code")
-_LOADED = {"onnx": (None, _GRAPH, None), "python_function": ("mlflow.onnx", _GRAPH, None)}
 _REQUIREMENTS = ("onnx", "onnxruntime", "numpy")
 
 
@@ -68,22 +65,22 @@ def kept_graph(client: MlflowClient, layout: Layout, location: str, digest: str)
             f"its tag {names.DIGEST} is no digest" if digest else f"it was registered without the tag {names.DIGEST}"
         )
         raise FaultyModelError(wrong)
-    copy = layout.scratch / "models" / digest / _GRAPH
+    copy = layout.scratch / "models" / digest / GRAPH
     if copy.is_file() and packaged_digest(copy) == digest:
         return copy
     with replaced(copy.parent) as folder:
         folder.mkdir()
         try:
             with reaching(location):
-                _repository(client, location).download_artifacts(_GRAPH, str(folder))
-            arrived = (folder / _GRAPH).stat().st_size
+                _repository(client, location).download_artifacts(GRAPH, str(folder))
+            arrived = (folder / GRAPH).stat().st_size
         except (MlflowException, OSError) as error:
             raise MedscreenError(
-                f"{_GRAPH} can't be downloaded from the server ({type(error).__name__}); see what its log says, and "
+                f"{GRAPH} can't be downloaded from the server ({type(error).__name__}); see what its log says, and "
                 "run the command again."
             ) from error
         if arrived != size:
-            raise MedscreenError(f"{_GRAPH} came with {arrived} of {size} bytes; run the command again.")
+            raise MedscreenError(f"{GRAPH} came with {arrived} of {size} bytes; run the command again.")
     return copy
 
 
@@ -96,7 +93,7 @@ def sound_graph(client: MlflowClient, layout: Layout, location: str, digest: str
     if graph is None:
         raise FaultyModelError("its files are lost")
     if packaged_digest(graph) != digest:
-        raise FaultyModelError(f"its {_GRAPH} is not the one that was registered")
+        raise FaultyModelError(f"its {GRAPH} is not the one that was registered")
     if other := other_than_graph(client, location):
         raise FaultyModelError(other)
     return graph
@@ -106,11 +103,10 @@ def other_than_graph(client: MlflowClient, location: str) -> str:
     """Other target of `mlflow.pyfunc` or `mlflow.onnx` at a location than the graph; "" without one."""
     try:
         with TemporaryDirectory() as folder:
-            flavors = Model.load(_repository(client, location).download_artifacts(MLMODEL_FILE_NAME, folder)).flavors
-        loaded = {flavor: tuple(about.get(key) for key in _LOADS) for flavor, about in flavors.items()}
+            sound = loads_only_graph(Path(_repository(client, location).download_artifacts(MLMODEL_FILE_NAME, folder)))
     except Exception as error:  # a damaged file of YAML fails in many ways
         return f"its {MLMODEL_FILE_NAME}, by which MLflow loads it, can't be read ({type(error).__name__})"
-    return "" if loaded == _LOADED else f"its {MLMODEL_FILE_NAME} lets MLflow load something else than {_GRAPH}"
+    return "" if sound else f"its {MLMODEL_FILE_NAME} lets MLflow load something else than {GRAPH}"
 
 
 def sound_model_id(client: MlflowClient, layout: Layout, run_id: str, digest: str) -> str | None:
@@ -141,8 +137,8 @@ def _local(location: str) -> Path | None:
     """Path of a logged graph on this machine, None if a server keeps it."""
     address = urlsplit(location)
     if address.scheme == "file":
-        return Path(unquote(address.path)) / _GRAPH
-    return None if address.scheme else Path(location) / _GRAPH
+        return Path(unquote(address.path)) / GRAPH
+    return None if address.scheme else Path(location) / GRAPH
 
 
 def _kept_bytes(client: MlflowClient, location: str) -> int | None:
@@ -154,7 +150,7 @@ def _kept_bytes(client: MlflowClient, location: str) -> int | None:
     if urlsplit(location).scheme in {"models", "runs"}:
         return None
     with reaching(location):
-        return next((i.file_size for i in _repository(client, location).list_artifacts() if i.path == _GRAPH), None)
+        return next((i.file_size for i in _repository(client, location).list_artifacts() if i.path == GRAPH), None)
 
 
 def _repository(client: MlflowClient, location: str) -> Any:

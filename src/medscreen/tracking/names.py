@@ -21,3 +21,8 @@ TRAINED_ON = "trained_on.parquet"
 """The images that no comparison with the detector may use."""
 SIMILAR_CASES = "similar_cases.parquet"
 """Embeddings, labels and keyed names of the training images."""
+
+
+def model_name(dataset: str) -> str:
+    """The registered model that a data set's detectors are versions of."""
+    return f"{dataset}-detector"

@@ -1,0 +1,157 @@
+"""Screening of folders into a result file: one row an image, whatever happens on the way."""
+
+import csv
+import json
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+from click.testing import CliRunner
+from PIL import Image
+
+from medscreen.cli.predict import predict
+from medscreen.errors import MedscreenError
+from medscreen.packaging.batch_screening import COLUMNS, FILES_AT_ONCE, screen_files
+from medscreen.packaging.result_file import ResultFile
+from medscreen.registry.stage_package import package_in_stage
+from medscreen.workspace.layout import Layout
+from workspaces import MODEL, SIZE, film
+
+# MLflow's own, when it is first imported
+pytestmark = pytest.mark.filterwarnings("ignore:.*type hint is inferred as AnyType:UserWarning")
+ABOUT = {"model": MODEL, "version": "1", "package_digest": "abc", "display": "{}"}
+
+
+@pytest.fixture
+def home(workspace: Layout, loaded_registry: Callable[[Path], None]) -> Path:
+    loaded_registry(workspace.home)
+    return workspace.home
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """Enough files for several tasks, one of them unreadable."""
+    films = tmp_path / "films"
+    films.mkdir()
+    for number in range(3 * FILES_AT_ONCE):
+        Image.fromarray(film(number, number % 2)).save(films / f"{number:03}.png")
+    (films / "040.png").write_bytes(b"\x89PNG")
+    return films
+
+
+def row(name: str, frame: int | None = None) -> dict[str, object]:
+    return dict.fromkeys(COLUMNS) | {"file": name, "frame": frame, "status": "screened", "reason": "", "score": 0.5}
+
+
+def test_workers_give_the_rows_of_one_process_in_the_order_of_the_files(
+    home: Path, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    files, graph = sorted(folder.iterdir()), package_in_stage(MODEL, "Production").graph
+    monkeypatch.setattr("medscreen.packaging.batch_screening.available_cpus", lambda: 1)
+    alone = [row for rows in screen_files(files, graph, False) for row in rows]
+    monkeypatch.setattr("medscreen.packaging.batch_screening.available_cpus", lambda: 2)
+    assert [row for rows in screen_files(files, graph, False) for row in rows] == alone
+    assert [row["file"] for row in alone] == [file.as_posix() for file in files]
+    assert [row["file"][-7:] for row in alone if row["status"] == "unreadable"] == ["040.png"]
+    assert all(list(row) == list(COLUMNS) for row in alone)
+
+
+def test_every_format_holds_the_same_rows_with_version_and_settings(home: Path, folder: Path, tmp_path: Path) -> None:
+    package = package_in_stage(MODEL, "Production")
+    found = {}
+    for suffix in ("csv", "jsonl", "parquet"):
+        said = CliRunner().invoke(predict, [str(folder), "--name", MODEL, "--out", str(tmp_path / f"rows.{suffix}")])
+        assert (said.exit_code, "1 not screened" in said.stdout, str(package) in said.stdout) == (1, True, True)
+        assert not (tmp_path / f"rows.{suffix}.unfinished").exists()
+    with (tmp_path / "rows.csv").open(newline="", encoding="utf-8") as file:
+        found["csv"] = [(row["file"], row["score"] and float(row["score"])) for row in csv.DictReader(file)]
+    lines = [json.loads(line) for line in (tmp_path / "rows.jsonl").read_text().splitlines()]
+    table = pq.read_table(tmp_path / "rows.parquet").to_pylist()
+    assert lines == table
+    assert found["csv"] == [(row["file"], "" if row["score"] is None else row["score"]) for row in lines]
+    for each in lines:
+        assert (each["version"], each["package_digest"]) == (str(package.version), package.digest)
+        assert json.loads(each["display"])["window"]
+    assert lines[40]["status"] == "unreadable"
+    assert lines[40]["reason"]
+
+
+@pytest.mark.slow
+def test_killed_ten_times_no_row_is_lost_or_doubled(home: Path, folder: Path, tmp_path: Path) -> None:
+    out = tmp_path / "rows.jsonl"
+    command = [sys.executable, "-m", "medscreen", "predict", str(folder), "--name", MODEL, "--out", str(out)]
+    rng, kills = np.random.default_rng(1), 0
+    journal = out.with_name("rows.jsonl.unfinished")
+    while kills < 10:
+        process = subprocess.Popen(command, cwd=home, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        size = journal.stat().st_size if journal.exists() else 0
+        while process.poll() is None and not (journal.exists() and journal.stat().st_size > size):
+            time.sleep(0.005)
+        time.sleep(rng.uniform(0, 0.02))
+        process.send_signal(signal.SIGKILL)
+        assert process.wait() == -signal.SIGKILL or out.exists()
+        kills += 1
+        if journal.exists():  # as if the last write had been cut, too
+            content = journal.read_bytes()
+            whole = content.index(b"\n") + 1  # the first line is written in one step
+            journal.write_bytes(content[: max(whole, len(content) - int(rng.integers(0, 400)))])
+    done = subprocess.run(command, cwd=home, capture_output=True, text=True, check=False)
+    assert done.returncode == 1, done.stderr
+    rows = [json.loads(line) for line in out.read_text().splitlines()]
+    assert [row["file"] for row in rows] == [file.as_posix() for file in sorted(folder.iterdir())]
+
+
+def test_a_journal_goes_on_after_its_last_whole_file(tmp_path: Path) -> None:
+    result = ResultFile(tmp_path / "rows.csv", ABOUT)
+    assert result.finished_files() == set()
+    result.add([row("a"), row("b", 0), row("b", 1)])
+    with result.journal.open("ab") as file:
+        file.write(b'{"file": "c", "sco')
+    assert result.finished_files() == {"a"}
+    assert [found["file"] for found in result.rows()] == ["a"]
+    result.add([row("b", 0), row("b", 1)])
+    result.finish()
+    assert (tmp_path / "rows.csv").read_text().count("\n") == 4
+    assert not result.journal.exists()
+
+
+def test_a_journal_of_another_version_or_damaged_is_kept_and_refused(tmp_path: Path) -> None:
+    result = ResultFile(tmp_path / "rows.csv", ABOUT)
+    result.finished_files()
+    result.add([row("a"), row("b")])
+    before = result.journal.read_bytes()
+    with pytest.raises(MedscreenError, match="begun with another version") as error:
+        ResultFile(tmp_path / "rows.csv", ABOUT | {"version": "2"}).finished_files()
+    assert "Remove it" in str(error.value)
+    assert result.journal.read_bytes() == before
+    result.journal.write_bytes(before + b"[]\n")
+    with pytest.raises(MedscreenError, match="damaged"):
+        result.finished_files()
+
+
+@pytest.mark.parametrize(
+    ("out", "reason"),
+    [("rows.txt", r"\.csv, \.jsonl, \.parquet"), ("nowhere/rows.csv", "is not a folder"), ("rows", "unknown format")],
+)
+def test_a_result_that_cannot_be_written_is_a_sentence(tmp_path: Path, out: str, reason: str) -> None:
+    with pytest.raises(MedscreenError, match=reason):
+        ResultFile(tmp_path / out, ABOUT)
+
+
+def test_a_batch_unlike_the_training_images_is_told(home: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "noise"
+    folder.mkdir()
+    for seed in range(12):
+        pixels = np.random.default_rng(seed).integers(2, 256, (SIZE, SIZE)).astype(np.uint8)
+        Image.fromarray(pixels).save(folder / f"{seed}.png")
+    said = CliRunner().invoke(predict, [str(folder), "--name", MODEL])
+    assert "12 of 12 images are outside the training data" in said.stderr
+    assert "threshold may not hold" in said.stderr
+    said = CliRunner().invoke(predict, [str(folder), "--name", MODEL, "--json", "--out", "x.csv"])
+    assert ".jsonl" in str(said.exception)
