@@ -118,7 +118,8 @@ def test_service_and_predict_agree(
     (tmp_path / "c.tif").write_bytes(tiff([(noise(seed)[..., None], Form()) for seed in range(3)]))
     ct(tmp_path / "d.dcm", frames=4, PresentationIntentType="FOR PROCESSING")
     paths = sorted(tmp_path.glob("?.*"))
-    done = CliRunner().invoke(commands, ["predict", *map(str, paths), "--name", MODEL, "--json"])
+    arguments = ["predict", *map(str, paths), "--name", MODEL, "--json", "--for-processing"]
+    done = CliRunner().invoke(commands, arguments)
     rows = json.loads(done.stdout)
     answer = served.post(*((path.name, path.read_bytes()) for path in paths)).json()
     images = [image for file in answer["files"] for image in file["images"]]
