@@ -72,7 +72,7 @@ def case_report(cases: Sequence[ReportedCase], version: ReportedVersion, val: Ou
     healthy = val.scores[val.labels == 0]
     for i, case in enumerate(cases):
         score = float(case.screening.score[0])
-        pictures[f"image-{i}"] = _png(case.grey, _LONGEST_SIDE)
+        pictures[f"image-{i}"] = png(case.grey, _LONGEST_SIDE)
         if case.map is not None:
             pictures[f"map-{i}"] = map_picture(case.square, case.map, case.unit)
         pictures[f"scores-{i}"] = _score_picture(val, version.point, score)
@@ -80,7 +80,7 @@ def case_report(cases: Sequence[ReportedCase], version: ReportedVersion, val: Ou
         for j, similar in enumerate(case.similar):
             name = f"similar-{i}-{j}"
             if similar.pixels is not None:
-                pictures[name] = _png(similar.pixels, _THUMBNAIL)
+                pictures[name] = png(similar.pixels, _THUMBNAIL)
             thumbnails.append((similar.case, name if similar.pixels is not None else None))
         shown.append(
             {
@@ -120,7 +120,7 @@ def _score_picture(val: Outcomes, point: Mapping[str, Any], score: float) -> byt
     return stream.getvalue()
 
 
-def _png(grey: Grey, longest: int) -> bytes:
+def png(grey: Grey, longest: int) -> bytes:
     """An image as PNG, its longer side at most, and of a small image about, that many pixels."""
     image, scale = Image.fromarray(grey), longest / max(grey.shape)
     size = (max(round(image.width * scale), 1), max(round(image.height * scale), 1))
