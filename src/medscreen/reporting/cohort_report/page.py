@@ -16,7 +16,6 @@ from medscreen.reporting.case_report import png
 from medscreen.reporting.cohort_report.curves import curves_picture
 from medscreen.reporting.cohort_report.published import Published, read_published
 from medscreen.reporting.cohort_report.worst_cases import worst_cases
-from medscreen.reporting.curation_page.page import warnings
 from medscreen.reporting.model_card.facts import CardFacts
 from medscreen.reporting.pages.html_page import page
 from medscreen.reporting.pages.markdown import render
@@ -30,8 +29,7 @@ def cohort_report(layout: Layout, params: Params) -> str:
     """One self-contained HTML page; raises MedscreenError for missing, damaged or mixed results."""
     published = read_published(layout, params)
     val = curated_images(layout, "val")
-    curation = published.results[0].curation
-    pictures = dict(_curves(published, curation["splits"]["test"]))
+    pictures = dict(_curves(published))
     shown = []
     for number, result in enumerate(published.results):
         name, worst = result.detector, worst_cases(layout, result, val)
@@ -42,21 +40,21 @@ def cohort_report(layout: Layout, params: Params) -> str:
         deferred = {split: _complement(facts.estimate(split, "coverage")) for split in ("val", "test")}
         decisions = [of for of in published.tables["confusion"] if of["detector"] == name]
         counts = Counter((of["actual"], of["predicted"]) for of in decisions)
-        shown.append({"facts": facts, "worst": worst, "deferred": deferred, "counts": counts})
-    values = {
-        "detectors": shown,
-        "facts": shown[0]["facts"],
-        "reason": published.reason,
-        "standings": published.standings,
-        "lineage": _lineage(published.results[0]),
-        "warnings": warnings(curation),
-        "may_leave": is_public(params.datasets[params.dataset]),
-    }
-    return page(render("cohort_report/cohort_report.md.j2", **values), f"Cohort report: {params.dataset}", pictures)
+        shown.append({"facts": facts, "result": result, "worst": worst, "deferred": deferred, "counts": counts})
+    text = render(
+        "cohort_report/cohort_report.md.j2",
+        detectors=shown,
+        facts=shown[0]["facts"],
+        published=published,
+        confidence=params.evaluation.confidence,
+        may_leave=is_public(params.datasets[params.dataset]),
+    )
+    return page(text, f"Cohort report: {params.dataset}", pictures)
 
 
-def _curves(published: Published, test: Mapping[str, int]) -> Iterator[tuple[str, bytes]]:
-    """The pictures of the curves of all detectors; `test`: numbers of its images."""
+def _curves(published: Published) -> Iterator[tuple[str, bytes]]:
+    """The pictures of the curves of all detectors."""
+    test = published.results[0].data["test"]
     prevalence = test["abnormal"] / test["images"]
     for kind, x, y in (("roc", "false_positive_rate", "sensitivity"), ("precision_recall", "sensitivity", "ppv")):
         points = {of.detector: (of.value("test", x), of.value("test", y)) for of in published.results}
@@ -64,10 +62,10 @@ def _curves(published: Published, test: Mapping[str, int]) -> Iterator[tuple[str
 
 
 def _facts(result: Result, published: Published, params: Params) -> CardFacts:
-    standing = published.standings[result.detector]
+    """What the sections that the page shares with the model card show."""
     return CardFacts(
         model=published.model,
-        version=standing["version"],
+        version=published.standings[result.detector]["version"],
         detector=result.detector,
         dataset=result.dataset,
         made="",
@@ -75,13 +73,9 @@ def _facts(result: Result, published: Published, params: Params) -> CardFacts:
         analysis=result.analysis,
         curation=result.curation,
         operating_point=result.operating_point,
-        parameters={"evaluation.confidence": params.evaluation.confidence},
-        lineage={
-            "package digest": result.digest,
-            "training key": result.run_key,
-            "study and trial": result.lineage["trial"] or "none: the parameters were set by hand",
-        },
-        decision=f"{standing['verdict']}: {standing['reason']}",
+        parameters={},
+        lineage={},
+        decision="",
         is_simulated=isinstance(params.datasets[result.dataset], PhantomParams),
     )
 
@@ -92,14 +86,3 @@ def _complement(share: Mapping[str, Any] | None) -> dict[str, float | None] | No
         return None
     ends = {"value": share["value"], "low": share["high"], "high": share["low"]}
     return {name: None if value is None else 1 - value for name, value in ends.items()}
-
-
-def _lineage(result: Result) -> dict[str, str]:
-    """What all detectors of the workspace have in common."""
-    of = result.lineage
-    return {
-        "source data digest": of["data"]["digest"],
-        **{f"digest of {split}": digest for split, digest in of["data"]["splits"].items()},
-        "commit of the checkout when this page was written": of["source"]["commit"] or "no git repository",
-        "uncommitted changes": ", ".join(of["source"]["uncommitted"]) or "none",
-    }

@@ -2,11 +2,9 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
@@ -14,7 +12,7 @@ from medscreen.data.display import Grey
 from medscreen.data.images import ImageSet
 from medscreen.errors import MedscreenError
 from medscreen.packaging.predictions import predicted_by
-from medscreen.reporting.cohort_report.published import read_file
+from medscreen.reporting.cohort_report.published import named
 from medscreen.tracking.detector_results import Result
 from medscreen.workspace.keyed_names import keyed_name, names_key
 from medscreen.workspace.layout import Layout
@@ -34,14 +32,15 @@ class WorstCase:
 def worst_cases(layout: Layout, result: Result, val: ImageSet) -> dict[str, list[WorstCase]]:
     """Up to five images `scored_high` and `scored_low`, the worst first; `val`: the images that were scored."""
     path = layout.development_predictions(result.detector)
-    rows = read_file(layout, path, _val_rows)
-    if predicted_by(path) != result.digest or rows["origin"].to_pylist() != list(val.origins):
+    with named(layout, path):
+        rows = pq.read_table(path, filters=pc.field("split") == "val", page_checksum_verification=True)
+        scores, origins = rows["score"].to_numpy(), rows["origin"].to_pylist()
+    if predicted_by(path) != result.digest or origins != list(val.origins):
         raise MedscreenError(
             f"models/{result.detector}/development.parquet: not the scores that models/{result.detector}/detector.onnx "
             f"gave the images of data/curated. Run `dvc repro --force calibrate@{result.detector}`."
         )
-    scores, key = rows["score"].to_numpy(), names_key(layout.names_key)
-    found = {}
+    found, key = {}, names_key(layout.names_key)
     for kind, label, badness in (("scored_high", 0, scores), ("scored_low", 1, -scores)):
         of_label = np.flatnonzero(val.labels == label)
         worst = of_label[np.argsort(-badness[of_label], kind="stable")[:_CASES]]
@@ -50,7 +49,3 @@ def worst_cases(layout: Layout, result: Result, val: ImageSet) -> dict[str, list
             for i, row in zip(worst, rows.take(worst).to_pylist(), strict=True)
         ]
     return found
-
-
-def _val_rows(path: Path) -> pa.Table:
-    return pq.read_table(path, filters=pc.field("split") == "val", page_checksum_verification=True)
