@@ -178,7 +178,7 @@ def test_data_is_called_simulated_where_it_is_and_told_to_stay_where_it_is_not(l
 
 
 def test_hostile_text_of_data_and_decisions_stays_text(layout: Layout) -> None:
-    hostile = '<img src=x onerror="alert(1)">](http://evil.example) | `a` <script>alert(2)</script>'
+    hostile = '<img src=x onerror="alert(1)">[evil](http://evil.example) | `a` <script>alert(2)</script>'
     curation = json.loads(layout.curation_report.read_text())
     curation["quarantined"] = [{"file": hostile, "reason": hostile}]
     layout.curation_report.write_text(json.dumps(curation))

@@ -32,4 +32,6 @@ def test_the_cohort_report_is_of_the_results_that_dvc_locked(copied: Path) -> No
     done = run(copied, "medscreen", "report", "--cohort")
     assert done.returncode == 2
     assert "reports/figures: damaged or changed by hand" in done.stderr
+    (copied / "reports" / "detectors" / "cnn" / "evaluation.json").unlink()
+    assert "reports/detectors/cnn/evaluation.json" in run(copied, "medscreen", "report", "--cohort").stderr
     assert (copied / "cohort-report.html").read_text() == page

@@ -43,7 +43,6 @@ class Published:
 
 def read_published(layout: Layout, params: Params) -> Published:
     """Raises MedscreenError where a file is missing or damaged, or where the files are not of the same results."""
-    require_locked(layout, params.detectors)
     with named(layout, layout.curation_report) as path:
         doubts = warnings(json.loads(path.read_text(encoding="utf-8")))
     results = {result.detector: result for result in read_results(layout, params)}
@@ -66,6 +65,7 @@ def read_published(layout: Layout, params: Params) -> Published:
         if {row["detector"] for row in rows} != set(results):
             raise MedscreenError(f"reports/plots/{name}.csv: not of the roster in params.yaml. Run `dvc repro`.")
     pictures = {of: {name: _png(layout, layout.figures(of) / f"{name}.png") for name in _PICTURES} for of in results}
+    require_locked(layout, params.detectors)  # last: the checks above name the file, this one the folder
     return Published(model, reason, [results[row["detector"]] for row in league], standings, tables, pictures, doubts)
 
 
