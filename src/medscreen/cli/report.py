@@ -1,4 +1,4 @@
-"""Reports on single images: similar training images, and the case report."""
+"""Reports: similar training images, the case report on single images, and the cohort report on the workspace."""
 
 import json
 import sys
@@ -62,21 +62,46 @@ def similar(paths: Sequence[Path], name: str | None, stage: str, number: int, as
 
 
 @click.command()
-@_PATHS
+@click.argument("paths", nargs=-1, type=click.Path(path_type=Path))
 @_NAME
 @_STAGE
-@click.option("--out", default="case-report.html", show_default=True, type=click.Path(path_type=Path), help="The page.")
-def report(paths: Sequence[Path], name: str | None, stage: str, out: Path) -> None:
+@click.option("--cohort", is_flag=True, help="The results of the whole workspace instead of images.")
+@click.option(
+    "--out", type=click.Path(path_type=Path), help="The page; by default {case,cohort}-report.html."
+)
+def report(paths: Sequence[Path], name: str | None, stage: str, cohort: bool, out: Path | None) -> None:
     """Writes one HTML page on images: decision, map, score among the images of val, and similar cases.
 
-    The page shows the images and needs nothing but itself. The exit status is 1 where a file can't be read.
+    With --cohort the page is on the results of all detectors on the active data set, as the last `dvc repro` left them.
+    Either page shows images and needs nothing but itself. The exit status is 1 where a file can't be read.
     """
-    from medscreen.reporting.case_report import case_report
-
+    if cohort and (paths or name or stage != "Production"):
+        raise click.UsageError("--cohort reports on the results of the workspace: leave out IMAGE, --name and --stage.")
+    if not cohort and not paths:
+        raise click.UsageError("Name the images to report on, or --cohort for the results of the workspace.")
+    out = out or Path("cohort-report.html" if cohort else "case-report.html")
     if out.suffix.lower() not in {".html", ".htm"}:
         raise MedscreenError(f"{visible(out)}: the page is HTML; name a file that ends in .html for --out.")
     if out.exists() and not out.is_file():
         raise MedscreenError(f"{visible(out)}: not a file; name another one for --out.")
+    if cohort:
+        _report_cohort(out)
+    else:
+        _report_cases(paths, name, stage, out)
+
+
+def _report_cohort(out: Path) -> None:
+    from medscreen.reporting.cohort_report.page import cohort_report
+
+    layout = find_layout()
+    params = load_params(layout.params)
+    _save(out, cohort_report(layout, params))
+    say(f"{out}: {len(params.detectors)} detectors on {params.dataset}. Research use only, never diagnosis.")
+
+
+def _report_cases(paths: Sequence[Path], name: str | None, stage: str, out: Path) -> None:
+    from medscreen.reporting.case_report import case_report
+
     version = _version(name, stage)
     if version.val is None:
         raise MedscreenError(
@@ -90,14 +115,17 @@ def report(paths: Sequence[Path], name: str | None, stage: str, out: Path) -> No
     local = _training_images()
     cases = [_case(version, local, *found) for found in readable(images, version.detector, unreadable)]
     if cases:
-        page = case_report(cases, _about(version), version.val)
-        try:
-            with replaced(out) as partial:
-                partial.write_text(page, encoding="utf-8")
-        except OSError as error:
-            raise MedscreenError(f"{out} can't be written ({error.strerror}); name another file for --out.") from error
+        _save(out, case_report(cases, _about(version), version.val))
         say(f"{out}: {len(cases)} {'image' if len(cases) == 1 else 'images'}. Research use only, never diagnosis.")
     sys.exit(1 if unreadable else 0)
+
+
+def _save(out: Path, page: str) -> None:
+    try:
+        with replaced(out) as partial:
+            partial.write_text(page, encoding="utf-8")
+    except OSError as error:
+        raise MedscreenError(f"{out} can't be written ({error.strerror}); name another file for --out.") from error
 
 
 def _version(name: str | None, stage: str) -> "LoadedVersion":

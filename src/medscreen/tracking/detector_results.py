@@ -2,6 +2,7 @@
 
 import csv
 import json
+import os
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -94,7 +95,7 @@ def read_results(layout: Layout, params: Params) -> list[Result]:
             )
         return [_whole(layout, params, name) for name in params.detectors]
     except FileNotFoundError as error:
-        missing = Path(error.filename).name if error.filename else " ".join(str(error).split())
+        missing = os.path.relpath(error.filename, layout.workspace) if error.filename else " ".join(str(error).split())
         raise MedscreenError(
             f"The workspace lacks results of the roster in params.yaml ({missing} not found); run `dvc repro` first."
         ) from error

@@ -4,6 +4,7 @@ import re
 from base64 import b64encode
 from collections.abc import Mapping, Sequence
 from html import escape
+from typing import Any
 
 from markdown_it import MarkdownIt
 from markdown_it.renderer import RendererHTML
@@ -19,7 +20,7 @@ def page(markdown: str, title: str, pictures: Mapping[str, bytes] | None = None)
     """Markdown as one HTML file for screens of any width, light or dark, and for paper; it loads nothing.
 
     `pictures`: PNG files by the name under which the Markdown shows them, ``![what it shows](name)``. HTML within the
-    Markdown is shown as text, any other image as a link.
+    Markdown is shown as text, any other image as a link. The id of a heading is its text with hyphens for spaces.
     """
 
     def image(renderer: RendererHTML, tokens: Sequence[Token], at: int, options: OptionsDict, env: EnvType) -> str:
@@ -30,8 +31,14 @@ def page(markdown: str, title: str, pictures: Mapping[str, bytes] | None = None)
             return f'<a href="{escape(source)}">{text}</a>'
         return f'<img alt="{text}" src="data:image/png;base64,{b64encode(pictures[source]).decode()}">'
 
+    def heading(renderer: RendererHTML, tokens: Sequence[Token], at: int, *state: Any) -> str:
+        text = renderer.renderInlineAsText(tokens[at + 1].children, *state)
+        tokens[at].attrSet("id", re.sub(r"\W+", "-", text).lower())
+        return renderer.renderToken(tokens, at, *state)
+
     reader = MarkdownIt("commonmark", {"html": False}).enable("table")
     reader.add_render_rule("image", image)
+    reader.add_render_rule("heading_open", heading)
     # HTML being off, a tag in the result is the renderer's own; a wide table scrolls, the page does not
     content = reader.render(markdown)
     content = content.replace("<table>", '<div class="table" tabindex="0"><table>')
