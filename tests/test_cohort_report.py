@@ -267,7 +267,7 @@ def test_the_command_writes_the_page_and_says_what_is_on_it(layout: Layout, monk
     assert done.exit_code == 0, done.output
     assert "cohort-report.html: 3 detectors on films. Research use only, never diagnosis." in done.output
     assert (layout.home / "cohort-report.html").read_text() == page_of(layout)
-    assert invoke(layout, monkeypatch, "--cohort", "--output", "other.html").exit_code == 0
+    assert invoke(layout, monkeypatch, "--cohort", "--out", "other.html").exit_code == 0
     assert (layout.home / "other.html").is_file()
 
 
