@@ -41,6 +41,7 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore:.*type hint is inferred as AnyType:UserWarning"),
 ]
 WITH_LIMITS = (
+    "import os; os.sched_setaffinity(0, [min(os.sched_getaffinity(0))]); "
     "from medscreen.serving.server import serve; from medscreen.serving.uploads import Limits; "
     f"serve({MODEL!r}, 'Production', ('127.0.0.1', 0), None, Limits({{}}))"
 )
@@ -274,6 +275,7 @@ PART = b'--b\r\nContent-Disposition: form-data; name="files"; filename="a.png"\r
 
 def test_a_body_beyond_the_bound_is_refused_whether_it_states_its_length_or_not(home: Path, tmp_path: Path) -> None:
     with service(home, tmp_path / "log", limits="body=5000, seconds=2, requests=1") as running:
+        assert "files screened at a time: 1" in running.log.read_text()
         assert b" 413 " in raw(running, HEAD + b"Content-Length: 5001\r\n\r\n").splitlines()[0]
         chunk = PART + bytes(6000)
         chunked = HEAD + b"Transfer-Encoding: chunked\r\n\r\n" + b"%x\r\n%b\r\n" % (len(chunk), chunk)

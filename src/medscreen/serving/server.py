@@ -37,7 +37,7 @@ def serve(name: str, stage: str, address: tuple[str, int], key_file: Path | None
     warnings.simplefilter("ignore")
     host, port = listener.getsockname()[:2]
     at = f"http://{f'[{host}]' if ':' in host else host}:{port}"
-    say(f"medscreen: serving {watch.title} at {at} on {threads} processors; {at}/docs lists the routes")
+    say(f"medscreen: serving {watch.title} at {at} (page), {at}/docs (routes); files screened at a time: {threads}")
     say("Research use only, never diagnosis.")
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))  # uvicorn raises it again when it has ended
     uvicorn.Server(

@@ -62,10 +62,13 @@ async def read_uploads(request: Request, limits: Limits) -> list[bytes]:
             "filename."
         )
         raise ProblemError(HTTPStatus.BAD_REQUEST, malformed, {"Connection": "close"}) from None
-    files = [file for name, file in form.multi_items() if name == "files" and isinstance(file, UploadFile)]
-    if not files or len(files) < len(form.multi_items()):
-        raise ProblemError(HTTPStatus.BAD_REQUEST, "Name each part of the body files, and send at least one.")
-    return [await file.read() for file in files]
+    try:
+        files = [file for name, file in form.multi_items() if name == "files" and isinstance(file, UploadFile)]
+        if not files or len(files) < len(form.multi_items()):
+            raise ProblemError(HTTPStatus.BAD_REQUEST, "Name each part of the body files, and send at least one.")
+        return [await file.read() for file in files]
+    finally:
+        await form.close()
 
 
 async def _bounded(request: Request, most: int) -> AsyncGenerator[bytes, None]:
