@@ -66,9 +66,7 @@ def similar(paths: Sequence[Path], name: str | None, stage: str, number: int, as
 @_NAME
 @_STAGE
 @click.option("--cohort", is_flag=True, help="The results of the whole workspace instead of images.")
-@click.option(
-    "--out", type=click.Path(path_type=Path), help="The page; by default {case,cohort}-report.html."
-)
+@click.option("--out", type=click.Path(path_type=Path), help="The page; by default {case,cohort}-report.html.")
 def report(paths: Sequence[Path], name: str | None, stage: str, cohort: bool, out: Path | None) -> None:
     """Writes one HTML page on images: decision, map, score among the images of val, and similar cases.
 
