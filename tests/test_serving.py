@@ -122,7 +122,11 @@ def test_service_and_predict_agree(
     arguments = ["predict", *map(str, paths), "--name", MODEL, "--json", "--for-processing"]
     done = CliRunner().invoke(commands, arguments)
     rows = json.loads(done.stdout)
-    answer = served.post(*((path.name, path.read_bytes()) for path in paths)).json()
+    files = [(path.name, path.read_bytes()) for path in paths]
+    refused = served.post(*files).json()["files"][3]
+    assert (refused["images"], len(refused["unreadable"])) == ([], 4)
+    assert "FOR PROCESSING" in refused["unreadable"][0]["detail"]
+    answer = served.post(*files, params={"for_processing": True}).json()
     images = [image for file in answer["files"] for image in file["images"]]
     assert [len(file["images"]) for file in answer["files"]] == [1, 1, 3, 4]
     for row, image in zip(rows, images, strict=True):

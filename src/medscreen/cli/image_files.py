@@ -25,11 +25,11 @@ def images_of(paths: Sequence[Path]) -> Iterator["ImageOfFile"]:
 
 
 def files_of(paths: Sequence[Path]) -> list[Path]:
-    """Files and the files below folders; what a folder holds besides them is counted on stderr.
+    """Files and the files below folders, each once; what a folder holds besides them is counted on stderr.
 
     Raises MedscreenError for a path that is not there and for a folder without files.
     """
-    return [file for path in paths for file in _files(path)]
+    return list(dict.fromkeys(file for path in paths for file in _files(path)))
 
 
 def image_name(image: "ImageOfFile") -> str:

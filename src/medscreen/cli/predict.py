@@ -30,6 +30,7 @@ _WITHOUT_CHECK = (
     "too. Train and promote a version with this medscreen."
 )
 
+_TO_SCREEN_RAW = "; --for-processing screens it"
 _LEAST_BATCH = 10  # images of which a share means something; of fewer the rows tell enough
 
 
@@ -126,8 +127,8 @@ def _name_failures(rows: Sequence["Row"]) -> None:
             failure = visible(row["file"]), row["reason"]
             failures[failure] += 1
             if failures[failure] == 1:
-                verb = "read" if row["status"] == "unreadable" else "screened"
-                say(f"medscreen: {_image(row)} can't be {verb}: {row['reason']}", err=True)
+                verb, hint = ("read", "") if row["status"] == "unreadable" else ("screened", _TO_SCREEN_RAW)
+                say(f"medscreen: {_image(row)} can't be {verb}: {row['reason']}{hint}", err=True)
     for (file, reason), number in failures.items():
         if number > 1:
             say(f"medscreen: {file}: {number - 1} more images of it: {reason}", err=True)

@@ -10,7 +10,14 @@ from medscreen.data.image_errors import UnreadableImageError
 from medscreen.data.load_image import Shown
 from medscreen.data.sources.file_trees import written_name
 from medscreen.packaging.packaged_detector import PackagedDetector
-from medscreen.packaging.screened_files import ImageOfFile, ScreenedImage, decoded, images_of_file, screened
+from medscreen.packaging.screened_files import (
+    ForProcessingError,
+    ImageOfFile,
+    ScreenedImage,
+    decoded,
+    images_of_file,
+    screened,
+)
 from medscreen.runtime.child_processes import available_cpus, worker_pool
 
 Row = dict[str, Any]
@@ -21,7 +28,6 @@ COLUMNS = {
 }  # fmt: skip
 """Columns of a row with their Arrow types; those from `score` on are null where `status` is not `screened`."""
 SCREENED, UNREADABLE, REFUSED = "screened", "unreadable", "refused"
-_RAW = "raw detector values (FOR PROCESSING), not the image that a reader sees; --for-processing screens it"
 FILES_AT_ONCE = 32
 """Files that a worker takes at a time: enough to amortize a task, few enough to be screened again after a kill."""
 _TASKS = 16  # whose rows may wait in memory
@@ -46,15 +52,12 @@ def _rows_of(files: Sequence[Path], graph: Path, for_processing: bool) -> list[R
 
     def readable() -> Iterator[tuple[ImageOfFile, Shown, Grey]]:
         for image in (image for file in files for image in images_of_file(file)):
+            rows[image] = {}
             try:
-                shown, square = decoded(image, detector)
+                yield image, *decoded(image, detector, for_processing)
             except UnreadableImageError as error:
-                rows[image] = _row(image, UNREADABLE, str(error))
-                continue
-            raw = shown.for_processing and not for_processing
-            rows[image] = _row(image, REFUSED, _RAW) if raw else {}
-            if not raw:
-                yield image, shown, square
+                status = REFUSED if isinstance(error, ForProcessingError) else UNREADABLE
+                rows[image] = _row(image, status, str(error))
 
     for found in screened(detector, readable()):
         rows[found.image] = _row(found.image, SCREENED, "", found)

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from medscreen.data.display import Grey, to_square
+from medscreen.data.image_errors import UnreadableImageError
 from medscreen.data.load_image import Shown, held_images, read_image
 from medscreen.packaging.packaged_detector import PackagedDetector
 
@@ -15,6 +16,10 @@ MOST_OF_A_FILE = 1_000
 """Images of one file that are screened."""
 _BATCH = 64
 _OUTSIDE = "outside the training data"
+
+
+class ForProcessingError(UnreadableImageError):
+    """The file holds raw values of an X-ray detector, not the image that a reader sees."""
 
 
 @dataclass(frozen=True)
@@ -56,9 +61,14 @@ def images_of_file(path: Path) -> Iterator[ImageOfFile]:
         yield ImageOfFile(path, frame if number > 1 else None, number - read + others)
 
 
-def decoded(image: ImageOfFile, detector: PackagedDetector) -> tuple[Shown, Grey]:
-    """An image as displayed, and the square that the detector screens; raises UnreadableImageError."""
+def decoded(image: ImageOfFile, detector: PackagedDetector, for_processing: bool = False) -> tuple[Shown, Grey]:
+    """An image as displayed, and the square that the detector screens.
+
+    Raises UnreadableImageError, and ForProcessingError for raw detector values unless `for_processing`.
+    """
     shown = read_image(image.path, detector.display, image.frame)
+    if shown.for_processing and not for_processing:
+        raise ForProcessingError("raw detector values (FOR PROCESSING), not the image that a reader sees")
     return shown, to_square(shown.grey, detector.image_size)
 
 

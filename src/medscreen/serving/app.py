@@ -67,11 +67,12 @@ class Service:
         map: Annotated[bool, Query(description="Also the detector's map of each image.")] = False,
         similar: Annotated[int, Query(ge=0, le=50, description="Also so many training images of each class.")] = 0,
         thumbnail: Annotated[bool, Query(description="Also each image as displayed.")] = False,
+        for_processing: Annotated[bool, Query(description="Also screen raw detector values (FOR PROCESSING).")] = False,
     ) -> Response:
         """Screens PNG, JPEG and DICOM files, each image of a file that holds several; no upload is kept."""
         async with self._admitted():
             contents = await read_uploads(request, self._limits)
-            version, wanted = self._version(), Wanted(map, similar, thumbnail)
+            version, wanted = self._version(), Wanted(map, similar, thumbnail, for_processing)
             deadline, run = time.monotonic() + self._limits.seconds, asyncio.get_running_loop().run_in_executor
             jobs = [
                 run(self._workers, screen_file, version, number, content, wanted, deadline)

@@ -28,11 +28,15 @@ _drawing = threading.Lock()  # Matplotlib is not thread-safe
 
 @dataclass(frozen=True)
 class Wanted:
-    """What an answer holds besides the decision; `similar`: so many training images of each class."""
+    """What an answer holds besides the decision; `similar`: so many training images of each class.
+
+    `for_processing`: raw values of an X-ray detector are screened, too.
+    """
 
     map: bool = False
     similar: int = 0
     thumbnail: bool = False
+    for_processing: bool = False
 
 
 def served_model(version: LoadedVersion) -> ServedModel:
@@ -67,7 +71,7 @@ def screen_file(version: LoadedVersion, number: int, content: bytes, wanted: Wan
             if time.monotonic() > deadline:
                 raise TimeoutError
             try:
-                shown, square = decoded(image, version.detector)
+                shown, square = decoded(image, version.detector, wanted.for_processing)
             except UnreadableImageError as error:
                 unreadable.append(UnreadableImage(frame=image.frame, detail=str(error)))
             else:
