@@ -48,11 +48,13 @@ def bare(files: Sequence[Path], graph: Path) -> float:
 def batch(files: Sequence[Path], graph: Path, folder: Path) -> float:
     """Seconds of screening into a Parquet file."""
     started = time.perf_counter()
-    result = ResultFile(folder / "scores.parquet", {"version": "1"})
-    result.finished_files()
+    result = ResultFile(folder / "scores.parquet", {"version": "1"}, {})
+    done = result.resume(files)
     for rows in screen_files(files, graph, False):
-        result.add(rows)
+        result.add(done, rows)
+        done += len(rows)
     result.finish()
+    (folder / "scores.parquet").unlink()
     return time.perf_counter() - started
 
 

@@ -2,12 +2,14 @@
 
 import csv
 import json
+import os
 import signal
 import subprocess
 import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -19,6 +21,7 @@ from medscreen.cli.predict import predict
 from medscreen.errors import MedscreenError
 from medscreen.packaging.batch_screening import COLUMNS, FILES_AT_ONCE, screen_files
 from medscreen.packaging.result_file import ResultFile
+from medscreen.packaging.screened_files import ImageOfFile, decoded
 from medscreen.registry.stage_package import package_in_stage
 from medscreen.workspace.layout import Layout
 from workspaces import MODEL, SIZE, film
@@ -54,9 +57,9 @@ def test_workers_give_the_rows_of_one_process_in_the_order_of_the_files(
 ) -> None:
     files, graph = sorted(folder.iterdir()), package_in_stage(MODEL, "Production").graph
     monkeypatch.setattr("medscreen.packaging.batch_screening.available_cpus", lambda: 1)
-    alone = [row for rows in screen_files(files, graph, False) for row in rows]
+    alone = [row for rows in screen_files(files, graph, False) for of_file in rows for row in of_file]
     monkeypatch.setattr("medscreen.packaging.batch_screening.available_cpus", lambda: 2)
-    assert [row for rows in screen_files(files, graph, False) for row in rows] == alone
+    assert [row for rows in screen_files(files, graph, False) for of_file in rows for row in of_file] == alone
     assert [row["file"] for row in alone] == [file.as_posix() for file in files]
     assert [row["file"][-7:] for row in alone if row["status"] == "unreadable"] == ["040.png"]
     assert all(list(row) == list(COLUMNS) for row in alone)
@@ -84,6 +87,8 @@ def test_every_format_holds_the_same_rows_with_version_and_settings(home: Path, 
 
 @pytest.mark.slow
 def test_killed_ten_times_no_row_is_lost_or_doubled(home: Path, folder: Path, tmp_path: Path) -> None:
+    for number in range(3 * FILES_AT_ONCE, 40 * FILES_AT_ONCE):
+        Image.fromarray(film(number, 0)).save(folder / f"{number:04}.png")
     out = tmp_path / "rows.jsonl"
     command = [sys.executable, "-m", "medscreen", "predict", str(folder), "--name", MODEL, "--out", str(out)]
     rng, kills = np.random.default_rng(1), 0
@@ -95,7 +100,7 @@ def test_killed_ten_times_no_row_is_lost_or_doubled(home: Path, folder: Path, tm
             time.sleep(0.005)
         time.sleep(rng.uniform(0, 0.02))
         process.send_signal(signal.SIGKILL)
-        assert process.wait() == -signal.SIGKILL or out.exists()
+        assert process.wait() == -signal.SIGKILL
         kills += 1
         if journal.exists():  # as if the last write had been cut, too
             content = journal.read_bytes()
@@ -107,32 +112,88 @@ def test_killed_ten_times_no_row_is_lost_or_doubled(home: Path, folder: Path, tm
     assert [row["file"] for row in rows] == [file.as_posix() for file in sorted(folder.iterdir())]
 
 
-def test_a_journal_goes_on_after_its_last_whole_file(tmp_path: Path) -> None:
-    result = ResultFile(tmp_path / "rows.csv", ABOUT)
-    assert result.finished_files() == set()
-    result.add([row("a"), row("b", 0), row("b", 1)])
+@pytest.fixture
+def files(tmp_path: Path) -> list[Path]:
+    found = [tmp_path / name for name in "abc"]
+    for file in found:
+        file.write_text(file.name)
+    return found
+
+
+def result_in(folder: Path, version: str = "1", raw: str = "False") -> ResultFile:
+    return ResultFile(folder / "rows.csv", ABOUT | {"version": version}, {"for_processing": raw})
+
+
+def test_a_journal_goes_on_before_its_last_file(tmp_path: Path, files: list[Path]) -> None:
+    result = result_in(tmp_path)
+    assert result.resume(files) == 0
+    result.add(0, [[row("a")], [row("b", 0), row("b", 1)]])
     with result.journal.open("ab") as file:
-        file.write(b'{"file": "c", "sco')
-    assert result.finished_files() == {"a"}
+        file.write(b'[2, {"file": "c", "sco')
+    assert result.resume(files) == 1
     assert [found["file"] for found in result.rows()] == ["a"]
-    result.add([row("b", 0), row("b", 1)])
+    result.add(1, [[row("b", 0), row("b", 1)], [row("c")]])
     result.finish()
-    assert (tmp_path / "rows.csv").read_text().count("\n") == 4
+    assert (tmp_path / "rows.csv").read_text().count("\n") == 5
     assert not result.journal.exists()
 
 
-def test_a_journal_of_another_version_or_damaged_is_kept_and_refused(tmp_path: Path) -> None:
-    result = ResultFile(tmp_path / "rows.csv", ABOUT)
-    result.finished_files()
-    result.add([row("a"), row("b")])
+def test_a_journal_of_another_version_setting_or_file_is_kept_and_refused(tmp_path: Path, files: list[Path]) -> None:
+    result = result_in(tmp_path)
+    result.resume(files)
+    result.add(0, [[row("a")], [row("b")]])
     before = result.journal.read_bytes()
-    with pytest.raises(MedscreenError, match="begun with another version") as error:
-        ResultFile(tmp_path / "rows.csv", ABOUT | {"version": "2"}).finished_files()
-    assert "Remove it" in str(error.value)
+    for other, given, differs in (
+        (result_in(tmp_path, version="2"), files, "version"),
+        (result_in(tmp_path, raw="True"), files, "for_processing"),
+        (result, files[:2], "files"),
+    ):
+        with pytest.raises(MedscreenError, match=f"another state of: {differs}.*Remove it"):
+            other.resume(given)
+    files[1].write_text("another content")
+    with pytest.raises(MedscreenError, match="another state of: files"):
+        result.resume(files)
     assert result.journal.read_bytes() == before
-    result.journal.write_bytes(before + b"[]\n")
-    with pytest.raises(MedscreenError, match="damaged"):
-        result.finished_files()
+    files[1].unlink()
+
+
+def test_a_damaged_journal_is_refused(tmp_path: Path, files: list[Path]) -> None:
+    result = result_in(tmp_path)
+    result.resume(files)
+    for damage in (b"{}\n", b"[]\n", b"nonsense\n"):
+        content = result.journal.read_bytes()
+        result.journal.write_bytes(content + damage)
+        with pytest.raises(MedscreenError, match="damaged"):
+            result.resume(files)
+        result.journal.write_bytes(content)
+
+
+def test_nothing_that_exists_is_overwritten_and_the_result_is_no_input(home: Path, folder: Path) -> None:
+    out = folder / "rows.csv"
+    for _ in range(2):
+        said = CliRunner().invoke(predict, [str(folder), str(folder / "001.png"), "--name", MODEL, "--out", str(out)])
+        if out.exists() and isinstance(said.exception, MedscreenError):
+            break
+        assert len(out.read_text().splitlines()) == 1 + 3 * FILES_AT_ONCE
+    assert "exists; remove it" in str(said.exception)
+    before = out.read_bytes()
+    out.with_name("rows.csv.unfinished").write_bytes(b"{}\n")
+    assert "begun with" in str(CliRunner().invoke(predict, [str(folder), "--name", MODEL, "--out", str(out)]).exception)
+    assert out.read_bytes() == before
+
+
+def test_a_file_that_ends_its_process_has_a_row(home: Path, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def crashing(image: ImageOfFile, *arguments: Any) -> Any:
+        if image.path.name == "070.png":
+            os.kill(os.getpid(), signal.SIGKILL)
+        return decoded(image, *arguments)
+
+    monkeypatch.setattr("medscreen.packaging.batch_screening.decoded", crashing)
+    monkeypatch.setattr("medscreen.packaging.batch_screening.available_cpus", lambda: 2)
+    found = screen_files(sorted(folder.iterdir()), package_in_stage(MODEL, "Production").graph, False)
+    rows = [row for rows in found for of_file in rows for row in of_file]
+    assert [Path(row["file"]).name for row in rows] == [file.name for file in sorted(folder.iterdir())]
+    assert [row["reason"] for row in rows if row["status"] != "screened"][1:] == ["its decoder ended the process"]
 
 
 @pytest.mark.parametrize(
@@ -141,7 +202,7 @@ def test_a_journal_of_another_version_or_damaged_is_kept_and_refused(tmp_path: P
 )
 def test_a_result_that_cannot_be_written_is_a_sentence(tmp_path: Path, out: str, reason: str) -> None:
     with pytest.raises(MedscreenError, match=reason):
-        ResultFile(tmp_path / out, ABOUT)
+        ResultFile(tmp_path / out, ABOUT, {})
 
 
 def test_a_batch_unlike_the_training_images_is_told(home: Path, tmp_path: Path) -> None:

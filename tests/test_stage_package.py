@@ -48,8 +48,12 @@ def test_it_is_the_version_that_mlflow_gives(own: Layout) -> None:
     assert str(found) == f"{MODEL} version {found.version} ({found.detector})"
 
 
-@pytest.mark.parametrize(("model", "stage"), [(MODEL, "Staging"), (MODEL, "prod"), ("other", "Production")])
+@pytest.mark.parametrize(
+    ("model", "stage"), [(MODEL, "Staging"), (MODEL, "prod"), (MODEL, "None"), ("other", "Production")]
+)
 def test_what_is_not_there_is_left_to_mlflow(own: Layout, model: str, stage: str) -> None:
+    changed(own, "update model_versions set current_stage = 'None' where version = 1")  # one version has it
+    changed(own, "update model_versions set current_stage = 'Archived' where version = 2")
     assert _in_own_store(own, model, stage) is None
     with pytest.raises(MedscreenError):
         package_in_stage(model, stage)

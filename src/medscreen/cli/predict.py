@@ -53,8 +53,8 @@ def predict(
     """Screens images: PNG, JPEG, DICOM files, or folders of them.
 
     Every page of a TIFF and every frame of DICOM is a row. An image that is unlike the training images is called
-    "outside the training data", whatever its score. Files that can't be screened are named one by one on stderr, and
-    the exit status is then 1.
+    "outside the training data", whatever its score. Where an image can't be screened the exit status is 1; the
+    reason is on stderr, or with --out in its row.
     """
     from medscreen.packaging.batch_screening import screen_files
     from medscreen.packaging.packaged_detector import PackagedDetector
@@ -69,7 +69,8 @@ def predict(
         say(f"medscreen: no domain check: {_WITHOUT_CHECK}", err=True)
     totals = _Totals(detector)
     if out is None:
-        rows = [row for some in screen_files(files, package.graph, for_processing) for row in some]
+        found = screen_files(files, package.graph, for_processing)
+        rows = [row for some in found for of_file in some for row in of_file]
         for row in rows:
             totals.count(row)
         _name_failures(rows)
@@ -138,7 +139,6 @@ def _write(
     out: Path, files: Sequence[Path], package: "StagePackage", detector: "PackagedDetector", raw: bool, totals: _Totals
 ) -> None:
     """Screens the files that the journal beside `out` lacks, and writes `out`."""
-    from medscreen.data.sources.file_trees import written_name
     from medscreen.packaging.batch_screening import FILES_AT_ONCE, screen_files
     from medscreen.packaging.result_file import ResultFile
     from medscreen.pipeline.progress_bar import progress
@@ -149,18 +149,21 @@ def _write(
         "package_digest": package.digest,
         "display": detector.display.model_dump_json(),
     }
-    result = ResultFile(out, about)
+    result = ResultFile(out, about, {"for_processing": str(raw)})
     busy = MedscreenError(f"Another process is writing {visible(out)}; wait for it, or name another file for --out.")
     locks = find_layout().scratch / "locks"
     with process_lock(locks / f"predict-{digest_of(str(out.resolve()))}.lock", busy):
+        own = {out.resolve(), result.journal.resolve()}
+        files = [file for file in files if file.resolve() not in own]
         try:
-            done = result.finished_files()
-            left = [file for file in files if written_name(file) not in done]
+            done = result.resume(files)
             if done:
-                say(f"medscreen: resumed: {len(files) - len(left)} of {len(files)} files are done", err=True)
-            with progress(f"batches of {FILES_AT_ONCE} files", -(-len(left) // FILES_AT_ONCE)) as advance:
-                for rows in screen_files(left, package.graph, raw):
-                    result.add(rows)
+                say(f"medscreen: resumed: {done} of {len(files)} files are done", err=True)
+            tasks = -(-(len(files) - done) // FILES_AT_ONCE)
+            with progress(f"batches of {FILES_AT_ONCE} files", tasks) as advance:
+                for rows in screen_files(files[done:], package.graph, raw):
+                    result.add(done, rows)
+                    done += len(rows)
                     advance("")
             for row in result.rows():
                 totals.count(row)

@@ -153,13 +153,13 @@ def _case(
     version: "LoadedVersion", local: Mapping[str, "Grey"], image: "ImageOfFile", shown: "Shown", square: "Grey"
 ) -> "ReportedCase":
     """An image with its screening, map and similar cases; `local`: pixels of training images by their digest."""
-    from medscreen.reporting.case_report import ReportedCase, SimilarCase
+    from medscreen.reporting.case_report import ReportedCase, SimilarCase, png
 
     explained = version.explained
     found, no_map = explained.map_of(square)
     return ReportedCase(
         name=image_name(image),
-        grey=shown.grey,
+        picture=png(shown.grey),
         square=square,
         left_out=image.left_out,
         screening=version.detector.screen(square[None]),

@@ -1,6 +1,8 @@
 """Screening of many files on all cores: a row an image, in the order of the files, unreadable ones included."""
 
 from collections.abc import Iterator, Sequence
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -26,27 +28,49 @@ COLUMNS = {
     "p_value": "float64", "probability": "float64", "abnormal": "bool", "refer": "bool", "left_out": "int64",
     "for_processing": "bool", "in_domain": "bool", "header_mismatch": "string", "called": "string",
 }  # fmt: skip
-"""Columns of a row with their Arrow types; those from `score` on are null where `status` is not `screened`."""
+"""Columns of a row with their Arrow types; outputs are null where `status` is not `screened`."""
 SCREENED, UNREADABLE, REFUSED = "screened", "unreadable", "refused"
 FILES_AT_ONCE = 32
 """Files that a worker takes at a time: enough to amortize a task, few enough to be screened again after a kill."""
 _TASKS = 16  # whose rows may wait in memory
 
 
-def screen_files(files: Sequence[Path], graph: Path, for_processing: bool) -> Iterator[list[Row]]:
-    """Rows of FILES_AT_ONCE files at a time; images marked FOR PROCESSING are refused unless `for_processing`."""
+def screen_files(files: Sequence[Path], graph: Path, for_processing: bool) -> Iterator[list[list[Row]]]:
+    """Rows of each of FILES_AT_ONCE files at a time; images marked FOR PROCESSING are refused unless `for_processing`.
+
+    A file that ends the worker process which decodes it has a row, too.
+    """
     chunks = [files[start : start + FILES_AT_ONCE] for start in range(0, len(files), FILES_AT_ONCE)]
     workers = min(available_cpus(), len(chunks))
     if workers <= 1:
         yield from (_rows_of(chunk, graph, for_processing) for chunk in chunks)
         return
-    with worker_pool(workers) as pool:
-        for start in range(0, len(chunks), _TASKS):
-            taken = chunks[start : start + _TASKS]
-            yield from pool.map(_rows_of, taken, [graph] * len(taken), [for_processing] * len(taken))
+    done = 0
+    while done < len(chunks):
+        with suppress(BrokenProcessPool), worker_pool(workers) as pool:
+            # some at a time: rows of finished tasks wait in memory until they are taken
+            for start in range(done, len(chunks), _TASKS):
+                taken = chunks[start : start + _TASKS]
+                for rows in pool.map(_rows_of, taken, [graph] * len(taken), [for_processing] * len(taken)):
+                    done += 1
+                    yield rows
+        for chunk in chunks[done : done + workers]:  # a worker has died, of a file of one of these or of later ones
+            done += 1
+            yield _rows_in_isolation(chunk, graph, for_processing)
 
 
-def _rows_of(files: Sequence[Path], graph: Path, for_processing: bool) -> list[Row]:
+def _rows_in_isolation(files: Sequence[Path], graph: Path, for_processing: bool) -> list[list[Row]]:
+    """Rows of files by a process of their own; where that dies, of each file by one of its own."""
+    try:
+        with worker_pool(1) as pool:
+            return pool.submit(_rows_of, files, graph, for_processing).result()
+    except BrokenProcessPool:
+        if len(files) == 1:
+            return [[_row(ImageOfFile(files[0], None, 0), UNREADABLE, "its decoder ended the process")]]
+        return [rows for file in files for rows in _rows_in_isolation([file], graph, for_processing)]
+
+
+def _rows_of(files: Sequence[Path], graph: Path, for_processing: bool) -> list[list[Row]]:
     detector = _detector(graph)
     rows: dict[ImageOfFile, Row] = {}
 
@@ -61,7 +85,7 @@ def _rows_of(files: Sequence[Path], graph: Path, for_processing: bool) -> list[R
 
     for found in screened(detector, readable()):
         rows[found.image] = _row(found.image, SCREENED, "", found)
-    return list(rows.values())
+    return [[row for image, row in rows.items() if image.path == file] for file in files]
 
 
 def _row(image: ImageOfFile, status: str, reason: str, found: ScreenedImage | None = None) -> Row:

@@ -1,89 +1,101 @@
 """Screening results on disk: rows are appended to a journal, which becomes the result file at the end.
 
-A journal left by a killed process is continued: complete rows are kept, the rows of its last file are made again.
+A journal left by a killed process is continued: the rows of its last file, which may lack some, are made again.
 """
 
 import json
-from collections.abc import Callable, Iterator
+import os
+from collections.abc import Callable, Iterator, Sequence
 from itertools import islice
 from pathlib import Path
 
+from medscreen.data.sources.file_trees import written_name
 from medscreen.errors import MedscreenError
 from medscreen.packaging.batch_screening import COLUMNS, Row
 from medscreen.runtime.escaping import save_csv, visible
 from medscreen.workspace.atomic_outputs import replaced
+from medscreen.workspace.digests import digest_of
 
 _BATCH = 10_000  # rows of a row group
 
 
 class ResultFile:
-    """The result at `path`, whose suffix is its format; `about`: version, digest and settings that every row is of."""
+    """The result at `path`, whose suffix is its format.
 
-    def __init__(self, path: Path, about: dict[str, str]) -> None:
+    `about`: columns that all rows share. `settings`: whatever else the rows depend on.
+    Raises MedscreenError for an unknown format, a folder that is not there, and an existing file without a journal.
+    """
+
+    def __init__(self, path: Path, about: dict[str, str], settings: dict[str, str]) -> None:
         if path.suffix not in _WRITERS:
             raise MedscreenError(f"{visible(path)}: unknown format; end the name in {', '.join(_WRITERS)}.")
         if not path.parent.is_dir():
             raise MedscreenError(f"{visible(path.parent)} is not a folder; make it, or name another file for --out.")
         self._path = path
         self._about = dict(about)
+        self._begun_with = about | settings
         self.journal = path.with_name(f"{path.name}.unfinished")
+        if os.path.lexists(path) and not self.journal.exists():
+            raise MedscreenError(f"{visible(path)} exists; remove it, or name another file for --out.")
 
-    def finished_files(self) -> set[str]:
-        """Names of the files whose rows the journal holds; it is begun, or cut after its last complete file.
+    def resume(self, files: Sequence[Path]) -> int:
+        """Begins or continues the journal and returns how many of `files` are done; the last one begun is not.
 
-        Raises MedscreenError for a journal of another version or of other settings.
+        Raises MedscreenError for a journal of another version, of other settings, or of other files: files are compared
+        by path, size and time of change.
         """
+        begun_with = self._begun_with | {"files": _state_of(files)}
         if not self.journal.exists():
             with replaced(self.journal) as partial:
-                partial.write_text(json.dumps(self._about) + "\n", encoding="utf-8")
-            return set()
-        done: set[str] = set()
-        last, end = "", 0  # the last file, and where its rows begin
+                partial.write_text(json.dumps(begun_with) + "\n", encoding="utf-8")
+            return 0
+        last = 0  # index of the file whose rows come last
         with self.journal.open("r+b") as journal:
             first = journal.readline()
-            offset = len(first)
+            offset = end = len(first)  # `end`: where the rows of that file begin
             try:
-                self._require_same(json.loads(first))
+                self._require_same(json.loads(first), begun_with)
                 for line in journal:
                     if not line.endswith(b"\n"):
                         break
-                    file = json.loads(line)["file"]
-                    if file != last:
-                        last, end = file, offset
-                        done.add(file)
+                    number = int(json.loads(line)[0])
+                    if number != last:
+                        last, end = number, offset
                     offset += len(line)
-            except (ValueError, TypeError, KeyError, AttributeError) as error:
+            except (ValueError, TypeError, KeyError, IndexError, AttributeError) as error:
                 raise MedscreenError(f"{visible(self.journal)}: damaged. Remove it to begin again.") from error
-            done.discard(last)
-            journal.truncate(end or len(first))
-        return done
+            journal.truncate(end)
+        return last
 
-    def _require_same(self, stated: dict[str, str]) -> None:
-        if stated != self._about:
-            differs = ", ".join(
-                sorted(key for key in {*stated, *self._about} if stated.get(key) != self._about.get(key))
-            )
+    def _require_same(self, stated: dict[str, str], now: dict[str, str]) -> None:
+        if differs := sorted(key for key in {*stated, *now} if stated.get(key) != now.get(key)):
             raise MedscreenError(
-                f"{visible(self.journal)} was begun with another {differs}. Remove it to begin again, or name another "
-                "file for --out."
+                f"{visible(self.journal)} was begun with another state of: {', '.join(differs)}. Remove it to begin "
+                "again, or name another file for --out."
             )
 
-    def add(self, rows: list[Row]) -> None:
-        """Appends the rows of some files."""
+    def add(self, first: int, rows: Sequence[Sequence[Row]]) -> None:
+        """Appends the rows of files, of which `first` is the index of the first one."""
+        lines = (json.dumps([number, row]) + "\n" for number, of_file in enumerate(rows, first) for row in of_file)
         with self.journal.open("ab") as file:
-            file.write("".join(json.dumps(row) + "\n" for row in rows).encode())
+            file.write("".join(lines).encode())
 
     def rows(self) -> Iterator[Row]:
         """All rows of the journal, one at a time."""
         with self.journal.open(encoding="utf-8") as file:
             next(file)
-            yield from map(json.loads, file)
+            yield from (json.loads(line)[1] for line in file)
 
     def finish(self) -> None:
         """Writes the result in one step and removes the journal."""
         with replaced(self._path) as partial:
             _WRITERS[self._path.suffix](partial, self.rows(), self._about)
         self.journal.unlink()
+
+
+def _state_of(files: Sequence[Path]) -> str:
+    states = [(written_name(file.absolute()), (found := file.stat()).st_size, found.st_mtime_ns) for file in files]
+    return digest_of(json.dumps(states))
 
 
 def _write_csv(path: Path, rows: Iterator[Row], about: dict[str, str]) -> None:

@@ -59,8 +59,12 @@ def package_in_stage(model: str, stage: str) -> StagePackage:
 
 def _in_own_store(layout: Layout, model: str, stage: str) -> StagePackage | None:
     """The package by one query of the store's SQLite file; None unless the store and the package are sound."""
-    moved_or_restored = any(layout.home.glob(".mlruns-before-restore-*"))
-    if moved_or_restored or os.environ.keys() & {"MLFLOW_TRACKING_URI", "MLFLOW_REGISTRY_URI"}:
+    restore_cut_short = any(layout.home.glob(".mlruns-before-restore-*"))
+    if (
+        stage not in names.STAGES
+        or restore_cut_short
+        or os.environ.keys() & {"MLFLOW_TRACKING_URI", "MLFLOW_REGISTRY_URI"}
+    ):
         return None
     wanted = {"model": model, "stage": stage, "detector": names.DETECTOR, "digest": names.DIGEST}
     try:

@@ -15,8 +15,6 @@ from medscreen.tracking import names
 from medscreen.tracking.logged_models import FaultyModelError, sound_graph
 from medscreen.workspace.layout import Layout
 
-STAGES = ("Staging", "Production", "Archived")
-
 
 class LostVersionError(MedscreenError):
     """A registered version that can't be used; `reason` is half a sentence."""
@@ -121,8 +119,8 @@ def _invalid_answer(subject: str, error: Exception) -> MedscreenError:
 
 def version_in_stage(client: MlflowClient, model: str, stage: str) -> Version | None:
     """The version in that stage, None if there is none; where MLflow holds several, the one that has the alias."""
-    if stage not in STAGES:
-        raise MedscreenError(f"{stage!r} is no stage; the stages are {', '.join(STAGES)}.")
+    if stage not in names.STAGES:
+        raise MedscreenError(f"{stage!r} is no stage; the stages are {', '.join(names.STAGES)}.")
     found = [version for version in versions_of(client, model) if version.stage == stage]
     if len(found) > 1:  # of the archived ones it is what Production gave up last
         alias = client.get_registered_model(model).aliases.get(stage.lower())
@@ -132,14 +130,14 @@ def version_in_stage(client: MlflowClient, model: str, stage: str) -> Version | 
 
 def find_version(client: MlflowClient, model: str, which: str) -> Version:
     """The version of that number, or in that stage; raises MedscreenError where there is none."""
-    in_it = version_in_stage(client, model, which) if which in STAGES else None
+    in_it = version_in_stage(client, model, which) if which in names.STAGES else None
     if in_it is not None:
         return in_it
     numbered = {str(version.number): version for version in versions_of(client, model)}
     if which not in numbered:
         known = ", ".join(sorted(numbered, key=int)) or "none"
         raise MedscreenError(
-            f"{model} has no version {which!r}; its versions are {known}, its stages {', '.join(STAGES)}."
+            f"{model} has no version {which!r}; its versions are {known}, its stages {', '.join(names.STAGES)}."
         )
     return numbered[which]
 

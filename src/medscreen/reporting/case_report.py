@@ -48,7 +48,7 @@ class SimilarCase:
 
 @dataclass(frozen=True)
 class ReportedCase:
-    """A screened image: `grey` as displayed, `square` (S, S) as screened, and the `screening` of this image alone.
+    """A screened image: `picture`, a PNG as displayed, `square` (S, S) as screened, and `screening` of it alone.
 
     `left_out`: how many more images the file holds that are not in the report.
     `map` (S, S) in `unit`, and similar cases; `no_map` and `no_cases`: why there are none, "" where there are.
@@ -56,7 +56,7 @@ class ReportedCase:
     """
 
     name: str
-    grey: Grey
+    picture: bytes
     square: Grey
     left_out: int
     screening: Screening
@@ -75,7 +75,7 @@ def case_report(cases: Sequence[ReportedCase], version: ReportedVersion, val: Ou
     healthy = val.scores[val.labels == 0]
     for i, case in enumerate(cases):
         score = float(case.screening.score[0])
-        pictures[f"image-{i}"] = png(case.grey)
+        pictures[f"image-{i}"] = case.picture
         if case.map is not None:
             pictures[f"map-{i}"] = map_picture(case.square, case.map, case.unit)
         pictures[f"scores-{i}"] = _score_picture(val, version.point, score)

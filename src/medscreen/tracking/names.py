@@ -14,6 +14,7 @@ POLICY, OPERATING_POINT_OF = "medscreen.threshold_policy", "medscreen.operating_
 DECISION, ROLLED_BACK, RUN = "medscreen.decision", "medscreen.rolled_back", "medscreen.run"
 CARD = "medscreen.card_digest"
 
+STAGES = ("Staging", "Production", "Archived")
 LINEAGE_FILE, OPERATING_FILE = "lineage.json", "operating.json"
 SCORES = "scores.parquet"
 """Scores and labels of val and test, on which another operating point is chosen."""
