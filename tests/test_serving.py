@@ -1,5 +1,6 @@
 """`medscreen serve` as a process of its own, and what clients of every kind get from it."""
 
+import asyncio
 import io
 import json
 import shutil
@@ -29,7 +30,11 @@ from medscreen.cli import commands
 from medscreen.errors import MedscreenError
 from medscreen.registry.run_record import Record
 from medscreen.registry.versions import version_in_stage
+from medscreen.serving import registry_watch
+from medscreen.serving.app import Service, create_app
+from medscreen.serving.registry_watch import RegistryWatch
 from medscreen.serving.server import listen, read_key
+from medscreen.serving.uploads import Limits
 from medscreen.tracking.store import open_store
 from medscreen.workspace.layout import Layout
 from tiff_files import Form, tiff
@@ -447,3 +452,55 @@ def test_promotion_and_rollback_under_load_fail_no_request(
         found = {found for of, _, found in answers if of == number}
         # the scores of an answer are those of the version that it names
         assert sorted(version for version, *_ in found) == sorted([first, 2])
+
+
+def ask(watch: RegistryWatch, method: str, path: str, **options: Any) -> httpx.Response:
+    """An answer of the service in this process."""
+
+    async def asked() -> httpx.Response:
+        transport = httpx.ASGITransport(create_app(Service(watch, None, 1, Limits())), raise_app_exceptions=False)
+        async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1") as client:
+            return await client.request(method, path, **options)
+
+    return asyncio.run(asked())
+
+
+def answer_of(watch: RegistryWatch, content: bytes = b"", **params: Any) -> dict[str, Any]:
+    """The service's answer for one image."""
+    answer = ask(watch, "POST", "/v1/screen", files=[("files", ("a.png", content or png()))], params=params)
+    assert answer.status_code == 200, answer.text
+    (file,) = answer.json()["files"]
+    return dict(file["images"][0])
+
+
+@pytest.fixture
+def watch(workspace: Layout, loaded_registry: Callable[[Path], None]) -> RegistryWatch:
+    loaded_registry(workspace.workspace)
+    return RegistryWatch(MODEL, "Production")
+
+
+def test_a_log_that_can_not_be_written_ends_neither_the_watch_nor_a_request(
+    watch: RegistryWatch, workspace: Layout, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_: Any, **__: Any) -> None:
+        raise BrokenPipeError
+
+    monkeypatch.setattr("click.echo", broken)
+    monkeypatch.setattr(registry_watch, "EVERY_S", 0.05)
+    database = workspace.mlruns / "mlflow.db"
+    content = database.read_bytes()
+    database.write_bytes(b"no database" * 1000)
+    watch.start()
+    wait_for(lambda: bool(watch.problem))
+    answer_of(watch)
+    database.write_bytes(content)
+    wait_for(lambda: not watch.problem)
+
+
+def test_a_service_whose_checks_fail_for_a_minute_is_not_ready(
+    watch: RegistryWatch, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = time.time()
+    assert ask(watch, "GET", "/readyz").status_code == 200
+    monkeypatch.setattr("time.time", lambda: now + 70)
+    assert "registry" in problem(ask(watch, "GET", "/readyz"), 503)

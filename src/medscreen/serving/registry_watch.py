@@ -8,11 +8,12 @@ from medscreen.registry.loaded_version import LoadedVersion
 from medscreen.registry.loading import record_in_stage
 from medscreen.registry.run_record import Record
 from medscreen.registry.versions import version_in_stage
-from medscreen.runtime.escaping import say
+from medscreen.serving.monitoring import log
 from medscreen.serving.screening import preload
 from medscreen.tracking.store import open_store
 
 EVERY_S = 5.0
+STALE_S = 60.0  # without a successful check the service is not ready
 
 
 class RegistryWatch:
@@ -49,7 +50,7 @@ class RegistryWatch:
             except Exception as error:  # of the store, its driver or a server: each fails in its own way
                 self.problem = f"the registry can't be read ({type(error).__name__})"
             if self.problem not in {"", former}:
-                say(f"medscreen: {self.problem}")
+                log(f"medscreen: {self.problem}")
 
     def check(self) -> None:
         """Loads the version in the stage where it is another one than that being served."""
@@ -62,7 +63,7 @@ class RegistryWatch:
             self.version = _loaded(Record(client, self._layout, found))
         self.checked, self.problem = time.time(), ""
         if self.version is not served:
-            say(f"medscreen: serving {self.title}")
+            log(f"medscreen: serving {self.title}")
 
 
 def _loaded(record: Record) -> LoadedVersion:
