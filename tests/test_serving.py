@@ -160,7 +160,7 @@ def test_what_is_requested_comes_as_pictures_or_with_the_reason_why_not(served: 
         assert thumbnail.format == "PNG"
         assert thumbnail.mode == "L"
     assert image["map_note"]  # films have no masks: either the map is not shown, or not compared with lesions
-    assert image["similar"] == []
+    assert image["similar"] is None
     assert "no features of its own" in image["similar_note"]
     (file,) = served.post(("a.png", png(1))).json()["files"]
     assert {file["images"][0][name] for name in ("map", "similar", "thumbnail")} == {None}
@@ -504,3 +504,68 @@ def test_a_service_whose_checks_fail_for_a_minute_is_not_ready(
     assert ask(watch, "GET", "/readyz").status_code == 200
     monkeypatch.setattr("time.time", lambda: now + 70)
     assert "registry" in problem(ask(watch, "GET", "/readyz"), 503)
+
+
+def artifact(workspace: Layout, name: str) -> Path:
+    """A file of the run of the version in Production."""
+    version = version_in_stage(open_store(workspace), MODEL, "Production")
+    assert version is not None
+    (path,) = workspace.mlruns.rglob(f"{version.run_id}/artifacts/{name}")
+    return path
+
+
+@pytest.mark.parametrize("content", [None, b"", b"PAR1 damaged PAR1"], ids=["lost", "empty", "damaged"])
+def test_a_version_is_served_without_what_its_run_has_lost(
+    watch: RegistryWatch, workspace: Layout, capsys: pytest.CaptureFixture[str], content: bytes | None
+) -> None:
+    cases = artifact(workspace, "scores.parquet").with_name("similar_cases.parquet")
+    for path in (artifact(workspace, "explain.onnx"), artifact(workspace, "scores.parquet"), cases):
+        if content is None:
+            path.unlink(missing_ok=True)
+        else:
+            path.write_bytes(content)
+    capsys.readouterr()
+    image = answer_of(RegistryWatch(MODEL, "Production"), map=True, similar=1)
+    assert (image["map"], image["similar"], image["percentile"]) == (None, None, None)
+    assert not unstated(image["map_note"], "explain.onnx", MODEL, "dvc repro publish")
+    assert "index" in image["similar_note"]
+    assert image["score"] == answer_of(watch)["score"]
+    assert ask(RegistryWatch(MODEL, "Production"), "GET", "/v1/model").json()["validation"] is None
+    assert not unstated(capsys.readouterr().out, "scores.parquet", MODEL)
+
+
+def test_damaged_scores_are_one_sentence_that_names_the_file(workspace: Layout) -> None:
+    path = artifact(workspace, "scores.parquet")
+    path.write_bytes(b"PAR1 damaged PAR1")
+    client = open_store(workspace)
+    version = version_in_stage(client, MODEL, "Production")
+    assert version is not None
+    with pytest.raises(MedscreenError) as error:
+        Record(client, workspace, version).outcomes("val")
+    assert not unstated(str(error.value), "scores.parquet", version.run_id, "dvc repro --force publish")
+
+
+def test_versions_made_from_one_another_or_from_a_deleted_one_have_no_map(
+    workspace: Layout, watch: RegistryWatch
+) -> None:
+    client = open_store(workspace)
+    version = version_in_stage(client, MODEL, "Production")
+    assert version is not None
+    number, tag = str(version.number), "medscreen.operating_point_of"
+    for of, words in ((number, "one another"), ("99", "no version '99'")):
+        client.set_model_version_tag(MODEL, number, tag, f"version {of}")
+        image = answer_of(RegistryWatch(MODEL, "Production"), map=True)
+        assert image["map"] is None
+        assert not unstated(image["map_note"], MODEL, words)
+
+
+def test_a_map_that_is_shown_comes_as_a_picture(workspace: Layout, watch: RegistryWatch) -> None:
+    proof = artifact(workspace, "explanations.json")
+    proof.write_text(json.dumps({"shown": True, "reason": ""}))
+    image = answer_of(RegistryWatch(MODEL, "Production"), png(1, 64), map=True)
+    with Image.open(io.BytesIO(b64decode(image["map"]))) as drawn:
+        assert drawn.format == "PNG"
+        pixels = np.asarray(drawn.convert("RGB")).astype(int)
+    assert min(pixels.shape[:2]) > 100
+    assert (np.ptp(pixels, axis=2) > 40).mean() > 0.05  # the map's colors over the gray image
+    assert "not compared with lesions" in image["map_note"]

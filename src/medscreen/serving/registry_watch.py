@@ -69,4 +69,6 @@ class RegistryWatch:
 def _loaded(record: Record) -> LoadedVersion:
     version = LoadedVersion(record)
     preload(version)
+    if version.no_scores:
+        log(f"medscreen: there are no percentiles: {version.no_scores}")
     return version
