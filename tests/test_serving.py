@@ -6,13 +6,14 @@ import json
 import shutil
 import signal
 import socket
+import sqlite3
 import subprocess
 import sys
 import threading
 import time
 from base64 import b64decode
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -569,3 +570,21 @@ def test_a_map_that_is_shown_comes_as_a_picture(workspace: Layout, watch: Regist
     assert min(pixels.shape[:2]) > 100
     assert (np.ptp(pixels, axis=2) > 40).mean() > 0.05  # the map's colors over the gray image
     assert "not compared with lesions" in image["map_note"]
+
+
+def test_a_store_that_is_replaced_on_disk_is_followed_and_none_is_created(workspace: Layout, tmp_path: Path) -> None:
+    with service(workspace.workspace, tmp_path / "log") as running:
+        first = version_of(running)
+        former = workspace.mlruns.rename(tmp_path / "former")
+        wait_for(lambda: bool(httpx.get(f"{running.address}/v1/model").json()["registry_check_failed"]))
+        assert "mlflow.db is gone" in running.log.read_text()
+        assert version_of(running) == first != 2
+        assert not workspace.mlruns.exists()
+        new = Path(shutil.copytree(former, tmp_path / "new"))
+        with closing(sqlite3.connect(new / "mlflow.db")) as database, database:
+            moved = (
+                "update model_versions set current_stage = case version when 2 then 'Production' else 'Archived' end"
+            )
+            database.execute(moved)
+        new.rename(workspace.mlruns)
+        wait_for(lambda: version_of(running) == 2)

@@ -1,5 +1,6 @@
 """Following of a stage in the registry: the version that is served."""
 
+import os
 import threading
 import time
 
@@ -10,7 +11,8 @@ from medscreen.registry.run_record import Record
 from medscreen.registry.versions import version_in_stage
 from medscreen.serving.monitoring import log
 from medscreen.serving.screening import preload
-from medscreen.tracking.store import open_store
+from medscreen.tracking.server import server_address
+from medscreen.tracking.store import open_store, own_address
 
 EVERY_S = 5.0
 STALE_S = 60.0  # without a successful check the service is not ready
@@ -25,6 +27,8 @@ class RegistryWatch:
     """
 
     def __init__(self, name: str, stage: str) -> None:
+        # each query opens the database anew: a pool would keep the file that a restore or a copy has replaced
+        os.environ["MLFLOW_SQLALCHEMYSTORE_POOLCLASS"] = "NullPool"
         record = record_in_stage(name, stage)
         self.name, self.stage, self._layout = name, stage, record.layout
         self.version: LoadedVersion | None = _loaded(record)
@@ -53,7 +57,10 @@ class RegistryWatch:
                 log(f"medscreen: {self.problem}")
 
     def check(self) -> None:
-        """Loads the version in the stage where it is another one than that being served."""
+        """Loads the version in the stage where it is another one than that being served; creates no store."""
+        database, own = self._layout.mlruns / "mlflow.db", own_address(self._layout)
+        if server_address(own) is None and not database.is_file():  # open_store would create one
+            raise MedscreenError(f"{database} is gone; put it back, or `medscreen restore` brings a backup back.")
         client = open_store(self._layout)
         found, served = version_in_stage(client, self.name, self.stage), self.version
         before = served.record.version if served else None
