@@ -1,17 +1,19 @@
 """`medscreen serve` as a process of its own, and what clients of every kind get from it."""
 
+import asyncio
 import io
 import json
 import shutil
 import signal
 import socket
+import sqlite3
 import subprocess
 import sys
 import threading
 import time
 from base64 import b64decode
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -29,7 +31,11 @@ from medscreen.cli import commands
 from medscreen.errors import MedscreenError
 from medscreen.registry.run_record import Record
 from medscreen.registry.versions import version_in_stage
+from medscreen.serving import registry_watch
+from medscreen.serving.app import Service, create_app
+from medscreen.serving.registry_watch import RegistryWatch
 from medscreen.serving.server import listen, read_key
+from medscreen.serving.uploads import Limits
 from medscreen.tracking.store import open_store
 from medscreen.workspace.layout import Layout
 from tiff_files import Form, tiff
@@ -155,7 +161,7 @@ def test_what_is_requested_comes_as_pictures_or_with_the_reason_why_not(served: 
         assert thumbnail.format == "PNG"
         assert thumbnail.mode == "L"
     assert image["map_note"]  # films have no masks: either the map is not shown, or not compared with lesions
-    assert image["similar"] == []
+    assert image["similar"] is None
     assert "no features of its own" in image["similar_note"]
     (file,) = served.post(("a.png", png(1))).json()["files"]
     assert {file["images"][0][name] for name in ("map", "similar", "thumbnail")} == {None}
@@ -447,3 +453,138 @@ def test_promotion_and_rollback_under_load_fail_no_request(
         found = {found for of, _, found in answers if of == number}
         # the scores of an answer are those of the version that it names
         assert sorted(version for version, *_ in found) == sorted([first, 2])
+
+
+def ask(watch: RegistryWatch, method: str, path: str, **options: Any) -> httpx.Response:
+    """An answer of the service in this process."""
+
+    async def asked() -> httpx.Response:
+        transport = httpx.ASGITransport(create_app(Service(watch, None, 1, Limits())), raise_app_exceptions=False)
+        async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1") as client:
+            return await client.request(method, path, **options)
+
+    return asyncio.run(asked())
+
+
+def answer_of(watch: RegistryWatch, content: bytes = b"", **params: Any) -> dict[str, Any]:
+    """The service's answer for one image."""
+    answer = ask(watch, "POST", "/v1/screen", files=[("files", ("a.png", content or png()))], params=params)
+    assert answer.status_code == 200, answer.text
+    (file,) = answer.json()["files"]
+    return dict(file["images"][0])
+
+
+@pytest.fixture
+def watch(workspace: Layout, loaded_registry: Callable[[Path], None]) -> RegistryWatch:
+    loaded_registry(workspace.workspace)
+    return RegistryWatch(MODEL, "Production")
+
+
+def test_a_log_that_can_not_be_written_ends_neither_the_watch_nor_a_request(
+    watch: RegistryWatch, workspace: Layout, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_: Any, **__: Any) -> None:
+        raise BrokenPipeError
+
+    monkeypatch.setattr("click.echo", broken)
+    monkeypatch.setattr(registry_watch, "EVERY_S", 0.05)
+    database = workspace.mlruns / "mlflow.db"
+    content = database.read_bytes()
+    database.write_bytes(b"no database" * 1000)
+    watch.start()
+    wait_for(lambda: bool(watch.problem))
+    answer_of(watch)
+    database.write_bytes(content)
+    wait_for(lambda: not watch.problem)
+
+
+def test_a_service_whose_checks_fail_for_a_minute_is_not_ready(
+    watch: RegistryWatch, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = time.time()
+    assert ask(watch, "GET", "/readyz").status_code == 200
+    monkeypatch.setattr("time.time", lambda: now + 70)
+    assert "registry" in problem(ask(watch, "GET", "/readyz"), 503)
+
+
+def artifact(workspace: Layout, name: str) -> Path:
+    """A file of the run of the version in Production."""
+    version = version_in_stage(open_store(workspace), MODEL, "Production")
+    assert version is not None
+    (path,) = workspace.mlruns.rglob(f"{version.run_id}/artifacts/{name}")
+    return path
+
+
+@pytest.mark.parametrize("content", [None, b"", b"PAR1 damaged PAR1"], ids=["lost", "empty", "damaged"])
+def test_a_version_is_served_without_what_its_run_has_lost(
+    watch: RegistryWatch, workspace: Layout, capsys: pytest.CaptureFixture[str], content: bytes | None
+) -> None:
+    cases = artifact(workspace, "scores.parquet").with_name("similar_cases.parquet")
+    for path in (artifact(workspace, "explain.onnx"), artifact(workspace, "scores.parquet"), cases):
+        if content is None:
+            path.unlink(missing_ok=True)
+        else:
+            path.write_bytes(content)
+    capsys.readouterr()
+    image = answer_of(RegistryWatch(MODEL, "Production"), map=True, similar=1)
+    assert (image["map"], image["similar"], image["percentile"]) == (None, None, None)
+    assert not unstated(image["map_note"], "explain.onnx", MODEL, "dvc repro publish")
+    assert "index" in image["similar_note"]
+    assert image["score"] == answer_of(watch)["score"]
+    assert ask(RegistryWatch(MODEL, "Production"), "GET", "/v1/model").json()["validation"] is None
+    assert not unstated(capsys.readouterr().out, "scores.parquet", MODEL)
+
+
+def test_damaged_scores_are_one_sentence_that_names_the_file(workspace: Layout) -> None:
+    path = artifact(workspace, "scores.parquet")
+    path.write_bytes(b"PAR1 damaged PAR1")
+    client = open_store(workspace)
+    version = version_in_stage(client, MODEL, "Production")
+    assert version is not None
+    with pytest.raises(MedscreenError) as error:
+        Record(client, workspace, version).outcomes("val")
+    assert not unstated(str(error.value), "scores.parquet", version.run_id, "dvc repro --force publish")
+
+
+def test_versions_made_from_one_another_or_from_a_deleted_one_have_no_map(
+    workspace: Layout, watch: RegistryWatch
+) -> None:
+    client = open_store(workspace)
+    version = version_in_stage(client, MODEL, "Production")
+    assert version is not None
+    number, tag = str(version.number), "medscreen.operating_point_of"
+    for of, words in ((number, "one another"), ("99", "no version '99'")):
+        client.set_model_version_tag(MODEL, number, tag, f"version {of}")
+        image = answer_of(RegistryWatch(MODEL, "Production"), map=True)
+        assert image["map"] is None
+        assert not unstated(image["map_note"], MODEL, words)
+
+
+def test_a_map_that_is_shown_comes_as_a_picture(workspace: Layout, watch: RegistryWatch) -> None:
+    proof = artifact(workspace, "explanations.json")
+    proof.write_text(json.dumps({"shown": True, "reason": ""}))
+    image = answer_of(RegistryWatch(MODEL, "Production"), png(1, 64), map=True)
+    with Image.open(io.BytesIO(b64decode(image["map"]))) as drawn:
+        assert drawn.format == "PNG"
+        pixels = np.asarray(drawn.convert("RGB")).astype(int)
+    assert min(pixels.shape[:2]) > 100
+    assert (np.ptp(pixels, axis=2) > 40).mean() > 0.05  # the map's colors over the gray image
+    assert "not compared with lesions" in image["map_note"]
+
+
+def test_a_store_that_is_replaced_on_disk_is_followed_and_none_is_created(workspace: Layout, tmp_path: Path) -> None:
+    with service(workspace.workspace, tmp_path / "log") as running:
+        first = version_of(running)
+        former = workspace.mlruns.rename(tmp_path / "former")
+        wait_for(lambda: bool(httpx.get(f"{running.address}/v1/model").json()["registry_check_failed"]))
+        assert "mlflow.db is gone" in running.log.read_text()
+        assert version_of(running) == first != 2
+        assert not workspace.mlruns.exists()
+        new = Path(shutil.copytree(former, tmp_path / "new"))
+        with closing(sqlite3.connect(new / "mlflow.db")) as database, database:
+            moved = (
+                "update model_versions set current_stage = case version when 2 then 'Production' else 'Archived' end"
+            )
+            database.execute(moved)
+        new.rename(workspace.mlruns)
+        wait_for(lambda: version_of(running) == 2)

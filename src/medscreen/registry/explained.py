@@ -49,14 +49,20 @@ def load_explained(record: Record, detector: PackagedDetector) -> Explained:
     another operating point, in that of the version it was made from.
     """
     client, version = record.client, record.version
-    trained = version
-    while of := trained.tags.get(names.OPERATING_POINT_OF):
-        trained = find_version(client, version.model, of.removeprefix("version "))
     stated = detector.metadata.get("explanation")
     if stated is None:
         return Explained(version, detector, None, "the version was made by a medscreen that had no maps")
     if stated["map"] is None:
         return Explained(version, detector, None, str(stated["reason"]))
+    trained, passed = version, {version.number}
+    while of := trained.tags.get(names.OPERATING_POINT_OF):
+        trained = find_version(client, version.model, of.removeprefix("version "))
+        if trained.number in passed:
+            raise MedscreenError(
+                f"{version} has no training: by their tags {names.OPERATING_POINT_OF}, versions "
+                f"{', '.join(map(str, sorted(passed)))} were made from one another; correct the tags in MLflow."
+            )
+        passed.add(trained.number)
     graph = kept_file(client, trained.run_id, "explain.onnx")
     if graph is None or digest_of(graph) != stated["digest"]:
         raise MedscreenError(

@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from medscreen.data.display import Grey
+from medscreen.errors import MedscreenError
 from medscreen.evaluation.outcomes import Outcomes
 from medscreen.explain.similar_cases import NO_EMBEDDING, Case, CaseIndex, Embedder, read_cases
 from medscreen.packaging.packaged_detector import PackagedDetector
@@ -27,19 +28,25 @@ class LoadedVersion:
 
     @cached_property
     def explained(self) -> Explained:
-        """The version's map, or the reason why none is shown."""
-        return load_explained(self.record, self.detector)
+        """The version's map, or the reason why none is shown; a lost or damaged one is a reason as well."""
+        try:
+            return load_explained(self.record, self.detector)
+        except MedscreenError as error:
+            return Explained(self.record.version, self.detector, None, str(error).rstrip("."))
 
     @cached_property
     def cases(self) -> CaseIndex | None:
-        """Index of the training images, None where the run keeps none."""
+        """Index of the training images, None where the run keeps none; raises MedscreenError for a damaged one."""
         content = self.record.content(names.SIMILAR_CASES)
         return None if content is None else read_cases(content)
 
-    @property
+    @cached_property
     def no_cases(self) -> str:
         """Reason why there are no similar cases, "" where there are."""
-        return "" if self.cases else f"{NO_EMBEDDING}, or an older medscreen registered it"
+        try:
+            return "" if self.cases else f"{NO_EMBEDDING}, or its run has lost the index"
+        except MedscreenError as error:
+            return str(error).rstrip(".")
 
     @cached_property
     def embedder(self) -> Embedder:
@@ -47,19 +54,27 @@ class LoadedVersion:
         return Embedder(self._graph)
 
     def similar_to(self, square: Grey, number: int) -> list[Case]:
-        """The nearest training images of each class, the healthy ones first; none without an index."""
-        if self.cases is None:
+        """The nearest training images of each class, the healthy ones first; none without a whole index."""
+        if self.no_cases or self.cases is None:
             return []
         (embedding,) = self.embedder.embed(square[None])
         return [case for label in (0, 1) for case in self.cases.nearest(embedding, label, number)]
 
     @cached_property
     def val(self) -> Outcomes | None:
-        """The outcomes on val, None where the run keeps no scores."""
+        """The outcomes on val, None where the run keeps no scores; raises MedscreenError for damaged ones."""
         val = self.record.outcomes("val")
         return None if val is None else val.at(self.detector.metadata["operating_point"]["threshold"])
 
     @cached_property
+    def no_scores(self) -> str:
+        """Reason why there are no scores of val, "" where there are."""
+        try:
+            return "" if self.val else f"The run of {self.title} keeps no {names.SCORES}."
+        except MedscreenError as error:
+            return str(error)
+
+    @cached_property
     def healthy_scores(self) -> NDArray[np.float64]:
-        """Scores of the healthy images of val, ascending; empty where the run keeps none."""
-        return np.array([]) if self.val is None else np.sort(self.val.scores[self.val.labels == 0])
+        """Scores of the healthy images of val, ascending; empty where the run keeps no whole ones."""
+        return np.array([]) if self.no_scores or not self.val else np.sort(self.val.scores[self.val.labels == 0])

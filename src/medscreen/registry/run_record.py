@@ -15,12 +15,15 @@ from mlflow import MlflowClient
 from mlflow.entities import Run
 
 from medscreen.config.detectors.roster import with_current_kinds
+from medscreen.errors import MedscreenError
 from medscreen.evaluation.outcomes import Outcomes, outcomes_of
 from medscreen.registry.versions import Version, location_of
 from medscreen.tracking import names
 from medscreen.tracking.logged_models import kept_graph
 from medscreen.tracking.run_state import find_run, kept_file, kept_json
 from medscreen.workspace.layout import Layout
+
+_OF_SCORES = ("split", "score", "label", "patient")
 
 
 class Record:
@@ -79,9 +82,15 @@ class Record:
         return None if content is None else list(pq.read_table(pa.BufferReader(content))["digest"].to_pylist())
 
     def scores(self) -> pa.Table | None:
-        """Split, score, label and patient of each image of `val` and `test`."""
+        """Split, score, label and patient of each image of `val` and `test`; raises MedscreenError if damaged."""
         content = self.content(names.SCORES)
-        return None if content is None else pq.read_table(pa.BufferReader(content))
+        try:
+            return None if content is None else pq.read_table(pa.BufferReader(content), columns=list(_OF_SCORES))
+        except Exception as error:  # damaged files of Arrow fail in many ways
+            raise MedscreenError(
+                f"{names.SCORES} of {self.version}, in run {self.version.run_id}, is damaged ({type(error).__name__}); "
+                "`dvc repro --force publish` writes it again while the version's files are in the workspace."
+            ) from error
 
     def outcomes(self, split: str) -> Outcomes | None:
         """The outcomes on `val` or `test`, without decisions."""

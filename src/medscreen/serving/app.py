@@ -22,7 +22,7 @@ from medscreen.registry.loaded_version import LoadedVersion
 from medscreen.serving.answers import ModelAnswer, Problem, ScreenAnswer
 from medscreen.serving.api_page import api_page
 from medscreen.serving.monitoring import Metrics, Monitored, log_error
-from medscreen.serving.registry_watch import RegistryWatch
+from medscreen.serving.registry_watch import STALE_S, RegistryWatch
 from medscreen.serving.screening import Wanted, score_histogram, screen_file, served_model
 from medscreen.serving.uploads import Limits, ProblemError, problem_response, read_uploads
 
@@ -119,8 +119,11 @@ class Service:
         return {"status": "alive"}
 
     def readyz(self) -> dict[str, str]:
-        """Answers 200 while there is a version to screen with."""
+        """Answers 200 while there is a version to screen with and the registry was read within the last minute."""
         self._version()
+        if time.time() - self._watch.checked > STALE_S:
+            stale = f"The registry was not read for more than {STALE_S:g} s; the service's log has the reason."
+            raise ProblemError(HTTPStatus.SERVICE_UNAVAILABLE, stale, {"Retry-After": "10"})
         return {"status": "ready"}
 
     def show_metrics(self) -> Response:

@@ -1,6 +1,7 @@
 """Metrics and log of the requests; neither holds a file name, a header or a parameter."""
 
 import time
+from contextlib import suppress
 from traceback import extract_tb
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
@@ -51,7 +52,13 @@ class Monitored:
             self.metrics.requests.labels(route, status).inc()
             self.metrics.seconds.labels(route).observe(seconds)
             if route not in _UNLOGGED or status >= 400:
-                say(f"{time.strftime('%Y-%m-%dT%H:%M:%S%z')} {route} {status} {1000 * seconds:.0f} ms")
+                log(f"{time.strftime('%Y-%m-%dT%H:%M:%S%z')} {route} {status} {1000 * seconds:.0f} ms")
+
+
+def log(line: str) -> None:
+    """Prints a line of the log; one that can't be written (a closed pipe, a full disk) is lost, and nothing else."""
+    with suppress(Exception):
+        say(line)
 
 
 def log_error(error: Exception) -> None:
@@ -59,4 +66,4 @@ def log_error(error: Exception) -> None:
     places = [
         f"{frame.filename.rpartition('medscreen/')[2]}:{frame.lineno}" for frame in extract_tb(error.__traceback__)
     ]
-    say(f"medscreen: {type(error).__name__} at {' < '.join(reversed(places[-4:]))}")
+    log(f"medscreen: {type(error).__name__} at {' < '.join(reversed(places[-4:]))}")

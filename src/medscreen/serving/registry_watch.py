@@ -1,5 +1,6 @@
 """Following of a stage in the registry: the version that is served."""
 
+import os
 import threading
 import time
 
@@ -8,11 +9,13 @@ from medscreen.registry.loaded_version import LoadedVersion
 from medscreen.registry.loading import record_in_stage
 from medscreen.registry.run_record import Record
 from medscreen.registry.versions import version_in_stage
-from medscreen.runtime.escaping import say
+from medscreen.serving.monitoring import log
 from medscreen.serving.screening import preload
-from medscreen.tracking.store import open_store
+from medscreen.tracking.server import server_address
+from medscreen.tracking.store import open_store, own_address
 
 EVERY_S = 5.0
+STALE_S = 60.0  # without a successful check the service is not ready
 
 
 class RegistryWatch:
@@ -24,6 +27,8 @@ class RegistryWatch:
     """
 
     def __init__(self, name: str, stage: str) -> None:
+        # each query opens the database anew: a pool would keep the file that a restore or a copy has replaced
+        os.environ["MLFLOW_SQLALCHEMYSTORE_POOLCLASS"] = "NullPool"
         record = record_in_stage(name, stage)
         self.name, self.stage, self._layout = name, stage, record.layout
         self.version: LoadedVersion | None = _loaded(record)
@@ -49,10 +54,13 @@ class RegistryWatch:
             except Exception as error:  # of the store, its driver or a server: each fails in its own way
                 self.problem = f"the registry can't be read ({type(error).__name__})"
             if self.problem not in {"", former}:
-                say(f"medscreen: {self.problem}")
+                log(f"medscreen: {self.problem}")
 
     def check(self) -> None:
-        """Loads the version in the stage where it is another one than that being served."""
+        """Loads the version in the stage where it is another one than that being served; creates no store."""
+        database, own = self._layout.mlruns / "mlflow.db", own_address(self._layout)
+        if server_address(own) is None and not database.is_file():  # open_store would create one
+            raise MedscreenError(f"{database} is gone; put it back, or `medscreen restore` brings a backup back.")
         client = open_store(self._layout)
         found, served = version_in_stage(client, self.name, self.stage), self.version
         before = served.record.version if served else None
@@ -62,10 +70,12 @@ class RegistryWatch:
             self.version = _loaded(Record(client, self._layout, found))
         self.checked, self.problem = time.time(), ""
         if self.version is not served:
-            say(f"medscreen: serving {self.title}")
+            log(f"medscreen: serving {self.title}")
 
 
 def _loaded(record: Record) -> LoadedVersion:
     version = LoadedVersion(record)
     preload(version)
+    if version.no_scores:
+        log(f"medscreen: there are no percentiles: {version.no_scores}")
     return version

@@ -47,7 +47,7 @@ def served_model(version: LoadedVersion) -> ServedModel:
 
 def score_histogram(version: LoadedVersion) -> ScoreHistogram | None:
     """Where healthy and abnormal validation images lie, in the bins of the version's reports."""
-    val = version.val
+    val = None if version.no_scores else version.val
     if val is None:
         return None
     edges = score_edges(val.scores, version.detector.metadata["operating_point"])
@@ -58,7 +58,7 @@ def score_histogram(version: LoadedVersion) -> ScoreHistogram | None:
 
 def preload(version: LoadedVersion) -> None:
     """Reads everything that requests need of the version, so that none of them reads the registry."""
-    _ = version.explained, version.healthy_scores, version.cases and version.embedder
+    _ = version.explained, version.healthy_scores, version.no_cases or version.embedder
 
 
 def screen_file(version: LoadedVersion, number: int, content: bytes, wanted: Wanted, deadline: float) -> FileResult:
@@ -111,10 +111,14 @@ def _result(version: LoadedVersion, row: ScreenedImage, square: Grey, wanted: Wa
                 result.map = _base64(map_picture(square, found, version.explained.unit))
     if wanted.similar:
         result.similar_note = version.no_cases
-        result.similar = [
-            SimilarCase(name=case.name, label="abnormal" if case.label else "normal", distance=case.distance)
-            for case in version.similar_to(square, wanted.similar)
-        ]
+        result.similar = (
+            None
+            if version.no_cases
+            else [
+                SimilarCase(name=case.name, label="abnormal" if case.label else "normal", distance=case.distance)
+                for case in version.similar_to(square, wanted.similar)
+            ]
+        )
     return result
 
 
