@@ -279,7 +279,7 @@ def raw(running: Running, *parts: bytes, pause: float = 0.0) -> bytes:
         return connection.recv(65536)
 
 
-HEAD = b"POST /v1/screen HTTP/1.1\r\nHost: x\r\nContent-Type: multipart/form-data; boundary=b\r\n"
+HEAD = b"POST /v1/screen HTTP/1.1\r\nHost: localhost\r\nContent-Type: multipart/form-data; boundary=b\r\n"
 PART = b'--b\r\nContent-Disposition: form-data; name="files"; filename="a.png"\r\n\r\n'
 
 
@@ -375,7 +375,6 @@ def test_an_address_that_others_reach_needs_a_key(tmp_path: Path) -> None:
         listen("0.0.0.0", 0, has_key=False)  # noqa: S104
     assert not unstated(str(error.value), "0.0.0.0", "--api-key-file", "127.0.0.1")  # noqa: S104
     with listen("127.0.0.1", 0, has_key=False) as taken:
-        taken.listen()
         port = taken.getsockname()[1]
         with pytest.raises(MedscreenError) as error:
             listen("127.0.0.1", port, has_key=False)
@@ -588,3 +587,31 @@ def test_a_store_that_is_replaced_on_disk_is_followed_and_none_is_created(worksp
             database.execute(moved)
         new.rename(workspace.mlruns)
         wait_for(lambda: version_of(running) == 2)
+
+
+def test_a_body_that_is_cut_is_refused(watch: RegistryWatch) -> None:
+    head = {"Content-Type": "multipart/form-data; boundary=b"}
+    whole = PART + png() + b"\r\n" + PART + png(2) + b"\r\n--b--\r\n"
+    assert ask(watch, "POST", "/v1/screen", content=whole, headers=head).status_code == 200
+    assert ask(watch, "POST", "/v1/screen", content=whole[:-2], headers=head).status_code == 200
+    for length in range(len(PART) + len(png()) + 2, len(whole) - 4, 7):
+        problem(ask(watch, "POST", "/v1/screen", content=whole[:length], headers=head), 400)
+
+
+def test_a_redirection_repeats_nothing_of_a_request(watch: RegistryWatch) -> None:
+    answer = ask(watch, "GET", f"/v1/model/?{PATIENT}", headers={"Host": "localhost"})
+    assert "/docs" in problem(answer, 404)
+    assert "location" not in answer.headers
+
+
+@pytest.mark.parametrize("host", ["localhost", "LOCALHOST:8000", "127.0.0.1:8000", "127.0.1.1", "[::1]:8000"])
+def test_a_loopback_host_needs_no_key(watch: RegistryWatch, host: str) -> None:
+    assert ask(watch, "GET", "/v1/model", headers={"Host": host}).status_code == 200
+
+
+@pytest.mark.parametrize("host", ["", "evil.example", "127.0.0.1.evil.example", "localhost.evil", "[::", "192.168.0.1"])
+def test_another_host_is_refused_where_there_is_no_key(watch: RegistryWatch, host: str) -> None:
+    for route in ("/v1/model", "/metrics"):
+        assert "API key" in problem(ask(watch, "GET", route, headers={"Host": host}), 421)
+    answer = ask(watch, "POST", "/v1/screen", headers={"Host": host}, files=[("files", ("a.png", png()))])
+    assert "API key" in problem(answer, 421)

@@ -24,7 +24,7 @@ from medscreen.serving.api_page import api_page
 from medscreen.serving.monitoring import Metrics, Monitored, log_error
 from medscreen.serving.registry_watch import STALE_S, RegistryWatch
 from medscreen.serving.screening import Wanted, score_histogram, screen_file, served_model
-from medscreen.serving.uploads import Limits, ProblemError, problem_response, read_uploads
+from medscreen.serving.uploads import Limits, ProblemError, is_loopback, problem_response, read_uploads
 
 _BEARER = HTTPBearer(auto_error=False, description="The key in the file that --api-key-file names.")
 _UPLOAD = {
@@ -53,10 +53,20 @@ class Service:
         self.metrics.checked.set_function(lambda: watch.checked)
         self.metrics.in_progress.set_function(lambda: self._in_progress)
 
-    def require_key(self, given: Annotated[HTTPAuthorizationCredentials | None, Depends(_BEARER)]) -> None:
-        """Raises ProblemError for a request without the API key."""
+    def require_access(
+        self, request: Request, given: Annotated[HTTPAuthorizationCredentials | None, Depends(_BEARER)]
+    ) -> None:
+        """Raises ProblemError for a request without the API key; where there is no key, for one to another host.
+
+        A page of another site could otherwise reach the service by a name that leads to this machine (DNS rebinding).
+        """
+        if self._key is None:
+            if not is_loopback(request.headers.get("host", "")):
+                other = "Without an API key the service answers at 127.0.0.1, [::1] and localhost alone."
+                raise ProblemError(HTTPStatus.MISDIRECTED_REQUEST, other, {"Connection": "close"})
+            return
         sent = given.credentials if given else ""
-        if self._key is not None and not secrets.compare_digest(sent.encode(), self._key.encode()):
+        if not secrets.compare_digest(sent.encode(), self._key.encode()):
             missing = "Send the service's API key as the header Authorization: Bearer KEY."
             close = {"WWW-Authenticate": "Bearer", "Connection": "close"}
             raise ProblemError(HTTPStatus.UNAUTHORIZED, missing, close)
@@ -152,18 +162,24 @@ class Service:
 
 def create_app(service: Service) -> FastAPI:
     """The application; its documentation loads nothing from elsewhere."""
-    app = FastAPI(title="medscreen", description="Research use only, never diagnosis.", docs_url=None, redoc_url=None)
+    app = FastAPI(
+        title="medscreen",
+        description="Research use only, never diagnosis.",
+        docs_url=None,
+        redoc_url=None,
+        redirect_slashes=False,  # a redirection would repeat the request's host and query
+    )
     app.add_middleware(Monitored, metrics=service.metrics)
-    keyed = [Depends(service.require_key)]
+    keyed = [Depends(service.require_access)]
     app.post(
         "/v1/screen",
         response_model=ScreenAnswer,
-        responses=_problems(400, 401, 408, 413, 415, 422, 503),
+        responses=_problems(400, 401, 408, 413, 415, 421, 422, 503),
         dependencies=keyed,
         openapi_extra=_BODY,
     )(service.screen)
-    app.get("/v1/model", responses=_problems(401, 503), dependencies=keyed)(service.model)
-    app.get("/metrics", responses=_problems(401), dependencies=keyed)(service.show_metrics)
+    app.get("/v1/model", responses=_problems(401, 421, 503), dependencies=keyed)(service.model)
+    app.get("/metrics", responses=_problems(401, 421), dependencies=keyed)(service.show_metrics)
     app.get("/healthz")(service.healthz)
     app.get("/readyz", responses=_problems(503))(service.readyz)
     app.get("/", include_in_schema=False)(lambda: HTMLResponse(_PAGE, headers={"Content-Security-Policy": _POLICY}))

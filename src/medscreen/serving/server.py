@@ -79,6 +79,7 @@ def listen(host: str, port: int, has_key: bool) -> socket.socket:
         try:
             listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             listener.bind(address)
+            listener.listen(_MOST_CONNECTIONS)
         except OSError:
             listener.close()
             raise

@@ -1,13 +1,15 @@
 """Uploads read within bounds, and problem documents for whatever is beyond them."""
 
 import asyncio
+import ipaddress
 from collections.abc import AsyncGenerator
 from dataclasses import dataclass
 from http import HTTPStatus
+from urllib.parse import urlsplit
 
 from fastapi import Request
 from fastapi.responses import JSONResponse
-from starlette.datastructures import UploadFile
+from starlette.datastructures import FormData, UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
 from starlette.requests import ClientDisconnect
 
@@ -36,6 +38,15 @@ class ProblemError(Exception):
         self.status, self.detail, self.headers = status, detail, headers
 
 
+def is_loopback(host: str) -> bool:
+    """Whether a Host header names this machine's loopback interface."""
+    try:
+        name = urlsplit(f"//{host}").hostname or ""
+        return name == "localhost" or ipaddress.ip_address(name).is_loopback
+    except ValueError:
+        return False
+
+
 def problem_response(error: ProblemError) -> JSONResponse:
     """The problem document."""
     problem = Problem(title=error.status.phrase, status=error.status, detail=error.detail)
@@ -48,7 +59,7 @@ async def read_uploads(request: Request, limits: Limits) -> list[bytes]:
         raise ProblemError(
             HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "Send the files as multipart/form-data, in parts named files."
         )
-    parser = MultiPartParser(request.headers, _bounded(request, limits.body), max_files=limits.files, max_fields=0)
+    parser = _WholeBodyParser(request.headers, _bounded(request, limits.body), max_files=limits.files, max_fields=0)
     parser.spool_max_size = limits.body + 1  # beyond it, uploads would be written to disk
     try:
         async with asyncio.timeout(limits.seconds):
@@ -58,8 +69,8 @@ async def read_uploads(request: Request, limits: Limits) -> list[bytes]:
         raise ProblemError(HTTPStatus.REQUEST_TIMEOUT, seconds, {"Connection": "close"}) from None
     except (MultiPartException, ClientDisconnect, ValueError, LookupError):
         malformed = (
-            f"The body is no multipart/form-data of 1 to {limits.files} files; each part needs the name files and a "
-            "filename."
+            f"The body is no whole multipart/form-data of 1 to {limits.files} files; each part needs the name files "
+            "and a filename."
         )
         raise ProblemError(HTTPStatus.BAD_REQUEST, malformed, {"Connection": "close"}) from None
     try:
@@ -69,6 +80,27 @@ async def read_uploads(request: Request, limits: Limits) -> list[bytes]:
         return [await file.read() for file in files]
     finally:
         await form.close()
+
+
+class _WholeBodyParser(MultiPartParser):
+    """Refuses a body without its closing boundary, of which parts may be missing."""
+
+    _ended = False
+
+    def on_end(self) -> None:
+        """Called at the closing boundary."""
+        self._ended = True
+
+    async def parse(self) -> FormData:
+        """The parts; raises MultiPartException for a body that is malformed or cut."""
+        self.stream = self._whole(self.stream)
+        return await super().parse()
+
+    async def _whole(self, stream: AsyncGenerator[bytes, None]) -> AsyncGenerator[bytes, None]:
+        async for chunk in stream:
+            yield chunk
+        if not self._ended:  # raised inside parse(), which then closes the files of all parts
+            raise MultiPartException("There is no closing boundary.")
 
 
 async def _bounded(request: Request, most: int) -> AsyncGenerator[bytes, None]:
