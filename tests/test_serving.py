@@ -14,7 +14,7 @@ import time
 from base64 import b64decode
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -24,11 +24,13 @@ import pytest
 from click.testing import CliRunner
 from PIL import Image
 
+from browsers import new_tab
 from conftest import BIN, environment
 from factories import REPOSITORY, dicom, unstated
 from html_pages import Tags
 from medscreen.cli import commands
 from medscreen.errors import MedscreenError
+from medscreen.packaging.screened_files import screened
 from medscreen.registry.run_record import Record
 from medscreen.registry.versions import version_in_stage
 from medscreen.serving import registry_watch
@@ -136,8 +138,10 @@ def test_service_and_predict_agree(
     images = [image for file in answer["files"] for image in file["images"]]
     assert [len(file["images"]) for file in answer["files"]] == [1, 1, 3, 4]
     for row, image in zip(rows, images, strict=True):
+        if row["in_domain"] is False:
+            row |= {"probability": None, "abnormal": None, "refer": None}
         for name in ("score", "p_value", "probability"):
-            assert image[name] == pytest.approx(row[name], rel=1e-5, abs=1e-5)
+            assert image[name] == (row[name] and pytest.approx(row[name], rel=1e-5, abs=1e-5))
         for name in ("frame", "abnormal", "refer", "in_domain", "for_processing"):
             assert image[name] == row[name]
         assert image["decision"] == row["called"]
@@ -615,3 +619,33 @@ def test_another_host_is_refused_where_there_is_no_key(watch: RegistryWatch, hos
         assert "API key" in problem(ask(watch, "GET", route, headers={"Host": host}), 421)
     answer = ask(watch, "POST", "/v1/screen", headers={"Host": host}, files=[("files", ("a.png", png()))])
     assert "API key" in problem(answer, 421)
+
+
+@pytest.mark.parametrize("in_domain", [True, False, None])
+def test_outside_the_domain_there_is_no_decision(
+    watch: RegistryWatch, monkeypatch: pytest.MonkeyPatch, in_domain: bool | None
+) -> None:
+    def other(*given: Any) -> Any:
+        return [replace(row, in_domain=in_domain) for row in screened(*given)]
+
+    monkeypatch.setattr("medscreen.serving.screening.screened", other)
+    image = answer_of(watch)
+    values = [image[name] for name in ("probability", "abnormal", "refer")]
+    assert [value is None for value in values] == [in_domain is False] * 3
+    assert image["score"] is not None
+
+
+def test_the_page_draws_a_score_among_those_of_its_own_version_alone(home: Path, tmp_path: Path, browser: str) -> None:
+    with service(home, tmp_path / "log") as running, new_tab(browser) as tab:
+        model = httpx.get(f"{running.address}/v1/model").json()
+        film = {"name": "a.png", "mimeType": "image/png", "buffer": png(1, 64)}
+        left: list[int] = []
+        tab.route("**/v1/model", lambda route: route.fulfill(json=model | {"version": model["version"] + left.pop(0)}))
+        # by how much the version of /v1/model differs at each load, and the number of histograms then
+        for differences, charts in (([0], 1), ([1, 0], 1), ([1, 1], 0)):
+            left[:] = differences
+            tab.goto(running.address)
+            tab.locator("#model", has_text="version").wait_for()
+            tab.set_input_files("#files", [film])
+            tab.locator("article h3", has_text="Similar").wait_for()
+            assert (tab.locator("article svg").count(), left) == (charts, [])

@@ -42,9 +42,13 @@ class ImageResult(BaseModel):
         description="Percentage of the healthy validation images with a lower score; null where they are not kept."
     )
     p_value: float = Field(description="Conformal p-value; small for images unlike the healthy validation images.")
-    probability: float = Field(description="Calibrated probability of being abnormal, 0 to 1.")
-    abnormal: bool = Field(description="The decision at the operating point.")
-    refer: bool = Field(description="The score lies in the band that is left to a reader.")
+    probability: float | None = Field(
+        description="Calibrated probability of being abnormal, 0 to 1; null outside the domain."
+    )
+    abnormal: bool | None = Field(description="The decision at the operating point; null outside the domain.")
+    refer: bool | None = Field(
+        description="The score lies in the band that is left to a reader; null outside the domain."
+    )
     in_domain: bool | None = Field(description="Whether the image is like the training images; if not, no decision.")
     decision: str = Field(description="The decision in words.")
     for_processing: bool = Field(description="The file holds raw values of an X-ray detector (FOR PROCESSING).")

@@ -89,15 +89,15 @@ def screen_file(version: LoadedVersion, number: int, content: bytes, wanted: Wan
 
 
 def _result(version: LoadedVersion, row: ScreenedImage, square: Grey, wanted: Wanted) -> ImageResult:
-    healthy = version.healthy_scores
+    healthy, outside = version.healthy_scores, row.in_domain is False
     result = ImageResult(
         frame=row.image.frame,
         score=row.score,
         percentile=100 * float(np.mean(healthy < row.score)) if len(healthy) else None,
         p_value=row.p_value,
-        probability=row.probability,
-        abnormal=row.abnormal,
-        refer=row.refer,
+        probability=None if outside else row.probability,
+        abnormal=None if outside else row.abnormal,
+        refer=None if outside else row.refer,
         in_domain=row.in_domain,
         decision=row.called,
         for_processing=row.for_processing,
