@@ -440,11 +440,14 @@ def test_promotion_and_rollback_under_load_fail_no_request(
                 client.join()
         # a store that can't be read leaves what is served as it is
         database = workspace.mlruns / "mlflow.db"
-        content = database.read_bytes()
-        database.write_bytes(b"no database" * 1000)
+        whole, damaged = tmp_path / "whole.db", tmp_path / "damaged.db"
+        damaged.write_bytes(b"no database" * 1000)
+        # by other processes: closing the file in this one would end the locks of its own connections (POSIX)
+        subprocess.run(["cp", database, whole], check=True)
+        subprocess.run(["cp", damaged, database], check=True)
         wait_for(lambda: bool(httpx.get(f"{running.address}/v1/model").json()["registry_check_failed"]))
         assert version_of(running) == first
-        database.write_bytes(content)
+        subprocess.run(["cp", whole, database], check=True)
         wait_for(lambda: not httpx.get(f"{running.address}/v1/model").json()["registry_check_failed"])
         open_store(workspace).transition_model_version_stage(MODEL, str(first), "Archived")
         wait_for(lambda: httpx.get(f"{running.address}/readyz").status_code == 503)
