@@ -111,7 +111,7 @@ def run(project: Path, *command: str, **options: Any) -> subprocess.CompletedPro
         env=environment(project),
         capture_output=True,
         text=True,
-        timeout=600,
+        timeout=1200,  # a safety net: a whole repro took more than 600 s beside three other jobs
         **options,
     )
 
