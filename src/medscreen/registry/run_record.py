@@ -23,8 +23,6 @@ from medscreen.tracking.logged_models import kept_graph
 from medscreen.tracking.run_state import find_run, kept_file, kept_json
 from medscreen.workspace.layout import Layout
 
-_OF_SCORES = ("split", "score", "label", "patient")
-
 
 class Record:
     """The run of a version; what it does not keep is None, a damaged file raises where it is read."""
@@ -85,7 +83,9 @@ class Record:
         """Split, score, label and patient of each image of `val` and `test`; raises MedscreenError if damaged."""
         content = self.content(names.SCORES)
         try:
-            return None if content is None else pq.read_table(pa.BufferReader(content), columns=list(_OF_SCORES))
+            return (
+                None if content is None else pq.read_table(pa.BufferReader(content), columns=list(names.SCORE_COLUMNS))
+            )
         except Exception as error:  # damaged files of Arrow fail in many ways
             raise MedscreenError(
                 f"{names.SCORES} of {self.version}, in run {self.version.run_id}, is damaged ({type(error).__name__}); "

@@ -18,6 +18,7 @@ STAGES = ("Staging", "Production", "Archived")
 LINEAGE_FILE, OPERATING_FILE = "lineage.json", "operating.json"
 SCORES = "scores.parquet"
 """Scores and labels of val and test, on which another operating point is chosen."""
+SCORE_COLUMNS = ("split", "patient", "label", "score")
 TRAINED_ON = "trained_on.parquet"
 """The images that no comparison with the detector may use."""
 SIMILAR_CASES = "similar_cases.parquet"

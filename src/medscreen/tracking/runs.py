@@ -210,7 +210,7 @@ def _log_report(client: MlflowClient, run_id: str, result: Result) -> None:
     for folder, paths in result.files.items():
         for path in paths:
             client.log_artifact(run_id, str(path), folder or None)
-    log_table(client, run_id, result.predictions.select(["split", "patient", "label", "score"]), names.SCORES)
+    log_table(client, run_id, result.predictions.select(names.SCORE_COLUMNS), names.SCORES)
     log_table(client, run_id, pa.table({"digest": result.trained_on}), names.TRAINED_ON)
     if result.similar_cases is not None:
         log_table(client, run_id, result.similar_cases, names.SIMILAR_CASES)
