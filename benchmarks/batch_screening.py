@@ -53,7 +53,7 @@ def batch(files: Sequence[Path], graph: Path, folder: Path) -> float:
     for rows in screen_files(files, graph, False):
         result.add(done, rows)
         done += len(rows)
-    result.finish()
+    result.finish(lambda _: None)
     (folder / "scores.parquet").unlink()
     return time.perf_counter() - started
 

@@ -133,7 +133,7 @@ def test_a_journal_goes_on_before_its_last_file(tmp_path: Path, files: list[Path
     assert result.resume(files) == 1
     assert [found["file"] for found in result.rows()] == ["a"]
     result.add(1, [[row("b", 0), row("b", 1)], [row("c")]])
-    result.finish()
+    result.finish(lambda _: None)
     assert (tmp_path / "rows.csv").read_text().count("\n") == 5
     assert not result.journal.exists()
 

@@ -1,14 +1,13 @@
 """Pictures of where a registered detector sees what makes an image abnormal."""
 
 import sys
-from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from medscreen.cli.image_files import image_name, images_of, readable
+from medscreen.cli.image_files import Failures, file_name, image_name, images_of, readable
 from medscreen.config.params import load_params
 from medscreen.errors import MedscreenError
 from medscreen.runtime.escaping import say, visible
@@ -60,12 +59,11 @@ def explain(paths: Sequence[Path], name: str | None, stage: str, out: Path, laye
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise MedscreenError(f"{visible(out)}: not an empty folder; name a new one for --out, nothing is overwritten.")
     out.mkdir(parents=True, exist_ok=True)
-    unreadable: Counter[tuple[str, str]] = Counter()
-    read = readable(images, explained.detector, unreadable)
-    for number, (image, _, pixels) in enumerate(read, 1):
+    failures = Failures()
+    for number, (image, _, pixels) in enumerate(readable(images, explained.detector, failures), 1):
         _draw(explained, image, pixels, out / f"{number:04d}-{_stem(image)}", network)
     say("Research use only, never diagnosis.")
-    sys.exit(1 if unreadable else 0)
+    sys.exit(1 if failures else 0)
 
 
 def _stem(image: "ImageOfFile") -> str:
@@ -84,7 +82,7 @@ def _draw(
     detector = explained.detector
     found = detector.screen(pixels[None])
     result = f"score {found.score[0]:.4g}, {decision_words(found)}"
-    title = f"{visible(image_name(image))[-60:]}\n{explained.version.detector}: {result}"
+    title = f"{image_name(file_name(image.path), image.frame)[-60:]}\n{explained.version.detector}: {result}"
     maps = None if explained.map is None else explained.map.maps(pixels[None])[0]
     picture = target.with_name(f"{target.name}.png")
     save_overlay(picture, pixels, maps, explained.unit, (title, f"No map is shown: {explained.reason}."))

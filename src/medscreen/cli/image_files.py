@@ -2,7 +2,6 @@
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -32,19 +31,39 @@ def files_of(paths: Sequence[Path]) -> list[Path]:
     return list(dict.fromkeys(file for path in paths for file in _files(path)))
 
 
-def image_name(image: "ImageOfFile") -> str:
+def image_name(file: str, frame: int | None) -> str:
     """An image as it can be printed: its file and, of several images, which one."""
-    file = file_name(image.path)
-    return file if image.frame is None else f"{file}#{image.frame}"
+    return file if frame is None else f"{file}#{frame}"
+
+
+class Failures:
+    """Images that are not screened, named on stderr: of each file and reason the first, and how many more."""
+
+    def __init__(self) -> None:
+        self._numbers: Counter[tuple[str, str]] = Counter()
+
+    def __bool__(self) -> bool:
+        return bool(self._numbers)
+
+    def add(self, file: str, frame: int | None, reason: str) -> None:
+        """Counts an image of a file; `reason` continues the sentence that begins with its name."""
+        self._numbers[file, reason] += 1
+        if self._numbers[file, reason] == 1:
+            say(f"medscreen: {image_name(file, frame)} {reason}", err=True)
+
+    def name_rest(self) -> None:
+        """Names how many more images of each file failed for the same reason as the first."""
+        for (file, reason), number in self._numbers.items():
+            if number > 1:
+                say(f"medscreen: {file}: {number - 1} more images of it {reason}", err=True)
 
 
 def readable(
-    images: Iterable["ImageOfFile"], detector: "PackagedDetector", unreadable: Counter[tuple[str, str]]
+    images: Iterable["ImageOfFile"], detector: "PackagedDetector", failures: Failures
 ) -> Iterator[tuple["ImageOfFile", "Shown", "Grey"]]:
     """The images that can be read, as displayed and as the square that the detector screens.
 
-    The others are counted by file and reason; stderr names the first of each, the number of the rest in the end, and
-    how many images of a file are left out.
+    The others are added to `failures`; stderr names how many images of a file are left out.
     """
     from medscreen.data.image_errors import UnreadableImageError
     from medscreen.packaging.screened_files import decoded
@@ -52,21 +71,15 @@ def readable(
     with_more: set[Path] = set()
     for image in images:
         try:
-            shown, square = decoded(image, detector)
+            found, shown, square = decoded(image, detector)
         except UnreadableImageError as error:
-            file = file_name(image.path)
-            unreadable[file, str(error)] += 1
-            if unreadable[file, str(error)] == 1:
-                say(f"medscreen: {image_name(image)} can't be read: {error}", err=True)
+            failures.add(file_name(image.path), image.frame, f"can't be read: {error}")
         else:
-            left_out = shown.others if image.frame is None else image.left_out
-            if left_out and image.path not in with_more:
-                with_more.add(image.path)
-                say(f"medscreen: {file_name(image.path)}: {left_out} more images of the file left out", err=True)
-            yield replace(image, left_out=left_out), shown, square
-    for (file, reason), number in unreadable.items():
-        if number > 1:
-            say(f"medscreen: {file}: {number - 1} more images of it can't be read: {reason}", err=True)
+            if found.left_out and found.path not in with_more:
+                with_more.add(found.path)
+                say(f"medscreen: {file_name(found.path)}: {found.left_out} more images of the file left out", err=True)
+            yield found, shown, square
+    failures.name_rest()
 
 
 def _files(path: Path) -> list[Path]:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import click
 from rich.text import Text
 
-from medscreen.cli.image_files import files_of
+from medscreen.cli.image_files import Failures, files_of, image_name
 from medscreen.cli.tables import simple_table
 from medscreen.config.params import load_params
 from medscreen.errors import MedscreenError
@@ -106,7 +106,9 @@ class _Totals:
 
     def warn(self) -> None:
         """Names on stderr that a batch is unlike the training images; needs the domain check."""
-        screened, outside = self._called.total(), self._called["outside the training data"]
+        from medscreen.packaging.screened_files import OUTSIDE
+
+        screened, outside = self._called.total(), self._called[OUTSIDE]
         if screened < _LEAST_BATCH or outside <= self._level * screened:
             return
         from medscreen.evaluation.proportion_intervals import wilson
@@ -121,18 +123,12 @@ class _Totals:
 
 
 def _name_failures(rows: Sequence["Row"]) -> None:
-    """Names images that were not screened on stderr: of each file and reason the first, and how many more."""
-    failures: Counter[tuple[str, str]] = Counter()
+    failures = Failures()
     for row in rows:
         if row["status"] != "screened":
-            failure = visible(row["file"]), row["reason"]
-            failures[failure] += 1
-            if failures[failure] == 1:
-                verb, hint = ("read", "") if row["status"] == "unreadable" else ("screened", _TO_SCREEN_RAW)
-                say(f"medscreen: {_image(row)} can't be {verb}: {row['reason']}{hint}", err=True)
-    for (file, reason), number in failures.items():
-        if number > 1:
-            say(f"medscreen: {file}: {number - 1} more images of it: {reason}", err=True)
+            verb, hint = ("read", "") if row["status"] == "unreadable" else ("screened", _TO_SCREEN_RAW)
+            failures.add(visible(row["file"]), row["frame"], f"can't be {verb}: {row['reason']}{hint}")
+    failures.name_rest()
 
 
 def _write(
@@ -165,9 +161,7 @@ def _write(
                     result.add(done, rows)
                     done += len(rows)
                     advance("")
-            for row in result.rows():
-                totals.count(row)
-            result.finish()
+            result.finish(totals.count)
         except OSError as error:
             raise MedscreenError(
                 f"{visible(out)} can't be written ({error.strerror}); name another file for --out."
@@ -191,15 +185,9 @@ def _print(rows: Sequence["Row"], package: "StagePackage") -> None:
     Screen().print(table)
 
 
-def _image(row: "Row") -> str:
-    """An image as it can be printed: its file and, of several images, which one."""
-    file = visible(row["file"])
-    return file if row["frame"] is None else f"{file}#{row['frame']}"
-
-
 def _lines(row: "Row") -> Iterator[str]:
     """The image, and below it what the reader has to know of its file."""
-    yield _image(row)
+    yield image_name(visible(row["file"]), row["frame"])
     if row["header_mismatch"]:
         yield row["header_mismatch"]
     if row["for_processing"]:

@@ -2,7 +2,6 @@
 
 import json
 import sys
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from itertools import islice
@@ -11,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from medscreen.cli.image_files import image_name, images_of, readable
+from medscreen.cli.image_files import Failures, file_name, image_name, images_of, readable
 from medscreen.cli.tables import simple_table
 from medscreen.config.params import load_params
 from medscreen.errors import MedscreenError
@@ -47,18 +46,19 @@ def similar(paths: Sequence[Path], name: str | None, stage: str, number: int, as
     version = _version(name, stage)
     if version.no_cases:
         raise MedscreenError(f"{version.title} has no index of similar cases: {version.no_cases}.")
-    unreadable: Counter[tuple[str, str]] = Counter()
+    failures = Failures()
     table = simple_table(None, ("image", "label", "distance", "training image"))
     rows = []
-    for image, _, square in readable(images_of(paths), version.detector, unreadable):
+    for image, _, square in readable(images_of(paths), version.detector, failures):
+        name_of_image = image_name(file_name(image.path), image.frame)
         for case in version.similar_to(square, number):
-            rows.append({"file": image_name(image), **asdict(case)})
-            table.add_row(image_name(image), "abnormal" if case.label else "normal", f"{case.distance:.3f}", case.name)
+            rows.append({"file": name_of_image, **asdict(case)})
+            table.add_row(name_of_image, "abnormal" if case.label else "normal", f"{case.distance:.3f}", case.name)
     if as_json:
         say(json.dumps(rows))
     else:
         Screen().print(table)
-    sys.exit(1 if unreadable else 0)
+    sys.exit(1 if failures else 0)
 
 
 @click.command()
@@ -106,16 +106,16 @@ def _report_cases(paths: Sequence[Path], name: str | None, stage: str, out: Path
             f"The run of {version.title} keeps no scores of val to compare with; `dvc repro publish` logs them where "
             "the version is the workspace's own."
         )
-    unreadable: Counter[tuple[str, str]] = Counter()
+    failures = Failures()
     images = list(islice(images_of(paths), _MOST_IMAGES + 1))
     if len(images) > _MOST_IMAGES:
         raise MedscreenError(f"A page shows {_MOST_IMAGES} images at most; name fewer, or use `medscreen predict`.")
     local = _training_images()
-    cases = [_case(version, local, *found) for found in readable(images, version.detector, unreadable)]
+    cases = [_case(version, local, *found) for found in readable(images, version.detector, failures)]
     if cases:
         _save(out, case_report(cases, _about(version), version.val))
         say(f"{out}: {len(cases)} {'image' if len(cases) == 1 else 'images'}. Research use only, never diagnosis.")
-    sys.exit(1 if unreadable else 0)
+    sys.exit(1 if failures else 0)
 
 
 def _save(out: Path, page: str) -> None:
@@ -158,7 +158,7 @@ def _case(
     explained = version.explained
     found, no_map = explained.map_of(square)
     return ReportedCase(
-        name=image_name(image),
+        name=image_name(file_name(image.path), image.frame),
         picture=png(shown.grey),
         square=square,
         left_out=image.left_out,

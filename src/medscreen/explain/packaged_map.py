@@ -35,7 +35,7 @@ class PackagedMap:
         return maps
 
     def reconstructions(self, pixels: Pixels) -> Maps | None:
-        """What an autoencoder makes of images (N, H, W), 0..1, as (N, S, S); None where the graph does not give it."""
+        """Reconstructions (N, S, S), 0..1, of images (N, H, W); None where the graph has no such output."""
         if not self.reconstructs:
             return None
         found: Maps = run_on_images(self._session, pixels, ["reconstruction"])[0][:, 0]

@@ -72,26 +72,26 @@ def _rows_in_isolation(files: Sequence[Path], graph: Path, for_processing: bool)
 
 def _rows_of(files: Sequence[Path], graph: Path, for_processing: bool) -> list[list[Row]]:
     detector = _detector(graph)
-    rows: dict[ImageOfFile, Row] = {}
+    rows: dict[tuple[Path, int | None], Row] = {}
 
     def readable() -> Iterator[tuple[ImageOfFile, Shown, Grey]]:
         for image in (image for file in files for image in images_of_file(file)):
-            rows[image] = {}
+            rows[image.path, image.frame] = {}
             try:
-                yield image, *decoded(image, detector, for_processing)
+                yield decoded(image, detector, for_processing)
             except UnreadableImageError as error:
                 status = REFUSED if isinstance(error, ForProcessingError) else UNREADABLE
-                rows[image] = _row(image, status, str(error))
+                rows[image.path, image.frame] = _row(image, status, str(error))
 
     for found in screened(detector, readable()):
-        rows[found.image] = _row(found.image, SCREENED, "", found)
-    return [[row for image, row in rows.items() if image.path == file] for file in files]
+        rows[found.image.path, found.image.frame] = _row(found.image, SCREENED, "", found)
+    return [[row for (path, _), row in rows.items() if path == file] for file in files]
 
 
 def _row(image: ImageOfFile, status: str, reason: str, found: ScreenedImage | None = None) -> Row:
     about = {"file": written_name(image.path), "frame": image.frame, "status": status, "reason": reason}
     outputs = {column: getattr(found, column, None) for column in COLUMNS if column not in about}
-    return about | outputs | ({} if found else {"left_out": image.left_out})
+    return about | outputs | {"left_out": image.left_out}
 
 
 @cache

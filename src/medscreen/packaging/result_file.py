@@ -86,10 +86,16 @@ class ResultFile:
             next(file)
             yield from (json.loads(line)[1] for line in file)
 
-    def finish(self) -> None:
-        """Writes the result in one step and removes the journal."""
+    def finish(self, on_row: Callable[[Row], None]) -> None:
+        """Writes the result in one step, passing each row to `on_row`, and removes the journal."""
+
+        def rows() -> Iterator[Row]:
+            for row in self.rows():
+                on_row(row)
+                yield row
+
         with replaced(self._path) as partial:
-            _WRITERS[self._path.suffix](partial, self.rows(), self._about)
+            _WRITERS[self._path.suffix](partial, rows(), self._about)
         self.journal.unlink()
 
 

@@ -15,7 +15,8 @@ from medscreen.packaging.packaged_detector import PackagedDetector
 MOST_OF_A_FILE = 1_000
 """Images of one file that are screened."""
 _BATCH = 64
-_OUTSIDE = "outside the training data"
+OUTSIDE = "outside the training data"
+"""The decision in words for an image outside the domain."""
 
 
 class ForProcessingError(UnreadableImageError):
@@ -35,7 +36,7 @@ class ImageOfFile:
 class ScreenedImage:
     """The result for one image.
 
-    `left_out`: how many images of its file are not screened. `for_processing`: the file holds raw values of an X-ray
+    `for_processing`: the file holds raw values of an X-ray
     detector, which no reader sees. `header_mismatch`: how modality or body part differ from the training images'.
     `called` is the decision in words, of which there is none outside the domain.
     """
@@ -46,7 +47,6 @@ class ScreenedImage:
     probability: float
     abnormal: bool
     refer: bool
-    left_out: int
     for_processing: bool
     in_domain: bool | None
     header_mismatch: str
@@ -61,15 +61,19 @@ def images_of_file(path: Path) -> Iterator[ImageOfFile]:
         yield ImageOfFile(path, frame if number > 1 else None, number - read + others)
 
 
-def decoded(image: ImageOfFile, detector: PackagedDetector, for_processing: bool = False) -> tuple[Shown, Grey]:
-    """An image as displayed, and the square that the detector screens.
+def decoded(
+    image: ImageOfFile, detector: PackagedDetector, for_processing: bool = False
+) -> tuple[ImageOfFile, Shown, Grey]:
+    """An image with what decoding tells of its file, the same as displayed, and the square that the detector screens.
 
     Raises UnreadableImageError, and ForProcessingError for raw detector values unless `for_processing`.
     """
     shown = read_image(image.path, detector.display, image.frame)
     if shown.for_processing and not for_processing:
         raise ForProcessingError("raw detector values (FOR PROCESSING), not the image that a reader sees")
-    return shown, to_square(shown.grey, detector.image_size)
+    if image.frame is None:  # of an animation the first image alone is shown
+        image = replace(image, left_out=shown.others)
+    return image, shown, to_square(shown.grey, detector.image_size)
 
 
 def screened(detector: PackagedDetector, images: Iterable[tuple[ImageOfFile, Shown, Grey]]) -> Iterator[ScreenedImage]:
@@ -89,9 +93,8 @@ def screened(detector: PackagedDetector, images: Iterable[tuple[ImageOfFile, Sho
                 probability=output.probability[i].item(),
                 abnormal=abnormal,
                 refer=refer,
-                left_out=about.others if image.frame is None else image.left_out,
                 for_processing=about.for_processing,
                 in_domain=in_domain,
                 header_mismatch=detector.header_mismatch(about.described),
-                called=_OUTSIDE if in_domain is False else decision,
+                called=OUTSIDE if in_domain is False else decision,
             )

@@ -86,7 +86,7 @@ def _evaluate(layout: Layout, params: Params, name: str, val: ImageSet, test: Im
     _save(layout, name, report, tables, explanations)
     with replaced(layout.figures(name)) as folder:
         folder.mkdir()
-        _draw(judged, tables, detector.metadata["operating_point"], name, folder)
+        _draw(layout, name, judged, tables, detector.metadata["operating_point"], folder)
         graph = layout.map_graph(name) if explanations["shown"] else None
         cases = folder / layout.cases_picture(name).name
         _draw_cases(params, detector, graph, val, judged["val"].outcomes, cases)
@@ -188,12 +188,17 @@ def _save(
 
 
 def _draw(
-    judged: Mapping[str, Judged], tables: dict[str, Any], point: Mapping[str, Any], name: str, folder: Path
+    layout: Layout,
+    name: str,
+    judged: Mapping[str, Judged],
+    tables: dict[str, Any],
+    point: Mapping[str, Any],
+    folder: Path,
 ) -> None:
     shown = {split: judged[split].outcomes for split in ("val", "test")}
     healthy_p_values = judged["test"].p_values[shown["test"].labels == 0]
     save_pictures(shown, healthy_p_values, tables, float(point["threshold"]), name, folder)
-    save_operating(shown, point, name, folder / "operating.png")
+    save_operating(shown, point, name, folder / layout.operating_picture(name).name)
 
 
 def _draw_cases(

@@ -22,7 +22,7 @@ class LoadedVersion:
     def __init__(self, record: Record) -> None:
         version = record.version
         self.record = record
-        self.title = f"{version.model} version {version.number} ({version.detector})"
+        self.title = f"{version} ({version.detector})"
         self._graph = whole_graph(record)
         self.detector = PackagedDetector(self._graph)
 

@@ -9,11 +9,11 @@ import sqlite3
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
-from urllib.parse import quote, unquote, urlsplit
+from urllib.parse import quote
 
 from medscreen.packaging.packaged_detector import packaged_digest
 from medscreen.tracking import names
-from medscreen.tracking.mlmodel_file import GRAPH, loads_only_graph
+from medscreen.tracking.mlmodel_file import loads_only_graph, local_graph
 from medscreen.workspace.layout import Layout, find_layout
 
 _IN_STAGE = """
@@ -73,8 +73,8 @@ def _in_own_store(layout: Layout, model: str, stage: str) -> StagePackage | None
         address = f"file:{quote(str(layout.mlruns / 'mlflow.db'))}?mode=ro"
         with closing(sqlite3.connect(address, uri=True, timeout=20)) as connection:
             ((number, location, detector, digest),) = connection.execute(_IN_STAGE, wanted)
-        graph = Path(unquote(urlsplit(location).path)) / GRAPH
-        sound = packaged_digest(graph) == digest and loads_only_graph(graph.with_name("MLmodel"))
+        graph = local_graph(location)
+        sound = graph and packaged_digest(graph) == digest and loads_only_graph(graph.with_name("MLmodel"))
     except Exception:  # another schema, no or several versions, lost or damaged files: in many ways
         return None
-    return StagePackage(model, int(number), detector, digest, graph) if sound else None
+    return StagePackage(model, int(number), detector, digest, graph) if graph and sound else None

@@ -20,8 +20,7 @@ from medscreen.reporting.evaluation_report.operating_figure import draw_scores, 
 from medscreen.reporting.pages.html_page import page
 from medscreen.reporting.pages.markdown import render
 
-LONGEST_SIDE = 320
-"""Pixels of a picture on the page."""
+_LONGEST_SIDE = 320  # pixels of a picture on the page
 _THUMBNAIL = 96
 
 
@@ -123,7 +122,7 @@ def _score_picture(val: Outcomes, point: Mapping[str, Any], score: float) -> byt
     return stream.getvalue()
 
 
-def png(grey: Grey, longest: int = LONGEST_SIDE) -> bytes:
+def png(grey: Grey, longest: int = _LONGEST_SIDE) -> bytes:
     """An image as PNG, its longer side at most, and of a small image about, that many pixels."""
     image, scale = Image.fromarray(grey), longest / max(grey.shape)
     size = (max(round(image.width * scale), 1), max(round(image.height * scale), 1))

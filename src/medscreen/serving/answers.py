@@ -1,4 +1,4 @@
-"""What the service answers, as its OpenAPI document describes it."""
+"""Schema of the service's answers, from which its OpenAPI document is made."""
 
 from datetime import datetime
 from typing import Any, Literal

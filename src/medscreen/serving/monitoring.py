@@ -13,7 +13,7 @@ _UNLOGGED = {"/healthz", "/readyz", "/metrics"}  # asked every few seconds
 
 
 class Metrics:
-    """What `/metrics` shows."""
+    """Counters, gauges and durations that `/metrics` exposes to Prometheus."""
 
     def __init__(self) -> None:
         self.registry = of = CollectorRegistry()

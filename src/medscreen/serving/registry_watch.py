@@ -36,7 +36,7 @@ class RegistryWatch:
 
     @property
     def title(self) -> str:
-        """What is served, in words."""
+        """Name of the served version, or a note that there is none."""
         return self.version.title if self.version else f"nothing: no version of {self.name} is in {self.stage}"
 
     def start(self) -> None:

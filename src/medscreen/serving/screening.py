@@ -28,7 +28,7 @@ _drawing = threading.Lock()  # Matplotlib is not thread-safe
 
 @dataclass(frozen=True)
 class Wanted:
-    """What an answer holds besides the decision; `similar`: so many training images of each class.
+    """Content of an answer besides the decision; `similar`: so many training images of each class.
 
     `for_processing`: raw values of an X-ray detector are screened, too.
     """
@@ -46,7 +46,7 @@ def served_model(version: LoadedVersion) -> ServedModel:
 
 
 def score_histogram(version: LoadedVersion) -> ScoreHistogram | None:
-    """Where healthy and abnormal validation images lie, in the bins of the version's reports."""
+    """Histogram of the scores of healthy and abnormal validation images, in the bins of the version's reports."""
     val = None if version.no_scores else version.val
     if val is None:
         return None
@@ -71,12 +71,12 @@ def screen_file(version: LoadedVersion, number: int, content: bytes, wanted: Wan
             if time.monotonic() > deadline:
                 raise TimeoutError
             try:
-                shown, square = decoded(image, version.detector, wanted.for_processing)
+                found, shown, square = decoded(image, version.detector, wanted.for_processing)
             except UnreadableImageError as error:
                 unreadable.append(UnreadableImage(frame=image.frame, detail=str(error)))
             else:
                 kept.append((square, _base64(png(shown.grey)) if wanted.thumbnail else None))
-                yield image, shown, square
+                yield found, shown, square
 
     with _path_to(content) as path:
         rows = list(screened(version.detector, images(path)))
@@ -85,7 +85,9 @@ def screen_file(version: LoadedVersion, number: int, content: bytes, wanted: Wan
         if time.monotonic() > deadline:
             raise TimeoutError
         results.append(_result(version, row, square, wanted).model_copy(update={"thumbnail": thumbnail}))
-    return FileResult(file=number, images=results, unreadable=unreadable, left_out=rows[0].left_out if rows else 0)
+    return FileResult(
+        file=number, images=results, unreadable=unreadable, left_out=rows[0].image.left_out if rows else 0
+    )
 
 
 def _result(version: LoadedVersion, row: ScreenedImage, square: Grey, wanted: Wanted) -> ImageResult:

@@ -39,7 +39,7 @@ class ProblemError(Exception):
 
 
 def is_loopback(host: str) -> bool:
-    """Whether a Host header names this machine's loopback interface."""
+    """True if a Host header names this machine's loopback interface."""
     try:
         name = urlsplit(f"//{host}").hostname or ""
         return name == "localhost" or ipaddress.ip_address(name).is_loopback

@@ -5,7 +5,7 @@ from importlib.metadata import version
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
-from urllib.parse import unquote, urlsplit
+from urllib.parse import urlsplit
 
 import mlflow
 import numpy as np
@@ -21,7 +21,7 @@ from mlflow.types import ColSpec, Schema, TensorSpec
 from medscreen.errors import MedscreenError
 from medscreen.packaging.packaged_detector import packaged_digest
 from medscreen.tracking import names
-from medscreen.tracking.mlmodel_file import GRAPH, loads_only_graph
+from medscreen.tracking.mlmodel_file import GRAPH, loads_only_graph, local_graph
 from medscreen.tracking.run_state import find_run, is_gone, reaching
 from medscreen.tracking.server import as_default, on_server
 from medscreen.workspace.atomic_outputs import replaced
@@ -56,7 +56,7 @@ def kept_graph(client: MlflowClient, layout: Layout, location: str, digest: str)
     size = _kept_bytes(client, location)
     if size is None:
         return None
-    here = _local(location)
+    here = local_graph(location)
     if here is not None:
         return here
     # from the server, and part of a path
@@ -133,17 +133,9 @@ def _logged_models(client: MlflowClient, run_id: str) -> list[LoggedModel]:
     return found
 
 
-def _local(location: str) -> Path | None:
-    """Path of a logged graph on this machine, None if a server keeps it."""
-    address = urlsplit(location)
-    if address.scheme == "file":
-        return Path(unquote(address.path)) / GRAPH
-    return None if address.scheme else Path(location) / GRAPH
-
-
 def _kept_bytes(client: MlflowClient, location: str) -> int | None:
     """The size of a logged graph, None if it is lost."""
-    here = _local(location)
+    here = local_graph(location)
     if here is not None:
         return here.stat().st_size if here.is_file() else None
     # an address within MLflow, which it would look up in whatever store is the process's default
@@ -169,7 +161,7 @@ def put_back(client: MlflowClient, location: str, graph: onnx.ModelProto, digest
     Versions go on pointing there: one that is in Production stays there. Raises MedscreenError where a server names a
     folder of this machine as the location.
     """
-    if on_server(client) and _local(location) is not None:
+    if on_server(client) and local_graph(location) is not None:
         raise MedscreenError(
             f"{location}: the MLflow server names this folder of your own machine as the place of a model; nothing is "
             "written there. Have the server keep its artifacts itself (--artifacts-destination)."

@@ -1,6 +1,7 @@
-"""MLmodel: the file by which MLflow loads a logged model."""
+"""Files of a logged model: the packaged graph, and MLmodel, by which MLflow loads it. Imports no MLflow."""
 
 from pathlib import Path
+from urllib.parse import unquote, urlsplit
 
 import yaml
 
@@ -8,6 +9,14 @@ GRAPH = "model.onnx"
 # what MLflow loads of a packaged detector: loader module, data, code
 _LOADS = ("loader_module", "data", "code")
 _LOADED = {"onnx": (None, GRAPH, None), "python_function": ("mlflow.onnx", GRAPH, None)}
+
+
+def local_graph(location: str) -> Path | None:
+    """The packaged graph at a location that MLflow stores as a path or a file: address; None for any other address."""
+    address = urlsplit(location)
+    if address.scheme == "file":
+        return Path(unquote(address.path)) / GRAPH
+    return None if address.scheme else Path(location) / GRAPH
 
 
 def loads_only_graph(mlmodel: Path) -> bool:

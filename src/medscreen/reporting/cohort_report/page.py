@@ -62,7 +62,7 @@ def _curves(published: Published) -> Iterator[tuple[str, bytes]]:
 
 
 def _facts(result: Result, published: Published, params: Params) -> CardFacts:
-    """What the sections that the page shares with the model card show."""
+    """Facts for the sections that the page shares with the model card."""
     return CardFacts(
         model=published.model,
         version=published.standings[result.detector]["version"],
