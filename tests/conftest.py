@@ -6,7 +6,7 @@ import sys
 import tempfile
 from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import yaml
@@ -20,6 +20,9 @@ from medscreen.workspace.layout import Layout
 from servers import mlflow_server, postgresql  # noqa: F401  # fixtures
 from studied import add_studies
 from workspaces import new_workspace, settings_of
+
+if TYPE_CHECKING:
+    from service_process import Running
 
 # a shell starts background jobs with SIGINT ignored, and so would be what the tests start and interrupt
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
@@ -160,6 +163,21 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def copied(finished: Path, tmp_path: Path) -> Path:
     """A copy of the finished project at another path."""
     return Path(shutil.copytree(finished, tmp_path / "copied", symlinks=True))
+
+
+@pytest.fixture(scope="module")
+def home(published: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A copy of the published workspace for the tests of one file."""
+    return Path(shutil.copytree(published, tmp_path_factory.mktemp("serving") / "workspace"))
+
+
+@pytest.fixture(scope="module")
+def served(home: Path) -> Iterator["Running"]:
+    """`medscreen serve` in that workspace."""
+    from service_process import service  # it imports this module
+
+    with service(home, home.parent / "log") as running:
+        yield running
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ from typing import Annotated, Any
 
 from fastapi import Depends, FastAPI, Query, Request, Response
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import HTMLResponse
+from fastapi.responses import HTMLResponse, PlainTextResponse
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from starlette.exceptions import HTTPException
@@ -45,7 +45,7 @@ class Service:
     """Handlers of the routes; `threads` files are screened at the same time, each on one processor."""
 
     def __init__(self, watch: RegistryWatch, key: str | None, threads: int, limits: Limits) -> None:
-        self._watch, self._key, self._limits = watch, key, limits
+        self._watch, self.key, self._limits = watch, key, limits
         self._workers = ThreadPoolExecutor(threads, "screening")
         self._in_progress = 0
         self.metrics = Metrics()
@@ -53,23 +53,22 @@ class Service:
         self.metrics.checked.set_function(lambda: watch.checked)
         self.metrics.in_progress.set_function(lambda: self._in_progress)
 
-    def require_access(
-        self, request: Request, given: Annotated[HTTPAuthorizationCredentials | None, Depends(_BEARER)]
-    ) -> None:
-        """Raises ProblemError for a request without the API key; where there is no key, for one to another host.
-
-        A page of another site could otherwise reach the service by a name that leads to this machine (DNS rebinding).
-        """
-        if self._key is None:
-            if not is_loopback(request.headers.get("host", "")):
-                other = "Without an API key the service answers at 127.0.0.1, [::1] and localhost alone."
-                raise ProblemError(HTTPStatus.MISDIRECTED_REQUEST, other, {"Connection": "close"})
-            return
+    def require_key(self, given: Annotated[HTTPAuthorizationCredentials | None, Depends(_BEARER)]) -> None:
+        """Raises ProblemError for a request without the API key."""
         sent = given.credentials if given else ""
-        if not secrets.compare_digest(sent.encode(), self._key.encode()):
+        if self.key is None or not secrets.compare_digest(sent.encode(), self.key.encode()):
             missing = "Send the service's API key as the header Authorization: Bearer KEY."
             close = {"WWW-Authenticate": "Bearer", "Connection": "close"}
             raise ProblemError(HTTPStatus.UNAUTHORIZED, missing, close)
+
+    def require_loopback(self, request: Request) -> None:
+        """Raises ProblemError for a request to another host than this one.
+
+        A page of another site could otherwise reach the service by a name that leads to this machine (DNS rebinding).
+        """
+        if not is_loopback(request.headers.get("host", "")):
+            other = "Without an API key the service answers at 127.0.0.1, [::1] and localhost alone."
+            raise ProblemError(HTTPStatus.MISDIRECTED_REQUEST, other, {"Connection": "close"})
 
     async def screen(
         self,
@@ -170,7 +169,7 @@ def create_app(service: Service) -> FastAPI:
         redirect_slashes=False,  # a redirection would repeat the request's host and query
     )
     app.add_middleware(Monitored, metrics=service.metrics)
-    keyed = [Depends(service.require_access)]
+    keyed = [Depends(service.require_key if service.key else service.require_loopback)]
     app.post(
         "/v1/screen",
         response_model=ScreenAnswer,
@@ -179,7 +178,9 @@ def create_app(service: Service) -> FastAPI:
         openapi_extra=_BODY,
     )(service.screen)
     app.get("/v1/model", responses=_problems(401, 421, 503), dependencies=keyed)(service.model)
-    app.get("/metrics", responses=_problems(401, 421), dependencies=keyed)(service.show_metrics)
+    app.get("/metrics", responses=_problems(401, 421), response_class=PlainTextResponse, dependencies=keyed)(
+        service.show_metrics
+    )
     app.get("/healthz")(service.healthz)
     app.get("/readyz", responses=_problems(503))(service.readyz)
     app.get("/", include_in_schema=False)(lambda: HTMLResponse(_PAGE, headers={"Content-Security-Policy": _POLICY}))
