@@ -84,7 +84,8 @@ def screen_file(version: LoadedVersion, number: int, content: bytes, wanted: Wan
     for row, (square, thumbnail) in zip(rows, kept, strict=True):
         if time.monotonic() > deadline:
             raise TimeoutError
-        results.append(_result(version, row, square, wanted).model_copy(update={"thumbnail": thumbnail}))
+        results.append(_result(version, row, square, wanted))
+        results[-1].thumbnail = thumbnail
     return FileResult(
         file=number, images=results, unreadable=unreadable, left_out=rows[0].image.left_out if rows else 0
     )
@@ -95,7 +96,7 @@ def _result(version: LoadedVersion, row: ScreenedImage, square: Grey, wanted: Wa
     result = ImageResult(
         frame=row.image.frame,
         score=row.score,
-        percentile=100 * float(np.mean(healthy < row.score)) if len(healthy) else None,
+        percentile=100 * int(np.searchsorted(healthy, row.score)) / len(healthy) if len(healthy) else None,
         p_value=row.p_value,
         probability=None if outside else row.probability,
         abnormal=None if outside else row.abnormal,
