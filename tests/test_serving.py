@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import mlflow
 import numpy as np
 import pytest
 from click.testing import CliRunner
@@ -26,6 +27,7 @@ from browsers import new_tab
 from factories import unstated
 from html_pages import Tags
 from medscreen.cli import commands
+from medscreen.data.images import curated_images
 from medscreen.errors import MedscreenError
 from medscreen.packaging.screened_files import screened
 from medscreen.registry.run_record import Record
@@ -35,6 +37,7 @@ from medscreen.serving.app import Service, create_app
 from medscreen.serving.registry_watch import RegistryWatch
 from medscreen.serving.server import listen, read_key
 from medscreen.serving.uploads import Limits
+from medscreen.tracking.server import as_default
 from medscreen.tracking.store import open_store
 from medscreen.workspace.layout import Layout
 from service_process import HEAD, PART, PATIENT, Running, bomb, ct, noise, png, problem, raw, service
@@ -86,6 +89,32 @@ def test_service_and_predict_agree(
     healthy = val.scores[val.labels == 0]
     for image in images:
         assert image["percentile"] == pytest.approx(100 * (healthy < image["score"]).mean())
+
+
+@pytest.mark.filterwarnings("ignore:.*stage:FutureWarning")
+def test_pipeline_predict_service_and_pyfunc_agree(
+    served: Running, home: Path, tmp_path: Path, loaded_registry: Callable[[Path], None]
+) -> None:
+    loaded_registry(home)
+    layout = Layout(home, home)
+    client = open_store(layout)
+    version = version_in_stage(client, MODEL, "Production")
+    assert version is not None
+    of_pipeline = Record(client, layout, version).outcomes("val")
+    assert of_pipeline is not None
+    pixels = np.asarray(curated_images(layout, "val").pixels)[:40]
+    paths = [tmp_path / f"{number:02}.png" for number in range(len(pixels))]
+    for path, image in zip(paths, pixels, strict=True):
+        Image.fromarray(image).save(path)
+    rows = json.loads(CliRunner().invoke(commands, ["predict", *map(str, paths), "--name", MODEL, "--json"]).stdout)
+    files = served.post(*((path.name, path.read_bytes()) for path in paths)).json()["files"]
+    with as_default(client):
+        by_pyfunc = mlflow.pyfunc.load_model(f"models:/{MODEL}/Production").predict(pixels[:, None])
+    for name in ("score", "p_value", "probability"):
+        of_service = [file["images"][0][name] for file in files]
+        np.testing.assert_allclose(of_service, by_pyfunc[name], rtol=1e-5, atol=1e-5)
+        np.testing.assert_allclose([row[name] for row in rows], by_pyfunc[name], rtol=1e-5, atol=1e-5)
+    np.testing.assert_allclose(by_pyfunc["score"], of_pipeline.scores[:40], rtol=1e-5, atol=1e-5)
 
 
 def test_what_is_requested_comes_as_pictures_or_with_the_reason_why_not(served: Running) -> None:
