@@ -56,7 +56,7 @@ def test_the_service_runs_on_a_read_only_root(published: Path, tmp_path: Path) -
         "--chdir",
         str(home),
     ]
-    for path in (key, REPOSITORY, sys.prefix):  # which may be below /tmp
+    for path in (key, REPOSITORY / "src", sys.prefix):  # which may be below /tmp
         box += ["--ro-bind", str(path), str(path)]
     env = environment(home) | variables | {"PATH": f"{BIN}:/usr/bin:/bin", "PYTHONPATH": str(REPOSITORY / "src")}
     env.pop("TMPDIR", None)

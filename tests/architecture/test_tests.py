@@ -8,7 +8,18 @@ import pytest
 
 from factories import REPOSITORY
 
-READ = ("src", "tests", "docs", "benchmarks", "dvc.yaml", ".dvc/plots", ".dvcignore", ".gitignore", "pyproject.toml")
+READ = (
+    "src",
+    "tests",
+    "docs",
+    "benchmarks",
+    "dvc.yaml",
+    ".dvc/plots",
+    ".dvcignore",
+    ".gitignore",
+    "pyproject.toml",
+    "Dockerfile",
+)
 
 
 def forbidden_reads(source: str) -> Iterator[str]:
