@@ -8,7 +8,19 @@ import pytest
 
 from factories import REPOSITORY
 
-READ = ("src", "tests", "docs", "benchmarks", "dvc.yaml", ".dvc/plots", ".dvcignore", ".gitignore", "pyproject.toml")
+READ = (
+    "src",
+    "tests",
+    "docs",
+    "benchmarks",
+    "dvc.yaml",
+    ".dvc/plots",
+    ".dvcignore",
+    ".gitignore",
+    "pyproject.toml",
+    "mkdocs.yml",
+    "Makefile",
+)
 
 
 def forbidden_reads(source: str) -> Iterator[str]:

@@ -1,0 +1,171 @@
+"""MkDocs hook: tables of params.yaml from its JSON schema, with the values and comments of the shipped files.
+
+A page has `<!-- settings: BLOCK -->` where the tables of that top-level block belong, `<!-- settings: -->` for keys
+without a block and `<!-- settings: shared -->` for blocks that several entries have in common.
+"""
+
+import json
+import re
+from collections import Counter
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from ruamel.yaml import YAML
+
+CHECKOUT = Path(__file__).parents[1]
+SCHEMA: dict[str, Any] = json.loads((CHECKOUT / "docs" / "params.schema.json").read_text())
+BLOCKS: dict[str, Any] = SCHEMA["$defs"]
+SHARED = {
+    name for name, uses in Counter(re.findall(r'": "#/\$defs/(\w+)"', json.dumps(SCHEMA))).items()
+    if uses > 1 and name in {"TrainingParams", "RecipeParams", "LayersParams", "BackboneParams", "AugmentParams"}
+}  # fmt: skip
+HEAD = "| key | values | shipped | meaning |\n|---|---|---|---|\n"
+
+
+def on_page_markdown(markdown: str, **_: Any) -> str:
+    """MkDocs calls this for every page; those without a marker stay as they are."""
+    return re.sub(r"<!-- settings: ?(\w*) -->", lambda marker: _section(marker[1]), markdown)
+
+
+@cache
+def _shipped(name: str) -> Any:
+    return YAML().load(CHECKOUT / name)
+
+
+def _section(block: str) -> str:
+    if block == "shared":
+        return "\n".join(_table(_title(name), BLOCKS[name], _example_of(name)) for name in sorted(SHARED))
+    if not block:
+        scalars = {key: node for key, node in SCHEMA["properties"].items() if _is_scalar(node)}
+        return HEAD + "".join(_rows({"properties": scalars}, "", _shipped("params.yaml")))
+    node = SCHEMA["properties"][block]
+    if "$ref" in node:
+        return (
+            _description(_resolved(node)) + HEAD + "".join(_rows(_resolved(node), "", _shipped("params.yaml")[block]))
+        )
+    entry = next(iter(node["patternProperties"].values()))
+    return "\n".join(_table(*found) for found in _entries(block, entry))
+
+
+def _entries(block: str, entry: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any], Any]]:
+    """Each kind that an entry of the block can have, beside the first shipped entry of that kind."""
+    roster = [_shipped("params.yaml")[block], _shipped("benchmarks/roster.yaml")["detectors"]]
+    for schema in _alternatives(entry):
+        marks = {key: node["const"] for key, node in schema["properties"].items() if "const" in node}
+        shipped = next((e for es in roster for e in es.values() if all(e.get(k) == v for k, v in marks.items())), {})
+        yield ", ".join(f"{key}: {value}" for key, value in marks.items()) or "An entry", schema, shipped
+
+
+def _alternatives(node: dict[str, Any]) -> list[dict[str, Any]]:
+    node = _resolved(node)
+    return [leaf for part in node["oneOf"] for leaf in _alternatives(part)] if "oneOf" in node else [node]
+
+
+def _resolved(node: dict[str, Any]) -> dict[str, Any]:
+    return BLOCKS[node["$ref"].rsplit("/", 1)[1]] if "$ref" in node else node
+
+
+def _table(title: str, schema: dict[str, Any], shipped: Any) -> str:
+    return f"### {title}\n\n{_description(schema)}{HEAD}{''.join(_rows(schema, '', shipped))}"
+
+
+def _description(schema: dict[str, Any]) -> str:
+    return f"{schema['description']}\n\n" if "description" in schema else ""
+
+
+def _rows(schema: dict[str, Any], prefix: str, shipped: Any, when: str = "") -> Iterator[str]:
+    for key, node in schema["properties"].items():
+        path, value = prefix + key, (shipped or {}).get(key)
+        name = node.get("$ref", "").rsplit("/", 1)[-1]
+        if name in SHARED:
+            yield _row(
+                path, f"[{_title(name)}](#{_title(name).lower().replace(' ', '-')})", None, when, _comment(shipped, key)
+            )
+        elif "$ref" in node and "properties" in _resolved(node):
+            yield from _rows(_resolved(node), f"{path}.", value, when)
+        elif "discriminator" in node:
+            yield from _union(path, node, value)
+        elif not (when and "const" in node):
+            yield _row(
+                path, _values(node) + when, value if key in (shipped or {}) else None, "", _comment(shipped, key)
+            )
+
+
+def _union(path: str, node: dict[str, Any], shipped: Any) -> Iterator[str]:
+    mark = node["discriminator"]["propertyName"]
+    kinds = {part["properties"][mark]["const"]: part for part in _alternatives(node)}
+    meaning = "<br>".join(f"`{kind}`: {' '.join(part['description'].split())}" for kind, part in kinds.items())
+    yield _row(f"{path}.{mark}", ", ".join(f"`{kind}`" for kind in kinds), (shipped or {}).get(mark), "", meaning)
+    for kind, part in kinds.items():
+        chosen = shipped if (shipped or {}).get(mark) == kind else None
+        yield from _rows(part, f"{path}.", chosen, f" (with `{mark}: {kind}`)")
+
+
+def _row(path: str, values: str, shipped: Any, when: str, meaning: str) -> str:
+    written = "" if shipped is None else f"`{_yaml(shipped)}`"
+    return f"| `{path}` | {values}{when} | {written} | {meaning} |\n".replace("\\|", "|")
+
+
+def _values(node: dict[str, Any]) -> str:
+    """Type and range in words."""
+    if "const" in node or "enum" in node:
+        return ", ".join(f"`{_yaml(value)}`" for value in node.get("enum", [node.get("const")]))
+    if "anyOf" in node or "oneOf" in node:
+        return " or ".join(dict.fromkeys(_values(_resolved(part)) for part in node.get("anyOf", node.get("oneOf"))))
+    if node["type"] == "array":
+        return f"list: {_values(_resolved(node['items']))}"
+    words = {
+        "integer": "whole number",
+        "number": "number",
+        "string": "text",
+        "boolean": "`true`, `false`",
+        "null": "`null`",
+    }
+    limits = {"minimum": "at least", "exclusiveMinimum": "above", "maximum": "at most", "exclusiveMaximum": "below"}
+    ranges = [f"{word} {node[limit]:g}" for limit, word in limits.items() if limit in node and node[limit] < 2**31]
+    return ", ".join([words.get(node["type"], "block"), *ranges])
+
+
+def _is_scalar(node: dict[str, Any]) -> bool:
+    return node.get("type") in {"integer", "string", "array"}
+
+
+def _yaml(value: Any) -> str:
+    if isinstance(value, dict):
+        return "{" + ", ".join(f"{key}: {_yaml(part)}" for key, part in value.items()) + "}"
+    if isinstance(value, list):
+        return "[" + ", ".join(map(_yaml, value)) + "]"
+    return (
+        {True: "true", False: "false", None: "null"}[value]
+        if value is None or value is True or value is False
+        else str(value)
+    )
+
+
+def _comment(shipped: Any, key: str) -> str:
+    """The comment behind a key of the shipped file, the only place where single keys are explained."""
+    token = getattr(shipped, "ca", None) and shipped.ca.items.get(key, [None] * 3)[2]
+    return token.value.split("\n")[0].lstrip("# ").strip().replace("|", "\\|") if token else ""
+
+
+def _title(name: str) -> str:
+    return {"LayersParams": "Autoencoder layers", "BackboneParams": "Pretrained backbone", "AugmentParams": "Augmentation",
+            "RecipeParams": "Classifier recipe", "TrainingParams": "Training"}[name]  # fmt: skip
+
+
+def _example_of(name: str) -> Any:
+    key = {
+        "LayersParams": "layers",
+        "BackboneParams": "backbone",
+        "RecipeParams": "recipe",
+        "TrainingParams": "training",
+    }
+    entries = [
+        *_shipped("params.yaml")["detectors"].values(),
+        *_shipped("benchmarks/roster.yaml")["detectors"].values(),
+    ]
+    if name == "AugmentParams":
+        return _example_of("RecipeParams")["augment"]
+    return next(entry[key[name]] for entry in entries if set(BLOCKS[name]["required"]) == set(entry.get(key[name], {})))
