@@ -6,8 +6,7 @@ without a block and `<!-- settings: shared -->` for blocks that several entries 
 
 import json
 import re
-from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -15,13 +14,17 @@ from typing import Any
 from ruamel.yaml import YAML
 
 CHECKOUT = Path(__file__).parents[1]
+PARAMS, ROSTER = CHECKOUT / "params.yaml", CHECKOUT / "benchmarks" / "roster.yaml"
 SCHEMA: dict[str, Any] = json.loads((CHECKOUT / "docs" / "params.schema.json").read_text())
 BLOCKS: dict[str, Any] = SCHEMA["$defs"]
-SHARED = {
-    name for name, uses in Counter(re.findall(r'": "#/\$defs/(\w+)"', json.dumps(SCHEMA))).items()
-    if uses > 1 and name in {"TrainingParams", "RecipeParams", "LayersParams", "BackboneParams", "AugmentParams"}
-}  # fmt: skip
-HEAD = "| key | values | shipped | meaning |\n|---|---|---|---|\n"
+SHARED = {  # blocks that several kinds have in common: title, key in an entry
+    "LayersParams": ("Autoencoder layers", "layers"),
+    "RecipeParams": ("Classifier recipe", "recipe"),
+    "BackboneParams": ("Pretrained backbone", "backbone"),
+    "TrainingParams": ("Training", "training"),
+}
+Row = tuple[str, str, str, str]
+LONGEST = 60  # characters of a shipped value; longer ones are blocks that the file shows better
 
 
 def on_page_markdown(markdown: str, **_: Any) -> str:
@@ -30,28 +33,30 @@ def on_page_markdown(markdown: str, **_: Any) -> str:
 
 
 @cache
-def _shipped(name: str) -> Any:
-    return YAML().load(CHECKOUT / name)
+def _shipped(path: Path) -> Any:
+    return YAML().load(path)
 
 
 def _section(block: str) -> str:
     if block == "shared":
-        return "\n".join(_table(_title(name), BLOCKS[name], _example_of(name)) for name in sorted(SHARED))
+        return "\n".join(_part(_title(name), BLOCKS[name], _example_of(name)) for name in sorted(SHARED))
     if not block:
-        scalars = {key: node for key, node in SCHEMA["properties"].items() if _is_scalar(node)}
-        return HEAD + "".join(_rows({"properties": scalars}, "", _shipped("params.yaml")))
+        scalars = {
+            key: node
+            for key, node in SCHEMA["properties"].items()
+            if node.get("type") != "object" and "$ref" not in node
+        }
+        return _table(_rows({"properties": scalars}, "", _shipped(PARAMS)))
     node = SCHEMA["properties"][block]
     if "$ref" in node:
-        return (
-            _description(_resolved(node)) + HEAD + "".join(_rows(_resolved(node), "", _shipped("params.yaml")[block]))
-        )
+        return _description(_resolved(node)) + _table(_rows(_resolved(node), "", _shipped(PARAMS)[block]))
     entry = next(iter(node["patternProperties"].values()))
-    return "\n".join(_table(*found) for found in _entries(block, entry))
+    return "\n".join(_part(*found) for found in _entries(block, entry))
 
 
 def _entries(block: str, entry: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any], Any]]:
     """Each kind that an entry of the block can have, beside the first shipped entry of that kind."""
-    roster = [_shipped("params.yaml")[block], _shipped("benchmarks/roster.yaml")["detectors"]]
+    roster = [_shipped(PARAMS)[block], _shipped(ROSTER)["detectors"]]
     for schema in _alternatives(entry):
         marks = {key: node["const"] for key, node in schema["properties"].items() if "const" in node}
         shipped = next((e for es in roster for e in es.values() if all(e.get(k) == v for k, v in marks.items())), {})
@@ -67,45 +72,51 @@ def _resolved(node: dict[str, Any]) -> dict[str, Any]:
     return BLOCKS[node["$ref"].rsplit("/", 1)[1]] if "$ref" in node else node
 
 
-def _table(title: str, schema: dict[str, Any], shipped: Any) -> str:
-    return f"### {title}\n\n{_description(schema)}{HEAD}{''.join(_rows(schema, '', shipped))}"
+def _part(title: str, schema: dict[str, Any], shipped: Any) -> str:
+    return f"### {title}\n\n{_description(schema)}{_table(_rows(schema, '', shipped))}"
+
+
+def _table(rows: Iterable[Row]) -> str:
+    """A Markdown table; without its last column where no key has a comment."""
+    lines = [("key", "values", "shipped", "meaning"), ("---",) * 4, *rows]
+    columns = 4 if any(line[3] for line in lines[2:]) else 3
+    return "".join(f"| {' | '.join(line[:columns])} |\n" for line in lines)
 
 
 def _description(schema: dict[str, Any]) -> str:
     return f"{schema['description']}\n\n" if "description" in schema else ""
 
 
-def _rows(schema: dict[str, Any], prefix: str, shipped: Any, when: str = "") -> Iterator[str]:
+def _rows(schema: dict[str, Any], prefix: str, shipped: Any, when: str = "") -> Iterator[Row]:
+    """The keys of a block; `when`: the condition under which a block has them."""
     for key, node in schema["properties"].items():
         path, value = prefix + key, (shipped or {}).get(key)
         name = node.get("$ref", "").rsplit("/", 1)[-1]
         if name in SHARED:
-            yield _row(
-                path, f"[{_title(name)}](#{_title(name).lower().replace(' ', '-')})", None, when, _comment(shipped, key)
-            )
+            link = f"[{_title(name)}](#{_title(name).lower().replace(' ', '-')})"
+            yield f"`{path}`", link + when, "", _comment(shipped, key)
         elif "$ref" in node and "properties" in _resolved(node):
             yield from _rows(_resolved(node), f"{path}.", value, when)
         elif "discriminator" in node:
             yield from _union(path, node, value)
-        elif not (when and "const" in node):
-            yield _row(
-                path, _values(node) + when, value if key in (shipped or {}) else None, "", _comment(shipped, key)
+        elif "const" not in node:  # the heading has it
+            written = _yaml(value) if key in (shipped or {}) else ""
+            yield (
+                f"`{path}`",
+                _values(node) + when,
+                f"`{written}`" if 0 < len(written) < LONGEST else "",
+                _comment(shipped, key),
             )
 
 
-def _union(path: str, node: dict[str, Any], shipped: Any) -> Iterator[str]:
+def _union(path: str, node: dict[str, Any], shipped: Any) -> Iterator[Row]:
     mark = node["discriminator"]["propertyName"]
     kinds = {part["properties"][mark]["const"]: part for part in _alternatives(node)}
     meaning = "<br>".join(f"`{kind}`: {' '.join(part['description'].split())}" for kind, part in kinds.items())
-    yield _row(f"{path}.{mark}", ", ".join(f"`{kind}`" for kind in kinds), (shipped or {}).get(mark), "", meaning)
+    chosen = (shipped or {}).get(mark)
+    yield f"`{path}.{mark}`", ", ".join(f"`{kind}`" for kind in kinds), f"`{chosen}`" if chosen else "", meaning
     for kind, part in kinds.items():
-        chosen = shipped if (shipped or {}).get(mark) == kind else None
-        yield from _rows(part, f"{path}.", chosen, f" (with `{mark}: {kind}`)")
-
-
-def _row(path: str, values: str, shipped: Any, when: str, meaning: str) -> str:
-    written = "" if shipped is None else f"`{_yaml(shipped)}`"
-    return f"| `{path}` | {values}{when} | {written} | {meaning} |\n".replace("\\|", "|")
+        yield from _rows(part, f"{path}.", shipped if chosen == kind else None, f" (with `{mark}: {kind}`)")
 
 
 def _values(node: dict[str, Any]) -> str:
@@ -116,20 +127,12 @@ def _values(node: dict[str, Any]) -> str:
         return " or ".join(dict.fromkeys(_values(_resolved(part)) for part in node.get("anyOf", node.get("oneOf"))))
     if node["type"] == "array":
         return f"list: {_values(_resolved(node['items']))}"
-    words = {
-        "integer": "whole number",
-        "number": "number",
-        "string": "text",
-        "boolean": "`true`, `false`",
-        "null": "`null`",
-    }
+    words = {"string": "text", "boolean": "`true`, `false`", "null": "`null`", "object": "block"}
     limits = {"minimum": "at least", "exclusiveMinimum": "above", "maximum": "at most", "exclusiveMaximum": "below"}
     ranges = [f"{word} {node[limit]:g}" for limit, word in limits.items() if limit in node and node[limit] < 2**31]
-    return ", ".join([words.get(node["type"], "block"), *ranges])
-
-
-def _is_scalar(node: dict[str, Any]) -> bool:
-    return node.get("type") in {"integer", "string", "array"}
+    if {"minimum", "maximum"} <= node.keys():
+        ranges = [f"{node['minimum']:g} to {node['maximum']:g}"]
+    return ", ".join([words.get(node["type"], node["type"]), *ranges])
 
 
 def _yaml(value: Any) -> str:
@@ -151,21 +154,14 @@ def _comment(shipped: Any, key: str) -> str:
 
 
 def _title(name: str) -> str:
-    return {"LayersParams": "Autoencoder layers", "BackboneParams": "Pretrained backbone", "AugmentParams": "Augmentation",
-            "RecipeParams": "Classifier recipe", "TrainingParams": "Training"}[name]  # fmt: skip
+    return SHARED[name][0]
 
 
 def _example_of(name: str) -> Any:
-    key = {
-        "LayersParams": "layers",
-        "BackboneParams": "backbone",
-        "RecipeParams": "recipe",
-        "TrainingParams": "training",
-    }
+    """The first shipped block of that form."""
+    key = SHARED[name][1]
     entries = [
-        *_shipped("params.yaml")["detectors"].values(),
-        *_shipped("benchmarks/roster.yaml")["detectors"].values(),
+        *_shipped(PARAMS)["detectors"].values(),
+        *_shipped(ROSTER)["detectors"].values(),
     ]
-    if name == "AugmentParams":
-        return _example_of("RecipeParams")["augment"]
-    return next(entry[key[name]] for entry in entries if set(BLOCKS[name]["required"]) == set(entry.get(key[name], {})))
+    return next(entry[key] for entry in entries if set(BLOCKS[name]["required"]) == set(entry.get(key, {})))

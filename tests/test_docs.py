@@ -4,19 +4,24 @@ import json
 import re
 import shlex
 from collections.abc import Iterator
+from importlib.util import module_from_spec, spec_from_file_location
 from typing import Any
 
 import click
 import pytest
 import yaml
+from pydantic import ValidationError
 
-from factories import REPOSITORY
+from factories import PARAMS_YAML, REPOSITORY
 from medscreen.cli import commands
+from medscreen.config.operating import OperatingParams
+from medscreen.config.params import Params
 
 DOCS = REPOSITORY / "docs"
 HISTORY = {"log.md", "decisions/README.md"}  # name what stood there at their time
 PAGES = {path.relative_to(DOCS).as_posix(): path.read_text() for path in sorted(DOCS.rglob("*.md"))}
 NOTEBOOKS = [name for name in PAGES if name.startswith("notebooks/0")]
+SETTINGS: dict[str, Any] = yaml.safe_load(PARAMS_YAML.read_text())
 SCHEMA: dict[str, Any] = json.loads((DOCS / "params.schema.json").read_text())
 ROSTER = yaml.safe_load((REPOSITORY / "benchmarks" / "roster.yaml").read_text())["detectors"]
 MAKEFILE = (REPOSITORY / "Makefile").read_text()
@@ -89,26 +94,30 @@ def is_setting(path: str) -> bool:
 
 
 def takes(node: dict[str, Any], value: object) -> bool:
-    types = {"integer": int, "number": (int, float), "string": str, "boolean": bool, "array": list, "object": dict}
-    for found in alternatives(node):
-        if "const" in found or "enum" in found:
-            if value in found.get("enum", [found.get("const")]):
-                return True
-        elif found["type"] == "null" or isinstance(value, types[found["type"]]):
-            if isinstance(value, dict) and "properties" in found:
-                keys = found["properties"]
-                if value.keys() != keys.keys() or not all(takes(keys[key], part) for key, part in value.items()):
-                    continue
-            return True
-    return False
+    """Whether a scalar or list is of the type, or among the values, that a key has."""
+    types = {"integer": int, "number": (int, float), "string": str, "boolean": bool, "array": list, "null": type(None)}
+    return any(
+        value in found.get("enum", [found.get("const")])
+        if "enum" in found or "const" in found
+        else isinstance(value, types.get(found["type"], ()))
+        for found in alternatives(node)
+    )
 
 
 def everywhere(path: str) -> list[dict[str, Any]]:
-    """The schemas of a key, whole path or only its end (as in `score: mse`)."""
-    nodes = [SCHEMA, *SCHEMA["$defs"].values()]
+    """The schemas of a key by its whole path or by the end of it (as in `score: mse`)."""
+    nodes = [SCHEMA, *(block for block in SCHEMA["$defs"].values() if "properties" in block)]
     for key in path.split("."):
-        nodes = [child for node in nodes for child in below(node, key) if "additionalProperties" not in node or child]
+        nodes = [child for node in nodes for child in below(node, key)]
     return nodes
+
+
+def is_policy(value: str) -> bool:
+    try:
+        OperatingParams.model_validate(SETTINGS["operating"] | {"threshold": yaml.safe_load(value)})
+    except ValidationError:
+        return False
+    return True
 
 
 @ON_PAGE
@@ -121,15 +130,10 @@ def test_every_dotted_setting_exists(page: str) -> None:
 @ON_PAGE
 def test_every_settings_block_is_valid(page: str) -> None:
     for block in re.findall(r"^```yaml\n(.*?)^```", PAGES[page], re.MULTILINE | re.DOTALL):
-        for key, value in (yaml.safe_load(block.replace("...", "")) or {}).items():
-            if key == "studies":  # shows forms that do not stand together
-                continue
-            for name, entry in value.items() if key in {"datasets", "detectors"} else [("", value)]:
-                node = next(below(next(below(SCHEMA, key)), name)) if name else next(below(SCHEMA, key))
-                known = [set(found["properties"]) for found in alternatives(node)]
-                assert any(set(entry) <= keys for keys in known), (key, name)
-                if name:
-                    assert takes(node, entry), (key, name)
+        shown = yaml.safe_load(block)
+        if "studies" not in shown:  # docs/studies.md shows forms that do not stand together
+            merged = {key: SETTINGS[key] | value for key, value in shown.items()}
+            Params.model_validate(SETTINGS | merged)
 
 
 def named_on(page: str) -> Iterator[str]:
@@ -148,12 +152,14 @@ def exists(code: str) -> bool:
     if code in ROSTER or is_setting(code) or OUTPUT.fullmatch(code):
         return True
     path, _, value = code.partition(": ")
+    if path == "operating.threshold":
+        return is_policy(value)
     nodes = everywhere(path)
-    return any(takes(node, yaml.safe_load(value)) for node in nodes) if value else bool(nodes) or code in OUTPUT_WORDS
+    return any(takes(node, yaml.safe_load(value)) for node in nodes) if value else bool(nodes) or code in WORDS
 
 
-# names within an output or a split, and values named beside the key that takes them
-OUTPUT_WORDS = {"scores", "false_positive_rate", "false_negative_rate", "val", "tune", "tpe", "random", "discard"}
+# names within an output, splits, and values beside the key that takes them
+WORDS = {"scores", "false_positive_rate", "false_negative_rate", "val", "tune", "tpe", "random", "discard"}
 
 
 @pytest.mark.parametrize("page", NOTEBOOKS)
@@ -179,3 +185,16 @@ def navigation(node: object) -> Iterator[str]:
 def test_the_navigation_has_every_page_and_no_other() -> None:
     nav = yaml.safe_load((REPOSITORY / "mkdocs.yml").read_text())["nav"]
     assert sorted(navigation(nav)) == sorted(PAGES)
+
+
+def test_the_generated_reference_has_every_key() -> None:
+    spec = spec_from_file_location("settings_reference", DOCS / "settings_reference.py")
+    assert spec and spec.loader
+    spec.loader.exec_module(hook := module_from_spec(spec))
+    hook.PARAMS = PARAMS_YAML  # not the user's
+    rows = re.findall(r"^\| `([\w.]+)`", hook.on_page_markdown(PAGES["reference/settings.md"]), re.MULTILINE)
+    shown = {key for path in rows for key in path.split(".")}
+    keys = {
+        key for block in SCHEMA["$defs"].values() for key, node in block["properties"].items() if "const" not in node
+    }
+    assert keys - shown == {"low", "high", "step", "log", "choices", "entry", "space", "center"}  # prose of the page
