@@ -1,10 +1,14 @@
 """The documentation names what exists: pages, commands with their options, settings, entries of the roster."""
 
 import json
+import os
 import re
 import shlex
+import subprocess
+import sys
 from collections.abc import Iterator
 from importlib.util import module_from_spec, spec_from_file_location
+from pathlib import Path
 from typing import Any
 
 import click
@@ -12,6 +16,7 @@ import pytest
 import yaml
 from pydantic import ValidationError
 
+from browsers import new_tab
 from factories import PARAMS_YAML, REPOSITORY
 from medscreen.cli import commands
 from medscreen.config.operating import OperatingParams
@@ -198,3 +203,22 @@ def test_the_generated_reference_has_every_key() -> None:
         key for block in SCHEMA["$defs"].values() for key, node in block["properties"].items() if "const" not in node
     }
     assert keys - shown == {"low", "high", "step", "log", "choices", "entry", "space", "center"}  # prose of the page
+
+
+@pytest.mark.slow
+def test_the_site_is_built_read_and_searched_without_a_network(tmp_path: Path, browser: str) -> None:
+    config = REPOSITORY / "mkdocs.yml"
+    command = [sys.executable, "-m", "mkdocs", "build", "--strict", "--quiet", "-f", str(config), "-d", str(tmp_path)]
+    built = subprocess.run(command, check=False, capture_output=True, text=True, env=os.environ | NO_NOTICE)
+    assert (built.returncode, built.stderr) == (0, "")
+    asked: list[str] = []
+    with new_tab(browser) as tab:
+        tab.on("request", lambda request: asked.append(request.url))
+        tab.goto((tmp_path / "index.html").as_uri())
+        tab.get_by_role("textbox", name="Search").fill("deferral band")
+        tab.locator(".md-search-result__link").first.click()
+        tab.wait_for_url("**/*.html?h=*")
+    assert [url for url in asked if not url.startswith(("file:", "data:", "blob:"))] == []
+
+
+NO_NOTICE = {"NO_MKDOCS_2_WARNING": "1"}
