@@ -100,7 +100,7 @@ def _rows(schema: dict[str, Any], prefix: str, shipped: Any, when: str = "") -> 
         elif "discriminator" in node:
             yield from _union(path, node, value)
         elif "const" not in node:  # the heading has it
-            written = _yaml(value) if key in (shipped or {}) else ""
+            written = _yaml(value).replace("|", "\\|") if key in (shipped or {}) else ""
             yield (
                 f"`{path}`",
                 _values(node) + when,
@@ -140,11 +140,7 @@ def _yaml(value: Any) -> str:
         return "{" + ", ".join(f"{key}: {_yaml(part)}" for key, part in value.items()) + "}"
     if isinstance(value, list):
         return "[" + ", ".join(map(_yaml, value)) + "]"
-    return (
-        {True: "true", False: "false", None: "null"}[value]
-        if value is None or value is True or value is False
-        else str(value)
-    )
+    return json.dumps(value) if value is None or isinstance(value, bool) else str(value)
 
 
 def _comment(shipped: Any, key: str) -> str:
@@ -160,8 +156,5 @@ def _title(name: str) -> str:
 def _example_of(name: str) -> Any:
     """The first shipped block of that form."""
     key = SHARED[name][1]
-    entries = [
-        *_shipped(PARAMS)["detectors"].values(),
-        *_shipped(ROSTER)["detectors"].values(),
-    ]
+    entries = [*_shipped(PARAMS)["detectors"].values(), *_shipped(ROSTER)["detectors"].values()]
     return next(entry[key] for entry in entries if set(BLOCKS[name]["required"]) == set(entry.get(key, {})))
