@@ -19,7 +19,7 @@ ifneq ($(shell cat $(READY) 2>/dev/null),$(CURDIR))
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help setup repro study test test-fast check bench schema lock ui dashboard plots backup clean
+.PHONY: help setup repro study test test-fast check docs bench schema lock ui dashboard plots backup clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sort | awk -F ':.*## ' '{printf "  make %-9s %s\n", $$1, $$2}'
@@ -55,12 +55,18 @@ test: $(READY) ## run the tests, as many files at once as there are cores, four 
 test-fast: $(READY) ## run the tests that take no minutes: no kills, no DVC, no servers, no browser
 	@$(PYTEST) -m 'not slow'
 
-check: $(READY) ## ruff, mypy, import contracts, the dependencies that dvc.yaml lists
+check: $(READY) ## ruff, mypy, import contracts, the dependencies that dvc.yaml lists, links of the documentation
 	@ruff check .
 	@ruff format --check .
 	@mypy
 	@lint-imports --no-cache
 	@pytest tests/architecture
+	@$(DOCS) --quiet
+
+# a link or page that does not exist ends it; the variable silences the notice that Material for MkDocs is maintained until May 2027
+DOCS = NO_MKDOCS_2_WARNING=1 mkdocs build --strict
+docs: $(READY) ## the documentation as a site that needs no network: site/index.html
+	@$(DOCS)
 
 bench: $(READY) ## how hard the phantom is: AUROC on val of the roster over five seeds (5 minutes)
 	@python benchmarks/phantom_difficulty.py
@@ -84,4 +90,4 @@ backup: $(READY) ## MLflow's history as one file, mlruns-DATE.tar.gz; `medscreen
 	@medscreen backup
 
 clean: ## remove the environment, the phantom and caches; results and MLflow's history stay
-	@rm -rf $(VENV) .medscreen data/phantom dvc_plots .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
+	@rm -rf $(VENV) .medscreen data/phantom dvc_plots site .mypy_cache .ruff_cache .pytest_cache .import_linter_cache

@@ -11,9 +11,10 @@ __all__ = ["MedscreenError", "load_detector"]
 
 
 def load_detector(name: str, stage: str = "Production") -> "PackagedDetector":
-    """The detector that the registered model `name` has in `stage`, ready to screen images.
+    """Loads the version of the registered model `name` that is in `stage`.
 
-    Raises MedscreenError outside a checkout, for an unknown model or stage, where no version has that stage, and where
+    `name`: `<data set>-detector`, such as `phantom-detector`. `stage`: Production, Staging or Archived. Raises
+    MedscreenError outside a checkout, for an unknown model or stage, where no version has that stage, and where
     its files are lost or damaged.
     """
     from medscreen.packaging.packaged_detector import PackagedDetector

@@ -19,6 +19,8 @@ READ = (
     ".gitignore",
     "pyproject.toml",
     "Dockerfile",
+    "mkdocs.yml",
+    "Makefile",
 )
 
 

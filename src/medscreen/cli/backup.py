@@ -14,7 +14,7 @@ from medscreen.workspace.layout import find_layout
 def backup(file: Path | None) -> None:
     """Writes runs, registered versions, promotions and studies to FILE, which must not exist; trainings may go on.
 
-    By default FILE is mlruns-<UTC date and time>.tar.gz in the working directory.
+    By default FILE is mlruns-DATE.tar.gz in the working directory.
     """
     from medscreen.tracking.backups import back_up
 

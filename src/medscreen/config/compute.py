@@ -8,7 +8,7 @@ from medscreen.config.base import Block
 
 
 class ComputeParams(Block):
-    """Threads and device, on which the last bits of a result depend besides the seed."""
+    """Threads and device of training; the last bits of a result depend on them."""
 
     threads: Annotated[int, Field(ge=1)]
     device: Literal["cpu", "cuda"]

@@ -32,7 +32,7 @@ BelowRoot = Annotated[str, Field(min_length=1), AfterValidator(_below_root)]
 
 
 class PhantomParams(Block):
-    """Simulated chest films as DICOM below `root`; copies and the like are numbers, as far as there are films for."""
+    """Simulated chest films, written as DICOM below `root`; the last keys are numbers of planted defects."""
 
     kind: Literal["phantom"]
     root: str
@@ -50,9 +50,9 @@ class PhantomParams(Block):
 class MedMnistParams(Block):
     """A MedMNIST .npz file in the folder `root`, downloaded there if it is missing.
 
-    `flag` is the file's name without .npz: `chestmnist`, or `chestmnist_64` for images of 64 x 64. An image is normal
-    if all its labels are among `normal_labels`; of a multi-label set those are the findings that it has, so that an
-    empty list wants images without any.
+    `flag`: name of the file without .npz, such as `chestmnist` or, for 64 x 64 pixels, `chestmnist_64`. An image is
+    normal if all its labels are among `normal_labels`; in a multi-label set these are its findings, and `[]` means
+    none.
     """
 
     kind: Literal["medmnist"]
@@ -65,8 +65,8 @@ class MedMnistParams(Block):
 class FoldersParams(Block):
     """Image files in class folders below `root`, with published splits above the classes or without.
 
-    `patient_pattern`: searched in each image's name, its one group is the patient, or whatever else must not be torn
-    apart by a split; it has to find one in all names. `published_splits`: `discard` cuts all images anew.
+    `patient_pattern`: regular expression for file names, whose only group is the patient; it has to match every name.
+    null: a table `labels.csv` or nothing names patients. `published_splits`: `discard` splits all images anew.
     """
 
     kind: Literal["folders"]
@@ -78,7 +78,7 @@ class FoldersParams(Block):
 
 
 class ColumnsParams(Block):
-    """Column names of a label table; without a `file` column, folders name the patient of an image."""
+    """Column names of the label table; `file`: null where each patient has a folder of that name."""
 
     patient: str
     label: str
@@ -86,20 +86,20 @@ class ColumnsParams(Block):
 
 
 class MiddleSlice(Block):
-    """The middle image of each series or, where the table names files, the middle frame of each file."""
+    """The middle image of each series; with a file column, the middle frame of each file."""
 
     take: Literal["middle"]
 
 
 class SpacedSlices(Block):
-    """So many images of each series, or frames of each file that the table names, evenly spaced; all of fewer."""
+    """`number` evenly spaced images of each series (with a file column, frames of each file); all of fewer."""
 
     take: Literal["spaced"]
     number: Annotated[int, Field(ge=1)]
 
 
 class AllSlices(Block):
-    """Every image of each series, or every frame of each file that the table names."""
+    """Every image of each series; with a file column, every frame of each file."""
 
     take: Literal["all"]
 
@@ -110,10 +110,10 @@ SlicesParams = Annotated[MiddleSlice | SpacedSlices | AllSlices, Discriminator("
 class DicomParams(Block):
     """DICOM files, with or without extensions, and a CSV table of labels; all paths are below `root`.
 
-    `images`: the folder that the table's files are named from or, without a file column, whose folders are the
-    patients. `normal_labels`: the labels that mean normal, all others are abnormal. `slices`: what is taken of a
-    series, frames of a file among them; with a file column each row is an image, and `slices` chooses among the
-    frames of its file alone. `traits`: what subgroups are made of -> the table's column that says it.
+    `images`: folder that the table's files are relative to or, without a file column, that holds a folder for each
+    patient. `normal_labels`: labels that mean normal; all others are abnormal. `slices`: which images of a series are
+    used; with a file column, which frames of its file. `traits`: attribute for subgroup results -> column of the
+    table.
     """
 
     kind: Literal["dicom"]
@@ -135,11 +135,10 @@ CopyPolicy = Literal["report", "drop", "keep_together", "fail"]
 
 
 class CurationParams(Block):
-    """Settings of splits and duplicates; the fractions are of patients, for data without published splits.
+    """Splits and duplicates; the fractions are of patients, for data without published splits.
 
-    Of copies, `drop` keeps one, `keep_together` keeps all of them in one split, `fail` ends the stage, `report` only
-    tells. Published val and test stay as they are: `drop` takes copies of their images out of train, `keep_together`
-    leaves these there and only keeps the copies within train on one side when tune is cut from it.
+    Duplicates: `drop` keeps one, `keep_together` keeps all in one split, `fail` ends the stage, `report` only counts
+    them. Published val and test are never changed: there, `drop` takes copies of their images out of train.
     """
 
     tune_fraction: Fraction

@@ -8,16 +8,18 @@ from medscreen.config.base import Block
 
 
 class WindowParams(Block):
-    """An explicit window, in the values that the file's rescale gives: Hounsfield units for CT."""
+    """An explicit window, in the units after the file's rescale: Hounsfield units for CT."""
 
     center: float
     width: Annotated[float, Field(ge=1)]
 
 
 class DisplayParams(Block):
-    """Display settings of DICOM: the window, and the treatment of burned-in text.
+    """Display settings of DICOM; other pictures are displayed as they are.
 
-    `file`: the file's VOI LUT or first window, percentiles where it has none. Pictures are shown as they are.
+    `window`: `file` is the file's VOI LUT or first window, percentiles where it has none; or a named window, which
+    needs Hounsfield units; or `{center, width}`. `burned_in`: files whose header states burned-in annotation are
+    counted or refused.
     """
 
     window: Literal["file", "soft_tissue", "lung", "bone", "brain", "percentiles"] | WindowParams

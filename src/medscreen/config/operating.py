@@ -8,21 +8,21 @@ from medscreen.config.base import Block, Fraction, Share
 
 
 class MeanSdPolicy(Block):
-    """Threshold = mean + `sd` standard deviations of the healthy scores of `val`."""
+    """Mean + `sd` standard deviations of the healthy scores of `val`."""
 
     policy: Literal["mean_sd"]
     sd: float
 
 
 class HealthyQuantilePolicy(Block):
-    """Threshold = that quantile of the healthy scores of `val`."""
+    """That quantile of the healthy scores of `val`."""
 
     policy: Literal["healthy_quantile"]
     quantile: Fraction
 
 
 class BestAccuracyPolicy(Block):
-    """Threshold of least error on `val`."""
+    """Threshold of greatest accuracy on `val`."""
 
     policy: Literal["best_accuracy"]
 
@@ -40,21 +40,21 @@ class F1Policy(Block):
 
 
 class SensitivityPolicy(Block):
-    """The highest threshold that finds at least that share of the abnormal images of `val`."""
+    """The highest threshold with a sensitivity of `at_least` on `val`."""
 
     policy: Literal["sensitivity"]
     at_least: Share
 
 
 class SpecificityPolicy(Block):
-    """The lowest threshold that calls at least that share of the normal images of `val` normal."""
+    """The lowest threshold with a specificity of `at_least` on `val`."""
 
     policy: Literal["specificity"]
     at_least: Share
 
 
 class CostPolicy(Block):
-    """Threshold of least expected cost an image, at a stated prevalence; costs in any one unit."""
+    """Threshold of least expected cost an image on `val`, at a stated prevalence; costs in any one unit."""
 
     policy: Literal["cost"]
     false_positive: Annotated[float, Field(gt=0)]
@@ -77,14 +77,14 @@ CalibrationName = Literal["platt", "isotonic", "temperature"]
 
 
 class ReferParams(Block):
-    """The deferral band: what lies between the thresholds of this sensitivity and of this specificity on `val`."""
+    """The deferral band: scores between the thresholds of this sensitivity and of this specificity on `val`."""
 
     sensitivity: Share
     specificity: Share
 
 
 class OperatingParams(Block):
-    """Settings of threshold, calibration and deferral band; all are chosen on `val`."""
+    """Threshold, probability calibration and deferral band; all are chosen on `val`."""
 
     threshold: Policy
     calibration: CalibrationName
@@ -92,7 +92,7 @@ class OperatingParams(Block):
 
 
 class EvaluationParams(Block):
-    """Bootstrap over patients; the prevalence that PPV and NPV are stated for; the policies of the bench."""
+    """Bootstrap over patients; prevalence that PPV and NPV are stated for; policies compared in bench.csv."""
 
     resamples: Annotated[int, Field(ge=100)]
     confidence: Fraction

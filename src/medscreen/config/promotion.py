@@ -10,7 +10,7 @@ Margin = Annotated[float, Field(ge=0, lt=1)]
 
 
 class SensitivityFloor(Block):
-    """A least sensitivity at the threshold of a least specificity."""
+    """Least sensitivity at the threshold that has this specificity."""
 
     at_specificity: Share
     at_least: Annotated[float, Field(ge=0, le=1)]
@@ -19,8 +19,8 @@ class SensitivityFloor(Block):
 class PromotionParams(Block):
     """Conditions on `val` for Production.
 
-    `confidence` is that of the one-sided bounds which have to exceed the margins: a candidate that is no better is
-    promoted in at most the rest of cases.
+    `confidence`: of the one-sided bounds, which have to exceed the margins. A candidate that is no better is promoted
+    in at most 1 - confidence of cases.
     """
 
     # both need no threshold: each was chosen on some val, and flatters there

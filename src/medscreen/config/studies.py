@@ -15,7 +15,7 @@ Scalar = str | int | float | bool | None
 
 
 class StepsParams(Block):
-    """The numbers low, low + step and so on, up to high; whole ones if all three are."""
+    """The numbers low, low + step, ..., high; integers if all three are."""
 
     low: int | float
     high: int | float
@@ -35,7 +35,7 @@ class StepsParams(Block):
 
 
 class RangeParams(Block):
-    """All numbers from low to high; `log`: as many below as above their geometric mean."""
+    """A number between low and high, uniform or, with `log`, log-uniform."""
 
     low: float
     high: float
@@ -54,7 +54,7 @@ class RangeParams(Block):
 
 
 class ChoicesParams(Block):
-    """One of several values, which have names where they are more than a word or number."""
+    """One of several values; values that are blocks or lists have names."""
 
     choices: Annotated[list[Scalar], Field(min_length=2)] | Annotated[dict[str, Any], Field(min_length=2)]
 
@@ -97,7 +97,7 @@ DimensionParams = Annotated[
 
 
 class SearchedParams(Block):
-    """An entry and what of it is varied; `entry`: null for the roster's own. `space`: dotted key -> its values."""
+    """Settings that are varied. `entry`: null for the roster's own. `space`: dotted key -> its values."""
 
     entry: DetectorParams | None
     space: dict[str, DimensionParams]
@@ -129,7 +129,7 @@ class SearchedParams(Block):
 
 
 class MedianPrunerParams(Block):
-    """Ends a trial that is worse, at the same epoch, than the median of those before it."""
+    """Prunes a trial that is below the median of former trials at the same epoch."""
 
     kind: Literal["median"]
     startup_trials: Annotated[int, Field(ge=0)]
@@ -137,7 +137,7 @@ class MedianPrunerParams(Block):
 
 
 class HyperbandPrunerParams(Block):
-    """Lets every `reduction`-th trial go on, in brackets that begin to ask at different epochs."""
+    """Optuna's Hyperband: successive halving in brackets; keeps one of `reduction` trials at each step."""
 
     kind: Literal["hyperband"]
     least_epochs: Annotated[int, Field(ge=1)]
@@ -145,9 +145,9 @@ class HyperbandPrunerParams(Block):
 
 
 class WilcoxonPrunerParams(Block):
-    """Ends a trial whose epochs are, by a signed-rank test of that level, worse than those of the best trial.
+    """Prunes a trial whose epochs are worse than the best trial's by a signed-rank test at `level`.
 
-    Epochs of a training are not independent, so that the level is a matter of taste.
+    Epochs of a training are not independent, so that `level` is no error rate.
     """
 
     kind: Literal["wilcoxon"]
@@ -156,7 +156,7 @@ class WilcoxonPrunerParams(Block):
 
 
 class NoPrunerParams(Block):
-    """Every trial comes to its end."""
+    """Prunes no trial."""
 
     kind: Literal["none"]
 
@@ -167,7 +167,7 @@ PrunerParams = Annotated[
 
 
 class ConfirmParams(Block):
-    """Choice of the winner: the `best` trials are trained again, in full and with each of these seeds."""
+    """Choice of the winner: the `best` trials are trained again, in full, with each of `seeds`."""
 
     best: Annotated[int, Field(ge=1)]
     seeds: Annotated[list[Seed], Field(min_length=1)]
@@ -182,8 +182,8 @@ class ConfirmParams(Block):
 class StudyParams(Block):
     """A search for one entry of the roster.
 
-    `epochs`: of a trial, null for as many as the entry has. `objective`: AUROC on tune, or with it the milliseconds
-    that an image takes, which excludes a pruner.
+    `epochs`: of a trial; null: as many as the entry has. `objective`: AUROC on tune, or AUROC and milliseconds an
+    image (multi-objective, without pruner).
     """
 
     trials: Annotated[int, Field(ge=1)]

@@ -26,14 +26,16 @@ _MOST_NAMED = 3  # modalities or body parts of the training images that a messag
 
 @dataclass(frozen=True)
 class Screening:
-    """Outputs of a packaged detector for N images; every array is (N,).
+    """Outputs of a packaged detector for N images; every array has the shape (N,) unless stated.
 
-    `score`: the higher, the more abnormal. `p_value`: 1/(n+1)..1, small for images unlike the healthy ones.
-    `probability`: 0..1, of being abnormal. `abnormal`: the decision at the operating point. `refer`: whether the
-    score lies in the band that is left to a reader. `findings`: (N, K) probabilities of the classes that the
-    metadata name, of a detector that tells findings apart. `in_domain`: whether the image is like those that the
-    detector was trained on (see `operating.domain`); outside, no decision holds. None of a package made before there
-    was the check.
+    - `score`: the higher, the more abnormal.
+    - `p_value`: conformal p-value, 1/(n+1) to 1 with n healthy images of val; small for images unlike these.
+    - `probability`: calibrated probability of being abnormal, 0 to 1.
+    - `abnormal`: the decision at the operating point.
+    - `refer`: True if the score lies in the deferral band, whose images go to a reader.
+    - `findings`: probabilities (N, K) of the classes that the metadata name; None if the detector has no findings.
+    - `in_domain`: True if the image is like the training images; where it is False, no decision holds. None if the
+      package was made before this check existed.
     """
 
     score: NDArray[np.float32]
@@ -46,7 +48,11 @@ class Screening:
 
 
 class PackagedDetector:
-    """A detector as users load it: screens images, and knows what it is."""
+    """A packaged detector: one ONNX graph from pixels to score and decision, run by ONNX Runtime on the CPU.
+
+    `graph`: content or path of the ONNX file. `threads`: threads of ONNX Runtime. `metadata`: data set, training,
+    operating point and domain as the package states them. Raises MedscreenError for a file that is no such graph.
+    """
 
     def __init__(self, graph: bytes | Path, threads: int = 1) -> None:
         self._session = open_session(graph, threads)
@@ -104,14 +110,15 @@ class PackagedDetector:
         )
 
     def score(self, pixels: Pixels) -> NDArray[np.float32]:
-        """The scores (N,) of images (N, H, W); the graph needs no operating point for that."""
+        """Scores (N,) of images (N, H, W), as for `screen`; also of a graph without an operating point."""
         scores: NDArray[np.float32] = self._run(pixels, ["score"])[0]
         return scores
 
     def screen(self, pixels: Pixels) -> Screening:
-        """Screens images (N, H, W), display grey 0 to 255; squares of `image_size` pixels are taken as they are.
+        """Outputs for images (N, H, W): uint8, display gray from 0 (black) to 255 (white).
 
-        Others are resized, without keeping their proportions: cut them with `ingestion.to_square` first.
+        Images of other sizes than `image_size` are resized, without keeping their proportions: make them square first
+        (`medscreen.data.display.to_square`).
 
         Raises MedscreenError for another type or shape, for an image without a grey level above 1, and for a graph
         without an operating point.

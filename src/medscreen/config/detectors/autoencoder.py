@@ -19,7 +19,13 @@ def _of_an_autoencoder(score: object) -> object:
 
 
 class LayersParams(Block):
-    """Encoder and decoder of an autoencoder; see `detectors.autoencoder.encoder_decoder.Layers`."""
+    """Encoder and decoder of an autoencoder.
+
+    `down`: channels of the encoder's layers, with `strides` of each. `halving`: strided convolution, or convolution
+    and max pooling. `up`: channels of the decoder's layers. `doubling`: nearest-neighbor upsampling and convolution,
+    or transposed convolution of that kernel size. `paint`: kernel size of the last convolution; null without one.
+    `norm`: batch normalization. `output`: last activation.
+    """
 
     down: _Channels
     strides: list[Literal[1, 2]]
@@ -42,13 +48,7 @@ class LayersParams(Block):
 
 
 class ReconstructionEntry(TrainedEntry):
-    """Autoencoder with a code of `bottleneck` numbers, or with the encoder's last map as code where that is null.
-
-    `pose`: how strongly the images that it learns from are turned, moved and scaled; 0: not at all. `noise`: standard
-    deviation of the noise over them, in greys of 0 to 1, which it has not to redraw. `standardise`: it
-    sees each image at the same mean and contrast. The score is the mean of the residual `score` over the `top` share of
-    places where it is largest.
-    """
+    """Settings that both autoencoders share: see `PlainAutoencoderParams`."""
 
     layers: LayersParams
     bottleneck: Annotated[int, Field(ge=1)] | None
@@ -59,7 +59,13 @@ class ReconstructionEntry(TrainedEntry):
 
 
 class PlainAutoencoderParams(ReconstructionEntry):
-    """A convolutional autoencoder trained on healthy images to the least squared error."""
+    """A convolutional autoencoder, trained on healthy images by mean squared error.
+
+    `bottleneck`: size of the code; null: the encoder's last feature map. `pose`: strength of random rotation, shift
+    and scaling of the training images, 0 for none. `noise`: standard deviation of the noise added to the input, on the
+    scale 0 to 1; the target has none. `standardise`: every image gets the same mean and contrast. `score`: the
+    residual between image and reconstruction, averaged over the `top` share of the places where it is largest.
+    """
 
     kind: Literal["autoencoder"]
     variant: Literal["plain"]
@@ -67,7 +73,10 @@ class PlainAutoencoderParams(ReconstructionEntry):
 
 
 class VaeParams(ReconstructionEntry):
-    """A variational autoencoder trained on healthy images to the least cross-entropy plus `beta` x divergence."""
+    """A variational autoencoder, trained on healthy images by cross-entropy + `beta` x KL divergence.
+
+    Keys as for `variant: plain`; `score: elbo`, the negative evidence lower bound of the whole image, needs `top` of 1.
+    """
 
     kind: Literal["autoencoder"]
     variant: Literal["variational"]

@@ -9,9 +9,11 @@ from medscreen.config.base import Block
 
 
 class BackboneParams(Block):
-    """A network of others; `weights`: `pretrained` on ImageNet, `none`, or a file; `side`: of the image it is shown.
+    """A pretrained network.
 
-    `channels`: the grey is `repeat`ed three times, or the weights of the first layer are `sum`med over the colours.
+    `weights`: `pretrained` on ImageNet, `none`, or a checkpoint file. `channels`: `repeat` copies the gray channel
+    three times, `sum` adds up the first layer's weights over the colors. `side`: size in pixels that images are
+    resized to.
     """
 
     name: Literal["resnet18", "resnet50", "densenet121", "vgg19", "efficientnet_lite0"]

@@ -13,7 +13,7 @@ Dropout = Annotated[float, Field(ge=0, lt=1)]
 
 
 class AugmentParams(Block):
-    """Strength of the training augmentation: 1 for the limits that `augmentation` states, 0 for none."""
+    """Strength of random augmentation: 1 for the limits in `detectors/shared/augmentation.py`, 0 for none."""
 
     pose: Strength
     exposure: Strength
@@ -23,11 +23,11 @@ class AugmentParams(Block):
 class RecipeParams(Block):
     """Training recipe of a classifier.
 
-    `focal_gamma`: how much less images count that are classified well already; with `loss: cross_entropy` without
-    effect. `mixup`: both parameters of the Beta distribution that pairs of images are mixed by, 0 none. `balance`: the
-    classes weigh the same in the loss (`weights`), are drawn equally often (`sampler`), the rarest one is there three
-    times, mirrored and upside down (`triple`), or nothing is done. `views`: over how many views of an image its logits
-    are averaged: itself, with its mirror image (2), with four shifts (5), both (10).
+    `focal_gamma`: exponent of the focal loss; without effect with `loss: cross_entropy`. `mixup`: both parameters of
+    the Beta distribution of mixup, 0 for none. `balance`: `weights` weights the loss by class, `sampler` draws the
+    classes equally often, `triple` adds a mirrored and an upside-down copy of each image of the rarest class, `none`
+    does nothing. `views`: test-time augmentation; logits are averaged over the image (1), its mirror image (2), four
+    shifts (5) or all of these (10).
     """
 
     loss: Literal["cross_entropy", "focal"]

@@ -8,7 +8,11 @@ from medscreen.config.detectors.classifier import ClassifierEntry, Dropout
 
 
 class ResidualCnnParams(ClassifierEntry):
-    """A small residual network; its features are averaged over the image, or also taken where they are strongest."""
+    """A small residual network.
+
+    `width`: channels of its first stage. `unshuffle`: factor of the pixel unshuffle before it. `pooling`: global
+    average, or average and soft maximum.
+    """
 
     kind: Literal["cnn"]
     variant: Literal["residual"]
@@ -18,7 +22,10 @@ class ResidualCnnParams(ClassifierEntry):
 
 
 class PlainCnnParams(ClassifierEntry):
-    """Convolutions, each halving the image, and one hidden layer; of `filters` the first `layers` count."""
+    """Convolutional layers, each with max pooling by 2, and one hidden layer of `neurons`.
+
+    `filters`: channels by layer, of which the first `layers` are used.
+    """
 
     kind: Literal["cnn"]
     variant: Literal["plain"]

@@ -14,13 +14,13 @@ _OWN_STAGES = 3
 
 
 class PublicBackboneParams(BackboneParams):
-    """A network of others, which stays as it is."""
+    """A pretrained network with frozen weights."""
 
     kind: Literal["public"]
 
 
 class OwnBackboneParams(Block):
-    """A small residual network, first trained on the same images."""
+    """A small residual network, trained on the same images first."""
 
     kind: Literal["own"]
     width: Annotated[int, Field(ge=1)]
@@ -41,7 +41,7 @@ class LogisticParams(Block):
 
 
 class SvmParams(Block):
-    """A support vector machine with a radial kernel; `gamma` is in units of scikit-learn's `scale`."""
+    """Support vector machine with an RBF kernel; `inverse_penalty`: C; `gamma`: multiples of scikit-learn's `scale`."""
 
     kind: Literal["svm"]
     inverse_penalty: Grid
@@ -49,7 +49,7 @@ class SvmParams(Block):
 
 
 class KnnParams(Block):
-    """Votes of the nearest images of train by cosine, each falling by a factor of e every `temperature`."""
+    """k-nearest-neighbor vote of the training images, weighted by exp(cosine similarity / `temperature`)."""
 
     kind: Literal["knn"]
     neighbours: Annotated[list[Annotated[int, Field(ge=1)]], Field(min_length=1)]
@@ -57,7 +57,7 @@ class KnnParams(Block):
 
 
 class MlpParams(Block):
-    """A perceptron with hidden layers of these widths; `penalty`: scikit-learn's alpha, of the squared weights."""
+    """Multilayer perceptron; `hidden`: widths of its layers; `penalty`: scikit-learn's alpha (L2)."""
 
     kind: Literal["mlp"]
     hidden: Annotated[list[Annotated[int, Field(ge=1)]], Field(min_length=1)]
@@ -70,10 +70,10 @@ HeadParams = Annotated[LogisticParams | SvmParams | KnnParams | MlpParams, Discr
 
 
 class EmbeddingParams(DetectorEntry):
-    """A backbone's features at `depths`, averaged over the cells of a `grid` x `grid`, under a classifier of its own.
+    """Features of a backbone's stages `depths`, averaged over a `grid` x `grid`, under a classifier.
 
-    The head's lists are searched by cross-validation in `folds` folds of train, no patient on both sides. A backbone of
-    its own has seen all of train before: its search is too sure of itself, which `val` then shows.
+    Lists in `head` are searched by cross-validation in `folds` folds of train, split by patient. A backbone of kind
+    `own` was trained on all of train, so that its search is optimistic; `val` shows by how much.
     """
 
     kind: Literal["embedding"]

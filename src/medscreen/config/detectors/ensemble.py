@@ -10,9 +10,10 @@ from medscreen.config.detectors.kinds import SingleParams
 
 
 class EnsembleParams(DetectorEntry):
-    """A weighted mean of what its members say, the weights chosen on `tune`, which has told the members when to stop.
+    """A weighted mean of its members' scores; the weights are chosen on `tune`.
 
-    `combine`: `rank` averages the share of `tune` that scores lower; `probability` the log odds by a Platt curve.
+    `combine`: `rank` averages the share of `tune` that scores lower; `probability` averages log odds from a Platt
+    curve. `members`: entries of the other kinds, by name.
     """
 
     kind: Literal["ensemble"]

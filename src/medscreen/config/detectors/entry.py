@@ -37,10 +37,10 @@ class DetectorEntry(Block):
 
 
 class TrainingParams(Block):
-    """One optimiser loop for every network: one-cycle learning rate, best epoch on `tune` kept.
+    """Training by epochs with a one-cycle learning rate; the best epoch on `tune` is kept.
 
-    `sgd` has Nesterov's momentum. `average`: by how much an exponential moving average of the weights decays a step;
-    0 keeps the weights themselves.
+    `optimiser`: `sgd` has Nesterov momentum. `average`: decay of the exponential moving average of the weights, for
+    each step; 0 for none. `patience`: epochs without improvement on `tune` after which training stops.
     """
 
     epochs: Annotated[int, Field(ge=1)]

@@ -17,7 +17,7 @@ class PyramidParams(Block):
 
 
 class HogParams(Block):
-    """Histograms of oriented gradients in `cells` x `cells` cells, normalised in blocks of `block` x `block`.
+    """Histograms of oriented gradients in `cells` x `cells` cells, normalized in blocks of `block` x `block`.
 
     `signed`: directions over 360 degrees instead of 180.
     """
@@ -36,13 +36,13 @@ class HogParams(Block):
 
 
 class MahalanobisParams(Block):
-    """Distance from the healthy mean in units of the healthy covariance, shrunk as Ledoit and Wolf do."""
+    """Mahalanobis distance from the healthy mean; covariance by Ledoit-Wolf shrinkage."""
 
     kind: Literal["mahalanobis"]
 
 
 class NearestParams(Block):
-    """Mean distance to the `neighbours` nearest of at most `most` healthy images, every feature scaled alike."""
+    """Mean distance to the `neighbours` nearest of at most `most` healthy images, with standardized features."""
 
     kind: Literal["knn"]
     neighbours: Annotated[int, Field(ge=1, le=100)]
@@ -54,7 +54,7 @@ DistanceParams = Annotated[MahalanobisParams | NearestParams, Discriminator("kin
 
 
 class NoveltyParams(DetectorEntry):
-    """Features of the healthy images that nobody had to learn, and a distance from them."""
+    """Hand-crafted features, and the distance from those of the healthy images."""
 
     kind: Literal["novelty"]
     features: FeaturesParams

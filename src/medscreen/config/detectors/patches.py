@@ -24,10 +24,11 @@ class PatchesEntry(DetectorEntry):
 
 
 class PadimParams(PatchesEntry):
-    """A Gaussian of the healthy images at each place, over `features` of the channels, drawn at random.
+    """PaDiM: a Gaussian of the healthy patch features at each place.
 
-    The score is the mean distance of the `top` share of the places, the worst ones. The Gaussians hold
-    grid^2 x features^2 numbers.
+    `depths`: stages of the backbone, whose maps are resized to `grid` x `grid` and concatenated. `features`: number of
+    channels, drawn at random. The score is the mean distance of the `top` share of the places with the largest
+    distances. The Gaussians hold grid^2 x features^2 numbers.
     """
 
     kind: Literal["patches"]
@@ -37,11 +38,11 @@ class PadimParams(PatchesEntry):
 
 
 class PatchcoreParams(PatchesEntry):
-    """A bank of healthy patches: of all (or a random part of them, lest `most` be exceeded) a covering `share`.
+    """PatchCore: distance from a memory bank of healthy patch features.
 
-    Each patch is averaged over `neighbourhood` x `neighbourhood` pixels of a map; the paper has 3. The score is the
-    mean distance of the `top` share of the patches, the worst ones, from their nearest in the bank, which holds at most
-    most x channels numbers.
+    `depths`: stages of the backbone, whose maps are resized to `grid` x `grid` and concatenated. `neighbourhood`: side
+    of the average pooling of the maps; the paper has 3. `share`: part of the patches that the coreset keeps, `most` at
+    most. The score is the mean distance of the `top` share of the patches with the largest distances.
     """
 
     kind: Literal["patches"]

@@ -8,8 +8,8 @@ from medscreen.config.detectors.entry import DetectorEntry
 class StatisticParams(DetectorEntry):
     """A one-line baseline: distance of one number of an image from the healthy median.
 
-    `intensity`: mean grey; `gradient`: mean absolute difference of neighbouring pixels; `energy`: mean squared one;
-    `entropy`: of the grey levels' histogram, bits.
+    `intensity`: mean gray. `gradient`: mean absolute difference of neighboring pixels. `energy`: their mean squared
+    difference. `entropy`: entropy of the gray-level histogram, in bits.
     """
 
     kind: Literal["statistic"]

@@ -10,10 +10,10 @@ from medscreen.config.detectors.classifier import ClassifierEntry, Dropout
 
 
 class TransferParams(ClassifierEntry):
-    """A network of others with a head of its own.
+    """A pretrained network, fine-tuned, with a new head.
 
-    `frozen`: how many of its five stages stay as they are, the first ones; `rate_decay`: each stage learns at that
-    share of the next one's learning rate, the last one of the head's.
+    `frozen`: number of its five stages, from the first, whose weights stay fixed. `rate_decay`: learning rate of a
+    stage as a share of the next one's; the last stage's as a share of the head's.
     """
 
     kind: Literal["transfer"]
