@@ -215,7 +215,7 @@ def test_the_site_is_built_read_and_searched_without_a_network(tmp_path: Path, b
     with new_tab(browser) as tab:
         tab.on("request", lambda request: asked.append(request.url))
         tab.goto((tmp_path / "index.html").as_uri())
-        tab.get_by_role("textbox", name="Search").fill("deferral band")
+        tab.get_by_role("textbox", name="Search").press_sequentially("deferral band", delay=50)
         tab.locator(".md-search-result__link").first.click()
         tab.wait_for_url("**/*.html?h=*")
     assert [url for url in asked if not url.startswith(("file:", "data:", "blob:"))] == []
