@@ -48,7 +48,7 @@ class AnswerFolder:
         """Writes the answers to the screened images of a file; raises MedscreenError where they can't be written."""
         from medscreen.data.dicom.series import read_series_header
         from medscreen.registry.dicom_answers import dicom_answers
-        from medscreen.reporting.dicom_answers.source import NoAnswerError
+        from medscreen.reporting.dicom_answers.source import NoAnswerError, read_source
 
         rows = [row for row in rows if row["status"] == "screened"]
         if not rows:
@@ -57,7 +57,10 @@ class AnswerFolder:
             self._others += len(rows)
             return
         try:
-            for answer in dicom_answers(self._version, file, [self._image(file, row) for row in rows]):
+            source = read_source(file)
+            if source.is_answer:
+                raise NoAnswerError("it is an answer of medscreen itself")
+            for answer in dicom_answers(self._version, source, [self._image(file, row) for row in rows]):
                 self._write(file, answer)
         except NoAnswerError as error:
             self._failures.add(file_name(file), None, f"has no answer in DICOM: {error}")

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from importlib.util import find_spec
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 from pydicom import Dataset
 
@@ -10,6 +10,9 @@ from medscreen.data.display import Grey
 from medscreen.errors import MedscreenError
 from medscreen.packaging.screened_files import ScreenedImage
 from medscreen.registry.loaded_version import LoadedVersion
+
+if TYPE_CHECKING:
+    from medscreen.reporting.dicom_answers.source import Source
 
 
 def require_highdicom() -> None:
@@ -19,17 +22,16 @@ def require_highdicom() -> None:
 
 
 def dicom_answers(
-    version: LoadedVersion, path: Path, images: Sequence[tuple[ScreenedImage, Grey]]
+    version: LoadedVersion, source: "Source", images: Sequence[tuple[ScreenedImage, Grey]]
 ) -> Iterator[Dataset]:
     """The report on the screened images of a DICOM file, and a capture of each that has a map.
 
-    Images come with the squares that were screened. Raises NoAnswerError before the first answer.
+    Images come with the squares that were screened.
     """
     from medscreen.reporting.dicom_answers.secondary_capture import overlay, secondary_capture
-    from medscreen.reporting.dicom_answers.source import read_source
     from medscreen.reporting.dicom_answers.structured_report import structured_report
 
-    source, about, explained = read_source(path), version.reported, version.explained
+    about, explained = version.reported, version.explained
     yield structured_report(source, [image for image, _ in images], about)
     for image, square in images:
         found, _ = explained.map_of(square)

@@ -26,7 +26,7 @@ def series_and_equipment(source: Source, version: ReportedVersion, modality: str
         "series_number": _SERIES_NUMBERS[modality],
         "series_description": f"medscreen, {USE}",
         "sop_instance_uid": source.uid(*made_by, frame),
-        "instance_number": 1 if frame is None else frame + 1,
+        "instance_number": source.number if frame is None else frame + 1,
         "manufacturer": MANUFACTURER,
         "manufacturer_model_name": str(version)[:64],
         "device_serial_number": version.digest,

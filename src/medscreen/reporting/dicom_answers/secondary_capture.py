@@ -18,7 +18,7 @@ from medscreen.packaging.screened_files import ScreenedImage
 from medscreen.reporting.case_report import ReportedVersion
 from medscreen.reporting.dicom_answers.instance import USE, put_into_study, series_and_equipment
 from medscreen.reporting.dicom_answers.source import Source
-from medscreen.reporting.evaluation_report.canvas import save_figure
+from medscreen.reporting.evaluation_report.canvas import DRAWING, save_figure
 from medscreen.reporting.evaluation_report.explanation_figures import draw_map
 
 _WIDTH = 76  # characters of a line above the picture
@@ -44,7 +44,9 @@ def secondary_capture(
     capture.ConversionType = "WSD"
     capture.ImageType = ["DERIVED", "SECONDARY"]
     capture.DerivationDescription = f"Map of what the detector finds abnormal, over the image. {USE}, never diagnosis."
-    capture.PatientOrientation = capture.Laterality = None
+    capture.PatientOrientation = None
+    if "BodyPartExamined" not in source.image:  # required, and may be empty, where the part may be one of a pair
+        capture.Laterality = None
     for keyword, value in (("Date", now.strftime("%Y%m%d")), ("Time", now.strftime("%H%M%S"))):
         for of in ("InstanceCreation", "Content"):
             setattr(capture, f"{of}{keyword}", value)
@@ -77,14 +79,15 @@ def overlay(
     unit, caveat = words
     frame = "" if image.image.frame is None else f", frame {image.image.frame + 1}"
     lines = [f"{version}{frame}: {image.called}, score {image.score:.4g}", *([f"Map: {caveat}."] if caveat else [])]
-    figure = Figure(figsize=(6.4, 6.4), dpi=100, layout="constrained")
-    axes = figure.subplots()
-    axes.imshow(square, cmap="gray", vmin=0, vmax=255)
-    axes.set_axis_off()
-    draw_map(axes, found, unit)
-    figure.suptitle(f"{USE}, never diagnosis", fontsize=15, fontweight="bold")
-    axes.set_title("\n".join(fill(line, _WIDTH) for line in lines), fontsize=9, parse_math=False)
     stream = BytesIO()
-    save_figure(figure, stream)
+    with DRAWING:
+        figure = Figure(figsize=(6.4, 6.4), dpi=100, layout="constrained")
+        axes = figure.subplots()
+        axes.imshow(square, cmap="gray", vmin=0, vmax=255)
+        axes.set_axis_off()
+        draw_map(axes, found, unit)
+        figure.suptitle(f"{USE}, never diagnosis", fontsize=15, fontweight="bold")
+        axes.set_title("\n".join(fill(line, _WIDTH) for line in lines), fontsize=9, parse_math=False)
+        save_figure(figure, stream)
     with Image.open(stream) as drawn:
         return np.asarray(drawn.convert("RGB"))

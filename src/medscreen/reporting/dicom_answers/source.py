@@ -8,7 +8,7 @@ from pydicom import Dataset
 from pydicom.tag import Tag
 from pydicom.uid import UID
 
-from medscreen.data.dicom.elements import opened, read_elements
+from medscreen.data.dicom.elements import HEAD, first_element, opened, read_elements
 from medscreen.data.image_errors import UnreadableImageError
 from medscreen.data.library_logging import quiet_pydicom
 
@@ -37,7 +37,8 @@ _OF_IMAGE = (
     "PatientOrientation", "Laterality", "ImageLaterality", "BodyPartExamined",
 )  # fmt: skip
 _NAMED = ("SOPClassUID", "SOPInstanceUID", "StudyInstanceUID", "SeriesInstanceUID")
-_READ = {keyword: Tag(keyword) for keyword in (*_COPIED, *_OF_IMAGE, *_NAMED, "Manufacturer", "NumberOfFrames")}
+_OTHERS = ("Manufacturer", "Rows", "NumberOfFrames", "InstanceNumber")
+_READ = {keyword: Tag(keyword) for keyword in (*_COPIED, *_OF_IMAGE, *_NAMED, *_OTHERS)}
 
 
 class NoAnswerError(UnreadableImageError):
@@ -49,7 +50,8 @@ class Source:
     """The image that an answer is about.
 
     `study`: the elements of patient and study as the file has them. `image`: those that a picture made of it keeps.
-    `frames`: the number that the file holds.
+    `has_image`: False for reports and the like. `is_answer`: medscreen has made it.
+    `frames`: how many the file holds. `number`: its place in its series, 1 where it has none.
     """
 
     sop_class: str
@@ -57,7 +59,10 @@ class Source:
     series: str
     study: Dataset
     image: Dataset
+    has_image: bool
+    is_answer: bool
     frames: int
+    number: int
 
     def uid(self, *words: object) -> str:
         """The UID of something made of this image: the same words give the same UID, so that no repeat doubles it."""
@@ -70,29 +75,34 @@ def derived_uid(*words: object) -> str:
 
 
 def read_source(path: Path) -> Source:
-    """The header of a DICOM file; raises NoAnswerError where it does not name the study, or is an answer itself."""
+    """The header of a DICOM file; raises NoAnswerError where it does not name the instance and its study."""
     with quiet_pydicom():
         try:
             with opened(path) as file:
+                if first_element(file.read(HEAD)) is None:
+                    raise NoAnswerError("it is no DICOM")
+                file.seek(0)
                 header = read_elements(file, _READ.values()).dataset
                 header.decode()
             named = {keyword: str(header.get(keyword, "")) for keyword in _NAMED}
-            frames = int(header.get("NumberOfFrames") or 1)
+            frames, number = (int(header.get(keyword) or 1) for keyword in ("NumberOfFrames", "InstanceNumber"))
+        except NoAnswerError:
+            raise
         except Exception:  # pydicom raises any exception on broken files, and quotes them
             raise NoAnswerError("its header can't be read") from None
         for keyword, value in named.items():
             if not UID(value).is_valid:
-                state = "is no UID" if value else "is missing"
-                raise NoAnswerError(f"{keyword} of its header {state}; an answer needs it to refer to the image")
-        if header.get("Manufacturer") == MANUFACTURER:
-            raise NoAnswerError("it is an answer of medscreen itself")
+                raise NoAnswerError(f"its header has no valid {keyword} to refer to")
         return Source(
             named["SOPClassUID"],
             named["SOPInstanceUID"],
             named["SeriesInstanceUID"],
             _part(header, _COPIED),
             _part(header, _OF_IMAGE),
+            bool(header.get("Rows")),
+            header.get("Manufacturer") == MANUFACTURER,
             frames,
+            max(number, 1),
         )
 
 
