@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 from pydicom import dcmread
-from pydicom.datadict import dictionary_description, tag_for_keyword
+from pydicom.datadict import keyword_for_tag, tag_for_keyword
 from pydicom.tag import Tag
 
 from servers import free_port, serving
@@ -54,7 +54,7 @@ def dicom_validator(path: Path) -> list[str]:
     quiet = handler.ValidationResultHandlerBase()
     result = validator.IODValidator(dcmread(path), _standard(), error_handler=quiet).validate()
     found = [
-        f"{module}: {dictionary_description(tag.tag)} {error.code.name}"
+        f"{module}: {tag.tag} {keyword_for_tag(tag.tag)} {error.code.name}"
         for module, errors in result.module_errors.items()
         for tag, error in errors.items()
     ]
