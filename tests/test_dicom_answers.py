@@ -344,6 +344,7 @@ def test_the_judges_find_what_is_wrong(answered: list[Path]) -> None:
         assert any("PatientID" in error for error in dciodvfy(file))
 
 
+@pytest.mark.filterwarnings("ignore::UserWarning")  # pydicom's, of values in the sources
 def test_real_images_have_answers_without_errors(tmp_path: Path) -> None:
     files = sorted(real_data("rsna_layout_standin", "train_images").rglob("*.dcm"))[:2]
     files += sorted(real_data("dicom").rglob("*.dcm"))
