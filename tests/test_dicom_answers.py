@@ -271,7 +271,7 @@ def test_a_capture_keeps_what_its_pixels_have_been_through(tmp_path: Path) -> No
     assert capture.PatientOrientation == ["L", "F"]
 
 
-def test_words_stand_beside_the_picture_and_the_map_in_it() -> None:
+def test_words_stand_beside_the_picture_and_the_map_in_it(monkeypatch: pytest.MonkeyPatch) -> None:
     flat = np.full((32, 32), 100, np.uint8)
     caveat = "it was not compared with lesions, as the images come without masks of where they lie"
     image = found(Path("film.dcm"), 2, header_mismatch="")
@@ -290,6 +290,8 @@ def test_words_stand_beside_the_picture_and_the_map_in_it() -> None:
     assert (above < 64).sum() > 1000  # the words, black on white
     assert (above[0] == 255).all()
     assert not np.array_equal(drawn[: rows[0]], picture_of(replace(image, called="normal"), flat, caveat)[: rows[0]])
+    monkeypatch.setattr("medscreen.reporting.dicom_answers.secondary_capture.USE", "x")
+    assert (above < 64).sum() - (picture_of(image, flat, caveat)[: rows[0]].min(2) < 64).sum() > 1000
 
 
 SOURCES: dict[str, dict[str, Any]] = {
