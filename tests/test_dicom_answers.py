@@ -3,7 +3,8 @@
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -14,12 +15,15 @@ from dicom_files import item, saved
 from dicom_judges import dciodvfy, dicom_validator, report_text
 from factories import dicom, real_data, unstated
 from medscreen.packaging.screened_files import OUTSIDE, ImageOfFile, ScreenedImage
+from medscreen.registry.dicom_answers import dicom_answers
 from medscreen.reporting.case_report import ReportedVersion
 from medscreen.reporting.dicom_answers.instance import encoded
 from medscreen.reporting.dicom_answers.secondary_capture import overlay, secondary_capture
 from medscreen.reporting.dicom_answers.source import EMPTY_IF_MISSING, NoAnswerError, Source, read_source
 from medscreen.reporting.dicom_answers.structured_report import structured_report
 
+# MLflow's own, when it is first imported
+pytestmark = pytest.mark.filterwarnings("ignore:.*type hint is inferred as AnyType:UserWarning")
 DIGEST = "0123456789abcdef" * 2
 VERSION = ReportedVersion("films-detector", 3, "Production", "whole", DIGEST, "", {"threshold": 0.25})
 STUDY, SERIES, INSTANCE = "1.2.826.0.1.5", "1.2.826.0.1.5.1", "1.2.826.0.1.5.1.1"
@@ -88,6 +92,15 @@ def values(report: Dataset) -> dict[str, list[Any]]:
             value = node.get("TextValue") or node.get("UID") or node.get("ReferencedSOPSequence")
         collected.setdefault(meaning, []).append(value)
     return collected
+
+
+def test_a_models_name_is_written_in_any_character_set(tmp_path: Path) -> None:
+    path = source_file(tmp_path / "film.dcm")
+    no_map = SimpleNamespace(map_of=lambda _: (None, "no map"))
+    version = SimpleNamespace(reported=replace(VERSION, model="füße"), explained=no_map)
+    (report,) = dicom_answers(cast("Any", version), read_source(path), [(found(path), PIXELS)])
+    assert report.ManufacturerModelName == "f??e version 3 (whole)"
+    assert "ü".encode() not in encoded(report)
 
 
 def test_a_report_states_result_version_and_image(tmp_path: Path) -> None:

@@ -47,6 +47,7 @@ class AnswerFolder:
     def add(self, file: Path, rows: Sequence["Row"]) -> None:
         """Writes the answers to the screened images of a file; raises MedscreenError where they can't be written."""
         from medscreen.data.dicom.series import read_series_header
+        from medscreen.data.image_errors import UnreadableImageError
         from medscreen.registry.dicom_answers import dicom_answers
         from medscreen.reporting.dicom_answers.source import NoAnswerError, read_source
 
@@ -62,7 +63,7 @@ class AnswerFolder:
                 raise NoAnswerError("it is an answer of medscreen itself")
             for answer in dicom_answers(self._version, source, [self._image(file, row) for row in rows]):
                 self._write(file, answer)
-        except NoAnswerError as error:
+        except UnreadableImageError as error:
             self._failures.add(file_name(file), None, f"has no answer in DICOM: {error}")
         except OSError as error:
             raise MedscreenError(

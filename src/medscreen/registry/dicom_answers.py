@@ -1,6 +1,7 @@
 """Answers in DICOM of a loaded version."""
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
@@ -31,7 +32,9 @@ def dicom_answers(
     from medscreen.reporting.dicom_answers.secondary_capture import overlay, secondary_capture
     from medscreen.reporting.dicom_answers.structured_report import structured_report
 
-    about, explained = version.reported, version.explained
+    # the source's character set may lack other letters
+    model = version.reported.model.encode("ascii", "replace").decode()
+    about, explained = replace(version.reported, model=model), version.explained
     yield structured_report(source, [image for image, _ in images], about)
     for image, square in images:
         found, _ = explained.map_of(square)
