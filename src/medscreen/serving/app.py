@@ -50,6 +50,10 @@ def _body(kind: str, schema: dict[str, Any], description: str) -> dict[str, Any]
 
 
 _FILES = _body("multipart/form-data", _UPLOAD, "one part named files for each file.")
+_STORED: dict[int | str, dict[str, Any]] = {
+    status: {"description": words, "content": {"application/dicom+json": {}}}
+    for status, words in ((200, "All stored"), (202, "Some stored"), (409, "None stored"))
+}
 _INSTANCES = _body(
     'multipart/related; type="application/dicom"', {"type": "string", "format": "binary"}, "one part for each instance."
 )
@@ -114,7 +118,8 @@ class Service:
     async def store(self, request: Request) -> Response:
         """STOW-RS: screens DICOM instances and stores each, with its answers in DICOM, to the archive of the service.
 
-        Instances without an image that can be screened are not stored, and stand in the Failed SOP Sequence.
+        Images that can't be screened are not stored, and stand in the Failed SOP Sequence; reports and the like are
+        stored as they are.
         """
         if self.archive is None:
             raise HTTPException(HTTPStatus.NOT_FOUND)
