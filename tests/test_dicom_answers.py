@@ -309,6 +309,7 @@ def test_words_stand_beside_the_picture_and_the_map_in_it(monkeypatch: pytest.Mo
 
 SOURCES: dict[str, dict[str, Any]] = {
     "whole": {},
+    "no character set": {"SpecificCharacterSet": None},
     "bare": dict.fromkeys(EMPTY_IF_MISSING) | {"PatientOrientation": None},
     "latin": {"SpecificCharacterSet": "ISO_IR 100", "PatientName": "Müller^Jürgen"},
     "japanese": {"SpecificCharacterSet": ["", "ISO 2022 IR 87"], "PatientName": "Yamada^Tarou=山田^太郎"},

@@ -111,4 +111,6 @@ def _part(header: Dataset, keywords: tuple[str, ...]) -> Dataset:
     for keyword in keywords:
         if _READ[keyword] in header:
             part.add(header[_READ[keyword]])
+    if not part.get("SpecificCharacterSet", ""):  # it may be absent, and not empty
+        part.pop("SpecificCharacterSet", None)
     return part
