@@ -42,10 +42,11 @@ class Running:
 
 
 @contextmanager
-def service(home: Path, log: Path, limits: str = "", key: Path | None = None) -> Iterator[Running]:
+def service(home: Path, log: Path, limits: str = "", key: Path | None = None, dicom_web: str = "") -> Iterator[Running]:
     env = environment(home) | {"PYTHONPATH": str(REPOSITORY / "src"), "TMPDIR": str(log.parent)}
     command = [str(BIN / "medscreen"), "serve", "--name", MODEL, "--port", "0"]
     command += ["--api-key-file", str(key)] if key else []
+    command += ["--dicom-web", dicom_web] if dicom_web else []
     if limits:
         command = [sys.executable, "-c", WITH_LIMITS.format(limits)]
     with log.open("wb") as output:

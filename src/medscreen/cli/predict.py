@@ -11,6 +11,7 @@ import click
 from rich.text import Text
 
 from medscreen.cli.image_files import Failures, files_of, image_name
+from medscreen.cli.registry_access import load_version
 from medscreen.cli.tables import simple_table
 from medscreen.config.params import load_params
 from medscreen.errors import MedscreenError
@@ -21,6 +22,7 @@ from medscreen.workspace.layout import find_layout
 from medscreen.workspace.process_lock import process_lock
 
 if TYPE_CHECKING:
+    from medscreen.cli.answer_folder import AnswerFolder
     from medscreen.packaging.batch_screening import Row
     from medscreen.packaging.packaged_detector import PackagedDetector
     from medscreen.registry.stage_package import StagePackage
@@ -45,10 +47,21 @@ _LEAST_BATCH = 10  # images of which a share means something; of fewer the rows 
     type=click.Path(path_type=Path),
     help="Write the rows to this .csv, .jsonl or .parquet file instead; the same command resumes after a kill.",
 )
+@click.option(
+    "--dicom-out",
+    type=click.Path(path_type=Path),
+    help="Also write to this folder, for each DICOM image, a Structured Report and, with a map, a Secondary Capture.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
 @click.option("--for-processing", is_flag=True, help="Screen raw detector values (FOR PROCESSING), too.")
 def predict(
-    paths: Sequence[Path], name: str | None, stage: str, out: Path | None, as_json: bool, for_processing: bool
+    paths: Sequence[Path],
+    name: str | None,
+    stage: str,
+    out: Path | None,
+    dicom_out: Path | None,
+    as_json: bool,
+    for_processing: bool,
 ) -> None:
     """Screens images: PNG, JPEG, DICOM files, or folders of them.
 
@@ -65,12 +78,17 @@ def predict(
     files = files_of(paths)
     package = package_in_stage(name or model_name(load_params(find_layout().params).dataset), stage)
     detector = PackagedDetector(package.graph)
+    answers = _answers(dicom_out, paths, package, stage) if dicom_out else None
     if not detector.checks_domain:
         say(f"medscreen: no domain check: {_WITHOUT_CHECK}", err=True)
     totals = _Totals(detector)
     if out is None:
-        found = screen_files(files, package.graph, for_processing)
-        rows = [row for some in found for of_file in some for row in of_file]
+        found = (of_file for some in screen_files(files, package.graph, for_processing) for of_file in some)
+        rows = []
+        for file, of_file in zip(files, found, strict=True):
+            rows += of_file
+            if answers is not None:
+                answers.add(file, of_file)
         for row in rows:
             totals.count(row)
         _name_failures(rows)
@@ -79,9 +97,11 @@ def predict(
         else:
             _print(rows, package)
     else:
-        _write(out, files, package, detector, for_processing, totals)
+        _write(out, files, package, detector, for_processing, answers, totals)
     totals.warn()
-    sys.exit(1 if totals.failed else 0)
+    if answers is not None:
+        answers.tell()
+    sys.exit(1 if totals.failed or (answers is not None and not answers) else 0)
 
 
 class _Totals:
@@ -131,8 +151,25 @@ def _name_failures(rows: Sequence["Row"]) -> None:
     failures.name_rest()
 
 
+def _answers(folder: Path, paths: Sequence[Path], package: "StagePackage", stage: str) -> "AnswerFolder":
+    from medscreen.cli.answer_folder import AnswerFolder
+    from medscreen.registry.dicom_answers import require_highdicom
+
+    require_highdicom()
+    version = load_version(package.model, stage)
+    if version.record.version.digest != package.digest:
+        raise MedscreenError(f"{package.model} has another version in {stage} since this began; run it again.")
+    return AnswerFolder(folder, version, paths)
+
+
 def _write(
-    out: Path, files: Sequence[Path], package: "StagePackage", detector: "PackagedDetector", raw: bool, totals: _Totals
+    out: Path,
+    files: Sequence[Path],
+    package: "StagePackage",
+    detector: "PackagedDetector",
+    raw: bool,
+    answers: "AnswerFolder | None",
+    totals: _Totals,
 ) -> None:
     """Screens the files that the journal beside `out` lacks, and writes `out`."""
     from medscreen.packaging.batch_screening import FILES_AT_ONCE, screen_files
@@ -145,7 +182,8 @@ def _write(
         "package_digest": package.digest,
         "display": detector.display.model_dump_json(),
     }
-    result = ResultFile(out, about, {"for_processing": str(raw)})
+    asked = {} if answers is None else {"dicom_out": str(answers.folder.resolve())}
+    result = ResultFile(out, about, {"for_processing": str(raw)} | asked)
     busy = MedscreenError(f"Another process is writing {visible(out)}; wait for it, or name another file for --out.")
     locks = find_layout().scratch / "locks"
     with process_lock(locks / f"predict-{digest_of(str(out.resolve()))}.lock", busy):
@@ -158,6 +196,9 @@ def _write(
             tasks = -(-(len(files) - done) // FILES_AT_ONCE)
             with progress(f"batches of {FILES_AT_ONCE} files", tasks) as advance:
                 for rows in screen_files(files[done:], package.graph, raw):
+                    if answers is not None:  # before the rows: a file that has rows is not screened again
+                        for file, of_file in zip(files[done : done + len(rows)], rows, strict=True):
+                            answers.add(file, of_file)
                     result.add(done, rows)
                     done += len(rows)
                     advance("")

@@ -10,6 +10,8 @@ from medscreen.workspace.layout import Layout, find_layout
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
+    from medscreen.registry.loaded_version import LoadedVersion
+
 
 @dataclass(frozen=True)
 class Registry:
@@ -37,3 +39,12 @@ def open_registry(name: str | None) -> Registry:
         way = f"`make repro DATASET={others[name]}` makes it so" if name in others else f"that one is {active}"
         raise MedscreenError(f"{name} is not the model of the active data set {params.dataset}; {way}.")
     return Registry(layout, params, open_store(layout), active)
+
+
+def load_version(name: str | None, stage: str) -> "LoadedVersion":
+    """The version that a registered model, by default that of the active data set, has in a stage."""
+    from medscreen.registry.loaded_version import LoadedVersion
+    from medscreen.registry.loading import record_in_stage
+    from medscreen.tracking.names import model_name
+
+    return LoadedVersion(record_in_stage(name or model_name(load_params(find_layout().params).dataset), stage))

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import click
 
 from medscreen.cli.image_files import Failures, file_name, image_name, images_of, readable
+from medscreen.cli.registry_access import load_version
 from medscreen.cli.tables import simple_table
 from medscreen.config.params import load_params
 from medscreen.errors import MedscreenError
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     from medscreen.data.load_image import Shown
     from medscreen.packaging.screened_files import ImageOfFile
     from medscreen.registry.loaded_version import LoadedVersion
-    from medscreen.reporting.case_report import ReportedCase, ReportedVersion
+    from medscreen.reporting.case_report import ReportedCase
 
 _MOST_IMAGES = 100  # of one page
 _CASES = 3  # similar ones of each class
@@ -43,7 +44,7 @@ def similar(paths: Sequence[Path], name: str | None, stage: str, number: int, as
 
     Names of training images are keyed hashes. The exit status is 1 where a file can't be read.
     """
-    version = _version(name, stage)
+    version = load_version(name, stage)
     if version.no_cases:
         raise MedscreenError(f"{version.title} has no index of similar cases: {version.no_cases}.")
     failures = Failures()
@@ -100,7 +101,7 @@ def _report_cohort(out: Path) -> None:
 def _report_cases(paths: Sequence[Path], name: str | None, stage: str, out: Path) -> None:
     from medscreen.reporting.case_report import case_report
 
-    version = _version(name, stage)
+    version = load_version(name, stage)
     if version.val is None:
         raise MedscreenError(
             f"The run of {version.title} keeps no scores of val to compare with; `dvc repro publish` logs them where "
@@ -113,7 +114,7 @@ def _report_cases(paths: Sequence[Path], name: str | None, stage: str, out: Path
     local = _training_images()
     cases = [_case(version, local, *found) for found in readable(images, version.detector, failures)]
     if cases:
-        _save(out, case_report(cases, _about(version), version.val))
+        _save(out, case_report(cases, version.reported, version.val))
         say(f"{out}: {len(cases)} {'image' if len(cases) == 1 else 'images'}. Research use only, never diagnosis.")
     sys.exit(1 if failures else 0)
 
@@ -124,29 +125,6 @@ def _save(out: Path, page: str) -> None:
             partial.write_text(page, encoding="utf-8")
     except OSError as error:
         raise MedscreenError(f"{out} can't be written ({error.strerror}); name another file for --out.") from error
-
-
-def _version(name: str | None, stage: str) -> "LoadedVersion":
-    from medscreen.registry.loaded_version import LoadedVersion
-    from medscreen.registry.loading import record_in_stage
-    from medscreen.tracking.names import model_name
-
-    return LoadedVersion(record_in_stage(name or model_name(load_params(find_layout().params).dataset), stage))
-
-
-def _about(version: "LoadedVersion") -> "ReportedVersion":
-    from medscreen.reporting.case_report import ReportedVersion
-
-    of = version.record.version
-    return ReportedVersion(
-        model=of.model,
-        number=of.number,
-        stage=of.stage,
-        detector=of.detector,
-        digest=of.digest,
-        commit=version.record.lineage.get("source", {}).get("commit") or "",
-        point=version.detector.metadata["operating_point"],
-    )
 
 
 def _case(

@@ -14,7 +14,8 @@ from medscreen.workspace.layout import find_layout
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address; any but loopback needs an API key.")
 @click.option("--port", type=click.IntRange(0, 65535), default=8000, show_default=True, help="0 for any free one.")
 @click.option("--api-key-file", type=click.Path(path_type=Path), help="File with the key that requests have to send.")
-def serve(name: str | None, stage: str, host: str, port: int, api_key_file: Path | None) -> None:
+@click.option("--dicom-web", help="DICOMweb archive: POST /dicom-web/studies stores instances and answers to it.")
+def serve(name: str | None, stage: str, host: str, port: int, api_key_file: Path | None, dicom_web: str | None) -> None:
     """Serves the version in a stage over HTTP until Ctrl-C, and follows promotions and rollbacks.
 
     `POST /v1/screen` screens the files of a request; `/docs` lists the other routes.
@@ -22,4 +23,5 @@ def serve(name: str | None, stage: str, host: str, port: int, api_key_file: Path
     from medscreen.serving.server import serve as run
     from medscreen.tracking.names import model_name
 
-    run(name or model_name(load_params(find_layout().params).dataset), stage, (host, port), api_key_file)
+    model = name or model_name(load_params(find_layout().params).dataset)
+    run(model, stage, (host, port), api_key_file, dicom_web=dicom_web)

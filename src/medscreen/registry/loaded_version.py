@@ -13,6 +13,7 @@ from medscreen.packaging.packaged_detector import PackagedDetector
 from medscreen.registry.explained import Explained, load_explained
 from medscreen.registry.loading import whole_graph
 from medscreen.registry.run_record import Record
+from medscreen.reporting.case_report import ReportedVersion
 from medscreen.tracking import names
 
 
@@ -25,6 +26,14 @@ class LoadedVersion:
         self.title = f"{version} ({version.detector})"
         self._graph = whole_graph(record)
         self.detector = PackagedDetector(self._graph)
+
+    @cached_property
+    def reported(self) -> ReportedVersion:
+        """The version as reports name it."""
+        of = self.record.version
+        commit = self.record.lineage.get("source", {}).get("commit") or ""
+        point = self.detector.metadata["operating_point"]
+        return ReportedVersion(of.model, of.number, of.stage, of.detector, of.digest, commit, point)
 
     @cached_property
     def explained(self) -> Explained:

@@ -36,6 +36,9 @@ class ReportedVersion:
     commit: str
     point: Mapping[str, Any]
 
+    def __str__(self) -> str:
+        return f"{self.model} version {self.number} ({self.detector})"
+
 
 @dataclass(frozen=True)
 class SimilarCase:

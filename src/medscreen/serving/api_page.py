@@ -17,7 +17,7 @@ def _lines(document: Mapping[str, Any]) -> Iterator[str]:
         for method, route in methods.items():
             yield f"## {method.upper()} {path}\n\n{route['description']}\n"
             if "requestBody" in route:
-                yield f"Body: {', '.join(route['requestBody']['content'])}, one part named files for each file.\n"
+                yield f"Body: {', '.join(route['requestBody']['content'])}; {route['requestBody']['description']}\n"
             for parameter in route.get("parameters", []):
                 allowed = {name: value for name, value in parameter["schema"].items() if name != "title"}
                 yield f"- `{parameter['name']}` {_words(allowed)}: {parameter['description']}"

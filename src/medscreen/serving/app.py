@@ -3,17 +3,18 @@
 import asyncio
 import secrets
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
+from functools import partial
 from http import HTTPStatus
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 
 from fastapi import Depends, FastAPI, Query, Request, Response
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import HTMLResponse, PlainTextResponse
+from fastapi.responses import HTMLResponse, JSONResponse, PlainTextResponse
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from starlette.exceptions import HTTPException
@@ -21,11 +22,15 @@ from starlette.exceptions import HTTPException
 from medscreen.registry.loaded_version import LoadedVersion
 from medscreen.serving.answers import ModelAnswer, Problem, ScreenAnswer
 from medscreen.serving.api_page import api_page
-from medscreen.serving.monitoring import Metrics, Monitored, log_error
+from medscreen.serving.archive import Archive, ArchiveError
+from medscreen.serving.dicom_web import store_instance, store_response
+from medscreen.serving.instances import read_instances
+from medscreen.serving.monitoring import Metrics, Monitored, log, log_error
 from medscreen.serving.registry_watch import STALE_S, RegistryWatch
 from medscreen.serving.screening import Wanted, score_histogram, screen_file, served_model
 from medscreen.serving.uploads import Limits, ProblemError, is_loopback, problem_response, read_uploads
 
+Result = TypeVar("Result")
 _BEARER = HTTPBearer(auto_error=False, description="The key in the file that --api-key-file names.")
 _UPLOAD = {
     "type": "object",
@@ -38,14 +43,29 @@ _POLICY = (
     "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; img-src data:; connect-src 'self'; "
     "form-action 'none'; base-uri 'none'; frame-ancestors 'none'"
 )
-_BODY = {"requestBody": {"required": True, "content": {"multipart/form-data": {"schema": _UPLOAD}}}}
+
+
+def _body(kind: str, schema: dict[str, Any], description: str) -> dict[str, Any]:
+    return {"requestBody": {"required": True, "description": description, "content": {kind: {"schema": schema}}}}
+
+
+_FILES = _body("multipart/form-data", _UPLOAD, "one part named files for each file.")
+_STORED: dict[int | str, dict[str, Any]] = {
+    status: {"description": words, "content": {"application/dicom+json": {}}}
+    for status, words in ((200, "All stored"), (202, "Some stored"), (409, "None stored"))
+}
+_INSTANCES = _body(
+    'multipart/related; type="application/dicom"', {"type": "string", "format": "binary"}, "one part for each instance."
+)
 
 
 class Service:
     """Handlers of the routes; `threads` files are screened at the same time, each on one processor."""
 
-    def __init__(self, watch: RegistryWatch, key: str | None, threads: int, limits: Limits) -> None:
-        self._watch, self.key, self._limits = watch, key, limits
+    def __init__(
+        self, watch: RegistryWatch, key: str | None, threads: int, limits: Limits, archive: Archive | None = None
+    ) -> None:
+        self._watch, self.key, self._limits, self.archive = watch, key, limits, archive
         self._workers = ThreadPoolExecutor(threads, "screening")
         self._in_progress = 0
         self.metrics = Metrics()
@@ -82,30 +102,40 @@ class Service:
         async with self._admitted():
             contents = await read_uploads(request, self._limits)
             version, wanted = self._version(), Wanted(map, similar, thumbnail, for_processing)
-            deadline, run = time.monotonic() + self._limits.seconds, asyncio.get_running_loop().run_in_executor
-            jobs = [
-                run(self._workers, screen_file, version, number, content, wanted, deadline)
-                for number, content in enumerate(contents)
-            ]
-            # every job ends before the request does, so that no work goes on that the bound does not count
-            done = await asyncio.gather(*jobs, return_exceptions=True)
-        failed = [found for found in done if isinstance(found, BaseException)]
-        if any(isinstance(error, TimeoutError) for error in failed):
-            late = f"Screening took more than {self._limits.seconds:g} s; send fewer files at a time."
-            raise ProblemError(HTTPStatus.SERVICE_UNAVAILABLE, late, {"Retry-After": "10"})
-        if failed:
-            raise failed[0]
-        files = [found for found in done if not isinstance(found, BaseException)]
+            files = await self._on_workers(
+                [partial(screen_file, version, number, content, wanted) for number, content in enumerate(contents)]
+            )
         for file in files:
-            self.metrics.unreadable.inc(len(file.unreadable))
-            for image in file.images:
-                self.metrics.images.labels(image.decision).inc()
+            self._count((image.decision for image in file.images), len(file.unreadable))
         if not any(file.images for file in files):
             which = "The file" if len(files) == 1 else f"None of the {len(files)} files can be screened; the first"
             reason = f"{which} can't be read: {files[0].unreadable[0].detail}."
             raise ProblemError(HTTPStatus.UNPROCESSABLE_ENTITY, reason)
         answer = ScreenAnswer(model=served_model(version), files=files)
         return Response(answer.model_dump_json(), media_type="application/json")
+
+    async def store(self, request: Request) -> Response:
+        """STOW-RS: screens DICOM instances and stores each, with its answers in DICOM, to the archive of the service.
+
+        Images that can't be screened are not stored, and stand in the Failed SOP Sequence; reports and the like are
+        stored as they are.
+        """
+        if self.archive is None:
+            raise HTTPException(HTTPStatus.NOT_FOUND)
+        async with self._admitted():
+            contents = await read_instances(request, self._limits)
+            version = self._version()
+            jobs = [partial(store_instance, version, self.archive, content) for content in contents]
+            try:
+                instances = await self._on_workers(jobs)
+            except ArchiveError as error:
+                log(f"medscreen: the archive of --dicom-web: {error}")
+                lost = "The archive of the service can't store now; send the instances again."
+                raise ProblemError(HTTPStatus.SERVICE_UNAVAILABLE, lost, {"Retry-After": "10"}) from error
+        for instance in instances:
+            self._count((image.called for image in instance.images), len(instance.unreadable))
+        status, answer = store_response(instances)
+        return JSONResponse(answer, status, media_type="application/dicom+json")
 
     def model(self) -> ModelAnswer:
         """The version that is served, its operating point, and when the registry was last read."""
@@ -146,6 +176,24 @@ class Service:
             raise ProblemError(HTTPStatus.SERVICE_UNAVAILABLE, empty, {"Retry-After": "10"})
         return version
 
+    async def _on_workers(self, jobs: Sequence[Callable[[float], Result]]) -> list[Result]:
+        """The results of jobs, which take their deadline; raises ProblemError where one of them was late."""
+        deadline, run = time.monotonic() + self._limits.seconds, asyncio.get_running_loop().run_in_executor
+        # every job ends before the request does, so that no work goes on that the bound does not count
+        done = await asyncio.gather(*(run(self._workers, job, deadline) for job in jobs), return_exceptions=True)
+        failed = [found for found in done if isinstance(found, BaseException)]
+        if any(isinstance(error, TimeoutError) for error in failed):
+            late = f"Screening took more than {self._limits.seconds:g} s; send fewer files at a time."
+            raise ProblemError(HTTPStatus.SERVICE_UNAVAILABLE, late, {"Retry-After": "10"})
+        if failed:
+            raise failed[0]
+        return [found for found in done if not isinstance(found, BaseException)]
+
+    def _count(self, decisions: Iterable[str], unreadable: int) -> None:
+        self.metrics.unreadable.inc(unreadable)
+        for decision in decisions:
+            self.metrics.images.labels(decision).inc()
+
     @asynccontextmanager
     async def _admitted(self) -> AsyncIterator[None]:
         """Counts a request; raises ProblemError where too many are in progress."""
@@ -175,8 +223,19 @@ def create_app(service: Service) -> FastAPI:
         response_model=ScreenAnswer,
         responses=_problems(400, 401, 408, 413, 415, 421, 422, 503),
         dependencies=keyed,
-        openapi_extra=_BODY,
+        openapi_extra=_FILES,
     )(service.screen)
+    if service.archive is not None:
+        app.post(
+            "/dicom-web/studies",
+            response_class=Response,
+            responses={
+                200: {"content": {"application/dicom+json": {}}},
+                **_problems(400, 401, 408, 413, 415, 421, 503),
+            },
+            dependencies=keyed,
+            openapi_extra=_INSTANCES,
+        )(service.store)
     app.get("/v1/model", responses=_problems(401, 421, 503), dependencies=keyed)(service.model)
     app.get("/metrics", responses=_problems(401, 421), response_class=PlainTextResponse, dependencies=keyed)(
         service.show_metrics

@@ -2,7 +2,6 @@
 
 import os
 import sys
-import threading
 import time
 from base64 import b64encode
 from collections.abc import Iterator
@@ -19,11 +18,10 @@ from medscreen.data.load_image import Shown
 from medscreen.packaging.screened_files import ImageOfFile, ScreenedImage, decoded, images_of_file, screened
 from medscreen.registry.loaded_version import LoadedVersion
 from medscreen.reporting.case_report import png
+from medscreen.reporting.evaluation_report.canvas import DRAWING
 from medscreen.reporting.evaluation_report.explanation_figures import map_picture
 from medscreen.reporting.evaluation_report.operating_figure import score_edges
 from medscreen.serving.answers import FileResult, ImageResult, ScoreHistogram, ServedModel, SimilarCase, UnreadableImage
-
-_drawing = threading.Lock()  # Matplotlib is not thread-safe
 
 
 @dataclass(frozen=True)
@@ -58,7 +56,7 @@ def score_histogram(version: LoadedVersion) -> ScoreHistogram | None:
 
 def preload(version: LoadedVersion) -> None:
     """Reads everything that requests need of the version, so that none of them reads the registry."""
-    _ = version.explained, version.healthy_scores, version.no_cases or version.embedder
+    _ = version.explained, version.reported, version.healthy_scores, version.no_cases or version.embedder
 
 
 def screen_file(version: LoadedVersion, number: int, content: bytes, wanted: Wanted, deadline: float) -> FileResult:
@@ -67,18 +65,11 @@ def screen_file(version: LoadedVersion, number: int, content: bytes, wanted: Wan
     kept: list[tuple[Grey, str | None]] = []
 
     def images(path: Path) -> Iterator[tuple[ImageOfFile, Shown, Grey]]:
-        for image in images_of_file(path):
-            if time.monotonic() > deadline:
-                raise TimeoutError
-            try:
-                found, shown, square = decoded(image, version.detector, wanted.for_processing)
-            except UnreadableImageError as error:
-                unreadable.append(UnreadableImage(frame=image.frame, detail=str(error)))
-            else:
-                kept.append((square, _base64(png(shown.grey)) if wanted.thumbnail else None))
-                yield found, shown, square
+        for found, shown, square in readable_images(version, path, wanted.for_processing, deadline, unreadable):
+            kept.append((square, _base64(png(shown.grey)) if wanted.thumbnail else None))
+            yield found, shown, square
 
-    with _path_to(content) as path:
+    with path_to(content) as path:
         rows = list(screened(version.detector, images(path)))
     results = []
     for row, (square, thumbnail) in zip(rows, kept, strict=True):
@@ -89,6 +80,19 @@ def screen_file(version: LoadedVersion, number: int, content: bytes, wanted: Wan
     return FileResult(
         file=number, images=results, unreadable=unreadable, left_out=rows[0].image.left_out if rows else 0
     )
+
+
+def readable_images(
+    version: LoadedVersion, path: Path, for_processing: bool, deadline: float, unreadable: list[UnreadableImage]
+) -> Iterator[tuple[ImageOfFile, Shown, Grey]]:
+    """The decoded images of a file; the others are added to `unreadable`. Raises TimeoutError after `deadline`."""
+    for image in images_of_file(path):
+        if time.monotonic() > deadline:
+            raise TimeoutError
+        try:
+            yield decoded(image, version.detector, for_processing)
+        except UnreadableImageError as error:
+            unreadable.append(UnreadableImage(frame=image.frame, detail=str(error)))
 
 
 def _result(version: LoadedVersion, row: ScreenedImage, square: Grey, wanted: Wanted) -> ImageResult:
@@ -110,7 +114,7 @@ def _result(version: LoadedVersion, row: ScreenedImage, square: Grey, wanted: Wa
         found, reason = version.explained.map_of(square)
         result.map_note = reason or version.explained.reason
         if found is not None:
-            with _drawing:
+            with DRAWING:
                 result.map = _base64(map_picture(square, found, version.explained.unit))
     if wanted.similar:
         result.similar_note = version.no_cases
@@ -130,7 +134,7 @@ def _base64(picture: bytes) -> str:
 
 
 @contextmanager
-def _path_to(content: bytes) -> Iterator[Path]:
+def path_to(content: bytes) -> Iterator[Path]:
     """A path to an upload; on Linux it lies in memory alone, elsewhere in a temporary file while it is screened."""
     if sys.platform == "linux":
         with os.fdopen(os.memfd_create("upload"), "wb") as file:

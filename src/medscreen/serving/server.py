@@ -11,9 +11,11 @@ from pathlib import Path
 import uvicorn
 
 from medscreen.errors import MedscreenError
+from medscreen.registry.dicom_answers import require_highdicom
 from medscreen.runtime.child_processes import available_cpus
 from medscreen.runtime.escaping import say, visible
 from medscreen.serving.app import Service, create_app
+from medscreen.serving.archive import Archive
 from medscreen.serving.registry_watch import RegistryWatch
 from medscreen.serving.uploads import Limits
 
@@ -21,16 +23,27 @@ _SHORTEST_KEY = 16
 _MOST_CONNECTIONS = 500
 
 
-def serve(name: str, stage: str, address: tuple[str, int], key_file: Path | None, limits: Limits = Limits()) -> None:  # noqa: B008
+def serve(
+    name: str,
+    stage: str,
+    address: tuple[str, int],
+    key_file: Path | None,
+    limits: Limits = Limits(),  # noqa: B008
+    dicom_web: str | None = None,
+) -> None:
     """Serves the version in a stage at host and port until SIGINT or SIGTERM; requests in progress are ended first.
 
+    `dicom_web`: address of the archive to which answers in DICOM are stored.
     Raises MedscreenError where there is no version, the address can't be used, or others could reach it without a key.
     """
     key = read_key(key_file) if key_file else None
+    if dicom_web is not None:
+        require_highdicom()
+    archive = None if dicom_web is None else Archive(dicom_web, limits.seconds)
     listener = listen(*address, has_key=key is not None)
     watch = RegistryWatch(name, stage)
     threads = available_cpus()
-    app = create_app(Service(watch, key, threads, limits))
+    app = create_app(Service(watch, key, threads, limits, archive))
     watch.start()
     # libraries' messages may hold what was uploaded; the service writes its own lines
     logging.disable()

@@ -2,7 +2,8 @@
 
 import asyncio
 import ipaddress
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from http import HTTPStatus
 from urllib.parse import urlsplit
@@ -59,20 +60,14 @@ async def read_uploads(request: Request, limits: Limits) -> list[bytes]:
         raise ProblemError(
             HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "Send the files as multipart/form-data, in parts named files."
         )
-    parser = _WholeBodyParser(request.headers, _bounded(request, limits.body), max_files=limits.files, max_fields=0)
+    parser = _WholeBodyParser(request.headers, bounded(request, limits.body), max_files=limits.files, max_fields=0)
     parser.spool_max_size = limits.body + 1  # beyond it, uploads would be written to disk
-    try:
-        async with asyncio.timeout(limits.seconds):
-            form = await parser.parse()
-    except TimeoutError:
-        seconds = f"The request did not arrive within {limits.seconds:g} s; send fewer files at a time."
-        raise ProblemError(HTTPStatus.REQUEST_TIMEOUT, seconds, {"Connection": "close"}) from None
-    except (MultiPartException, ClientDisconnect, ValueError, LookupError):
-        malformed = (
-            f"The body is no whole multipart/form-data of 1 to {limits.files} files; each part needs the name files "
-            "and a filename."
-        )
-        raise ProblemError(HTTPStatus.BAD_REQUEST, malformed, {"Connection": "close"}) from None
+    malformed = (
+        f"The body is no whole multipart/form-data of 1 to {limits.files} files; each part needs the name files "
+        "and a filename."
+    )
+    async with arriving(limits, malformed):
+        form = await parser.parse()
     try:
         files = [file for name, file in form.multi_items() if name == "files" and isinstance(file, UploadFile)]
         if not files or len(files) < len(form.multi_items()):
@@ -80,6 +75,20 @@ async def read_uploads(request: Request, limits: Limits) -> list[bytes]:
         return [await file.read() for file in files]
     finally:
         await form.close()
+
+
+@asynccontextmanager
+async def arriving(limits: Limits, malformed: str) -> AsyncIterator[None]:
+    """Raises ProblemError for a body that is late, and one with the sentence `malformed` for one that is not whole."""
+    close = {"Connection": "close"}
+    try:
+        async with asyncio.timeout(limits.seconds):
+            yield
+    except TimeoutError:
+        seconds = f"The request did not arrive within {limits.seconds:g} s; send fewer files at a time."
+        raise ProblemError(HTTPStatus.REQUEST_TIMEOUT, seconds, close) from None
+    except (MultiPartException, ClientDisconnect, ValueError, LookupError):
+        raise ProblemError(HTTPStatus.BAD_REQUEST, malformed, close) from None
 
 
 class _WholeBodyParser(MultiPartParser):
@@ -103,7 +112,7 @@ class _WholeBodyParser(MultiPartParser):
             raise MultiPartException("There is no closing boundary.")
 
 
-async def _bounded(request: Request, most: int) -> AsyncGenerator[bytes, None]:
+async def bounded(request: Request, most: int) -> AsyncGenerator[bytes, None]:
     """The body; raises ProblemError where it is longer."""
     too_large = ProblemError(
         HTTPStatus.REQUEST_ENTITY_TOO_LARGE,

@@ -1,5 +1,6 @@
 """Colors, size and file format of every picture."""
 
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import IO, Any
@@ -11,6 +12,8 @@ mpl.use("agg")
 
 NORMAL, ABNORMAL, THRESHOLD = "#4477aa", "#cc6677", "#222222"  # distinct with any color vision (P. Tol)
 REFER = "#ddcc77"
+DRAWING = threading.Lock()
+"""Held by threads while they draw: Matplotlib is not thread-safe."""
 
 
 def save_picture(path: Path, title: str, draw: Callable[..., None], *values: Any) -> None:

@@ -45,7 +45,7 @@ def save_overlay(path: Path, image: NDArray[np.uint8], found: Maps | None, unit:
             parse_math=False,
         )
     else:
-        _draw_map(right, found, unit)
+        draw_map(right, found, unit)
     figure.suptitle(title, fontsize=10, parse_math=False)
     save_figure(figure, path)
 
@@ -56,7 +56,7 @@ def map_picture(image: NDArray[np.uint8], found: Maps, unit: str) -> bytes:
     axes = figure.subplots()
     axes.imshow(image, cmap="gray", vmin=0, vmax=255)
     axes.set_axis_off()
-    _draw_map(axes, found, unit)
+    draw_map(axes, found, unit)
     stream = BytesIO()
     save_figure(figure, stream)
     return stream.getvalue()
@@ -68,7 +68,8 @@ def map_opacity(found: Maps, highest: float) -> Maps:
     return opacity
 
 
-def _draw_map(axes: Axes, found: Maps, unit: str) -> None:
+def draw_map(axes: Axes, found: Maps, unit: str) -> None:
+    """Draws a map, which is not constant, over the image in `axes`, with a color bar."""
     highest = float(found.max())
     shown = axes.imshow(found, cmap=MAP_COLORS, vmin=0, vmax=highest, alpha=map_opacity(found, highest))
     bar = axes.figure.colorbar(shown, ax=axes, shrink=0.85)

@@ -1,0 +1,43 @@
+"""Answers in DICOM of a loaded version."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from importlib.util import find_spec
+from typing import TYPE_CHECKING
+
+from pydicom import Dataset
+
+from medscreen.data.display import Grey
+from medscreen.errors import MedscreenError
+from medscreen.packaging.screened_files import ScreenedImage
+from medscreen.registry.loaded_version import LoadedVersion
+
+if TYPE_CHECKING:
+    from medscreen.reporting.dicom_answers.source import Source
+
+
+def require_highdicom() -> None:
+    """Raises MedscreenError where the extra that makes Structured Reports is not installed."""
+    if find_spec("highdicom") is None:
+        raise MedscreenError("DICOM answers need highdicom: pip install 'medscreen[dicom-out]'.")
+
+
+def dicom_answers(
+    version: LoadedVersion, source: "Source", images: Sequence[tuple[ScreenedImage, Grey]]
+) -> Iterator[Dataset]:
+    """The report on the screened images of a DICOM file, and a capture of each that has a map.
+
+    Images come with the squares that were screened.
+    """
+    from medscreen.reporting.dicom_answers.secondary_capture import overlay, secondary_capture
+    from medscreen.reporting.dicom_answers.structured_report import structured_report
+
+    # the source's character set may lack other letters
+    model = version.reported.model.encode("ascii", "replace").decode()
+    about, explained = replace(version.reported, model=model), version.explained
+    yield structured_report(source, [image for image, _ in images], about)
+    for image, square in images:
+        found, _ = explained.map_of(square)
+        if found is not None:
+            picture = overlay(image, square, found, about, (explained.unit, explained.reason))
+            yield secondary_capture(source, image, about, picture)

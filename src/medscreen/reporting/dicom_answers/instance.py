@@ -1,0 +1,57 @@
+"""What every answer has: its series, its equipment, its UIDs, and how it is written."""
+
+from importlib.metadata import version as installed
+from io import BytesIO
+from typing import Any
+
+from pydicom import Dataset
+
+from medscreen.data.library_logging import quiet_pydicom
+from medscreen.reporting.case_report import ReportedVersion
+from medscreen.reporting.dicom_answers.source import EMPTY_IF_MISSING, MANUFACTURER, Source, derived_uid
+
+USE = "RESEARCH USE ONLY"
+_SERIES_NUMBERS = {"SR": 9801, "OT": 9802}  # beyond those of most devices: viewers list these series last
+
+
+def series_and_equipment(source: Source, version: ReportedVersion, modality: str, frame: int | None) -> dict[str, Any]:
+    """Series, equipment and UIDs of an answer, named as highdicom's arguments.
+
+    All answers of a package and a kind in a study are one series. `frame`: number of the frame, from 0.
+    """
+    software = installed("medscreen")
+    made_by = (version.digest, software, modality)
+    return {
+        "series_instance_uid": derived_uid(source.study.StudyInstanceUID, *made_by),
+        "series_number": _SERIES_NUMBERS[modality],
+        "series_description": f"medscreen, {USE}",
+        "sop_instance_uid": source.uid(*made_by, frame),
+        "instance_number": source.number if frame is None else frame + 1,
+        "manufacturer": MANUFACTURER,
+        "manufacturer_model_name": str(version)[:64],
+        "device_serial_number": version.digest,
+        "software_versions": software,
+        "content_qualification": "RESEARCH",
+    }
+
+
+def empty_study() -> Dataset:
+    """The elements of patient and study that every instance has, without values."""
+    study = Dataset()
+    for keyword in EMPTY_IF_MISSING:
+        setattr(study, keyword, None)
+    return study
+
+
+def put_into_study(answer: Dataset, source: Source) -> None:
+    """Gives an answer the patient and the study of its source."""
+    answer.update(empty_study())
+    answer.update(source.study)
+
+
+def encoded(answer: Dataset) -> bytes:
+    """An answer as a DICOM file."""
+    stream = BytesIO()
+    with quiet_pydicom():  # values that the source has wrong stay as they are
+        answer.save_as(stream, enforce_file_format=True)
+    return stream.getvalue()

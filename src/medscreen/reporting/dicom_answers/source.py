@@ -1,0 +1,116 @@
+"""What an answer takes from the header of the image that it is about."""
+
+import uuid
+from dataclasses import dataclass
+from pathlib import Path
+
+from pydicom import Dataset
+from pydicom.tag import Tag
+from pydicom.uid import UID
+
+from medscreen.data.dicom.elements import HEAD, first_element, opened, read_elements
+from medscreen.data.image_errors import UnreadableImageError
+from medscreen.data.library_logging import quiet_pydicom
+
+MANUFACTURER = "medscreen"
+EMPTY_IF_MISSING = (
+    "PatientName", "PatientID", "PatientBirthDate", "PatientSex", "StudyDate", "StudyTime", "AccessionNumber",
+    "ReferringPhysicianName", "StudyID",
+)  # fmt: skip
+"""Elements of type 2: an answer has them, empty where the source has none."""
+# PS3.3: Patient (C.7.1.1), General Study (C.7.2.1), Patient Study (C.7.2.2), Clinical Trial Subject and Study (C.7.1.3,
+# C.7.2.3), with the character set in which they are written
+_COPIED = (
+    *EMPTY_IF_MISSING, "SpecificCharacterSet", "StudyInstanceUID", "StudyDescription", "ProcedureCodeSequence",
+    "IssuerOfAccessionNumberSequence", "IssuerOfPatientID", "IssuerOfPatientIDQualifiersSequence", "TypeOfPatientID",
+    "OtherPatientIDsSequence", "PatientBirthTime", "PatientSpeciesDescription", "PatientSpeciesCodeSequence",
+    "PatientBreedDescription", "PatientBreedCodeSequence", "BreedRegistrationSequence", "ResponsiblePerson",
+    "ResponsiblePersonRole", "ResponsibleOrganization", "QualityControlSubject", "PatientIdentityRemoved",
+    "DeidentificationMethod", "DeidentificationMethodCodeSequence", "PatientAge", "PatientSize", "PatientWeight",
+    "PatientSexNeutered", "ClinicalTrialSponsorName", "ClinicalTrialProtocolID", "ClinicalTrialProtocolName",
+    "ClinicalTrialSiteID", "ClinicalTrialSiteName", "ClinicalTrialSubjectID", "ClinicalTrialSubjectReadingID",
+    "ClinicalTrialProtocolEthicsCommitteeName", "ClinicalTrialProtocolEthicsCommitteeApprovalNumber",
+    "ClinicalTrialTimePointID", "ClinicalTrialTimePointDescription",
+)  # fmt: skip
+_OF_IMAGE = (
+    "BurnedInAnnotation", "LossyImageCompression", "LossyImageCompressionRatio", "LossyImageCompressionMethod",
+    "PatientOrientation", "Laterality", "ImageLaterality", "BodyPartExamined",
+)  # fmt: skip
+_NAMED = ("SOPClassUID", "SOPInstanceUID", "StudyInstanceUID", "SeriesInstanceUID")
+_OTHERS = ("Manufacturer", "Rows", "NumberOfFrames", "InstanceNumber")
+_READ = {keyword: Tag(keyword) for keyword in (*_COPIED, *_OF_IMAGE, *_NAMED, *_OTHERS)}
+
+
+class NoAnswerError(UnreadableImageError):
+    """No answer can be made for a DICOM file; the message is the reason, without any value of its header."""
+
+
+@dataclass(frozen=True)
+class Source:
+    """The image that an answer is about.
+
+    `study`: the elements of patient and study as the file has them. `image`: those that a picture made of it keeps.
+    `has_image`: False for reports and the like. `is_answer`: medscreen has made it.
+    `frames`: how many the file holds. `number`: its place in its series, 1 where it has none.
+    """
+
+    sop_class: str
+    instance: str
+    series: str
+    study: Dataset
+    image: Dataset
+    has_image: bool
+    is_answer: bool
+    frames: int
+    number: int
+
+    def uid(self, *words: object) -> str:
+        """The UID of something made of this image: the same words give the same UID, so that no repeat doubles it."""
+        return derived_uid(self.instance, *words)
+
+
+def derived_uid(*words: object) -> str:
+    """A UID (PS3.5 B.2) by a hash of words."""
+    return f"2.25.{uuid.uuid5(uuid.NAMESPACE_OID, '|'.join(map(str, words))).int}"
+
+
+def read_source(path: Path) -> Source:
+    """The header of a DICOM file; raises NoAnswerError where it does not name the instance and its study."""
+    with quiet_pydicom():
+        try:
+            with opened(path) as file:
+                if first_element(file.read(HEAD)) is None:
+                    raise NoAnswerError("it is no DICOM")
+                file.seek(0)
+                header = read_elements(file, _READ.values()).dataset
+                header.decode()
+            named = {keyword: str(header.get(keyword, "")) for keyword in _NAMED}
+            frames, number = (int(header.get(keyword) or 1) for keyword in ("NumberOfFrames", "InstanceNumber"))
+        except NoAnswerError:
+            raise
+        except Exception:  # pydicom raises any exception on broken files, and quotes them
+            raise NoAnswerError("its header can't be read") from None
+        for keyword, value in named.items():
+            if not UID(value).is_valid:
+                raise NoAnswerError(f"its header has no valid {keyword} to refer to")
+        return Source(
+            named["SOPClassUID"],
+            named["SOPInstanceUID"],
+            named["SeriesInstanceUID"],
+            _part(header, _COPIED),
+            _part(header, _OF_IMAGE),
+            bool(header.get("Rows")),
+            header.get("Manufacturer") == MANUFACTURER,
+            frames,
+            max(number, 1),
+        )
+
+
+def _part(header: Dataset, keywords: tuple[str, ...]) -> Dataset:
+    part = Dataset()
+    for keyword in keywords:
+        if _READ[keyword] in header:
+            part.add(header[_READ[keyword]])
+    if not part.get("SpecificCharacterSet", ""):  # it may be absent, and not empty
+        part.pop("SpecificCharacterSet", None)
+    return part

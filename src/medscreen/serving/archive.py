@@ -1,0 +1,75 @@
+"""The DICOMweb archive to which the service stores what it was sent and its answers (STOW-RS)."""
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+from urllib.parse import urlsplit
+
+import requests
+
+from medscreen.errors import MedscreenError
+from medscreen.runtime.escaping import visible
+from medscreen.serving.instances import related_body
+
+PROCESSING_FAILURE = 0x0110
+_MOST_AT_ONCE = 32 * 2**20  # bytes of a request
+_ANSWERED = {200, 202, 409}  # all, some, none stored: PS3.18, 10.5.3
+
+
+class ArchiveError(Exception):
+    """The archive can't be reached, or its answer is none of STOW-RS; the message is of the log."""
+
+
+class Archive:
+    """Stores instances at the DICOMweb address `url`; user and password are those of ~/.netrc.
+
+    Raises MedscreenError where `url` is none of HTTP, or holds a password.
+    """
+
+    def __init__(self, url: str, seconds: float) -> None:
+        try:
+            parts = urlsplit(url)
+            sound = parts.scheme in {"http", "https"} and bool(parts.hostname) and not (parts.query or parts.fragment)
+            with_user = "@" in parts.netloc
+        except ValueError:
+            sound = with_user = False
+        if with_user:
+            raise MedscreenError("--dicom-web: others see the command line; put user and password into ~/.netrc.")
+        if not sound:
+            raise MedscreenError(f"--dicom-web: {visible(url)} is no address such as http://localhost:8042/dicom-web.")
+        self._address, self._seconds = f"{url.rstrip('/')}/studies", seconds
+
+    def store(self, instances: Iterable[tuple[str, bytes]]) -> dict[str, int]:
+        """Stores instances, given with their UIDs, and returns UID and failure reason of those that are not stored."""
+        failed: dict[str, int] = {}
+        waiting: dict[str, bytes] = {}
+        for uid, content in instances:
+            if waiting and sum(map(len, waiting.values())) + len(content) > _MOST_AT_ONCE:
+                failed |= self._stored(waiting)
+                waiting = {}
+            waiting[uid] = content
+        return failed | self._stored(waiting)
+
+    def _stored(self, instances: Mapping[str, bytes]) -> dict[str, int]:
+        kind, body = related_body(instances.values())
+        headers = {"Content-Type": kind, "Accept": "application/dicom+json"}
+        try:
+            answer = requests.post(self._address, body, headers=headers, timeout=self._seconds, allow_redirects=False)
+            if answer.status_code not in _ANSWERED:
+                raise ArchiveError(f"it answered {answer.status_code}")
+            document = answer.json()
+            stored = {_value(item, "00081155") for item in _items(document, "00081199")}
+            failed = {_value(item, "00081155"): _value(item, "00081197") for item in _items(document, "00081198")}
+        except requests.RequestException as error:
+            raise ArchiveError(f"it can't be reached ({type(error).__name__})") from error
+        except (ValueError, TypeError, LookupError, AttributeError) as error:
+            raise ArchiveError("its answer is not that of STOW-RS") from error
+        return {uid: int(failed.get(uid) or PROCESSING_FAILURE) for uid in instances if uid not in stored}
+
+
+def _items(document: Any, tag: str) -> Any:
+    """The items of a sequence in DICOM JSON (PS3.18, F.2)."""
+    return document.get(tag, {}).get("Value", [])
+
+
+def _value(item: Any, tag: str) -> Any:
+    return item[tag]["Value"][0]

@@ -1,0 +1,103 @@
+"""STOW-RS: screens DICOM instances, and stores each with its answers to an archive."""
+
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from http import HTTPStatus
+from typing import Any
+
+from medscreen.data.display import Grey
+from medscreen.data.load_image import Shown
+from medscreen.packaging.screened_files import ImageOfFile, ScreenedImage, screened
+from medscreen.registry.dicom_answers import dicom_answers
+from medscreen.registry.loaded_version import LoadedVersion
+from medscreen.reporting.dicom_answers.instance import encoded
+from medscreen.reporting.dicom_answers.source import NoAnswerError, Source, read_source
+from medscreen.serving.answers import UnreadableImage
+from medscreen.serving.archive import Archive
+from medscreen.serving.screening import path_to, readable_images
+
+_CANNOT_UNDERSTAND = 0xC000
+_COMMENT = 64  # characters of an element LO
+
+
+@dataclass(frozen=True)
+class StoredInstance:
+    """An instance of a request: stored with its answers where `failure`, a reason of PS3.18 I.2, is None."""
+
+    source: Source | None
+    failure: int | None = None
+    comment: str = ""
+    images: Sequence[ScreenedImage] = ()
+    unreadable: Sequence[UnreadableImage] = ()
+
+
+def store_instance(version: LoadedVersion, archive: Archive, content: bytes, deadline: float) -> StoredInstance:
+    """Screens an instance, and stores it and its answers.
+
+    One whose image can't be screened is not stored. Reports and the like, and answers, are stored as they are.
+    Raises TimeoutError after `deadline` (monotonic), and ArchiveError where the archive can't be used.
+    """
+    unreadable: list[UnreadableImage] = []
+    squares: list[Grey] = []
+    with path_to(content) as path:
+        try:
+            source = read_source(path)
+        except NoAnswerError as error:
+            return StoredInstance(None, _CANNOT_UNDERSTAND, str(error))
+        if source.is_answer or not source.has_image:
+            return _stored(archive, source, [(source.instance, content)], (), ())
+
+        def images() -> Iterator[tuple[ImageOfFile, Shown, Grey]]:
+            for image in readable_images(version, path, False, deadline, unreadable):
+                squares.append(image[2])
+                yield image
+
+        found = list(screened(version.detector, images()))
+    if not found:
+        return StoredInstance(source, _CANNOT_UNDERSTAND, unreadable[0].detail, (), unreadable)
+
+    def with_answers() -> Iterator[tuple[str, bytes]]:
+        yield source.instance, content
+        for answer in dicom_answers(version, source, list(zip(found, squares, strict=True))):
+            if time.monotonic() > deadline:
+                raise TimeoutError
+            yield answer.SOPInstanceUID, encoded(answer)
+
+    return _stored(archive, source, with_answers(), found, unreadable)
+
+
+def _stored(
+    archive: Archive,
+    source: Source,
+    instances: Iterable[tuple[str, bytes]],
+    images: Sequence[ScreenedImage],
+    unreadable: Sequence[UnreadableImage],
+) -> StoredInstance:
+    failed = archive.store(instances)
+    if not failed:
+        return StoredInstance(source, None, "", images, unreadable)
+    comment = f"the archive refuses {'the instance' if source.instance in failed else 'an answer on it'}"
+    return StoredInstance(source, next(iter(failed.values())), comment, images, unreadable)
+
+
+def store_response(instances: Sequence[StoredInstance]) -> tuple[HTTPStatus, dict[str, Any]]:
+    """Status and body of the answer to STOW-RS (PS3.18, 10.5.3)."""
+    stored = [_named(of) | {"00081190": {"vr": "UR"}} for of in instances if of.failure is None]
+    failed = [_named(of) | _reason(of) for of in instances if of.failure is not None and of.source is not None]
+    others = [_reason(of) for of in instances if of.source is None]
+    status = HTTPStatus.OK if not failed + others else HTTPStatus.ACCEPTED if stored else HTTPStatus.CONFLICT
+    sequences = {"00081199": stored, "00081198": failed, "0008119A": others}
+    return status, {tag: {"vr": "SQ", "Value": items} for tag, items in sequences.items() if items}
+
+
+def _named(of: StoredInstance) -> dict[str, Any]:
+    if of.source is None:
+        return {}
+    names = {"00081150": of.source.sop_class, "00081155": of.source.instance}
+    return {tag: {"vr": "UI", "Value": [uid]} for tag, uid in names.items()}
+
+
+def _reason(of: StoredInstance) -> dict[str, Any]:
+    comment = {"00000902": {"vr": "LO", "Value": [of.comment[:_COMMENT]]}}
+    return {"00081197": {"vr": "US", "Value": [of.failure]}} | comment
