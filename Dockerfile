@@ -4,7 +4,7 @@ WORKDIR /source
 COPY requirements.lock pyproject.toml README.md LICENSE ./
 COPY src src
 RUN python -m venv /opt/medscreen \
- && /opt/medscreen/bin/pip install --no-cache-dir --constraint requirements.lock '.[dicom]'
+ && /opt/medscreen/bin/pip install --no-cache-dir --constraint requirements.lock '.[dicom,dicom-out]'
 
 FROM python:3.11-slim
 COPY --from=build /opt/medscreen /opt/medscreen

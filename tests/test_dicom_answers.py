@@ -67,7 +67,7 @@ def written(folder: Path, answer: Dataset) -> Path:
 def answers(folder: Path, path: Path, *images: ScreenedImage) -> tuple[Dataset, list[Dataset]]:
     """The report and the captures as another program reads them."""
     source = read_source(path)
-    made = [structured_report(source, images, VERSION)]
+    made = [structured_report(source, [(image, "") for image in images], VERSION)]
     made += [secondary_capture(source, image, VERSION, picture_of(image)) for image in images]
     report, *captures = (dcmread(written(folder, answer)) for answer in made)
     return report, captures
@@ -379,3 +379,40 @@ def test_real_images_have_answers_without_errors(tmp_path: Path) -> None:
         for file in sorted(folder.glob("*-2.25.*.dcm")):
             assert set(dicom_validator(file)) <= set(dicom_validator(path))  # what the source has wrong stays
     assert made
+
+
+def test_text_that_is_not_in_its_character_set_is_refused(tmp_path: Path) -> None:
+    path = source_file(tmp_path / "film.dcm", SpecificCharacterSet="ISO_IR 100", PatientName="Müller^Jörg")
+    path.write_bytes(path.read_bytes().replace(b"ISO_IR 100", b"ISO_IR 192"))
+    with pytest.raises(NoAnswerError, match="SpecificCharacterSet"):
+        read_source(path)
+
+
+@pytest.mark.parametrize("number", ["abc", "1\\2"])
+def test_an_instance_number_that_is_none_costs_no_answer(tmp_path: Path, number: str) -> None:
+    path = source_file(tmp_path / "film.dcm", InstanceNumber=4711)
+    path.write_bytes(path.read_bytes().replace(b"4711", number.ljust(4).encode()))
+    assert read_source(path).number == 1
+
+
+def test_the_report_states_why_there_is_no_capture(tmp_path: Path) -> None:
+    path = source_file(tmp_path / "film.dcm")
+    no_map = SimpleNamespace(map_of=lambda _: (None, "the map is constant"))
+    (report,) = dicom_answers(
+        cast("Any", SimpleNamespace(reported=VERSION, explained=no_map)), read_source(path), [(found(path), PIXELS)]
+    )
+    assert b"No map: the map is constant." in encoded(report)
+
+
+@pytest.mark.parametrize(
+    "elements",
+    [
+        {"BodyPartExamined": ""}, {"BodyPartExamined": "KNEE"}, {"BodyPartExamined": "CHEST"}, {},
+        {"BodyPartExamined": "KNEE", "Laterality": "L"}, {"ImageLaterality": "R"},
+    ],
+)  # fmt: skip
+def test_captures_have_a_laterality_where_the_standard_wants_one(tmp_path: Path, elements: dict[str, str]) -> None:
+    path = source_file(tmp_path / "film.dcm", **elements)
+    answers(tmp_path, path, found(path))
+    (capture,) = tmp_path.glob("OT-*")
+    assert dciodvfy(capture) == []

@@ -74,7 +74,7 @@ def test_every_dicom_image_has_answers_that_agree_with_its_row(at_home: Layout, 
     rows = [row for row in json.loads(done.stdout) if row["status"] == "screened" and "png" not in row["file"]]
     reports, captures = read(out)
     assert (len(rows), len(reports), len(captures)) == (5, 3, 5)
-    assert "3 reports and 5 captures written; 1 images of files that are no DICOM have none" in done.stderr
+    assert "written: 3 reports, 5 captures; images without answers, since their files are no DICOM: 1" in done.stderr
     stated = [values(report) for report in reports]
     scores = sorted(score for report in stated for score in report["Abnormality score"])
     assert scores == pytest.approx(sorted(row["score"] for row in rows), rel=1e-6)
@@ -107,7 +107,7 @@ def test_a_repeat_doubles_nothing_and_other_content_is_not_overwritten(at_home: 
     before = {path: (path.read_bytes(), path.stat().st_mtime_ns) for path in out.iterdir()}
     again = screen(source, "--dicom-out", out)
     assert again.exit_code == 0
-    assert "0 reports and 0 captures written; 2 were there already" in again.stderr
+    assert "written: 0 reports, 0 captures; there already: 2" in again.stderr
     ct(source, film(6, 0))  # another image under the same UID
     refused = screen(source, "--dicom-out", out)
     assert refused.exit_code == 1
@@ -146,6 +146,36 @@ def test_answers_come_with_a_result_file_and_after_a_kill(
     assert (len(reports), len(captures), table.read_text().count("screened")) == (5, 5, 5)
 
 
+def test_a_missing_answer_is_in_the_rows_and_the_exit_status_after_a_kill(
+    at_home: Layout, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from medscreen.packaging import batch_screening
+    from medscreen.packaging.result_file import ResultFile
+
+    monkeypatch.setattr(batch_screening, "FILES_AT_ONCE", 2)
+    films, out, table = tmp_path / "films", tmp_path / "answers", tmp_path / "rows.csv"
+    films.mkdir()
+    for n in range(4):
+        ct(films / f"{n}.dcm", film(n, n % 2), SOPInstanceUID=f"1.2.{n}")
+    header = dcmread(films / "0.dcm")
+    del header.StudyInstanceUID
+    header.save_as(films / "0.dcm")
+    add = ResultFile.add
+
+    def killed(self: ResultFile, first: int, rows: Any) -> None:
+        if first:
+            raise KeyboardInterrupt
+        add(self, first, rows)
+
+    monkeypatch.setattr(ResultFile, "add", killed)
+    screen(films, "--dicom-out", out, "--out", table)
+    monkeypatch.setattr(ResultFile, "add", add)
+    done = screen(films, "--dicom-out", out, "--out", table)
+    assert "resumed" in done.stderr
+    assert done.exit_code == 1
+    assert "no answer in DICOM" in table.read_text()
+
+
 def test_what_has_no_answer_is_named(at_home: Layout, tmp_path: Path) -> None:
     out = tmp_path / "answers"
     source = ct(tmp_path / "one.dcm", film(5, 1))
@@ -156,7 +186,7 @@ def test_what_has_no_answer_is_named(at_home: Layout, tmp_path: Path) -> None:
     assert done.exit_code == 1
     assert not unstated(done.stderr, "one.dcm has no answer in DICOM", "StudyInstanceUID")
     assert "one.dcm" in "".join(done.stdout.split())
-    ct(source, film(5, 1), Manufacturer="medscreen")
+    ct(source, film(5, 1), Manufacturer="medscreen", ContentQualification="RESEARCH")
     assert "an answer of medscreen itself" in screen(source, "--dicom-out", out).stderr
     assert not out.exists()
 

@@ -251,10 +251,27 @@ def test_only_what_the_archive_names_counts_as_stored(canned: Any) -> None:
         (200, b"<html>"),
         (200, b"[]"),
         (200, b'{"00081199": 3}'),
+        (200, b"[" * 100_000),
+        (200, b"{}" + b" " * 2**25),
     ):
         tell(status, body)
-        with pytest.raises(ArchiveError):
+        with pytest.raises(ArchiveError, match="answer"):
             archive.store([("1.1", b"x")])
+
+
+@pytest.mark.parametrize("reason", [b'"abc"', b"[1]", b"Infinity", b"1000000000", b"-3", b"null"])
+def test_a_failure_reason_is_one_of_16_bits(canned: Any, reason: bytes) -> None:
+    archive, tell, _ = canned
+    item = b'{"00081155": {"Value": ["1.1"]}, "00081197": {"Value": [%b]}}' % reason
+    tell(202, b'{"00081198": {"Value": [%b]}}' % item)
+    assert archive.store([("1.1", b"x")]) == {"1.1": 0x0110}
+
+
+@pytest.mark.parametrize("status", [400, 413, 415, 422])
+def test_what_the_archive_never_takes_fails_and_is_not_asked_for_again(canned: Any, status: int) -> None:
+    archive, tell, _ = canned
+    tell(status, b"")
+    assert archive.store([("1.1", b"x")]) == {"1.1": 0x0110}
 
 
 def test_large_answers_go_to_the_archive_a_part_at_a_time(canned: Any, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -265,7 +282,19 @@ def test_large_answers_go_to_the_archive_a_part_at_a_time(canned: Any, monkeypat
     assert [body.count(b"application/dicom") for body in sent] == [1] * 5
 
 
-@pytest.mark.parametrize("url", ["localhost:8042", "ftp://host/x", "http://", "http://[::1", "http://host/x?y=1"])
+@pytest.mark.parametrize(
+    "url",
+    [
+        "localhost:8042",
+        "ftp://host/x",
+        "http://",
+        "http://[::1",
+        "http://host/x?y=1",
+        "http://host:99999/x",
+        "http://host:abc/x",
+        "http://host name/x",
+    ],
+)
 def test_an_address_that_is_none_is_a_sentence(url: str) -> None:
     with pytest.raises(MedscreenError) as error:
         Archive(url, 1)

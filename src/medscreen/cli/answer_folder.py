@@ -18,19 +18,23 @@ if TYPE_CHECKING:
     from medscreen.packaging.screened_files import ScreenedImage
     from medscreen.registry.loaded_version import LoadedVersion
 
-_TIMES = {"DA", "TM", "DT"}
+_MADE_ANEW = {
+    "InstanceCreationDate", "InstanceCreationTime", "ContentDate", "ContentTime", "DateOfSecondaryCapture",
+    "TimeOfSecondaryCapture", "ContributionDateTime",
+}  # fmt: skip
 
 
 class AnswerFolder:
     """Writes the answers of a version to a folder and counts them.
 
-    Raises MedscreenError without highdicom, and for a folder that is a file or lies in a folder which is screened.
+    Raises MedscreenError for a folder that is a file, has no name, or is or lies in a folder which is screened.
     """
 
     def __init__(self, folder: Path, version: "LoadedVersion", screened: Sequence[Path]) -> None:
-        if folder.exists() and not folder.is_dir():
-            raise MedscreenError(f"{visible(folder)} is no folder; name another one for --dicom-out.")
-        if any(path.is_dir() and folder.resolve().is_relative_to(path.resolve()) for path in screened):
+        if not folder.name or (folder.exists() and not folder.is_dir()):
+            raise MedscreenError(f"{visible(folder)} is no folder for answers; name another one for --dicom-out.")
+        place = folder.resolve()
+        if any(place.is_relative_to(p.resolve()) if p.is_dir() else place == p.resolve().parent for p in screened):
             raise MedscreenError(
                 f"{visible(folder)} lies in a folder that is screened, and its answers would be screened next time; "
                 "name another one for --dicom-out."
@@ -40,12 +44,11 @@ class AnswerFolder:
         self._present = self._others = 0
         self._failures = Failures()
 
-    def __bool__(self) -> bool:
-        """True if every screened DICOM image has its answers."""
-        return not self._failures
-
     def add(self, file: Path, rows: Sequence["Row"]) -> None:
-        """Writes the answers to the screened images of a file; raises MedscreenError where they can't be written."""
+        """Writes the answers to the screened images of a file; where there are none, `reason` of the rows states why.
+
+        Raises MedscreenError where the folder can't be written to.
+        """
         from medscreen.data.dicom.series import read_series_header
         from medscreen.data.image_errors import UnreadableImageError
         from medscreen.registry.dicom_answers import dicom_answers
@@ -61,14 +64,28 @@ class AnswerFolder:
             source = read_source(file)
             if source.is_answer:
                 raise NoAnswerError("it is an answer of medscreen itself")
-            for answer in dicom_answers(self._version, source, [self._image(file, row) for row in rows]):
-                self._write(file, answer)
+            answers = dicom_answers(self._version, source, [self._image(file, row) for row in rows])
         except UnreadableImageError as error:
-            self._failures.add(file_name(file), None, f"has no answer in DICOM: {error}")
+            self._fail(file, rows, f"has no answer in DICOM: {error}")
+            return
+        try:
+            kept = [target for answer in answers if not self._write(target := self._path(answer), answer)]
         except OSError as error:
             raise MedscreenError(
                 f"{visible(self.folder)} can't be written to ({error.strerror}); name another folder for --dicom-out."
             ) from error
+
+        if kept:
+            is_other = "exists with other content; name another folder for --dicom-out"
+            self._fail(file, rows, f"has an answer that is not written: {visible(kept[0])} {is_other}")
+
+    def _fail(self, file: Path, rows: Sequence["Row"], reason: str) -> None:
+        self._failures.add(file_name(file), None, reason)
+        for row in rows:
+            row["reason"] = reason
+
+    def _path(self, answer: "Dataset") -> Path:
+        return self.folder / f"{answer.Modality}.{answer.SOPInstanceUID}.dcm"
 
     def _image(self, file: Path, row: "Row") -> tuple["ScreenedImage", "Grey"]:
         """A row as the image that it is about, with the square that was screened."""
@@ -79,11 +96,12 @@ class AnswerFolder:
         of_row = {name: row[name] for name in ScreenedImage.__dataclass_fields__ if name in row}
         return ScreenedImage(image=image, **of_row), square
 
-    def _write(self, file: Path, answer: "Dataset") -> None:
+    def _write(self, target: Path, answer: "Dataset") -> bool:
+        """True if the answer is in the folder now, False where another one is there under its name."""
         from medscreen.reporting.dicom_answers.instance import encoded
         from medscreen.workspace.atomic_outputs import replaced
 
-        target, content = self.folder / f"{answer.Modality}.{answer.SOPInstanceUID}.dcm", encoded(answer)
+        content = encoded(answer)
         if not target.exists():
             with replaced(target) as partial:
                 partial.write_bytes(content)
@@ -91,26 +109,26 @@ class AnswerFolder:
         elif _without_times(target.read_bytes()) == _without_times(content):
             self._present += 1
         else:
-            reason = f"{visible(target)} exists with another content; name another folder for --dicom-out"
-            self._failures.add(file_name(file), None, f"has an answer that is not written: {reason}")
+            return False
+        return True
 
     def tell(self) -> None:
         """Names on stderr how many answers were written."""
         self._failures.name_rest()
-        parts = [f"{self._written['reports']} reports and {self._written['captures']} captures written"]
+        parts = [f"written: {self._written['reports']} reports, {self._written['captures']} captures"]
         if self._present:
-            parts.append(f"{self._present} were there already")
+            parts.append(f"there already: {self._present}")
         if self._others:
-            parts.append(f"{self._others} images of files that are no DICOM have none")
+            parts.append(f"images without answers, since their files are no DICOM: {self._others}")
         say(f"medscreen: answers in {visible(self.folder)}: {'; '.join(parts)}", err=True)
 
 
 def _without_times(content: bytes) -> "Dataset":
-    """An answer without its dates and times: those of a repeat differ."""
+    """An answer without the dates and times of its making: those of a repeat differ."""
     from pydicom import dcmread
 
     def leave_out(part: "Dataset", element: "DataElement") -> None:
-        if element.VR in _TIMES:
+        if element.keyword in _MADE_ANEW:
             del part[element.tag]
 
     answer = dcmread(BytesIO(content), force=True)

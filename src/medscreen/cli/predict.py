@@ -101,7 +101,7 @@ def predict(
     totals.warn()
     if answers is not None:
         answers.tell()
-    sys.exit(1 if totals.failed or (answers is not None and not answers) else 0)
+    sys.exit(1 if totals.failed or totals.unanswered else 0)
 
 
 class _Totals:
@@ -110,12 +110,13 @@ class _Totals:
     def __init__(self, detector: "PackagedDetector") -> None:
         self._level = float(detector.metadata.get("domain", {}).get("level", 1))
         self._called: Counter[str] = Counter()
-        self.failed = 0
+        self.failed = self.unanswered = 0
 
     def count(self, row: "Row") -> None:
         """Counts a row."""
         if row["status"] == "screened":
             self._called[row["called"]] += 1
+            self.unanswered += bool(row["reason"])
         else:
             self.failed += 1
 

@@ -16,6 +16,10 @@ if TYPE_CHECKING:
     from medscreen.reporting.dicom_answers.source import Source
 
 
+MOST_CAPTURES = 64
+"""Images of a file that are drawn: each capture takes .25 s and 1.2 MB."""
+
+
 def require_highdicom() -> None:
     """Raises MedscreenError where the extra that makes Structured Reports is not installed."""
     if find_spec("highdicom") is None:
@@ -25,9 +29,9 @@ def require_highdicom() -> None:
 def dicom_answers(
     version: LoadedVersion, source: "Source", images: Sequence[tuple[ScreenedImage, Grey]]
 ) -> Iterator[Dataset]:
-    """The report on the screened images of a DICOM file, and a capture of each that has a map.
+    """The report on the screened images of a DICOM file, and a capture of each of the first MOST_CAPTURES with a map.
 
-    Images come with the squares that were screened.
+    Images come with the squares that were screened. The report states why an image has no capture.
     """
     from medscreen.reporting.dicom_answers.secondary_capture import overlay, secondary_capture
     from medscreen.reporting.dicom_answers.structured_report import structured_report
@@ -35,9 +39,14 @@ def dicom_answers(
     # the source's character set may lack other letters
     model = version.reported.model.encode("ascii", "replace").decode()
     about, explained = replace(version.reported, model=model), version.explained
-    yield structured_report(source, [image for image, _ in images], about)
-    for image, square in images:
-        found, _ = explained.map_of(square)
+    drawn, notes = [], []
+    for number, (image, square) in enumerate(images):
+        is_drawn = number < MOST_CAPTURES
+        found, reason = explained.map_of(square) if is_drawn else (None, f"only {MOST_CAPTURES} are drawn")
+        notes.append("" if found is not None else f"No map: {reason or explained.reason}.")
         if found is not None:
-            picture = overlay(image, square, found, about, (explained.unit, explained.reason))
-            yield secondary_capture(source, image, about, picture)
+            drawn.append((image, square, found))
+    yield structured_report(source, [(image, note) for (image, _), note in zip(images, notes, strict=True)], about)
+    for image, square, found in drawn:
+        picture = overlay(image, square, found, about, (explained.unit, explained.reason))
+        yield secondary_capture(source, image, about, picture)

@@ -4,7 +4,7 @@ import asyncio
 import secrets
 import time
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from functools import partial
@@ -67,6 +67,7 @@ class Service:
     ) -> None:
         self._watch, self.key, self._limits, self.archive = watch, key, limits, archive
         self._workers = ThreadPoolExecutor(threads, "screening")
+        self._stores = ThreadPoolExecutor(threads, "storing")  # an archive that is slow keeps no screening waiting
         self._in_progress = 0
         self.metrics = Metrics()
         self.metrics.version.set_function(lambda: watch.version.record.version.number if watch.version else 0)
@@ -102,8 +103,9 @@ class Service:
         async with self._admitted():
             contents = await read_uploads(request, self._limits)
             version, wanted = self._version(), Wanted(map, similar, thumbnail, for_processing)
-            files = await self._on_workers(
-                [partial(screen_file, version, number, content, wanted) for number, content in enumerate(contents)]
+            files = await self._done(
+                self._workers,
+                [partial(screen_file, version, number, content, wanted) for number, content in enumerate(contents)],
             )
         for file in files:
             self._count((image.decision for image in file.images), len(file.unreadable))
@@ -127,7 +129,7 @@ class Service:
             version = self._version()
             jobs = [partial(store_instance, version, self.archive, content) for content in contents]
             try:
-                instances = await self._on_workers(jobs)
+                instances = await self._done(self._stores, jobs)
             except ArchiveError as error:
                 log(f"medscreen: the archive of --dicom-web: {error}")
                 lost = "The archive of the service can't store now; send the instances again."
@@ -176,11 +178,11 @@ class Service:
             raise ProblemError(HTTPStatus.SERVICE_UNAVAILABLE, empty, {"Retry-After": "10"})
         return version
 
-    async def _on_workers(self, jobs: Sequence[Callable[[float], Result]]) -> list[Result]:
+    async def _done(self, workers: Executor, jobs: Sequence[Callable[[float], Result]]) -> list[Result]:
         """The results of jobs, which take their deadline; raises ProblemError where one of them was late."""
         deadline, run = time.monotonic() + self._limits.seconds, asyncio.get_running_loop().run_in_executor
         # every job ends before the request does, so that no work goes on that the bound does not count
-        done = await asyncio.gather(*(run(self._workers, job, deadline) for job in jobs), return_exceptions=True)
+        done = await asyncio.gather(*(run(workers, job, deadline) for job in jobs), return_exceptions=True)
         failed = [found for found in done if isinstance(found, BaseException)]
         if any(isinstance(error, TimeoutError) for error in failed):
             late = f"Screening took more than {self._limits.seconds:g} s; send fewer files at a time."
@@ -229,10 +231,7 @@ def create_app(service: Service) -> FastAPI:
         app.post(
             "/dicom-web/studies",
             response_class=Response,
-            responses={
-                200: {"content": {"application/dicom+json": {}}},
-                **_problems(400, 401, 408, 413, 415, 421, 503),
-            },
+            responses=_STORED | _problems(400, 401, 408, 413, 415, 421, 503),
             dependencies=keyed,
             openapi_extra=_INSTANCES,
         )(service.store)

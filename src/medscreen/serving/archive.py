@@ -1,5 +1,7 @@
 """The DICOMweb archive to which the service stores what it was sent and its answers (STOW-RS)."""
 
+import json
+import time
 from collections.abc import Iterable, Mapping
 from typing import Any
 from urllib.parse import urlsplit
@@ -13,6 +15,8 @@ from medscreen.serving.instances import related_body
 PROCESSING_FAILURE = 0x0110
 _MOST_AT_ONCE = 32 * 2**20  # bytes of a request
 _ANSWERED = {200, 202, 409}  # all, some, none stored: PS3.18, 10.5.3
+_OF_THE_INSTANCES = {400, 413, 415, 422}  # the same instances would be refused again
+_LONGEST_ANSWER = 16 * 2**20  # bytes
 
 
 class ArchiveError(Exception):
@@ -28,7 +32,13 @@ class Archive:
     def __init__(self, url: str, seconds: float) -> None:
         try:
             parts = urlsplit(url)
-            sound = parts.scheme in {"http", "https"} and bool(parts.hostname) and not (parts.query or parts.fragment)
+            _ = parts.port  # raises ValueError for one that is no number of a port
+            sound = (
+                not set(url) & set(" \t\r\n")
+                and parts.scheme in {"http", "https"}
+                and bool(parts.hostname)
+                and not (parts.query or parts.fragment)
+            )
             with_user = "@" in parts.netloc
         except ValueError:
             sound = with_user = False
@@ -53,17 +63,32 @@ class Archive:
         kind, body = related_body(instances.values())
         headers = {"Content-Type": kind, "Accept": "application/dicom+json"}
         try:
-            answer = requests.post(self._address, body, headers=headers, timeout=self._seconds, allow_redirects=False)
-            if answer.status_code not in _ANSWERED:
-                raise ArchiveError(f"it answered {answer.status_code}")
-            document = answer.json()
-            stored = {_value(item, "00081155") for item in _items(document, "00081199")}
-            failed = {_value(item, "00081155"): _value(item, "00081197") for item in _items(document, "00081198")}
+            with requests.post(
+                self._address, body, headers=headers, timeout=self._seconds, allow_redirects=False, stream=True
+            ) as answer:
+                if answer.status_code in _OF_THE_INSTANCES:
+                    return dict.fromkeys(instances, PROCESSING_FAILURE)
+                if answer.status_code not in _ANSWERED:
+                    raise ArchiveError(f"it answered {answer.status_code}")
+                content = self._read(answer)
         except requests.RequestException as error:
             raise ArchiveError(f"it can't be reached ({type(error).__name__})") from error
-        except (ValueError, TypeError, LookupError, AttributeError) as error:
+        try:
+            document = json.loads(content)
+            stored = {_value(item, "00081155") for item in _items(document, "00081199")}
+            failed = {_value(item, "00081155"): _reason(item) for item in _items(document, "00081198")}
+        except (ValueError, TypeError, LookupError, AttributeError, RecursionError) as error:
             raise ArchiveError("its answer is not that of STOW-RS") from error
-        return {uid: int(failed.get(uid) or PROCESSING_FAILURE) for uid in instances if uid not in stored}
+        return {uid: failed.get(uid, PROCESSING_FAILURE) for uid in instances if uid not in stored}
+
+    def _read(self, answer: requests.Response) -> bytes:
+        """The body of an answer; raises ArchiveError for one that is too long or does not end in time."""
+        content, deadline = bytearray(), time.monotonic() + self._seconds
+        for chunk in answer.iter_content(2**16):
+            content += chunk
+            if len(content) > _LONGEST_ANSWER or time.monotonic() > deadline:
+                raise ArchiveError("its answer does not end")
+        return bytes(content)
 
 
 def _items(document: Any, tag: str) -> Any:
@@ -73,3 +98,9 @@ def _items(document: Any, tag: str) -> Any:
 
 def _value(item: Any, tag: str) -> Any:
     return item[tag]["Value"][0]
+
+
+def _reason(item: Any) -> int:
+    """The failure reason of an item (PS3.18, I.2), an unsigned number of 16 bits."""
+    reason = _value(item, "00081197")
+    return reason if isinstance(reason, int) and 0 < reason < 2**16 else PROCESSING_FAILURE

@@ -36,7 +36,8 @@ def store_instance(version: LoadedVersion, archive: Archive, content: bytes, dea
     """Screens an instance, and stores it and its answers.
 
     One whose image can't be screened is not stored. Reports and the like, and answers, are stored as they are.
-    Raises TimeoutError after `deadline` (monotonic), and ArchiveError where the archive can't be used.
+    Raises TimeoutError after `deadline` (monotonic), before anything of the instance is stored, and ArchiveError where
+    the archive can't be used.
     """
     unreadable: list[UnreadableImage] = []
     squares: list[Grey] = []
@@ -57,14 +58,12 @@ def store_instance(version: LoadedVersion, archive: Archive, content: bytes, dea
     if not found:
         return StoredInstance(source, _CANNOT_UNDERSTAND, unreadable[0].detail, (), unreadable)
 
-    def with_answers() -> Iterator[tuple[str, bytes]]:
-        yield source.instance, content
-        for answer in dicom_answers(version, source, list(zip(found, squares, strict=True))):
-            if time.monotonic() > deadline:
-                raise TimeoutError
-            yield answer.SOPInstanceUID, encoded(answer)
-
-    return _stored(archive, source, with_answers(), found, unreadable)
+    instances = [(source.instance, content)]
+    for answer in dicom_answers(version, source, list(zip(found, squares, strict=True))):
+        if time.monotonic() > deadline:
+            raise TimeoutError
+        instances.append((answer.SOPInstanceUID, encoded(answer)))
+    return _stored(archive, source, instances, found, unreadable)
 
 
 def _stored(

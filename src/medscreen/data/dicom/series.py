@@ -81,16 +81,17 @@ def _header(dataset: "Dataset") -> SeriesHeader:
                     "ImagePositionPatient"):  # fmt: skip
         with suppress(Exception):  # a value that can't be read is none
             said[keyword] = dataset.get(keyword)
-    frames = _whole(said.get("NumberOfFrames")) or 1
+    frames = whole_number(said.get("NumberOfFrames")) or 1
     return SeriesHeader(
         series=str(said.get("SeriesInstanceUID") or ""),
         frames=tuple(frames_in_order(dataset, frames if 1 <= frames <= MOST_FRAMES else 1)),
-        number=_whole(said.get("InstanceNumber")),
+        number=whole_number(said.get("InstanceNumber")),
         place=place_of(said.get("ImageOrientationPatient"), said.get("ImagePositionPatient")),
     )
 
 
-def _whole(value: Any) -> int | None:
+def whole_number(value: Any) -> int | None:
+    """An element's value as an integer, None for one that is none."""
     with suppress(TypeError, ValueError, OverflowError):
         return int(value)
     return None

@@ -8,7 +8,7 @@ from pydicom import Dataset
 
 from medscreen.data.library_logging import quiet_pydicom
 from medscreen.reporting.case_report import ReportedVersion
-from medscreen.reporting.dicom_answers.source import EMPTY_IF_MISSING, MANUFACTURER, Source, derived_uid
+from medscreen.reporting.dicom_answers.source import EMPTY_IF_MISSING, MANUFACTURER, QUALIFICATION, Source, derived_uid
 
 USE = "RESEARCH USE ONLY"
 _SERIES_NUMBERS = {"SR": 9801, "OT": 9802}  # beyond those of most devices: viewers list these series last
@@ -31,7 +31,7 @@ def series_and_equipment(source: Source, version: ReportedVersion, modality: str
         "manufacturer_model_name": str(version)[:64],
         "device_serial_number": version.digest,
         "software_versions": software,
-        "content_qualification": "RESEARCH",
+        "content_qualification": QUALIFICATION,
     }
 
 

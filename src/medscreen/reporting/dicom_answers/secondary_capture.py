@@ -21,6 +21,7 @@ from medscreen.reporting.dicom_answers.source import Source
 from medscreen.reporting.evaluation_report.canvas import DRAWING, save_figure
 from medscreen.reporting.evaluation_report.explanation_figures import draw_map
 
+_UNPAIRED = {"ABDOMEN", "BRAIN", "CHEST", "CSPINE", "HEAD", "HEART", "LSPINE", "NECK", "PELVIS", "SKULL", "TSPINE"}
 _WIDTH = 76  # characters of a line above the picture
 
 
@@ -45,8 +46,6 @@ def secondary_capture(
     capture.ImageType = ["DERIVED", "SECONDARY"]
     capture.DerivationDescription = f"Map of what the detector finds abnormal, over the image. {USE}, never diagnosis."
     capture.PatientOrientation = None
-    if "BodyPartExamined" not in source.image:  # required, and may be empty, where the part may be one of a pair
-        capture.Laterality = None
     for keyword, value in (("Date", now.strftime("%Y%m%d")), ("Time", now.strftime("%H%M%S"))):
         for of in ("InstanceCreation", "Content"):
             setattr(capture, f"{of}{keyword}", value)
@@ -58,6 +57,9 @@ def secondary_capture(
     capture.PixelData = picture.tobytes()
     put_into_study(capture, source)
     capture.update(source.image)
+    if not {"Laterality", "ImageLaterality"} & set(capture.dir()) and capture.get("BodyPartExamined") not in _UNPAIRED:
+        # required of a part that may be one of a pair (PS3.3, C.7.3.1), and may be empty
+        capture.Laterality = None
     return capture
 
 

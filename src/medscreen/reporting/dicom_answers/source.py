@@ -9,10 +9,11 @@ from pydicom.tag import Tag
 from pydicom.uid import UID
 
 from medscreen.data.dicom.elements import HEAD, first_element, opened, read_elements
+from medscreen.data.dicom.series import whole_number
 from medscreen.data.image_errors import UnreadableImageError
 from medscreen.data.library_logging import quiet_pydicom
 
-MANUFACTURER = "medscreen"
+MANUFACTURER, QUALIFICATION = "medscreen", "RESEARCH"
 EMPTY_IF_MISSING = (
     "PatientName", "PatientID", "PatientBirthDate", "PatientSex", "StudyDate", "StudyTime", "AccessionNumber",
     "ReferringPhysicianName", "StudyID",
@@ -37,7 +38,7 @@ _OF_IMAGE = (
     "PatientOrientation", "Laterality", "ImageLaterality", "BodyPartExamined",
 )  # fmt: skip
 _NAMED = ("SOPClassUID", "SOPInstanceUID", "StudyInstanceUID", "SeriesInstanceUID")
-_OTHERS = ("Manufacturer", "Rows", "NumberOfFrames", "InstanceNumber")
+_OTHERS = ("Manufacturer", "ContentQualification", "Rows", "NumberOfFrames", "InstanceNumber")
 _READ = {keyword: Tag(keyword) for keyword in (*_COPIED, *_OF_IMAGE, *_NAMED, *_OTHERS)}
 
 
@@ -84,8 +85,12 @@ def read_source(path: Path) -> Source:
                 file.seek(0)
                 header = read_elements(file, _READ.values()).dataset
                 header.decode()
+                if any("\N{REPLACEMENT CHARACTER}" in str(element.value) for element in header):
+                    raise NoAnswerError("its text is not written in its SpecificCharacterSet")
             named = {keyword: str(header.get(keyword, "")) for keyword in _NAMED}
-            frames, number = (int(header.get(keyword) or 1) for keyword in ("NumberOfFrames", "InstanceNumber"))
+            frames, number = (
+                whole_number(header.get(keyword)) or 1 for keyword in ("NumberOfFrames", "InstanceNumber")
+            )
         except NoAnswerError:
             raise
         except Exception:  # pydicom raises any exception on broken files, and quotes them
@@ -99,8 +104,8 @@ def read_source(path: Path) -> Source:
             named["SeriesInstanceUID"],
             _part(header, _COPIED),
             _part(header, _OF_IMAGE),
-            bool(header.get("Rows")),
-            header.get("Manufacturer") == MANUFACTURER,
+            "Rows" in header,
+            header.get("Manufacturer") == MANUFACTURER and header.get("ContentQualification") == QUALIFICATION,
             frames,
             max(number, 1),
         )

@@ -50,8 +50,8 @@ class _Report(Comprehensive3DSR):
         """Copies nothing."""
 
 
-def structured_report(source: Source, images: Sequence[ScreenedImage], version: ReportedVersion) -> Dataset:
-    """The report on the screened images of a file, a measurement group each."""
+def structured_report(source: Source, images: Sequence[tuple[ScreenedImage, str]], version: ReportedVersion) -> Dataset:
+    """The report on the screened images of a file, a measurement group each, with a note or ""."""
     device = DeviceObserverIdentifyingAttributes(
         uid=derived_uid(version.digest),
         name=MANUFACTURER,
@@ -62,7 +62,7 @@ def structured_report(source: Source, images: Sequence[ScreenedImage], version: 
     content = MeasurementReport(
         observation_context=ObservationContext(ObserverContext(codes.DCM.Device, device)),
         procedure_reported=codes.SCT.ImagingProcedure,
-        imaging_measurements=[_group(source, image, len(images), version) for image in images],
+        imaging_measurements=[_group(source, image, note, len(images), version) for image, note in images],
     )
     evidence = empty_study()
     evidence.SOPClassUID, evidence.SOPInstanceUID = source.sop_class, source.instance
@@ -82,7 +82,7 @@ def structured_report(source: Source, images: Sequence[ScreenedImage], version: 
 
 
 def _group(
-    source: Source, image: ScreenedImage, screened: int, version: ReportedVersion
+    source: Source, image: ScreenedImage, note: str, screened: int, version: ReportedVersion
 ) -> MeasurementsAndQualitativeEvaluations:
     frame = image.image.frame
     name = "image" if frame is None else f"frame {frame + 1}"
@@ -107,7 +107,11 @@ def _group(
         notes.append(f"Unlike the training images: {image.header_mismatch}.")
     if image.for_processing:
         notes.append("Raw detector values (FOR PROCESSING).")
-    comment = TextContentItem(codes.DCM.Comment, " ".join(notes), RelationshipTypeValues.CONTAINS)
+    if note:
+        notes.append(note)
+    # ASCII is in every character set, and what a header mismatch quotes may not be in the source's
+    text = " ".join(notes).encode("ascii", "replace").decode()
+    comment = TextContentItem(codes.DCM.Comment, text, RelationshipTypeValues.CONTAINS)
     group[0].ContentSequence.append(comment)
     return group
 
