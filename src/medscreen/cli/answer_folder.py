@@ -1,4 +1,4 @@
-"""The folder that `predict --dicom-out` names: a DICOM file an answer, none of them overwritten."""
+"""Output folder of `predict --dicom-out`: one DICOM file for each report and capture; existing files are kept."""
 
 from collections import Counter
 from collections.abc import Sequence

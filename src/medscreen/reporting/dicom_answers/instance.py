@@ -1,4 +1,4 @@
-"""What every answer has: its series, its equipment, its UIDs, and how it is written."""
+"""Elements common to Structured Report and Secondary Capture: series, equipment, UIDs, patient and study; encoding."""
 
 from importlib.metadata import version as installed
 from io import BytesIO

@@ -1,4 +1,4 @@
-"""What an answer takes from the header of the image that it is about."""
+"""Header elements of the source image that its Structured Report and Secondary Captures refer to or copy."""
 
 import uuid
 from dataclasses import dataclass
