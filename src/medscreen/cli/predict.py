@@ -69,7 +69,6 @@ def predict(
     "outside the training data", whatever its score. Where an image can't be screened the exit status is 1; the
     reason is on stderr, or with --out in its row.
     """
-    from medscreen.packaging.batch_screening import screen_files
     from medscreen.packaging.packaged_detector import PackagedDetector
     from medscreen.registry.stage_package import package_in_stage
 
@@ -83,12 +82,8 @@ def predict(
         say(f"medscreen: no domain check: {_WITHOUT_CHECK}", err=True)
     totals = _Totals(detector)
     if out is None:
-        found = (of_file for some in screen_files(files, package.graph, for_processing) for of_file in some)
-        rows = []
-        for file, of_file in zip(files, found, strict=True):
-            rows += of_file
-            if answers is not None:
-                answers.add(file, of_file)
+        found = _screened(files, package, for_processing, answers)
+        rows = [row for some in found for of_file in some for row in of_file]
         for row in rows:
             totals.count(row)
         _name_failures(rows)
@@ -163,6 +158,21 @@ def _answers(folder: Path, paths: Sequence[Path], package: "StagePackage", stage
     return AnswerFolder(folder, version, paths)
 
 
+def _screened(
+    files: Sequence[Path], package: "StagePackage", raw: bool, answers: "AnswerFolder | None"
+) -> Iterator[Sequence[list["Row"]]]:
+    """The rows of files, a batch at a time; the answers of a batch are written before it is returned."""
+    from medscreen.packaging.batch_screening import screen_files
+
+    done = 0
+    for rows in screen_files(files, package.graph, raw):
+        if answers is not None:
+            for file, of_file in zip(files[done : done + len(rows)], rows, strict=True):
+                answers.add(file, of_file)
+        done += len(rows)
+        yield rows
+
+
 def _write(
     out: Path,
     files: Sequence[Path],
@@ -173,7 +183,7 @@ def _write(
     totals: _Totals,
 ) -> None:
     """Screens the files that the journal beside `out` lacks, and writes `out`."""
-    from medscreen.packaging.batch_screening import FILES_AT_ONCE, screen_files
+    from medscreen.packaging.batch_screening import FILES_AT_ONCE
     from medscreen.packaging.result_file import ResultFile
     from medscreen.pipeline.progress_bar import progress
 
@@ -196,10 +206,8 @@ def _write(
                 say(f"medscreen: resumed: {done} of {len(files)} files are done", err=True)
             tasks = -(-(len(files) - done) // FILES_AT_ONCE)
             with progress(f"batches of {FILES_AT_ONCE} files", tasks) as advance:
-                for rows in screen_files(files[done:], package.graph, raw):
-                    if answers is not None:  # before the rows: a file that has rows is not screened again
-                        for file, of_file in zip(files[done : done + len(rows)], rows, strict=True):
-                            answers.add(file, of_file)
+                # answers come before the rows: a file that has rows is not screened again
+                for rows in _screened(files[done:], package, raw, answers):
                     result.add(done, rows)
                     done += len(rows)
                     advance("")
