@@ -82,18 +82,17 @@ def _stored(
 
 def store_response(instances: Sequence[StoredInstance]) -> tuple[HTTPStatus, dict[str, Any]]:
     """Status and body of the answer to STOW-RS (PS3.18, 10.5.3)."""
-    stored = [_named(of) | {"00081190": {"vr": "UR"}} for of in instances if of.failure is None]
-    failed = [_named(of) | _reason(of) for of in instances if of.failure is not None and of.source is not None]
+    named = [(of, _named(of.source)) for of in instances if of.source is not None]
+    stored = [names | {"00081190": {"vr": "UR"}} for of, names in named if of.failure is None]
+    failed = [names | _reason(of) for of, names in named if of.failure is not None]
     others = [_reason(of) for of in instances if of.source is None]
     status = HTTPStatus.OK if not failed + others else HTTPStatus.ACCEPTED if stored else HTTPStatus.CONFLICT
     sequences = {"00081199": stored, "00081198": failed, "0008119A": others}
     return status, {tag: {"vr": "SQ", "Value": items} for tag, items in sequences.items() if items}
 
 
-def _named(of: StoredInstance) -> dict[str, Any]:
-    if of.source is None:
-        return {}
-    names = {"00081150": of.source.sop_class, "00081155": of.source.instance}
+def _named(source: Source) -> dict[str, Any]:
+    names = {"00081150": source.sop_class, "00081155": source.instance}
     return {tag: {"vr": "UI", "Value": [uid]} for tag, uid in names.items()}
 
 
