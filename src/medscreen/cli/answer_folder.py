@@ -49,22 +49,21 @@ class AnswerFolder:
 
         Raises MedscreenError where the folder can't be written to.
         """
-        from medscreen.data.dicom.series import read_series_header
         from medscreen.data.image_errors import UnreadableImageError
         from medscreen.registry.dicom_answers import dicom_answers
-        from medscreen.reporting.dicom_answers.source import NoAnswerError, read_source
+        from medscreen.reporting.dicom_answers.source import NoAnswerError, NotDicomError, read_source
 
         rows = [row for row in rows if row["status"] == "screened"]
         if not rows:
-            return
-        if read_series_header(file) is None:
-            self._others += len(rows)
             return
         try:
             source = read_source(file)
             if source.is_answer:
                 raise NoAnswerError("it is an answer of medscreen itself")
             answers = dicom_answers(self._version, source, [self._image(file, row) for row in rows])
+        except NotDicomError:
+            self._others += len(rows)
+            return
         except UnreadableImageError as error:
             self._fail(file, rows, f"has no answer in DICOM: {error}")
             return
@@ -74,7 +73,6 @@ class AnswerFolder:
             raise MedscreenError(
                 f"{visible(self.folder)} can't be written to ({error.strerror}); name another folder for --dicom-out."
             ) from error
-
         if kept:
             is_other = "exists with other content; name another folder for --dicom-out"
             self._fail(file, rows, f"has an answer that is not written: {visible(kept[0])} {is_other}")

@@ -46,6 +46,10 @@ class NoAnswerError(UnreadableImageError):
     """No answer can be made for a DICOM file; the message is the reason, without any value of its header."""
 
 
+class NotDicomError(NoAnswerError):
+    """The file is no DICOM."""
+
+
 @dataclass(frozen=True)
 class Source:
     """The image that an answer is about.
@@ -76,12 +80,15 @@ def derived_uid(*words: object) -> str:
 
 
 def read_source(path: Path) -> Source:
-    """The header of a DICOM file; raises NoAnswerError where it does not name the instance and its study."""
+    """The header of a DICOM file; raises NoAnswerError where it does not name the instance and its study.
+
+    Raises NotDicomError for a file of another kind.
+    """
     with quiet_pydicom():
         try:
             with opened(path) as file:
                 if first_element(file.read(HEAD)) is None:
-                    raise NoAnswerError("it is no DICOM")
+                    raise NotDicomError("it is no DICOM")
                 file.seek(0)
                 header = read_elements(file, _READ.values()).dataset
                 header.decode()
