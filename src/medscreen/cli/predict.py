@@ -11,12 +11,10 @@ import click
 from rich.text import Text
 
 from medscreen.cli.image_files import Failures, files_of, image_name
-from medscreen.cli.registry_access import load_version
+from medscreen.cli.registry_access import load_version, model_or_default
 from medscreen.cli.tables import simple_table
-from medscreen.config.params import load_params
 from medscreen.errors import MedscreenError
 from medscreen.runtime.escaping import Screen, say, visible
-from medscreen.tracking.names import model_name
 from medscreen.workspace.digests import digest_of
 from medscreen.workspace.layout import find_layout
 from medscreen.workspace.process_lock import process_lock
@@ -75,7 +73,7 @@ def predict(
     if out and as_json:
         raise MedscreenError("--out and --json exclude each other: name a .jsonl file for --out.")
     files = files_of(paths)
-    package = package_in_stage(name or model_name(load_params(find_layout().params).dataset), stage)
+    package = package_in_stage(model_or_default(name), stage)
     detector = PackagedDetector(package.graph)
     answers = _answers(dicom_out, paths, package, stage) if dicom_out else None
     if not detector.checks_domain:

@@ -41,10 +41,16 @@ def open_registry(name: str | None) -> Registry:
     return Registry(layout, params, open_store(layout), active)
 
 
+def model_or_default(name: str | None) -> str:
+    """The name of a registered model, by default of that of the active data set."""
+    from medscreen.tracking.names import model_name
+
+    return name or model_name(load_params(find_layout().params).dataset)
+
+
 def load_version(name: str | None, stage: str) -> "LoadedVersion":
     """The version that a registered model, by default that of the active data set, has in a stage."""
     from medscreen.registry.loaded_version import LoadedVersion
     from medscreen.registry.loading import record_in_stage
-    from medscreen.tracking.names import model_name
 
-    return LoadedVersion(record_in_stage(name or model_name(load_params(find_layout().params).dataset), stage))
+    return LoadedVersion(record_in_stage(model_or_default(name), stage))

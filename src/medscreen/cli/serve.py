@@ -4,8 +4,7 @@ from pathlib import Path
 
 import click
 
-from medscreen.config.params import load_params
-from medscreen.workspace.layout import find_layout
+from medscreen.cli.registry_access import model_or_default
 
 
 @click.command()
@@ -21,7 +20,5 @@ def serve(name: str | None, stage: str, host: str, port: int, api_key_file: Path
     `POST /v1/screen` screens the files of a request; `/docs` lists the other routes.
     """
     from medscreen.serving.server import serve as run
-    from medscreen.tracking.names import model_name
 
-    model = name or model_name(load_params(find_layout().params).dataset)
-    run(model, stage, (host, port), api_key_file, dicom_web=dicom_web)
+    run(model_or_default(name), stage, (host, port), api_key_file, dicom_web=dicom_web)
