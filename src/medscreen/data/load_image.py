@@ -85,8 +85,8 @@ def read_grey(path: Path, display: DisplayParams) -> Grey:
 
 
 def _read_picture(path: Path, frame: int | None) -> Shown:
-    others = sum(held_pictures(path)) - 1
-    return Shown(read_picture(path, frame or 0), others=others)
+    grey, others = read_picture(path, frame or 0)
+    return Shown(grey, others=others)
 
 
 def _read_dicom(path: Path, display: DisplayParams, frame: int | None) -> Shown:

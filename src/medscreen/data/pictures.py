@@ -7,6 +7,7 @@ from typing import BinaryIO, cast
 
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL.ImageFile import ImageFile
 
 from medscreen.data.deep_colors import CHANNELS, MOST_DEEP, deep_luminance, stored_layout
 from medscreen.data.display import Grey
@@ -15,7 +16,7 @@ from medscreen.data.jpeg_scans import require_few_scans
 from medscreen.data.library_logging import quiet_stderr, quiet_warnings
 from medscreen.data.percentile_stretch import stretched
 from medscreen.data.tiff.gray import tiff_grey
-from medscreen.data.tiff.pages import MOST_PAGES, FromPage, image_pages, is_tiff, page_at, require_countable
+from medscreen.data.tiff.pages import MOST_PAGES, FromPage, Page, image_pages, is_tiff, page_at, require_countable
 from medscreen.data.tiff.sample_layout import RGB, layout_of
 
 # Pillow opens more, with an external program (EPS) or formats whose pixels nobody would screen
@@ -58,19 +59,18 @@ def held_pictures(path: Path) -> tuple[int, int]:
                 read = min(len(pages.places), MOST_PAGES)
                 return read, len(pages.places) - read + pages.others
             with Image.open(file, formats=_FORMATS) as picture:
-                number: int = getattr(picture, "n_frames", 1)
-                require_countable(number)
-                return 1, number - 1
+                return 1, _further_frames(picture)
     except UnreadableImageError:
         raise
     except Exception:  # read_picture states what is wrong with it
         return 1, 0
 
 
-def read_picture(path: Path, number: int = 0) -> Grey:
-    """The luminance (H, W) of a picture, upright by its EXIF orientation; of a TIFF, the page `number`, from 0.
+def read_picture(path: Path, number: int = 0) -> tuple[Grey, int]:
+    """The luminance (H, W) of a picture, upright by its EXIF orientation, and the number of the file's other pictures.
 
-    More than 8 bits span the display from percentile to percentile. What is transparent lies before black.
+    Of a TIFF it is the page `number`, from 0, of an animation the first frame. More than 8 bits span the display from
+    percentile to percentile. What is transparent lies before black.
     Raises UnreadableImageError for whatever can't be decoded whole.
     """
     try:
@@ -89,43 +89,66 @@ def read_picture(path: Path, number: int = 0) -> Grey:
         raise UnreadableImageError("the picture is damaged or cut short") from None
 
 
-def _read_tiff(path: Path, file: BinaryIO, number: int) -> Grey:
-    places = image_pages(path).places
+def _read_tiff(path: Path, file: BinaryIO, number: int) -> tuple[Grey, int]:
+    pages = image_pages(path)
+    places = pages.places
     if not 0 <= number < min(len(places), MOST_PAGES):
         raise UnreadableImageError(f"the TIFF file has {len(places)} pages, and no page {number} (from 0) that is read")
-    page = page_at(file, places[number])
+    return _read_page(page_at(file, places[number])), len(places) - 1 + pages.others
+
+
+def _read_page(page: Page) -> Grey:
     layout = layout_of(page)
     separate_inverse = layout.photometric == 0 and page.number(_PLANES, 1) == 2  # which Pillow does not invert
     if (layout.plain and not separate_inverse) or layout.photometric > RGB:
         # suppressed: a layout that Pillow does not have
-        with suppress(UnidentifiedImageError, SyntaxError, ValueError), FromPage(page) as first:
-            return _read(cast("BinaryIO", first))
+        with suppress(UnidentifiedImageError, SyntaxError, ValueError), FromPage(page) as file:
+            first = cast("BinaryIO", file)
+            with _opened(first) as picture:
+                return _grey(picture, first)
     return _upright(tiff_grey(page, layout), page.number(_ORIENTATION, 1))
 
 
-def _read(file: BinaryIO) -> Grey:
+def _read(file: BinaryIO) -> tuple[Grey, int]:
+    with _opened(file) as picture:
+        return _grey(picture, file), _further_frames(picture)
+
+
+def _opened(file: BinaryIO) -> ImageFile:
     file.seek(0)
     if file.read(2) == b"\xff\xd8":
         file.seek(0)
         require_few_scans(file.read(_MOST_JPEG))
     file.seek(0)
-    with Image.open(file, formats=_FORMATS) as picture:
-        layout = stored_layout(picture)
-        require_size(*picture.size, MOST_DEEP if layout in CHANNELS else MOST_PIXELS)
-        picture.load()
-        clear = picture.info.get("transparency")
-        if layout in _STEPS and isinstance(clear, int):
-            picture.info["transparency"] = clear * _STEPS[layout]
-        if channels := CHANNELS.get(layout):
-            grey = stretched(deep_luminance(file, _FORMATS, channels, clear if channels == "RGB" else None))
-        elif picture.mode in _DEEP:
-            values = np.array(picture)
-            if isinstance(clear, int):
-                values[values == clear] = 0
-            grey = stretched(values)
-        else:
-            grey = _eight_bit(picture)
-        return _upright(grey, picture.getexif().get(_ORIENTATION, 1))
+    return Image.open(file, formats=_FORMATS)
+
+
+def _further_frames(picture: ImageFile) -> int:
+    """Frames after the first; 0 where they can't be counted. Raises UnreadableImageError for far too many."""
+    number = 1
+    with suppress(Exception):  # broken files make Pillow raise whatever it likes
+        number = getattr(picture, "n_frames", 1)
+    require_countable(number)
+    return number - 1
+
+
+def _grey(picture: ImageFile, file: BinaryIO) -> Grey:
+    layout = stored_layout(picture)
+    require_size(*picture.size, MOST_DEEP if layout in CHANNELS else MOST_PIXELS)
+    picture.load()
+    clear = picture.info.get("transparency")
+    if layout in _STEPS and isinstance(clear, int):
+        picture.info["transparency"] = clear * _STEPS[layout]
+    if channels := CHANNELS.get(layout):
+        grey = stretched(deep_luminance(file, _FORMATS, channels, clear if channels == "RGB" else None))
+    elif picture.mode in _DEEP:
+        values = np.array(picture)
+        if isinstance(clear, int):
+            values[values == clear] = 0
+        grey = stretched(values)
+    else:
+        grey = _eight_bit(picture)
+    return _upright(grey, picture.getexif().get(_ORIENTATION, 1))
 
 
 def _upright(grey: Grey, orientation: int) -> Grey:

@@ -1,6 +1,7 @@
 """The service's routes."""
 
 import asyncio
+import math
 import secrets
 import time
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
@@ -27,10 +28,11 @@ from medscreen.serving.dicom_web import store_instance, store_response
 from medscreen.serving.instances import read_instances
 from medscreen.serving.monitoring import Metrics, Monitored, log, log_error
 from medscreen.serving.registry_watch import STALE_S, RegistryWatch
-from medscreen.serving.screening import Wanted, score_histogram, screen_file, served_model
+from medscreen.serving.screening import Wanted, score_histogram, screen_files, served_model
 from medscreen.serving.uploads import Limits, ProblemError, is_loopback, problem_response, read_uploads
 
 Result = TypeVar("Result")
+_FILES_A_JOB = 8  # more would keep another request's files waiting for long
 _BEARER = HTTPBearer(auto_error=False, description="The key in the file that --api-key-file names.")
 _UPLOAD = {
     "type": "object",
@@ -60,12 +62,13 @@ _INSTANCES = _body(
 
 
 class Service:
-    """Handlers of the routes; `threads` files are screened at the same time, each on one processor."""
+    """Handlers of the routes; `threads` images are screened at the same time, each by one thread."""
 
     def __init__(
         self, watch: RegistryWatch, key: str | None, threads: int, limits: Limits, archive: Archive | None = None
     ) -> None:
         self._watch, self.key, self._limits, self.archive = watch, key, limits, archive
+        self._threads = threads
         self._workers = ThreadPoolExecutor(threads, "screening")
         self._stores = ThreadPoolExecutor(threads, "storing")  # an archive that is slow keeps no screening waiting
         self._in_progress = 0
@@ -103,10 +106,11 @@ class Service:
         async with self._admitted():
             contents = await read_uploads(request, self._limits)
             version, wanted = self._version(), Wanted(map, similar, thumbnail, for_processing)
-            files = await self._done(
-                self._workers,
-                [partial(screen_file, version, number, content, wanted) for number, content in enumerate(contents)],
-            )
+            numbered = list(enumerate(contents))
+            size = min(_FILES_A_JOB, math.ceil(len(numbered) / self._threads))
+            parts = [numbered[start : start + size] for start in range(0, len(numbered), size)]
+            done = await self._done(self._workers, [partial(screen_files, version, part, wanted) for part in parts])
+            files = [file for part in done for file in part]
         for file in files:
             self._count((image.decision for image in file.images), len(file.unreadable))
         if not any(file.images for file in files):

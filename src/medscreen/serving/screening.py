@@ -1,10 +1,10 @@
-"""Screening of one uploaded file by a loaded version."""
+"""Screening of uploaded files by a loaded version."""
 
 import os
 import sys
 import time
 from base64 import b64encode
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -59,27 +59,29 @@ def preload(version: LoadedVersion) -> None:
     _ = version.explained, version.reported, version.healthy_scores, version.no_cases or version.embedder
 
 
-def screen_file(version: LoadedVersion, number: int, content: bytes, wanted: Wanted, deadline: float) -> FileResult:
-    """The results for the upload `number`; raises TimeoutError at the first image after `deadline` (monotonic)."""
-    unreadable: list[UnreadableImage] = []
-    kept: list[tuple[Grey, str | None]] = []
+def screen_files(
+    version: LoadedVersion, files: Sequence[tuple[int, bytes]], wanted: Wanted, deadline: float
+) -> list[FileResult]:
+    """The results for uploads, given with their position; raises TimeoutError after `deadline` (monotonic)."""
+    results = [FileResult(file=number, images=[], unreadable=[], left_out=0) for number, _ in files]
+    kept: list[tuple[FileResult, Grey, str | None]] = []
 
-    def images(path: Path) -> Iterator[tuple[ImageOfFile, Shown, Grey]]:
-        for found, shown, square in readable_images(version, path, wanted.for_processing, deadline, unreadable):
-            kept.append((square, _base64(png(shown.grey)) if wanted.thumbnail else None))
-            yield found, shown, square
+    def images() -> Iterator[tuple[ImageOfFile, Shown, Grey]]:
+        for result, (_, content) in zip(results, files, strict=True):
+            with path_to(content) as path:
+                unreadable = result.unreadable
+                for found, shown, square in readable_images(version, path, wanted.for_processing, deadline, unreadable):
+                    kept.append((result, square, _base64(png(shown.grey)) if wanted.thumbnail else None))
+                    yield found, shown, square
 
-    with path_to(content) as path:
-        rows = list(screened(version.detector, images(path)))
-    results = []
-    for row, (square, thumbnail) in zip(rows, kept, strict=True):
+    rows = list(screened(version.detector, images()))
+    for row, (result, square, thumbnail) in zip(rows, kept, strict=True):
         if time.monotonic() > deadline:
             raise TimeoutError
-        results.append(_result(version, row, square, wanted))
-        results[-1].thumbnail = thumbnail
-    return FileResult(
-        file=number, images=results, unreadable=unreadable, left_out=rows[0].image.left_out if rows else 0
-    )
+        result.images.append(_result(version, row, square, wanted))
+        result.images[-1].thumbnail = thumbnail
+        result.left_out = row.image.left_out
+    return results
 
 
 def readable_images(

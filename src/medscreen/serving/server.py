@@ -42,7 +42,7 @@ def serve(
     archive = None if dicom_web is None else Archive(dicom_web, limits.seconds)
     listener = listen(*address, has_key=key is not None)
     watch = RegistryWatch(name, stage)
-    threads = available_cpus()
+    threads = available_cpus() + 1  # while one of them decodes, which locks the interpreter, the others compute
     app = create_app(Service(watch, key, threads, limits, archive))
     watch.start()
     # libraries' messages may hold what was uploaded; the service writes its own lines
@@ -50,7 +50,7 @@ def serve(
     warnings.simplefilter("ignore")
     host, port = listener.getsockname()[:2]
     at = f"http://{f'[{host}]' if ':' in host else host}:{port}"
-    say(f"medscreen: serving {watch.title} at {at} (page), {at}/docs (routes); files screened at a time: {threads}")
+    say(f"medscreen: serving {watch.title} at {at} (page), {at}/docs (routes); screening threads: {threads}")
     say("Research use only, never diagnosis.")
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))  # uvicorn raises it again when it has ended
     uvicorn.Server(
