@@ -52,9 +52,9 @@ def main() -> None:
     except click.Abort:
         sys.exit(130)
     except Exception as error:
-        if (said := fault(error)) is None:
+        if (sentence := fault(error)) is None:
             raise
-        sys.exit(_fail(said))
+        sys.exit(_fail(sentence))
 
 
 def _fail(message: str) -> int:

@@ -130,7 +130,7 @@ def _save(out: Path, page: str) -> None:
 def _case(
     version: "LoadedVersion", local: Mapping[str, "Grey"], image: "ImageOfFile", shown: "Shown", square: "Grey"
 ) -> "ReportedCase":
-    """An image with its screening, map and similar cases; `local`: pixels of training images by their digest."""
+    """An image with its screening, map and similar cases; `local`: digest -> pixels of training images."""
     from medscreen.reporting.case_report import ReportedCase, SimilarCase, png
 
     explained = version.explained

@@ -47,13 +47,13 @@ def first_problem(error: ValidationError, content: Any, model: type[BaseModel]) 
         case "union_tag_invalid" | "union_tag_not_found":
             chooser = problem["ctx"]["discriminator"].strip("'")
             choices = problem["ctx"].get("expected_tags") or _choices(problem["loc"], chooser, content, model)
-            said = problem["input"].get(chooser, "")
+            given = problem["input"].get(chooser, "")
             what = (
-                shorten(repr(said), 80)
+                shorten(repr(given), 80)
                 if "tag" in problem["ctx"]
                 else f"missing{_misspelled(chooser, problem['input'])}"
             )
-            return f"{key}.{chooser} is {what}; it has to be {choices}{_nearest(said, choices)}."
+            return f"{key}.{chooser} is {what}; it has to be {choices}{_nearest(given, choices)}."
         case "invalid_key":
             block = _key(problem["loc"][:-1], content)
             return f"{_joined(block, str(problem['loc'][-1]))} is no known key: keys are text; correct it."
@@ -166,8 +166,8 @@ def _misspelled(key: str, block: Mapping[Any, Any]) -> str:
     return f" ({near[0]} is no known key)" if near else ""
 
 
-def _nearest(said: Any, choices: str) -> str:
-    """The choice that is spelled most like a word that was said, in brackets; "" where none is."""
+def _nearest(given: Any, choices: str) -> str:
+    """The choice whose spelling is nearest to the given word, in brackets; "" where none is."""
     known = [choice.strip(" '") for choice in choices.replace(" or ", ", ").split(",")]
-    near = get_close_matches(said.lower(), known, 1) if isinstance(said, str) else []
+    near = get_close_matches(given.lower(), known, 1) if isinstance(given, str) else []
     return f" (nearest: {near[0]!r})" if near else ""

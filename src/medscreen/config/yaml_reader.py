@@ -25,7 +25,7 @@ class _UniqueKeys(yaml.SafeLoader):
 
 
 def read_yaml(path: Path) -> Any:
-    """The content of a UTF-8 YAML file; raises MedscreenError that names the line for what is none."""
+    """The content of a UTF-8 YAML file; raises MedscreenError, with the line, for invalid YAML."""
     try:
         loader = _UniqueKeys(path.read_text(encoding="utf-8"))
         try:

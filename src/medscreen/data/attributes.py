@@ -9,11 +9,11 @@ _BANDS = {40: "0-39", 60: "40-59", 80: "60-79", 150: "80+"}  # an age from there
 
 def group(trait: str, value: str) -> str:
     """The group that a value puts an image into: of an age its band, else the value; "unknown" where there is none."""
-    said = value.strip()
-    if trait != AGE or said == OTHER:
-        return said or UNKNOWN
+    text = value.strip()
+    if trait != AGE or text == OTHER:
+        return text or UNKNOWN
     try:
-        years = float(said)
+        years = float(text)
     except ValueError:
         return UNKNOWN
     return next((band for end, band in _BANDS.items() if 0 <= years < end), UNKNOWN)

@@ -267,8 +267,8 @@ def _split_of(manifest: pa.Table, folder: Path) -> str:
 
 
 def _display(manifest: pa.Table) -> DisplayParams:
-    said = (manifest.schema.metadata or {}).get(_DISPLAY)
-    return FILE_DISPLAY if said is None else DisplayParams.model_validate_json(said)
+    stated = (manifest.schema.metadata or {}).get(_DISPLAY)
+    return FILE_DISPLAY if stated is None else DisplayParams.model_validate_json(stated)
 
 
 def image_digest(image: NDArray[np.uint8]) -> str:

@@ -33,12 +33,12 @@ class Bootstrap:
         """(resamples + 1, N): how often each image is drawn; row 0 is the sample itself."""
         if len(patients) == 0:
             return np.zeros((self.resamples + 1, 0))
-        people, person_of = np.unique(patients, return_inverse=True)
+        distinct, patient_of = np.unique(patients, return_inverse=True)
         rng = np.random.default_rng(self.seed)
-        drawn = rng.multinomial(len(people), np.full(len(people), 1 / len(people)), size=self.resamples)
+        drawn = rng.multinomial(len(distinct), np.full(len(distinct), 1 / len(distinct)), size=self.resamples)
         weights = np.ones((self.resamples + 1, len(patients)))
         for row, times in zip(weights[1:], drawn, strict=True):  # at once it would take twice the memory
-            row[:] = times[person_of]
+            row[:] = times[patient_of]
         return weights
 
     def estimate(self, values: Floats) -> Estimate:

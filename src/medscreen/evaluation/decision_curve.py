@@ -22,10 +22,10 @@ class NetBenefit(TypedDict):
 
 
 def predictive_values(outcomes: Outcomes, prevalence: float, bootstrap: Bootstrap) -> dict[str, Estimate]:
-    """PPV and NPV among people of whom the share `prevalence`, in 0..1, is abnormal.
+    """PPV and NPV at a prevalence (share of abnormal patients) in 0..1.
 
     By Bayes' theorem from sensitivity and specificity, resample by resample; it assumes that these two are the same
-    among those people (Altman, Bland 1994, doi 10.1136/bmj.309.6947.102).
+    at that prevalence (Altman, Bland 1994, doi 10.1136/bmj.309.6947.102).
     """
     weights = bootstrap.weights(outcomes.patients)
     with np.errstate(divide="ignore", invalid="ignore"):

@@ -59,13 +59,13 @@ def with_domain_check(
     for name in vectors:
         of_calibrating = np.concatenate([found[distance_of(name)] for found in values[1:]]).astype(np.float64)
         thresholds[name] = conformal_threshold(of_calibrating, patients, level)
-    people = len(np.unique(patients))
+    number = len(np.unique(patients))
     described = {
         "level": LEVEL,
-        "guaranteed": min(1.0, guaranteed(people, level) * len(distances)),
+        "guaranteed": min(1.0, guaranteed(number, level) * len(distances)),
         "compares": ["image statistics", "features of the detector"][: len(distances)],
         "learned_from": len(learned_from),
-        "calibrated_on": {"images": len(patients), "patients": people},
+        "calibrated_on": {"images": len(patients), "patients": number},
     }
     return with_limits(model, thresholds), described, values
 

@@ -15,7 +15,7 @@ def disclosed(values: Iterable[str | None], patients: Iterable[int]) -> dict[str
         if value is not None:
             having.setdefault(value or UNKNOWN, []).append(patient)
     counts: dict[str, int] = {}
-    for value, people in sorted(having.items()):
-        name = OTHER if value != UNKNOWN and len(set(people)) < FEWEST else value
-        counts[name] = counts.get(name, 0) + len(people)
+    for value, of_value in sorted(having.items()):
+        name = OTHER if value != UNKNOWN and len(set(of_value)) < FEWEST else value
+        counts[name] = counts.get(name, 0) + len(of_value)
     return counts

@@ -82,9 +82,9 @@ class PackagedDetector:
     @property
     def display(self) -> DisplayParams:
         """Display settings of the training images, for `data.load_image.read_image`."""
-        said = self.metadata.get("display")  # packages of a medscreen without the key were trained as files say
+        stated = self.metadata.get("display")  # packages of a medscreen without the key were trained as files say
         try:
-            return FILE_DISPLAY if said is None else DisplayParams.model_validate(said)
+            return FILE_DISPLAY if stated is None else DisplayParams.model_validate(stated)
         except ValueError as error:
             raise MedscreenError(f"{_NO_PACKAGE}: display in its metadata is not valid.") from error
 

@@ -42,13 +42,13 @@ def run_stage(name: str, stage: Stage) -> None:
     except MedscreenError as error:
         _fail(name, str(error))
     except Exception as error:
-        if (said := fault(error)) is None:
+        if (sentence := fault(error)) is None:
             raise
-        _fail(name, said)
+        _fail(name, sentence)
 
 
-def _fail(name: str, said: str) -> NoReturn:
-    say(f"medscreen {name}: {said}", err=True)
+def _fail(name: str, sentence: str) -> NoReturn:
+    say(f"medscreen {name}: {sentence}", err=True)
     sys.exit(1)
 
 

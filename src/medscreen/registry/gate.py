@@ -107,8 +107,8 @@ def decide(
     if candidate.is_baseline:
         return Decision(candidate.detector, metric, value, "baseline", "a baseline is never promoted", ())
     if champion is not None and champion.digest == candidate.digest:
-        said = f"{candidate.detector} is in Production already, as version {champion.version}"
-        return Decision(candidate.detector, metric, value, "champion", said, ())
+        reason = f"{candidate.detector} is in Production already, as version {champion.version}"
+        return Decision(candidate.detector, metric, value, "champion", reason, ())
     few = trial.few_patients()
     # bounds from so few patients are no evidence for or against: nothing is computed from them
     checks = [few] if few else [*trial.measured()]

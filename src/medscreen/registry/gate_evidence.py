@@ -102,12 +102,12 @@ class Evidence:
         path = self.layout.scratch / "scored" / f"{name}.npz"  # an archive has a checksum
         try:
             with np.load(path) as kept:
-                scored = kept["said"]
+                scored = kept["outputs"]
         except (OSError, ValueError, KeyError, BadZipFile, zlib.error):  # not scored yet, or damaged: only slower
             screening = PackagedDetector(graph).screen(self.val.pixels)
             scored = np.stack([screening.score, screening.probability, screening.abnormal.astype(np.float32)])
             with replaced(path) as partial, partial.open("wb") as file:
-                np.savez(file, said=scored)
+                np.savez(file, outputs=scored)
         scores, probabilities, abnormal = scored.astype(np.float64)
         return outcomes_of(
             labels=self.val.labels,
@@ -118,7 +118,7 @@ class Evidence:
         )
 
     def _unseen(self, version: Version) -> NDArray[np.bool_]:
-        """(N,): the images of `val` of people of whom the version was trained on no image that `val` has.
+        """(N,): True for the images of `val` whose patient has no image of `val` in the version's training data.
 
         That is all of them as long as no image is taken out of the data: one patient's images lie in one split.
         """

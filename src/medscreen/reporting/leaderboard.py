@@ -122,7 +122,7 @@ def comparisons(outcomes: Mapping[str, Mapping[str, Outcomes]], leader: str, boo
 
 
 def print_league(rows: Sequence[Row], title: str, screen: Screen) -> None:
-    """Prints the table, each interval behind its value; words where too few patients support the figure."""
+    """Prints the table: value and interval, or "too few" below the least number of patients."""
     table = Table(title=title, box=box.SIMPLE_HEAD, title_justify="left")
     table.add_column("detector", no_wrap=True)
     for word in _WORDS.values():

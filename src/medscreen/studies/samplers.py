@@ -15,7 +15,7 @@ from medscreen.studies.optuna_logging import quiet
 
 
 def sampler_of(params: StudyParams, *numbers: int) -> BaseSampler:
-    """The sampler, seeded from these numbers: one that goes on from other trials must not begin with the same."""
+    """The sampler, seeded by `numbers`: the number of trials is one, so that a resumed study repeats no draws."""
     seed = int(np.random.SeedSequence(list(numbers)).generate_state(1)[0])
     with quiet():
         match params.sampler:

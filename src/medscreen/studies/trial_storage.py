@@ -117,7 +117,7 @@ def _tables(address: str) -> set[str]:
 
 
 def _full(address: str) -> str:
-    """Names the driver of the extra `server`: SQLAlchemy's default for the bare scheme changed with 2.1."""
+    """A PostgreSQL address with psycopg2 named as its driver, since SQLAlchemy 2.1 changed the default driver."""
     return re.sub(r"^postgres(ql)?://", "postgresql+psycopg2://", address)
 
 

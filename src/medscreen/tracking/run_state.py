@@ -21,7 +21,7 @@ _SERVED = {"", "file", "mlflow-artifacts", "http", "https"}  # kept here, or by 
 
 
 class UnreachableFilesError(MedscreenError):
-    """Files that a server keeps where this machine can't look: whether they are lost can't be told."""
+    """Files in a storage that this machine can't reach, so that their loss can't be checked."""
 
 
 @contextmanager

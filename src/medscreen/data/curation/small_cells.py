@@ -24,9 +24,9 @@ def without_rare_values(curated: Curated) -> Curated:
     staying = np.concatenate([curated.splits[name] for name in SPLITS])
     merged: dict[str, int] = {}
 
-    def common(trait: str, said: str, values: Sequence[str | None]) -> list[Any]:
+    def common(trait: str, name: str, values: Sequence[str | None]) -> list[Any]:
         rare = _rare(trait, [value or "" for value in values], images.patients, staying)
-        merged.update({said: len(rare)} if rare else {})
+        merged.update({name: len(rare)} if rare else {})
         return [OTHER if value in rare else value for value in values]
 
     traits = {trait: common(trait, trait, values) for trait, values in images.traits.items()}

@@ -36,7 +36,7 @@ def number_patients(records: Sequence[Record], copies: Iterable[Sequence[int]]) 
     """A number for each image's patient, in order of first appearance; an image of nobody known is its own patient.
 
     `copies`: groups of images that show one patient, whatever their names say. Their owners become one where the
-    splits are cut here; who shares images in published val or test stays two people.
+    splits are cut here; who shares images in published val or test stays two patients.
     """
     owners = _numbered(
         f"image {record.origin}" if record.patient is None else f"person {person(record.patient)}" for record in records
@@ -81,7 +81,7 @@ def cut_splits(
             remaining = 1 - params.test_fraction - params.val_fraction
             train, tune = _cut(rest, labels, patients, params.tune_fraction / remaining, seed + 2)
     except _TooFewError as error:
-        _, abnormal = _people(whole, labels, patients)
+        _, abnormal = _distinct_patients(whole, labels, patients)
         wanted = "cut tune from it by" if published else "cut four splits with both by"
         others = "" if published else f", val_fraction {params.val_fraction} and test_fraction {params.test_fraction}"
         raise MedscreenError(
@@ -106,23 +106,23 @@ def _cut(
     """Cuts about that fraction of patients off, stratified by whether they have an abnormal image."""
     from sklearn.model_selection import train_test_split
 
-    people, abnormal = _people(positions, labels, patients)
-    number = ceil(fraction * len(people))
+    distinct, abnormal = _distinct_patients(positions, labels, patients)
+    number = ceil(fraction * len(distinct))
     # the stratified split refuses fewer
-    if min(number, len(people) - number, *np.bincount(abnormal, minlength=2)) < 2:
+    if min(number, len(distinct) - number, *np.bincount(abnormal, minlength=2)) < 2:
         raise _TooFewError
-    stay, cut = train_test_split(people, test_size=fraction, random_state=seed, stratify=abnormal)
+    stay, cut = train_test_split(distinct, test_size=fraction, random_state=seed, stratify=abnormal)
     parts = positions[np.isin(patients[positions], stay)], positions[np.isin(patients[positions], cut)]
     if any(len(np.unique(labels[part])) < 2 for part in parts):
         raise _TooFewError
     return parts
 
 
-def _people(
+def _distinct_patients(
     positions: Positions, labels: NDArray[np.int64], patients: NDArray[np.int64]
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """The patients of these images, and of each whether an image is abnormal."""
-    people, person_of = np.unique(patients[positions], return_inverse=True)
-    abnormal = np.zeros(len(people), dtype=np.int64)
-    np.maximum.at(abnormal, person_of, labels[positions])
-    return people, abnormal
+    distinct, patient_of = np.unique(patients[positions], return_inverse=True)
+    abnormal = np.zeros(len(distinct), dtype=np.int64)
+    np.maximum.at(abnormal, patient_of, labels[positions])
+    return distinct, abnormal

@@ -140,10 +140,10 @@ def _as_header_states(words: NDArray[Any], options: dict[str, Any], stream: Code
 
 def _coding_error(syntax: str, header: Header, stream: Codestream | None) -> float:
     """Maximum error of stored values by their coding; infinite where it is not stated."""
-    said = header.code("LossyImageCompression")
+    lossy = header.code("LossyImageCompression")
     if stream and stream.near is not None:
-        return float("inf") if said == "01" and not stream.near else stream.near
-    return float("inf") if said == "01" or syntax in _LOSSY or (syntax in _EITHER and said != "00") else 0.0
+        return float("inf") if lossy == "01" and not stream.near else stream.near
+    return float("inf") if lossy == "01" or syntax in _LOSSY or (syntax in _EITHER and lossy != "00") else 0.0
 
 
 def _require_pixels(header: Header, element: _PixelElement, options: dict[str, Any]) -> None:

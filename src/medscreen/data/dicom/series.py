@@ -76,17 +76,17 @@ def _read(path: Path, head: bytes) -> tuple["Dataset", bool]:
 
 
 def _header(dataset: "Dataset") -> SeriesHeader:
-    said: dict[str, Any] = {}
+    found: dict[str, Any] = {}
     for keyword in ("SeriesInstanceUID", "InstanceNumber", "NumberOfFrames", "ImageOrientationPatient",
                     "ImagePositionPatient"):  # fmt: skip
         with suppress(Exception):  # a value that can't be read is none
-            said[keyword] = dataset.get(keyword)
-    frames = whole_number(said.get("NumberOfFrames")) or 1
+            found[keyword] = dataset.get(keyword)
+    frames = whole_number(found.get("NumberOfFrames")) or 1
     return SeriesHeader(
-        series=str(said.get("SeriesInstanceUID") or ""),
+        series=str(found.get("SeriesInstanceUID") or ""),
         frames=tuple(frames_in_order(dataset, frames if 1 <= frames <= MOST_FRAMES else 1)),
-        number=whole_number(said.get("InstanceNumber")),
-        place=place_of(said.get("ImageOrientationPatient"), said.get("ImagePositionPatient")),
+        number=whole_number(found.get("InstanceNumber")),
+        place=place_of(found.get("ImageOrientationPatient"), found.get("ImagePositionPatient")),
     )
 
 

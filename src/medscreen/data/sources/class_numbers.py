@@ -21,7 +21,7 @@ _ONE_HOT, _ONE_HOT_ALONE = 0.99, 0.9
 
 
 def read_labels(archive: zipfile.ZipFile, split: str, path: Path) -> _Labels:
-    """The labels of a split; raises MedscreenError for labels, and images beside them, of another type or shape."""
+    """The labels of a split; raises MedscreenError for images or labels of an unsupported type or shape."""
     images, labels = ArchivedArray(archive, f"{split}_images"), ArchivedArray(archive, f"{split}_labels")
     if problem := _problem_of_images(images):
         raise MedscreenError(

@@ -150,7 +150,7 @@ def _images(params: DicomParams, found: Iterable[Path], notes: Counter[str]) -> 
 
 
 def _names_of_labels(params: DicomParams, table: Path, rows: Iterable[Row], notes: Mapping[str, int]) -> dict[str, str]:
-    """Each label of the images, by what its spellings have in common, as the table's first line with it spells it.
+    """Normalized label -> its spelling in the first line of the table that has it.
 
     Raises MedscreenError for a normal label that no image has, and for one that is neither named as normal nor clearly
     another.

@@ -41,8 +41,8 @@ class LocalSurprise(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         """(N, 1, S, S) -> (N,)."""
-        surprise = ((self.residuals(images) - self.usual) / self.spread).sum(1)
-        return mean_of_top(surprise, self.top)
+        residual = ((self.residuals(images) - self.usual) / self.spread).sum(1)
+        return mean_of_top(residual, self.top)
 
 
 def residuals_between(images: Tensor, reconstructions: Tensor) -> Tensor:

@@ -34,8 +34,8 @@ class Embedding(nn.Module):
 class EmbeddingClassifier(nn.Module):
     """A head on an embedding: images (N, 1, S, S) -> logits (N, outputs).
 
-    `chosen` records what the head's search settled on: for each searched setting, in their order, the position in its
-    list, then the figure by which it was chosen.
+    `chosen`: result of the search of the head's settings: for each setting the position in its list of values, then the
+    cross-validated figure.
     """
 
     chosen: Tensor

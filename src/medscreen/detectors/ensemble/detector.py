@@ -54,20 +54,20 @@ class EnsembleDetector:
             )
         members = [self._fitted(entry, train, tune) for entry in self.params.members.values()]
         network = self._joined([member.network for member in members])
-        opinions = []
+        scaled = []
         for member, scale in zip(members, network.scales, strict=True):
-            said = torch.from_numpy(score(member, tune.pixels))
+            scores = torch.from_numpy(score(member, tune.pixels))
             if isinstance(scale, EmpiricalRank):
-                scale.learn(said)
+                scale.learn(scores)
             else:
-                slope, offset = platt(said.double().numpy(), labels)
+                slope, offset = platt(scores.double().numpy(), labels)
                 scale.load_state_dict({"slope": torch.tensor(slope), "offset": torch.tensor(offset)})
-            opinions.append(scale(said).double().numpy())
+            scaled.append(scale(scores).double().numpy())
         if both:
             from sklearn.metrics import roc_auc_score  # only an ensemble pays for scikit-learn
 
             worth = log_likelihood if self.params.combine == "probability" else roc_auc_score
-            found = raised_weights(np.stack(opinions, 1), lambda mean: float(worth(labels, mean)))
+            found = raised_weights(np.stack(scaled, 1), lambda mean: float(worth(labels, mean)))
             network.weights.copy_(torch.from_numpy(found))
         self.network = network
         return self
@@ -82,18 +82,18 @@ class EnsembleDetector:
         return member
 
 
-def raised_weights(opinions: Floats, worth: Callable[[Floats], float]) -> Floats:
-    """Weights (K,) of opinions (N, K), above 0 and of sum 1, under which the mean is worth more than with equal ones.
+def raised_weights(scaled: Floats, worth: Callable[[Floats], float]) -> Floats:
+    """Weights (K,) of scaled (N, K), above 0 and of sum 1, under which the mean is worth more than with equal ones.
 
     Every member has one share; whichever raises the worth most by a further one gets it, as long as any does
     (Caruana et al. 2004, doi 10.1145/1015330.1015432, without their start from nothing, which few images mislead).
     """
-    members = opinions.shape[1]
+    members = scaled.shape[1]
     shares = np.ones(members)
-    best = worth(opinions @ shares / members)
+    best = worth(scaled @ shares / members)
     for _ in range(_STEPS_A_MEMBER * members):
         total = shares.sum() + 1
-        worths = [worth((opinions @ shares + opinions[:, k]) / total) for k in range(members)]
+        worths = [worth((scaled @ shares + scaled[:, k]) / total) for k in range(members)]
         if max(worths) <= best + _LEAST_GAIN:
             break
         best = max(worths)
@@ -104,8 +104,8 @@ def raised_weights(opinions: Floats, worth: Callable[[Floats], float]) -> Floats
 
 def log_likelihood(labels: NDArray[np.int64], log_odds: Floats) -> float:
     """The mean log probability of the labels (N,), both classes weighing the same."""
-    said = -np.logaddexp(0, np.where(labels == 1, -log_odds, log_odds))
-    return float(said[labels == 1].mean() + said[labels == 0].mean()) / 2
+    log_probability = -np.logaddexp(0, np.where(labels == 1, -log_odds, log_odds))
+    return float(log_probability[labels == 1].mean() + log_probability[labels == 0].mean()) / 2
 
 
 def platt(scores: Floats, labels: NDArray[np.int64]) -> tuple[float, float]:

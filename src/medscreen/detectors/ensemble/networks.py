@@ -47,7 +47,7 @@ class EmpiricalRank(Sized):
         self.scores, self.ranks = known[kept], ranks[kept]
 
     def forward(self, scores: Tensor) -> Tensor:
-        """(N,) -> (N,)."""
+        """Scores (N,) -> log odds (N,)."""
         last = len(self.scores) - 1
         above = (scores.unsqueeze(1) >= self.scores).sum(1).clamp(1, last)
         low, high = self.scores[above - 1], self.scores[above]
@@ -70,12 +70,12 @@ class PlattOdds(nn.Module):
         self.register_buffer("offset", torch.zeros(()))
 
     def forward(self, scores: Tensor) -> Tensor:
-        """(N,) -> (N,)."""
+        """Scores (N,) -> log odds (N,)."""
         return self.slope * scores + self.offset
 
 
 class Ensemble(nn.Module):
-    """The weighted mean of what the members say, each through a scale of its own; `weights` (K,) sum to 1."""
+    """The weighted mean of the members' scores, each mapped by a scale of its own; `weights` (K,) sum to 1."""
 
     weights: Tensor
 
@@ -87,9 +87,9 @@ class Ensemble(nn.Module):
 
     def opinions(self, images: Tensor) -> Tensor:
         """(N, 1, S, S) -> (N, K): each member's score on its scale."""
-        said = (member(images) for member in self.members)
+        outputs = (member(images) for member in self.members)
         # a member that tells findings apart gives its score first
-        scores = [one[0] if isinstance(one, tuple) else one for one in said]
+        scores = [one[0] if isinstance(one, tuple) else one for one in outputs]
         return torch.stack([scale(score) for scale, score in zip(self.scales, scores, strict=True)], 1)
 
     def forward(self, images: Tensor) -> Tensor:

@@ -63,8 +63,8 @@ def score(detector: Detector, pixels: Pixels) -> Scores:
     return scores
 
 
-def _score_alone(said: Tensor | tuple[Tensor, Tensor]) -> Tensor:
-    return said if isinstance(said, Tensor) else said[0]
+def _score_alone(outputs: Tensor | tuple[Tensor, Tensor]) -> Tensor:
+    return outputs if isinstance(outputs, Tensor) else outputs[0]
 
 
 def in_batches(function: Callable[[Tensor], Tensor], pixels: Pixels) -> Tensor:

@@ -79,8 +79,8 @@ def check_splits(record: Record) -> Check:
             continue
         yield agreement(
             now == digest,
-            f"{where}: pixels, labels and people of {len(images)} images have their digest",
-            f"{where} holds other pixels, labels or people: digest {now}, was {digest}",
+            f"{where}: pixels, labels and patients of {len(images)} images have their digest",
+            f"{where} holds other pixels, labels or patients: digest {now}, was {digest}",
         )
 
 

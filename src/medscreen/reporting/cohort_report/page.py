@@ -82,7 +82,7 @@ def _facts(result: Result, published: Published, params: Params) -> CardFacts:
 
 
 def _complement(share: Mapping[str, Any] | None) -> dict[str, float | None] | None:
-    """The share of all other images, with the interval turned around."""
+    """The complementary share (1 - share): the bounds of the interval change places."""
     if share is None:
         return None
     ends = {"value": share["value"], "low": share["high"], "high": share["low"]}

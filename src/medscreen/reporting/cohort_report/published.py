@@ -27,7 +27,7 @@ _OF_STANDING = ("verdict", "reason", "version", "digest")
 class Published:
     """The roster's `results`, the best on val first, and what the last `publish` made of them.
 
-    `reason`: the gate's sentence on all of them; `standings`: detector -> verdict, reason, version and digest.
+    `reason`: why the gate promoted one of them or none; `standings`: detector -> verdict, reason, version and digest.
     `tables`: name -> rows of reports/plots, which are of test. `pictures`: detector -> name -> PNG file of
     reports/figures. `warnings`: Markdown sentences on the curation.
     """

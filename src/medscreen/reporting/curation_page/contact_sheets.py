@@ -18,7 +18,7 @@ _BACKGROUND = 128  # stands out from light and dark pages
 
 
 def contact_sheets(splits: Mapping[str, ImageSet]) -> Iterator[tuple[str, bytes]]:
-    """A name, "train-normal", and a sheet of up to 24 images, evenly spread over the split, of each split and class."""
+    """Name ("train-normal") and sheet of each split and class: up to 24 images, evenly spaced in the split."""
     for name, images in splits.items():
         for label, word in enumerate(CLASSES):
             positions = np.flatnonzero(images.labels == label)

@@ -108,7 +108,7 @@ def _root(square: Plane) -> Plane:
 
 
 def _step(distance: Plane, softness: float) -> Plane:
-    """0 far below zero, 1 far above."""
+    """Smooth step (logistic function) of a distance: 0 far below zero, 1 far above; `softness` in pixels."""
     step: Plane = 1 / (1 + np.exp(np.clip(-distance / softness, -60, 60)))
     return step
 

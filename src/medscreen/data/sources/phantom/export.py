@@ -1,6 +1,6 @@
 """The phantom's folder, in one of three forms: hospital DICOM, class folders, a MedMNIST-form file.
 
-It is written where it is missing, or made by other code or settings.
+It is written if it is missing, or if its code or settings have changed.
 """
 
 import csv

@@ -7,9 +7,9 @@ from torch import Tensor
 
 
 class Places(NamedTuple):
-    """The places of a side of a feature map: the center of the first one's receptive field, in pixels, and the step.
+    """Receptive-field centers along one side of a feature map, in pixels: the first center, and the step to the next.
 
-    A stride of 2 with a padding of 1 looks half a pixel further to the top left than resizing the map assumes.
+    Resizing a map assumes centers half a pixel further to the bottom right than a stride of 2 with padding 1 has.
     """
 
     first: float
