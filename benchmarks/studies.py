@@ -74,14 +74,14 @@ def seconds(home: Path, trials: int, workers: int) -> tuple[float, float]:
 def overhead(trials: int) -> None:
     """Prints milliseconds a trial of a study whose trials have next to nothing to do."""
     hog = {
-        "kind": "novelty", "distance": {"kind": "knn", "neighbours": 1, "most": 100},
+        "kind": "novelty", "distance": {"kind": "knn", "neighbors": 1, "most": 100},
         "features": {"kind": "hog", "cells": 2, "bins": 4, "block": 1, "signed": True},
     }  # fmt: skip
-    space = {"distance.neighbours": {"low": 1, "high": 19, "step": 1}}
+    space = {"distance.neighbors": {"low": 1, "high": 19, "step": 1}}
     commands, within = {}, 0.0
     for number in (1, trials):
         with tempfile.TemporaryDirectory() as folder:
-            home = checkout(Path(folder), BRIEF | {"searched": {"neighbours": {"entry": hog, "space": space}}})
+            home = checkout(Path(folder), BRIEF | {"searched": {"neighbors": {"entry": hog, "space": space}}})
             tiny_images(Layout(home, home))
             started = time.perf_counter()
             within = seconds(home, number, 1)[1]

@@ -29,7 +29,7 @@ STUDIES: dict[str, Any] = {
                 "space": {
                     "features.cells": {"low": 1, "high": 4, "step": 1},
                     "features.bins": {"low": 2, "high": 8, "step": 1},
-                    "distance.neighbours": {"low": 1, "high": 9, "step": 2},
+                    "distance.neighbors": {"low": 1, "high": 9, "step": 2},
                 },
             }
         }
@@ -43,10 +43,10 @@ STUDIES: dict[str, Any] = {
                 "space": {
                     "width": {"low": 2, "high": 4, "step": 1},
                     "training.learning_rate": {"low": 1e-5, "high": 1e-1, "log": True},
-                    "training.optimiser": {"choices": ["adamw", "sgd"]},
+                    "training.optimizer": {"choices": ["adamw", "sgd"]},
                 },
             },
-            "halving": {
+            "downsampling": {
                 "entry": TINY["plain cnn"],
                 "space": {
                     "filters.0": {"low": 2, "high": 8, "step": 2},

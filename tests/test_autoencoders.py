@@ -12,11 +12,12 @@ from medscreen.detectors.autoencoder.encoder_decoder import Decoder, Encoder, La
 from medscreen.detectors.autoencoder.networks import Autoencoder, VariationalAutoencoder
 from tiny_detectors import LAYERS
 
-POOLED = LAYERS | {"down": [3, 5, 4], "strides": [2, 2, 1], "halving": "pooling", "up": [4, 3, 3], "norm": False}
+POOLED = LAYERS | {"down": [3, 5, 4], "strides": [2, 2, 1], "downsampling": "pooling", "up": [4, 3, 3], "norm": False}
 KINDS = {
     "nearest": LAYERS,
-    "pooled, transposed": POOLED | {"doubling": "transposed2", "paint": 5, "activation": "relu"},
-    "without paint, tanh": LAYERS | {"up": [4, 1], "doubling": "transposed3", "paint": None, "output": "tanh"},
+    "pooled, transposed": POOLED | {"upsampling": "transposed2", "output_kernel": 5, "activation": "relu"},
+    "without paint, tanh": LAYERS
+    | {"up": [4, 1], "upsampling": "transposed3", "output_kernel": None, "output": "tanh"},
 }
 
 
@@ -52,9 +53,9 @@ def test_all_that_an_autoencoder_keeps_passes_its_bottleneck(size: int) -> None:
     ("settings", "size", "smallest"),
     [
         ({"down": [16, 32, 64], "strides": [2, 2, 2]}, 32, (64, 4, 4)),
-        ({"down": [32, 16, 8], "strides": [2, 2, 1], "halving": "pooling"}, 28, (8, 6, 6)),
+        ({"down": [32, 16, 8], "strides": [2, 2, 1], "downsampling": "pooling"}, 28, (8, 6, 6)),
         ({"down": [16, 8, 4], "strides": [2, 2, 2]}, 28, (4, 4, 4)),
-        ({"down": [16, 8, 8], "strides": [2, 2, 2], "halving": "pooling"}, 28, (8, 4, 4)),
+        ({"down": [16, 8, 8], "strides": [2, 2, 2], "downsampling": "pooling"}, 28, (8, 4, 4)),
     ],
 )
 def test_the_maps_of_the_notebooks_have_their_sizes(settings: Any, size: int, smallest: tuple[int, int, int]) -> None:

@@ -28,12 +28,12 @@ from medscreen.workspace.layout import Layout
 SIZE = 16
 TRAIN, TUNE = image_set(24, SIZE, 1).take(np.arange(20)), image_set(8, SIZE, 2)
 TRAINING = {
-    "epochs": 1, "batch_size": 8, "optimiser": "adamw",
-    "learning_rate": 0.01, "weight_decay": 0.0, "average": 0.0, "patience": 1,
+    "epochs": 1, "batch_size": 8, "optimizer": "adamw",
+    "learning_rate": 0.01, "weight_decay": 0.0, "ema_decay": 0.0, "patience": 1,
 }  # fmt: skip
 RECIPE = {
     "loss": "cross_entropy", "focal_gamma": 2.0, "label_smoothing": 0.0, "mixup": 0.0, "balance": "none",
-    "augment": {"pose": 0.0, "exposure": 0.0, "grain": 0.0}, "views": 1,
+    "augment": {"pose": 0.0, "exposure": 0.0, "grain": 0.0}, "tta": 1,
 }  # fmt: skip
 CNN = {
     "kind": "cnn", "variant": "residual", "findings": [], "width": 2, "unshuffle": 2, "pooling": "mean",
@@ -120,7 +120,7 @@ def test_images_are_changed_and_mixed_if_the_recipe_says_so(asked: Asked) -> Non
 
 def test_a_mirror_image_scores_the_same_if_views_hold_it() -> None:
     for views, same in ((1, False), (2, True), (5, False), (10, True)):
-        detector = built(CNN, views=views)
+        detector = built(CNN, tta=views)
         scores, mirrored = score(detector, TUNE.pixels), score(detector, TUNE.pixels[:, :, ::-1])
         assert np.allclose(scores, mirrored, atol=1e-6) == same, views
 

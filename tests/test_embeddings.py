@@ -37,7 +37,7 @@ WIDTH = 6
 HEADS: dict[str, dict[str, Any]] = {
     "logistic": {"inverse_penalty": [0.001, 1.0]},
     "svm": {"inverse_penalty": [0.01, 3.0], "gamma": [0.3, 1.0]},
-    "knn": {"neighbours": [2, 9], "temperature": [0.1, 0.3]},
+    "knn": {"neighbors": [2, 9], "temperature": [0.1, 0.3]},
     "mlp": {"hidden": [7, 5], "penalty": [0.1, 1.0], "epochs": 60},
 }
 every_head = pytest.mark.parametrize("kind", HEADS)
@@ -243,7 +243,7 @@ def test_more_neighbours_than_a_fold_has_images_are_a_sentence() -> None:
     known = Known(vectors, labels, patient_folds(labels, patients, 3, 7))
     with pytest.raises(MedscreenError, match=r"params\.yaml") as error:
         fit_head(head("knn"), head("knn").fresh(WIDTH, 2), known, 7, 1)
-    assert not unstated(one_sentence(error), "neighbours", "9", "fold", "8")
+    assert not unstated(one_sentence(error), "neighbors", "9", "fold", "8")
 
 
 @every_head
@@ -291,10 +291,10 @@ def detector(**others: Any) -> Any:
     training = {
         "epochs": 1,
         "batch_size": 16,
-        "optimiser": "adamw",
+        "optimizer": "adamw",
         "learning_rate": 0.01,
         "weight_decay": 0.001,
-        "average": 0.0,
+        "ema_decay": 0.0,
         "patience": 1,
     }
     settings = {
@@ -326,7 +326,7 @@ def test_the_same_patients_twice_count_as_one(monkeypatch: pytest.MonkeyPatch) -
 
 
 def test_what_the_search_chose_is_in_the_state() -> None:
-    made = detector(head={"kind": "knn", "neighbours": [3, 4], "temperature": [0.1]}).fit(
+    made = detector(head={"kind": "knn", "neighbors": [3, 4], "temperature": [0.1]}).fit(
         image_set(48, 20, 1), image_set(20, 20, 2)
     )
     chosen = made.network.state_dict()["classifier.chosen"]

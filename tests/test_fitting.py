@@ -28,10 +28,10 @@ def recipe(epochs: int, patience: int, seed: int = 1, average: float = 0.0, **fu
     training = TrainingParams(
         epochs=epochs,
         batch_size=4,
-        optimiser="adamw",
+        optimizer="adamw",
         learning_rate=0.1,
         weight_decay=0.0,
-        average=average,
+        ema_decay=average,
         patience=patience,
     )
     return Recipe(training, COMPUTE, seed, **further)
@@ -236,7 +236,7 @@ def test_weights_that_want_no_gradient_do_not_decay() -> None:
     network.scale.requires_grad_(False)
     before = network.scale.weight.clone()
     training = TrainingParams(
-        epochs=2, batch_size=4, optimiser="adamw", learning_rate=0.1, weight_decay=0.5, average=0.9, patience=2
+        epochs=2, batch_size=4, optimizer="adamw", learning_rate=0.1, weight_decay=0.5, ema_decay=0.9, patience=2
     )
 
     def loss(images: Tensor, labels: Tensor) -> dict[str, Tensor]:

@@ -66,7 +66,7 @@ def opened(home: Path, address: str | None = None) -> tuple[optuna.Study, StudyR
 def tried(home: Path, study: optuna.Study, runs: StudyRuns, *bins: int, left_running: bool = False) -> None:
     """Trials with so many bins, shown in MLflow; the last one is left running."""
     for number, of_trial in enumerate(bins, 1):
-        study.enqueue_trial({"features.cells": 2, "features.bins": of_trial, "distance.neighbours": 3})
+        study.enqueue_trial({"features.cells": 2, "features.bins": of_trial, "distance.neighbors": 3})
         waiting = list(study.get_trials(states=[optuna.trial.TrialState.WAITING]))
         while len(waiting) > 1:  # the hand-set one is tried first
             plan_of(home).searched.suggest(trial := study.ask())

@@ -29,14 +29,14 @@ PADIM = {
     "depths": [1],
     "grid": 4,
     "features": 8,
-    "top": 0.2,
+    "top_fraction": 0.2,
 }
 PATCHCORE = {
     "kind": "patches", "variant": "patchcore", "backbone": BACKBONE, "depths": [1], "grid": 4, "neighbourhood": 3,
-    "share": 0.1, "most": 100, "top": 0.2,
+    "share": 0.1, "most": 100, "top_fraction": 0.2,
 }  # fmt: skip
 PYRAMID = {"kind": "pyramid", "levels": 2, "grid": 3}
-KNN = {"kind": "knn", "neighbours": 5, "most": 100}
+KNN = {"kind": "knn", "neighbors": 5, "most": 100}
 
 
 def built(settings: dict[str, Any], seed: int = 7) -> Detector:
@@ -98,7 +98,7 @@ def test_another_seed_draws_other_channels() -> None:
     ("settings", "says"),
     [
         (PADIM | {"features": 65}, "resnet18 has 64 channels at depths [1], fewer than features = 65"),
-        ({"kind": "novelty", "features": PYRAMID, "distance": KNN | {"neighbours": 31}}, "fewer than the 31 nearest"),
+        ({"kind": "novelty", "features": PYRAMID, "distance": KNN | {"neighbors": 31}}, "fewer than the 31 nearest"),
     ],
 )
 def test_more_than_there_is_can_not_be_asked_for(settings: dict[str, Any], says: str) -> None:
@@ -135,7 +135,7 @@ def test_the_bank_is_what_the_coreset_chose(monkeypatch: pytest.MonkeyPatch) -> 
     assert torch.equal(banked(first=True), banked(first=False).flip(0))
 
 
-@pytest.mark.parametrize("distance", [{"kind": "mahalanobis"}, {"kind": "knn", "neighbours": 1, "most": 20000}])
+@pytest.mark.parametrize("distance", [{"kind": "mahalanobis"}, {"kind": "knn", "neighbors": 1, "most": 20000}])
 def test_features_that_no_memory_holds_are_a_sentence(distance: dict[str, Any]) -> None:
     features = {"kind": "hog", "cells": 16, "bins": 36, "block": 4, "signed": True}
     with pytest.raises(MedscreenError, match="97,344") as error:

@@ -306,7 +306,7 @@ def test_a_depth_named_twice_is_refused(content: dict[str, Any], tmp_path: Path)
         "depths": [2, 2],
         "grid": 4,
         "features": 8,
-        "top": 0.1,
+        "top_fraction": 0.1,
     }
     assert "[2, 2] names a depth twice; correct detectors.padim.depths." in refusal(content, tmp_path)
 
@@ -318,16 +318,16 @@ EMBEDDING = {
     "depths": [1, 2],
     "grid": 2,
     "folds": 3,
-    "head": {"kind": "knn", "neighbours": [3], "temperature": [0.1]},
+    "head": {"kind": "knn", "neighbors": [3], "temperature": [0.1]},
 }
 OWN = {"kind": "own", "width": 4, "unshuffle": 2}
 TRAINING = {
     "epochs": 1,
     "batch_size": 2,
-    "optimiser": "adamw",
+    "optimizer": "adamw",
     "learning_rate": 0.1,
     "weight_decay": 0.1,
-    "average": 0.0,
+    "ema_decay": 0.0,
     "patience": 1,
 }
 
@@ -337,7 +337,7 @@ TRAINING = {
     [
         (lambda e: e["backbone"].update(sides=32), "detectors.e.backbone.sides is no known key"),
         (lambda e: e["backbone"].pop("side"), "detectors.e.backbone.side is missing"),
-        (lambda e: e["head"].update(neighbours=[3, 0]), "detectors.e.head.neighbours.1 = 0 is not valid"),
+        (lambda e: e["head"].update(neighbors=[3, 0]), "detectors.e.head.neighbors.1 = 0 is not valid"),
         (lambda e: e["head"].update(temperature=[0.001]), "detectors.e.head.temperature.0 = 0.001 is not valid"),
         (lambda e: e["head"].update(kind="forest"), "detectors.e.head.kind is 'forest'; it has to be 'logistic', "),
         (lambda e: e.update(depths=[2, 2]), r"\[2, 2\] names a depth twice; correct detectors.e.depths"),

@@ -160,3 +160,22 @@ def test_a_block_that_is_merged_into_another_may_give_way_there(tmp_path: Path) 
     )
     (tmp_path / "params.yaml").write_text(merged)
     assert load_params(tmp_path / "params.yaml").detector("third").variant == "intensity"
+
+
+@pytest.mark.parametrize(
+    ("block", "former", "key"),
+    [
+        (("detectors", "cnn", "training"), "average", "ema_decay"),
+        (("detectors", "cnn", "training"), "optimiser", "optimizer"),
+        (("detectors", "cnn", "recipe"), "views", "tta"),
+        (("detectors", "autoencoder"), "top", "top_fraction"),
+        (("detectors", "autoencoder", "layers"), "paint", "output_kernel"),
+    ],
+)
+def test_a_former_key_is_named_with_the_one_that_took_its_place(block: tuple[str, ...], former: str, key: str) -> None:
+    content = copy.deepcopy(CONTENT)
+    place = block_at(content, block)
+    place[former] = place.pop(key)
+    with pytest.raises(ValidationError) as error:
+        Params.model_validate(content)
+    assert f"{former} is now named {key}" in first_problem(error.value, content, Params)

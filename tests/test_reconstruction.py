@@ -28,9 +28,9 @@ Floats = NDArray[np.float64]
 COMPUTE = ComputeParams(threads=1, device="cpu")
 ENTRY: dict[str, Any] = {
     "kind": "autoencoder", "variant": "plain", "layers": LAYERS, "bottleneck": 4, "pose": 0.0, "noise": 0.0,
-    "standardise": False,
+    "standardize": False,
     "score": "mse",
-    "top": 1.0, "training": TRAINING,
+    "top_fraction": 1.0, "training": TRAINING,
 }  # fmt: skip
 
 
@@ -152,7 +152,7 @@ def test_standardised_grey_is_the_same_at_any_exposure() -> None:
 
 
 def test_what_is_standardised_is_trained_on_standardised_images() -> None:
-    entry = params_of(standardise=True, score="local", top=0.5)
+    entry = params_of(standardize=True, score="local", top_fraction=0.5)
     train, tune = image_set(40, 16, 1), image_set(20, 16, 2)
     detector = build(entry, 16, COMPUTE, 7).fit(train, tune)
     assert isinstance(detector.network, Standardised)
@@ -167,9 +167,12 @@ def test_what_is_standardised_is_trained_on_standardised_images() -> None:
     ("changes", "says"),
     [
         ({"score": "elbo"}, "elbo needs the distribution of codes of a vae; an autoencoder has none"),
-        ({"kind": "autoencoder", "variant": "variational", "beta": 1.0, "score": "elbo", "top": 0.5}, "set top to 1.0"),
+        (
+            {"kind": "autoencoder", "variant": "variational", "beta": 1.0, "score": "elbo", "top_fraction": 0.5},
+            "set top_fraction to 1.0",
+        ),
         ({"layers": LAYERS | {"strides": [2]}}, "down has 2 steps and strides 1"),
-        ({"layers": LAYERS | {"paint": None}}, "the last number of up has to be 1"),
+        ({"layers": LAYERS | {"output_kernel": None}}, "the last number of up has to be 1"),
     ],
 )
 def test_settings_that_do_not_fit_are_refused(changes: Any, says: str) -> None:
@@ -261,7 +264,7 @@ def grey(images: ImageSet) -> torch.Tensor:
 @pytest.mark.parametrize("standardise", [False, True])
 def test_healthy_images_alone_are_learned_from_and_say_when_to_stop(asked: list[Asked], standardise: bool) -> None:
     train, tune = image_set(40, 16, 1), image_set(20, 16, 2)
-    build(params_of(standardise=standardise), 16, COMPUTE, 7).fit(train, tune)
+    build(params_of(standardize=standardise), 16, COMPUTE, 7).fit(train, tune)
     (one,) = asked
     torch.testing.assert_close(one.train.images, grey(train))
     torch.testing.assert_close(one.tune.images, standardised_grey(grey(tune)) if standardise else grey(tune))

@@ -102,12 +102,12 @@ def test_the_hand_set_entry_is_told_to_optuna_and_comes_back() -> None:
     about = searched("hog")
     assert about.own is not None
     told = about.hand_set()
-    assert told == {"features.cells": 2, "features.bins": 6, "distance.neighbours": 3}
+    assert told == {"features.cells": 2, "features.bins": 6, "distance.neighbors": 3}
     assert about.entry(told) == about.own
 
 
 def test_a_hand_set_value_outside_the_space_is_left_to_the_sampler() -> None:
-    own = ENTRY.validate_python(HOG | {"kind": "novelty", "distance": {"kind": "knn", "neighbours": 2, "most": 100}})
+    own = ENTRY.validate_python(HOG | {"kind": "novelty", "distance": {"kind": "knn", "neighbors": 2, "most": 100}})
     told = Searched(searched("hog").parts, own).hand_set()
     assert told == {"features.cells": 2, "features.bins": 6}
 
@@ -128,7 +128,7 @@ def test_several_entries_compete_each_with_a_space_of_its_own() -> None:
 
 def test_a_winner_that_was_applied_does_not_begin_another_study() -> None:
     about = searched("hog")
-    moved = Searched(about.parts, about.entry({"features.cells": 4, "features.bins": 8, "distance.neighbours": 7}))
+    moved = Searched(about.parts, about.entry({"features.cells": 4, "features.bins": 8, "distance.neighbors": 7}))
     assert about.fixed(None) == moved.fixed(None)
     other = ENTRY.validate_python(HOG | {"kind": "novelty", "features": HOG["features"] | {"signed": False}})
     assert about.fixed(None) != Searched(about.parts, other).fixed(None)
@@ -179,7 +179,7 @@ def test_a_trial_is_judged_where_neither_val_nor_test_are(home: Path) -> None:
 def test_every_epoch_is_reported_and_the_last_state_is_no_other_than_the_figure(home: Path) -> None:
     study = optuna.create_study(direction="maximize", pruner=optuna.pruners.NopPruner())
     study.enqueue_trial(
-        {"entry": "cnn", "cnn/width": 3, "cnn/training.learning_rate": 0.01, "cnn/training.optimiser": "adamw"}
+        {"entry": "cnn", "cnn/width": 3, "cnn/training.learning_rate": 0.01, "cnn/training.optimizer": "adamw"}
     )
     study.optimize(objective(home, "net", pruner={"kind": "none"}), n_trials=1)
     (trial,) = study.trials
@@ -203,7 +203,7 @@ def test_a_pair_is_auroc_and_milliseconds(home: Path) -> None:
 
 def test_what_cannot_be_built_is_pruned_with_the_reason(home: Path) -> None:
     study = optuna.create_study(direction="maximize")
-    study.enqueue_trial({"features.cells": 1, "features.bins": 4, "distance.neighbours": 1})
+    study.enqueue_trial({"features.cells": 1, "features.bins": 4, "distance.neighbors": 1})
     blocks = HOG | {"kind": "novelty", "features": HOG["features"] | {"block": 2}}
     about = objective(home, "hog")
     impossible = Searched(about.searched.parts, ENTRY.validate_python(blocks))
@@ -440,7 +440,7 @@ def test_a_winner_is_refused_where_its_block_is_anothers_too(home: Path) -> None
     path.write_text(yaml.dump(content))
     before, plan = path.read_text(), plan_study(Layout(home, home), settings_of(home), "hog")
     study = optuna.create_study()
-    study.enqueue_trial({"features.cells": 4, "features.bins": 8, "distance.neighbours": 7})
+    study.enqueue_trial({"features.cells": 4, "features.bins": 8, "distance.neighbors": 7})
     trial = study.ask()
     plan.searched.suggest(trial)
     study.tell(trial, 0.9)
@@ -481,8 +481,8 @@ def test_other_data_is_another_study_beside_the_first(home: Path) -> None:
         ({"space": {"features.cells": {"choices": [8, 8]}}}, "names a value twice"),
         ({"space": {"kind": {"choices": ["hog", "cnn"]}}}, "'kind' is no key"),
         (
-            {"space": {"distance": {"choices": {"a": 1, "b": 2}}, "distance.neighbours": {"choices": [1, 2]}}},
-            "'distance.neighbours' lies inside 'distance'",
+            {"space": {"distance": {"choices": {"a": 1, "b": 2}}, "distance.neighbors": {"choices": [1, 2]}}},
+            "'distance.neighbors' lies inside 'distance'",
         ),
     ],
 )

@@ -14,8 +14,8 @@ from medscreen.detectors.shared.base import Detector
 Settings = dict[str, Any]
 
 TRAINING = {
-    "epochs": 2, "batch_size": 16, "optimiser": "adamw",
-    "learning_rate": 0.01, "weight_decay": 0.001, "average": 0.0, "patience": 2,
+    "epochs": 2, "batch_size": 16, "optimizer": "adamw",
+    "learning_rate": 0.01, "weight_decay": 0.001, "ema_decay": 0.0, "patience": 2,
 }  # fmt: skip
 
 BASELINES: dict[str, Settings] = {
@@ -23,37 +23,37 @@ BASELINES: dict[str, Settings] = {
 }
 
 LAYERS: Settings = {
-    "down": [3, 6], "strides": [2, 2], "halving": "convolution", "up": [3, 3], "doubling": "nearest", "paint": 3,
-    "activation": "silu", "norm": True, "dropout": 0.0, "output": "sigmoid",
+    "down": [3, 6], "strides": [2, 2], "downsampling": "convolution", "up": [3, 3], "upsampling": "nearest",
+    "output_kernel": 3, "activation": "silu", "norm": True, "dropout": 0.0, "output": "sigmoid",
 }  # fmt: skip
 POOLED = LAYERS | {
-    "strides": [2, 1], "halving": "pooling", "doubling": "transposed2", "norm": False, "activation": "relu",
+    "strides": [2, 1], "downsampling": "pooling", "upsampling": "transposed2", "norm": False, "activation": "relu",
     "dropout": 0.1,
 }  # fmt: skip
-TANH = LAYERS | {"up": [3, 1], "doubling": "transposed3", "paint": None, "output": "tanh"}
+TANH = LAYERS | {"up": [3, 1], "upsampling": "transposed3", "output_kernel": None, "output": "tanh"}
 REDRAWN: Settings = {
     "kind": "autoencoder", "variant": "plain", "layers": LAYERS, "bottleneck": 4, "pose": 0.0, "noise": 0.0,
-    "standardise": False,
-    "score": "mse", "top": 1.0, "training": TRAINING,
+    "standardize": False,
+    "score": "mse", "top_fraction": 1.0, "training": TRAINING,
 }  # fmt: skip
 VAE = REDRAWN | {"kind": "autoencoder", "variant": "variational", "beta": 1.0}
 RECONSTRUCTION: dict[str, Settings] = {
-    "autoencoder": REDRAWN | {"pose": 0.5, "score": "local", "top": 0.1, "standardise": True},
+    "autoencoder": REDRAWN | {"pose": 0.5, "score": "local", "top_fraction": 0.1, "standardize": True},
     "autoencoder, pooled, mse": REDRAWN | {"layers": POOLED, "bottleneck": None},
-    "autoencoder, tanh, ssim": REDRAWN | {"layers": TANH, "bottleneck": None, "score": "ssim", "top": 0.5},
+    "autoencoder, tanh, ssim": REDRAWN | {"layers": TANH, "bottleneck": None, "score": "ssim", "top_fraction": 0.5},
     "autoencoder, l1": REDRAWN | {"score": "l1", "noise": 0.1},
     "autoencoder, gradient": REDRAWN | {"score": "gradient"},
-    "vae": VAE | {"noise": 0.1, "standardise": True, "score": "elbo"},
+    "vae": VAE | {"noise": 0.1, "standardize": True, "score": "elbo"},
     "vae of a map, bce": VAE | {"layers": POOLED, "bottleneck": None, "score": "bce"},
 }
 
 PLAIN = {
     "loss": "cross_entropy", "focal_gamma": 2.0, "label_smoothing": 0.0, "mixup": 0.0, "balance": "none",
-    "augment": {"pose": 0.0, "exposure": 0.0, "grain": 0.0}, "views": 1,
+    "augment": {"pose": 0.0, "exposure": 0.0, "grain": 0.0}, "tta": 1,
 }  # fmt: skip
 RICH = {
     "loss": "focal", "focal_gamma": 2.0, "label_smoothing": 0.05, "mixup": 0.2, "balance": "weights",
-    "augment": {"pose": 1.0, "exposure": 1.0, "grain": 1.0}, "views": 10,
+    "augment": {"pose": 1.0, "exposure": 1.0, "grain": 1.0}, "tta": 10,
 }  # fmt: skip
 SMALL_CNN = {
     "kind": "cnn",
@@ -63,21 +63,21 @@ SMALL_CNN = {
     "findings": [],
     "pooling": "mean_and_peak",
 }
-AVERAGED = TRAINING | {"average": 0.9}
+AVERAGED = TRAINING | {"ema_decay": 0.9}
 CLASSIFIERS: dict[str, Settings] = {
-    "cnn": SMALL_CNN | {"recipe": RICH, "training": AVERAGED | {"optimiser": "sgd"}},
+    "cnn": SMALL_CNN | {"recipe": RICH, "training": AVERAGED | {"optimizer": "sgd"}},
     "cnn of findings": SMALL_CNN | {"findings": ["spot", "stain"], "recipe": RICH, "training": AVERAGED},
     "cnn on drawn classes": SMALL_CNN
-    | {"pooling": "mean", "recipe": RICH | {"balance": "sampler", "views": 5}, "training": TRAINING},
+    | {"pooling": "mean", "recipe": RICH | {"balance": "sampler", "tta": 5}, "training": TRAINING},
     "plain cnn": {
         "kind": "cnn", "variant": "plain", "findings": [], "layers": 2, "filters": [4, 6, 8], "neurons": 8,
         "conv_dropout": 0.1, "dense_dropout": 0.1,
-        "recipe": PLAIN | {"balance": "triple"}, "training": TRAINING | {"optimiser": "adam"},
+        "recipe": PLAIN | {"balance": "oversample_augmented"}, "training": TRAINING | {"optimizer": "adam"},
     },
     "transfer": {
         "kind": "transfer", "findings": [],
         "backbone": {"name": "efficientnet_lite0", "weights": "pretrained", "channels": "sum", "side": 32},
-        "frozen": 2, "rate_decay": 0.8, "dropout": 0.2, "recipe": PLAIN | {"balance": "weights", "views": 2},
+        "frozen": 2, "rate_decay": 0.8, "dropout": 0.2, "recipe": PLAIN | {"balance": "weights", "tta": 2},
         "training": TRAINING,
     },
 }  # fmt: skip
@@ -93,13 +93,13 @@ NOVELTY: dict[str, Settings] = {
     "novelty by hog": {
         "kind": "novelty",
         "features": {"kind": "hog", "cells": 4, "bins": 6, "block": 2, "signed": True},
-        "distance": {"kind": "knn", "neighbours": 3, "most": 100},
+        "distance": {"kind": "knn", "neighbors": 3, "most": 100},
     },
     "padim": {"kind": "patches", "variant": "padim", "backbone": RESNET, "depths": [1, 2], "grid": 4, "features": 12,
-              "top": 0.2},
+              "top_fraction": 0.2},
     "patchcore": {
         "kind": "patches", "variant": "patchcore", "backbone": LITE, "depths": [1, 2], "grid": 4, "neighbourhood": 3,
-        "share": 0.2, "most": 40, "top": 0.2,
+        "share": 0.2, "most": 40, "top_fraction": 0.2,
     },
 }  # fmt: skip
 
@@ -112,7 +112,7 @@ def embedding(head: Settings, **others: Any) -> Settings:
     return {"kind": "embedding", "head": head, **usual, **others}
 
 
-KNN = embedding({"kind": "knn", "neighbours": [3, 5], "temperature": [0.1]}, grid=1, depths=[2], backbone=PUBLIC)
+KNN = embedding({"kind": "knn", "neighbors": [3, 5], "temperature": [0.1]}, grid=1, depths=[2], backbone=PUBLIC)
 EMBEDDINGS: dict[str, Settings] = {
     "logistic on embeddings": embedding({"kind": "logistic", "inverse_penalty": [0.01, 0.1]}),
     "svm on embeddings": embedding(

@@ -36,11 +36,11 @@ CNN: dict[str, Any] = {
     "kind": "cnn", "variant": "residual", "findings": [], "width": 1, "unshuffle": 1, "pooling": "mean",
     "recipe": {
         "loss": "cross_entropy", "focal_gamma": 0.0, "label_smoothing": 0.0, "mixup": 0.0, "balance": "weights",
-        "augment": {"pose": 0.0, "exposure": 0.0, "grain": 0.0}, "views": 1,
+        "augment": {"pose": 0.0, "exposure": 0.0, "grain": 0.0}, "tta": 1,
     },
     "training": {
-        "epochs": 1, "batch_size": 2, "optimiser": "adamw",
-        "learning_rate": 0.1, "weight_decay": 0.0, "average": 0.0, "patience": 1,
+        "epochs": 1, "batch_size": 2, "optimizer": "adamw",
+        "learning_rate": 0.1, "weight_decay": 0.0, "ema_decay": 0.0, "patience": 1,
     },
 }  # fmt: skip
 ROSTER = {"corner": {"kind": "statistic", "variant": "gradient"}, "half": CNN, "whole": CNN}

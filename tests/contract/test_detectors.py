@@ -195,7 +195,7 @@ def test_the_exported_graph_gives_the_same_scores(fitted: Detector, exported: on
 
 @every_kind
 def test_the_package_tells_foreign_images(kind: str, exported: onnx.ModelProto) -> None:
-    views = TINY[kind].get("recipe", {}).get("views", 1)
+    views = TINY[kind].get("recipe", {}).get("tta", 1)
     scoring = scoring_graph(exported, SIZE)
     checked, about, values = with_domain_check(scoring, TRAIN, (TUNE, image_set(120, SIZE, 5)), views, 1)
     packaged = PackagedDetector(checked.SerializeToString())

@@ -110,11 +110,11 @@ _CNN = {
     "kind": "cnn", "variant": "residual", "findings": [], "width": 4, "unshuffle": 2, "pooling": "mean",
     "recipe": {
         "loss": "cross_entropy", "focal_gamma": 0.0, "label_smoothing": 0.0, "mixup": 0.0, "balance": "weights",
-        "augment": {"pose": 0.0, "exposure": 0.0, "grain": 0.0}, "views": 1,
+        "augment": {"pose": 0.0, "exposure": 0.0, "grain": 0.0}, "tta": 1,
     },
     "training": {
-        "epochs": 2, "batch_size": 32, "optimiser": "adamw",
-        "learning_rate": 0.003, "weight_decay": 0.0, "average": 0.0, "patience": 2,
+        "epochs": 2, "batch_size": 32, "optimizer": "adamw",
+        "learning_rate": 0.003, "weight_decay": 0.0, "ema_decay": 0.0, "patience": 2,
     },
 }  # fmt: skip
 

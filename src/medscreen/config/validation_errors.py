@@ -36,6 +36,14 @@ _WANTED = {
 }
 
 
+# Former key -> key
+RENAMED = {
+    "average": "ema_decay", "doubling": "upsampling", "halving": "downsampling", "neighbours": "neighbors",
+    "optimiser": "optimizer", "paint": "output_kernel", "standardise": "standardize", "top": "top_fraction",
+    "views": "tta",
+}  # fmt: skip
+
+
 def first_problem(error: ValidationError, content: Any, model: type[BaseModel]) -> str:
     """The first thing that is wrong with a file's content, which `model` refused, as a sentence with its dotted key."""
     problems = error.errors(include_url=False)
@@ -123,6 +131,8 @@ def _about_a_key(problem: Problem, problems: Sequence[Problem], content: Any) ->
         return [str(p["loc"][-1]) for p in problems if p["type"] == kind and _key(p["loc"][:-1], content) == block]
 
     for unknown in names("extra_forbidden"):
+        if (new := RENAMED.get(unknown)) in names("missing"):
+            return f"{_joined(block, unknown)} is now named {new}; rename the key."
         if meant := get_close_matches(unknown, names("missing"), 1):
             return f"{_joined(block, unknown)} is no known key, and {meant[0]} is missing; correct its spelling."
     key = _joined(block, str(problem["loc"][-1]))

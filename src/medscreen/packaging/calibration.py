@@ -87,7 +87,7 @@ def _screening(model: onnx.ModelProto, values: Values, side: int, threads: int) 
 def _views(entry: DetectorParams) -> int:
     """Number of views of an image (test-time augmentation)."""
     recipe = getattr(entry, "recipe", None)
-    return 1 if recipe is None else recipe.views
+    return 1 if recipe is None else recipe.tta
 
 
 def _read_whole(fitted: Path) -> dict[str, Any]:

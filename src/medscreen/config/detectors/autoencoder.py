@@ -21,18 +21,18 @@ def _of_an_autoencoder(score: object) -> object:
 class LayersParams(Block):
     """Encoder and decoder of an autoencoder.
 
-    `down`: channels of the encoder's layers, with `strides` of each. `halving`: strided convolution, or convolution
-    and max pooling. `up`: channels of the decoder's layers. `doubling`: nearest-neighbor upsampling and convolution,
-    or transposed convolution of that kernel size. `paint`: kernel size of the last convolution; null without one.
-    `norm`: batch normalization. `output`: last activation.
+    `down`: channels of the encoder's layers, with `strides` of each. `downsampling`: strided convolution, or
+    convolution and max pooling. `up`: channels of the decoder's layers. `upsampling`: nearest-neighbor upsampling and
+    convolution, or transposed convolution of that kernel size. `output_kernel`: kernel size of the last convolution;
+    null without one. `norm`: batch normalization. `output`: last activation.
     """
 
     down: _Channels
     strides: list[Literal[1, 2]]
-    halving: Literal["convolution", "pooling"]
+    downsampling: Literal["convolution", "pooling"]
     up: _Channels
-    doubling: Literal["nearest", "transposed2", "transposed3"]
-    paint: Literal[1, 3, 5] | None
+    upsampling: Literal["nearest", "transposed2", "transposed3"]
+    output_kernel: Literal[1, 3, 5] | None
     activation: Literal["relu", "silu"]
     norm: bool
     dropout: Annotated[float, Field(ge=0, lt=1)]
@@ -42,8 +42,8 @@ class LayersParams(Block):
     def _fits(self) -> Self:
         if len(self.strides) != len(self.down):
             raise ValueError(f"down has {len(self.down)} steps and strides {len(self.strides)}; give each step one")
-        if self.paint is None and self.up[-1] != 1:
-            raise ValueError("without paint the last number of up has to be 1, the channel of the image")
+        if self.output_kernel is None and self.up[-1] != 1:
+            raise ValueError("without output_kernel the last number of up has to be 1, the channel of the image")
         return self
 
 
@@ -54,8 +54,8 @@ class ReconstructionEntry(TrainedEntry):
     bottleneck: Annotated[int, Field(ge=1)] | None
     pose: Annotated[float, Field(ge=0, le=2)]
     noise: Annotated[float, Field(ge=0, le=2)]
-    standardise: bool
-    top: Share
+    standardize: bool
+    top_fraction: Share
 
 
 class PlainAutoencoderParams(ReconstructionEntry):
@@ -63,8 +63,8 @@ class PlainAutoencoderParams(ReconstructionEntry):
 
     `bottleneck`: size of the code; null: the encoder's last feature map. `pose`: strength of random rotation, shift
     and scaling of the training images, 0 for none. `noise`: standard deviation of the noise added to the input, on the
-    scale 0 to 1; the target has none. `standardise`: every image gets the same mean and contrast. `score`: the
-    residual between image and reconstruction, averaged over the `top` share of the places where it is largest.
+    scale 0 to 1; the target has none. `standardize`: every image gets the same mean and contrast. `score`: the
+    residual between image and reconstruction, averaged over the `top_fraction` share of the places where it is largest.
     """
 
     kind: Literal["autoencoder"]
@@ -75,7 +75,8 @@ class PlainAutoencoderParams(ReconstructionEntry):
 class VaeParams(ReconstructionEntry):
     """A variational autoencoder, trained on healthy images by cross-entropy + `beta` x KL divergence.
 
-    Keys as for `variant: plain`; `score: elbo`, the negative evidence lower bound of the whole image, needs `top` of 1.
+    Keys as for `variant: plain`; `score: elbo`, the negative evidence lower bound of the whole image, needs
+    `top_fraction` of 1.
     """
 
     kind: Literal["autoencoder"]
@@ -85,8 +86,8 @@ class VaeParams(ReconstructionEntry):
 
     @model_validator(mode="after")
     def _elbo_is_of_all(self) -> Self:
-        if self.score == "elbo" and self.top != 1.0:
-            raise ValueError("elbo is one number of the whole image; set top to 1.0")
+        if self.score == "elbo" and self.top_fraction != 1.0:
+            raise ValueError("elbo is one number of the whole image; set top_fraction to 1.0")
         return self
 
 

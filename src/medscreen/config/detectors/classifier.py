@@ -25,18 +25,18 @@ class RecipeParams(Block):
 
     `focal_gamma`: exponent of the focal loss; without effect with `loss: cross_entropy`. `mixup`: both parameters of
     the Beta distribution of mixup, 0 for none. `balance`: `weights` weights the loss by class, `sampler` draws the
-    classes equally often, `triple` adds a mirrored and an upside-down copy of each image of the rarest class, `none`
-    does nothing. `views`: test-time augmentation; logits are averaged over the image (1), its mirror image (2), four
-    shifts (5) or all of these (10).
+    classes equally often, `oversample_augmented` adds a mirrored and an upside-down copy of each image of the rarest
+    class, `none` does nothing. `tta`: test-time augmentation; logits are averaged over the image (1), its mirror image
+    (2), four shifts (5) or all of these (10).
     """
 
     loss: Literal["cross_entropy", "focal"]
     focal_gamma: Annotated[float, Field(ge=0)]
     label_smoothing: Annotated[float, Field(ge=0, le=0.5)]
     mixup: Annotated[float, Field(ge=0)]
-    balance: Literal["weights", "sampler", "triple", "none"]
+    balance: Literal["weights", "sampler", "oversample_augmented", "none"]
     augment: AugmentParams
-    views: Literal[1, 2, 5, 10]
+    tta: Literal[1, 2, 5, 10]
 
 
 class ClassifierEntry(TrainedEntry):

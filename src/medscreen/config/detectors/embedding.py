@@ -52,7 +52,7 @@ class KnnParams(Block):
     """k-nearest-neighbor vote of the training images, weighted by exp(cosine similarity / `temperature`)."""
 
     kind: Literal["knn"]
-    neighbours: Annotated[list[Annotated[int, Field(ge=1)]], Field(min_length=1)]
+    neighbors: Annotated[list[Annotated[int, Field(ge=1)]], Field(min_length=1)]
     temperature: Annotated[list[Annotated[float, Field(ge=0.02)]], Field(min_length=1)]
 
 

@@ -39,16 +39,16 @@ class DetectorEntry(Block):
 class TrainingParams(Block):
     """Training by epochs with a one-cycle learning rate; the best epoch on `tune` is kept.
 
-    `optimiser`: `sgd` has Nesterov momentum. `average`: decay of the exponential moving average of the weights, for
+    `optimizer`: `sgd` has Nesterov momentum. `ema_decay`: decay of the exponential moving average of the weights, for
     each step; 0 for none. `patience`: epochs without improvement on `tune` after which training stops.
     """
 
     epochs: Annotated[int, Field(ge=1)]
     batch_size: Annotated[int, Field(ge=2)]
-    optimiser: Literal["adamw", "adam", "sgd"]
+    optimizer: Literal["adamw", "adam", "sgd"]
     learning_rate: Annotated[float, Field(gt=0)]
     weight_decay: Annotated[float, Field(ge=0)]
-    average: Annotated[float, Field(ge=0, lt=1)]
+    ema_decay: Annotated[float, Field(ge=0, lt=1)]
     patience: Annotated[int, Field(ge=1)]
 
 

@@ -42,10 +42,10 @@ class MahalanobisParams(Block):
 
 
 class NearestParams(Block):
-    """Mean distance to the `neighbours` nearest of at most `most` healthy images, with standardized features."""
+    """Mean distance to the `neighbors` nearest of at most `most` healthy images, with standardized features."""
 
     kind: Literal["knn"]
-    neighbours: Annotated[int, Field(ge=1, le=100)]
+    neighbors: Annotated[int, Field(ge=1, le=100)]
     most: Annotated[int, Field(ge=100, le=20000)]
 
 

@@ -27,14 +27,14 @@ class PadimParams(PatchesEntry):
     """PaDiM: a Gaussian of the healthy patch features at each place.
 
     `depths`: stages of the backbone, whose maps are resized to `grid` x `grid` and concatenated. `features`: number of
-    channels, drawn at random. The score is the mean distance of the `top` share of the places with the largest
+    channels, drawn at random. The score is the mean distance of the `top_fraction` share of the places with the largest
     distances. The Gaussians hold grid^2 x features^2 numbers.
     """
 
     kind: Literal["patches"]
     variant: Literal["padim"]
     features: Annotated[int, Field(ge=1, le=128)]
-    top: Share
+    top_fraction: Share
 
 
 class PatchcoreParams(PatchesEntry):
@@ -42,7 +42,7 @@ class PatchcoreParams(PatchesEntry):
 
     `depths`: stages of the backbone, whose maps are resized to `grid` x `grid` and concatenated. `neighbourhood`: side
     of the average pooling of the maps; the paper has 3. `share`: part of the patches that the coreset keeps, `most` at
-    most. The score is the mean distance of the `top` share of the patches with the largest distances.
+    most. The score is the mean distance of the `top_fraction` share of the patches with the largest distances.
     """
 
     kind: Literal["patches"]
@@ -50,7 +50,7 @@ class PatchcoreParams(PatchesEntry):
     neighbourhood: Literal[1, 3, 5]
     share: Share
     most: Annotated[int, Field(ge=1, le=4000)]
-    top: Share
+    top_fraction: Share
 
 
 PatchesParams = Annotated[PadimParams | PatchcoreParams, Discriminator("variant")]

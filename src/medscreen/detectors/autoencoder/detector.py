@@ -65,15 +65,15 @@ class AutoencoderDetector:
 
     def _by_residual(self, autoencoder: nn.Module, score: ResidualScore) -> WorstResidual | LocalSurprise:
         if score == "local":
-            return LocalSurprise(autoencoder, self.size, self.params.top)
-        return WorstResidual(autoencoder, score, self.params.top)
+            return LocalSurprise(autoencoder, self.size, self.params.top_fraction)
+        return WorstResidual(autoencoder, score, self.params.top_fraction)
 
     def _scoring(self, scorer: nn.Module) -> nn.Module:
-        return (Standardised(scorer) if self.params.standardise else scorer).eval()
+        return (Standardised(scorer) if self.params.standardize else scorer).eval()
 
     def _seen(self, images: Tensor) -> Tensor:
         """(N, 1, S, S) as the autoencoder gets them."""
-        return standardised_grey(images) if self.params.standardise else images
+        return standardised_grey(images) if self.params.standardize else images
 
     def fit(self, train: ImageSet, tune: ImageSet, on_epoch: OnEpoch = ignore) -> Self:
         """Learns to redraw the healthy images of `train`; those of `tune` say when to stop."""

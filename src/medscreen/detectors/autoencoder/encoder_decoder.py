@@ -15,19 +15,19 @@ class Layers:
     """Layers of an encoder and its decoder.
 
     `down`, `strides`: channels after each step of the encoder and by how much it divides the side (1 or 2).
-    `halving`: by the step's convolution itself, or by 2 x 2 maximum pooling behind it. `up`: channels after each step
-    of the decoder, all of which double the side: the nearest pixel repeated and a convolution of 3 x 3, or a
-    transposed convolution of 2 x 2 or 3 x 3. `paint`: the side of the convolution that makes the image out of the last
-    map; None: the last step has made it. `dropout`: of what enters the encoder's last step. `output`: with tanh the
-    network works in -1..1.
+    `downsampling`: by the step's convolution itself, or by 2 x 2 maximum pooling behind it. `up`: channels after each
+    step of the decoder, all of which double the side: the nearest pixel repeated and a convolution of 3 x 3, or a
+    transposed convolution of 2 x 2 or 3 x 3. `output_kernel`: the side of the convolution that makes the image out of
+    the last map; None: the last step has made it. `dropout`: of what enters the encoder's last step. `output`: with
+    tanh the network works in -1..1.
     """
 
     down: Sequence[int]
     strides: Sequence[int]
-    halving: Literal["convolution", "pooling"]
+    downsampling: Literal["convolution", "pooling"]
     up: Sequence[int]
-    doubling: Literal["nearest", "transposed2", "transposed3"]
-    paint: int | None
+    upsampling: Literal["nearest", "transposed2", "transposed3"]
+    output_kernel: int | None
     activation: Literal["relu", "silu"]
     norm: bool
     dropout: float
@@ -47,7 +47,7 @@ class Encoder(nn.Sequential):
         for i, (inputs, outputs) in enumerate(itertools.pairwise([1, *layers.down])):
             if layers.dropout and i == len(layers.down) - 1:
                 steps.append(nn.Dropout(layers.dropout))
-            pooled = layers.halving == "pooling"
+            pooled = layers.downsampling == "pooling"
             stride = 1 if pooled else layers.strides[i]
             convolution = nn.Conv2d(inputs, outputs, 3, stride, padding=1, bias=not layers.norm)
             steps.append(layers.activated(convolution, channels=outputs))
@@ -72,10 +72,10 @@ class Decoder(nn.Module):
         self.size = size
         doublings = [_doubling(layers, a, b) for a, b in itertools.pairwise([inputs, *layers.up])]
         steps: list[nn.Module] = [*doublings]
-        if layers.paint is None:
+        if layers.output_kernel is None:
             steps[-1] = doublings[-1][0]  # without norm and activation
         else:
-            steps.append(nn.Conv2d(layers.up[-1], 1, layers.paint, padding=layers.paint // 2))
+            steps.append(nn.Conv2d(layers.up[-1], 1, layers.output_kernel, padding=layers.output_kernel // 2))
         self.steps = nn.Sequential(*steps)
         self.output = nn.Sequential(nn.Tanh(), _Rescaling(0.5, 0.5)) if layers.output == "tanh" else nn.Sigmoid()
 
@@ -99,10 +99,10 @@ class _Rescaling(nn.Module):
 
 def _doubling(layers: Layers, inputs: int, outputs: int) -> nn.Sequential:
     bias = not layers.norm
-    if layers.doubling == "nearest":
+    if layers.upsampling == "nearest":
         repeated = nn.Upsample(scale_factor=2, mode="nearest")
         step: nn.Module = nn.Sequential(repeated, nn.Conv2d(inputs, outputs, 3, padding=1, bias=bias))
-    elif layers.doubling == "transposed2":
+    elif layers.upsampling == "transposed2":
         step = nn.ConvTranspose2d(inputs, outputs, 2, stride=2, bias=bias)
     else:
         step = nn.ConvTranspose2d(inputs, outputs, 3, stride=2, padding=1, output_padding=1, bias=bias)

@@ -43,7 +43,7 @@ def fit_head(head: Head, module: nn.Sequential, known: Known, seed: int, threads
     smallest = min(len(learn) for learn, _ in known.folds)
     if max(tried.get("head__n_neighbors", [0])) > smallest:
         raise MedscreenError(
-            f"The largest of neighbours: in params.yaml is {max(tried['head__n_neighbors'])}, and a fold of the search "
+            f"The largest of neighbors: in params.yaml is {max(tried['head__n_neighbors'])}, and a fold of the search "
             f"has {smallest} images to learn from; lower it."
         )
     search = GridSearchCV(

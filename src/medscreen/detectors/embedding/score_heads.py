@@ -133,7 +133,7 @@ class _Knn:
     params: KnnParams
 
     def fresh(self, width: int, classes: int) -> nn.Sequential:
-        return nn.Sequential(Scaling(width), NeighbourVotes(width, classes, max(self.params.neighbours)))
+        return nn.Sequential(Scaling(width), NeighbourVotes(width, classes, max(self.params.neighbors)))
 
     def pipeline(self, seed: int) -> Pipeline:  # noqa: ARG002
         return Pipeline(
@@ -146,7 +146,7 @@ class _Knn:
 
     def tried(self, width: int) -> Mapping[str, Sequence[Any]]:  # noqa: ARG002
         votes = [partial(_votes, temperature=temperature) for temperature in self.params.temperature]
-        return {"head__n_neighbors": self.params.neighbours, "head__weights": votes}
+        return {"head__n_neighbors": self.params.neighbors, "head__weights": votes}
 
     def fill(self, module: nn.Sequential, fitted: Pipeline, known: Known) -> None:
         _fill_scaling(module[0], fitted)
@@ -157,7 +157,7 @@ class _Knn:
             module[1],
             vectors=fitted[:-1].transform(known.vectors),
             classes=np.eye(len(counts))[known.classes],
-            counted=np.arange(max(self.params.neighbours)) < knn.n_neighbors,
+            counted=np.arange(max(self.params.neighbors)) < knn.n_neighbors,
             usual=max(0.0, float(np.median(nearest))),
             temperature=knn.weights.keywords["temperature"],
             balance=len(known.classes) / (len(counts) * counts),

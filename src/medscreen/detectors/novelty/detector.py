@@ -35,7 +35,7 @@ class NoveltyDetector:
         match self.params.distance:
             case MahalanobisParams():
                 return features, MahalanobisDistance(features.width)
-            case NearestParams(neighbours=neighbours):
+            case NearestParams(neighbors=neighbours):
                 return features, NeighbourDistance(features.width, neighbours)
 
     def fit(self, train: ImageSet, tune: ImageSet, on_epoch: OnEpoch = ignore) -> Self:  # noqa: ARG002
@@ -46,11 +46,11 @@ class NoveltyDetector:
         features, distance = self._fresh()
         pixels = healthy_of(train, "train", least=2).pixels
         if isinstance(self.params.distance, NearestParams):
-            most, neighbours = self.params.distance.most, self.params.distance.neighbours
+            most, neighbours = self.params.distance.most, self.params.distance.neighbors
             if len(pixels) < neighbours:
                 raise MedscreenError(
                     f"There are {len(pixels)} healthy images in train, fewer than the {neighbours} nearest that are "
-                    "asked for; lower neighbours of this detector's distance."
+                    "asked for; lower neighbors of this detector's distance."
                 )
             seeded(self.seed)
             pixels = pixels[torch.randperm(len(pixels))[:most].sort().values.numpy()]

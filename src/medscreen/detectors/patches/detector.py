@@ -54,7 +54,7 @@ class PadimDetector:
                 f"features = {kept}; lower features of this detector or name further depths."
             )
         channels = Channels(torch.randperm(patches.width)[:kept].sort().values)
-        return patches, channels, PlaceGaussians(patches.places, kept, self.params.top)
+        return patches, channels, PlaceGaussians(patches.places, kept, self.params.top_fraction)
 
     def fit(self, train: ImageSet, tune: ImageSet, on_epoch: OnEpoch = ignore) -> Self:  # noqa: ARG002
         """Measures the patches of the healthy images of `train`; `tune` is not needed."""
@@ -82,7 +82,7 @@ class PatchcoreDetector:
         seeded(self.seed)
         params = self.params
         patches = Patches(backbone(params.backbone).eval(), params.depths, params.grid, params.neighbourhood)
-        return patches, PatchBank(params.most, patches.width, params.top)
+        return patches, PatchBank(params.most, patches.width, params.top_fraction)
 
     def fit(self, train: ImageSet, tune: ImageSet, on_epoch: OnEpoch = ignore) -> Self:  # noqa: ARG002
         """Keeps a covering share of the patches of the healthy images of `train`; `tune` is not needed.

@@ -49,7 +49,7 @@ class ClassifierDetector(ABC):
         """The untrained network, (N, 1, S, S) -> (N, outputs), on `backbone` of its settings where it has one."""
 
     def _scoring(self, classifier: nn.Module) -> nn.Module:
-        looking = MeanOfViews(classifier, self.params.recipe.views)
+        looking = MeanOfViews(classifier, self.params.recipe.tta)
         return (OddsOfAnyFinding(looking) if self.findings else OneLogit(looking)).eval()
 
     def fit(self, train: ImageSet, tune: ImageSet, on_epoch: OnEpoch = ignore) -> Self:
@@ -61,7 +61,7 @@ class ClassifierDetector(ABC):
         classifier = self._fresh(read_backbone)
         examples, tuned = (classified(images, params.findings) for images in (train, tune))
         loss = self._loss(classifier, examples)
-        if recipe.balance == "triple":
+        if recipe.balance == "oversample_augmented":
             examples = with_rarest_thrice(examples)
         self.network = self._scoring(classifier)
         fit_network(classifier, loss, examples, tuned, self.recipe(classifier), on_epoch)

@@ -103,7 +103,7 @@ def _optimiser(network: nn.Module, recipe: Recipe, steps: int) -> tuple[Optimize
     groups = [(weights, share * training.learning_rate) for weights, share in recipe.groups(network) if weights]
     learning: list[dict[str, Any]] = [{"params": weights, "lr": rate} for weights, rate in groups]
     optimiser: Optimizer
-    match training.optimiser:
+    match training.optimizer:
         case "adamw":
             optimiser = AdamW(learning, weight_decay=training.weight_decay, fused=True)
         case "adam":
@@ -135,7 +135,7 @@ def fit_network(
     # a batch of one image is nothing to normalise over
     steps = max(1, min(-(-len(images) // training.batch_size), len(images) // 2))
     optimiser, schedule = _optimiser(network, recipe, training.epochs * steps)
-    average = MovingAverage(network, training.average)
+    average = MovingAverage(network, training.ema_decay)
     best, best_state, best_epoch = float("inf"), copy.deepcopy(network.state_dict()), 0
     for epoch in range(1, training.epochs + 1):
         seeded(recipe.seed, epoch)
