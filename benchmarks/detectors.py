@@ -58,8 +58,8 @@ def figures(entry: DetectorParams, params: Params, seed: int, splits: dict[str, 
             f"{name} accuracy": float((abnormal == labels).mean()),
             f"{name} false alarms": float(false_alarms),
         }
-        if detector.score_at_half is not None:
-            found[f"{name} acc. at .5"] = float(((values >= detector.score_at_half) == labels).mean())
+        if detector.decision_boundary is not None:
+            found[f"{name} acc. at .5"] = float(((values >= detector.decision_boundary) == labels).mean())
     elsewhere = list(aurocs_elsewhere(splits["val"], lambda pixels: score(detector, pixels)).values())
     found |= {"val elsewhere, mean": float(np.mean(elsewhere)), "val elsewhere, worst": min(elsewhere)}
     return found

@@ -128,7 +128,7 @@ def main() -> None:
     resource.setrlimit(resource.RLIMIT_AS, (ADDRESS_SPACE, ADDRESS_SPACE))
     files = sample_files(Path(chosen.samples) / "dicom" if chosen.samples else None)
     names, rng = sorted(files), np.random.default_rng(chosen.seed)
-    said: Counter[str] = Counter()
+    message: Counter[str] = Counter()
     slowest = (0.0, "")
     for number in range(chosen.number):
         name = names[number % len(names)]
@@ -136,14 +136,14 @@ def main() -> None:
         started = time.perf_counter()
         try:
             read_image(chosen.failed, FILE_DISPLAY)
-            said["read"] += 1
+            message["read"] += 1
         except UnreadableImageError as reason:
             assert 0 < len(str(reason)) <= 250 and "\n" not in str(reason), reason
-            said["refused"] += 1
+            message["refused"] += 1
         slowest = max(slowest, (time.perf_counter() - started, name))
     chosen.failed.unlink()
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    print(f"{said['read']} read, {said['refused']} refused of {chosen.number}, from {len(names)} files")
+    print(f"{message['read']} read, {message['refused']} refused of {chosen.number}, from {len(names)} files")
     print(f"peak {peak:.0f} MiB; slowest {slowest[0]:.2f} s ({slowest[1]})", file=sys.stderr)
 
 

@@ -158,7 +158,7 @@ def outcomes(
         scores=scores,
         patients=people,
         abnormal=scores >= threshold,
-        score_at_half=half,
+        decision_boundary=half,
         probabilities=stated,
     )
 
@@ -171,8 +171,8 @@ def drawn_outcomes(number: int, seed: int, ties: bool = False) -> Outcomes:
     if ties:
         scores = np.round(scores * 2) / 2
     stated = 1 / (1 + np.exp(1 - 3 * scores))
-    said = outcomes(labels, scores, 0.5, rng.integers(0, number // 2, number), 0.25, stated)
-    return replace(said, refer=np.abs(scores - 0.5) <= 0.5)
+    scored = outcomes(labels, scores, 0.5, rng.integers(0, number // 2, number), 0.25, stated)
+    return replace(scored, refer=np.abs(scores - 0.5) <= 0.5)
 
 
 def labels_table(root: Path) -> list[dict[str, str]]:

@@ -38,14 +38,14 @@ def free_port() -> int:
 @contextmanager
 def serving(command: Sequence[str], url: str, cwd: Path, env: dict[str, str], page: str = "health") -> Iterator[None]:
     """A process that answers at `url`/`page`; ended with its children."""
-    with tempfile.TemporaryFile() as said:
-        server = subprocess.Popen(command, cwd=cwd, env=env, stdout=said, stderr=said, start_new_session=True)
+    with tempfile.TemporaryFile() as message:
+        server = subprocess.Popen(command, cwd=cwd, env=env, stdout=message, stderr=message, start_new_session=True)
         try:
             deadline = time.monotonic() + 120
             while not answers(f"{url}/{page}"):
-                said.seek(0)
-                assert server.poll() is None, said.read().decode()
-                assert time.monotonic() < deadline, said.read().decode()
+                message.seek(0)
+                assert server.poll() is None, message.read().decode()
+                assert time.monotonic() < deadline, message.read().decode()
                 time.sleep(0.3)
             yield
         finally:

@@ -7,7 +7,7 @@ from scipy.stats import multivariate_normal
 from torch import nn
 from torch.nn import functional as F
 
-from medscreen.detectors.autoencoder.elbo import NegativeEvidence
+from medscreen.detectors.autoencoder.elbo import NegativeElbo
 from medscreen.detectors.autoencoder.encoder_decoder import Decoder, Encoder, Layers
 from medscreen.detectors.autoencoder.networks import Autoencoder, VariationalAutoencoder
 from tiny_detectors import LAYERS
@@ -28,7 +28,7 @@ def layers_of(settings: dict[str, Any] = LAYERS, **changes: Any) -> Layers:
 @pytest.mark.parametrize("size", [16, 20, 28, 32, 33, 64, 100])
 @pytest.mark.parametrize("settings", KINDS.values(), ids=KINDS)
 @pytest.mark.parametrize("bottleneck", [3, None])
-def test_an_image_of_any_size_is_redrawn_at_its_size(size: int, settings: Any, bottleneck: int | None) -> None:
+def test_an_image_of_any_size_is_reconstructed_at_its_size(size: int, settings: Any, bottleneck: int | None) -> None:
     images = torch.rand(2, 1, size, size)
     for kind in (Autoencoder, VariationalAutoencoder):
         with torch.no_grad():
@@ -120,8 +120,8 @@ def test_a_variational_code_is_drawn_in_training_and_its_mean_afterwards(bottlen
         network.expand.register_forward_pre_hook(lambda _, inputs: codes.append(inputs[0]))
         network.train()(images)
         network.eval()(images)
-    drawn, said = codes
-    torch.testing.assert_close(said, mean)
+    drawn, code = codes
+    torch.testing.assert_close(code, mean)
     torch.testing.assert_close(drawn.mean(0), mean[0], atol=0.25, rtol=0)
     torch.testing.assert_close(drawn.std(0), spread[0], atol=0.2, rtol=0)
 
@@ -134,7 +134,7 @@ def test_the_divergence_agrees_with_drawn_codes() -> None:
         nn.init.zeros_(linear.weight)
         linear.bias.data = torch.tensor(bias)
     with torch.no_grad():
-        _, divergence = network.redraw(torch.rand(3, 1, 16, 16))
+        _, divergence = network.encode_decode(torch.rand(3, 1, 16, 16))
     posterior = multivariate_normal([0.5, -1.0], np.diag(np.exp([0.3, -1.2])))
     codes = posterior.rvs(200_000, random_state=1)
     expected = (posterior.logpdf(codes) - multivariate_normal([0, 0]).logpdf(codes)).mean()
@@ -145,7 +145,7 @@ def test_evidence_is_cross_entropy_of_all_pixels_and_the_weighed_divergence() ->
     torch.manual_seed(0)
     network, images = VariationalAutoencoder(layers_of(), 16, 3).eval(), torch.rand(4, 1, 16, 16)
     with torch.no_grad():
-        redrawn, divergence = network.redraw(images)
-        entropy = F.binary_cross_entropy(redrawn, images, reduction="none").sum((1, 2, 3))
+        reconstruction, divergence = network.encode_decode(images)
+        entropy = F.binary_cross_entropy(reconstruction, images, reduction="none").sum((1, 2, 3))
         assert (divergence > 0).all()
-        torch.testing.assert_close(NegativeEvidence(network, 2.5)(images), entropy + 2.5 * divergence)
+        torch.testing.assert_close(NegativeElbo(network, 2.5)(images), entropy + 2.5 * divergence)

@@ -61,7 +61,7 @@ def add_run(home: Path, name: str) -> str:
 def brightness() -> Any:
     """A packaged detector that calls images abnormal whose mean brightness is half of white or more."""
     point = OperatingPoint("youden", 0.5, 0.5, 0.5, (0.1, 0.2, 0.3), "platt", LogisticCurve(10.0, -5.0))
-    about = {"detector": "mean", "image_size": SIZE, "score_at_half": None}
+    about = {"detector": "mean", "image_size": SIZE, "decision_boundary": None}
     return package(mean_of_quarters((1, 1, 1, 1)), point, about)
 
 
@@ -548,8 +548,8 @@ def test_a_full_disk_is_one_sentence_and_leaves_no_half_backup(
     noise = np.random.default_rng(1).bytes(6_000_000)
     (home / "mlruns" / "artifacts" / "noise").write_bytes(noise)
     target = tmp_path / "backups" / "no room here.tar.gz"
-    (said,) = python(LIMITED, "back up", home, target, limit).stdout.splitlines()
-    assert says in said
+    (output,) = python(LIMITED, "back up", home, target, limit).stdout.splitlines()
+    assert says in output
     assert not target.parent.exists() or list(target.parent.iterdir()) == []
     assert not (home / ".medscreen" / "backup.db").exists()
     assert back_up(of(home), target).size > len(noise)
@@ -557,9 +557,9 @@ def test_a_full_disk_is_one_sentence_and_leaves_no_half_backup(
 
 def test_a_full_disk_leaves_the_store_as_it_was(home: Path, saved: Path) -> None:
     before = contents(home / "mlruns")
-    said = python(LIMITED, "restore", home, saved, 300_000).stdout
-    assert "can't be restored (File too large)" in said
-    assert said.count("\n") == 1
+    output = python(LIMITED, "restore", home, saved, 300_000).stdout
+    assert "can't be restored (File too large)" in output
+    assert output.count("\n") == 1
     assert contents(home / "mlruns") == before
     assert [path.name for path in home.iterdir() if "restor" in path.name] == []
 

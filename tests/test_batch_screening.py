@@ -69,8 +69,8 @@ def test_every_format_holds_the_same_rows_with_version_and_settings(home: Path, 
     package = package_in_stage(MODEL, "Production")
     found = {}
     for suffix in ("csv", "jsonl", "parquet"):
-        said = CliRunner().invoke(predict, [str(folder), "--name", MODEL, "--out", str(tmp_path / f"rows.{suffix}")])
-        assert (said.exit_code, "1 not screened" in said.stdout, str(package) in said.stdout) == (1, True, True)
+        result = CliRunner().invoke(predict, [str(folder), "--name", MODEL, "--out", str(tmp_path / f"rows.{suffix}")])
+        assert (result.exit_code, "1 not screened" in result.stdout, str(package) in result.stdout) == (1, True, True)
         assert not (tmp_path / f"rows.{suffix}.unfinished").exists()
     with (tmp_path / "rows.csv").open(newline="", encoding="utf-8") as file:
         found["csv"] = [(row["file"], row["score"] and float(row["score"])) for row in csv.DictReader(file)]
@@ -171,11 +171,11 @@ def test_a_damaged_journal_is_refused(tmp_path: Path, files: list[Path]) -> None
 def test_nothing_that_exists_is_overwritten_and_the_result_is_no_input(home: Path, folder: Path) -> None:
     out = folder / "rows.csv"
     for _ in range(2):
-        said = CliRunner().invoke(predict, [str(folder), str(folder / "001.png"), "--name", MODEL, "--out", str(out)])
-        if out.exists() and isinstance(said.exception, MedscreenError):
+        result = CliRunner().invoke(predict, [str(folder), str(folder / "001.png"), "--name", MODEL, "--out", str(out)])
+        if out.exists() and isinstance(result.exception, MedscreenError):
             break
         assert len(out.read_text().splitlines()) == 1 + 3 * FILES_AT_ONCE
-    assert "exists; remove it" in str(said.exception)
+    assert "exists; remove it" in str(result.exception)
     before = out.read_bytes()
     out.with_name("rows.csv.unfinished").write_bytes(b"{}\n")
     assert "begun with" in str(CliRunner().invoke(predict, [str(folder), "--name", MODEL, "--out", str(out)]).exception)
@@ -211,8 +211,8 @@ def test_a_batch_unlike_the_training_images_is_told(home: Path, tmp_path: Path) 
     for seed in range(12):
         pixels = np.random.default_rng(seed).integers(2, 256, (SIZE, SIZE)).astype(np.uint8)
         Image.fromarray(pixels).save(folder / f"{seed}.png")
-    said = CliRunner().invoke(predict, [str(folder), "--name", MODEL])
-    assert "12 of 12 images are outside the training data" in said.stderr
-    assert "threshold may not hold" in said.stderr
-    said = CliRunner().invoke(predict, [str(folder), "--name", MODEL, "--json", "--out", "x.csv"])
-    assert ".jsonl" in str(said.exception)
+    result = CliRunner().invoke(predict, [str(folder), "--name", MODEL])
+    assert "12 of 12 images are outside the training data" in result.stderr
+    assert "threshold may not hold" in result.stderr
+    result = CliRunner().invoke(predict, [str(folder), "--name", MODEL, "--json", "--out", "x.csv"])
+    assert ".jsonl" in str(result.exception)

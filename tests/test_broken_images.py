@@ -158,9 +158,9 @@ def test_no_reason_names_what_stands_in_a_header(
             read_image(planted(tmp_path / "a.dcm", keyword), display)
         except UnreadableImageError as error:
             refused.add(keyword)
-            said = "".join(traceback.format_exception(error))
-            assert "uillfeather" not in said
-            assert "ephyrine" not in said
+            output = "".join(traceback.format_exception(error))
+            assert "uillfeather" not in output
+            assert "ephyrine" not in output
     assert {"NumberOfFrames", "PhotometricInterpretation", "TransferSyntaxUID"} <= refused
     assert capfd.readouterr() == ("", "")
 
@@ -223,10 +223,10 @@ def test_pydicoms_own_files_decode_as_pydicom_decodes_them() -> None:
 
 def test_mutated_files_are_read_or_refused_in_bounded_memory(tmp_path: Path) -> None:
     """The full number is that of benchmarks/mutated_files.py, which this runs in short."""
-    said = in_a_small_process(
+    output = in_a_small_process(
         str(REPOSITORY / "benchmarks" / "mutated_files.py"), "--number", "400", "--failed", str(tmp_path / "mutated")
     )
-    read, refused = (int(part.split()[0]) for part in said.split(" of ")[0].split(", "))
+    read, refused = (int(part.split()[0]) for part in output.split(" of ")[0].split(", "))
     assert read + refused == 400
     assert min(read, refused) > 40
 
@@ -277,8 +277,8 @@ for row in csv.DictReader((root / "EXPECTED.csv").open()):
     except UnreadableImageError as reason:
         print(row["path"], reason, sep="|")
 """
-    said = in_a_small_process("-c", program, str(real_data("dicom", "EXPECTED.csv").parent))
-    reasons = dict(line.split("|", 1) for line in said.splitlines())
+    output = in_a_small_process("-c", program, str(real_data("dicom", "EXPECTED.csv").parent))
+    reasons = dict(line.split("|", 1) for line in output.splitlines())
     extra = ("JPEG Lossless", "JPEG-LS", "JPEG Extended")
     for row in expected():
         if row["pixels"] == "ok" and row["ts"].startswith(extra):

@@ -126,8 +126,8 @@ def test_headline_metrics_are_those_of_the_report_with_their_intervals() -> None
     rows = {row[0]: row[1:] for row in tables(sections(model_card(facts))["Performance"])[0]}
     for words, metric in (("AUROC", "auroc"), ("sensitivity", "sensitivity"), ("Brier score", "brier")):
         for position, split in enumerate(("val", "test")):
-            said = facts.evaluation[split][metric]
-            assert rows[words][position] == f"{said['value']:.3f} ({said['low']:.3f} to {said['high']:.3f})"
+            figure = facts.evaluation[split][metric]
+            assert rows[words][position] == f"{figure['value']:.3f} ({figure['low']:.3f} to {figure['high']:.3f})"
     at = facts.evaluation["test"]["at_prevalence"]["ppv"]
     assert rows["PPV, prevalence 5 %"][1] == f"{at['value']:.3f} ({at['low']:.3f} to {at['high']:.3f})"
     assert rows["ECE"][1] == f"{facts.evaluation['test']['ece']['value']:.3f}"  # it has no interval
@@ -174,10 +174,10 @@ def test_the_warning_comes_before_any_number() -> None:
 
 
 def test_operating_point_band_and_decision() -> None:
-    said = sections(model_card(reported("cnn")))["Operating point"]
-    assert "score at or above 0.8094." in said
-    assert "scores from -2.068 to below 0.8094 are deferred to a reader" in said
-    assert '"cnn: val/auroc 0.9199 beats the baseline gradient by 0.4290"' in said
+    message = sections(model_card(reported("cnn")))["Operating point"]
+    assert "score at or above 0.8094." in message
+    assert "scores from -2.068 to below 0.8094 are deferred to a reader" in message
+    assert '"cnn: val/auroc 0.9199 beats the baseline gradient by 0.4290"' in message
     empty = replace(NOTHING, operating_point=POINT | {"refer_from": 1.5, "refer_to": 1.5})
     assert "no image is deferred" in sections(model_card(empty))["Operating point"]
 
@@ -214,7 +214,7 @@ def test_a_version_with_another_threshold_shows_the_rates_it_has() -> None:
 def test_without_probabilities_nothing_is_said_of_them() -> None:
     facts = reported("autoencoder")
     evaluation = {
-        split: {name: said for name, said in metrics.items() if name not in ("brier", "ece")}
+        split: {name: figures for name, figures in metrics.items() if name not in ("brier", "ece")}
         for split, metrics in facts.evaluation.items()
     }
     analysis = {k: v for k, v in facts.analysis.items() if k not in ("reliability", "ece_by_chance")}
@@ -256,51 +256,51 @@ def test_the_worst_subgroup_is_named_and_those_that_end_below_the_whole_split() 
         "site": {"A": group(0.7), "B": group(0.9)},
         "age": {"unknown": group(0.1)},  # the only group is the split itself
     }
-    said = failures(judged({"sensitivity": estimate(0.74)}, subgroups=groups))
-    assert "lowest for sex F: 0.600 (0.450 to 0.750) on 5 abnormal images; the interval reaches the 0.740" in said
-    assert "low for sex M: 0.650 (0.600 to 0.700) on 20 abnormal images; the interval ends below the 0.740" in said
-    assert "site" not in said
-    assert "unknown" not in said
+    message = failures(judged({"sensitivity": estimate(0.74)}, subgroups=groups))
+    assert "lowest for sex F: 0.600 (0.450 to 0.750) on 5 abnormal images; the interval reaches the 0.740" in message
+    assert "low for sex M: 0.650 (0.600 to 0.700) on 20 abnormal images; the interval ends below the 0.740" in message
+    assert "site" not in message
+    assert "unknown" not in message
 
 
 def test_groups_whose_names_print_alike_are_both_told() -> None:
     alike = {"site": {"A": group(0.6, 0.01), "A\n": group(0.5, 0.01), "B": group(0.9)}}
-    said = failures(judged({"sensitivity": estimate(0.8)}, subgroups=alike))
-    assert "for site A: 0.500" in said
-    assert "for site A: 0.600" in said
+    message = failures(judged({"sensitivity": estimate(0.8)}, subgroups=alike))
+    assert "for site A: 0.500" in message
+    assert "for site A: 0.600" in message
 
 
 def test_no_subgroup_is_blamed_where_all_do_as_well_as_the_whole() -> None:
     equal = {"sex": {"F": group(0.8), "M": group(0.8)}}
-    said = failures(judged({"sensitivity": estimate(0.8)}, subgroups=equal))
-    assert "None was found" in said
-    assert "Checked: sensitivity of subgroups." in said
+    message = failures(judged({"sensitivity": estimate(0.8)}, subgroups=equal))
+    assert "None was found" in message
+    assert "Checked: sensitivity of subgroups." in message
 
 
 def test_the_finding_that_is_seen_worst_is_named() -> None:
     seen = {"mass": group(0.95), "nodule": group(0.7, 0.05), "effusion": group(None)}
-    said = failures(judged({"auroc": estimate(0.9)}, findings=seen))
-    assert "AUROC is lowest for nodule: 0.700 (0.650 to 0.750)" in said
-    assert "mass" not in said
+    message = failures(judged({"auroc": estimate(0.9)}, findings=seen))
+    assert "AUROC is lowest for nodule: 0.700 (0.650 to 0.750)" in message
+    assert "mass" not in message
 
 
 @pytest.mark.parametrize(
-    ("before", "after", "said"),
+    ("before", "after", "message"),
     [
         (0.1, 0.32, "False positive rate rises by 0.220, from 0.100 (0.000 to 0.200) on val to 0.320 (0.220 to 0.420)"),
         (0.1, 0.32, "the intervals do not overlap"),
         (0.1, 0.15, "the intervals overlap"),
     ],
 )
-def test_a_rise_of_the_false_positive_rate_is_told(before: float, after: float, said: str) -> None:
+def test_a_rise_of_the_false_positive_rate_is_told(before: float, after: float, message: str) -> None:
     rates = {"val": {"false_positive_rate": estimate(before)}, "test": {"false_positive_rate": estimate(after)}}
-    assert said in failures(replace(NOTHING, evaluation=rates))
+    assert message in failures(replace(NOTHING, evaluation=rates))
     swapped = {"val": rates["test"], "test": rates["val"]}
     assert "rises" not in failures(replace(NOTHING, evaluation=swapped))
 
 
 @pytest.mark.parametrize(
-    ("alarms", "said"),
+    ("alarms", "message"),
     [
         (estimate(0.3), "the interval begins above that"),
         (estimate(0.06, 0.02), "the interval reaches that"),
@@ -308,29 +308,29 @@ def test_a_rise_of_the_false_positive_rate_is_told(before: float, after: float, 
         (estimate(None), "Nothing could be checked"),
     ],
 )
-def test_false_alarms_are_held_against_what_is_promised(alarms: dict[str, Any], said: str) -> None:
-    assert said in failures(judged({}, false_positive_rate_at_p={"0.05": alarms}))
+def test_false_alarms_are_held_against_what_is_promised(alarms: dict[str, Any], message: str) -> None:
+    assert message in failures(judged({}, false_positive_rate_at_p={"0.05": alarms}))
 
 
 @pytest.mark.parametrize(("error", "blamed"), [(0.07, True), (0.05, False)])
 def test_miscalibration_is_what_chance_does_not_explain(error: float, blamed: bool) -> None:
     measured = {"ece": {"value": error, "low": None, "high": None}}
-    said = failures(judged(measured, ece_by_chance={"test": estimate(0.04, 0.02)}))
-    assert ("ECE 0.070 on test, well calibrated ones would have 0.040 (0.020 to 0.060)" in said) == blamed
+    message = failures(judged(measured, ece_by_chance={"test": estimate(0.04, 0.02)}))
+    assert ("ECE 0.070 on test, well calibrated ones would have 0.040 (0.020 to 0.060)" in message) == blamed
 
 
 @pytest.mark.parametrize(
-    ("area", "said"),
+    ("area", "message"),
     [(0.45, "is not distinguishable from chance"), (0.3, "is worse than chance"), (0.9, "None was found")],
 )
-def test_ranking_is_held_against_guessing(area: float, said: str) -> None:
-    assert said in failures(judged({"auroc": estimate(area)}))
+def test_ranking_is_held_against_guessing(area: float, message: str) -> None:
+    assert message in failures(judged({"auroc": estimate(area)}))
 
 
 def test_the_spread_over_seeds_needs_several() -> None:
     several = {"auroc": {"7": 0.9, "8": 0.8, "9": 0.95}, "runs": 3, "mean": 0.883333, "sd": 0.076376}
-    said = failures(judged({}, seeds={"test": several}))
-    assert "0.800 to 0.950 over 3 trainings, mean 0.883, standard deviation 0.076" in said
+    message = failures(judged({}, seeds={"test": several}))
+    assert "0.800 to 0.950 over 3 trainings, mean 0.883, standard deviation 0.076" in message
     one = {"auroc": {"7": 0.9}, "runs": 1, "mean": 0.9, "sd": None}
     assert "Nothing could be checked" in failures(judged({}, seeds={"test": one}))
 
@@ -349,8 +349,8 @@ def test_what_curation_found_is_told() -> None:
         "splits": {"val": {"images": 7, "normal": 4, "abnormal": 3, "patients": 5}},
     }
     facts = replace(NOTHING, curation=audit)
-    said = sections(model_card(facts))["Data and splits"]
-    assert tables(said) == [[["split", "images", "normal", "abnormal", "patients"], ["val", "7", "4", "3", "5"]]]
+    message = sections(model_card(facts))["Data and splits"]
+    assert tables(message) == [[["split", "images", "normal", "abnormal", "patients"], ["val", "7", "4", "3", "5"]]]
     for line in (
         "Files: 12 listed, 10 readable.",
         "Quarantined as unreadable: 2;",
@@ -358,15 +358,15 @@ def test_what_curation_found_is_told() -> None:
         "conflicting labels: 1.",
         "Leaks between the splits: train+val (images 2, patients 1).",
     ):
-        assert line in said
-    assert "patient-7" not in said  # names of files may name people
+        assert line in message
+    assert "patient-7" not in message  # names of files may name people
     assert "so every number is optimistic: train+val (images 2, patients 1)" in failures(facts)
 
 
 @pytest.mark.parametrize(("leaks", "told"), [({"leaks": {}}, True), ({}, False)])
 def test_no_leak_is_claimed_only_where_leaks_were_looked_for(leaks: dict[str, Any], told: bool) -> None:
-    said = sections(model_card(replace(NOTHING, curation={"records": 3} | leaks)))["Data and splits"]
-    assert ("Leaks between the splits: none." in said) == told
+    message = sections(model_card(replace(NOTHING, curation={"records": 3} | leaks)))["Data and splits"]
+    assert ("Leaks between the splits: none." in message) == told
 
 
 @pytest.mark.parametrize(("patients", "told"), [(7, True), (6, False)])
@@ -383,12 +383,12 @@ def test_findings_that_are_told_apart_have_their_rows_and_counts() -> None:
         "rows": {"normal": row, "mass|": row, "nodule": row},
         "confusion": [[5, 1, 0], [2, 6, 1], [0, 3, 7]],
     }
-    said = sections(model_card(judged({}, classes=classes)))["Findings"]
-    rows, counts = tables(said)
+    message = sections(model_card(judged({}, classes=classes)))["Findings"]
+    rows, counts = tables(message)
     assert rows[2] == ["mass|", "9", "0.800 (0.700 to 0.900)", "0.700 (0.600 to 0.800)", "-"]
     assert counts[0] == ["actual class", "predicted normal", "predicted mass|", "predicted nodule"]
     assert counts[2] == ["mass|", "2", "6", "1"]
-    assert "mean AUROC 0.750 (0.650 to 0.850)" in said
+    assert "mean AUROC 0.750 (0.650 to 0.850)" in message
 
 
 # the map and its proof

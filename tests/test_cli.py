@@ -21,7 +21,7 @@ def bare(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return new_project(tmp_path_factory.mktemp("bare") / "project")
 
 
-def said(project: Path, *command: str) -> str:
+def output_of(project: Path, *command: str) -> str:
     """The one sentence on stderr of a command that has to fail."""
     done = run(project, *command)
     assert done.returncode not in (0, None), done.stdout
@@ -75,10 +75,10 @@ def test_predict_says_what_is_missing(finished: Path, bare: Path, tmp_path: Path
     (tmp_path / "empty").mkdir()
     image = tmp_path / "image.png"
     Image.new("L", (8, 8)).save(image)
-    assert "does not exist" in said(finished, "medscreen", "predict", "nowhere.png")
-    assert "holds no image file" in said(finished, "medscreen", "predict", str(tmp_path / "empty"))
-    assert "make repro" in said(bare, "medscreen", "predict", str(image))
-    assert "is no stage" in said(finished, "medscreen", "predict", str(image), "--stage", "prod")
+    assert "does not exist" in output_of(finished, "medscreen", "predict", "nowhere.png")
+    assert "holds no image file" in output_of(finished, "medscreen", "predict", str(tmp_path / "empty"))
+    assert "make repro" in output_of(bare, "medscreen", "predict", str(image))
+    assert "is no stage" in output_of(finished, "medscreen", "predict", str(image), "--stage", "prod")
 
 
 def test_use_changes_the_data_set_and_keeps_the_comments(bare: Path, tmp_path: Path) -> None:
@@ -89,7 +89,7 @@ def test_use_changes_the_data_set_and_keeps_the_comments(bare: Path, tmp_path: P
     assert run(project, "medscreen", "use", "pneumoniamnist").returncode == 0
     after = (project / "params.yaml").read_text()
     assert after == before.replace("\ndataset: phantom\n", "\ndataset: pneumoniamnist\n")
-    assert "phantom, pneumoniamnist" in said(project, "medscreen", "use", "nothing")
+    assert "phantom, pneumoniamnist" in output_of(project, "medscreen", "use", "nothing")
     assert (project / "params.yaml").read_text() == after
 
 

@@ -61,7 +61,7 @@ def rows_of(page: str, heading: str) -> list[list[str]]:
     return [[html.unescape(re.sub("<[^>]+>", "", cell)).replace("\xa0", " ") for cell in row] for row in cells if row]
 
 
-def league_of(layout: Layout) -> list[dict[str, str]]:
+def leaderboard_of(layout: Layout) -> list[dict[str, str]]:
     with layout.league.open(newline="") as file:
         return list(csv.DictReader(file))
 
@@ -77,7 +77,7 @@ def figure_of(estimate: dict[str, float | None] | None) -> str:
 
 def test_figures_are_those_of_the_evaluation_and_the_order_is_that_of_the_league(layout: Layout) -> None:
     page = page_of(layout)
-    league = league_of(layout)
+    league = leaderboard_of(layout)
     evaluations = {name: json.loads(layout.evaluation(name).read_text()) for name in ROSTER}
     columns = ("val/auroc", "test/auroc", "test/balanced_accuracy", "test/sensitivity", "test/specificity")
     expected = [
@@ -238,7 +238,7 @@ def changed(path: Path, old: str, new: str) -> None:
 def test_results_of_different_runs_are_not_mixed(layout: Layout) -> None:
     kept = {path: path.read_bytes() for path in (layout.league, layout.promotion, layout.plots / "roc.csv")}
     digest = json.loads(layout.promotion.read_text())["standings"][1]["digest"]
-    (row,) = [row for row in league_of(layout) if row["detector"] == "half"]
+    (row,) = [row for row in leaderboard_of(layout) if row["detector"] == "half"]
     for path, old, new in (
         (layout.league, row["test/auroc"], "0.9999"),
         (layout.promotion, digest, "0" * 32),

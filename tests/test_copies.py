@@ -307,9 +307,9 @@ def test_the_way_out_of_copies_is_one_that_helps(tmp_path: Path) -> None:
     assert told(in_train, exact_copies="keep_together") == ""
     twice = published(record(50, split="val", origin="twin.png"))
     for policy in ("report", "keep_together", "drop"):
-        said = told(twice, exact_copies=policy)
-        assert "Exact copies that two splits share: val+test 1. Published val and test keep what they share" in said
-        assert "Only curation" not in said
+        message = told(twice, exact_copies=policy)
+        assert "Exact copies that two splits share: val+test 1. Published val and test keep what they share" in message
+        assert "Only curation" not in message
 
 
 def test_copies_within_a_published_train_are_not_cut_apart(tmp_path: Path) -> None:

@@ -116,9 +116,9 @@ def test_what_is_not_what_the_lock_names_is_refused_by_name(workspace: Layout, p
         damaged.write_bytes(content.replace(b"0.9", b"0.8", 1).replace(b"1", b"2", 1))
     else:
         overwritten(damaged)
-    said = refusal(workspace)
-    assert said.startswith(damaged.relative_to(workspace.home).as_posix())
-    assert hashlib.md5(content, usedforsecurity=False).hexdigest()[2:] in said
+    message = refusal(workspace)
+    assert message.startswith(damaged.relative_to(workspace.home).as_posix())
+    assert hashlib.md5(content, usedforsecurity=False).hexdigest()[2:] in message
 
 
 def test_a_table_of_predictions_damaged_anywhere_is_never_taken(published: Path) -> None:
@@ -133,12 +133,12 @@ def test_a_table_of_predictions_damaged_anywhere_is_never_taken(published: Path)
     def check(offset: int, length: int) -> None:
         overwritten(path, offset, length)
         try:
-            said = {r.detector: r.predictions for r in read_results(layout, params)}["whole"]
+            predictions = {r.detector: r.predictions for r in read_results(layout, params)}["whole"]
         except MedscreenError:
             return
         finally:
             path.write_bytes(whole)
-        assert said.equals(sound)  # the damage is in what nobody reads
+        assert predictions.equals(sound)  # the damage is in what nobody reads
 
     try:
         check()

@@ -133,7 +133,7 @@ def test_a_database_is_shown_in_place_of_the_journal(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("url", "said"),
+    ("url", "message"),
     [
         (
             "postgresql+psycopg2://ann:very-secret@127.0.0.1:1/studies",
@@ -143,9 +143,9 @@ def test_a_database_is_shown_in_place_of_the_journal(tmp_path: Path) -> None:
         ("oracle://ann:very-secret@127.0.0.1/studies", "is no address that can be used here"),
     ],
 )
-def test_a_database_that_cannot_be_read_is_named_without_its_password(checkout: Path, url: str, said: str) -> None:
+def test_a_database_that_cannot_be_read_is_named_without_its_password(checkout: Path, url: str, message: str) -> None:
     sentence = refused(checkout, "--storage", url)
-    assert said in sentence
+    assert message in sentence
     assert "very-secret" not in sentence
 
 

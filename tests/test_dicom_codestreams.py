@@ -152,9 +152,9 @@ def test_bits_that_a_decoder_does_not_support_are_not_damage(tmp_path: Path) -> 
     pytest.importorskip("gdcm", reason="needs the extra medscreen[dicom]")
     frame = bytearray(by_gdcm((RAMP >> 4).astype(np.uint8), JPEG_LS, 8))
     frame[frame.index(b"\xff\xf7") + 4] = 7
-    said = reason(compressed(tmp_path / "a.dcm", (RAMP >> 5).astype(np.uint8), [bytes(frame)], JPEG_LS, 7))
-    assert "unsupported for 1 samples of 7 bits" in said
-    assert "damaged" not in said
+    message = reason(compressed(tmp_path / "a.dcm", (RAMP >> 5).astype(np.uint8), [bytes(frame)], JPEG_LS, 7))
+    assert "unsupported for 1 samples of 7 bits" in message
+    assert "damaged" not in message
     frame = bytearray(baseline((RAMP >> 4).astype(np.uint8)))
     frame[frame.index(b"\xff\xc0") + 4] = 10
     assert "unsupported" in reason(compressed(tmp_path / "b.dcm", RAMP, [bytes(frame)], JPEGBaseline8Bit, 10))

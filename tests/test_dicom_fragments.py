@@ -124,8 +124,8 @@ def test_more_fragments_than_frames_without_a_codestreams_start_need_a_sound_tab
     fragments = [[frame[:400], frame[400:]] for frame in rle_frames()]
     path = path_with(tmp_path / "a.dcm", fragments, starts(fragments), RLELossless)
     assert_each_frame(path, RLELossless)
-    said = reason(path_with(tmp_path / "b.dcm", fragments, [0] * 4, RLELossless))
-    assert said.startswith("by its offset table, where each frame begins can't be told")
+    message = reason(path_with(tmp_path / "b.dcm", fragments, [0] * 4, RLELossless))
+    assert message.startswith("by its offset table, where each frame begins can't be told")
     extended = path_with(tmp_path / "c.dcm", fragments, [], RLELossless, starts(fragments))
     assert_each_frame(extended, RLELossless)
 

@@ -165,9 +165,9 @@ def test_the_first_whole_window_is_used(tmp_path: Path, center: bytes, width: by
 
 @pytest.mark.parametrize(("center", "width"), [(b"ab\\2048", b"cd\\4096"), (b"nan", b"4096"), (b"2048", b"x")])
 def test_a_first_window_that_is_no_number_is_named(tmp_path: Path, center: bytes, width: bytes) -> None:
-    said = reason(raw(tmp_path / "a.dcm", WindowCenter=center, WindowWidth=width))
-    assert "of its header is no" in said
-    assert "ab" not in said.replace("readable", "")
+    message = reason(raw(tmp_path / "a.dcm", WindowCenter=center, WindowWidth=width))
+    assert "of its header is no" in message
+    assert "ab" not in message.replace("readable", "")
 
 
 @given(

@@ -40,18 +40,18 @@ def floats(path: Path, values: NDArray[Any], **elements: Any) -> Path:
 
 
 @pytest.mark.parametrize("kind", ["float32", "float64"])
-@pytest.mark.parametrize("said", ["Float", "DoubleFloat"])
+@pytest.mark.parametrize("prefix", ["Float", "DoubleFloat"])
 @pytest.mark.parametrize(
     ("fill", "limit"), [(-9999.0, None), (2.0**100, None), (-9999.0, -9000.5), (-2.0, -9999.0), (0.0, None)]
 )
 def test_padding_of_floats_does_not_count(
-    tmp_path: Path, kind: str, said: str, fill: float, limit: float | None
+    tmp_path: Path, kind: str, prefix: str, fill: float, limit: float | None
 ) -> None:
     values = np.linspace(-1, 1, 4095).repeat(2)[:4096].reshape(64, 64).astype(kind)
     values[:32] = fill
     if limit is not None:
         values[:32] = np.linspace(fill, limit, 32 * 64).reshape(32, 64)
-    elements = {f"{said}PixelPaddingValue": fill} | ({f"{said}PixelPaddingRangeLimit": limit} if limit else {})
+    elements = {f"{prefix}PixelPaddingValue": fill} | ({f"{prefix}PixelPaddingRangeLimit": limit} if limit else {})
     path = floats(tmp_path / "a.dcm", values, **elements)
     measured = values != np.array(fill, kind) if limit is None else np.arange(64)[:, None].repeat(64, 1) >= 32
     np.testing.assert_allclose(grey(path), stretched(values.astype(float), measured), atol=1)

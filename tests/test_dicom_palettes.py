@@ -103,16 +103,16 @@ def test_a_segmented_palette_is_read_in_every_byte_order(tmp_path: Path, syntax:
 
 
 @pytest.mark.parametrize(
-    ("segments", "said"),
+    ("segments", "message"),
     [([0, 2, 0, 1], "fewer entries"), ([2, 1, 0, 0], "unsupported kind"), ([1, 5, 9], "unsupported kind"),
      ([], "LookupTableData of its header is missing")],
 )  # fmt: skip
-def test_a_segmented_palette_that_is_not_whole_is_named(tmp_path: Path, segments: list[int], said: str) -> None:
+def test_a_segmented_palette_that_is_not_whole_is_named(tmp_path: Path, segments: list[int], message: str) -> None:
     path = saved(
         tmp_path / "a.dcm", (RAMP % 256).astype(np.uint8), NATIVE[1], 8, PhotometricInterpretation="PALETTE COLOR",
         **segmented(NATIVE[1], segments, 16),
     )  # fmt: skip
-    assert said in reason(path)
+    assert message in reason(path)
 
 
 def test_a_palette_without_descriptor_or_data_is_named(tmp_path: Path) -> None:

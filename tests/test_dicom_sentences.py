@@ -12,9 +12,9 @@ from dicom_files import RAMP, compressed, grey, linear, reason, saved
 from factories import dicom
 
 
-@pytest.mark.parametrize("said", [None, "", " "])
-def test_a_missing_photometric_interpretation_is_not_damage(tmp_path: Path, said: str | None) -> None:
-    path = saved(tmp_path / "a.dcm", RAMP, ExplicitVRLittleEndian, 12, PhotometricInterpretation=said)
+@pytest.mark.parametrize("value", [None, "", " "])
+def test_a_missing_photometric_interpretation_is_not_damage(tmp_path: Path, value: str | None) -> None:
+    path = saved(tmp_path / "a.dcm", RAMP, ExplicitVRLittleEndian, 12, PhotometricInterpretation=value)
     expected = "its PhotometricInterpretation is missing, without which black can't be told from white"
     assert reason(path).startswith(expected)
     dataset = dcmread(path)
@@ -24,7 +24,7 @@ def test_a_missing_photometric_interpretation_is_not_damage(tmp_path: Path, said
 
 
 @pytest.mark.parametrize(
-    ("elements", "said"),
+    ("elements", "message"),
     [
         ({"PhotometricInterpretation": "HSV"}, "PhotometricInterpretation is unsupported for SamplesPerPixel 1"),
         ({"PhotometricInterpretation": "RGB"}, "PhotometricInterpretation is unsupported for SamplesPerPixel 1"),
@@ -41,9 +41,9 @@ def test_a_missing_photometric_interpretation_is_not_damage(tmp_path: Path, said
         ({"BitsAllocated": 24}, "BitsAllocated is none of"),
     ],
 )  # fmt: skip
-def test_a_header_that_is_not_read_is_not_damage(tmp_path: Path, elements: dict[str, Any], said: str) -> None:
+def test_a_header_that_is_not_read_is_not_damage(tmp_path: Path, elements: dict[str, Any], message: str) -> None:
     found = reason(saved(tmp_path / "a.dcm", RAMP, ExplicitVRLittleEndian, 12, **elements))
-    assert said in found
+    assert message in found
     assert "damaged" not in found
 
 

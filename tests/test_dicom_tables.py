@@ -146,9 +146,9 @@ def test_words_are_in_the_order_of_the_file(tmp_path: Path, syntax: str, kind: s
 )
 def test_fewer_entries_than_declared_are_named(tmp_path: Path, number: int, bits: int, kind: str, length: int) -> None:
     lut = with_data(number, bits, kind, bytes(length))
-    said = reason(dicom(tmp_path / "a.dcm", RAMP, VOILUTSequence=Sequence([lut])))
-    assert "of its header" in said
-    assert "lookup table" in said or "table in VOILUTSequence" in said
+    message = reason(dicom(tmp_path / "a.dcm", RAMP, VOILUTSequence=Sequence([lut])))
+    assert "of its header" in message
+    assert "lookup table" in message or "table in VOILUTSequence" in message
 
 
 def test_more_entries_than_declared_are_not_used(tmp_path: Path) -> None:

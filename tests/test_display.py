@@ -101,19 +101,19 @@ def test_percentiles_go_before_the_files_window(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("syntax", [ExplicitVRLittleEndian, ImplicitVRLittleEndian])
 @pytest.mark.parametrize(
-    ("kind", "said", "limit"),
+    ("kind", "stated", "limit"),
     [("uint16", 0, None), ("uint16", 0, 9), ("uint16", 9, 0), ("uint16", 4095, 3000), ("int16", -2000, -1990),
      ("int16", 63536, None)],
 )  # fmt: skip
 def test_padding_does_not_count_in_percentiles(
-    tmp_path: Path, kind: str, said: int, limit: int | None, syntax: str
+    tmp_path: Path, kind: str, stated: int, limit: int | None, syntax: str
 ) -> None:
     values = (RAMP // 8 + 1000).astype(kind)
-    fill = np.array(said).astype(kind).item() if said < 0x8000 else said - 0x10000
+    fill = np.array(stated).astype(kind).item() if stated < 0x8000 else stated - 0x10000
     values[:40] = fill if limit is None else np.linspace(fill, limit, 64).astype(kind)
     path = dicom(tmp_path / "a.dcm", values, bits=16, RescaleSlope=2, RescaleIntercept=-100)
     dataset = dcmread(path)
-    for keyword, value in (("PixelPaddingValue", said), ("PixelPaddingRangeLimit", limit)):
+    for keyword, value in (("PixelPaddingValue", stated), ("PixelPaddingRangeLimit", limit)):
         if value is not None:
             dataset.add_new(keyword, "SS" if value < 0 else "US", value)
     dataset.file_meta.TransferSyntaxUID = syntax
@@ -125,13 +125,13 @@ def test_padding_does_not_count_in_percentiles(
 
 
 @pytest.mark.parametrize(
-    ("kind", "said"),
+    ("kind", "stated"),
     [("OB", b"\xff" * 9000), ("UV", 2**64 - 1), ("SV", -(2**63)), ("US", [1, 2]), ("DS", "1.5"), ("LO", "x")],
 )
-def test_padding_that_is_no_value_of_the_pixels_changes_nothing(tmp_path: Path, kind: str, said: Any) -> None:
+def test_padding_that_is_no_value_of_the_pixels_changes_nothing(tmp_path: Path, kind: str, stated: Any) -> None:
     dataset = dcmread(dicom(tmp_path / "a.dcm", RAMP.clip(1)))
     expected = read_grey(tmp_path / "a.dcm", FILE_DISPLAY)
-    dataset.add_new("PixelPaddingValue", kind, said)
+    dataset.add_new("PixelPaddingValue", kind, stated)
     dataset.save_as(tmp_path / "a.dcm")
     np.testing.assert_array_equal(read_grey(tmp_path / "a.dcm", FILE_DISPLAY), expected)
 
@@ -217,10 +217,10 @@ def test_bits_end_where_high_bit_says(tmp_path: Path, kind: str, unused: int) ->
 
 
 @pytest.mark.parametrize(
-    "said", [{"HighBit": 16}, {"HighBit": 10}, {"HighBit": 0}, {"BitsStored": 17, "HighBit": 16}, {"BitsStored": 0}]
+    "elements", [{"HighBit": 16}, {"HighBit": 10}, {"HighBit": 0}, {"BitsStored": 17, "HighBit": 16}, {"BitsStored": 0}]
 )
-def test_bits_that_can_not_be_are_a_sentence(tmp_path: Path, said: dict[str, int]) -> None:
-    reason = refusal(dicom(tmp_path / "a.dcm", RAMP, **said))
+def test_bits_that_can_not_be_are_a_sentence(tmp_path: Path, elements: dict[str, int]) -> None:
+    reason = refusal(dicom(tmp_path / "a.dcm", RAMP, **elements))
     assert reason == "its BitsAllocated, BitsStored and HighBit contradict each other"
 
 
@@ -288,9 +288,9 @@ def test_spacing_is_read(tmp_path: Path, elements: dict[str, Any], spacing: tupl
     assert read_image(dicom(tmp_path / "a.dcm", RAMP, **elements), FILE_DISPLAY).spacing == spacing
 
 
-@pytest.mark.parametrize(("said", "burned"), [("YES", True), ("NO", False), (None, False)])
-def test_burned_in_text_is_counted_or_refused(tmp_path: Path, said: str | None, burned: bool) -> None:
-    path = dicom(tmp_path / "a.dcm", RAMP, **({"BurnedInAnnotation": said} if said else {}))
+@pytest.mark.parametrize(("value", "burned"), [("YES", True), ("NO", False), (None, False)])
+def test_burned_in_text_is_counted_or_refused(tmp_path: Path, value: str | None, burned: bool) -> None:
+    path = dicom(tmp_path / "a.dcm", RAMP, **({"BurnedInAnnotation": value} if value else {}))
     assert read_image(path, FILE_DISPLAY).burned_in is burned
     if burned:
         assert "BurnedInAnnotation" in refusal(path, display("file", "refuse"))
@@ -304,9 +304,9 @@ def test_colours_have_no_window(tmp_path: Path) -> None:
         tmp_path / "a.dcm", rgb[..., 0], bits=8, SamplesPerPixel=3, PhotometricInterpretation="RGB",
         PlanarConfiguration=0, PixelData=rgb.tobytes(), **CT,
     )  # fmt: skip
-    said = refusal(path, display("lung"))
-    assert "in color" in said
-    assert "datasets.<name>.display.window in params.yaml to file or percentiles" in said
+    message = refusal(path, display("lung"))
+    assert "in color" in message
+    assert "datasets.<name>.display.window in params.yaml to file or percentiles" in message
     assert read_grey(path, display("percentiles")).shape == (8, 8)
 
 

@@ -238,10 +238,10 @@ def test_predict_with_a_package_of_before_says_so_once(
     folder.mkdir()
     for number in range(3):
         Image.fromarray(noise(number)).save(folder / f"{number}.png")
-    said = screened([folder], "--json")
-    assert said.stderr.count("no domain check") == 1
-    assert said.exit_code == 0
-    for row in json.loads(said.stdout):
+    result = screened([folder], "--json")
+    assert result.stderr.count("no domain check") == 1
+    assert result.exit_code == 0
+    for row in json.loads(result.stdout):
         assert row["in_domain"] is None
         assert row["called"] in {"normal", "abnormal", "normal, refer", "abnormal, refer"}
 

@@ -23,12 +23,12 @@ from medscreen.data.images import ImageSet
 from medscreen.detectors.build import build
 from medscreen.detectors.embedding import detector as embeddings
 from medscreen.detectors.embedding.head_search import fit_head, patient_folds
-from medscreen.detectors.embedding.knn_head import NeighbourVotes
+from medscreen.detectors.embedding.knn_head import KnnHead
 from medscreen.detectors.embedding.networks import Embedding
 from medscreen.detectors.embedding.score_heads import Head, Known, head_of
-from medscreen.detectors.embedding.svm_head import SupportVectors
+from medscreen.detectors.embedding.svm_head import SvmHead
 from medscreen.detectors.shared.base import score
-from medscreen.detectors.shared.layers.dynamic_buffers import Sized
+from medscreen.detectors.shared.layers.dynamic_buffers import DynamicBuffers
 from medscreen.detectors.shared.layers.pooling import cell_means
 from medscreen.detectors.shared.layers.residual_network import ResidualClassifier
 from medscreen.errors import MedscreenError
@@ -76,7 +76,7 @@ def fitted(kind: str, classes: int) -> tuple[nn.Sequential, Pipeline, Known, lis
     return module.eval(), kept[0], known, chosen
 
 
-def said(module: nn.Module, vectors: np.ndarray) -> np.ndarray:
+def outputs_of(module: nn.Module, vectors: np.ndarray) -> np.ndarray:
     with torch.no_grad():
         logits: np.ndarray = module(torch.from_numpy(vectors).float()).double().numpy()
     return logits
@@ -91,7 +91,7 @@ def test_a_logistic_head_says_what_the_regression_says(classes: int) -> None:
     module, pipeline, _, _ = fitted("logistic", classes)
     new = clouds(classes, 40, 2)[0]
     expected = pipeline.decision_function(new).reshape(40, -1)
-    np.testing.assert_allclose(said(module, new), expected, atol=1e-4)
+    np.testing.assert_allclose(outputs_of(module, new), expected, atol=1e-4)
 
 
 @two_or_three_classes
@@ -99,7 +99,7 @@ def test_an_svm_head_decides_as_the_machine_does(classes: int) -> None:
     module, pipeline, known, _ = fitted("svm", classes)
     new = clouds(classes, 40, 2)[0]
     expected = pipeline.decision_function(new).reshape(40, -1)
-    np.testing.assert_allclose(said(module[:2], new), expected, atol=1e-4)
+    np.testing.assert_allclose(outputs_of(module[:2], new), expected, atol=1e-4)
     assert len(module[1].vectors) < len(known.vectors)
 
 
@@ -124,7 +124,7 @@ def test_an_svm_heads_odds_are_platts_curve_of_images_not_learned_from() -> None
 def test_an_svm_heads_odds_of_three_classes_are_worth_something() -> None:
     module, _, _, _ = fitted("svm", 3)
     new, labels, _ = clouds(3, 600, 5)
-    odds = softmax(said(module, new), 1)
+    odds = softmax(outputs_of(module, new), 1)
     assert (odds.argmax(1) == labels).mean() > 0.8
     assert log_loss(labels, odds, sample_weight=(1 / np.bincount(labels))[labels]) < 0.45
 
@@ -134,10 +134,14 @@ def test_a_knn_heads_votes_are_those_of_the_nearest(classes: int) -> None:
     module, pipeline, known, _ = fitted("knn", classes)
     new = clouds(classes, 40, 2)[0]
     with torch.no_grad():
-        votes = module[1].votes(module[0](torch.from_numpy(new).float())).double().numpy()
-    np.testing.assert_allclose(votes / votes.sum(1, keepdims=True), pipeline.predict_proba(new), atol=1e-5)
-    logits = np.log(votes / (classes * shares(known)) + 0.5)
-    np.testing.assert_allclose(said(module, new), logits if classes > 2 else logits[:, 1:] - logits[:, :1], atol=1e-5)
+        class_weights = module[1].class_weights(module[0](torch.from_numpy(new).float())).double().numpy()
+    np.testing.assert_allclose(
+        class_weights / class_weights.sum(1, keepdims=True), pipeline.predict_proba(new), atol=1e-5
+    )
+    logits = np.log(class_weights / (classes * shares(known)) + 0.5)
+    np.testing.assert_allclose(
+        outputs_of(module, new), logits if classes > 2 else logits[:, 1:] - logits[:, :1], atol=1e-5
+    )
 
 
 def test_a_vote_is_one_at_the_usual_distance_to_the_nearest_other() -> None:
@@ -151,8 +155,8 @@ def test_a_vote_is_one_at_the_usual_distance_to_the_nearest_other() -> None:
 
 
 def test_an_image_near_to_nothing_known_is_undecided() -> None:
-    votes = NeighbourVotes(2, 2, 3)
-    votes.load_state_dict(
+    class_weights = KnnHead(2, 2, 3)
+    class_weights.load_state_dict(
         {
             "vectors": torch.tensor([[1.0, 0.0]] * 3 + [[0.0, 1.0]]),
             "classes": torch.tensor([[0.0, 1.0]] * 3 + [[1.0, 0.0]]),
@@ -162,7 +166,7 @@ def test_an_image_near_to_nothing_known_is_undecided() -> None:
             "balance": torch.tensor([2.0, 2 / 3]),
         }
     )
-    near, far = votes(torch.tensor([[1.0, 0.01], [-1.0, 0.0]]))
+    near, far = class_weights(torch.tensor([[1.0, 0.01], [-1.0, 0.0]]))
     assert near.item() > 1
     assert abs(far.item()) < 1e-6
 
@@ -171,7 +175,7 @@ def test_an_image_near_to_nothing_known_is_undecided() -> None:
 def test_an_mlp_head_says_what_the_perceptron_says_of_equally_frequent_classes(classes: int) -> None:
     module, pipeline, known, _ = fitted("mlp", classes)
     new = clouds(classes, 40, 2)[0]
-    expected, logits, share = pipeline.predict_proba(new), said(module, new), shares(known)
+    expected, logits, share = pipeline.predict_proba(new), outputs_of(module, new), shares(known)
     if classes == 2:
         np.testing.assert_allclose(expit(logits[:, 0] + logit(share[1])), expected[:, 1], atol=1e-5)
     else:
@@ -252,12 +256,12 @@ def test_a_filled_head_can_be_loaded_into_a_fresh_one(kind: str) -> None:
     fresh = head(kind).fresh(WIDTH, 3)
     fresh.load_state_dict(module.state_dict())
     new = clouds(3, 40, 2)[0]
-    np.testing.assert_array_equal(said(fresh, new), said(module, new))
+    np.testing.assert_array_equal(outputs_of(fresh, new), outputs_of(module, new))
 
 
 def test_a_sized_module_takes_the_shapes_of_a_state_below_a_prefix() -> None:
-    whole = nn.Sequential(nn.Linear(2, 2), SupportVectors(2, 1))
-    assert isinstance(whole[1], Sized)
+    whole = nn.Sequential(nn.Linear(2, 2), SvmHead(2, 1))
+    assert isinstance(whole[1], DynamicBuffers)
     state = whole.state_dict() | {"1.vectors": torch.rand(5, 2), "1.weights": torch.rand(5, 1)}
     whole.load_state_dict(state)
     assert torch.equal(whole[1].vectors, state["1.vectors"])

@@ -92,21 +92,23 @@ def opinions(seed: int, *strengths: float) -> tuple[np.ndarray, np.ndarray]:
 
 
 def test_weights_favour_the_better_member_and_raise_the_worth() -> None:
-    labels, said = opinions(1, 0.2, 2.0, 0.0)
+    labels, predictions = opinions(1, 0.2, 2.0, 0.0)
 
     def worth(mean: np.ndarray) -> float:
         return float(roc_auc_score(labels, mean))
 
-    weights = raised_weights(said, worth)
+    weights = raised_weights(predictions, worth)
     assert weights.sum() == pytest.approx(1)
     assert (weights > 0).all()
     assert weights[1] > 0.7
-    assert worth(said @ weights) > worth(said.mean(1)) + 0.01
+    assert worth(predictions @ weights) > worth(predictions.mean(1)) + 0.01
 
 
 def test_equal_members_keep_equal_weights() -> None:
-    labels, said = opinions(2, 1.0)
-    weights = raised_weights(np.hstack([said, said, said]), lambda mean: float(roc_auc_score(labels, mean)))
+    labels, predictions = opinions(2, 1.0)
+    weights = raised_weights(
+        np.hstack([predictions, predictions, predictions]), lambda mean: float(roc_auc_score(labels, mean))
+    )
     np.testing.assert_allclose(weights, 1 / 3)
 
 
@@ -117,8 +119,8 @@ def test_the_likelihood_counts_both_classes_the_same() -> None:
 
 
 def test_platts_curve_is_the_best_one() -> None:
-    labels, said = opinions(3, 1.5)
-    labels, scores = labels[:200], 40 + 7 * said[:200, 0]
+    labels, predictions = opinions(3, 1.5)
+    labels, scores = labels[:200], 40 + 7 * predictions[:200, 0]
     labels[:60:2] = 1  # two classes of unlike size
     counts = np.bincount(labels)
     sure = (counts[labels] + 1) / (counts[labels] + 2)
@@ -154,24 +156,24 @@ def test_an_ensemble_is_the_weighted_mean_of_its_scaled_members(combine: str) ->
         total += float(weight) * scale(torch.from_numpy(score(member, FRESH.pixels))).double().numpy()
     np.testing.assert_allclose(score(made, FRESH.pixels), total, atol=1e-5)
     assert made.network.weights.sum().item() == pytest.approx(1)
-    assert made.score_at_half == (0.0 if combine == "probability" else None)
+    assert made.decision_boundary == (0.0 if combine == "probability" else None)
 
 
 @pytest.mark.parametrize("combine", ["rank", "probability"])
 def test_weights_are_chosen_on_tune_and_applied(combine: str, monkeypatch: pytest.MonkeyPatch) -> None:
     heard: list[np.ndarray] = []
 
-    def chosen(said: np.ndarray, worth: Any) -> np.ndarray:
-        heard.append(said)
+    def chosen(predictions: np.ndarray, worth: Any) -> np.ndarray:
+        heard.append(predictions)
         return np.array([0.9, 0.1])
 
     monkeypatch.setattr(ensembles, "raised_weights", chosen)
     made = built(ensemble(combine, one=GRADIENT, two=CNN)).fit(TRAIN, TUNE)
     assert made.network.weights.tolist() == pytest.approx([0.9, 0.1])
     with torch.no_grad():
-        said = made.network.opinions(torch.from_numpy(TUNE.pixels)[:, None] / 255).numpy()
-    np.testing.assert_allclose(heard[0], said, atol=1e-5)
-    np.testing.assert_allclose(score(made, TUNE.pixels), said @ [0.9, 0.1], atol=1e-5)
+        predictions = made.network.opinions(torch.from_numpy(TUNE.pixels)[:, None] / 255).numpy()
+    np.testing.assert_allclose(heard[0], predictions, atol=1e-5)
+    np.testing.assert_allclose(score(made, TUNE.pixels), predictions @ [0.9, 0.1], atol=1e-5)
 
 
 def test_with_one_class_in_tune_ranks_weigh_the_same_and_probabilities_are_refused() -> None:

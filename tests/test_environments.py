@@ -77,9 +77,9 @@ def test_a_full_disk_is_one_sentence(home: Path, command: list[str], limit: int)
     before = (home / "params.yaml").read_bytes()
     status, _, err = ran(home, [sys.executable, "-c", LIMITED, str(limit), *command])
     assert status == 2
-    said = err.splitlines()[-1]
-    assert said.startswith("medscreen: ")
-    assert said.endswith(".")
+    message = err.splitlines()[-1]
+    assert message.startswith("medscreen: ")
+    assert message.endswith(".")
     assert (home / "params.yaml").read_bytes() == before
 
 

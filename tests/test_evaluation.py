@@ -47,7 +47,7 @@ REFERENCE: dict[str, Callable[[Outcomes, Any], float]] = {
     "f1": lambda o, w: sk.f1_score(o.labels, o.abnormal, sample_weight=w),
     "false_positive_rate": lambda o, w: 1 - specificity(o.labels, o.abnormal, w),
     "false_negative_rate": lambda o, w: 1 - sk.recall_score(o.labels, o.abnormal, sample_weight=w),
-    "accuracy_at_half": lambda o, w: sk.accuracy_score(o.labels, o.scores >= o.score_at_half, sample_weight=w),
+    "accuracy_at_half": lambda o, w: sk.accuracy_score(o.labels, o.scores >= o.decision_boundary, sample_weight=w),
     "brier": lambda o, w: sk.brier_score_loss(o.labels, o.probabilities, sample_weight=w),
     "coverage": lambda o, w: float(np.average(~o.refer, weights=w)),
     "error_kept": lambda o, w: 1 - kept_accuracy(o, w * ~o.refer),
@@ -238,7 +238,7 @@ def test_take_keeps_an_images_facts_together() -> None:
     taken = sample.take(np.array([7, 1]))
     for name in ("labels", "scores", "abnormal", "patients", "probabilities"):
         np.testing.assert_array_equal(getattr(taken, name), getattr(sample, name)[[7, 1]])
-    assert taken.score_at_half == sample.score_at_half
+    assert taken.decision_boundary == sample.decision_boundary
     assert outcomes([0, 1], [0, 1]).take(np.array([1])).probabilities is None
 
 

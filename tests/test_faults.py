@@ -77,9 +77,9 @@ def test_what_keeps_sqlite_from_a_database_is_told_apart(tmp_path: Path, case: s
     cause, says = FAULTS[case]
     with pytest.raises(sqlite3.Error) as error:
         cause(path)
-    said = database_fault(path, error.value)
-    assert not unstated(said, path, says)
-    assert ("Move it away" in said) == ("damaged" in says or "no database" in says)
+    message = database_fault(path, error.value)
+    assert not unstated(message, path, says)
+    assert ("Move it away" in message) == ("damaged" in says or "no database" in says)
     assert fault(RuntimeError()) is None
     wrapped = RuntimeError("as SQLAlchemy and MLflow wrap it")
     wrapped.__cause__ = error.value
@@ -161,9 +161,9 @@ def test_a_folder_in_the_place_of_a_store_can_not_be_opened(layout: Layout) -> N
     ],
 )
 def test_a_fault_of_the_system_names_it_and_the_way_out(error: BaseException, says: str) -> None:
-    said = str(fault(error))
-    assert says in said
-    assert said.endswith(".")
+    message = str(fault(error))
+    assert says in message
+    assert message.endswith(".")
 
 
 def test_a_fault_of_the_code_stays_one() -> None:
@@ -199,9 +199,9 @@ def test_what_mlflow_answers_is_no_fault_of_its_database(layout: Layout) -> None
     client.create_registered_model("films")
     with pytest.raises(MlflowException) as error:
         client.create_registered_model("films")
-    said = str(fault(error.value))
-    assert not unstated(said, "MLflow", "Registered Model (name=films) already exists")
-    assert "Move it away" not in said
+    message = str(fault(error.value))
+    assert not unstated(message, "MLflow", "Registered Model (name=films) already exists")
+    assert "Move it away" not in message
 
 
 @pytest.mark.parametrize("revision", ["deadbeef", "451aebb31d03"])
@@ -210,16 +210,16 @@ def test_a_database_of_another_mlflow_is_backed_up_and_upgraded(layout: Layout, 
         connection.execute("update alembic_version set version_num = ?", (revision,))
     with pytest.raises(Exception, match=r"schema|revision") as error:
         open_store(layout).search_experiments()
-    said = str(fault(error.value))
-    assert not unstated(said, "`medscreen backup`", "`mlflow db upgrade sqlite:///")
+    message = str(fault(error.value))
+    assert not unstated(message, "`medscreen backup`", "`mlflow db upgrade sqlite:///")
     assert back_up(layout, layout.home / "store.tar.gz").runs == 0
 
 
 def test_an_instruction_is_not_cut() -> None:
     long = "The first sentence. " + "word " * 30 + "`mlflow db upgrade " + "x" * 60 + "` is what to run."
-    said = str(fault(MlflowException(long)))
-    assert "The first sentence." in said
-    assert "mlflow db upgrade" not in said
+    message = str(fault(MlflowException(long)))
+    assert "The first sentence." in message
+    assert "mlflow db upgrade" not in message
     assert "..." in str(fault(MlflowException("word " * 100)))
 
 
@@ -242,8 +242,8 @@ SECRET = st.text(st.characters(exclude_characters="/?#@ ", exclude_categories=["
 @given(user=SECRET, password=SECRET, token=SECRET, before=st.text(st.characters(exclude_characters="@:/?"), max_size=9))
 def test_secrets_of_an_address_are_in_no_sentence(user: str, password: str, token: str, before: str) -> None:
     address = f"https://{user}:{password}@mlflow.hospital.example/path?token={token}#{token}"
-    said = without_secrets(f"{before} API request to {address} failed: {address}")
-    assert f"{before} API request to https://mlflow.hospital.example/path failed" in f" {said}"
+    message = without_secrets(f"{before} API request to {address} failed: {address}")
+    assert f"{before} API request to https://mlflow.hospital.example/path failed" in f" {message}"
 
 
 @given(password=st.text(st.characters(exclude_categories=["Cs", "Cc"]), min_size=6))

@@ -25,7 +25,7 @@ from medscreen.reporting.evaluation_report.evaluation_figures import (
     save_pictures,
 )
 from medscreen.reporting.evaluation_report.operating_figure import save_operating
-from medscreen.reporting.evaluation_report.plot_tables import save_bench, save_plots
+from medscreen.reporting.evaluation_report.plot_tables import save_plots, save_threshold_comparison
 from medscreen.reporting.evaluation_report.tables import Judged, analysis
 
 TABLES = ("confusion.csv", "histogram.csv", "precision_recall.csv", "roc.csv")
@@ -172,7 +172,7 @@ def test_long_curves_are_thinned_and_keep_their_ends(tmp_path: Path) -> None:
 
 def test_a_saved_bench_is_the_bench(tmp_path: Path) -> None:
     bench = analysed(val_and_test())["bench"]
-    save_bench(bench, tmp_path / "bench.csv")
+    save_threshold_comparison(bench, tmp_path / "bench.csv")
     table = rows(tmp_path / "bench.csv")
     assert [row.pop("policy") for row in table] == ["youden", "mean_sd sd=2"]
     estimates = ["threshold"] + [
@@ -194,13 +194,13 @@ def test_what_the_bench_lacks_is_an_empty_cell(tmp_path: Path) -> None:
         "rates": {"test": {"false_negative_rate": nothing}},
         "drift": {"false_negative_rate": None},
     }
-    save_bench([row], tmp_path / "bench.csv")
+    save_threshold_comparison([row], tmp_path / "bench.csv")
     assert (tmp_path / "bench.csv").read_text().splitlines() == [
         "policy,threshold,threshold_low,threshold_high,test_false_negative_rate,test_false_negative_rate_low,"
         "test_false_negative_rate_high,drift_false_negative_rate",
         "youden,0.25,0.1,0.5,,,,",
     ]
-    save_bench([], tmp_path / "bench.csv")
+    save_threshold_comparison([], tmp_path / "bench.csv")
     assert (tmp_path / "bench.csv").read_text() == "policy\n"
 
 

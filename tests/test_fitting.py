@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from medscreen.config.compute import ComputeParams
 from medscreen.config.detectors.entry import TrainingParams
-from medscreen.detectors.shared.ema import MovingAverage
+from medscreen.detectors.shared.ema import ExponentialMovingAverage
 from medscreen.detectors.shared.training import Examples, Recipe, fit_network, seeded
 from medscreen.errors import MedscreenError
 
@@ -133,7 +133,7 @@ class Normed(nn.Module):
 
 def test_an_average_by_hand() -> None:
     network = Constant()
-    average = MovingAverage(network, 0.25)
+    average = ExponentialMovingAverage(network, 0.25)
     expected = 1.0
     for updates, number in enumerate([5.0, 7.0, -2.0, 0.0], start=1):
         network.number.data.fill_(number)
@@ -147,7 +147,7 @@ def test_an_average_by_hand() -> None:
 
 def test_an_average_without_decay_is_the_network() -> None:
     network = Constant()
-    average = MovingAverage(network, 0.0)
+    average = ExponentialMovingAverage(network, 0.0)
     network.number.data.fill_(4.0)
     average.update()
     with average.applied():
@@ -157,7 +157,7 @@ def test_an_average_without_decay_is_the_network() -> None:
 
 def test_statistics_of_batch_norms_are_averaged_too_and_counts_are_not() -> None:
     network = Normed().train()
-    average = MovingAverage(network, 0.5)
+    average = ExponentialMovingAverage(network, 0.5)
     network(torch.full((4, 1, 5, 5), 3.0))
     statistics = network.norm.running_mean.clone()
     average.update()

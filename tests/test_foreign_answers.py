@@ -83,9 +83,9 @@ def test_files_out_of_reach_are_not_called_lost(elsewhere: Layout) -> None:
     ):
         with pytest.raises(UnreachableFilesError) as error:
             use()
-        said = one_sentence(error)
-        assert "s3://bucket/models, which this machine can't reach" in said
-        assert "secret" not in said
+        message = one_sentence(error)
+        assert "s3://bucket/models, which this machine can't reach" in message
+        assert "secret" not in message
     assert [(row.lost, row.unreachable) for row in overview(client, [MODEL])] == [(False, True)] * 3
     assert version_in_stage(client, MODEL, "Production") == version
 
@@ -97,6 +97,6 @@ def test_lost_files_are_told_in_a_whole_sentence(workspace: Layout) -> None:
     evidence = Evidence(client, workspace, read_results(workspace, settings_of(workspace.home)))
     with pytest.raises(LostVersionError) as error:
         evidence.contestant(version)
-    said = one_sentence(error)
-    assert said.startswith(f"{MODEL} version {version.number} can't be used: its files are lost; `dvc repro")
+    message = one_sentence(error)
+    assert message.startswith(f"{MODEL} version {version.number} can't be used: its files are lost; `dvc repro")
     assert error.value.reason == "its files are lost"

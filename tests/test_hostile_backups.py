@@ -119,9 +119,9 @@ def check(path: Path, room: int) -> bool:
 def refused(path: Path) -> str:
     with pytest.raises(MedscreenError) as error:
         check(path, ROOM)
-    said = one_sentence(error)
-    assert str(path) in said
-    return said
+    message = one_sentence(error)
+    assert str(path) in message
+    return message
 
 
 def test_a_whole_backup_passes(tmp_path: Path) -> None:

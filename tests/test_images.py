@@ -135,8 +135,8 @@ except MedscreenError as error:
     print(error)
 """
     path = tmp_path / "a.npy"
-    said = subprocess.run([sys.executable, "-c", code, str(path)], capture_output=True, text=True, check=True).stdout
-    assert not unstated(said, path, "no room", "60,000 bytes")
+    output = subprocess.run([sys.executable, "-c", code, str(path)], capture_output=True, text=True, check=True).stdout
+    assert not unstated(output, path, "no room", "60,000 bytes")
     assert not path.exists()
 
 

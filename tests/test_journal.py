@@ -66,9 +66,9 @@ def test_the_line_that_does_not_follow_is_named(
     before = journal.read_bytes()
     with pytest.raises(MedscreenError) as error:
         open_journal(journal)
-    said = one_sentence(error)
-    assert f"line {line or place + 1} is damaged" in said
-    assert ("head -n" in said) == ((line or place + 1) > 1)
+    message = one_sentence(error)
+    assert f"line {line or place + 1} is damaged" in message
+    assert ("head -n" in message) == ((line or place + 1) > 1)
     assert journal.read_bytes() == before
 
 

@@ -12,7 +12,7 @@ from factories import drawn_outcomes, outcomes
 from medscreen.evaluation.bootstrap import Bootstrap
 from medscreen.evaluation.outcomes import Outcomes
 from medscreen.evaluation.paired_comparison import delong, paired_bootstrap, spread
-from medscreen.reporting.leaderboard import Pair, comparisons, league_rows, print_league, save_rows
+from medscreen.reporting.leaderboard import Pair, comparisons, leaderboard_rows, print_leaderboard, save_rows
 from medscreen.tracking.detector_results import Result
 
 BOOTSTRAP = Bootstrap(200, 0.95, 3)
@@ -56,19 +56,21 @@ def result(
 
 def printed(rows: Any) -> list[str]:
     text = io.StringIO()
-    print_league(rows, "League table", Console(file=text, width=200))
+    print_leaderboard(rows, "League table", Console(file=text, width=200))
     return text.getvalue().splitlines()
 
 
 def test_the_best_on_val_comes_first_whatever_test_says() -> None:
     results = [result("a", 0.7, 0.99), result("none", None, 0.98), result("b", 0.9, 0.6), result("c", 0.8, 0.7)]
-    rows = league_rows(results, {"b": "promoted", "a": "refused"})
+    rows = leaderboard_rows(results, {"b": "promoted", "a": "refused"})
     assert [row["detector"] for row in rows] == ["b", "c", "a", "none"]
     assert [row["verdict"] for row in rows] == ["promoted", "", "refused", ""]
 
 
 def test_a_row_holds_values_their_ends_and_seeds() -> None:
-    (row,) = league_rows([result("cnn", 0.81234, seeds={"val": [0.8, 0.9, 1.0], "test": [0.5, 0.7]})], {"cnn": "kept"})
+    (row,) = leaderboard_rows(
+        [result("cnn", 0.81234, seeds={"val": [0.8, 0.9, 1.0], "test": [0.5, 0.7]})], {"cnn": "kept"}
+    )
     assert list(row) == COLUMNS
     assert (row["val/auroc"], row["val/auroc_low"], row["val/auroc_high"]) == ("0.8123", "0.7623", "0.8323")
     assert (row["test/sensitivity"], row["test/specificity_low"]) == ("0.6200", "0.7500")
@@ -79,7 +81,7 @@ def test_a_row_holds_values_their_ends_and_seeds() -> None:
 
 
 def test_what_a_detector_lacks_is_an_empty_cell() -> None:
-    rows = league_rows([result("cnn", 0.8), result("gradient", None, half=False)], {})
+    rows = leaderboard_rows([result("cnn", 0.8), result("gradient", None, half=False)], {})
     assert list(rows[1]) == COLUMNS == list(rows[0])
     assert (
         rows[1]["test/accuracy_at_half"]
@@ -93,7 +95,7 @@ def test_what_a_detector_lacks_is_an_empty_cell() -> None:
 
 
 def test_a_saved_league_is_the_league(tmp_path: Path) -> None:
-    rows = league_rows([result("cnn", 0.8), result("gradient", 0.6, half=False)], {"cnn": "promoted, at last"})
+    rows = leaderboard_rows([result("cnn", 0.8), result("gradient", 0.6, half=False)], {"cnn": "promoted, at last"})
     save_rows(rows, list(rows[0]), tmp_path / "league.csv")
     with (tmp_path / "league.csv").open(newline="") as file:
         assert list(csv.DictReader(file)) == rows
@@ -101,7 +103,9 @@ def test_a_saved_league_is_the_league(tmp_path: Path) -> None:
 
 
 def test_the_printed_table_has_each_interval_behind_its_value() -> None:
-    lines = printed(league_rows([result("cnn", 0.81234), result("gradient", 0.6, half=False)], {"cnn": "promoted"}))
+    lines = printed(
+        leaderboard_rows([result("cnn", 0.81234), result("gradient", 0.6, half=False)], {"cnn": "promoted"})
+    )
     assert lines[0].strip() == "League table"
     headings = [
         "detector", "val AUROC", "test AUROC", "balanced acc.", "sensitivity", "specificity", "acc. at .5",
@@ -116,7 +120,7 @@ def test_the_printed_table_has_each_interval_behind_its_value() -> None:
 
 
 def test_a_share_of_too_few_images_in_the_domain_is_not_shown() -> None:
-    (row,) = league_rows([result("cnn", 0.8)], {})
+    (row,) = leaderboard_rows([result("cnn", 0.8)], {})
     assert ".993" in printed([row])[4]
     few = row | {"test/auroc_low": "", "test/auroc_high": ""}
     shown = [word.strip() for word in printed([few])[4].split("  ") if word.strip()]
@@ -124,10 +128,12 @@ def test_a_share_of_too_few_images_in_the_domain_is_not_shown() -> None:
 
 
 def test_seeds_are_a_column_where_there_are_several() -> None:
-    one = printed(league_rows([result("cnn", 0.8)], {}))
+    one = printed(leaderboard_rows([result("cnn", 0.8)], {}))
     assert not any("seeds" in line for line in one)
     several = {"val": [0.8, 0.9], "test": [0.5, 0.6, 0.7]}
-    lines = printed(league_rows([result("cnn", 0.8, seeds=several), result("b", 0.7, seeds=several)], {"b": "refused"}))
+    lines = printed(
+        leaderboard_rows([result("cnn", 0.8, seeds=several), result("b", 0.7, seeds=several)], {"b": "refused"})
+    )
     assert "over 3 seeds" in lines[2]
     assert all(".600 sd .100" in line for line in lines[4:6])
     assert lines[5].rstrip().endswith("refused")
@@ -135,7 +141,7 @@ def test_seeds_are_a_column_where_there_are_several() -> None:
 
 def test_a_detector_without_further_seeds_has_a_dash_for_their_spread() -> None:
     several = result("cnn", 0.8, seeds={"val": [0.8, 0.9], "test": [0.5, 0.6]})
-    assert ".700 sd -" in printed(league_rows([several, result("gradient", 0.6)], {}))[5]
+    assert ".700 sd -" in printed(leaderboard_rows([several, result("gradient", 0.6)], {}))[5]
 
 
 def against(leader: Outcomes, noise: float, seed: int) -> Outcomes:
@@ -145,31 +151,31 @@ def against(leader: Outcomes, noise: float, seed: int) -> Outcomes:
 
 
 LEADERS = {"val": drawn_outcomes(160, seed=1), "test": drawn_outcomes(140, seed=2)}
-SAID = {
+MESSAGES = {
     split: {"gradient": against(best, 3.0, 5), "cnn": best, "autoencoder": against(best, 1.0, 6)}
     for split, best in LEADERS.items()
 }
 
 
 def test_every_other_detector_is_compared_with_the_leader() -> None:
-    pairs = comparisons(SAID, "cnn", BOOTSTRAP)
+    pairs = comparisons(MESSAGES, "cnn", BOOTSTRAP)
     assert [(pair["split"], pair["detector"], pair["leader"]) for pair in pairs] == [
         ("val", "gradient", "cnn"), ("val", "autoencoder", "cnn"),
         ("test", "gradient", "cnn"), ("test", "autoencoder", "cnn"),
     ]  # fmt: skip
     for pair in pairs:
-        said, best = SAID[pair["split"]][pair["detector"]], LEADERS[pair["split"]]
-        gap = paired_bootstrap(said, best, "auroc", BOOTSTRAP)
+        message, best = MESSAGES[pair["split"]][pair["detector"]], LEADERS[pair["split"]]
+        gap = paired_bootstrap(message, best, "auroc", BOOTSTRAP)
         assert [pair["difference"], pair["low"], pair["high"]] == [gap["value"], gap["low"], gap["high"]]
-        assert pair["delong_p_value"] == delong(best.labels, said.scores, best.scores, 0.95)["p_value"]
+        assert pair["delong_p_value"] == delong(best.labels, message.scores, best.scores, 0.95)["p_value"]
 
 
 def test_a_worse_detector_has_a_negative_difference_and_a_small_p_value() -> None:
-    pairs = {pair["detector"]: pair for pair in comparisons(SAID, "cnn", BOOTSTRAP) if pair["split"] == "test"}
+    pairs = {pair["detector"]: pair for pair in comparisons(MESSAGES, "cnn", BOOTSTRAP) if pair["split"] == "test"}
     assert pairs["gradient"]["difference"] < pairs["autoencoder"]["difference"] < 0
     assert pairs["gradient"]["high"] < 0
     assert pairs["gradient"]["delong_p_value"] < 0.05
-    worse_leads = {pair["detector"]: pair for pair in comparisons(SAID, "gradient", BOOTSTRAP)[3:]}
+    worse_leads = {pair["detector"]: pair for pair in comparisons(MESSAGES, "gradient", BOOTSTRAP)[3:]}
     assert set(worse_leads) <= {"cnn", "autoencoder"}
     assert worse_leads["autoencoder"]["difference"] > 0
 
@@ -183,7 +189,7 @@ def test_a_roster_of_one_has_nobody_to_be_compared_with(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("number", [0, 3])
 def test_saved_comparisons_come_back(tmp_path: Path, number: int) -> None:
-    pairs = comparisons(SAID, "cnn", BOOTSTRAP)
+    pairs = comparisons(MESSAGES, "cnn", BOOTSTRAP)
     twin = {"val": {"cnn": LEADERS["val"], "twin": LEADERS["val"]}}
     pairs += comparisons(twin, "cnn", BOOTSTRAP)
     save_rows(pairs, list(Pair.__annotations__), tmp_path / "comparison.csv")

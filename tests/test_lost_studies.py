@@ -369,9 +369,9 @@ def is_refused(path: Path) -> str:
 def test_a_damaged_line_is_named_and_nothing_is_changed(tmp_path: Path, tail: bytes) -> None:
     path = journal_with(tmp_path / "journal.log", tail)
     whole = path.read_bytes()[: -len(tail)].count(b"\n")
-    said = is_refused(path)
-    assert f"line {whole + 1} is damaged" in said
-    assert "begins a new study" in said
+    message = is_refused(path)
+    assert f"line {whole + 1} is damaged" in message
+    assert "begins a new study" in message
     path.write_bytes(b"".join(path.read_bytes().splitlines(keepends=True)[:whole]))  # head -n
     assert optuna.get_all_study_names(open_journal(path)) == ["one"]
 

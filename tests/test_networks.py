@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from medscreen.detectors.shared.layers.abnormal_logit import OddsOfAnyFinding
+from medscreen.detectors.shared.layers.abnormal_logit import AnyFindingLogit
 from medscreen.detectors.shared.layers.pooling import soft_maximum
 from medscreen.detectors.shared.layers.residual_network import ResidualClassifier
 from medscreen.detectors.shared.layers.standardization import standardised
@@ -17,7 +17,7 @@ def test_a_classifier_gives_its_logits_for_each_image(size: int, unshuffle: int)
 
 def test_the_odds_of_any_finding_by_hand() -> None:
     logits = torch.tensor([[1.0, 0.5, -2.0], [0.0, 0.0, 0.0]])
-    scores, probabilities = OddsOfAnyFinding(torch.nn.Identity())(logits)
+    scores, probabilities = AnyFindingLogit(torch.nn.Identity())(logits)
     weights = np.exp(logits.numpy())
     shares = weights / weights.sum(1, keepdims=True)
     np.testing.assert_allclose(probabilities.numpy(), shares, rtol=1e-5)

@@ -163,7 +163,7 @@ def test_only_signed_histograms_tell_dark_to_bright_from_bright_to_dark() -> Non
     unsigned, signed = (OrientedGradients(2, 8, 1, turn)(both) for turn in (False, True))
     torch.testing.assert_close(unsigned[0], unsigned[1])
     assert (signed[0] - signed[1]).abs().max() > 0.5
-    # the edges of a ramp run across: half the votes in the first bin, half in the last
+    # the edges of a ramp run across: half the orientation_weights in the first bin, half in the last
     assert unsigned[0].view(4, 8)[:, [0, 7]].min() > 0.6
     assert unsigned[0].view(4, 8)[:, 1:7].max() < 1e-5
 

@@ -179,7 +179,7 @@ def layout(used: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Itera
     assert not (elsewhere / "mlruns").exists()
 
 
-def said(*arguments: str) -> str:
+def output_of(*arguments: str) -> str:
     """What a command prints; a mistake is one sentence, never a traceback."""
     done = CliRunner().invoke(commands, arguments, standalone_mode=False)
     if isinstance(done.exception, MedscreenError):
@@ -216,7 +216,7 @@ def test_whatever_is_gone_no_command_fails_and_publish_makes_it_again(
     client = open_store(layout)
     damage(client, layout, numbers)
     for arguments in LOOKING + (MOVING if numbers == EACH else ()):
-        said(*arguments)
+        output_of(*arguments)
     publish(layout, settings_of(layout.home))
     assert load_detector(MODEL).image_size == 16
     versions = versions_of(client, MODEL)
@@ -227,19 +227,19 @@ def test_whatever_is_gone_no_command_fails_and_publish_makes_it_again(
         assert (run.info.lifecycle_stage, run.info.status) == ("active", "FINISHED")
         require_graph(client, layout, own)
     for arguments in LOOKING[:5]:
-        said(*arguments)
+        output_of(*arguments)
 
 
 def test_a_version_is_made_again_once_and_keeps_its_stage(layout: Layout) -> None:
     client = open_store(layout)
     collected(run_and_logged_model_deleted)(client, layout, EACH)
     before = {version.number: version.stage for version in versions_of(client, MODEL)}
-    assert (said("models").count("(files lost)"), said("models").count("(run lost)")) == (4, 4)
+    assert (output_of("models").count("(files lost)"), output_of("models").count("(run lost)")) == (4, 4)
     for _ in range(2):
         publish(layout, settings_of(layout.home))
         assert {version.number: version.stage for version in versions_of(client, MODEL)} == before
-    table = said("models")  # but for the version that is none of the workspace's
+    table = output_of("models")  # but for the version that is none of the workspace's
     assert (table.count("(files lost)"), table.count("(run lost)")) == (1, 1)
-    assert "0 changed" in said("verify", "Production")
+    assert "0 changed" in output_of("verify", "Production")
     for run in client.search_runs([client.get_experiment_by_name("films").experiment_id]):
         assert run.info.status == "FINISHED"

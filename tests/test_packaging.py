@@ -20,7 +20,7 @@ from medscreen.packaging.packaged_detector import PackagedDetector, packaged_dig
 from medscreen.packaging.scoring_graph import scoring_graph
 
 SIZE = 16
-METADATA = {"detector": "mean", "image_size": SIZE, "score_at_half": None, "note": "Größe"}
+METADATA = {"detector": "mean", "image_size": SIZE, "decision_boundary": None, "note": "Größe"}
 
 
 def network(*nodes: onnx.NodeProto) -> onnx.ModelProto:

@@ -7,7 +7,7 @@ from torch.nn import functional as F
 
 from medscreen.detectors.patches.coreset import coreset, projected
 from medscreen.detectors.patches.feature_maps import Channels, Patches
-from medscreen.detectors.patches.memory_bank import PatchBank
+from medscreen.detectors.patches.memory_bank import MemoryBank
 from medscreen.detectors.patches.patch_gaussians import PlaceGaussians
 from medscreen.detectors.shared.layers.backbones import Backbone
 
@@ -128,14 +128,14 @@ def test_a_projection_keeps_distances_nearly() -> None:
 @pytest.mark.parametrize("number", [1, 40, 1100])  # the last is compared in three chunks
 def test_a_bank_measures_as_brute_force_would(number: int) -> None:
     bank, images = drawn(number, 6), 1.5 * drawn(4, 10, 6, seed=1)
-    network = PatchBank(7, 6, top=0.3)
+    network = MemoryBank(7, 6, top=0.3)
     network.learn(bank)
     apart = torch.cdist(images.double(), bank.double()).amin(2)
     torch.testing.assert_close(network(images).double(), apart.sort(1).values[:, 7:].mean(1))
 
 
 def test_the_worst_patch_can_stand_alone() -> None:
-    network = PatchBank(3, 2, top=1e-9)
+    network = MemoryBank(3, 2, top=1e-9)
     network.learn(torch.tensor([[0.0, 0.0], [5.0, 0.0]]))
     patches = torch.tensor([[[0.0, 0.0], [5.0, 1.0], [0.0, 3.0], [2.0, 0.0]]])
     assert network(patches).item() == pytest.approx(3.0)
@@ -143,14 +143,14 @@ def test_the_worst_patch_can_stand_alone() -> None:
 
 def test_a_patch_of_the_bank_is_at_no_distance_however_large_the_numbers() -> None:
     bank = 100 + drawn(600, 8)
-    network = PatchBank(600, 8, top=1.0)
+    network = MemoryBank(600, 8, top=1.0)
     network.learn(bank)
     assert (network(bank.view(120, 5, 8)) == 0).all()
 
 
 @pytest.mark.parametrize("size", [1, 30])
 def test_a_bank_is_loaded_however_large(size: int) -> None:
-    learned, fresh = PatchBank(2, 3, 0.4), PatchBank(2, 3, 0.4)
+    learned, fresh = MemoryBank(2, 3, 0.4), MemoryBank(2, 3, 0.4)
     learned.learn(drawn(size, 3))
     fresh.load_state_dict(learned.state_dict())
     asked = drawn(4, 5, 3, seed=1)

@@ -93,10 +93,10 @@ def deep_tiff(colours: np.ndarray, order: str, packed: bool, extra: int | None =
     fields = b""
     for tag, kind, value in entries:
         number = len(value) if isinstance(value, list) else 1
-        said = end if isinstance(value, list) else end + len(bits) if tag == 273 else value
+        encoded = end if isinstance(value, list) else end + len(bits) if tag == 273 else value
         wide = kind == 4 or number > 1
         fields += struct.pack(f"{order}HHI", tag, kind, number) + struct.pack(
-            f"{order}{'I' if wide else 'HH'}", *((said,) if wide else (said, 0))
+            f"{order}{'I' if wide else 'HH'}", *((encoded,) if wide else (encoded, 0))
         )
     start = (b"II*\0" if order == "<" else b"MM\0*") + struct.pack(f"{order}IH", 8, len(entries))
     return start + fields + bytes(4) + bits + content
@@ -354,8 +354,8 @@ def test_colors_of_16_bits_that_take_twice_the_time_have_a_bound_of_their_own(tm
     for bits, kind, bounded in ((16, 2, True), (16, 6, True), (16, 4, True), (8, 2, False), (16, 0, False)):
         header = struct.pack(">IIBBBBB", 7_000, 6_000, bits, kind, 0, 0, 0)
         content = chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(b"")) + chunk(b"IEND", b"")
-        said = refusal(written(tmp_path / "a.png", b"\x89PNG\r\n\x1a\n" + content))
-        assert ("at most 40,000,000 are decoded" in said) is bounded, said
+        message = refusal(written(tmp_path / "a.png", b"\x89PNG\r\n\x1a\n" + content))
+        assert ("at most 40,000,000 are decoded" in message) is bounded, message
 
 
 def test_scans_of_jpeg_ls_are_counted_by_the_size_in_its_frame() -> None:

@@ -34,16 +34,16 @@ def test_predict_shows_dicom_as_the_training_did(
     ct = {"Modality": "CT", "RescaleSlope": 1, "RescaleIntercept": -1024, "WindowCenter": 40, "WindowWidth": 80}
     film = dicom(tmp_path / "film.dcm", stored, **ct)
     radiograph = dicom(tmp_path / "radiograph.dcm", stored, Modality="CR")
-    said = CliRunner().invoke(predict, [str(film), str(radiograph), "--name", MODEL, "--json"])
+    result = CliRunner().invoke(predict, [str(film), str(radiograph), "--name", MODEL, "--json"])
     detector = load_detector(MODEL)
     assert detector.display == DISPLAY
     as_trained, as_filed = (detector.screen(read_grey(film, how)[None]).score[0] for how in (DISPLAY, FILE_DISPLAY))
-    row, refused = json.loads(said.stdout)
+    row, refused = json.loads(result.stdout)
     assert row["score"] == as_trained != as_filed
     assert (refused["status"], refused["score"]) == ("unreadable", None)
     assert "Hounsfield" in refused["reason"]
-    assert "Hounsfield" in said.stderr
-    assert said.exit_code == 1
+    assert "Hounsfield" in result.stderr
+    assert result.exit_code == 1
 
 
 def test_predict_names_files_that_are_not_utf_8(
@@ -56,9 +56,9 @@ def test_predict_names_files_that_are_not_utf_8(
     grey = rng.integers(0, 256, (SIZE, SIZE)).astype(np.uint8)
     Image.fromarray(grey).save(folder / os.fsdecode(b"M\xfcller.png"))
     (folder / os.fsdecode(b"cut\xfc.png")).write_bytes(b"")
-    said = CliRunner().invoke(predict, [str(folder), "--name", MODEL])
-    assert r"M\xfcller.png" in "".join(said.stdout.split())
-    assert r"cut\xfc.png can't be read" in said.stderr
+    result = CliRunner().invoke(predict, [str(folder), "--name", MODEL])
+    assert r"M\xfcller.png" in "".join(result.stdout.split())
+    assert r"cut\xfc.png can't be read" in result.stderr
     CliRunner().invoke(predict, [str(folder), "--name", MODEL, "--out", str(tmp_path / "table.csv")])
     assert r"M\xfcller.png" in (tmp_path / "table.csv").read_text(encoding="utf-8")
 
@@ -68,10 +68,10 @@ def noise(seed: int) -> np.ndarray:
 
 
 def predicted(*arguments: str | Path) -> tuple[list[dict[str, Any]], str, int]:
-    said = CliRunner().invoke(predict, [*map(str, arguments), "--name", MODEL, "--json"])
-    told = [line for line in said.stderr.splitlines() if "mlruns" not in line]  # the store tells that it was moved
-    rows = json.loads(said.stdout) if said.stdout.startswith("[") else []
-    return [row for row in rows if row["status"] == "screened"], "\n".join(told), said.exit_code
+    result = CliRunner().invoke(predict, [*map(str, arguments), "--name", MODEL, "--json"])
+    told = [line for line in result.stderr.splitlines() if "mlruns" not in line]  # the store tells that it was moved
+    rows = json.loads(result.stdout) if result.stdout.startswith("[") else []
+    return [row for row in rows if row["status"] == "screened"], "\n".join(told), result.exit_code
 
 
 def test_every_page_and_frame_is_a_row(
@@ -108,9 +108,9 @@ def test_what_of_an_animation_is_not_screened_is_told_in_its_row(
     rows, _, _ = predicted(tmp_path / "a")
     assert [(row["frame"], row["left_out"]) for row in rows] == [(None, 3)]
     CliRunner().invoke(predict, [str(tmp_path / "a"), "--name", MODEL, "--csv", str(tmp_path / "t.csv")])
-    said = CliRunner().invoke(predict, [str(tmp_path / "a"), "--name", MODEL])
-    assert "3 more" in " ".join(said.stdout.split())
-    assert "left out" in said.stdout
+    result = CliRunner().invoke(predict, [str(tmp_path / "a"), "--name", MODEL])
+    assert "3 more" in " ".join(result.stdout.split())
+    assert "left out" in result.stdout
     assert "left_out" in (tmp_path / "t.csv").read_text()
 
 
@@ -159,8 +159,8 @@ def test_raw_films_are_refused_unless_asked_for(
     assert (told.count("FOR PROCESSING"), status) == ((3, 1) if raw else (0, 0))
     rows, _, status = predicted(*files, "--for-processing")
     assert ([row["for_processing"] for row in rows], status) == ([raw] * 3, 0)
-    said = CliRunner().invoke(predict, [str(files[0]), "--name", MODEL, "--for-processing"]).stdout
-    assert ("FOR PROCESSING" in " ".join(said.split())) == raw
+    message = CliRunner().invoke(predict, [str(files[0]), "--name", MODEL, "--for-processing"]).stdout
+    assert ("FOR PROCESSING" in " ".join(message.split())) == raw
 
 
 def test_what_programs_leave_in_a_folder_is_no_image(
@@ -185,8 +185,8 @@ def test_what_programs_leave_in_a_folder_is_no_image(
     assert status == 0
     only = tmp_path / "only"
     written(only / ".cache" / "film.png", content.read_bytes())
-    said = CliRunner().invoke(predict, [str(only), "--name", MODEL])
-    assert "1 hidden files or folders" in str(said.exception)
+    result = CliRunner().invoke(predict, [str(only), "--name", MODEL])
+    assert "1 hidden files or folders" in str(result.exception)
 
 
 @pytest.mark.filterwarnings("ignore:.*stage:FutureWarning")
@@ -201,13 +201,13 @@ def test_where_no_version_is_in_the_stage_the_way_there_is_told(
 
     client = open_store(workspace)
     number = version_in_stage(client, MODEL, "Production").number
-    said = refusal("--stage", "Staging")
-    assert not unstated(said, MODEL, f"version {number} is in Production", "--stage Production")
-    assert "`medscreen promote VERSION --to Staging`" in said
+    message = refusal("--stage", "Staging")
+    assert not unstated(message, MODEL, f"version {number} is in Production", "--stage Production")
+    assert "`medscreen promote VERSION --to Staging`" in message
     client.transition_model_version_stage(MODEL, str(number), "Staging")
-    said = refusal()
-    assert not unstated(said, MODEL, f"version {number} is in Staging", "--stage Staging", "refused version")
-    assert "`medscreen promote VERSION --force --reason WHY`" in said
+    message = refusal()
+    assert not unstated(message, MODEL, f"version {number} is in Staging", "--stage Staging", "refused version")
+    assert "`medscreen promote VERSION --force --reason WHY`" in message
     assert not unstated(refusal("--name", "other"), "no registered model other", MODEL, "--name")
 
 
@@ -231,7 +231,7 @@ def test_names_neither_steer_the_terminal_nor_run_in_a_spreadsheet(
     written(Path("a\x1b[2J\nb.png"), b"")
     names = ["=1+1.png", "a\x1b[2J\nb.png"]
     CliRunner().invoke(predict, [*names, "--name", MODEL, "--csv", "t.csv"])
-    said = CliRunner().invoke(predict, [*names, "--name", MODEL])
-    assert r"a\x1b[2J\nb.png can't be read: the file is empty" in said.stderr
-    assert "\x1b[2J" not in said.stdout + said.stderr
+    result = CliRunner().invoke(predict, [*names, "--name", MODEL])
+    assert r"a\x1b[2J\nb.png can't be read: the file is empty" in result.stderr
+    assert "\x1b[2J" not in result.stdout + result.stderr
     assert Path("t.csv").read_text().splitlines()[1].startswith("'=1+1.png,")

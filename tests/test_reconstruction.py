@@ -13,9 +13,9 @@ from medscreen.config.compute import ComputeParams
 from medscreen.config.detectors.roster import DetectorParams
 from medscreen.data.images import ImageSet
 from medscreen.detectors.autoencoder import detector as reconstruction
-from medscreen.detectors.autoencoder.elbo import evidence_terms
-from medscreen.detectors.autoencoder.local_residual import LocalSurprise
-from medscreen.detectors.autoencoder.residual_scores import RESIDUALS, ResidualName, WorstResidual
+from medscreen.detectors.autoencoder.elbo import elbo_terms
+from medscreen.detectors.autoencoder.local_residual import StandardizedLocalResidual
+from medscreen.detectors.autoencoder.residual_scores import RESIDUALS, ResidualName, TopFractionResidual
 from medscreen.detectors.build import build
 from medscreen.detectors.shared.augmentation import pose_films
 from medscreen.detectors.shared.layers.pooling import mean_of_top
@@ -122,10 +122,10 @@ def test_a_score_is_the_mean_of_the_worst_places() -> None:
     image = torch.full((1, 1, 10, 10), 0.5)
     image[0, 0, 2, 3:7] = torch.tensor([0.6, 0.7, 0.8, 0.9])
     grey = nn.Threshold(2.0, 0.5)  # draws mid-grey, whatever it sees
-    assert WorstResidual(grey, "l1", 0.03)(image).item() == pytest.approx(0.3)
-    assert WorstResidual(grey, "l1", 1.0)(image).item() == pytest.approx(0.01)
-    assert WorstResidual(grey, "mse", 0.02)(image).item() == pytest.approx((0.09 + 0.16) / 2)
-    assert WorstResidual(grey, "ssim", 1.0)(image).item() == pytest.approx(
+    assert TopFractionResidual(grey, "l1", 0.03)(image).item() == pytest.approx(0.3)
+    assert TopFractionResidual(grey, "l1", 1.0)(image).item() == pytest.approx(0.01)
+    assert TopFractionResidual(grey, "mse", 0.02)(image).item() == pytest.approx((0.09 + 0.16) / 2)
+    assert TopFractionResidual(grey, "ssim", 1.0)(image).item() == pytest.approx(
         1 - ssim_by_windows(image[0, 0].numpy().astype(np.float64), np.full((10, 10), 0.5)), abs=1e-3
     )
 
@@ -157,7 +157,7 @@ def test_what_is_standardised_is_trained_on_standardised_images() -> None:
     detector = build(entry, 16, COMPUTE, 7).fit(train, tune)
     assert isinstance(detector.network, Standardised)
     scorer = detector.network.network
-    assert isinstance(scorer, LocalSurprise)
+    assert isinstance(scorer, StandardizedLocalResidual)
     seen = standardised_grey(torch.from_numpy(train.healthy().pixels)[:, None] / 255)
     with torch.no_grad():
         torch.testing.assert_close(scorer.residuals(seen).mean(0), scorer.usual, atol=1e-4, rtol=1e-4)
@@ -192,51 +192,53 @@ def test_a_vae_reports_both_terms_of_its_loss() -> None:
     entry = params_of(kind="autoencoder", variant="variational", beta=0.5, score="elbo")
     terms: list[dict[str, float]] = []
     detector = build(entry, 16, COMPUTE, 7)
-    detector.fit(image_set(40, 16, 1), image_set(20, 16, 2), lambda _, said: terms.append(dict(said)))
-    for said in terms:
+    detector.fit(image_set(40, 16, 1), image_set(20, 16, 2), lambda _, term: terms.append(dict(term)))
+    for term in terms:
         for split in ("train", "tune"):
-            total = said[f"{split}_cross_entropy"] + 0.5 * said[f"{split}_divergence"]
-            assert said[f"{split}_loss"] == pytest.approx(total, rel=1e-5)
+            total = term[f"{split}_cross_entropy"] + 0.5 * term[f"{split}_divergence"]
+            assert term[f"{split}_loss"] == pytest.approx(total, rel=1e-5)
 
 
-def surprised(network: LocalSurprise, images: torch.Tensor) -> Floats:
+def scored(network: StandardizedLocalResidual, images: torch.Tensor) -> Floats:
     with torch.no_grad():
         scores: Floats = network.eval()(images).numpy()
     return scores
 
 
-def test_nothing_surprises_who_redraws_everything() -> None:
-    found = surprised(LocalSurprise(torch.nn.Identity(), 16, top=0.1), torch.rand(3, 1, 16, 16))
+def test_a_perfect_reconstruction_scores_0() -> None:
+    found = scored(StandardizedLocalResidual(torch.nn.Identity(), 16, top=0.1), torch.rand(3, 1, 16, 16))
     np.testing.assert_allclose(found, 0, atol=1e-5)
 
 
 def test_a_bright_spot_of_a_grey_image_by_hand() -> None:
-    blank = LocalSurprise(torch.nn.Threshold(2.0, 0.5), 16, top=1e-9)  # draws mid-grey; one place alone counts
+    blank = StandardizedLocalResidual(
+        torch.nn.Threshold(2.0, 0.5), 16, top=1e-9
+    )  # draws mid-grey; one place alone counts
     image = torch.full((1, 1, 16, 16), 0.5)
     image[0, 0, 6:11, 6:11] = 0.8
     window = image[0, 0, 5:12, 5:12].numpy().astype(np.float64)  # the 7 x 7 window around the 5 x 5 spot
     place = 1 - ssim_by_windows(window, np.full((7, 7), 0.5)) + 0.3
-    assert surprised(blank, image)[0] == pytest.approx(place, abs=1e-3)
+    assert scored(blank, image)[0] == pytest.approx(place, abs=1e-3)
 
 
 def test_surprise_is_in_units_of_what_is_usual_at_a_place() -> None:
-    network = LocalSurprise(torch.nn.Threshold(2.0, 0.5), 16, top=1.0)
+    network = StandardizedLocalResidual(torch.nn.Threshold(2.0, 0.5), 16, top=1.0)
     healthy = torch.rand(200, 1, 16, 16)
     with torch.no_grad():
         network.learn_usual(network.residuals(healthy))
-    assert abs(surprised(network, healthy).mean()) < 1e-3
+    assert abs(scored(network, healthy).mean()) < 1e-3
     assert network.usual.shape == network.spread.shape == (2, 10, 10)
 
 
 def test_where_nothing_ever_happens_a_trifle_is_no_infinity() -> None:
-    network = LocalSurprise(torch.nn.Threshold(2.0, 0.5), 16, top=0.01)
+    network = StandardizedLocalResidual(torch.nn.Threshold(2.0, 0.5), 16, top=0.01)
     healthy = torch.rand(50, 1, 16, 16)
     healthy[:, :, :8] = 0.5
     with torch.no_grad():
         network.learn_usual(network.residuals(healthy))
     trifle = healthy[:1].clone()
     trifle[0, 0, 3, 3] += 0.004  # one grey level
-    assert surprised(network, trifle)[0] - surprised(network, healthy[:1])[0] < 1
+    assert scored(network, trifle)[0] - scored(network, healthy[:1])[0] < 1
 
 
 class Asked(NamedTuple):
@@ -289,6 +291,6 @@ def test_a_vae_counts_its_divergence_as_often_as_beta_says() -> None:
     ).network
     images = grey(image_set(8, 16, 1))
     with torch.no_grad():
-        entropy, divergence = evidence_terms(network.autoencoder, images, images)
+        entropy, divergence = elbo_terms(network.autoencoder, images, images)
         torch.testing.assert_close(network(images), entropy + 3 * divergence)
     assert float(divergence.min()) > 0

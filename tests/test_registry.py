@@ -117,8 +117,8 @@ def test_the_three_ways_to_load_production_agree(workspace: Layout, loaded_regis
     ours = load_detector(MODEL, stage="Production").score(images)
     with as_default(client):
         for address in (f"models:/{MODEL}/Production", f"models:/{MODEL}@production"):
-            said = mlflow.pyfunc.load_model(address).predict(images[:, None])
-            np.testing.assert_array_equal(said["score"], ours)
+            predictions = mlflow.pyfunc.load_model(address).predict(images[:, None])
+            np.testing.assert_array_equal(predictions["score"], ours)
 
 
 @pytest.mark.parametrize(

@@ -148,9 +148,9 @@ def test_neither_rollback_nor_promotion_takes_what_cannot_be_loaded(
         monkeypatch.setattr(promotions, "PackagedDetector", opened)
     with pytest.raises(MedscreenError) as error:
         roll_back(client, workspace, MODEL, "a test")
-    said = one_sentence(error)
-    assert "version 3: " in said
-    assert "Versions that can be used: 1; `medscreen promote VERSION` puts one there" in said
+    message = one_sentence(error)
+    assert "version 3: " in message
+    assert "Versions that can be used: 1; `medscreen promote VERSION` puts one there" in message
     for stage in ("Staging", "Production"):
         with pytest.raises(MedscreenError, match="version 3 can't be used"):
             promote_version(client, workspace, find_version(client, MODEL, str(WHOLE)), stage, params, "a test")

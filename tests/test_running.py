@@ -42,7 +42,7 @@ def test_a_fault_of_the_system_is_a_sentence(
     with pytest.raises(SystemExit) as ended:
         run_stage("curate", failing(number))
     assert ended.value.code == 1
-    (line,) = [said for said in capsys.readouterr().err.splitlines() if said.startswith("medscreen curate: ")]
+    (line,) = [message for message in capsys.readouterr().err.splitlines() if message.startswith("medscreen curate: ")]
     assert not unstated(line, "data/curation.json", os.strerror(number), way_out)
 
 

@@ -75,23 +75,23 @@ def refusal(monkeypatch: pytest.MonkeyPatch, layout: Layout, address: str) -> st
     "address", ["file:///srv/mlruns", "sqlite:////srv/mlflow.db", "databricks", "/srv/mlruns", "127.0.0.1:5000"]
 )
 def test_an_address_of_another_kind_is_said(monkeypatch: pytest.MonkeyPatch, layout: Layout, address: str) -> None:
-    said = refusal(monkeypatch, layout, address)
-    assert f"MLFLOW_TRACKING_URI={address} is no http or https address" in said
-    assert f"unset it to use {STORE}" in said
+    message = refusal(monkeypatch, layout, address)
+    assert f"MLFLOW_TRACKING_URI={address} is no http or https address" in message
+    assert f"unset it to use {STORE}" in message
 
 
 def test_a_server_that_is_not_there_is_said(monkeypatch: pytest.MonkeyPatch, layout: Layout) -> None:
     address = f"http://127.0.0.1:{free_port()}"
-    said = refusal(monkeypatch, layout, address)
-    assert f"at {address} (nothing answers within 8 s)" in said
-    assert f"unset it to use {STORE}" in said
+    message = refusal(monkeypatch, layout, address)
+    assert f"at {address} (nothing answers within 8 s)" in message
+    assert f"unset it to use {STORE}" in message
 
 
 def test_a_server_that_is_silent_is_said(monkeypatch: pytest.MonkeyPatch, layout: Layout) -> None:
     monkeypatch.setattr(server, "_WAIT_S", 1)
     with socket.create_server(("127.0.0.1", 0)) as listening:
-        said = refusal(monkeypatch, layout, f"http://127.0.0.1:{listening.getsockname()[1]}")
-    assert "(nothing answers within 1 s)" in said
+        message = refusal(monkeypatch, layout, f"http://127.0.0.1:{listening.getsockname()[1]}")
+    assert "(nothing answers within 1 s)" in message
 
 
 @pytest.mark.parametrize(
@@ -118,9 +118,9 @@ def test_a_server_without_tls_is_said(monkeypatch: pytest.MonkeyPatch, layout: L
 
 def test_a_password_in_the_address_is_not_printed(monkeypatch: pytest.MonkeyPatch, layout: Layout) -> None:
     where = f"127.0.0.1:{free_port()}"
-    said = refusal(monkeypatch, layout, f"http://reader:se@cret@{where}")
-    assert f"at http://{where} (" in said
-    assert "cret" not in said
+    message = refusal(monkeypatch, layout, f"http://reader:se@cret@{where}")
+    assert f"at http://{where} (" in message
+    assert "cret" not in message
     assert "cret" not in refusal(monkeypatch, layout, "postgresql://reader:secret@127.0.0.1/mlflow")
 
 
@@ -159,9 +159,9 @@ def test_user_and_password_leave_the_address_for_mlflows_own_variables(user: str
 def test_an_address_that_can_not_be_used_is_refused_without_its_secret(
     monkeypatch: pytest.MonkeyPatch, layout: Layout, address: str
 ) -> None:
-    said = refusal(monkeypatch, layout, address)
-    assert "MLFLOW_TRACKING_URI" in said
-    assert not any(part in said for part in ("hid", "den", "reader"))
+    message = refusal(monkeypatch, layout, address)
+    assert "MLFLOW_TRACKING_URI" in message
+    assert not any(part in message for part in ("hid", "den", "reader"))
 
 
 @given(user=USERS, password=PASSWORDS)
@@ -186,9 +186,9 @@ def test_a_server_that_goes_away_tells_no_password(
     with pytest.raises(MlflowException) as error:
         client.create_run("0")
     assert "hidden" not in "".join(traceback.format_exception(error.value)) + caplog.text + client.tracking_uri
-    said = str(fault(error.value))
-    assert said.startswith("The MLflow server no longer answers (")
-    assert "\n" not in said
+    message = str(fault(error.value))
+    assert message.startswith("The MLflow server no longer answers (")
+    assert "\n" not in message
 
 
 def test_mlflows_own_patience_comes_back(monkeypatch: pytest.MonkeyPatch, layout: Layout) -> None:

@@ -25,7 +25,7 @@ from medscreen.pipeline.publish import publish
 from medscreen.registry.gate import decide
 from medscreen.registry.versions import versions_of
 from medscreen.reporting.evaluation_report.evaluation_figures import save_pictures
-from medscreen.reporting.evaluation_report.plot_tables import save_bench, save_plots
+from medscreen.reporting.evaluation_report.plot_tables import save_plots, save_threshold_comparison
 from medscreen.reporting.evaluation_report.tables import Judged, analysis, metrics
 from medscreen.reporting.model_card.card import model_card
 from medscreen.reporting.model_card.facts import CardFacts
@@ -51,10 +51,10 @@ def drawn(normal: int, abnormal: int, images: int = 1, seed: int = 0) -> Outcome
     rng = np.random.default_rng(seed)
     labels = np.repeat([0] * normal + [1] * abnormal, images)
     scores = rng.normal(labels, 0.8)
-    said = outcomes(
+    result = outcomes(
         labels, scores, 0.5, np.repeat(np.arange(normal + abnormal), images), 0.5, 1 / (1 + np.exp(-scores))
     )
-    return replace(said, refer=np.abs(scores - 0.5) < 0.4)
+    return replace(result, refer=np.abs(scores - 0.5) < 0.4)
 
 
 def has_interval(estimate: Any) -> bool:
@@ -144,7 +144,7 @@ def test_nothing_that_is_reported_of_a_small_split_has_an_interval(normal: int, 
     shown = {split: splits[split].outcomes for split in ("val", "test")}
     save_pictures(shown, splits["test"].p_values, tables, 0.5, "few", tmp_path)
     save_plots({"cnn": shown["test"]}, tmp_path)
-    save_bench(tables["bench"], tmp_path / "bench.csv")
+    save_threshold_comparison(tables["bench"], tmp_path / "bench.csv")
     assert len(list(tmp_path.glob("*.png"))) == 7
 
 
@@ -249,5 +249,5 @@ def test_a_small_data_set_from_end_to_end(small: Layout, capsys: pytest.CaptureF
     assert TOO_FEW in medscreen("models")
     assert TOO_FEW in medscreen("compare", "2", "3")
     assert TOO_FEW in medscreen("threshold", "3", "--policy", "youden")
-    said = medscreen("promote", "3")
-    assert "is refused: val has 15 patients of class normal and 15 patients of class abnormal" in said
+    message = medscreen("promote", "3")
+    assert "is refused: val has 15 patients of class normal and 15 patients of class abnormal" in message

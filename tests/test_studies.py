@@ -222,9 +222,9 @@ def finished(studied: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[P
     home = Path(shutil.copytree(studied, tmp_path_factory.mktemp("finished") / "home"))
     text = (home / "params.yaml").read_text().replace("detectors:\n", "detectors: # the roster\n")
     (home / "params.yaml").write_text(text)
-    said = medscreen(home, "net", "--trials", "6", "--workers", str(min(2, os.cpu_count() or 1)), "--apply")
-    assert said.returncode == 0, said.stderr
-    return home, said.stdout
+    result = medscreen(home, "net", "--trials", "6", "--workers", str(min(2, os.cpu_count() or 1)), "--apply")
+    assert result.returncode == 0, result.stderr
+    return home, result.stdout
 
 
 def test_a_study_ends_with_as_many_trials_as_were_wanted(finished: tuple[Path, str]) -> None:
@@ -255,11 +255,11 @@ def test_the_parent_run_shows_the_reports_and_the_best_runs_their_models(finishe
 
 
 def test_the_winner_stands_in_params_yaml_and_comments_stay(finished: tuple[Path, str]) -> None:
-    home, said = finished
+    home, result = finished
     record = json.loads(Layout(home, home).study_winner("net").read_text())
     assert load_params(home / "params.yaml").detectors["net"].model_dump(mode="json") == record["entry"]
     assert "detectors: # the roster" in (home / "params.yaml").read_text()
-    assert f"Chosen: trial {record['trial']}" in said
+    assert f"Chosen: trial {record['trial']}" in result
     chosen = f"trial {record['trial']}"
     assert chosen == max(record["tune_auroc"], key=lambda title: float(np.mean(record["tune_auroc"][title])))
     assert set(record["val_auroc"]) == {chosen}  # what was not chosen is not looked at there
@@ -290,8 +290,8 @@ def test_another_strategy_goes_on_in_the_same_study(home: Path) -> None:
     assert medscreen(home, "hog", "--trials", "1", "--workers", "1").returncode == 0
     other = {"sampler": "random", "pruner": {"kind": "none"}, "confirm": {"best": 2, "seeds": [5]}}
     change_params(home, studies={"hog": STUDIES["hog"] | other})
-    said = medscreen(home, "hog", "--trials", "2", "--workers", "1")
-    assert said.returncode == 0, said.stderr
+    result = medscreen(home, "hog", "--trials", "2", "--workers", "1")
+    assert result.returncode == 0, result.stderr
     assert len(study_of(home).trials) == 2
     parent, _ = runs_of(home)
     assert parent.data.tags["medscreen.sampler"] == "random"
@@ -393,11 +393,11 @@ def test_more_workers_than_cores_are_refused() -> None:
     ],
 )
 def test_what_cannot_be_searched_is_one_sentence(home: Path, arguments: list[str], sentence: str) -> None:
-    said = medscreen(home, *arguments)
-    assert said.returncode == 2
-    assert sentence in said.stderr
-    assert len(said.stderr.strip().splitlines()) == 1
-    assert "secret" not in said.stderr
+    result = medscreen(home, *arguments)
+    assert result.returncode == 2
+    assert sentence in result.stderr
+    assert len(result.stderr.strip().splitlines()) == 1
+    assert "secret" not in result.stderr
 
 
 def test_half_a_line_at_the_end_of_the_journal_costs_that_line_alone(home: Path) -> None:
@@ -405,8 +405,8 @@ def test_half_a_line_at_the_end_of_the_journal_costs_that_line_alone(home: Path)
     journal = Layout(home, home).studies_journal
     with journal.open("ab") as file:
         file.write(journal.read_bytes()[:40])
-    said = medscreen(home, "hog", "--trials", "3", "--workers", "1")
-    assert (said.returncode, said.stderr) == (0, "")
+    result = medscreen(home, "hog", "--trials", "3", "--workers", "1")
+    assert (result.returncode, result.stderr) == (0, "")
     assert len(study_of(home).trials) == 3
 
 
@@ -451,9 +451,9 @@ def test_a_winner_is_refused_where_its_block_is_anothers_too(home: Path) -> None
 
 
 def test_a_study_whose_time_is_up_begins_no_trial(home: Path) -> None:
-    said = medscreen(home, "hog", "--timeout", "0", "--workers", "1")
-    assert said.returncode == 2
-    assert "No trial has come to its end" in said.stderr
+    result = medscreen(home, "hog", "--timeout", "0", "--workers", "1")
+    assert result.returncode == 2
+    assert "No trial has come to its end" in result.stderr
     assert all(trial.state == TrialState.WAITING for trial in study_of(home).trials)
 
 
@@ -461,8 +461,8 @@ def test_other_data_is_another_study_beside_the_first(home: Path) -> None:
     assert medscreen(home, "hog", "--trials", "1", "--workers", "1").returncode == 0
     first = study_of(home).study_name
     change_params(home, seed=8)
-    said = medscreen(home, "hog", "--trials", "1", "--workers", "1")
-    assert f"the storage also holds {first}" in said.stdout
+    result = medscreen(home, "hog", "--trials", "1", "--workers", "1")
+    assert f"the storage also holds {first}" in result.stdout
     assert study_of(home).study_name != first
 
 

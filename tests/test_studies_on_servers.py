@@ -62,9 +62,9 @@ def test_two_commands_share_a_study_and_one_goes_on_when_the_other_is_killed(
     with suspended(psutil.Process(running[0].pid)):  # which hands out no more, so that enough is left for the second
         wait_until(lambda: trials_at(storage, name, places[1], TrialState.COMPLETE))
         wait_until(lambda: killed_at_work(running[1], lambda: trials_at(storage, name, places[1], TrialState.RUNNING)))
-    said, wrong = running[0].communicate(timeout=600)
+    message, wrong = running[0].communicate(timeout=600)
     running[1].communicate(timeout=60)
-    assert running[0].returncode == 0, said + wrong
+    assert running[0].returncode == 0, message + wrong
     trials = optuna.load_study(study_name=name, storage=storage).trials
     states = Counter(trial.state for trial in trials)
     assert states[TrialState.COMPLETE] + states[TrialState.PRUNED] == WANTED

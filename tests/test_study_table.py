@@ -201,12 +201,12 @@ def test_trials_of_before_are_not_told_again(tmp_path: Path, capsys: pytest.Capt
 def test_on_a_terminal_the_table_stays_where_it_is() -> None:
     ours, theirs = pty.openpty()
     env = os.environ | {"PYTHONPATH": str(REPOSITORY / "src"), "TERM": "xterm", "COLUMNS": "80", "LINES": "24"}
-    said = bytearray()
+    output = bytearray()
 
     def listen() -> None:
         try:
             while part := os.read(ours, 65536):
-                said.extend(part)
+                output.extend(part)
         except OSError:  # the other end was closed
             return
 
@@ -217,7 +217,7 @@ def test_on_a_terminal_the_table_stays_where_it_is() -> None:
         assert process.wait(timeout=120) == 0
         listener.join(timeout=60)
     os.close(ours)
-    text = said.decode()
+    text = output.decode()
     assert "cnn phantom: 4 of 4 trials" in text
     assert "\x1b[1A" in text  # it goes up to write over what it wrote before
     assert "trial 0 completed" not in text

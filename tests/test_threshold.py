@@ -78,12 +78,14 @@ def judged(scores: pa.Table, point: OperatingPoint) -> dict[str, Any]:
     for split in ("val", "test"):
         score, label, patient = columns(scores, split)
         refer = (score >= point.refer_from) & (score < point.refer_to)
-        said = outcomes_of(labels=label, scores=score, patients=patient, abnormal=score >= point.threshold, refer=refer)
-        found[split] = evaluate(said, Bootstrap(100, 0.9, 7), [*RATES, "auroc"])
+        result = outcomes_of(
+            labels=label, scores=score, patients=patient, abnormal=score >= point.threshold, refer=refer
+        )
+        found[split] = evaluate(result, Bootstrap(100, 0.9, 7), [*RATES, "auroc"])
     return found
 
 
-def said_of(scores: pa.Table) -> pa.Table:
+def message_of(scores: pa.Table) -> pa.Table:
     number = len(scores)
     return scores.append_column("probability", [np.full(number, 0.5)]).append_column(
         "abnormal", [np.zeros(number, bool)]
@@ -95,13 +97,13 @@ def result_of(folder: Path) -> Result:
     scoring, parts = mean_of_quarters((1, 1, 1, 1)), []
     for split, number, seed in (("val", 150, 1), ("test", 130, 2)):
         pixels, labels = films(number, seed)
-        said = PackagedDetector(scoring.SerializeToString()).score(pixels)
+        result = PackagedDetector(scoring.SerializeToString()).score(pixels)
         people = np.arange(number) // 2
-        parts.append(pa.table({"split": [split] * number, "patient": people, "label": labels, "score": said}))
+        parts.append(pa.table({"split": [split] * number, "patient": people, "label": labels, "score": result}))
     scores = pa.concat_tables(parts)
     score, label, _ = columns(scores, "val")
     point = choose_operating_point(OPERATING, score, label, HALF)
-    metadata = {"detector": "mean", "image_size": SIZE, "score_at_half": HALF, "findings": []}
+    metadata = {"detector": "mean", "image_size": SIZE, "decision_boundary": HALF, "findings": []}
     packaged = folder / "detector.onnx"
     onnx.save(package(scoring, point, metadata), packaged)
     logged = {
@@ -128,7 +130,7 @@ def result_of(folder: Path) -> Result:
         curation={"splits": splits},
         data_digest="data", packaged=packaged, digest=packaged_digest(packaged),
         files={"": [folder / f"{name}.json" for name in ("evaluation", "curation", "explanations")]},
-        predictions=said_of(scores), trained_on=["a", "b"], operating_point={}, lineage=lineage,
+        predictions=message_of(scores), trained_on=["a", "b"], operating_point={}, lineage=lineage,
         is_baseline=False, similar_cases=None,
     )  # fmt: skip
 
@@ -222,7 +224,7 @@ def test_the_threshold_is_chosen_on_the_scores_of_val(changed: Any, tmp_path: Pa
     for shared in ("calibration", "curve", "healthy_scores"):
         assert now["operating_point"][shared] == was["operating_point"][shared]
     assert now["operating_point"]["calibration"] == "temperature"
-    assert now["score_at_half"] == was["score_at_half"] == HALF
+    assert now["decision_boundary"] == was["decision_boundary"] == HALF
 
 
 def test_scores_are_identical_and_decisions_are_not(changed: Any) -> None:

@@ -123,18 +123,18 @@ RAMP = np.arange(4096).reshape(64, 64)
     ],
 )
 def test_what_is_not_read_is_refused_by_its_name(tmp_path: Path, kind: str, form: Form, named: str) -> None:
-    said = refusal(written(tmp_path / "a.tif", tiff([(RAMP[..., None].astype(kind), form)])))
-    assert "sample format" in said
-    assert named in said
+    message = refusal(written(tmp_path / "a.tif", tiff([(RAMP[..., None].astype(kind), form)])))
+    assert "sample format" in message
+    assert named in message
 
 
 def test_samples_that_differ_or_have_no_meaning_are_refused_by_their_name(tmp_path: Path) -> None:
     colours = np.dstack([RAMP, RAMP, RAMP]).astype("u4")
-    said = refusal(written(tmp_path / "a.tif", tiff([(colours, Form(formats=(1, 3, 1)))])))
-    assert "unsigned integers and floating point" in said
+    message = refusal(written(tmp_path / "a.tif", tiff([(colours, Form(formats=(1, 3, 1)))])))
+    assert "unsigned integers and floating point" in message
     # two channels that no ExtraSamples explains: which of them to show is anyone's guess
-    said = refusal(written(tmp_path / "a.tif", tiff([(colours[..., :2], Form())])))
-    assert "2 x 32 bits" in said
+    message = refusal(written(tmp_path / "a.tif", tiff([(colours[..., :2], Form())])))
+    assert "2 x 32 bits" in message
 
 
 @pytest.mark.parametrize("form", [Form(reversed_bits=True, photometric=0), Form(planar=True, photometric=0)])

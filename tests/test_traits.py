@@ -32,7 +32,7 @@ def test_ages_have_bands(age: str, band: str) -> None:
 
 
 def test_other_traits_are_groups_themselves() -> None:
-    assert [group("site", said) for said in ("north", " north ", "", "41")] == ["north", "north", "unknown", "41"]
+    assert [group("site", value) for value in ("north", " north ", "", "41")] == ["north", "north", "unknown", "41"]
 
 
 def test_a_message_says_what_the_name_of_rare_findings_means() -> None:

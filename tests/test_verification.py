@@ -75,11 +75,11 @@ def found(layout: Layout, which: str = "Production") -> list[Finding]:
 
 def changes(findings: list[Finding]) -> dict[str, str]:
     """Subject -> what is said of it, of all that has changed."""
-    said: dict[str, str] = {}
+    message: dict[str, str] = {}
     for finding in findings:
         if finding.status == "changed":
-            said[finding.subject] = f"{said.get(finding.subject, '')} {finding.says}".strip()
-    return said
+            message[finding.subject] = f"{message.get(finding.subject, '')} {finding.says}".strip()
+    return message
 
 
 def artefact(layout: Layout, name: str) -> Path:
@@ -110,10 +110,10 @@ def test_nothing_has_changed_of_an_untouched_version(layout: Layout) -> None:
     assert {finding.subject for finding in findings} == {subject for group in GROUPS.values() for subject in group}
     # a workspace without DVC has no locked objects, and that is all
     assert {finding.subject for finding in findings if finding.status == "unreachable"} == {"DVC objects"}
-    said = " ".join(finding.says for finding in findings)
-    assert "of val the kept scores, bit for bit" in said
-    assert "put it into Production" in said
-    assert "5 source files below films have their digests" in said
+    message = " ".join(finding.says for finding in findings)
+    assert "of val the kept scores, bit for bit" in message
+    assert "put it into Production" in message
+    assert "5 source files below films have their digests" in message
 
 
 def test_verifying_changes_no_file(layout: Layout) -> None:
@@ -133,18 +133,18 @@ def test_a_changed_pixel_is_found(layout: Layout, split: str) -> None:
     pixels = np.load(path)
     pixels[3, 5, 5] ^= 1
     np.save(path, pixels)
-    said = changes(found(layout))
-    assert set(said) == {"data"}
-    assert said["data"].startswith(f"{layout.curated(split).relative_to(layout.workspace)} holds other pixels")
+    message = changes(found(layout))
+    assert set(message) == {"data"}
+    assert message["data"].startswith(f"{layout.curated(split).relative_to(layout.workspace)} holds other pixels")
 
 
 def test_changed_and_missing_source_files_are_found(layout: Layout) -> None:
     (layout.workspace / "films" / "normal" / "3.png").write_bytes(b"another film")
     (layout.workspace / "films" / "normal" / "4.png").unlink()
-    said = changes(found(layout))
-    assert set(said) == {"data"}
-    assert "1 source files are missing below films: normal/4.png" in said["data"]
-    assert "1 source files below films have changed: normal/3.png" in said["data"]
+    message = changes(found(layout))
+    assert set(message) == {"data"}
+    assert "1 source files are missing below films: normal/4.png" in message["data"]
+    assert "1 source files below films have changed: normal/3.png" in message["data"]
 
 
 def test_a_changed_parameter_is_found_if_the_detector_depends_on_it(layout: Layout) -> None:
@@ -161,34 +161,34 @@ def test_a_changed_parameter_is_found_if_the_detector_depends_on_it(layout: Layo
 
 def test_another_threshold_in_the_workspace_is_found(layout: Layout) -> None:
     move_threshold(layout.packaged("whole"), 0.75)
-    said = changes(found(layout))
-    assert set(said) == {"operating point"}
-    assert said["operating point"].startswith("the workspace's models/whole/detector.onnx says threshold 0.75")
+    message = changes(found(layout))
+    assert set(message) == {"operating point"}
+    assert message["operating point"].startswith("the workspace's models/whole/detector.onnx says threshold 0.75")
 
 
 @pytest.mark.parametrize(("key", "value"), [("threshold", 0.75), ("refer_to", 9.0), ("policy", "luck")])
 def test_another_operating_point_in_the_run_is_found(layout: Layout, key: str, value: Any) -> None:
     rewritten(artefact(layout, "operating.json"), lambda point: point.update({key: value}))
-    said = changes(found(layout))
-    assert set(said) == {"operating point"}
-    assert f"the run's operating.json says {key.replace('_', ' ')} {value}" in said["operating point"]
+    message = changes(found(layout))
+    assert set(message) == {"operating point"}
+    assert f"the run's operating.json says {key.replace('_', ' ')} {value}" in message["operating point"]
 
 
 def test_another_threshold_in_the_graph_is_found(layout: Layout) -> None:
     move_threshold(require_graph(open_store(layout), layout, production(layout)), 0.75)
-    said = changes(found(layout))
-    assert set(said) == {"package", "operating point"}
-    assert said["operating point"].count("the package has 0.75") == 3
+    message = changes(found(layout))
+    assert set(message) == {"package", "operating point"}
+    assert message["operating point"].count("the package has 0.75") == 3
 
 
 def test_another_artefact_is_found(layout: Layout) -> None:
     client = open_store(layout)
     other = next(v for v in (find_version(client, MODEL, n) for n in "123") if v.detector == "half")
     shutil.copy(require_graph(client, layout, other), require_graph(client, layout, production(layout)))
-    said = changes(found(layout))
-    assert "model.onnx is another artefact" in said["package"]
-    assert "have other scores than the run keeps" in said["scores"]
-    assert "record" not in said
+    message = changes(found(layout))
+    assert "model.onnx is another artefact" in message["package"]
+    assert "have other scores than the run keeps" in message["scores"]
+    assert "record" not in message
 
 
 @pytest.mark.parametrize("content", [None, b"", b"no graph"])
@@ -264,10 +264,10 @@ def test_a_card_that_somebody_edited_is_found(layout: Layout) -> None:
 
 def test_a_changed_lineage_is_found(layout: Layout) -> None:
     rewritten(artefact(layout, "lineage.json"), lambda lineage: lineage["training"].update(run_key="another"))
-    said = changes(found(layout))
-    assert set(said) == {"record"}
-    assert said["record"].startswith("lineage.json has the digest")
-    assert "tags of the version: medscreen.run_key is" in said["record"]
+    message = changes(found(layout))
+    assert set(message) == {"record"}
+    assert message["record"].startswith("lineage.json has the digest")
+    assert "tags of the version: medscreen.run_key is" in message["record"]
 
 
 def test_changed_numbers_in_mlflow_are_found(layout: Layout) -> None:
@@ -276,11 +276,11 @@ def test_changed_numbers_in_mlflow_are_found(layout: Layout) -> None:
         store.execute("update params set value = '11' where run_uuid = ? and key = 'seed'", (run_id,))
         for table in ("metrics", "latest_metrics"):
             store.execute(f"update {table} set value = 0.99 where run_uuid = ? and key = 'val/auroc'", (run_id,))  # noqa: S608
-    said = changes(found(layout))
-    assert set(said) == {"record"}
-    assert "parameters in MLflow: seed is 11, its params.yaml has 7" in said["record"]
-    assert "metrics in MLflow: val/auroc is 0.99, evaluation.json has" in said["record"]
-    assert "0.990000 in MLflow" in said["record"]
+    message = changes(found(layout))
+    assert set(message) == {"record"}
+    assert "parameters in MLflow: seed is 11, its params.yaml has 7" in message["record"]
+    assert "metrics in MLflow: val/auroc is 0.99, evaluation.json has" in message["record"]
+    assert "0.990000 in MLflow" in message["record"]
 
 
 def test_a_stage_that_nobody_decided_on_is_found(layout: Layout) -> None:
@@ -385,9 +385,9 @@ def test_the_command_says_it_by_exit_status_and_as_json(
     assert capsys.readouterr().out.strip().splitlines()[-1].startswith("2")
     move_threshold(layout.packaged("whole"), 0.75)
     assert run_command(f"{MODEL}/Production", "--json") == 1
-    said = json.loads(capsys.readouterr().out)
-    assert (said["model"], said["stage"]) == (MODEL, "Production")
-    assert [f["subject"] for f in said["findings"] if f["status"] == "changed"] == ["operating point"]
+    report = json.loads(capsys.readouterr().out)
+    assert (report["model"], report["stage"]) == (MODEL, "Production")
+    assert [f["subject"] for f in report["findings"] if f["status"] == "changed"] == ["operating point"]
     assert run_command("77") == 2
     assert "has no version '77'" in capsys.readouterr().err
 

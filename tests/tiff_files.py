@@ -52,8 +52,8 @@ def tiff(pages: Sequence[tuple[np.ndarray, Form]], loop: bool = False) -> bytes:
 
 
 def _linked(content: bytes, at: int, target: int, form: Form) -> bytes:
-    said = struct.pack(form.order + ("Q" if form.wide else "I"), target)
-    return content[:at] + said + content[at + len(said) :]
+    encoded = struct.pack(form.order + ("Q" if form.wide else "I"), target)
+    return content[:at] + encoded + content[at + len(encoded) :]
 
 
 def _page(content: bytes, values: np.ndarray, form: Form) -> tuple[bytes, int, int]:
@@ -97,12 +97,12 @@ def _directory(content: bytes, tags: dict[int, tuple[str, Sequence[int]]], form:
     slot, count, number = (8, "Q", "Q") if form.wide else (4, "H", "I")
     entries = b""
     for tag, (kind, values) in tags.items():
-        said = struct.pack(f"{form.order}{len(values)}{kind}", *values)
-        if len(said) > slot:
-            place, content = len(content), content + said + bytes(len(said) % 2)
-            said = struct.pack(form.order + number, place)
+        encoded = struct.pack(f"{form.order}{len(values)}{kind}", *values)
+        if len(encoded) > slot:
+            place, content = len(content), content + encoded + bytes(len(encoded) % 2)
+            encoded = struct.pack(form.order + number, place)
         field = {"B": 2, "H": 3, "I": 4}[kind]
-        entries += struct.pack(form.order + "HH" + number, tag, field, len(values)) + said.ljust(slot, b"\0")
+        entries += struct.pack(form.order + "HH" + number, tag, field, len(values)) + encoded.ljust(slot, b"\0")
     start = len(content)
     content += struct.pack(form.order + count, len(tags)) + entries
     return content + bytes(slot), start, len(content)

@@ -63,10 +63,10 @@ SMALL_CNN = {
     "findings": [],
     "pooling": "mean_and_peak",
 }
-AVERAGED = TRAINING | {"ema_decay": 0.9}
+EMA = TRAINING | {"ema_decay": 0.9}
 CLASSIFIERS: dict[str, Settings] = {
-    "cnn": SMALL_CNN | {"recipe": RICH, "training": AVERAGED | {"optimizer": "sgd"}},
-    "cnn of findings": SMALL_CNN | {"findings": ["spot", "stain"], "recipe": RICH, "training": AVERAGED},
+    "cnn": SMALL_CNN | {"recipe": RICH, "training": EMA | {"optimizer": "sgd"}},
+    "cnn of findings": SMALL_CNN | {"findings": ["spot", "stain"], "recipe": RICH, "training": EMA},
     "cnn on drawn classes": SMALL_CNN
     | {"pooling": "mean", "recipe": RICH | {"balance": "sampler", "tta": 5}, "training": TRAINING},
     "plain cnn": {

@@ -131,7 +131,7 @@ def fit_by_hand(layout: Layout, name: str, weights: tuple[float, ...], run_key: 
         "data": data,
         "image_size": SIZE,
         "display": splits["train"].display.model_dump(),
-        "score_at_half": None,
+        "decision_boundary": None,
         "findings": [],
         "explanation": {"map": None, "reason": "the corner has no places"},
     }

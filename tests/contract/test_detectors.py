@@ -181,7 +181,7 @@ def test_the_state_is_all_that_was_learned(kind: str, fitted: Detector, tmp_path
     assert not np.allclose(score(fresh, FRESH.pixels), score(fitted, FRESH.pixels), atol=1e-6)
     fresh.network.load_state_dict(load_file(tmp_path / "state.safetensors"))
     np.testing.assert_array_equal(score(fresh, FRESH.pixels), score(fitted, FRESH.pixels))
-    assert fresh.score_at_half == fitted.score_at_half
+    assert fresh.decision_boundary == fitted.decision_boundary
 
 
 @every_kind
@@ -226,8 +226,8 @@ def test_planted_anomalies_score_higher(kind: str, trained: Detector) -> None:
     scores = score(detector, FRESH.pixels)
     healthy, abnormal = scores[FRESH.labels == 0], scores[FRESH.labels == 1]
     assert (abnormal[:, None] > healthy).mean() > LEAST_AUROC.get(kind, 0.9)
-    if detector.score_at_half is not None:
-        assert ((scores >= detector.score_at_half) == (FRESH.labels == 1)).mean() > 0.85
+    if detector.decision_boundary is not None:
+        assert ((scores >= detector.decision_boundary) == (FRESH.labels == 1)).mean() > 0.85
 
 
 @every_kind

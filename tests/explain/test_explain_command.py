@@ -64,12 +64,12 @@ def test_explain_writes_a_picture_of_each_image(
     assert of.map.maps(np.full((1, SIZE, SIZE), 9, np.uint8)).shape == (1, SIZE, SIZE)
     broken = tmp_path / "broken.png"
     broken.write_bytes(b"")
-    said = explained(film, broken, "--out", tmp_path / "out")
-    assert said.exit_code == 1
-    assert "broken.png can't be read" in said.stderr
+    result = explained(film, broken, "--out", tmp_path / "out")
+    assert result.exit_code == 1
+    assert "broken.png can't be read" in result.stderr
     (written,) = (tmp_path / "out").iterdir()
     assert written.name == "0001-a-film--1-.png"
-    assert written.name in "".join(said.stdout.split())
+    assert written.name in "".join(result.stdout.split())
     assert is_colored(written)
 
 
@@ -78,9 +78,9 @@ def test_a_map_that_is_not_shown_is_replaced_by_its_reason(
 ) -> None:
     loaded_registry(workspace.workspace)
     keep(workspace, "explanations.json", json.dumps({"shown": False, "reason": "it is a test"}))
-    said = explained(film, "--out", tmp_path / "out")
-    assert said.exit_code == 0
-    assert "it is a test" in said.stderr
+    result = explained(film, "--out", tmp_path / "out")
+    assert result.exit_code == 0
+    assert "it is a test" in result.stderr
     assert not is_colored(next((tmp_path / "out").iterdir()))
 
 
@@ -89,16 +89,16 @@ def test_a_changed_map_is_refused_and_a_way_out_named(
 ) -> None:
     loaded_registry(workspace.workspace)
     keep(workspace, "explain.onnx", "another")
-    said = explained(film, "--out", tmp_path / "out")
-    assert not unstated(str(said.exception), "explain.onnx", MODEL, "dvc repro publish")
+    result = explained(film, "--out", tmp_path / "out")
+    assert not unstated(str(result.exception), "explain.onnx", MODEL, "dvc repro publish")
 
 
 def test_layers_of_a_training_that_is_not_there(
     workspace: Layout, tmp_path: Path, film: Path, loaded_registry: Callable[[Path], None]
 ) -> None:
     loaded_registry(workspace.workspace)
-    said = explained(film, "--out", tmp_path / "out", "--layers")
-    assert not unstated(str(said.exception), "models/", "dvc pull", "--layers")
+    result = explained(film, "--out", tmp_path / "out", "--layers")
+    assert not unstated(str(result.exception), "models/", "dvc pull", "--layers")
 
 
 @pytest.mark.parametrize("value", [0.0, 3.0])

@@ -30,10 +30,10 @@ def main(project: Path) -> None:
     expected = pq.read_table(table, filters=[("split", "==", "test")])
     images = np.resize(images, (1000, *images.shape[1:]))[:, None]
     for batch in (1, 7, 1000):
-        said = model.predict(images[:batch])
+        predictions = model.predict(images[:batch])
         for output in ("score", "p_value", "probability", "abnormal", "refer"):
             column = np.resize(expected[output].to_numpy().astype(float), 1000)[:batch]
-            np.testing.assert_allclose(np.asarray(said[output], float), column, atol=1e-5, err_msg=output)
+            np.testing.assert_allclose(np.asarray(predictions[output], float), column, atol=1e-5, err_msg=output)
     for height, width in ((28, 28), (224, 200), (17, 300)):
         other = np.random.default_rng(0).integers(0, 256, (2, 1, height, width), dtype=np.uint8)
         assert np.isfinite(model.predict(other)["score"]).all()

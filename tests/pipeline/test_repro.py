@@ -175,10 +175,10 @@ def test_an_experiment_never_changes_production(copied: Path) -> None:
     assert done.returncode == 0, done.stdout + done.stderr
     assert "fit@cnn" in stages_run(done.stdout)
     assert production(client) == held
-    said = json.loads((copied / "reports" / "promotion.json").read_text())
-    assert said["promoted"] is None
-    assert said["reason"].startswith("not promoted: experiment longer (")
-    assert f"; better than version {held[0]} ({baseline.detector}) in Production" in said["reason"]
+    promotion = json.loads((copied / "reports" / "promotion.json").read_text())
+    assert promotion["promoted"] is None
+    assert promotion["reason"].startswith("not promoted: experiment longer (")
+    assert f"; better than version {held[0]} ({baseline.detector}) in Production" in promotion["reason"]
     runs = client.search_runs([client.get_experiment_by_name("phantom").experiment_id])
     assert [r.data.tags.get("medscreen.dvc_exp_name") for r in runs].count("longer") == len(SAMPLE)  # new splits
 
@@ -213,9 +213,9 @@ def test_findings_told_apart_and_further_seeds(copied: Path, loaded_registry: Ca
     report = json.loads((layout.report("cnn") / "evaluation.json").read_text())
     assert tables["seeds"]["val"]["auroc"]["7"] == report["val"]["auroc"]["value"]
     images = load_images(layout.curated("val"))
-    said = load_detector("phantom-detector").screen(np.asarray(images.pixels))
-    if said.findings is not None:
-        np.testing.assert_allclose(said.findings.sum(1), 1, atol=1e-5)
+    predictions = load_detector("phantom-detector").screen(np.asarray(images.pixels))
+    if predictions.findings is not None:
+        np.testing.assert_allclose(predictions.findings.sum(1), 1, atol=1e-5)
     assert "classes" not in json.loads((layout.analysis("autoencoder")).read_text())
 
 

@@ -147,8 +147,8 @@ def test_the_commands_work_on_the_server(
     assert made in on(mlflow_server, second, "medscreen", *asked)
     assert "has that operating point already" in on(mlflow_server, second, "medscreen", *asked)
     assert production(client) == held
-    said = on(mlflow_server, second, "medscreen", "ui")
-    assert said == f"MLflow at {mlflow_server.address}, the server that MLFLOW_TRACKING_URI names.\n"
+    message = on(mlflow_server, second, "medscreen", "ui")
+    assert message == f"MLflow at {mlflow_server.address}, the server that MLFLOW_TRACKING_URI names.\n"
 
 
 def test_lost_model_files_are_said_and_come_back(

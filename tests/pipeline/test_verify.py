@@ -13,7 +13,7 @@ from conftest import number_of, run
 DETECTOR = "autoencoder"
 
 
-def said(project: Path, status: int) -> dict[str, list[str]]:
+def report_of(project: Path, status: int) -> dict[str, list[str]]:
     """Status -> what verify says of DVC's objects."""
     done = run(project, "medscreen", "verify", number_of(project, DETECTOR), "--json")
     assert done.returncode == status, done.stdout + done.stderr
@@ -35,7 +35,7 @@ def cached(project: Path, path: str) -> Path:
 
 
 def test_nothing_has_changed_after_a_repro(copied: Path) -> None:
-    found = said(copied, 0)
+    found = report_of(copied, 0)
     assert len(found["matches"]) == 1
     assert not found["changed"]
     assert not found["unreachable"]
@@ -50,7 +50,7 @@ def test_removed_and_damaged_objects_are_named(copied: Path) -> None:
     operating.chmod(0o644)
     operating.write_text("{}")
     cached(copied, "models/cnn/detector.onnx").unlink()  # of another version
-    changed = sorted(said(copied, 1)["changed"])
+    changed = sorted(report_of(copied, 1)["changed"])
     assert [line.partition(":")[0] for line in changed] == [
         "data/curated/development",
         f"models/{DETECTOR}/detector.onnx",
@@ -72,7 +72,7 @@ def test_an_empty_cache_is_made_up_for_by_the_remote_alone(copied: Path, tmp_pat
         address = "http://127.0.0.1:9/nobody"  # the port where nothing listens
         subprocess.run(["dvc", "remote", "modify", "-q", "store", "url", address], cwd=copied, check=True)
     shutil.rmtree(copied / ".dvc" / "cache")
-    found = said(copied, 1 if remote == "none" else 0)
+    found = report_of(copied, 1 if remote == "none" else 0)
     if remote == "full":
         assert "in the remote alone" in found["matches"][0]
     elif remote == "gone":

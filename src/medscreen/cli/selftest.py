@@ -93,7 +93,7 @@ def _steps(folder: Path) -> Iterator[str]:
             "refer": {"sensitivity": 0.95, "specificity": 0.95},
         }
     )
-    point = choose_operating_point(operating, of_val.astype(np.float64), val.labels, detector.score_at_half)
+    point = choose_operating_point(operating, of_val.astype(np.float64), val.labels, detector.decision_boundary)
     onnx.save(package(graph, point, {"image_size": _SIZE}), folder / "detector.onnx")
     packaged = PackagedDetector(folder / "detector.onnx")
     apart = float(np.abs(packaged.screen(val.pixels).score - of_val).max())

@@ -131,9 +131,9 @@ def _f1(outcomes: Outcomes, weights: Floats) -> Floats:
 
 
 def _accuracy_at_half(outcomes: Outcomes, weights: Floats) -> Floats:
-    if outcomes.score_at_half is None:
+    if outcomes.decision_boundary is None:
         raise ValueError("the detector claims no probability, so it has no accuracy at one half")
-    right = (outcomes.scores >= outcomes.score_at_half) == (outcomes.labels == 1)
+    right = (outcomes.scores >= outcomes.decision_boundary) == (outcomes.labels == 1)
     accuracy: Floats = (weights @ right) / weights.sum(axis=1)
     return accuracy
 
@@ -159,5 +159,5 @@ METRICS: dict[str, Metric] = {
 }
 
 # metric -> the field of the outcomes that not every detector fills
-_NEEDS = {"accuracy_at_half": "score_at_half", "brier": "probabilities", "ece": "probabilities"}
+_NEEDS = {"accuracy_at_half": "decision_boundary", "brier": "probabilities", "ece": "probabilities"}
 _NEEDS |= dict.fromkeys(("coverage", "error_kept", "error_referred"), "refer")

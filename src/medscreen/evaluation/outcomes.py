@@ -15,7 +15,7 @@ class Outcomes:
     """Predictions and labels of N images; every array is (N,).
 
     `labels`: 0 normal, 1 abnormal. `abnormal`: the decision at the operating point. `patients`: whose image it
-    is; images of one patient are resampled together. `score_at_half`: see detectors.protocol. `probabilities`: of
+    is; images of one patient are resampled together. `decision_boundary`: see detectors.protocol. `probabilities`: of
     being abnormal, in 0..1; None where the detector claims none. `refer`: what is left to a reader, None without band.
     """
 
@@ -23,7 +23,7 @@ class Outcomes:
     scores: Floats
     abnormal: NDArray[np.bool_]
     patients: NDArray[np.int64]
-    score_at_half: float | None
+    decision_boundary: float | None
     probabilities: Floats | None = None
     refer: NDArray[np.bool_] | None = None
 
@@ -34,7 +34,7 @@ class Outcomes:
             scores=self.scores[index],
             abnormal=self.abnormal[index],
             patients=self.patients[index],
-            score_at_half=self.score_at_half,
+            decision_boundary=self.decision_boundary,
             probabilities=None if self.probabilities is None else self.probabilities[index],
             refer=None if self.refer is None else self.refer[index],
         )
@@ -51,7 +51,7 @@ def outcomes_of(  # noqa: PLR0913  # one for each column
     patients: NDArray[np.int64],
     abnormal: NDArray[np.bool_] | None = None,
     threshold: float | None = None,
-    score_at_half: float | None = None,
+    decision_boundary: float | None = None,
     probabilities: NDArray[Any] | None = None,
     refer: NDArray[np.bool_] | None = None,
 ) -> Outcomes:
@@ -69,20 +69,20 @@ def outcomes_of(  # noqa: PLR0913  # one for each column
         scores=values,
         abnormal=abnormal,
         patients=patients,
-        score_at_half=score_at_half,
+        decision_boundary=decision_boundary,
         probabilities=stated,
         refer=refer,
     )
 
 
-def outcomes_of_rows(rows: pa.Table, score_at_half: float | None) -> Outcomes:
+def outcomes_of_rows(rows: pa.Table, decision_boundary: float | None) -> Outcomes:
     """The outcomes of a table's rows; the deferral band where the table has it."""
     return outcomes_of(
         labels=rows["label"].to_numpy(),
         scores=rows["score"].to_numpy(),
         patients=rows["patient"].to_numpy(),
         abnormal=rows["abnormal"].to_numpy(),
-        score_at_half=score_at_half,
+        decision_boundary=decision_boundary,
         probabilities=rows["probability"].to_numpy(),
         refer=rows["refer"].to_numpy() if "refer" in rows.column_names else None,
     )

@@ -36,7 +36,7 @@ class OperatingPoint:
 
 
 def choose_operating_point(
-    params: OperatingParams, scores: Floats, labels: Labels, score_at_half: float | None
+    params: OperatingParams, scores: Floats, labels: Labels, decision_boundary: float | None
 ) -> OperatingPoint:
     """The operating point that the settings ask for, given the scores and labels of `val`.
 
@@ -53,7 +53,7 @@ def choose_operating_point(
     low = choose_threshold(SensitivityPolicy(policy="sensitivity", at_least=params.refer.sensitivity), scores, labels)
     high = choose_threshold(SpecificityPolicy(policy="specificity", at_least=params.refer.specificity), scores, labels)
     low, high = (min(low, threshold), max(high, threshold)) if low < high else (threshold, threshold)
-    calibration, curve = calibrate(params.calibration, scores, labels, score_at_half)
+    calibration, curve = calibrate(params.calibration, scores, labels, decision_boundary)
     return OperatingPoint(
         policy=described(params.threshold),
         threshold=threshold,

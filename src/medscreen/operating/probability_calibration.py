@@ -31,21 +31,21 @@ Curve = LogisticCurve | SteppedCurve
 
 
 def calibrate(
-    name: CalibrationName, scores: Floats, labels: Labels, score_at_half: float | None
+    name: CalibrationName, scores: Floats, labels: Labels, decision_boundary: float | None
 ) -> tuple[CalibrationName, Curve]:
     """The curve of that name, and the name of the one that was fitted.
 
-    A temperature tempers the detector's own probability; a detector that claims none (`score_at_half` None) gets
+    A temperature tempers the detector's own probability; a detector that claims none (`decision_boundary` None) gets
     Platt's curve instead, and the name says so.
     """
     if name == "isotonic":
         return name, isotonic(scores, labels)
-    if name == "temperature" and score_at_half is not None:
-        return name, temperature(scores, labels, score_at_half)
+    if name == "temperature" and decision_boundary is not None:
+        return name, temperature(scores, labels, decision_boundary)
     return "platt", platt(scores, labels)
 
 
-def temperature(scores: Floats, labels: Labels, score_at_half: float) -> LogisticCurve:
+def temperature(scores: Floats, labels: Labels, decision_boundary: float) -> LogisticCurve:
     """The logit divided by the one number that makes the labels of `val` most likely.
 
     Guo et al. 2017, On calibration of modern neural networks (arXiv 1706.04599), section 4.2. The search is over
@@ -53,14 +53,14 @@ def temperature(scores: Floats, labels: Labels, score_at_half: float) -> Logisti
     """
     from scipy.optimize import minimize_scalar
 
-    logits, sign = scores - score_at_half, np.where(labels == 1, 1.0, -1.0)
+    logits, sign = scores - decision_boundary, np.where(labels == 1, 1.0, -1.0)
 
     def loss(log_temperature: float) -> float:
         return float(np.logaddexp(0.0, -sign * logits / np.exp(log_temperature)).mean())
 
     found = minimize_scalar(loss, bounds=(-np.log(100), np.log(100)), method="bounded", options={"xatol": 1e-8})
     slope = float(np.exp(-found.x))
-    return _curve(slope, -slope * score_at_half)
+    return _curve(slope, -slope * decision_boundary)
 
 
 def isotonic(scores: Floats, labels: Labels) -> SteppedCurve:

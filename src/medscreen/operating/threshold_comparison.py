@@ -15,7 +15,7 @@ from medscreen.operating.threshold_policies import choose_threshold, classes_of,
 RATES = ("false_positive_rate", "false_negative_rate")
 
 
-class BenchRow(TypedDict):
+class PolicyRow(TypedDict):
     """A policy, its threshold, and split -> rate -> estimate; `drift`: rate on test less that on val.
 
     The rates on `val` flatter: the threshold was chosen there. Drift is that optimism and the shift of the data.
@@ -27,7 +27,7 @@ class BenchRow(TypedDict):
     drift: dict[str, float | None]
 
 
-def bench(policies: Sequence[Policy], splits: Mapping[str, Outcomes], bootstrap: Bootstrap) -> list[BenchRow]:
+def bench(policies: Sequence[Policy], splits: Mapping[str, Outcomes], bootstrap: Bootstrap) -> list[PolicyRow]:
     """A row a policy, each threshold chosen on `val` and applied to all `splits`, of which `test` is one.
 
     The threshold's interval comes from choosing it again on resampled patients of `val`; there is none where a class
@@ -37,7 +37,7 @@ def bench(policies: Sequence[Policy], splits: Mapping[str, Outcomes], bootstrap:
     return [_row(policy, splits, weights, bootstrap) for policy in policies]
 
 
-def _row(policy: Policy, splits: Mapping[str, Outcomes], weights: Floats, bootstrap: Bootstrap) -> BenchRow:
+def _row(policy: Policy, splits: Mapping[str, Outcomes], weights: Floats, bootstrap: Bootstrap) -> PolicyRow:
     val = splits["val"]
     threshold = choose_threshold(policy, val.scores, val.labels)
     rates: dict[str, dict[str, Estimate]] = {}

@@ -41,13 +41,13 @@ def calibrate(layout: Layout, params: Params, name: str) -> None:
     checked, domain, values = with_domain_check(scoring, train, (tune, val), views, threads)
     stated = {element: disclosed(of_images, train.patients) for element, of_images in train.dicom.items()}
     scores_of_val = values[DEVELOPMENT.index("val")]["score"].astype(np.float64)
-    point = choose_operating_point(params.operating, scores_of_val, val.labels, about["score_at_half"])
+    point = choose_operating_point(params.operating, scores_of_val, val.labels, about["decision_boundary"])
     metadata = {
         "detector": name,
         "parameters": params.detector(name).model_dump(),
         "image_size": about["image_size"],
         "display": about["display"],
-        "score_at_half": about["score_at_half"],
+        "decision_boundary": about["decision_boundary"],
         "findings": about["findings"],
         "explanation": _explanation(about),
         "val_digest": about["data"]["val"]["digest"],

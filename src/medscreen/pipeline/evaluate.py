@@ -37,7 +37,7 @@ from medscreen.reporting.evaluation_report.case_figure import save_cases
 from medscreen.reporting.evaluation_report.embedding_figure import draw_embeddings
 from medscreen.reporting.evaluation_report.evaluation_figures import save_pictures
 from medscreen.reporting.evaluation_report.operating_figure import save_operating
-from medscreen.reporting.evaluation_report.plot_tables import save_bench, save_plots
+from medscreen.reporting.evaluation_report.plot_tables import save_plots, save_threshold_comparison
 from medscreen.reporting.evaluation_report.tables import Judged, analysis, headline, metrics
 from medscreen.workspace.atomic_outputs import replaced
 from medscreen.workspace.digests import file_digest
@@ -75,7 +75,7 @@ def _evaluate(layout: Layout, params: Params, name: str, val: ImageSet, test: Im
             "Run `dvc repro`."
         )
     rows = _predictions(layout, name, detector, test)
-    half, findings = detector.metadata["score_at_half"], detector.metadata["findings"]
+    half, findings = detector.metadata["decision_boundary"], detector.metadata["findings"]
     judged = {split: _judged(rows, split, half, test) for split in _REPORTED}
     if empty := [split for split, of in judged.items() if not len(of.outcomes.labels)]:
         raise MedscreenError(f"data/curated/development/{empty[0]} has no images: check the splits of the data.")
@@ -182,7 +182,7 @@ def _save(
         (folder / layout.evaluation(name).name).write_text(json.dumps(report, indent=1))
         (folder / layout.analysis(name).name).write_text(json.dumps(tables, indent=1))
         (folder / layout.explanations(name).name).write_text(json.dumps(explanations, indent=1))
-        save_bench(tables["bench"], folder / layout.bench(name).name)
+        save_threshold_comparison(tables["bench"], folder / layout.bench(name).name)
     with replaced(layout.metrics / f"{name}.json") as partial:
         partial.write_text(json.dumps(headline(report), indent=1))
 

@@ -72,7 +72,7 @@ def fit(layout: Layout, params: Params, name: str) -> None:
             "data": data,
             "image_size": size,
             "display": splits["train"].display.model_dump(),
-            "score_at_half": detector.score_at_half,
+            "decision_boundary": detector.decision_boundary,
             "findings": detector.findings,
             "explanation": explained.about,
             "files": {path.name: file_digest(path) for path in sorted(folder.iterdir())},

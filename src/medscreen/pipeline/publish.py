@@ -9,7 +9,14 @@ from medscreen.registry.promotion import bootstrap_of, promote_best
 from medscreen.registry.registration import may_change, register
 from medscreen.registry.threshold_change import remove_cut_short
 from medscreen.registry.versions import versions_of
-from medscreen.reporting.leaderboard import Pair, balanced_rows, comparisons, league_rows, print_league, save_rows
+from medscreen.reporting.leaderboard import (
+    Pair,
+    balanced_rows,
+    comparisons,
+    leaderboard_rows,
+    print_leaderboard,
+    save_rows,
+)
 from medscreen.runtime.escaping import Screen
 from medscreen.tracking.detector_results import read_results
 from medscreen.tracking.names import model_name
@@ -38,7 +45,7 @@ def publish(layout: Layout, params: Params) -> None:
             describe(client, now[version.number], result, params, standings[result.detector])
     with replaced(layout.promotion) as partial:
         partial.write_text(json.dumps(report, indent=1))
-    rows = league_rows(results, {name: standing["verdict"] for name, standing in standings.items()})
+    rows = leaderboard_rows(results, {name: standing["verdict"] for name, standing in standings.items()})
     with replaced(layout.league) as partial:
         save_rows(rows, list(rows[0]), partial)
     with replaced(layout.balanced) as partial:
@@ -51,7 +58,7 @@ def publish(layout: Layout, params: Params) -> None:
     screen = Screen()
     of = f" of experiment {experiment_name()}" if experiment_name() else ""
     level = f"{params.evaluation.confidence:.0%}"
-    print_league(rows, f"League table{of} ({level} intervals; the verdict looks at val alone)", screen)
+    print_leaderboard(rows, f"League table{of} ({level} intervals; the verdict looks at val alone)", screen)
     if promoted := report["promoted"]:
         screen.print(f"In Production: {report['model']} version {promoted['version']} ({promoted['detector']})")
     screen.print(report["reason"])

@@ -71,7 +71,7 @@ def set_threshold(
     remove_cut_short(client, layout, version.model, run.info.experiment_id)
     scoring, metadata = scoring_part(onnx.load(graph))
     val = known_outcomes["val"]
-    point = choose_operating_point(_settings(run, policy), val.scores, val.labels, metadata["score_at_half"])
+    point = choose_operating_point(_settings(run, policy), val.scores, val.labels, metadata["decision_boundary"])
     outcomes = {
         split: replace(of.at(point.threshold), refer=(of.scores >= point.refer_from) & (of.scores < point.refer_to))
         for split, of in known_outcomes.items()

@@ -49,7 +49,7 @@ class Pair(TypedDict):
     delong_p_value: float | None
 
 
-def league_rows(results: Sequence[Result], standings: Mapping[str, str]) -> list[Row]:
+def leaderboard_rows(results: Sequence[Result], standings: Mapping[str, str]) -> list[Row]:
     """The table's rows, the best on `val` first; `standings`: detector -> verdict."""
     ranked = sorted(results, key=lambda result: -(result.value("val", "auroc") or 0.0))
     return [_row(result, standings.get(result.detector, "")) for result in ranked]
@@ -121,7 +121,7 @@ def comparisons(outcomes: Mapping[str, Mapping[str, Outcomes]], leader: str, boo
     return pairs
 
 
-def print_league(rows: Sequence[Row], title: str, screen: Screen) -> None:
+def print_leaderboard(rows: Sequence[Row], title: str, screen: Screen) -> None:
     """Prints the table: value and interval, or "too few" below the least number of patients."""
     table = Table(title=title, box=box.SIMPLE_HEAD, title_justify="left")
     table.add_column("detector", no_wrap=True)

@@ -1,4 +1,4 @@
-"""Detectors that learn to redraw healthy images and distrust what they redraw badly."""
+"""Autoencoder trained on healthy images; its reconstruction error is the score."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
@@ -11,11 +11,11 @@ from torch.nn import functional as F
 from medscreen.config.compute import ComputeParams
 from medscreen.config.detectors.autoencoder import PlainAutoencoderParams, ResidualScore, VaeParams
 from medscreen.data.images import ImageSet
-from medscreen.detectors.autoencoder.elbo import NegativeEvidence, evidence_terms
+from medscreen.detectors.autoencoder.elbo import NegativeElbo, elbo_terms
 from medscreen.detectors.autoencoder.encoder_decoder import Layers
-from medscreen.detectors.autoencoder.local_residual import LocalSurprise
+from medscreen.detectors.autoencoder.local_residual import StandardizedLocalResidual
 from medscreen.detectors.autoencoder.networks import Autoencoder, VariationalAutoencoder
-from medscreen.detectors.autoencoder.residual_scores import WorstResidual
+from medscreen.detectors.autoencoder.residual_scores import TopFractionResidual
 from medscreen.detectors.shared.augmentation import pose_films
 from medscreen.detectors.shared.base import OnEpoch, ignore, in_batches
 from medscreen.detectors.shared.healthy_images import healthy_of
@@ -27,7 +27,7 @@ from medscreen.errors import MedscreenError
 class AutoencoderDetector:
     """An autoencoder, plain or variational, of healthy images; it scores by how badly it redraws an image."""
 
-    score_at_half: float | None = None
+    decision_boundary: float | None = None
     findings: tuple[str, ...] = ()
 
     def __init__(
@@ -50,7 +50,7 @@ class AutoencoderDetector:
             self._learn_usual = None
         return self._network
 
-    def _fresh(self) -> tuple[WorstResidual | LocalSurprise | NegativeEvidence, Loss]:
+    def _fresh(self) -> tuple[TopFractionResidual | StandardizedLocalResidual | NegativeElbo, Loss]:
         """The scoring network of the autoencoder's input, and the training loss."""
         seeded(self.seed)
         params, layers = self.params, Layers(**self.params.layers.model_dump())
@@ -60,13 +60,15 @@ class AutoencoderDetector:
         variational = VariationalAutoencoder(layers, self.size, params.bottleneck)
         loss = _evidence(variational, params.beta, params.noise)
         if params.score == "elbo":
-            return NegativeEvidence(variational, params.beta), loss
+            return NegativeElbo(variational, params.beta), loss
         return self._by_residual(variational, params.score), loss
 
-    def _by_residual(self, autoencoder: nn.Module, score: ResidualScore) -> WorstResidual | LocalSurprise:
+    def _by_residual(
+        self, autoencoder: nn.Module, score: ResidualScore
+    ) -> TopFractionResidual | StandardizedLocalResidual:
         if score == "local":
-            return LocalSurprise(autoencoder, self.size, self.params.top_fraction)
-        return WorstResidual(autoencoder, score, self.params.top_fraction)
+            return StandardizedLocalResidual(autoencoder, self.size, self.params.top_fraction)
+        return TopFractionResidual(autoencoder, score, self.params.top_fraction)
 
     def _scoring(self, scorer: nn.Module) -> nn.Module:
         return (Standardised(scorer) if self.params.standardize else scorer).eval()
@@ -86,7 +88,7 @@ class AutoencoderDetector:
             return self._seen(pose_films(images, self.params.pose))
 
         def learn_usual() -> None:
-            if isinstance(scorer, LocalSurprise):
+            if isinstance(scorer, StandardizedLocalResidual):
                 device = scorer.usual.device
                 with torch.no_grad():
                     scorer.learn_usual(
@@ -114,7 +116,7 @@ def _squared_error(autoencoder: Autoencoder, noise: float) -> Loss:
 
 def _evidence(autoencoder: VariationalAutoencoder, beta: float, noise: float) -> Loss:
     def loss(images: Tensor, labels: Tensor) -> dict[str, Tensor]:  # noqa: ARG001
-        terms = evidence_terms(autoencoder, images, _noisy(images, noise, autoencoder))
+        terms = elbo_terms(autoencoder, images, _noisy(images, noise, autoencoder))
         entropy, divergence = (term.mean() for term in terms)
         return {"loss": entropy + beta * divergence, "cross_entropy": entropy, "divergence": divergence}
 

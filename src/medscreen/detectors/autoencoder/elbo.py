@@ -6,16 +6,16 @@ from medscreen.detectors.autoencoder.networks import VariationalAutoencoder
 from medscreen.detectors.autoencoder.residual_scores import cross_entropy
 
 
-def evidence_terms(autoencoder: VariationalAutoencoder, images: Tensor, seen: Tensor) -> tuple[Tensor, Tensor]:
+def elbo_terms(autoencoder: VariationalAutoencoder, images: Tensor, seen: Tensor) -> tuple[Tensor, Tensor]:
     """(N, 1, S, S) in 0..1 -> cross-entropy of all pixels and divergence of the code, nats, (N,) each.
 
-    `seen`: what is redrawn, the images or noisy ones.
+    `seen`: the network's input, the images or noisy ones.
     """
-    redrawn, divergence = autoencoder.redraw(seen)
-    return cross_entropy(images, redrawn).sum((1, 2, 3)), divergence
+    reconstruction, divergence = autoencoder.encode_decode(seen)
+    return cross_entropy(images, reconstruction).sum((1, 2, 3)), divergence
 
 
-class NegativeEvidence(nn.Module):
+class NegativeElbo(nn.Module):
     """The negative evidence lower bound of an image, in nats: cross-entropy of all pixels plus `beta` x divergence.
 
     Kingma, Welling 2014 (arXiv 1312.6114), equation 3; `beta`: Higgins et al. 2017 (beta-VAE).
@@ -28,5 +28,5 @@ class NegativeEvidence(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         """(N, 1, S, S) in 0..1 -> (N,)."""
-        entropy, divergence = evidence_terms(self.autoencoder, images, images)
+        entropy, divergence = elbo_terms(self.autoencoder, images, images)
         return entropy + self.beta * divergence

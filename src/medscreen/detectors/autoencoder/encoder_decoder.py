@@ -70,10 +70,10 @@ class Decoder(nn.Module):
     def __init__(self, layers: Layers, inputs: int, size: int) -> None:
         super().__init__()
         self.size = size
-        doublings = [_doubling(layers, a, b) for a, b in itertools.pairwise([inputs, *layers.up])]
-        steps: list[nn.Module] = [*doublings]
+        upsamplings = [_upsampling(layers, a, b) for a, b in itertools.pairwise([inputs, *layers.up])]
+        steps: list[nn.Module] = [*upsamplings]
         if layers.output_kernel is None:
-            steps[-1] = doublings[-1][0]  # without norm and activation
+            steps[-1] = upsamplings[-1][0]  # without norm and activation
         else:
             steps.append(nn.Conv2d(layers.up[-1], 1, layers.output_kernel, padding=layers.output_kernel // 2))
         self.steps = nn.Sequential(*steps)
@@ -97,7 +97,7 @@ class _Rescaling(nn.Module):
         return self.gain * images + self.shift
 
 
-def _doubling(layers: Layers, inputs: int, outputs: int) -> nn.Sequential:
+def _upsampling(layers: Layers, inputs: int, outputs: int) -> nn.Sequential:
     bias = not layers.norm
     if layers.upsampling == "nearest":
         repeated = nn.Upsample(scale_factor=2, mode="nearest")

@@ -10,7 +10,7 @@ from medscreen.detectors.shared.layers.ssim import WINDOW, structural_similarity
 _MEAN_WINDOW = 5
 
 
-class LocalSurprise(nn.Module):
+class StandardizedLocalResidual(nn.Module):
     """Mean of the largest standardized residuals of an autoencoder's reconstruction.
 
     Two residuals, 1 - SSIM and the absolute mean difference over 5 x 5 pixels, each standardised by what is usual

@@ -1,4 +1,4 @@
-"""Networks that redraw an image from a small code."""
+"""Autoencoders, plain and variational."""
 
 import math
 
@@ -23,8 +23,8 @@ class Autoencoder(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         """(N, 1, S, S) in 0..1 -> its reconstruction, same shape and range."""
-        redrawn: Tensor = self.decoder(self.expand(self.squeeze(self.encoder(images))))
-        return redrawn
+        reconstruction: Tensor = self.decoder(self.expand(self.squeeze(self.encoder(images))))
+        return reconstruction
 
 
 class VariationalAutoencoder(nn.Module):
@@ -42,7 +42,7 @@ class VariationalAutoencoder(nn.Module):
         self.expand = _expanding(layers, smallest, bottleneck)
         self.decoder = Decoder(layers, smallest[0], size)
 
-    def redraw(self, images: Tensor) -> tuple[Tensor, Tensor]:
+    def encode_decode(self, images: Tensor) -> tuple[Tensor, Tensor]:
         """(N, 1, S, S) in 0..1 -> its reconstruction, same shape, and the code's divergence (N,) in nats.
 
         The divergence is that of Kullback and Leibler from the standard normal distribution (appendix B of the paper).
@@ -58,7 +58,7 @@ class VariationalAutoencoder(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         """(N, 1, S, S) in 0..1 -> its reconstruction, same shape and range."""
-        return self.redraw(images)[0]
+        return self.encode_decode(images)[0]
 
 
 def _squeezing(smallest: tuple[int, int, int], bottleneck: int | None) -> nn.Module:

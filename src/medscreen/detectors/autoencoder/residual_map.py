@@ -5,9 +5,9 @@ from typing import Any
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from medscreen.detectors.autoencoder.elbo import NegativeEvidence
-from medscreen.detectors.autoencoder.local_residual import LocalSurprise, residuals_between
-from medscreen.detectors.autoencoder.residual_scores import WorstResidual, cross_entropy
+from medscreen.detectors.autoencoder.elbo import NegativeElbo
+from medscreen.detectors.autoencoder.local_residual import StandardizedLocalResidual, residuals_between
+from medscreen.detectors.autoencoder.residual_scores import TopFractionResidual, cross_entropy
 from medscreen.detectors.shared.layers.standardization import Standardised, standardised_grey
 
 # of the two added residuals; below, healthy images depart as well: on val of the phantom, the share of the map's energy
@@ -31,7 +31,7 @@ class ResidualMap(nn.Module):
     @property
     def unit(self) -> str:
         """Unit of the map's values."""
-        if isinstance(self.scorer, LocalSurprise):
+        if isinstance(self.scorer, StandardizedLocalResidual):
             return "standard deviations of healthy images beyond 3"
         return "residual of the reconstruction"
 
@@ -44,12 +44,12 @@ class ResidualMap(nn.Module):
 
     def _residual(self, images: Tensor, reconstruction: Tensor) -> Tensor:
         match self.scorer:
-            case LocalSurprise() as local:
+            case StandardizedLocalResidual() as local:
                 deviations = (residuals_between(images, reconstruction) - local.usual) / local.spread
                 return deviations.sum(1, keepdim=True) - _USUAL
-            case WorstResidual() as worst if worst.residual is not cross_entropy:
+            case TopFractionResidual() as worst if worst.residual is not cross_entropy:
                 return worst.residual(images, reconstruction)
-            case WorstResidual() | NegativeEvidence():
+            case TopFractionResidual() | NegativeElbo():
                 return cross_entropy(images, reconstruction) - cross_entropy(images, images)
             case _:
                 raise TypeError(f"no residual map of {type(self.scorer).__name__}")

@@ -14,33 +14,33 @@ ResidualName = Literal["mse", "l1", "bce", "ssim", "gradient"]
 _LEAST = 1e-6  # the logarithm of 0 is no number
 
 
-def squared_error(images: Tensor, redrawn: Tensor) -> Tensor:
+def squared_error(images: Tensor, reconstruction: Tensor) -> Tensor:
     """(N, 1, S, S) twice -> (N, 1, S, S)."""
-    return (images - redrawn).square()
+    return (images - reconstruction).square()
 
 
-def absolute_error(images: Tensor, redrawn: Tensor) -> Tensor:
+def absolute_error(images: Tensor, reconstruction: Tensor) -> Tensor:
     """(N, 1, S, S) twice -> (N, 1, S, S)."""
-    return (images - redrawn).abs()
+    return (images - reconstruction).abs()
 
 
-def cross_entropy(images: Tensor, redrawn: Tensor) -> Tensor:
+def cross_entropy(images: Tensor, reconstruction: Tensor) -> Tensor:
     """(N, 1, S, S) twice, in 0..1 -> (N, 1, S, S): binary cross-entropy of grey values as if they were probabilities.
 
     Not 0 where both agree, but the entropy of that grey value.
     """
-    redrawn = redrawn.clamp(_LEAST, 1 - _LEAST)
-    return -(images * torch.log(redrawn) + (1 - images) * torch.log(1 - redrawn))
+    reconstruction = reconstruction.clamp(_LEAST, 1 - _LEAST)
+    return -(images * torch.log(reconstruction) + (1 - images) * torch.log(1 - reconstruction))
 
 
-def dissimilarity(images: Tensor, redrawn: Tensor) -> Tensor:
+def dissimilarity(images: Tensor, reconstruction: Tensor) -> Tensor:
     """(N, 1, S, S) twice, in 0..1 -> (N, 1, S-6, S-6): 1 - SSIM."""
-    return 1 - structural_similarity(images, redrawn)
+    return 1 - structural_similarity(images, reconstruction)
 
 
-def gradient_error(images: Tensor, redrawn: Tensor) -> Tensor:
+def gradient_error(images: Tensor, reconstruction: Tensor) -> Tensor:
     """(N, 1, S, S) twice -> (N, 1, S-1, S-1): absolute error of the differences of neighbouring pixels, both added."""
-    error = images - redrawn
+    error = images - reconstruction
     down = error[:, :, 1:, :-1] - error[:, :, :-1, :-1]
     across = error[:, :, :-1, 1:] - error[:, :, :-1, :-1]
     return down.abs() + across.abs()
@@ -55,8 +55,8 @@ RESIDUALS: Mapping[ResidualName, Callable[[Tensor, Tensor], Tensor]] = {
 }
 
 
-class WorstResidual(nn.Module):
-    """Mean residual of what an autoencoder redraws, over the `top` share of all places where it is largest."""
+class TopFractionResidual(nn.Module):
+    """Mean of an autoencoder's residuals over the `top` fraction of all places where they are largest."""
 
     def __init__(self, autoencoder: nn.Module, residual: ResidualName, top: float) -> None:
         super().__init__()

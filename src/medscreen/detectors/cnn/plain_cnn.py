@@ -22,7 +22,7 @@ class PlainCnn(nn.Module):
         for inputs, width in itertools.pairwise([1, *filters]):
             layers += [nn.Conv2d(inputs, width, 3, padding=1), nn.MaxPool2d(2, ceil_mode=True), nn.ReLU()]
             size = -(-size // 2)
-        self.halvings = len(filters)
+        self.downsamplings = len(filters)
         layers.insert(-2, nn.Dropout2d(dropouts[0]))
         self.convolutions = nn.Sequential(*layers)
         self.head = nn.Sequential(
@@ -56,5 +56,5 @@ class PlainCnn(nn.Module):
 
     def places(self, size: int) -> Places:  # noqa: ARG002
         """Places of the last feature map in an image."""
-        step = 2**self.halvings
+        step = 2**self.downsamplings
         return Places((step - 1) / 2, step)

@@ -18,7 +18,7 @@ from medscreen.detectors.embedding.score_heads import Known, head_of
 from medscreen.detectors.shared.augmentation import augment_films
 from medscreen.detectors.shared.base import OnEpoch, as_images, ignore, in_batches
 from medscreen.detectors.shared.class_targets import classes_of, require_every_class, shares_of, weighing_the_same
-from medscreen.detectors.shared.layers.abnormal_logit import OddsOfAnyFinding, OneLogit
+from medscreen.detectors.shared.layers.abnormal_logit import AnyFindingLogit, OneLogit
 from medscreen.detectors.shared.layers.backbones import Backbone
 from medscreen.detectors.shared.layers.residual_network import ResidualClassifier
 from medscreen.detectors.shared.pretrained import bare_backbone, read_backbone
@@ -31,7 +31,7 @@ class EmbeddingDetector:
     All classes count as equally frequent, so at score 0 both are equally likely.
     """
 
-    score_at_half: float | None = 0.0
+    decision_boundary: float | None = 0.0
 
     def __init__(self, params: EmbeddingParams, compute: ComputeParams, seed: int) -> None:
         self.params, self.compute, self.seed = params, compute, seed
@@ -39,13 +39,13 @@ class EmbeddingDetector:
         self.head = head_of(params.head)
         self.network: nn.Module = self._fresh()
 
-    def _fresh(self, public: Callable[[BackboneParams], Backbone] = bare_backbone) -> OneLogit | OddsOfAnyFinding:
+    def _fresh(self, public: Callable[[BackboneParams], Backbone] = bare_backbone) -> OneLogit | AnyFindingLogit:
         """The classifier before it has learned, on a public backbone where it takes one."""
         seeded(self.seed)
         embedding = Embedding(self._backbone(public), self.params.depths, self.params.grid)
         head = self.head.fresh(embedding.width, self._classes)
         classifier = EmbeddingClassifier(embedding, head, len(self.head.tried(embedding.width)))
-        return (OddsOfAnyFinding(classifier) if self.findings else OneLogit(classifier)).eval()
+        return (AnyFindingLogit(classifier) if self.findings else OneLogit(classifier)).eval()
 
     @property
     def _classes(self) -> int:

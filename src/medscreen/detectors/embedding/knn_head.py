@@ -4,16 +4,16 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from medscreen.detectors.shared.layers.dynamic_buffers import Sized
+from medscreen.detectors.shared.layers.dynamic_buffers import DynamicBuffers
 
-PRIOR_VOTES = 0.5
+PRIOR_WEIGHT = 0.5
 """Given to every class beforehand: an image that is near to nothing known is undecided."""
 
 
-class NeighbourVotes(Sized):
-    """Log odds by the votes of the nearest known vectors, as if all classes were equally frequent among them.
+class KnnHead(DynamicBuffers):
+    """Log odds by the class_weights of the nearest known vectors, as if all classes were equally frequent among them.
 
-    A neighbour at cosine c votes exp((c - usual) / temperature): 1 at the cosine that is usual between a known vector
+    A neighbour at cosine c class_weights exp((c - usual) / temperature): 1 at the cosine that is usual between a known vector
     and the nearest other (Wu et al. 2018, arXiv 1805.01978, weigh by exp(c / temperature)). `vectors` (M, width) have
     length 1; `classes` (M, K) is 1 where a vector is of a class; `counted` (most,) is 1 for as many of the nearest as
     vote; `balance` (K,) is what a vote for each class counts.
@@ -35,8 +35,8 @@ class NeighbourVotes(Sized):
         self.register_buffer("temperature", torch.ones(()))
         self.register_buffer("balance", torch.ones(classes))
 
-    def votes(self, vectors: Tensor) -> Tensor:
-        """(N, width) -> (N, K): the sum of the votes for each class."""
+    def class_weights(self, vectors: Tensor) -> Tensor:
+        """(N, width) -> (N, K): the sum of the class_weights for each class."""
         cosines = F.normalize(vectors, dim=1) @ self.vectors.T
         nearest, which = cosines.topk(len(self.counted), dim=1)
         weights = torch.exp((nearest - self.usual) / self.temperature) * self.counted
@@ -44,5 +44,5 @@ class NeighbourVotes(Sized):
 
     def forward(self, vectors: Tensor) -> Tensor:
         """(N, width) -> (N, K) logits; of two classes (N, 1), the log odds of the second."""
-        logits = torch.log(self.votes(vectors) * self.balance + PRIOR_VOTES)
+        logits = torch.log(self.class_weights(vectors) * self.balance + PRIOR_WEIGHT)
         return logits[:, 1:] - logits[:, :1] if logits.shape[1] == 2 else logits

@@ -20,8 +20,8 @@ from sklearn.svm import SVC
 from torch import Tensor, nn
 
 from medscreen.config.detectors.embedding import HeadParams, KnnParams, LogisticParams, MlpParams, SvmParams
-from medscreen.detectors.embedding.knn_head import NeighbourVotes
-from medscreen.detectors.embedding.svm_head import SupportVectors
+from medscreen.detectors.embedding.knn_head import KnnHead
+from medscreen.detectors.embedding.svm_head import SvmHead
 from medscreen.detectors.shared.layers.feature_scaling import Scaling
 
 _STEPS = 5000  # of solvers that stop by themselves long before
@@ -98,7 +98,7 @@ class _Svm:
 
     def fresh(self, width: int, classes: int) -> nn.Sequential:
         outputs = _outputs(classes)
-        return nn.Sequential(Scaling(width), SupportVectors(width, outputs), nn.Linear(outputs, outputs))
+        return nn.Sequential(Scaling(width), SvmHead(width, outputs), nn.Linear(outputs, outputs))
 
     def pipeline(self, seed: int) -> Pipeline:  # noqa: ARG002
         return _scaled(OneVsRestClassifier(SVC(class_weight="balanced")))
@@ -133,7 +133,7 @@ class _Knn:
     params: KnnParams
 
     def fresh(self, width: int, classes: int) -> nn.Sequential:
-        return nn.Sequential(Scaling(width), NeighbourVotes(width, classes, max(self.params.neighbors)))
+        return nn.Sequential(Scaling(width), KnnHead(width, classes, max(self.params.neighbors)))
 
     def pipeline(self, seed: int) -> Pipeline:  # noqa: ARG002
         return Pipeline(
@@ -145,8 +145,8 @@ class _Knn:
         )
 
     def tried(self, width: int) -> Mapping[str, Sequence[Any]]:  # noqa: ARG002
-        votes = [partial(_votes, temperature=temperature) for temperature in self.params.temperature]
-        return {"head__n_neighbors": self.params.neighbors, "head__weights": votes}
+        class_weights = [partial(_gaussian_weights, temperature=temperature) for temperature in self.params.temperature]
+        return {"head__n_neighbors": self.params.neighbors, "head__weights": class_weights}
 
     def fill(self, module: nn.Sequential, fitted: Pipeline, known: Known) -> None:
         _fill_scaling(module[0], fitted)
@@ -193,10 +193,10 @@ class _Mlp:
             _put(layer, weight=weight.T, bias=bias)
 
 
-def _votes(distances: NDArray[np.float64], temperature: float) -> NDArray[np.float64]:
+def _gaussian_weights(distances: NDArray[np.float64], temperature: float) -> NDArray[np.float64]:
     """Weights of neighbors at these distances; of vectors of length 1, the cosine is 1 - distance^2 / 2."""
-    votes: NDArray[np.float64] = np.exp(-(distances**2) / (2 * temperature))
-    return votes
+    class_weights: NDArray[np.float64] = np.exp(-(distances**2) / (2 * temperature))
+    return class_weights
 
 
 def _outputs(classes: int) -> int:

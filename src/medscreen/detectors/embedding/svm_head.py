@@ -4,10 +4,10 @@ import torch
 from torch import Tensor
 
 from medscreen.detectors.shared.layers.distances import squared_distances
-from medscreen.detectors.shared.layers.dynamic_buffers import Sized
+from medscreen.detectors.shared.layers.dynamic_buffers import DynamicBuffers
 
 
-class SupportVectors(Sized):
+class SvmHead(DynamicBuffers):
     """Decision values sum_i w_ik exp(-gamma |x - v_i|^2) + b_k of K machines that share their support vectors.
 
     `vectors` (M, width), `weights` (M, K), `offsets` (K,), `gamma` (); M is up to the data.

@@ -11,7 +11,7 @@ from torch import nn
 from medscreen.config.detectors.ensemble import EnsembleParams
 from medscreen.config.detectors.kinds import SingleParams
 from medscreen.data.images import ImageSet
-from medscreen.detectors.ensemble.networks import EmpiricalRank, Ensemble, PlattOdds
+from medscreen.detectors.ensemble.networks import EmpiricalRank, Ensemble, PlattScaling
 from medscreen.detectors.shared.base import Detector, KnownState, OnEpoch, ignore, nothing_known, score
 from medscreen.errors import MedscreenError
 
@@ -33,11 +33,11 @@ class EnsembleDetector:
 
     def __init__(self, params: EnsembleParams, build: Build, known: KnownState = nothing_known) -> None:
         self.params, self.build, self.known = params, build, known
-        self.score_at_half = 0.0 if params.combine == "probability" else None
+        self.decision_boundary = 0.0 if params.combine == "probability" else None
         self.network: nn.Module = self._joined([build(entry).network for entry in params.members.values()])
 
     def _joined(self, members: list[nn.Module]) -> Ensemble:
-        scales = [PlattOdds() if self.params.combine == "probability" else EmpiricalRank() for _ in members]
+        scales = [PlattScaling() if self.params.combine == "probability" else EmpiricalRank() for _ in members]
         return Ensemble(members, scales).eval()
 
     def fit(self, train: ImageSet, tune: ImageSet, on_epoch: OnEpoch = ignore) -> Self:  # noqa: ARG002

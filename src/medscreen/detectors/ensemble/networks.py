@@ -5,12 +5,12 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from medscreen.detectors.shared.layers.dynamic_buffers import Sized
+from medscreen.detectors.shared.layers.dynamic_buffers import DynamicBuffers
 
 _LEAST_GAP = 0.01
 
 
-class EmpiricalRank(Sized):
+class EmpiricalRank(DynamicBuffers):
     """Empirical distribution function of known scores: linear between them, logarithmic beyond their ends.
 
     `scores` (M,) ascend and differ, `ranks` (M,) are theirs, `spread` () is the unit beyond the ends.
@@ -58,7 +58,7 @@ class EmpiricalRank(Sized):
         return rank + beyond * self.ranks[0].clamp(min=1e-4)
 
 
-class PlattOdds(nn.Module):
+class PlattScaling(nn.Module):
     """Log odds slope * score + offset."""
 
     slope: Tensor

@@ -22,7 +22,7 @@ _MOST_NUMBERS = 2**27  # of 4 bytes: what a package can hold and a computer inve
 class NoveltyDetector:
     """Features by a fixed rule, and their distance from those of the healthy images."""
 
-    score_at_half: float | None = None
+    decision_boundary: float | None = None
     findings: tuple[str, ...] = ()
 
     def __init__(self, params: NoveltyParams, size: int, compute: ComputeParams, seed: int) -> None:

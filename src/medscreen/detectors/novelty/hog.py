@@ -16,7 +16,7 @@ _FAINTEST = 0.01
 class OrientedGradients(nn.Module):
     """Histograms of the directions of gradients in `cells` x `cells` cells, normalised in overlapping blocks.
 
-    Dalal, Triggs 2005 (doi 10.1109/CVPR.2005.177): central differences; a pixel votes with its gradient's length,
+    Dalal, Triggs 2005 (doi 10.1109/CVPR.2005.177): central differences; a pixel orientation_weights with its gradient's length,
     shared out between the nearest bins and the nearest cells; blocks of `block` x `block` cells, one cell apart, in
     clipped L2 norm. `signed`: directions over 360 degrees, dark to bright, instead of 180. `width`: how many numbers an
     image becomes, (cells - block + 1)^2 x block^2 x bins.
@@ -28,7 +28,7 @@ class OrientedGradients(nn.Module):
         self.turn = 2 * math.pi if signed else math.pi
         self.width = (cells - block + 1) ** 2 * block**2 * bins
 
-    def votes(self, images: Tensor) -> Tensor:
+    def orientation_weights(self, images: Tensor) -> Tensor:
         """(N, 1, S, S) -> (N, bins, S, S): a pixel's gradient, shared out between two bins."""
         padded = F.pad(images, (1, 1, 1, 1), mode="replicate")
         down = padded[:, :, 2:, 1:-1] - padded[:, :, :-2, 1:-1]
@@ -43,7 +43,7 @@ class OrientedGradients(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         """(N, 1, S, S) -> (N, width), block by block, rows first; in a block bin by bin."""
-        cells = in_regions(self.votes(standardised(images)), self.cells)
+        cells = in_regions(self.orientation_weights(standardised(images)), self.cells)
         blocks = cells.unfold(2, self.block, 1).unfold(3, self.block, 1)  # (N, bins, down, across, block, block)
         found = blocks.permute(0, 2, 3, 1, 4, 5).flatten(3)
         clipped = _unit(found).clamp(max=_CLIP)

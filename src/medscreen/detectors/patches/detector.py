@@ -13,7 +13,7 @@ from medscreen.config.detectors.patches import PadimParams, PatchcoreParams
 from medscreen.data.images import ImageSet, Pixels, batches
 from medscreen.detectors.patches.coreset import coreset, projected
 from medscreen.detectors.patches.feature_maps import Channels, Patches
-from medscreen.detectors.patches.memory_bank import PatchBank
+from medscreen.detectors.patches.memory_bank import MemoryBank
 from medscreen.detectors.patches.patch_gaussians import PlaceGaussians
 from medscreen.detectors.shared.base import OnEpoch, as_images, ignore
 from medscreen.detectors.shared.healthy_images import healthy_of
@@ -37,7 +37,7 @@ def patches_detector(
 class PadimDetector:
     """A Gaussian at each place of a pretrained network's maps (Defard et al. 2020, arXiv 2011.08785)."""
 
-    score_at_half: float | None = None
+    decision_boundary: float | None = None
     findings: tuple[str, ...] = ()
 
     def __init__(self, params: PadimParams, compute: ComputeParams, seed: int) -> None:
@@ -71,18 +71,18 @@ class PadimDetector:
 class PatchcoreDetector:
     """A bank of patches of a pretrained network's maps (Roth et al. 2021, arXiv 2106.08265)."""
 
-    score_at_half: float | None = None
+    decision_boundary: float | None = None
     findings: tuple[str, ...] = ()
 
     def __init__(self, params: PatchcoreParams, compute: ComputeParams, seed: int) -> None:
         self.params, self.compute, self.seed = params, compute, seed
         self.network: nn.Module = _chain(*self._fresh(bare_backbone))
 
-    def _fresh(self, backbone: Callable[[BackboneParams], Backbone]) -> tuple[Patches, PatchBank]:
+    def _fresh(self, backbone: Callable[[BackboneParams], Backbone]) -> tuple[Patches, MemoryBank]:
         seeded(self.seed)
         params = self.params
         patches = Patches(backbone(params.backbone).eval(), params.depths, params.grid, params.neighbourhood)
-        return patches, PatchBank(params.most, patches.width, params.top_fraction)
+        return patches, MemoryBank(params.most, patches.width, params.top_fraction)
 
     def fit(self, train: ImageSet, tune: ImageSet, on_epoch: OnEpoch = ignore) -> Self:  # noqa: ARG002
         """Keeps a covering share of the patches of the healthy images of `train`; `tune` is not needed.

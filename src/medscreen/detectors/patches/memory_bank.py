@@ -4,14 +4,14 @@ import torch
 from torch import Tensor
 
 from medscreen.detectors.shared.layers.distances import squared_distances
-from medscreen.detectors.shared.layers.dynamic_buffers import Sized
+from medscreen.detectors.shared.layers.dynamic_buffers import DynamicBuffers
 from medscreen.detectors.shared.layers.pooling import mean_of_top
 
 _CHUNK = 512
 """Patches of the bank compared at once: N x places x _CHUNK numbers are in memory."""
 
 
-class PatchBank(Sized):
+class MemoryBank(DynamicBuffers):
     """The distance of an image's patches from their nearest in the bank, the mean of the worst.
 
     Roth et al. 2021 (PatchCore, arXiv 2106.08265) take the worst alone. `top`: the share of places that count, at

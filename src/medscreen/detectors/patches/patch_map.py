@@ -2,7 +2,7 @@
 
 from torch import Tensor, nn
 
-from medscreen.detectors.patches.memory_bank import PatchBank
+from medscreen.detectors.patches.memory_bank import MemoryBank
 from medscreen.detectors.patches.patch_gaussians import PlaceGaussians
 from medscreen.detectors.shared.layers.places import even_places, interpolation
 
@@ -17,7 +17,7 @@ class PatchMap(nn.Module):
         super().__init__()
         *patches, distance = scorer
         self.patches = nn.Sequential(*patches)
-        self.distance: PlaceGaussians | PatchBank = distance  # type: ignore[assignment]
+        self.distance: PlaceGaussians | MemoryBank = distance  # type: ignore[assignment]
         self.grid = int(scorer[0].grid)  # type: ignore[arg-type]
         self.register_buffer("weights", interpolation(size, self.grid, even_places(size, self.grid)))
 

@@ -36,12 +36,12 @@ class Detector(Protocol):
     `network` maps float32 images (N, 1, S, S) in 0..1, S the training size, to scores (N,); it is in eval
     mode, free of randomness, exportable to ONNX, and its tensors are the detector's whole learned state. Where
     `findings` names K classes (the first is "normal"), it gives a pair: the scores and probabilities (N, K).
-    `score_at_half` is the score at which the detector itself thinks both classes equally likely, None for
+    `decision_boundary` is the score at which the detector itself thinks both classes equally likely, None for
     detectors that claim no probability. A second `fit` forgets the first. Whoever is told of an epoch may look at
     `network`, which is then what that epoch made of it.
     """
 
-    score_at_half: float | None
+    decision_boundary: float | None
     findings: tuple[str, ...]
 
     @property

@@ -22,9 +22,9 @@ from medscreen.detectors.shared.class_targets import (
     weighing_the_same,
     with_rarest_thrice,
 )
-from medscreen.detectors.shared.layers.abnormal_logit import OddsOfAnyFinding, OneLogit
+from medscreen.detectors.shared.layers.abnormal_logit import AnyFindingLogit, OneLogit
 from medscreen.detectors.shared.layers.backbones import Backbone
-from medscreen.detectors.shared.layers.tta import MeanOfViews
+from medscreen.detectors.shared.layers.tta import TestTimeAugmentation
 from medscreen.detectors.shared.losses import cross_entropy, mixed, smoothed
 from medscreen.detectors.shared.pretrained import bare_backbone, read_backbone
 from medscreen.detectors.shared.training import Examples, Loss, Recipe, fit_network, seeded
@@ -33,7 +33,7 @@ from medscreen.detectors.shared.training import Examples, Loss, Recipe, fit_netw
 class ClassifierDetector(ABC):
     """A network trained on both classes; its score is the logit of being abnormal, whichever finding it is."""
 
-    score_at_half: float | None = 0.0
+    decision_boundary: float | None = 0.0
 
     def __init__(self, params: ClassifierEntry, size: int, compute: ComputeParams, seed: int) -> None:
         self.params, self.size, self.compute, self.seed = params, size, compute, seed
@@ -49,8 +49,8 @@ class ClassifierDetector(ABC):
         """The untrained network, (N, 1, S, S) -> (N, outputs), on `backbone` of its settings where it has one."""
 
     def _scoring(self, classifier: nn.Module) -> nn.Module:
-        looking = MeanOfViews(classifier, self.params.recipe.tta)
-        return (OddsOfAnyFinding(looking) if self.findings else OneLogit(looking)).eval()
+        looking = TestTimeAugmentation(classifier, self.params.recipe.tta)
+        return (AnyFindingLogit(looking) if self.findings else OneLogit(looking)).eval()
 
     def fit(self, train: ImageSet, tune: ImageSet, on_epoch: OnEpoch = ignore) -> Self:
         """Minimises the cross-entropy as the recipe says.

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 
-class MovingAverage:
+class ExponentialMovingAverage:
     """An exponential moving average of all that a network learns, the statistics of batch norms included.
 
     With a decay of 0 the average is the network itself and costs nothing.

@@ -18,7 +18,7 @@ from medscreen.config.compute import ComputeParams
 from medscreen.config.detectors.entry import TrainingParams
 from medscreen.data.images import ImageSet, batches
 from medscreen.detectors.shared.base import OnEpoch, as_images
-from medscreen.detectors.shared.ema import MovingAverage
+from medscreen.detectors.shared.ema import ExponentialMovingAverage
 from medscreen.errors import MedscreenError
 
 Loss = Callable[[Tensor, Tensor], Mapping[str, Tensor]]
@@ -135,7 +135,7 @@ def fit_network(
     # a batch of one image is nothing to normalise over
     steps = max(1, min(-(-len(images) // training.batch_size), len(images) // 2))
     optimiser, schedule = _optimiser(network, recipe, training.epochs * steps)
-    average = MovingAverage(network, training.ema_decay)
+    average = ExponentialMovingAverage(network, training.ema_decay)
     best, best_state, best_epoch = float("inf"), copy.deepcopy(network.state_dict()), 0
     for epoch in range(1, training.epochs + 1):
         seeded(recipe.seed, epoch)

@@ -14,7 +14,7 @@ from medscreen.detectors.statistic.networks import HealthyDistance
 class StatisticDetector:
     """Scores by how far one number of an image lies from the healthy median, on either side."""
 
-    score_at_half: float | None = None
+    decision_boundary: float | None = None
     findings: tuple[str, ...] = ()
 
     def __init__(self, params: StatisticParams) -> None:

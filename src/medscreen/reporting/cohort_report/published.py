@@ -13,7 +13,7 @@ from jinja2 import UndefinedError
 from medscreen.config.params import Params
 from medscreen.errors import MedscreenError
 from medscreen.reporting.curation_page.page import warnings
-from medscreen.reporting.leaderboard import Row, league_rows
+from medscreen.reporting.leaderboard import Row, leaderboard_rows
 from medscreen.tracking.detector_results import Result, read_results
 from medscreen.workspace.layout import Layout
 from medscreen.workspace.lineage import require_locked
@@ -54,7 +54,9 @@ def read_published(layout: Layout, params: Params) -> Published:
     expected = {}
     for name, result in results.items():
         with named(layout, layout.report(name)):
-            (expected[name],) = league_rows([result], {of: standing["verdict"] for of, standing in standings.items()})
+            (expected[name],) = leaderboard_rows(
+                [result], {of: standing["verdict"] for of, standing in standings.items()}
+            )
     is_judged = {name: of["digest"] for name, of in standings.items()} == {n: of.digest for n, of in results.items()}
     if not is_judged or {row["detector"]: row for row in league} != expected:
         raise MedscreenError(

@@ -35,7 +35,9 @@ def shift(val: ImageSet, test: ImageSet, seed: int) -> dict[str, Any]:
     patients = np.concatenate([of.patients[normal] for of, normal in sides])
     is_test = np.repeat([0, 1], list(counts.values()))
     scores = _out_of_fold(features, is_test, patients, seed)
-    outcomes = outcomes_of(labels=is_test, scores=scores, patients=patients, abnormal=scores >= 0.5, score_at_half=0.5)
+    outcomes = outcomes_of(
+        labels=is_test, scores=scores, patients=patients, abnormal=scores >= 0.5, decision_boundary=0.5
+    )
     found = evaluate(outcomes, Bootstrap(_RESAMPLES, _CONFIDENCE, seed), ["auroc"])["auroc"]
     return {"auroc": found, "images": counts, "reason": ""}
 

@@ -58,7 +58,7 @@ def _histogram(outcomes: Outcomes) -> list[Any]:
     return rows
 
 
-def save_bench(rows: Sequence[Mapping[str, Any]], path: Path) -> None:
+def save_threshold_comparison(rows: Sequence[Mapping[str, Any]], path: Path) -> None:
     """Writes the threshold comparison as csv: a row a policy, values and the ends of their intervals side by side."""
     flat = []
     for row in rows:

@@ -17,7 +17,7 @@ class OneLogit(nn.Module):
         return logits.squeeze(1)
 
 
-class OddsOfAnyFinding(nn.Module):
+class AnyFindingLogit(nn.Module):
     """The log odds of 1 - P(normal), and the probability of each class, by a network of K outputs, normal first."""
 
     def __init__(self, classifier: nn.Module) -> None:

@@ -4,7 +4,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from medscreen.detectors.shared.layers.dynamic_buffers import Sized
+from medscreen.detectors.shared.layers.dynamic_buffers import DynamicBuffers
 from medscreen.detectors.shared.layers.feature_scaling import Scaling
 
 _LEAST = 0.05
@@ -57,7 +57,7 @@ class MahalanobisDistance(nn.Module):
         return terms
 
 
-class NeighbourDistance(Sized):
+class NeighbourDistance(DynamicBuffers):
     """Mean distance to the `neighbours` nearest healthy vectors, all columns scaled to the same spread.
 
     `known` (M, width) grows with the healthy images.

@@ -5,7 +5,7 @@ from typing import Any
 from torch import nn
 
 
-class Sized(nn.Module):
+class DynamicBuffers(nn.Module):
     """A module whose own buffers take the shape of the state that they are loaded from."""
 
     def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *arguments: Any) -> None:

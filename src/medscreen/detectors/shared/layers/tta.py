@@ -7,7 +7,7 @@ from torch.nn import functional as F
 _SHIFTS = ((0, 0), (0, -1), (0, 1), (-1, 0), (1, 0))
 
 
-class MeanOfViews(nn.Module):
+class TestTimeAugmentation(nn.Module):
     """The mean of a classifier's logits over views of the image, all within the graph.
 
     `number`: 1 is the image alone, 2 with its mirror image, 5 with four shifts by a 28th of the side, 10 both.
