@@ -19,10 +19,10 @@ ifneq ($(shell cat $(READY) 2>/dev/null),$(CURDIR))
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help setup repro study test test-fast check docs bench schema lock ui dashboard plots backup clean
+.PHONY: help setup repro study test test-fast check docs difficulty schema lock ui dashboard plots backup clean
 
 help: ## this list
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sort | awk -F ':.*## ' '{printf "  make %-9s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sort | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
 
 setup: $(READY) ## make .venv with everything in requirements.lock
 
@@ -68,7 +68,7 @@ DOCS = NO_MKDOCS_2_WARNING=1 mkdocs build --strict
 docs: $(READY) ## the documentation as a site that needs no network: site/index.html
 	@$(DOCS)
 
-bench: $(READY) ## how hard the phantom is: AUROC on val of the roster over five seeds (5 minutes)
+difficulty: $(READY) ## how hard the phantom is: AUROC on val of the roster over five seeds (5 minutes)
 	@python benchmarks/phantom_difficulty.py
 
 lock: ## write requirements.lock anew from pyproject.toml

@@ -29,7 +29,7 @@ def films(folder: Path, images: int, size: int) -> int:
     """Writes about so many; how many they are."""
     settings = PhantomParams(
         kind="phantom", root="", image_size=size, patients=max(40, round(images / _FILMS_A_PATIENT)),
-        abnormal_fraction=0.4, contrast=3.0, exact_copies=images // 100, near_copies=images // 100,
+        abnormal_fraction=0.4, contrast=3.0, exact_duplicates=images // 100, near_duplicates=images // 100,
         respelled_patients=0, unreadable_files=images // 100, seed=20,
     )  # fmt: skip
     phantom.find_files(settings, folder, os.cpu_count() or 1, "folders")

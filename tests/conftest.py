@@ -39,8 +39,8 @@ TINY: dict[str, Any] = {
     "datasets.phantom.patients": 280,  # twenty of each class in val and in test: fewer are refused
     "datasets.phantom.image_size": 32,
     "datasets.phantom.contrast": 30.0,
-    "datasets.phantom.exact_copies": 3,
-    "datasets.phantom.near_copies": 3,
+    "datasets.phantom.exact_duplicates": 3,
+    "datasets.phantom.near_duplicates": 3,
     "datasets.phantom.respelled_patients": 3,
     "datasets.phantom.unreadable_files": 3,
     "detectors.autoencoder.layers.down": [2, 4, 8],

@@ -23,12 +23,12 @@ from medscreen.evaluation.outcomes import Outcomes, outcomes_of
 REPOSITORY = Path(__file__).resolve().parent.parent
 PARAMS_YAML = REPOSITORY / "tests" / "params.yaml"
 CURATION = CurationParams(
-    tune_fraction=0.1, val_fraction=0.2, test_fraction=0.2, exact_copies="drop", near_copies="report"
+    tune_fraction=0.1, val_fraction=0.2, test_fraction=0.2, exact_duplicates="drop", near_duplicates="report"
 )
 
 PHANTOM = PhantomParams(
     kind="phantom", root="data/phantom", image_size=24, patients=40, abnormal_fraction=0.4, contrast=2.0,
-    exact_copies=3, near_copies=2, respelled_patients=2, unreadable_files=3, seed=20,
+    exact_duplicates=3, near_duplicates=2, respelled_patients=2, unreadable_files=3, seed=20,
 )  # fmt: skip
 
 FOLDERS: dict[str, Any] = {
@@ -172,7 +172,7 @@ def drawn_outcomes(number: int, seed: int, ties: bool = False) -> Outcomes:
         scores = np.round(scores * 2) / 2
     stated = 1 / (1 + np.exp(1 - 3 * scores))
     scored = outcomes(labels, scores, 0.5, rng.integers(0, number // 2, number), 0.25, stated)
-    return replace(scored, refer=np.abs(scores - 0.5) <= 0.5)
+    return replace(scored, deferred=np.abs(scores - 0.5) <= 0.5)
 
 
 def labels_table(root: Path) -> list[dict[str, str]]:

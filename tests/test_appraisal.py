@@ -13,7 +13,7 @@ from medscreen.errors import MedscreenError
 from medscreen.evaluation.bootstrap import Bootstrap
 from medscreen.evaluation.metrics import METRICS, evaluate
 from medscreen.evaluation.outcomes import Floats, balanced_view
-from medscreen.operating.threshold_comparison import bench
+from medscreen.operating.threshold_comparison import compare_policies
 from medscreen.reporting.evaluation_report.tables import Judged, analysis, metrics
 from medscreen.workspace.layout import Layout
 
@@ -21,7 +21,7 @@ PARAMS = EvaluationParams(
     resamples=100,
     confidence=0.9,
     prevalence=0.05,
-    bench=[YoudenPolicy(policy="youden"), SensitivityPolicy(policy="sensitivity", at_least=0.9)],
+    threshold_comparison=[YoudenPolicy(policy="youden"), SensitivityPolicy(policy="sensitivity", at_least=0.9)],
 )
 SEED = 7
 BOOTSTRAP = Bootstrap(100, 0.9, SEED)
@@ -30,19 +30,19 @@ P_VALUES = np.linspace(0.01, 1, 200)
 NAMES = ["normal", "mass", "nodule"]
 
 
-def judged(number: int, seed: int, **traits: list[str]) -> Judged:
+def judged(number: int, seed: int, **attributes: list[str]) -> Judged:
     """A split of a detector with a deferral band; findings are mass and nodule in turn."""
     sample = drawn_outcomes(number, seed)
-    refer = np.abs(sample.scores - 0.5) < 0.3
-    sample = type(sample)(**{**vars(sample), "refer": refer})
+    deferred = np.abs(sample.scores - 0.5) < 0.3
+    sample = type(sample)(**{**vars(sample), "deferred": deferred})
     finding = [("mass", "nodule")[i % 2] if label else "none" for i, label in enumerate(sample.labels)]
-    return Judged(sample, {"finding": finding, **traits}, P_VALUES[:number])
+    return Judged(sample, {"finding": finding, **attributes}, P_VALUES[:number])
 
 
-def by_hand(labels: list[int], called: list[int], referred: list[int]) -> Judged:
+def by_hand(labels: list[int], called: list[int], deferred: list[int]) -> Judged:
     sample = outcomes(labels, np.array(called) + np.arange(len(called)) / 100, 0.9)
     assert sample.abnormal.tolist() == [bool(call) for call in called]
-    sample = type(sample)(**{**vars(sample), "refer": np.array(referred, bool)})
+    sample = type(sample)(**{**vars(sample), "deferred": np.array(deferred, bool)})
     return Judged(sample, {"finding": ["none"] * len(labels)}, P_VALUES[: len(labels)])
 
 
@@ -88,13 +88,13 @@ def test_metrics_are_those_of_evaluation(report: dict[str, Any]) -> None:
 
 
 def test_what_the_refer_band_leaves_by_hand() -> None:
-    # of every eight, kept: 5, one of them wrong; referred: 3, two of them wrong
+    # of every eight, kept: 5, one of them wrong; deferred: 3, two of them wrong
     test = by_hand([0, 0, 0, 0, 1, 1, 1, 1] * 5, [0, 0, 1, 1, 1, 1, 0, 1] * 5, [0, 0, 0, 1, 0, 0, 1, 1] * 5)
     found = metrics(with_test(test), PARAMS, SEED)["test"]
     assert found["coverage"]["value"] == 0.625
     assert found["error_kept"]["value"] == pytest.approx(1 / 5)
-    assert found["error_referred"]["value"] == pytest.approx(2 / 3, abs=1e-6)
-    assert all(found[name]["low"] < found[name]["high"] for name in ("coverage", "error_kept", "error_referred"))
+    assert found["error_deferred"]["value"] == pytest.approx(2 / 3, abs=1e-6)
+    assert all(found[name]["low"] < found[name]["high"] for name in ("coverage", "error_kept", "error_deferred"))
 
 
 def test_where_nothing_is_referred_there_is_no_error_among_the_referred() -> None:
@@ -102,7 +102,7 @@ def test_where_nothing_is_referred_there_is_no_error_among_the_referred() -> Non
     found = metrics(with_test(test), PARAMS, SEED)["test"]
     assert (found["coverage"]["value"], found["coverage"]["high"]) == (1, 1)
     assert found["error_kept"]["value"] == 0.25
-    assert found["error_referred"] == UNDEFINED
+    assert found["error_deferred"] == UNDEFINED
 
 
 def test_predictive_values_at_the_stated_prevalence_by_hand() -> None:
@@ -117,7 +117,8 @@ def test_predictive_values_at_the_stated_prevalence_by_hand() -> None:
 
 def test_an_analysis_has_every_block_and_is_json(tables: dict[str, Any]) -> None:
     assert set(tables) == {
-        "prevalence", "scores", "bench", "reliability", "decision_curve", "subgroups", "findings", "seeds",
+        "prevalence", "scores", "threshold_comparison", "reliability", "decision_curve", "subgroups", "findings",
+        "seeds",
         "ece_by_chance", "false_positive_rate_at_p",
     }  # fmt: skip
     assert tables["prevalence"] == 0.05
@@ -133,8 +134,8 @@ def test_the_same_seed_gives_the_same_analysis(tables: dict[str, Any]) -> None:
 
 def test_the_bench_is_of_val_and_test(tables: dict[str, Any]) -> None:
     two = {split: SPLITS[split].outcomes for split in ("val", "test")}
-    assert tables["bench"] == bench(PARAMS.bench, two, BOOTSTRAP)
-    assert [list(row["rates"]) for row in tables["bench"]] == [["val", "test"]] * 2
+    assert tables["threshold_comparison"] == compare_policies(PARAMS.threshold_comparison, two, BOOTSTRAP)
+    assert [list(row["rates"]) for row in tables["threshold_comparison"]] == [["val", "test"]] * 2
 
 
 def test_tables_count_every_image_of_their_split(tables: dict[str, Any]) -> None:
@@ -182,7 +183,7 @@ def test_a_subgroup_of_one_class_has_no_auroc_and_does_not_fail() -> None:
 
 
 def test_findings_are_rows_against_all_normal_images(tables: dict[str, Any]) -> None:
-    sample, finding = SPLITS["test"].outcomes, np.array(SPLITS["test"].traits["finding"])
+    sample, finding = SPLITS["test"].outcomes, np.array(SPLITS["test"].attributes["finding"])
     assert list(tables["findings"]) == ["mass", "nodule"]
     assert tables["subgroups"] == {}  # a finding is no subgroup
     for name, row in tables["findings"].items():
@@ -224,7 +225,9 @@ def test_a_finding_that_the_detector_does_not_know_is_a_sentence() -> None:
     assert "'fracture'" in message
     assert "mass, nodule" in message
     assert "normal" not in message
-    analysed(with_test(Judged(test.outcomes, test.traits, test.p_values)))  # who tells none apart needs to know none
+    analysed(
+        with_test(Judged(test.outcomes, test.attributes, test.p_values))
+    )  # who tells none apart needs to know none
 
 
 def shifted(scores: Floats, seed: int) -> Floats:

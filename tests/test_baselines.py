@@ -71,7 +71,7 @@ def test_the_median_is_that_of_the_healthy_images_of_train(name: StatisticName, 
     # even images: the healthy ones at .2, .3, .4, .5 and .9, the abnormal ones noisy and bright
     pixels = np.random.default_rng(1).integers(200, 255, (10, 16, 16)).astype(np.uint8)
     pixels[::2] = (np.array([0.9, 0.2, 0.5, 0.3, 0.4]) * 255).round().astype(np.uint8)[:, None, None]
-    train = ImageSet(pixels, drawn.labels, drawn.patients, drawn.origins, drawn.digests, drawn.traits)
+    train = ImageSet(pixels, drawn.labels, drawn.patients, drawn.origins, drawn.digests, drawn.attributes)
     params = StatisticParams(kind="statistic", variant=name)
     detector = build(params, 16, ComputeParams(threads=1, device="cpu"), 7).fit(train, drawn)
     assert params.is_baseline

@@ -30,7 +30,7 @@ ALL_SECTIONS = [
     "Findings", "Threshold comparison", "Calibration", "Explanation map", "Other hospitals", "Lineage", "Parameters",
 ]  # fmt: skip
 POINT = {
-    "policy": "youden", "threshold": 0.809444, "refer_from": -2.06826, "refer_to": 0.809444,
+    "policy": "youden", "threshold": 0.809444, "defer_from": -2.06826, "defer_to": 0.809444,
     "healthy_scores": [-2.0, -1.5], "calibration": "platt", "curve": {"slope": 0.7, "intercept": -0.6},
     "domain": {
         "level": 0.01, "guaranteed": 0.02, "compares": ["image statistics", "features of the detector"],
@@ -178,7 +178,7 @@ def test_operating_point_band_and_decision() -> None:
     assert "score at or above 0.8094." in message
     assert "scores from -2.068 to below 0.8094 are deferred to a reader" in message
     assert '"cnn: val/auroc 0.9199 beats the baseline gradient by 0.4290"' in message
-    empty = replace(NOTHING, operating_point=POINT | {"refer_from": 1.5, "refer_to": 1.5})
+    empty = replace(NOTHING, operating_point=POINT | {"defer_from": 1.5, "defer_to": 1.5})
     assert "no image is deferred" in sections(model_card(empty))["Operating point"]
 
 
@@ -229,7 +229,7 @@ def test_undefined_values_are_dashes() -> None:
     facts = judged(
         {"auroc": estimate(0.9)},
         subgroups={"sex": {"F": group(None), "M": group(0.8)}},
-        bench=[
+        threshold_comparison=[
             {
                 "policy": "f1",
                 "threshold": estimate(None),
@@ -343,7 +343,7 @@ def test_what_curation_found_is_told() -> None:
         "records": 12,
         "readable": 10,
         "quarantined": [{"file": "patient-7.dcm", "reason": "cut"}, {"file": "b.dcm", "reason": "empty"}],
-        "exact_copies": {"dropped": 3, "across": {"test+train": 2}, "conflicting_labels": [["a", "b"]]},
+        "exact_duplicates": {"dropped": 3, "across": {"test+train": 2}, "conflicting_labels": [["a", "b"]]},
         "respelled_patients": 1,
         "leaks": {"train+val": {"images": 2, "patients": 1}},
         "splits": {"val": {"images": 7, "normal": 4, "abnormal": 3, "patients": 5}},
@@ -354,7 +354,7 @@ def test_what_curation_found_is_told() -> None:
     for line in (
         "Files: 12 listed, 10 readable.",
         "Quarantined as unreadable: 2;",
-        "Exact copies dropped: 3; images that published splits share: test+train 2.",
+        "Exact duplicates dropped: 3; images that published splits share: test+train 2.",
         "conflicting labels: 1.",
         "Leaks between the splits: train+val (images 2, patients 1).",
     ):
@@ -459,7 +459,7 @@ def named(name: str) -> CardFacts:
         },
         explanations=PROOF | {"map": name, "unit": name, "shown": False, "reason": name},
         curation={"splits": {name: {"images": 3, "normal": 2, "abnormal": 1, "patients": 2}}},
-        operating_point={"policy": name, "threshold": 1.0, "refer_from": 1.0, "refer_to": 1.0, "calibration": name},
+        operating_point={"policy": name, "threshold": 1.0, "defer_from": 1.0, "defer_to": 1.0, "calibration": name},
         parameters={name: name},
         lineage={name: name},
         decision=name,

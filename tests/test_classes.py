@@ -37,7 +37,7 @@ def test_an_unnamed_finding_is_a_sentence() -> None:
 
 
 def test_a_finding_that_was_merged_is_a_sentence() -> None:
-    merged = replace(IMAGES, traits={"finding": [("none", "spot", "none", OTHER)[i % 4] for i in range(12)]})
+    merged = replace(IMAGES, attributes={"finding": [("none", "spot", "none", OTHER)[i % 4] for i in range(12)]})
     with pytest.raises(MedscreenError, match=re.escape(OTHER)) as error:
         classified(merged, ["spot", "stain"])
     assert not unstated(one_sentence(error), "findings", "params.yaml", "spot, stain")

@@ -62,7 +62,7 @@ def rows_of(page: str, heading: str) -> list[list[str]]:
 
 
 def leaderboard_of(layout: Layout) -> list[dict[str, str]]:
-    with layout.league.open(newline="") as file:
+    with layout.leaderboard.open(newline="") as file:
         return list(csv.DictReader(file))
 
 
@@ -77,7 +77,7 @@ def figure_of(estimate: dict[str, float | None] | None) -> str:
 
 def test_figures_are_those_of_the_evaluation_and_the_order_is_that_of_the_league(layout: Layout) -> None:
     page = page_of(layout)
-    league = leaderboard_of(layout)
+    leaderboard = leaderboard_of(layout)
     evaluations = {name: json.loads(layout.evaluation(name).read_text()) for name in ROSTER}
     columns = ("val/auroc", "test/auroc", "test/balanced_accuracy", "test/sensitivity", "test/specificity")
     expected = [
@@ -86,16 +86,16 @@ def test_figures_are_those_of_the_evaluation_and_the_order_is_that_of_the_league
             row["verdict"],
             *(figure_of(evaluations[row["detector"]][name.split("/")[0]][name.split("/")[1]]) for name in columns),
         ]
-        for row in league
+        for row in leaderboard
     ]
     assert rows_of(page, "Leaderboard")[1:] == expected
-    for shown, row in zip(rows_of(page, "Leaderboard")[1:], league, strict=True):
+    for shown, row in zip(rows_of(page, "Leaderboard")[1:], leaderboard, strict=True):
         assert [float(cell.split()[0]) for cell in shown[2:]] == pytest.approx(
             [float(row[c]) for c in columns], abs=6e-4
         )
 
     points = iter(rows_of(page, "Operating points")[1:])
-    for row in league:
+    for row in leaderboard:
         stated = PackagedDetector(layout.packaged(row["detector"])).metadata["operating_point"]
         for split in ("val", "test"):
             of = evaluations[row["detector"]][split]
@@ -198,7 +198,7 @@ def test_hostile_text_of_data_and_decisions_stays_text(layout: Layout) -> None:
 FILES: dict[str, Callable[[Layout], Path]] = {
     "evaluation": lambda layout: layout.evaluation("half"),
     "analysis": lambda layout: layout.analysis("half"),
-    "league": lambda layout: layout.league,
+    "leaderboard": lambda layout: layout.leaderboard,
     "promotion": lambda layout: layout.promotion,
     "roc": lambda layout: layout.plots / "roc.csv",
     "confusion": lambda layout: layout.figures("half") / "confusion.png",
@@ -236,11 +236,11 @@ def changed(path: Path, old: str, new: str) -> None:
 
 
 def test_results_of_different_runs_are_not_mixed(layout: Layout) -> None:
-    kept = {path: path.read_bytes() for path in (layout.league, layout.promotion, layout.plots / "roc.csv")}
+    kept = {path: path.read_bytes() for path in (layout.leaderboard, layout.promotion, layout.plots / "roc.csv")}
     digest = json.loads(layout.promotion.read_text())["standings"][1]["digest"]
     (row,) = [row for row in leaderboard_of(layout) if row["detector"] == "half"]
     for path, old, new in (
-        (layout.league, row["test/auroc"], "0.9999"),
+        (layout.leaderboard, row["test/auroc"], "0.9999"),
         (layout.promotion, digest, "0" * 32),
         (layout.plots / "roc.csv", "half", "other"),
     ):

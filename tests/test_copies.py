@@ -1,4 +1,4 @@
-"""Near copies: what is taken for one, and what the policies make of copies of either kind."""
+"""Near duplicates: what is taken for one, and what the policies make of copies of either kind."""
 
 from io import BytesIO
 from pathlib import Path
@@ -11,7 +11,7 @@ from PIL import Image
 from factories import CURATION, PHANTOM, film, one_sentence, real_data
 from medscreen.config.datasets import CurationParams
 from medscreen.data.curation.curation import Curated, curate
-from medscreen.data.curation.near_duplicates import near_pairs
+from medscreen.data.curation.near_duplicates import near_duplicate_pairs
 from medscreen.data.display import to_square
 from medscreen.data.images import SPLITS, Pixels
 from medscreen.data.load_image import read_grey
@@ -47,7 +47,7 @@ def resized(image: Pixels) -> Pixels:
 
 def pairs_of(images: list[Pixels], folder: Path, workers: int = 1) -> list[tuple[int, int]]:
     pixels = np.stack(images)
-    found = near_pairs(pixels, np.arange(len(pixels)), workers, folder / "textures")
+    found = near_duplicate_pairs(pixels, np.arange(len(pixels)), workers, folder / "textures")
     assert not (folder / "textures").exists()
     return sorted((pair.first, pair.second) for pair in found)
 
@@ -85,7 +85,7 @@ def test_the_near_copies_of_the_phantom_are_found(export: Path, tmp_path: Path) 
     found = pairs_of(films, tmp_path)
     names = [[readable[i].origin for i in pair] for pair in found]
     planted = [pair for pair in names if any("rewindowed" in name for name in pair)]
-    assert len(planted) == PHANTOM.near_copies
+    assert len(planted) == PHANTOM.near_duplicates
     assert all(Path(a).parent == Path(b).parent for a, b in planted)
 
 
@@ -145,7 +145,7 @@ def published(*more: Record) -> list[Record]:
 
 
 def copies(number: int, folder: Path, **policies: Any) -> Curated:
-    """60 images, each of a patient of its own, and a near copy of the first ones under other patients' names."""
+    """60 images, each of a patient of its own, and a near duplicate of the first ones under other patients' names."""
     records = [record(i) for i in range(60)]
     records += [record(i, image=darker(i), origin=f"copy-{i}.png", patient=f"q{i}") for i in range(number)]
     return run(records, folder, **policies)
@@ -153,7 +153,7 @@ def copies(number: int, folder: Path, **policies: Any) -> Curated:
 
 def test_near_copies_are_told_and_stay(tmp_path: Path) -> None:
     curated = copies(10, tmp_path)
-    found = curated.audit["near_copies"]
+    found = curated.audit["near_duplicates"]
     assert found["pairs"] == len(found["listed"]) == 10
     assert found["images"] == 20
     assert found["within"] == {"unsplit": 10}
@@ -167,26 +167,26 @@ def test_near_copies_are_told_and_stay(tmp_path: Path) -> None:
 
 
 def test_near_copies_are_kept_together(tmp_path: Path) -> None:
-    curated = copies(10, tmp_path, near_copies="keep_together")
+    curated = copies(10, tmp_path, near_duplicates="keep_together")
     at = homes(curated)
     assert len(at) == 70
     assert all(at[f"{i:03d}.png"] == at[f"copy-{i}.png"] for i in range(10))
-    assert curated.audit["near_copies"]["shared"] == {}
+    assert curated.audit["near_duplicates"]["shared"] == {}
     assert curated.audit["patients"] == 60
 
 
 def test_of_near_copies_the_first_stays(tmp_path: Path) -> None:
-    curated = copies(10, tmp_path, near_copies="drop")
+    curated = copies(10, tmp_path, near_duplicates="drop")
     assert sorted(homes(curated)) == [f"{i:03d}.png" for i in range(60)]
-    assert curated.audit["near_copies"]["dropped"] == 10
-    assert curated.audit["without_exact_copies"] == 70
-    assert curated.audit["without_near_copies"] == 60
-    assert {split for pair in curated.audit["near_copies"]["listed"] for split in pair["splits"]} >= {"dropped"}
+    assert curated.audit["near_duplicates"]["dropped"] == 10
+    assert curated.audit["without_exact_duplicates"] == 70
+    assert curated.audit["without_near_duplicates"] == 60
+    assert {split for pair in curated.audit["near_duplicates"]["listed"] for split in pair["splits"]} >= {"dropped"}
 
 
-@pytest.mark.parametrize("kind", ["exact_copies", "near_copies"])
+@pytest.mark.parametrize("kind", ["exact_duplicates", "near_duplicates"])
 def test_copies_that_must_not_be_end_the_curation(kind: str, tmp_path: Path) -> None:
-    image = textured(3) if kind == "exact_copies" else darker(3)
+    image = textured(3) if kind == "exact_duplicates" else darker(3)
     with pytest.raises(MedscreenError) as error:
         run([*published(), record(60, image=image, split="train", origin="other.png")], tmp_path, **{kind: "fail"})
     assert f"curation.{kind}: fail" in one_sentence(error)
@@ -202,41 +202,41 @@ def test_a_near_copy_of_a_published_test_image_leaves_train(tmp_path: Path) -> N
         record(104, image=darker(41), split="test"),  # 40..45 are val
         record(106, image=np.ascontiguousarray(darker(5).T), split="train"),
     ]
-    curated = run(published(*more), tmp_path, near_copies="drop")
+    curated = run(published(*more), tmp_path, near_duplicates="drop")
     at = homes(curated)
     assert "100.png" not in at
     assert "106.png" not in at
     assert at["102.png"] == at["104.png"] == "test"
-    assert curated.audit["near_copies"]["within"] == {"test": 1, "train": 1}
-    assert curated.audit["near_copies"]["across"] == {"test+train": 1, "test+val": 1}
-    assert curated.audit["near_copies"]["shared"] == {"val+test": 1}
+    assert curated.audit["near_duplicates"]["within"] == {"test": 1, "train": 1}
+    assert curated.audit["near_duplicates"]["across"] == {"test+train": 1, "test+val": 1}
+    assert curated.audit["near_duplicates"]["shared"] == {"val+test": 1}
 
 
 def test_a_chain_of_near_copies_loses_as_few_as_it_must() -> None:
     # b is like a, c like b but not like a: without b, c is a copy of nothing
-    from medscreen.data.curation.duplicates import without_near
+    from medscreen.data.curation.duplicates import drop_near_duplicates
     from medscreen.data.curation.near_duplicates import Pair
 
     pairs = [Pair(0, 1, 0.99), Pair(1, 2, 0.98)]
-    assert without_near([None, None, None], np.arange(3), pairs).tolist() == [0, 2]
-    assert without_near([None, "test", None], np.arange(3), pairs).tolist() == [1]
+    assert drop_near_duplicates([None, None, None], np.arange(3), pairs).tolist() == [0, 2]
+    assert drop_near_duplicates([None, "test", None], np.arange(3), pairs).tolist() == [1]
 
 
 def test_exact_copies_can_stay_in_one_split(tmp_path: Path) -> None:
     records = [record(i) for i in range(60)]
     records += [record(i, origin=f"copy-{i}.png", patient=f"q{i}") for i in range(10)]
-    told = run(records, tmp_path, exact_copies="report")
+    told = run(records, tmp_path, exact_duplicates="report")
     assert len(homes(told)) == 70
-    assert sum(leak["exact_copies"] for leak in told.audit["leaks"].values()) > 0
-    together = run(records, tmp_path, exact_copies="keep_together")
+    assert sum(leak["exact_duplicates"] for leak in told.audit["leaks"].values()) > 0
+    together = run(records, tmp_path, exact_duplicates="keep_together")
     assert len(homes(together)) == 70
     assert together.audit["leaks"] == {}
-    assert together.audit["exact_copies"]["dropped"] == 0
+    assert together.audit["exact_duplicates"]["dropped"] == 0
 
 
 def test_files_of_equal_images_are_named(tmp_path: Path) -> None:
     copy = record(3, split="test", origin="copy.png")
-    told = run([*published(), copy], tmp_path, exact_copies="report").audit["exact_copies"]
+    told = run([*published(), copy], tmp_path, exact_duplicates="report").audit["exact_duplicates"]
     assert told["listed"] == [{"files": ["003.png", "copy.png"]}]
 
 
@@ -244,14 +244,14 @@ def test_exact_copies_share_their_near_copies(tmp_path: Path) -> None:
     """Two equal images in train (patients p3, q3), and a darker one of a third patient before and behind them."""
     twins = [record(i) for i in range(60)] + [record(3, origin="twin.png", patient="q3")]
     behind = [*twins, record(3, image=darker(3), origin="darker.png", patient="r3")]
-    told = run(behind, tmp_path, exact_copies="report")
-    pairs = [pair["files"] for pair in told.audit["near_copies"]["listed"]]
+    told = run(behind, tmp_path, exact_duplicates="report")
+    pairs = [pair["files"] for pair in told.audit["near_duplicates"]["listed"]]
     assert pairs == [["003.png", "darker.png"], ["twin.png", "darker.png"]]
-    assert told.audit["near_copies"]["pairs"] == 2
-    together = run(behind, tmp_path, exact_copies="report", near_copies="keep_together")
+    assert told.audit["near_duplicates"]["pairs"] == 2
+    together = run(behind, tmp_path, exact_duplicates="report", near_duplicates="keep_together")
     assert len({homes(together)[name] for name in ("003.png", "twin.png", "darker.png")}) == 1
     before = [record(3, image=darker(3), origin="darker.png", patient="r3"), *twins]
-    dropped = homes(run(before, tmp_path, exact_copies="report", near_copies="drop"))
+    dropped = homes(run(before, tmp_path, exact_duplicates="report", near_duplicates="drop"))
     assert not {"003.png", "twin.png"} & set(dropped)
     assert "darker.png" in dropped
 
@@ -259,9 +259,9 @@ def test_exact_copies_share_their_near_copies(tmp_path: Path) -> None:
 def test_near_copies_of_what_is_dropped_anyway_are_not_counted(tmp_path: Path) -> None:
     records = [*published(), record(47, origin="twin.png", split="train"), record(47, origin="again.png", split="test")]
     audit = run([*records, record(200, image=darker(47), split="train")], tmp_path).audit
-    assert audit["exact_copies"]["dropped"] == 1
+    assert audit["exact_duplicates"]["dropped"] == 1
     # test keeps both of its equal images, and train the darker one
-    assert [pair["files"] for pair in audit["near_copies"]["listed"]] == [
+    assert [pair["files"] for pair in audit["near_duplicates"]["listed"]] == [
         ["047.png", "200.png"],
         ["again.png", "200.png"],
     ]
@@ -269,21 +269,21 @@ def test_near_copies_of_what_is_dropped_anyway_are_not_counted(tmp_path: Path) -
 
 def test_of_equal_images_the_published_one_is_compared() -> None:
     """The first of those that stay."""
-    from medscreen.data.curation.duplicates import staying_copies
+    from medscreen.data.curation.duplicates import staying_duplicates
 
     splits = ["train", "train", "test", "test", "train", "train"]
-    assert staying_copies(splits, [[0, 2, 3], [4, 5]]) == [[2, 3], [4]]
+    assert staying_duplicates(splits, [[0, 2, 3], [4, 5]]) == [[2, 3], [4]]
 
 
-@pytest.mark.parametrize("kind", ["exact_copies", "near_copies"])
+@pytest.mark.parametrize("kind", ["exact_duplicates", "near_duplicates"])
 def test_only_drop_takes_copies_of_published_images_out_of_train(kind: str, tmp_path: Path) -> None:
     """keep_together can't: nothing may leave published val and test, and train images do not go there."""
-    image = textured if kind == "exact_copies" else darker
+    image = textured if kind == "exact_duplicates" else darker
     copies = [record(200 + i, image=image(40 + i), split="train") for i in (0, 7)]  # 40..45 are val, 46..51 test
     records = published(*copies)
     own = {f"{i:03d}.png": name for i, name in enumerate(["train"] * 40 + ["val"] * 6 + ["test"] * 6)}
     for policy in ("report", "keep_together", "drop"):
-        curated = run(records, tmp_path, **{"exact_copies": "report", kind: policy})
+        curated = run(records, tmp_path, **{"exact_duplicates": "report", kind: policy})
         at = homes(curated)
         assert {name: at[name] for name, split in own.items() if split != "train"} == {
             name: split for name, split in own.items() if split != "train"
@@ -300,21 +300,25 @@ def test_the_way_out_of_copies_is_one_that_helps(tmp_path: Path) -> None:
 
     split_here = [record(i) for i in range(60)] + [record(i, origin=f"{i}", patient=f"q{i}") for i in range(20)]
     for policy in ("keep_together", "drop"):
-        assert told(split_here, exact_copies=policy) == ""
-    assert "curation.exact_copies in params.yaml: keep_together puts copies" in told(split_here, exact_copies="report")
+        assert told(split_here, exact_duplicates=policy) == ""
+    assert "curation.exact_duplicates in params.yaml: keep_together puts copies" in told(
+        split_here, exact_duplicates="report"
+    )
     in_train = published(*(record(i, origin=f"{i}", patient=f"q{i}", split="train") for i in range(20)))
-    assert "keep_together puts those of train and tune into one" in told(in_train, exact_copies="report")
-    assert told(in_train, exact_copies="keep_together") == ""
+    assert "keep_together puts those of train and tune into one" in told(in_train, exact_duplicates="report")
+    assert told(in_train, exact_duplicates="keep_together") == ""
     twice = published(record(50, split="val", origin="twin.png"))
     for policy in ("report", "keep_together", "drop"):
-        message = told(twice, exact_copies=policy)
-        assert "Exact copies that two splits share: val+test 1. Published val and test keep what they share" in message
+        message = told(twice, exact_duplicates=policy)
+        assert (
+            "Exact duplicates that two splits share: val+test 1. Published val and test keep what they share" in message
+        )
         assert "Only curation" not in message
 
 
 def test_copies_within_a_published_train_are_not_cut_apart(tmp_path: Path) -> None:
     more = [record(i, image=darker(i), split="train", origin=f"copy-{i}.png", patient=f"q{i}") for i in range(20)]
-    curated = run(published(*more), tmp_path, near_copies="keep_together")
+    curated = run(published(*more), tmp_path, near_duplicates="keep_together")
     at = homes(curated)
     assert all(at[f"{i:03d}.png"] == at[f"copy-{i}.png"] for i in range(20))
     assert "tune" in {at[f"{i:03d}.png"] for i in range(20)}
@@ -322,7 +326,7 @@ def test_copies_within_a_published_train_are_not_cut_apart(tmp_path: Path) -> No
 
 def test_a_copy_in_published_val_and_test_makes_no_two_people_one(tmp_path: Path) -> None:
     twin = record(200, image=darker(50), split="val", origin="twin.png")
-    curated = run(published(twin), tmp_path, near_copies="keep_together")
+    curated = run(published(twin), tmp_path, near_duplicates="keep_together")
     assert curated.audit["leaks"] == {}
-    assert curated.audit["near_copies"]["shared"] == {"val+test": 1}
+    assert curated.audit["near_duplicates"]["shared"] == {"val+test": 1}
     assert curated.audit["patients"] == 53

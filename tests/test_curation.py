@@ -123,9 +123,9 @@ def test_of_copies_the_first_stays(tmp_path: Path) -> None:
         Record("copy2.png", picture(3), "p3", 1, "x"),
     ]
     curated = run(records, tmp_path)
-    assert curated.audit["exact_copies"]["dropped"] == 2
-    assert curated.audit["exact_copies"]["within"] == {"unsplit": 2}
-    assert curated.audit["exact_copies"]["across"] == {}
+    assert curated.audit["exact_duplicates"]["dropped"] == 2
+    assert curated.audit["exact_duplicates"]["within"] == {"unsplit": 2}
+    assert curated.audit["exact_duplicates"]["across"] == {}
     names = every_origin(curated)
     assert "003.png" in names
     assert not {"copy.png", "copy2.png"} & set(names)
@@ -138,7 +138,7 @@ def test_copies_are_told_before_images_are_shrunk(tmp_path: Path) -> None:
     curated = run(
         [*large, Record("twin.png", twin, "p4", 0, "x"), Record("copy.png", picture(4, 40), "p4", 0, "x")], tmp_path
     )
-    assert curated.audit["exact_copies"]["dropped"] == 1
+    assert curated.audit["exact_duplicates"]["dropped"] == 1
     assert "twin.png" in every_origin(curated)
 
 
@@ -157,7 +157,7 @@ def test_published_val_and_test_are_never_shortened(tmp_path: Path) -> None:
     assert found["val"] == [*(f"{i:03d}.png" for i in range(40, 46)), "104.png"]
     assert found["test"] == [*(f"{i:03d}.png" for i in range(46, 52)), "106.png", "108.png"]
     assert sorted(found["train"] + found["tune"]) == [f"{i:03d}.png" for i in range(40)]
-    copies = curated.audit["exact_copies"]
+    copies = curated.audit["exact_duplicates"]
     assert copies["within"] == {"test": 1, "train": 1, "val": 1}
     assert copies["across"] == {"test+train": 1, "test+val": 1, "train+val": 1}
     assert copies["dropped"] == 3
@@ -236,7 +236,7 @@ def test_conflicting_labels_are_listed(tmp_path: Path) -> None:
         Record("agrees.png", picture(7), "p7", 1, "x"),
     ]
     audit = run(records, tmp_path).audit
-    assert audit["exact_copies"]["conflicting_labels"] == [{"files": ["005.png", "rival.png"]}]
+    assert audit["exact_duplicates"]["conflicting_labels"] == [{"files": ["005.png", "rival.png"]}]
 
 
 @pytest.mark.parametrize("label", [0, 1])
@@ -319,16 +319,16 @@ def pneumonia(tmp_path_factory: pytest.TempPathFactory) -> Curated:
 
 
 def test_the_copies_in_pneumoniamnist_are_found(pneumonia: Curated) -> None:
-    copies = pneumonia.audit["exact_copies"]
+    copies = pneumonia.audit["exact_duplicates"]
     assert copies["within"] == {"train": 18, "test": 3}
     assert copies["across"] == {"train+val": 8}
-    assert pneumonia.audit["near_copies"]["pairs"] == 0  # of 5,214 chest films, all alike
+    assert pneumonia.audit["near_duplicates"]["pairs"] == 0  # of 5,214 chest films, all alike
 
 
 def test_published_splits_of_pneumoniamnist_stay_as_they_are(pneumonia: Curated) -> None:
     sizes = {name: summary["images"] for name, summary in pneumonia.audit["splits"].items()}
     assert (sizes["val"], sizes["test"]) == (524, 624)
-    assert sizes["train"] + sizes["tune"] == 4708 - pneumonia.audit["exact_copies"]["dropped"]
+    assert sizes["train"] + sizes["tune"] == 4708 - pneumonia.audit["exact_duplicates"]["dropped"]
     assert not pneumonia.audit["quarantined"]
     assert [origin.split("/")[1] for origin in pneumonia.split("test").origins] == [str(i) for i in range(624)]
 
@@ -382,13 +382,13 @@ def test_a_patient_in_two_published_splits_is_a_leak(tmp_path: Path) -> None:
     records = published()
     shared = [record(100, split="val", patient="p51"), record(101, split="val", patient="p51")]  # p51 is of test
     leaks = run([*records, *shared], tmp_path).audit["leaks"]
-    assert leaks == {"val+test": {"images": 1, "patients": 1, "exact_copies": 0}}
+    assert leaks == {"val+test": {"images": 1, "patients": 1, "exact_duplicates": 0}}
 
 
 def test_an_image_in_published_val_and_test_is_a_leak_and_stays(tmp_path: Path) -> None:
     twice = record(50, split="val", origin="again.png", patient=None)
     curated = run([*published(), twice], tmp_path)
-    assert curated.audit["leaks"] == {"val+test": {"images": 1, "patients": 0, "exact_copies": 1}}
+    assert curated.audit["leaks"] == {"val+test": {"images": 1, "patients": 0, "exact_duplicates": 1}}
     assert {"again.png"} <= set(origins(curated)["val"])
 
 

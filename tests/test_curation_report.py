@@ -59,7 +59,7 @@ def test_the_page_loads_nothing_and_runs_nothing(page: str) -> None:
     seen = Tags(page)
     assert {"script", "link", "iframe"}.isdisjoint(tag for tag, _ in seen.tags)
     sources = [attributes["src"] or "" for _, attributes in seen.tags if "src" in attributes]
-    assert len(sources) == 9  # two classes of four splits, and the near copies
+    assert len(sources) == 9  # two classes of four splits, and the near duplicates
     assert all(source.startswith("data:image/png;base64,") for source in sources)
     assert not re.search(r"url\(|@import|(src|href)=.https?:", page)
     assert "default-src 'none'" in page
@@ -78,14 +78,14 @@ def test_the_page_says_what_the_audit_says(page: str, curated: Curated) -> None:
         assert f"{audit['splits'][split]['mean_grey']:.1f}" in text
     assert str(audit["records"]) in text
     assert "Labels of the source" in text
-    for pair in audit["near_copies"]["listed"]:
+    for pair in audit["near_duplicates"]["listed"]:
         assert f"{pair['correlation']:.3f}" in text
     assert "Not measured: too few." in text
 
 
 def test_labels_are_listed_by_number_and_beyond_fifty_as_one() -> None:
     images = image_set(124, 8, 3)
-    images = replace(images, traits={"finding": ["none" if i % 2 == 0 else f"f{i // 2:02}" for i in range(124)]})
+    images = replace(images, attributes={"finding": ["none" if i % 2 == 0 else f"f{i // 2:02}" for i in range(124)]})
     listed = labels_taken([images, images.take(np.arange(4))])
     assert listed[:3] == [
         {"label": "none", "taken_as": "normal", "images": 64},
@@ -112,7 +112,9 @@ def test_what_makes_a_result_doubtful_is_a_sentence(curated: Curated) -> None:
     found = {"value": 0.74, "low": 0.7, "high": 0.78}
     lines = list(warnings(audit_of(curated, shift={"auroc": found, "images": {}, "reason": ""})))
     told = " ".join(lines)
-    assert re.search(r"(train|tune) and test share patients \(1\) or exact copies \(0\).*(train|tune): 1\.", lines[0])
+    assert re.search(
+        r"(train|tune) and test share patients \(1\) or exact duplicates \(0\).*(train|tune): 1\.", lines[0]
+    )
     assert "val+test 1" in told
     assert "4 of 59 files could not be read" in told
     assert "AUROC 0.740 (0.700 to 0.780)" in told

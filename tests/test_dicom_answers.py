@@ -136,9 +136,9 @@ def test_a_report_states_result_version_and_image(tmp_path: Path) -> None:
     ("changes", "normality", "probability", "deferral"),
     [
         ({"abnormal": False}, "17621005", True, False),
-        ({"refer": True}, "263654008", True, True),
+        ({"deferred": True}, "263654008", True, True),
         ({"in_domain": None}, "263654008", True, False),
-        ({"in_domain": False, "refer": True, "called": OUTSIDE}, "outside", False, False),
+        ({"in_domain": False, "deferred": True, "called": OUTSIDE}, "outside", False, False),
     ],
 )
 def test_outside_the_domain_there_is_no_decision_and_no_probability(

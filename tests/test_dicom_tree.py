@@ -27,7 +27,7 @@ from medscreen.errors import MedscreenError
 DICOM: dict[str, Any] = {
     "kind": "dicom", "root": "export", "image_size": 16, "table": "train.csv", "images": "films",
     "columns": {"patient": "who", "label": "hurt", "file": None}, "normal_labels": [0], "slices": {"take": "all"},
-    "traits": {}, "display": {"window": "file", "burned_in": "count"},
+    "attributes": {}, "display": {"window": "file", "burned_in": "count"},
 }  # fmt: skip
 BY_FILE = {"columns": {"patient": "who", "label": "hurt", "file": "path"}}
 AXIAL = [1, 0, 0, 0, 1, 0]
@@ -90,8 +90,8 @@ def test_folders_say_whose_images_they_are(tmp_path: Path) -> None:
 
 def test_a_file_column_names_the_images(tmp_path: Path) -> None:
     root = export(tmp_path, "who,hurt,path,age\nA1,1,A1/1.dcm,61\nA1,0,B2/1.dcm,\n")
-    records = records_of(root, **BY_FILE, traits={"age": "age"})
-    assert [(r.origin, r.patient, r.label, r.traits) for r in records] == [
+    records = records_of(root, **BY_FILE, attributes={"age": "age"})
+    assert [(r.origin, r.patient, r.label, r.attributes) for r in records] == [
         ("films/A1/1.dcm", "A1", 1, {"age": "61"}),
         ("films/B2/1.dcm", "A1", 0, {}),
     ]

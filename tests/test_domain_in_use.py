@@ -154,7 +154,7 @@ def test_each_image_is_scored_once_and_as_the_package_scores_it(
     for split in ("train", "tune", "val"):
         of_split = rows[rows.split == split]
         screening = detector.screen(load_images(workspace.curated(split)).pixels)
-        for name in ("score", "p_value", "probability", "abnormal", "refer", "in_domain"):
+        for name in ("score", "p_value", "probability", "abnormal", "deferred", "in_domain"):
             np.testing.assert_array_equal(of_split[name].to_numpy(), getattr(screening, name))
     monkeypatch.setattr("medscreen.pipeline.evaluate.prediction_rows", None)
     evaluate(workspace, settings_of(workspace.home), ["whole"])  # test was screened before, by the same graph

@@ -324,7 +324,7 @@ def test_stages_that_nobody_asks_are_not_kept() -> None:
 def test_the_same_patients_twice_count_as_one(monkeypatch: pytest.MonkeyPatch) -> None:
     """The detector hands its patients to the search: with one a class, there is nothing to fold."""
     images = image_set(24, 20, 1)
-    two = ImageSet(images.pixels, images.labels, images.labels, images.origins, images.digests, images.traits)
+    two = ImageSet(images.pixels, images.labels, images.labels, images.origins, images.digests, images.attributes)
     with pytest.raises(MedscreenError, match="the rarest class has 1 patients"):
         detector().fit(two, images)
 
@@ -348,7 +348,7 @@ def test_a_backbone_of_its_own_learns_from_changed_images_and_classes_that_weigh
     monkeypatch.setattr(embeddings, "fit_network", lambda *a: asked.append(a))
     images = image_set(48, 20, 1)
     labels = (np.arange(48) >= 36).astype(np.int64)
-    few = ImageSet(images.pixels, labels, images.patients, images.origins, images.digests, images.traits)
+    few = ImageSet(images.pixels, labels, images.patients, images.origins, images.digests, images.attributes)
     detector().fit(few, few)
     ((backbone, loss, train, tune, recipe, _),) = asked
     assert recipe.seed == 7

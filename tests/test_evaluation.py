@@ -49,9 +49,9 @@ REFERENCE: dict[str, Callable[[Outcomes, Any], float]] = {
     "false_negative_rate": lambda o, w: 1 - sk.recall_score(o.labels, o.abnormal, sample_weight=w),
     "accuracy_at_half": lambda o, w: sk.accuracy_score(o.labels, o.scores >= o.decision_boundary, sample_weight=w),
     "brier": lambda o, w: sk.brier_score_loss(o.labels, o.probabilities, sample_weight=w),
-    "coverage": lambda o, w: float(np.average(~o.refer, weights=w)),
-    "error_kept": lambda o, w: 1 - kept_accuracy(o, w * ~o.refer),
-    "error_referred": lambda o, w: 1 - kept_accuracy(o, w * o.refer),
+    "coverage": lambda o, w: float(np.average(~o.deferred, weights=w)),
+    "error_kept": lambda o, w: 1 - kept_accuracy(o, w * ~o.deferred),
+    "error_deferred": lambda o, w: 1 - kept_accuracy(o, w * o.deferred),
     "ece": calibration_error,
 }
 
@@ -193,7 +193,7 @@ def test_a_ratio_over_nothing_is_undefined() -> None:
     assert evaluate(outcomes([1, 1], [0.1, 0.9]), Bootstrap(100, 0.95, 1))["auroc"] == undefined
 
 
-NOT_FOR_ALL = {"accuracy_at_half", "brier", "ece", "coverage", "error_kept", "error_referred"}
+NOT_FOR_ALL = {"accuracy_at_half", "brier", "ece", "coverage", "error_kept", "error_deferred"}
 
 
 def test_all_metrics_that_apply_are_estimated() -> None:

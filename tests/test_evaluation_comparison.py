@@ -131,7 +131,7 @@ def test_a_paired_bootstrap_compares_on_the_same_resamples(name: str) -> None:
     a = drawn_outcomes(80, seed=4)
     noise = np.random.default_rng(5).normal(0, 0.5, 80)
     b = outcomes(a.labels, a.scores + noise, 0.5, a.patients, 0.25, np.clip(a.probabilities + noise / 9, 0, 1))
-    b = replace(b, refer=np.abs(b.scores - 0.5) <= 0.5)
+    b = replace(b, deferred=np.abs(b.scores - 0.5) <= 0.5)
     weights = BOOTSTRAP.weights(a.patients)
     differences = METRICS[name](a, weights) - METRICS[name](b, weights)
     estimate = paired_bootstrap(a, b, name, BOOTSTRAP)

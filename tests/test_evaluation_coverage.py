@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from scipy.stats import norm
 
 from factories import outcomes, p_values
-from medscreen.config.operating import HealthyQuantilePolicy, OperatingParams, ReferParams
+from medscreen.config.operating import DeferralParams, HealthyQuantilePolicy, OperatingParams
 from medscreen.evaluation.bootstrap import Bootstrap
 from medscreen.evaluation.decision_curve import predictive_values
 from medscreen.evaluation.metrics import evaluate
@@ -111,7 +111,7 @@ def test_a_p_value_of_five_percent_is_a_false_alarm_as_often_as_it_says(healthy:
     params = OperatingParams(
         threshold=HealthyQuantilePolicy(policy="healthy_quantile", quantile=0.95),
         calibration="platt",
-        refer=ReferParams(sensitivity=0.95, specificity=0.95),
+        deferral=DeferralParams(sensitivity=0.95, specificity=0.95),
     )
     labels = np.repeat([0, 1], [healthy, 30])
     rates = np.zeros(200)

@@ -54,8 +54,8 @@ def with_other_intervals(layout: Layout) -> None:
         evaluate(layout, settings_of(layout.workspace), [name])
 
 
-def league(layout: Layout) -> dict[str, dict[str, str]]:
-    with layout.league.open(newline="") as file:
+def leaderboard(layout: Layout) -> dict[str, dict[str, str]]:
+    with layout.leaderboard.open(newline="") as file:
         return {row["detector"]: row for row in csv.DictReader(file)}
 
 
@@ -74,7 +74,7 @@ def assert_about_its_own(layout: Layout, report: dict[str, Any]) -> None:
     results = {result.detector: result for result in read_results(layout, settings_of(layout.workspace))}
     known = {version.digest: version.number for version in versions_of(open_store(layout), MODEL)}
     for standing in report["standings"]:
-        result, row = results[standing["detector"]], league(layout)[standing["detector"]]
+        result, row = results[standing["detector"]], leaderboard(layout)[standing["detector"]]
         assert (standing["digest"], standing["version"]) == (result.digest, known.get(result.digest))
         assert row["verdict"] == standing["verdict"]
         assert row["test/auroc_low"] == f"{result.evaluation['test']['auroc']['low']:.4f}"
@@ -160,14 +160,14 @@ def test_the_table_of_the_workspace_is_the_same_after_an_experiment(
 ) -> None:
     former = (workspace.workspace / "params.yaml").read_bytes()
     repro(workspace)
-    before = workspace.promotion.read_bytes(), workspace.league.read_bytes()
+    before = workspace.promotion.read_bytes(), workspace.leaderboard.read_bytes()
     with_another_threshold(workspace)
     experiment(workspace, monkeypatch)
     (workspace.workspace / "params.yaml").write_bytes(former)
     for name, weights in WEIGHTS.items():
         fit_by_hand(workspace, name, weights)
     repro(workspace)
-    assert (workspace.promotion.read_bytes(), workspace.league.read_bytes()) == before
+    assert (workspace.promotion.read_bytes(), workspace.leaderboard.read_bytes()) == before
 
 
 def test_an_experiment_after_a_rollback_is_refused_for_its_own_package_alone(

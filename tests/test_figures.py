@@ -37,9 +37,9 @@ PARAMS = EvaluationParams(
     resamples=100,
     confidence=0.95,
     prevalence=0.05,
-    bench=[YoudenPolicy(policy="youden"), MeanSdPolicy(policy="mean_sd", sd=2.0)],
+    threshold_comparison=[YoudenPolicy(policy="youden"), MeanSdPolicy(policy="mean_sd", sd=2.0)],
 )
-POINT = {"threshold": 0.5, "refer_from": 0.2, "refer_to": 0.9, "policy": "youden"}
+POINT = {"threshold": 0.5, "defer_from": 0.2, "defer_to": 0.9, "policy": "youden"}
 NAMES = ["normal", "mass", "nodule"]
 
 
@@ -48,14 +48,14 @@ def drawn(number: int = 120, spread: float = 1.0, threshold: float = 0.5, seed: 
     labels = np.arange(number) % 2
     scores = rng.normal(labels, 1.0) * spread
     probabilities = 1 / (1 + np.exp(-(scores / (spread or 1.0)) + 0.5))
-    refer = np.abs(scores - threshold) < 0.3 * spread
+    deferred = np.abs(scores - threshold) < 0.3 * spread
     return outcomes_of(
         labels=labels,
         scores=scores,
         patients=np.arange(number),
         abnormal=scores >= threshold,
         probabilities=probabilities,
-        refer=refer,
+        deferred=deferred,
     )
 
 
@@ -171,16 +171,16 @@ def test_long_curves_are_thinned_and_keep_their_ends(tmp_path: Path) -> None:
 
 
 def test_a_saved_bench_is_the_bench(tmp_path: Path) -> None:
-    bench = analysed(val_and_test())["bench"]
-    save_threshold_comparison(bench, tmp_path / "bench.csv")
-    table = rows(tmp_path / "bench.csv")
+    comparison = analysed(val_and_test())["threshold_comparison"]
+    save_threshold_comparison(comparison, tmp_path / "threshold_comparison.csv")
+    table = rows(tmp_path / "threshold_comparison.csv")
     assert [row.pop("policy") for row in table] == ["youden", "mean_sd sd=2"]
     estimates = ["threshold"] + [
         f"{split}_{rate}" for split in ("val", "test") for rate in ("false_positive_rate", "false_negative_rate")
     ]
     ends = [f"{name}{end}" for name in estimates for end in ("", "_low", "_high")]
     assert list(table[0]) == [*ends, "drift_false_positive_rate", "drift_false_negative_rate"]
-    for read, row in zip(table, bench, strict=True):
+    for read, row in zip(table, comparison, strict=True):
         expected = list(row["threshold"].values())
         expected += [v for rates in row["rates"].values() for estimate in rates.values() for v in estimate.values()]
         assert [float(value) for value in read.values()] == expected + list(row["drift"].values())
@@ -194,14 +194,14 @@ def test_what_the_bench_lacks_is_an_empty_cell(tmp_path: Path) -> None:
         "rates": {"test": {"false_negative_rate": nothing}},
         "drift": {"false_negative_rate": None},
     }
-    save_threshold_comparison([row], tmp_path / "bench.csv")
-    assert (tmp_path / "bench.csv").read_text().splitlines() == [
+    save_threshold_comparison([row], tmp_path / "threshold_comparison.csv")
+    assert (tmp_path / "threshold_comparison.csv").read_text().splitlines() == [
         "policy,threshold,threshold_low,threshold_high,test_false_negative_rate,test_false_negative_rate_low,"
         "test_false_negative_rate_high,drift_false_negative_rate",
         "youden,0.25,0.1,0.5,,,,",
     ]
-    save_threshold_comparison([], tmp_path / "bench.csv")
-    assert (tmp_path / "bench.csv").read_text() == "policy\n"
+    save_threshold_comparison([], tmp_path / "threshold_comparison.csv")
+    assert (tmp_path / "threshold_comparison.csv").read_text() == "policy\n"
 
 
 def test_pictures_show_something(saved: Path) -> None:
@@ -235,7 +235,7 @@ def test_findings_have_a_picture_where_the_detector_tells_them_apart(saved: Path
 
 @pytest.mark.parametrize(("spread", "threshold"), [(0.0, 0.5), (0.0, 0.0), (1e-12, 0.0), (1e12, 0.5)])
 def test_scores_of_any_scale_are_drawn(tmp_path: Path, spread: float, threshold: float) -> None:
-    point = POINT | {"threshold": threshold, "refer_from": threshold, "refer_to": threshold + spread}
+    point = POINT | {"threshold": threshold, "defer_from": threshold, "defer_to": threshold + spread}
     save_all(val_and_test(spread=spread, threshold=threshold), point, tmp_path)
     assert sum(int(row["images"]) for row in rows(tmp_path / "histogram.csv")) == 120
     assert len(list(tmp_path.glob("*.png"))) == len(PICTURES) + 1
@@ -342,10 +342,10 @@ def figure(monkeypatch: pytest.MonkeyPatch) -> list[Figure]:
 
 def test_the_operating_picture_says_what_the_threshold_costs(figure: list[Figure], tmp_path: Path) -> None:
     labels, scores = np.array([0, 0, 0, 0, 1, 1]), np.array([0.1, 0.2, 0.3, 0.8, 0.4, 0.9])
-    refer = (scores >= 0.35) & (scores < 0.6)
+    deferred = (scores >= 0.35) & (scores < 0.6)
     without_band = outcomes_of(labels=labels, scores=scores, patients=np.arange(6), abnormal=scores >= 0.5)
-    by_hand = replace(without_band, refer=refer)
-    point = {"threshold": 0.5, "refer_from": 0.35, "refer_to": 0.6, "policy": "youden"}
+    by_hand = replace(without_band, deferred=deferred)
+    point = {"threshold": 0.5, "defer_from": 0.35, "defer_to": 0.6, "policy": "youden"}
     save_operating({"val": by_hand, "test": without_band}, point, "cnn", tmp_path / "unused.png")
     upper, lower = figure[0].axes
     rates = "false positives 25.0% of 4, false negatives 50.0% of 2"
@@ -366,7 +366,7 @@ def test_the_operating_picture_says_what_the_threshold_costs(figure: list[Figure
 def test_an_outlier_is_counted_and_does_not_squeeze_the_rest(figure: list[Figure], tmp_path: Path) -> None:
     sample = drawn(2000)
     sample.scores[0] = 1e6
-    point = POINT | {"refer_from": -1e9, "refer_to": 1e9}
+    point = POINT | {"defer_from": -1e9, "defer_to": 1e9}
     save_operating({"val": sample, "test": sample}, point, "cnn", tmp_path / "unused.png")
     normal, _, band = figure[0].axes[0].patches
     assert sum(normal.get_data().values) == 1000

@@ -50,7 +50,7 @@ def test_what_outlives_a_temporary_copy_lies_in_dvcs_root(
 def test_no_two_outputs_share_a_path() -> None:
     layout = Layout(Path("w"), Path("h"))
     paths = [
-        layout.params, layout.raw, layout.curation_report, layout.league, layout.promotion, layout.mlruns,
+        layout.params, layout.raw, layout.curation_report, layout.leaderboard, layout.promotion, layout.mlruns,
         layout.scratch, *map(layout.curated, ("train", "tune", "val", "test")),
     ]  # fmt: skip
     for name in ("a", "b"):

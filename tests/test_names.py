@@ -22,8 +22,8 @@ AUDIT: dict[str, Any] = {
         {"file": NAMES[3], "reason": "cannot identify image file '/somewhere/cut-Przyby"},
         {"file": NAMES[1], "reason": "every pixel has the same grey value (3)"},
     ],
-    "exact_copies": {"conflicting_labels": [{"files": NAMES[:2]}]},
-    "near_copies": {"pairs": 1, "listed": [{"files": NAMES[1:3], "splits": ["train", "val"], "correlation": 0.98}]},
+    "exact_duplicates": {"conflicting_labels": [{"files": NAMES[:2]}]},
+    "near_duplicates": {"pairs": 1, "listed": [{"files": NAMES[1:3], "splits": ["train", "val"], "correlation": 0.98}]},
 }
 
 
@@ -47,13 +47,13 @@ def test_all_else_is_shown(key: Path) -> None:
     assert audit["records"] == 5
     assert audit["quarantined"][3]["reason"] == "every pixel has the same grey value (3)"
     assert audit["quarantined"][0]["reason"].startswith("cannot identify image file")
-    assert audit["near_copies"]["listed"][0]["splits"] == ["train", "val"]
+    assert audit["near_duplicates"]["listed"][0]["splits"] == ["train", "val"]
 
 
 def test_equal_names_have_equal_hashes_on_one_machine_only(key: Path) -> None:
     first, again = without_names(AUDIT, key), without_names(AUDIT, key)
     assert first == again
-    copies, near = first["exact_copies"]["conflicting_labels"][0], first["near_copies"]["listed"][0]
+    copies, near = first["exact_duplicates"]["conflicting_labels"][0], first["near_duplicates"]["listed"][0]
     assert copies["files"][0] == first["quarantined"][0]["file"]
     assert copies["files"][1] == near["files"][0] != near["files"][1]
     key.unlink()

@@ -11,11 +11,11 @@ from factories import p_values
 from medscreen.config.operating import (
     BestAccuracyPolicy,
     CostPolicy,
+    DeferralParams,
     F1Policy,
     HealthyQuantilePolicy,
     MeanSdPolicy,
     OperatingParams,
-    ReferParams,
     SensitivityPolicy,
     SpecificityPolicy,
     YoudenPolicy,
@@ -245,9 +245,9 @@ def test_at_least_is_at_least_and_no_more_than_needed(data: tuple[Floats, Labels
         assert (scores < lower[-1])[labels == 0].mean() < share
 
 
-def operating(calibration: str = "platt", refer: float = 0.95) -> OperatingParams:
-    band = ReferParams(sensitivity=refer, specificity=refer)
-    return OperatingParams(threshold=YOUDEN, calibration=calibration, refer=band)  # type: ignore[arg-type]
+def operating(calibration: str = "platt", deferral: float = 0.95) -> OperatingParams:
+    band = DeferralParams(sensitivity=deferral, specificity=deferral)
+    return OperatingParams(threshold=YOUDEN, calibration=calibration, deferral=band)  # type: ignore[arg-type]
 
 
 def test_an_operating_point_holds_all_that_reading_a_score_needs() -> None:
@@ -263,23 +263,25 @@ def test_an_operating_point_holds_all_that_reading_a_score_needs() -> None:
 
 def test_the_refer_band_leaves_few_errors_outside() -> None:
     scores, labels = drawn(2000, 3)
-    point = choose_operating_point(operating(refer=0.95), scores, labels, None)
-    assert (scores[labels == 1] < point.refer_from).mean() <= 0.05
-    assert (scores[labels == 0] >= point.refer_to).mean() <= 0.05
-    assert point.refer_from <= point.threshold <= point.refer_to
+    point = choose_operating_point(operating(deferral=0.95), scores, labels, None)
+    assert (scores[labels == 1] < point.defer_from).mean() <= 0.05
+    assert (scores[labels == 0] >= point.defer_to).mean() <= 0.05
+    assert point.defer_from <= point.threshold <= point.defer_to
 
 
 def test_the_refer_band_reaches_to_a_threshold_outside_it() -> None:
     scores, labels = drawn(2000, 3)
     strict = MeanSdPolicy(policy="mean_sd", sd=4.0)
-    point = choose_operating_point(operating(refer=0.9).model_copy(update={"threshold": strict}), scores, labels, None)
-    assert point.refer_from < point.threshold == point.refer_to
+    point = choose_operating_point(
+        operating(deferral=0.9).model_copy(update={"threshold": strict}), scores, labels, None
+    )
+    assert point.defer_from < point.threshold == point.defer_to
 
 
 def test_separable_classes_need_no_referral() -> None:
     scores, labels = np.arange(40.0), np.repeat([0, 1], 20)
-    point = choose_operating_point(operating(refer=0.9), scores, labels, None)
-    assert point.refer_from == point.refer_to == point.threshold
+    point = choose_operating_point(operating(deferral=0.9), scores, labels, None)
+    assert point.defer_from == point.defer_to == point.threshold
 
 
 def test_a_temperature_makes_the_labels_most_likely() -> None:
@@ -331,7 +333,7 @@ def test_a_class_without_images_gives_no_operating_point(label: int, missing: st
     scores, labels = np.arange(number, dtype=np.float64), np.full(number, label)
     for policy in (ACCURACY, YOUDEN, F1, COST, MeanSdPolicy(policy="mean_sd", sd=2.0)):
         params = OperatingParams(
-            threshold=policy, refer=ReferParams(sensitivity=0.9, specificity=0.9), calibration="platt"
+            threshold=policy, deferral=DeferralParams(sensitivity=0.9, specificity=0.9), calibration="platt"
         )
         with pytest.raises(MedscreenError, match=f"val has no {missing} image"):
             choose_operating_point(params, scores, labels, None)

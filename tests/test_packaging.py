@@ -76,8 +76,8 @@ def test_outputs_are_those_of_the_operating_point(packaged: PackagedDetector, po
     np.testing.assert_array_equal(screening.abnormal, screening.score >= np.float32(point.threshold))
     assert 0 < screening.abnormal.sum() < len(images)
     np.testing.assert_allclose(screening.p_value, p_values(scores, np.array(point.healthy_scores)), rtol=1e-6)
-    np.testing.assert_array_equal(screening.refer, (scores >= point.refer_from) & (scores < point.refer_to))
-    assert 0 < screening.refer.sum() < len(images)
+    np.testing.assert_array_equal(screening.deferred, (scores >= point.defer_from) & (scores < point.defer_to))
+    assert 0 < screening.deferred.sum() < len(images)
     expected = 1 / (1 + np.exp(-(12.5 * scores - 3.25)))
     np.testing.assert_allclose(screening.probability, expected, atol=1e-6)
     assert screening.abnormal.dtype == np.bool_
@@ -195,8 +195,8 @@ def test_the_same_input_gives_the_same_bytes(point: OperatingPoint, tmp_path: Pa
     "changed",
     [
         {"threshold": 0.123},
-        {"refer_from": 0.1},
-        {"refer_to": 0.9},
+        {"defer_from": 0.1},
+        {"defer_to": 0.9},
         {"curve": LogisticCurve(1.0, -3.25)},
         {"curve": LogisticCurve(12.5, 1.0)},
         {"curve": SteppedCurve((0.1, 0.9), (0.0, 1.0))},
@@ -227,8 +227,8 @@ def test_metadata_comes_back(packaged: PackagedDetector, point: OperatingPoint) 
     assert described == {
         "policy": "youden",
         "threshold": point.threshold,
-        "refer_from": point.refer_from,
-        "refer_to": point.refer_to,
+        "defer_from": point.defer_from,
+        "defer_to": point.defer_to,
         "healthy_scores": 41,
         "calibration": "platt",
         "curve": {"slope": 12.5, "intercept": -3.25},
@@ -305,7 +305,7 @@ def test_metadata_that_are_not_a_package_s_are_a_sentence(scoring: onnx.ModelPro
 def test_a_graph_without_an_operating_point_screens_nothing(scoring: onnx.ModelProto) -> None:
     detector = PackagedDetector(scoring.SerializeToString())
     assert detector.score(pixels(2)).shape == (2,)
-    with pytest.raises(MedscreenError, match="abnormal, p_value, probability, refer"):
+    with pytest.raises(MedscreenError, match="abnormal, deferred, p_value, probability"):
         detector.screen(pixels(2))
 
 
@@ -326,7 +326,7 @@ def test_the_graph_needs_neither_torch_nor_this_project(scoring: onnx.ModelProto
     model = package(scoring, point, METADATA)
     assert {node.domain for node in model.graph.node} <= {"", "ai.onnx"}
     assert [entry.name for entry in model.graph.input] == ["pixels"]
-    assert [entry.name for entry in model.graph.output] == ["score", "p_value", "probability", "abnormal", "refer"]
+    assert [entry.name for entry in model.graph.output] == ["score", "p_value", "probability", "abnormal", "deferred"]
 
 
 def test_an_undefined_score_is_never_called_normal() -> None:
@@ -342,7 +342,7 @@ def test_an_undefined_score_is_never_called_normal() -> None:
     except MedscreenError:
         return
     assert screening.abnormal.all()
-    assert screening.refer.all()
+    assert screening.deferred.all()
 
 
 @pytest.mark.parametrize(

@@ -101,8 +101,8 @@ def test_a_missing_key_is_named(content: dict[str, Any], tmp_path: Path, change:
             "1.0",
         ),
         (
-            lambda c: c["evaluation"]["bench"].append({"policy": "sensitivity", "at_least": 1.5}),
-            "evaluation.bench.8.at_least",
+            lambda c: c["evaluation"]["threshold_comparison"].append({"policy": "sensitivity", "at_least": 1.5}),
+            "evaluation.threshold_comparison.8.at_least",
             "1.5",
         ),
     ],

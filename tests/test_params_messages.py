@@ -111,8 +111,9 @@ def test_a_misspelled_key_is_named(place: tuple[str | int, ...], data: st.DataOb
             "'dicom'.",
         ),
         (
-            lambda c: c["datasets"][RSNA]["traits"].update(gender="sex"),
-            f"datasets.{RSNA}.traits.gender = 'gender' is not valid: it has to be 'sex', 'age', 'site' or 'scanner'.",
+            lambda c: c["datasets"][RSNA]["attributes"].update(gender="sex"),
+            f"datasets.{RSNA}.attributes.gender = 'gender' is not valid: it has to be "
+            "'sex', 'age', 'site' or 'scanner'.",
         ),
         (lambda c: c.update({3: 4}), "3 is no known key: keys are text; correct it."),
         (lambda c: c["studies"].update(cnn=None), "studies.cnn = None is not valid: it has to be a block of keys."),

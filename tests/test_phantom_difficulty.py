@@ -17,7 +17,7 @@ from medscreen.config.params import Params, load_params
 from medscreen.data.sources.phantom.cohort import draw_patient
 from medscreen.data.sources.phantom.films import simulate
 
-BAR = 0.60  # the bench asks .65 of a few hundred images of val; 1,800 leave chance less room
+BAR = 0.60  # `make difficulty` asks .65 of a few hundred images of val; 1,800 leave chance less room
 
 
 @pytest.fixture(scope="module")
@@ -50,7 +50,7 @@ def test_global_statistics_give_nothing_away(params: Params) -> None:
 
 @pytest.mark.slow
 def test_the_baseline_says_little_the_autoencoder_more_the_cnn_most(params: Params, tmp_path: Path) -> None:
-    # smaller, easier and shorter than `make bench`, which keeps the ranges: here only the order counts
+    # smaller, easier and shorter than `make difficulty`, which keeps the ranges: here only the order counts
     detectors: dict[str, Any] = {name: params.detectors[name] for name in ("gradient", "autoencoder", "cnn")}
     for name in ("autoencoder", "cnn"):
         training = detectors[name].training.model_copy(update={"epochs": 20})

@@ -261,8 +261,8 @@ def test_candidates_no_better_than_the_champion_are_promoted_no_more_often_than_
     for _ in range(200):
         common, ours, theirs = rng.normal(size=(3, len(np.unique(patients))))[:, patients] / np.sqrt(2)
         pair = [
-            replace(scored_outcomes(1.5, labels=labels), scores=(scores := 1.5 * labels + common + own), abnormal=scores > 0.75,
-                    patients=patients)
+            replace(scored_outcomes(1.5, labels=labels), scores=(scores := 1.5 * labels + common + own),
+                    abnormal=scores > 0.75, patients=patients)
             for own in (ours, theirs)
         ]  # fmt: skip
         decision = decided(candidate(pair[0], baselines={"gradient": pair[1]}), champion(pair[1]), metric=metric)

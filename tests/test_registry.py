@@ -419,10 +419,10 @@ def test_a_store_that_was_removed_is_built_again(workspace: Layout) -> None:
 
 def test_a_leak_in_the_audit_keeps_all_out_of_production(workspace: Layout) -> None:
     audit = json.loads(workspace.curation_report.read_text())
-    audit["leaks"] = {"train+tune": {"images": 9, "patients": 3, "exact_copies": 0}}
+    audit["leaks"] = {"train+tune": {"images": 9, "patients": 3, "exact_duplicates": 0}}
     workspace.curation_report.write_text(json.dumps(audit))
     assert repro(without_store(workspace, "clean"))["promoted"] is not None
-    audit["leaks"]["train+val"] = {"images": 2, "patients": 1, "exact_copies": 0}
+    audit["leaks"]["train+val"] = {"images": 2, "patients": 1, "exact_duplicates": 0}
     workspace.curation_report.write_text(json.dumps(audit))
     leaking = without_store(workspace, "leaking")
     report = repro(leaking)

@@ -72,10 +72,10 @@ def test_service_and_predict_agree(
     assert [len(file["images"]) for file in answer["files"]] == [1, 1, 3, 4]
     for row, image in zip(rows, images, strict=True):
         if row["in_domain"] is False:
-            row |= {"probability": None, "abnormal": None, "refer": None}
+            row |= {"probability": None, "abnormal": None, "deferred": None}
         for name in ("score", "p_value", "probability"):
             assert image[name] == (row[name] and pytest.approx(row[name], rel=1e-5, abs=1e-5))
-        for name in ("frame", "abnormal", "refer", "in_domain", "for_processing"):
+        for name in ("frame", "abnormal", "deferred", "in_domain", "for_processing"):
             assert image[name] == row[name]
         assert image["decision"] == row["called"]
         assert bool(row["header_mismatch"]) == image["header_mismatch"]
@@ -559,7 +559,7 @@ def test_outside_the_domain_there_is_no_decision(
 
     monkeypatch.setattr("medscreen.serving.screening.screened", other)
     image = answer_of(watch)
-    values = [image[name] for name in ("probability", "abnormal", "refer")]
+    values = [image[name] for name in ("probability", "abnormal", "deferred")]
     assert [value is None for value in values] == [in_domain is False] * 3
     assert image["score"] is not None
 

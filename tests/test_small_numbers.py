@@ -42,19 +42,19 @@ OF_NORMAL = {"specificity", "false_positive_rate"}
 OF_ABNORMAL = {"sensitivity", "false_negative_rate"}
 PARAMS = EvaluationParams(
     resamples=100, confidence=0.95, prevalence=0.05,
-    bench=[YoudenPolicy(policy="youden"), MeanSdPolicy(policy="mean_sd", sd=1.0)],
+    threshold_comparison=[YoudenPolicy(policy="youden"), MeanSdPolicy(policy="mean_sd", sd=1.0)],
 )  # fmt: skip
 
 
 def drawn(normal: int, abnormal: int, images: int = 1, seed: int = 0) -> Outcomes:
-    """So many patients of each class, with so many images each; some are called wrong, some are referred."""
+    """So many patients of each class, with so many images each; some are called wrong, some are deferred."""
     rng = np.random.default_rng(seed)
     labels = np.repeat([0] * normal + [1] * abnormal, images)
     scores = rng.normal(labels, 0.8)
     result = outcomes(
         labels, scores, 0.5, np.repeat(np.arange(normal + abnormal), images), 0.5, 1 / (1 + np.exp(-scores))
     )
-    return replace(result, refer=np.abs(scores - 0.5) < 0.4)
+    return replace(result, deferred=np.abs(scores - 0.5) < 0.4)
 
 
 def has_interval(estimate: Any) -> bool:
@@ -144,7 +144,7 @@ def test_nothing_that_is_reported_of_a_small_split_has_an_interval(normal: int, 
     shown = {split: splits[split].outcomes for split in ("val", "test")}
     save_pictures(shown, splits["test"].p_values, tables, 0.5, "few", tmp_path)
     save_plots({"cnn": shown["test"]}, tmp_path)
-    save_threshold_comparison(tables["bench"], tmp_path / "bench.csv")
+    save_threshold_comparison(tables["threshold_comparison"], tmp_path / "threshold_comparison.csv")
     assert len(list(tmp_path.glob("*.png"))) == 7
 
 
@@ -225,11 +225,11 @@ def medscreen(*arguments: str) -> str:
 
 @pytest.mark.slow
 def test_a_small_data_set_from_end_to_end(small: Layout, capsys: pytest.CaptureFixture[str]) -> None:
-    with small.league.open(newline="") as file:
-        league = {row["detector"]: row for row in csv.DictReader(file)}
-    assert league["whole"]["verdict"] == "refused"
-    assert float(league["whole"]["test/auroc"]) > 0.5
-    assert league["whole"]["test/auroc_low"] == league["whole"]["val/auroc_high"] == ""
+    with small.leaderboard.open(newline="") as file:
+        leaderboard = {row["detector"]: row for row in csv.DictReader(file)}
+    assert leaderboard["whole"]["verdict"] == "refused"
+    assert float(leaderboard["whole"]["test/auroc"]) > 0.5
+    assert leaderboard["whole"]["test/auroc_low"] == leaderboard["whole"]["val/auroc_high"] == ""
     with small.comparison.open(newline="") as file:
         pair = next(csv.DictReader(file))
     assert pair["difference"]
@@ -245,7 +245,7 @@ def test_a_small_data_set_from_end_to_end(small: Layout, capsys: pytest.CaptureF
     assert "test/auroc" in logged
     assert not {"test/auroc_low", "test/auroc_high"} & set(logged)
     publish(small, settings_of(small.workspace))
-    assert TOO_FEW in capsys.readouterr().out  # the printed league table
+    assert TOO_FEW in capsys.readouterr().out  # the printed leaderboard table
     assert TOO_FEW in medscreen("models")
     assert TOO_FEW in medscreen("compare", "2", "3")
     assert TOO_FEW in medscreen("threshold", "3", "--policy", "youden")

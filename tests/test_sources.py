@@ -17,7 +17,7 @@ from medscreen.data.sources.records import Records
 from medscreen.errors import MedscreenError
 
 TREE = DicomParams(
-    kind="dicom", root="tree", image_size=16, table="labels.csv", images=".", normal_labels=[0], traits={},
+    kind="dicom", root="tree", image_size=16, table="labels.csv", images=".", normal_labels=[0], attributes={},
     columns={"patient": "patient", "label": "label", "file": "file"}, slices={"take": "middle"},
     display={"window": "file", "burned_in": "count"},
 )  # fmt: skip

@@ -18,10 +18,10 @@ from mlflow import MlflowClient
 from factories import PARAMS_YAML, new_checkout, one_sentence
 from medscreen.cli import main
 from medscreen.config.operating import (
+    DeferralParams,
     EvaluationParams,
     OperatingParams,
     Policy,
-    ReferParams,
     SensitivityPolicy,
     SpecificityPolicy,
     YoudenPolicy,
@@ -51,11 +51,11 @@ NO_MAP = {"shown": False, "map": None, "reason": "the mean has no places"}
 YOUDEN = YoudenPolicy(policy="youden")
 SENSITIVE = SensitivityPolicy(policy="sensitivity", at_least=0.9)
 OPERATING = OperatingParams(
-    threshold=YOUDEN, calibration="temperature", refer=ReferParams(sensitivity=0.97, specificity=0.85)
+    threshold=YOUDEN, calibration="temperature", deferral=DeferralParams(sensitivity=0.97, specificity=0.85)
 )
-SETTINGS = EvaluationParams(resamples=100, confidence=0.9, prevalence=0.05, bench=[])
+SETTINGS = EvaluationParams(resamples=100, confidence=0.9, prevalence=0.05, threshold_comparison=[])
 RATES = ["sensitivity", "specificity", "false_positive_rate", "false_negative_rate", "ppv", "npv", "accuracy"]
-RATES += ["coverage", "error_kept", "error_referred"]
+RATES += ["coverage", "error_kept", "error_deferred"]
 
 
 def films(number: int, seed: int) -> tuple[Any, Any]:
@@ -77,9 +77,9 @@ def judged(scores: pa.Table, point: OperatingPoint) -> dict[str, Any]:
     found = {}
     for split in ("val", "test"):
         score, label, patient = columns(scores, split)
-        refer = (score >= point.refer_from) & (score < point.refer_to)
+        deferred = (score >= point.defer_from) & (score < point.defer_to)
         result = outcomes_of(
-            labels=label, scores=score, patients=patient, abnormal=score >= point.threshold, refer=refer
+            labels=label, scores=score, patients=patient, abnormal=score >= point.threshold, deferred=deferred
         )
         found[split] = evaluate(result, Bootstrap(100, 0.9, 7), [*RATES, "auroc"])
     return found
@@ -108,7 +108,7 @@ def result_of(folder: Path) -> Result:
     onnx.save(package(scoring, point, metadata), packaged)
     logged = {
         "kind": "mean", "operating.threshold.policy": "youden", "operating.calibration": "temperature",
-        "operating.refer.sensitivity": 0.97, "operating.refer.specificity": 0.85, "seed": 7,
+        "operating.deferral.sensitivity": 0.97, "operating.deferral.specificity": 0.85, "seed": 7,
     }  # fmt: skip
     (folder / "evaluation.json").write_text(json.dumps(judged(scores, point)))
     splits = {

@@ -124,7 +124,7 @@ def test_folders_of_nothing_but_links_say_what_they_hold(odd: Path) -> None:
 def test_dicom_takes_the_same_files_in_raw_and_curate(tmp_path: Path) -> None:
     root = tmp_path / "export"
     params = DicomParams(
-        kind="dicom", root="x", image_size=16, table="train.csv", images=".", normal_labels=[0], traits={},
+        kind="dicom", root="x", image_size=16, table="train.csv", images=".", normal_labels=[0], attributes={},
         columns={"patient": "who", "label": "hurt", "file": None}, slices={"take": "all"},
         display={"window": "file", "burned_in": "count"},
     )  # fmt: skip

@@ -166,7 +166,7 @@ def test_another_threshold_in_the_workspace_is_found(layout: Layout) -> None:
     assert message["operating point"].startswith("the workspace's models/whole/detector.onnx says threshold 0.75")
 
 
-@pytest.mark.parametrize(("key", "value"), [("threshold", 0.75), ("refer_to", 9.0), ("policy", "luck")])
+@pytest.mark.parametrize(("key", "value"), [("threshold", 0.75), ("defer_to", 9.0), ("policy", "luck")])
 def test_another_operating_point_in_the_run_is_found(layout: Layout, key: str, value: Any) -> None:
     rewritten(artefact(layout, "operating.json"), lambda point: point.update({key: value}))
     message = changes(found(layout))

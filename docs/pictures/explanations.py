@@ -24,7 +24,7 @@ def main() -> None:
     """Writes the pictures beside this file; the working directory is the checkout."""
     layout, folder = find_layout(), Path("docs/pictures")
     val = curated_images(layout, "val")
-    nodules = val.take(np.array(val.traits["finding"]) == "nodule").pixels
+    nodules = val.take(np.array(val.attributes["finding"]) == "nodule").pixels
     called = [PackagedDetector(layout.packaged(name)).screen(nodules).abnormal for name in ROSTER]
     image = nodules[int(np.all(called, axis=0).argmax())]  # the first that all call abnormal
     for name in ROSTER:

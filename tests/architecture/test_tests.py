@@ -57,7 +57,8 @@ def test_a_test_reads_nothing_that_the_user_of_the_checkout_changes(path: Path) 
 @pytest.mark.parametrize(
     "source",
     [
-        'REPOSITORY / "params.yaml"', '(REPOSITORY / "reports" / "league.csv").read_text()', 'REPOSITORY / "dvc.lock"',
+        'REPOSITORY / "params.yaml"', '(REPOSITORY / "reports" / "leaderboard.csv").read_text()',
+        'REPOSITORY / "dvc.lock"',
         "shutil.copy(REPOSITORY / name, home)", 'REPOSITORY.joinpath("models")', "run(REPOSITORY)",
         'REPOSITORY / "src" / ".." / "params.yaml"', 'REPOSITORY / ".dvc" / "config"', "Path(__file__).parent",
         "from factories import REPOSITORY as ROOT",

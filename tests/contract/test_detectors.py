@@ -53,7 +53,9 @@ def read_only(images: ImageSet) -> ImageSet:
 
 
 TRAIN, TUNE, FRESH = (read_only(image_set(number, SIZE, seed)) for number, seed in ((66, 1), (20, 2), (50, 3)))
-OTHER = read_only(ImageSet(TRAIN.pixels // 2, TRAIN.labels, TRAIN.patients, TRAIN.origins, TRAIN.digests, TRAIN.traits))
+OTHER = read_only(
+    ImageSet(TRAIN.pixels // 2, TRAIN.labels, TRAIN.patients, TRAIN.origins, TRAIN.digests, TRAIN.attributes)
+)
 EXTREMES = np.zeros((257, SIZE, SIZE), np.uint8)  # stripes, one bright pixel, and every grey alone
 EXTREMES[0, ::2], EXTREMES[1, 10, 10], EXTREMES[2, 0, 0] = 255, 255, 9
 EXTREMES[3:] = np.arange(2, 256, dtype=np.uint8)[:, None, None]

@@ -31,7 +31,7 @@ def main(project: Path) -> None:
     images = np.resize(images, (1000, *images.shape[1:]))[:, None]
     for batch in (1, 7, 1000):
         predictions = model.predict(images[:batch])
-        for output in ("score", "p_value", "probability", "abnormal", "refer"):
+        for output in ("score", "p_value", "probability", "abnormal", "deferred"):
             column = np.resize(expected[output].to_numpy().astype(float), 1000)[:batch]
             np.testing.assert_allclose(np.asarray(predictions[output], float), column, atol=1e-5, err_msg=output)
     for height, width in ((28, 28), (224, 200), (17, 300)):

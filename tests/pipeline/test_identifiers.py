@@ -103,7 +103,7 @@ def test_no_name_that_was_typed_into_a_table_leaves_it(tmp_path: Path) -> None:
         "kind": "dicom", "root": str(export(tmp_path / "export")), "image_size": 32, "images": ".",
         "table": "labels.csv",
         "columns": {"patient": "pid", "label": "diagnosis", "file": "path"}, "normal_labels": ["normal"],
-        "slices": {"take": "all"}, "traits": {"site": "clinic", "age": "years"},
+        "slices": {"take": "all"}, "attributes": {"site": "clinic", "age": "years"},
         "display": {"window": "file", "burned_in": "count"},
     }  # fmt: skip
     changes = {"dataset": "export", "datasets.export": entry, "evaluation.resamples": 100, "compute.threads": 1}
@@ -127,7 +127,7 @@ def test_no_name_that_was_typed_into_a_table_leaves_it(tmp_path: Path) -> None:
         value
         for split in ("train", "tune", "val", "test")
         for value in pq.read_table(Layout(project, project).curated(split) / "manifest.parquet")[
-            "trait:finding"
+            "attribute:finding"
         ].to_pylist()
     }
     assert merged == {"normal", "mass", OTHER}

@@ -12,15 +12,15 @@ def test_the_road_on_real_films(test_data: Path, tmp_path: Path) -> None:
     )
     log = repro(project)
     audit = json.loads((project / "reports" / "curation.json").read_text())
-    assert audit["exact_copies"]["within"] == {"test": 3, "train": 18}
-    assert audit["exact_copies"]["across"] == {"train+val": 8}
+    assert audit["exact_duplicates"]["within"] == {"test": 3, "train": 18}
+    assert audit["exact_duplicates"]["across"] == {"train+val": 8}
     assert audit["splits"]["val"]["images"] == 524
     assert audit["splits"]["test"]["images"] == 624
-    with (project / "reports" / "league.csv").open(newline="") as file:
-        league = {row["detector"]: row for row in csv.DictReader(file)}
-    assert set(league) == {"gradient", "intensity", "entropy", "autoencoder", "hog", "embedding", "cnn"}
-    assert float(league["cnn"]["test/auroc"]) >= 0.95, log
-    assert league["cnn"]["verdict"] == "promoted"
+    with (project / "reports" / "leaderboard.csv").open(newline="") as file:
+        leaderboard = {row["detector"]: row for row in csv.DictReader(file)}
+    assert set(leaderboard) == {"gradient", "intensity", "entropy", "autoencoder", "hog", "embedding", "cnn"}
+    assert float(leaderboard["cnn"]["test/auroc"]) >= 0.95, log
+    assert leaderboard["cnn"]["verdict"] == "promoted"
     balanced = json.loads((project / "reports" / "detectors" / "autoencoder" / "evaluation.json").read_text())["test"][
         "balanced_view"
     ]

@@ -61,10 +61,10 @@ def test_class_folders_without_splits(test_data: Path, tmp_path: Path) -> None:
     }  # fmt: skip
     audit = audit_of(tmp_path, "brain", {"datasets.brain": entry})
     assert audit["records"] == 300
-    assert sum(images(audit).values()) == audit["readable"] - audit["exact_copies"]["dropped"]
+    assert sum(images(audit).values()) == audit["readable"] - audit["exact_duplicates"]["dropped"]
     # names of files are in data/, which nobody commits, and reach neither git nor MLflow
     project = tmp_path / "project"
-    listed = json.loads((project / "data" / "curation.json").read_text())["near_copies"]["listed"]
+    listed = json.loads((project / "data" / "curation.json").read_text())["near_duplicates"]["listed"]
     names = {name for pair in listed for name in pair["files"]}
     assert any(name.startswith("yes/") for name in names)
     # reports/predictions names them too: DVC keeps it, git ignores it

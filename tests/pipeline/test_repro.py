@@ -60,7 +60,7 @@ def test_a_repro_leaves_every_report(finished: Path) -> None:
     audit = json.loads(layout.curation_report.read_text())
     assert len(audit["quarantined"]) == 3
     assert audit["respelled_patients"] == 3
-    assert audit["exact_copies"]["dropped"] == 3
+    assert audit["exact_duplicates"]["dropped"] == 3
     for name in SAMPLE:
         report = json.loads((layout.report(name) / "evaluation.json").read_text())
         assert set(report) == {"train", "val", "test"}
@@ -72,14 +72,14 @@ def test_a_repro_leaves_every_report(finished: Path) -> None:
         assert ("embedding.png" in pictures) == (name != "gradient")
         assert "cases.png" in pictures
         assert layout.operating_picture(name).stat().st_size > 10_000
-        assert len(layout.bench(name).read_text().splitlines()) == 1 + 8
+        assert len(layout.threshold_comparison(name).read_text().splitlines()) == 1 + 8
         tables = json.loads(layout.analysis(name).read_text())
         assert set(tables["subgroups"]) == {"sex", "age", "site"}
         assert set(tables["findings"]) == {"nodule", "consolidation"}
     assert len(layout.comparison.read_text().splitlines()) == 1 + 2 * (len(SAMPLE) - 1)
     assert json.loads(layout.promotion.read_text())["promoted"]["version"] >= 1
     assert "League table" in (finished / "repro.log").read_text()
-    assert len(layout.league.read_text().splitlines()) == 1 + len(SAMPLE)
+    assert len(layout.leaderboard.read_text().splitlines()) == 1 + len(SAMPLE)
 
 
 def test_mlflow_shows_the_same_numbers_as_the_reports(finished: Path) -> None:

@@ -66,17 +66,17 @@ def _steps(folder: Path) -> Iterator[str]:
 
     films = PhantomParams(
         kind="phantom", root=str(folder / "films"), image_size=_SIZE, patients=_PATIENTS, abnormal_fraction=0.5,
-        contrast=30.0, exact_copies=1, near_copies=0, respelled_patients=0, unreadable_files=1, seed=_SEED,
+        contrast=30.0, exact_duplicates=1, near_duplicates=0, respelled_patients=0, unreadable_files=1, seed=_SEED,
     )  # fmt: skip
     find_files(films, folder / "films", 1)
     yield f"{_PATIENTS} simulated patients written as DICOM"
 
     cut = CurationParams(
-        tune_fraction=0.2, val_fraction=0.3, test_fraction=0.1, exact_copies="drop", near_copies="report"
+        tune_fraction=0.2, val_fraction=0.3, test_fraction=0.1, exact_duplicates="drop", near_duplicates="report"
     )
     curated = curate(read_records(films, folder / "films"), _SIZE, cut, _SEED, 1, folder / "decoded")
     train, tune, val = (curated.split(name) for name in ("train", "tune", "val"))
-    if len(curated.audit["quarantined"]) != 1 or curated.audit["exact_copies"]["dropped"] != 1:
+    if len(curated.audit["quarantined"]) != 1 or curated.audit["exact_duplicates"]["dropped"] != 1:
         raise MedscreenError("selftest: curation did not find the damaged file and the copy; reinstall medscreen.")
     yield f"{len(curated.images)} images read, split by patient; the damaged file and the copy found"
 
@@ -90,7 +90,7 @@ def _steps(folder: Path) -> Iterator[str]:
         {
             "threshold": {"policy": "youden"},
             "calibration": "platt",
-            "refer": {"sensitivity": 0.95, "specificity": 0.95},
+            "deferral": {"sensitivity": 0.95, "specificity": 0.95},
         }
     )
     point = choose_operating_point(operating, of_val.astype(np.float64), val.labels, detector.decision_boundary)

@@ -40,8 +40,8 @@ class PhantomParams(Block):
     patients: Annotated[int, Field(ge=40)]
     abnormal_fraction: Fraction
     contrast: Annotated[float, Field(gt=0)]
-    exact_copies: Annotated[int, Field(ge=0)]
-    near_copies: Annotated[int, Field(ge=0)]
+    exact_duplicates: Annotated[int, Field(ge=0)]
+    near_duplicates: Annotated[int, Field(ge=0)]
     respelled_patients: Annotated[int, Field(ge=0)]
     unreadable_files: Annotated[int, Field(ge=0)]
     seed: Annotated[int, Field(ge=0)]
@@ -112,7 +112,7 @@ class DicomParams(Block):
 
     `images`: folder that the table's files are relative to or, without a file column, that holds a folder for each
     patient. `normal_labels`: labels that mean normal; all others are abnormal. `slices`: which images of a series are
-    used; with a file column, which frames of its file. `traits`: attribute for subgroup results -> column of the
+    used; with a file column, which frames of its file. `attributes`: attribute for subgroup results -> column of the
     table.
     """
 
@@ -124,14 +124,14 @@ class DicomParams(Block):
     images: BelowRoot
     normal_labels: Annotated[list[str | int], Field(min_length=1)]
     slices: SlicesParams
-    traits: dict[Literal["sex", "age", "site", "scanner"], str]
+    attributes: dict[Literal["sex", "age", "site", "scanner"], str]
     display: DisplayParams
 
 
 DatasetParams = Annotated[PhantomParams | MedMnistParams | FoldersParams | DicomParams, Discriminator("kind")]
 
 
-CopyPolicy = Literal["report", "drop", "keep_together", "fail"]
+DuplicatePolicy = Literal["report", "drop", "keep_together", "fail"]
 
 
 class CurationParams(Block):
@@ -144,8 +144,8 @@ class CurationParams(Block):
     tune_fraction: Fraction
     val_fraction: Fraction
     test_fraction: Fraction
-    exact_copies: CopyPolicy
-    near_copies: CopyPolicy
+    exact_duplicates: DuplicatePolicy
+    near_duplicates: DuplicatePolicy
 
     @model_validator(mode="after")
     def _leaves_something_to_train_on(self) -> "CurationParams":

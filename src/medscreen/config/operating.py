@@ -76,7 +76,7 @@ Policy = Annotated[
 CalibrationName = Literal["platt", "isotonic", "temperature"]
 
 
-class ReferParams(Block):
+class DeferralParams(Block):
     """The deferral band: scores between the thresholds of this sensitivity and of this specificity on `val`."""
 
     sensitivity: Share
@@ -88,13 +88,13 @@ class OperatingParams(Block):
 
     threshold: Policy
     calibration: CalibrationName
-    refer: ReferParams
+    deferral: DeferralParams
 
 
 class EvaluationParams(Block):
-    """Bootstrap over patients; prevalence that PPV and NPV are stated for; policies compared in bench.csv."""
+    """Bootstrap over patients; prevalence for PPV and NPV; policies of threshold_comparison.csv."""
 
     resamples: Annotated[int, Field(ge=100)]
     confidence: Fraction
     prevalence: Fraction
-    bench: list[Policy]
+    threshold_comparison: list[Policy]

@@ -8,6 +8,8 @@ from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
+from medscreen.config.former_names import KEYS
+
 Problem = Mapping[str, Any]
 """One of `ValidationError.errors()`."""
 
@@ -34,14 +36,6 @@ _WANTED = {
     "string_too_short": "text that is not empty",
     "string_type": "text",
 }
-
-
-# Former key -> key
-RENAMED = {
-    "average": "ema_decay", "doubling": "upsampling", "halving": "downsampling", "neighbours": "neighbors",
-    "optimiser": "optimizer", "paint": "output_kernel", "standardise": "standardize", "top": "top_fraction",
-    "views": "tta",
-}  # fmt: skip
 
 
 def first_problem(error: ValidationError, content: Any, model: type[BaseModel]) -> str:
@@ -131,7 +125,7 @@ def _about_a_key(problem: Problem, problems: Sequence[Problem], content: Any) ->
         return [str(p["loc"][-1]) for p in problems if p["type"] == kind and _key(p["loc"][:-1], content) == block]
 
     for unknown in names("extra_forbidden"):
-        if (new := RENAMED.get(unknown)) in names("missing"):
+        if (new := KEYS.get(unknown)) in names("missing"):
             return f"{_joined(block, unknown)} is now named {new}; rename the key."
         if meant := get_close_matches(unknown, names("missing"), 1):
             return f"{_joined(block, unknown)} is no known key, and {meant[0]} is missing; correct its spelling."

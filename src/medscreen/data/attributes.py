@@ -7,10 +7,10 @@ AGE = "age"
 _BANDS = {40: "0-39", 60: "40-59", 80: "60-79", 150: "80+"}  # an age from there on is none
 
 
-def group(trait: str, value: str) -> str:
+def group(attribute: str, value: str) -> str:
     """The group that a value puts an image into: of an age its band, else the value; "unknown" where there is none."""
     text = value.strip()
-    if trait != AGE or text == OTHER:
+    if attribute != AGE or text == OTHER:
         return text or UNKNOWN
     try:
         years = float(text)

@@ -26,7 +26,7 @@ from medscreen.workspace.layout import Layout
 pa.set_memory_pool(pa.system_memory_pool())
 
 FINDING = "finding"
-"""The trait that names what makes an image abnormal."""
+"""The attribute that names what makes an image abnormal."""
 DEVELOPMENT = ("train", "tune", "val")
 TEST = "test"
 SPLITS = (*DEVELOPMENT, TEST)
@@ -36,7 +36,7 @@ Pixels = NDArray[np.uint8]
 _AT_ONCE, _PIXELS_AT_ONCE = 32, 32 * 128**2  # what one pass of a network takes: more is no faster
 _FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 _CHUNK_BYTES = 1 << 19  # as floats of 64 bits it is eight times that
-_TRAIT, _DICOM = "trait:", "dicom:"  # what a manifest's columns for traits, and of DICOM headers, begin with
+_TRAIT, _DICOM = "attribute:", "dicom:"  # what a manifest's columns for attributes, and of DICOM headers, begin with
 _SPACING = ("spacing_row", "spacing_column")
 _DISPLAY, _SPLIT = b"display", b"split"  # under which a manifest's schema carries the settings, and whose it is
 Spacing = tuple[float, float] | None
@@ -49,10 +49,10 @@ class ImageSet:
 
     `labels`: 0 normal, 1 abnormal. `patients`: numbers that stand for a person within this data set only.
     `origins`: the file below the data set's root (and the index inside it) that the image came from. `digests`: of the
-    full-size image, by which another curation, of whatever size, knows it again. `traits`: what else is known, by name
-    and as text, "" where it is not known of an image: `finding`, sex, age, site. `spacings`: of each image, or none at
-    all. `display`: how DICOM became these pixels. `dicom`: what DICOM states of each image, `modality` and `body part`,
-    "" where it does not and None of another kind of file; empty without DICOM.
+    full-size image, by which another curation, of whatever size, knows it again. `attributes`: what else is known, by
+    name and as text, "" where it is not known of an image: `finding`, sex, age, site. `spacings`: of each image, or
+    none at all. `display`: how DICOM became these pixels. `dicom`: what DICOM states of each image, `modality` and
+    `body part`, "" where it does not and None of another kind of file; empty without DICOM.
     """
 
     pixels: Pixels
@@ -60,7 +60,7 @@ class ImageSet:
     patients: NDArray[np.int64]
     origins: Sequence[str]
     digests: Sequence[str]
-    traits: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    attributes: Mapping[str, Sequence[str]] = field(default_factory=dict)
     spacings: Sequence[Spacing] = ()
     display: DisplayParams = FILE_DISPLAY
     dicom: Mapping[str, Sequence[str | None]] = field(default_factory=dict)
@@ -77,7 +77,7 @@ class ImageSet:
             self.patients[chosen],
             [self.origins[i] for i in chosen],
             [self.digests[i] for i in chosen],
-            {name: [column[i] for i in chosen] for name, column in self.traits.items()},
+            {name: [column[i] for i in chosen] for name, column in self.attributes.items()},
             [self.spacings[i] for i in chosen] if self.spacings else (),
             self.display,
             {name: [column[i] for i in chosen] for name, column in self.dicom.items()},
@@ -116,7 +116,7 @@ def save_images(images: ImageSet, index: NDArray[np.int64], folder: Path, split:
             "label": images.labels[index].astype(np.int8),
             "digest": [images.digests[i] for i in index],
             **{name: pa.array([s[i] for s in spacings], pa.float64()) for i, name in enumerate(_SPACING)},
-            **{_TRAIT + name: [column[i] for i in index] for name, column in images.traits.items()},
+            **{_TRAIT + name: [column[i] for i in index] for name, column in images.attributes.items()},
             **{_DICOM + name: pa.array([c[i] for i in index], pa.string()) for name, c in images.dicom.items()},
         }
     ).replace_schema_metadata({_DISPLAY: images.display.model_dump_json(), _SPLIT: split})
@@ -279,7 +279,7 @@ def image_digest(image: NDArray[np.uint8]) -> str:
 
 
 def set_digest(images: ImageSet) -> str:
-    """32 hexadecimal characters for a whole set: its pixels, labels, patients and traits in their order."""
+    """32 hexadecimal characters for a whole set: its pixels, labels, patients and attributes in their order."""
     digest = hashlib.blake2b(digest_size=16)
     digest.update(str(images.pixels.shape).encode())
     for chunk in in_chunks(images.pixels, np.arange(len(images))):
@@ -287,5 +287,7 @@ def set_digest(images: ImageSet) -> str:
     for array in (images.labels, images.patients):
         digest.update(str(array.shape).encode())
         digest.update(np.ascontiguousarray(array).data)
-    digest.update(json.dumps({name: list(column) for name, column in images.traits.items()}, sort_keys=True).encode())
+    digest.update(
+        json.dumps({name: list(column) for name, column in images.attributes.items()}, sort_keys=True).encode()
+    )
     return digest.hexdigest()

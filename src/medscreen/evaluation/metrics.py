@@ -101,7 +101,7 @@ class Share:
 
 def _masks(outcomes: Outcomes) -> dict[str, NDArray[np.bool_]]:
     truth, called = outcomes.labels == 1, outcomes.abnormal
-    referred = np.zeros_like(called) if outcomes.refer is None else outcomes.refer
+    deferred = np.zeros_like(called) if outcomes.deferred is None else outcomes.deferred
     return {
         "all": np.ones_like(called),
         "abnormal": truth,
@@ -113,10 +113,10 @@ def _masks(outcomes: Outcomes) -> dict[str, NDArray[np.bool_]]:
         "true negative": ~truth & ~called,
         "false positive": ~truth & called,
         "false negative": truth & ~called,
-        "referred": referred,
-        "kept": ~referred,
-        "wrong referred": referred & (truth != called),
-        "wrong kept": ~referred & (truth != called),
+        "deferred": deferred,
+        "kept": ~deferred,
+        "wrong deferred": deferred & (truth != called),
+        "wrong kept": ~deferred & (truth != called),
     }
 
 
@@ -153,11 +153,11 @@ METRICS: dict[str, Metric] = {
     "accuracy_at_half": _accuracy_at_half,
     "coverage": Share("kept", "all"),
     "error_kept": Share("wrong kept", "kept"),
-    "error_referred": Share("wrong referred", "referred"),
+    "error_deferred": Share("wrong deferred", "deferred"),
     "brier": brier,
     "ece": ece,
 }
 
 # metric -> the field of the outcomes that not every detector fills
 _NEEDS = {"accuracy_at_half": "decision_boundary", "brier": "probabilities", "ece": "probabilities"}
-_NEEDS |= dict.fromkeys(("coverage", "error_kept", "error_referred"), "refer")
+_NEEDS |= dict.fromkeys(("coverage", "error_kept", "error_deferred"), "deferred")

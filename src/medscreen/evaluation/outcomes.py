@@ -16,7 +16,7 @@ class Outcomes:
 
     `labels`: 0 normal, 1 abnormal. `abnormal`: the decision at the operating point. `patients`: whose image it
     is; images of one patient are resampled together. `decision_boundary`: see detectors.protocol. `probabilities`: of
-    being abnormal, in 0..1; None where the detector claims none. `refer`: what is left to a reader, None without band.
+    being abnormal, in 0..1; None where the detector claims none. `deferred`: in the deferral band, None without one.
     """
 
     labels: NDArray[np.int64]
@@ -25,7 +25,7 @@ class Outcomes:
     patients: NDArray[np.int64]
     decision_boundary: float | None
     probabilities: Floats | None = None
-    refer: NDArray[np.bool_] | None = None
+    deferred: NDArray[np.bool_] | None = None
 
     def take(self, index: NDArray[np.int64]) -> "Outcomes":
         """The outcomes at these positions."""
@@ -36,7 +36,7 @@ class Outcomes:
             patients=self.patients[index],
             decision_boundary=self.decision_boundary,
             probabilities=None if self.probabilities is None else self.probabilities[index],
-            refer=None if self.refer is None else self.refer[index],
+            deferred=None if self.deferred is None else self.deferred[index],
         )
 
     def at(self, threshold: float) -> "Outcomes":
@@ -53,7 +53,7 @@ def outcomes_of(  # noqa: PLR0913  # one for each column
     threshold: float | None = None,
     decision_boundary: float | None = None,
     probabilities: NDArray[Any] | None = None,
-    refer: NDArray[np.bool_] | None = None,
+    deferred: NDArray[np.bool_] | None = None,
 ) -> Outcomes:
     """Outcomes from arrays (N,) of any numeric type: the one place where they are put together.
 
@@ -71,7 +71,7 @@ def outcomes_of(  # noqa: PLR0913  # one for each column
         patients=patients,
         decision_boundary=decision_boundary,
         probabilities=stated,
-        refer=refer,
+        deferred=deferred,
     )
 
 
@@ -84,7 +84,7 @@ def outcomes_of_rows(rows: pa.Table, decision_boundary: float | None) -> Outcome
         abnormal=rows["abnormal"].to_numpy(),
         decision_boundary=decision_boundary,
         probabilities=rows["probability"].to_numpy(),
-        refer=rows["refer"].to_numpy() if "refer" in rows.column_names else None,
+        deferred=rows["deferred"].to_numpy() if "deferred" in rows.column_names else None,
     )
 
 

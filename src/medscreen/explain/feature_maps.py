@@ -14,7 +14,8 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from medscreen.config.compute import ComputeParams
-from medscreen.config.detectors.roster import DetectorParams
+from medscreen.config.detectors.roster import DetectorParams, with_current_kinds
+from medscreen.config.former_names import with_current_keys
 from medscreen.data.images import Pixels
 from medscreen.detectors.build import build
 from medscreen.detectors.shared.base import as_images
@@ -46,7 +47,8 @@ def trained_network(fitted: Path, metadata: Mapping[str, Any], run_key: str) -> 
             f"models/{fitted.parent.name}/fitted: another training than that of the version. Check out the commit of "
             "the version and run `dvc pull`, or leave out --layers."
         )
-    entry: DetectorParams = TypeAdapter(DetectorParams).validate_python(metadata["parameters"])
+    recorded = with_current_kinds(with_current_keys(metadata["parameters"]))
+    entry: DetectorParams = TypeAdapter(DetectorParams).validate_python(recorded)
     detector = build(entry, int(metadata["image_size"]), ComputeParams(threads=1, device="cpu"), 0)
     detector.network.load_state_dict(state)
     return detector.network.eval()

@@ -9,18 +9,20 @@ import numpy as np
 import onnx
 from onnx import NodeProto, TensorProto, helper, numpy_helper
 
+from medscreen.config.former_names import current_in_package, with_current_metadata
 from medscreen.operating.operating_point import OperatingPoint
 from medscreen.operating.probability_calibration import Curve, LogisticCurve, SteppedCurve
 
 METADATA = "medscreen"
 """The graph's property under which its description stands, as JSON."""
 
-_PREFIX = "op_"  # of every name that belongs to the operating point
+PREFIX = "op_"
+"""Of every constant and intermediate result that belongs to the operating point."""
 _OUTPUTS = {
     "p_value": TensorProto.FLOAT,
     "probability": TensorProto.FLOAT,
     "abnormal": TensorProto.BOOL,
-    "refer": TensorProto.BOOL,
+    "deferred": TensorProto.BOOL,
 }
 
 
@@ -32,8 +34,8 @@ def package(scoring: onnx.ModelProto, point: OperatingPoint, metadata: Mapping[s
     healthy = np.array(point.healthy_scores, np.float32)
     constants: dict[str, np.ndarray] = {
         "op_threshold": np.array(point.threshold, np.float32),
-        "op_refer_from": np.array(point.refer_from, np.float32),
-        "op_refer_to": np.array(point.refer_to, np.float32),
+        "op_defer_from": np.array(point.defer_from, np.float32),
+        "op_defer_to": np.array(point.defer_to, np.float32),
         "op_healthy": healthy[None, :],
         "op_column": np.array([-1, 1], np.int64),
         "op_axis": np.array([1], np.int64),
@@ -45,10 +47,10 @@ def package(scoring: onnx.ModelProto, point: OperatingPoint, metadata: Mapping[s
             # not "score >= threshold": a score that is not a number is no reason to call an image normal
             helper.make_node("Less", ["score", "op_threshold"], ["op_below"]),
             helper.make_node("Not", ["op_below"], ["abnormal"]),
-            helper.make_node("Less", ["score", "op_refer_from"], ["op_surely_normal"]),
-            helper.make_node("GreaterOrEqual", ["score", "op_refer_to"], ["op_surely_abnormal"]),
+            helper.make_node("Less", ["score", "op_defer_from"], ["op_surely_normal"]),
+            helper.make_node("GreaterOrEqual", ["score", "op_defer_to"], ["op_surely_abnormal"]),
             helper.make_node("Or", ["op_surely_normal", "op_surely_abnormal"], ["op_sure"]),
-            helper.make_node("Not", ["op_sure"], ["refer"]),
+            helper.make_node("Not", ["op_sure"], ["deferred"]),
             helper.make_node("Reshape", ["score", "op_column"], ["op_scores"]),
             helper.make_node("GreaterOrEqual", ["op_healthy", "op_scores"], ["op_at_least"]),
             helper.make_node("Cast", ["op_at_least"], ["op_counted"], to=TensorProto.FLOAT),
@@ -73,12 +75,14 @@ def scoring_part(packaged: onnx.ModelProto) -> tuple[onnx.ModelProto, dict[str, 
     model = onnx.ModelProto()
     model.CopyFrom(packaged)
     graph = model.graph
-    metadata = json.loads(next(entry.value for entry in model.metadata_props if entry.key == METADATA))
+    metadata = with_current_metadata(
+        json.loads(next(entry.value for entry in model.metadata_props if entry.key == METADATA))
+    )
     del metadata["operating_point"]
     del model.metadata_props[:]
-    nodes = [node for node in graph.node if not any(n.startswith(_PREFIX) for n in (*node.input, *node.output))]
-    constants = [constant for constant in graph.initializer if not constant.name.startswith(_PREFIX)]
-    outputs = [output for output in graph.output if output.name not in _OUTPUTS]
+    nodes = [node for node in graph.node if not any(n.startswith(PREFIX) for n in (*node.input, *node.output))]
+    constants = [constant for constant in graph.initializer if not constant.name.startswith(PREFIX)]
+    outputs = [output for output in graph.output if current_in_package(output.name) not in _OUTPUTS]
     del graph.node[:], graph.initializer[:], graph.output[:]
     graph.node.extend(nodes)
     graph.initializer.extend(constants)

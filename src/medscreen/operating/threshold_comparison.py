@@ -27,7 +27,9 @@ class PolicyRow(TypedDict):
     drift: dict[str, float | None]
 
 
-def bench(policies: Sequence[Policy], splits: Mapping[str, Outcomes], bootstrap: Bootstrap) -> list[PolicyRow]:
+def compare_policies(
+    policies: Sequence[Policy], splits: Mapping[str, Outcomes], bootstrap: Bootstrap
+) -> list[PolicyRow]:
     """A row a policy, each threshold chosen on `val` and applied to all `splits`, of which `test` is one.
 
     The threshold's interval comes from choosing it again on resampled patients of `val`; there is none where a class

@@ -25,7 +25,7 @@ from medscreen.runtime.child_processes import available_cpus, worker_pool
 Row = dict[str, Any]
 COLUMNS = {
     "file": "string", "frame": "int64", "status": "string", "reason": "string", "score": "float64",
-    "p_value": "float64", "probability": "float64", "abnormal": "bool", "refer": "bool", "left_out": "int64",
+    "p_value": "float64", "probability": "float64", "abnormal": "bool", "deferred": "bool", "left_out": "int64",
     "for_processing": "bool", "in_domain": "bool", "header_mismatch": "string", "called": "string",
 }  # fmt: skip
 """Columns of a row with their Arrow types; outputs are null where `status` is not `screened`."""

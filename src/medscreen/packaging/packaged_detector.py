@@ -11,6 +11,7 @@ import onnxruntime
 from numpy.typing import NDArray
 
 from medscreen.config.display import FILE_DISPLAY, DisplayParams
+from medscreen.config.former_names import current_in_package, with_current_metadata
 from medscreen.config.privacy import UNKNOWN
 from medscreen.data.images import Pixels, batches
 from medscreen.errors import MedscreenError
@@ -32,7 +33,7 @@ class Screening:
     - `p_value`: conformal p-value, 1/(n+1) to 1 with n healthy images of val; small for images unlike these.
     - `probability`: calibrated probability of being abnormal, 0 to 1.
     - `abnormal`: the decision at the operating point.
-    - `refer`: True if the score lies in the deferral band, whose images go to a reader.
+    - `deferred`: True if the score lies in the deferral band, whose images go to a reader.
     - `findings`: probabilities (N, K) of the classes that the metadata name; None if the detector has no findings.
     - `in_domain`: True if the image is like the training images; where it is False, no decision holds. None if the
       package was made before this check existed.
@@ -42,7 +43,7 @@ class Screening:
     p_value: NDArray[np.float32]
     probability: NDArray[np.float32]
     abnormal: NDArray[np.bool_]
-    refer: NDArray[np.bool_]
+    deferred: NDArray[np.bool_]
     findings: NDArray[np.float32] | None = None
     in_domain: NDArray[np.bool_] | None = None
 
@@ -57,7 +58,8 @@ class PackagedDetector:
     def __init__(self, graph: bytes | Path, threads: int = 1) -> None:
         self._session = open_session(graph, threads)
         given = {output.name for output in self._session.get_outputs()}
-        self._outputs = [field.name for field in fields(Screening) if field.name in given]
+        names = [field.name for field in fields(Screening)]
+        self._outputs = {current_in_package(name): name for name in given if current_in_package(name) in names}
         self.metadata = self._described()
         if [node.name for node in self._session.get_inputs()] != ["pixels"] or "score" not in given:
             raise MedscreenError(f"{_NO_PACKAGE}: it has to take pixels and give a score.")
@@ -69,7 +71,7 @@ class PackagedDetector:
             raise MedscreenError(f"{_NO_PACKAGE}: its property {METADATA!r} is no JSON.") from error
         if not isinstance(metadata, dict):
             raise MedscreenError(f"{_NO_PACKAGE}: its property {METADATA!r} is no JSON object.")
-        return metadata
+        return with_current_metadata(metadata)
 
     @property
     def image_size(self) -> int:
@@ -123,10 +125,10 @@ class PackagedDetector:
         Raises MedscreenError for another type or shape, for an image without a grey level above 1, and for a graph
         without an operating point.
         """
-        missing = {field.name for field in fields(Screening) if field.default is MISSING} - set(self._outputs)
+        missing = {field.name for field in fields(Screening) if field.default is MISSING} - self._outputs.keys()
         if missing:
             raise MedscreenError(f"{_NO_PACKAGE}: it has no output {', '.join(sorted(missing))}.")
-        return Screening(**dict(zip(self._outputs, self._run(pixels, self._outputs), strict=True)))
+        return Screening(**dict(zip(self._outputs, self._run(pixels, [*self._outputs.values()]), strict=True)))
 
     def _run(self, pixels: Pixels, outputs: list[str]) -> list[Any]:
         return run_on_images(self._session, pixels, outputs)

@@ -30,7 +30,7 @@ def prediction_rows(split: str, images: ImageSet, screening: Screening, findings
         "p_value": screening.p_value,
         "probability": screening.probability,
         "abnormal": screening.abnormal,
-        "refer": screening.refer,
+        "deferred": screening.deferred,
     }
     if screening.in_domain is not None:
         columns["in_domain"] = screening.in_domain

@@ -46,7 +46,7 @@ class ScreenedImage:
     p_value: float
     probability: float
     abnormal: bool
-    refer: bool
+    deferred: bool
     for_processing: bool
     in_domain: bool | None
     header_mismatch: str
@@ -83,16 +83,16 @@ def screened(detector: PackagedDetector, images: Iterable[tuple[ImageOfFile, Sho
     while batch := [(image, replace(shown, grey=square)) for image, shown, square in islice(remaining, _BATCH)]:
         output = detector.screen(np.stack([about.grey for _, about in batch]))
         for i, (image, about) in enumerate(batch):
-            abnormal, refer = bool(output.abnormal[i]), bool(output.refer[i])
+            abnormal, deferred = bool(output.abnormal[i]), bool(output.deferred[i])
             in_domain = None if output.in_domain is None else bool(output.in_domain[i])
-            decision = ("abnormal" if abnormal else "normal") + (", refer" if refer else "")
+            decision = ("abnormal" if abnormal else "normal") + (", refer" if deferred else "")
             yield ScreenedImage(
                 image=image,
                 score=output.score[i].item(),
                 p_value=output.p_value[i].item(),
                 probability=output.probability[i].item(),
                 abnormal=abnormal,
-                refer=refer,
+                deferred=deferred,
                 for_processing=about.for_processing,
                 in_domain=in_domain,
                 header_mismatch=detector.header_mismatch(about.described),

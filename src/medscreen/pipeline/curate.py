@@ -66,8 +66,8 @@ def _tell(audit: Mapping[str, Any]) -> None:
     """Prints what was made of the data and its labels, what became no image, and what is worth a look; names nobody."""
     say(
         f"{audit['records']} records: {len(audit['quarantined'])} quarantined, "
-        f"{audit['exact_copies']['dropped']} exact copies dropped, "
-        f"{audit['near_copies']['pairs']} near copies found; "
+        f"{audit['exact_duplicates']['dropped']} exact duplicates dropped, "
+        f"{audit['near_duplicates']['pairs']} near duplicates found; "
         + ", ".join(f"{name} {counts['images']}" for name, counts in audit["splits"].items())
     )
     for found in audit["labels"]:

@@ -135,7 +135,7 @@ def _judged(rows: pa.Table, split: str, half: float | None, test: ImageSet) -> J
     in_domain = of_split["in_domain"].to_numpy() if "in_domain" in of_split.column_names else None
     return Judged(
         outcomes_of_rows(of_split, half),
-        test.traits if split == TEST else {},
+        test.attributes if split == TEST else {},
         of_split["p_value"].to_numpy().astype(np.float64),
         class_probabilities(of_split),
         in_domain,
@@ -182,7 +182,7 @@ def _save(
         (folder / layout.evaluation(name).name).write_text(json.dumps(report, indent=1))
         (folder / layout.analysis(name).name).write_text(json.dumps(tables, indent=1))
         (folder / layout.explanations(name).name).write_text(json.dumps(explanations, indent=1))
-        save_threshold_comparison(tables["bench"], folder / layout.bench(name).name)
+        save_threshold_comparison(tables["threshold_comparison"], folder / layout.threshold_comparison(name).name)
     with replaced(layout.metrics / f"{name}.json") as partial:
         partial.write_text(json.dumps(headline(report), indent=1))
 

@@ -28,7 +28,7 @@ from medscreen.workspace.lineage import require_locked
 
 
 def publish(layout: Layout, params: Params) -> None:
-    """Writes league, balanced, comparison and promotion of reports/; changes MLflow only where a result is new."""
+    """Writes leaderboard, balanced, comparison and promotion of reports/; changes MLflow only where a result is new."""
     client = open_store(layout)
     require_locked(layout, params.detectors)
     results = read_results(layout, params)
@@ -46,7 +46,7 @@ def publish(layout: Layout, params: Params) -> None:
     with replaced(layout.promotion) as partial:
         partial.write_text(json.dumps(report, indent=1))
     rows = leaderboard_rows(results, {name: standing["verdict"] for name, standing in standings.items()})
-    with replaced(layout.league) as partial:
+    with replaced(layout.leaderboard) as partial:
         save_rows(rows, list(rows[0]), partial)
     with replaced(layout.balanced) as partial:
         balanced = balanced_rows(results)

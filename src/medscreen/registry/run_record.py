@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Mapping
-from copy import deepcopy
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -15,6 +14,7 @@ from mlflow import MlflowClient
 from mlflow.entities import Run
 
 from medscreen.config.detectors.roster import with_current_kinds
+from medscreen.config.former_names import with_current_keys
 from medscreen.errors import MedscreenError
 from medscreen.evaluation.outcomes import Outcomes, outcomes_of
 from medscreen.registry.versions import Version, location_of
@@ -103,8 +103,8 @@ class Record:
 
 
 def with_current_names(params: Mapping[str, Any]) -> dict[str, Any]:
-    """A params.yaml that a former version recorded, its detectors and studies with the names of kinds of today."""
-    found = deepcopy(dict(params))
+    """A params.yaml that a former version recorded, with the names of keys and kinds of today."""
+    found: dict[str, Any] = with_current_keys(params)
     found["detectors"] = {name: with_current_kinds(entry) for name, entry in found.get("detectors", {}).items()}
     for study in found.get("studies", {}).values():
         for searched in study["searched"].values():

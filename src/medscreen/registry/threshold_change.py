@@ -38,7 +38,7 @@ _SHARED_TAGS = (names.DETECTOR, names.DATA, names.DIRTY)
 # metrics that do not depend on the threshold
 _UNCHANGED = ("auroc", "average_precision", "brier", "ece", "in_domain")
 _RATES = ["sensitivity", "specificity", "false_positive_rate", "false_negative_rate", "ppv", "npv", "accuracy"]
-_RATES += ["coverage", "error_kept", "error_referred"]
+_RATES += ["coverage", "error_kept", "error_deferred"]
 
 
 def parse_policy(name: str, numbers: Mapping[str, float]) -> Policy:
@@ -73,7 +73,7 @@ def set_threshold(
     val = known_outcomes["val"]
     point = choose_operating_point(_settings(run, policy), val.scores, val.labels, metadata["decision_boundary"])
     outcomes = {
-        split: replace(of.at(point.threshold), refer=(of.scores >= point.refer_from) & (of.scores < point.refer_to))
+        split: replace(of.at(point.threshold), deferred=(of.scores >= point.defer_from) & (of.scores < point.defer_to))
         for split, of in known_outcomes.items()
     }
     bootstrap = Bootstrap(settings.resamples, settings.confidence, seed)
@@ -147,8 +147,8 @@ def _require_kept(record: Record) -> tuple[Run, dict[str, Outcomes]]:
 
 def _settings(run: Run, policy: Policy) -> OperatingParams:
     """The operating settings that the run was made with, but for the policy."""
-    logged = run.data.params
-    needed = ["operating.calibration", "operating.refer.sensitivity", "operating.refer.specificity"]
+    logged = settings_of(run)
+    needed = ["operating.calibration", "operating.deferral.sensitivity", "operating.deferral.specificity"]
     if lost := [name for name in needed if name not in logged]:
         raise MedscreenError(
             f"The run {run.info.run_id} has lost its parameters {', '.join(lost)}; `dvc repro publish` logs them where "
@@ -158,7 +158,7 @@ def _settings(run: Run, policy: Policy) -> OperatingParams:
         {
             "threshold": policy,
             "calibration": logged["operating.calibration"],
-            "refer": {name: float(logged[f"operating.refer.{name}"]) for name in ("sensitivity", "specificity")},
+            "deferral": {name: float(logged[f"operating.deferral.{name}"]) for name in ("sensitivity", "specificity")},
         }
     )
 

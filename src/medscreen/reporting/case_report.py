@@ -108,7 +108,7 @@ def decision_words(screening: Screening) -> str:
     if screening.in_domain is not None and not screening.in_domain[0]:
         return "outside the training data: no decision"
     decision = "abnormal" if screening.abnormal[0] else "normal"
-    return f"{decision}, deferred to a reader" if screening.refer[0] else decision
+    return f"{decision}, deferred to a reader" if screening.deferred[0] else decision
 
 
 def _score_picture(val: Outcomes, point: Mapping[str, Any], score: float) -> bytes:

@@ -46,7 +46,7 @@ class ImageResult(BaseModel):
         description="Calibrated probability of being abnormal, 0 to 1; null outside the domain."
     )
     abnormal: bool | None = Field(description="The decision at the operating point; null outside the domain.")
-    refer: bool | None = Field(
+    deferred: bool | None = Field(
         description="The score lies in the band that is left to a reader; null outside the domain."
     )
     in_domain: bool | None = Field(description="Whether the image is like the training images; if not, no decision.")

@@ -106,7 +106,7 @@ def _result(version: LoadedVersion, row: ScreenedImage, square: Grey, wanted: Wa
         p_value=row.p_value,
         probability=None if outside else row.probability,
         abnormal=None if outside else row.abnormal,
-        refer=None if outside else row.refer,
+        deferred=None if outside else row.deferred,
         in_domain=row.in_domain,
         decision=row.called,
         for_processing=row.for_processing,

@@ -156,7 +156,7 @@ def read_result(layout: Layout, params: Params, detector: str) -> Result:
             "": [
                 layout.evaluation(detector),
                 layout.analysis(detector),
-                layout.bench(detector),
+                layout.threshold_comparison(detector),
                 *(path for path in (layout.map_graph(detector), explanations) if path.is_file()),
                 layout.operating_picture(detector),
                 layout.curation_report,

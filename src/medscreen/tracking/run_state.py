@@ -13,6 +13,7 @@ from mlflow.entities import LifecycleStage, Run
 from mlflow.exceptions import MlflowException
 from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
 
+from medscreen.config.former_names import current_param, current_value
 from medscreen.errors import MedscreenError
 from medscreen.runtime.system_errors import without_password
 
@@ -73,8 +74,12 @@ def is_deleted(run: Run) -> bool:
 
 
 def settings_of(run: Run) -> dict[str, str]:
-    """The settings that a run was made with: its parameters, but for those by which medscreen itself keeps order."""
-    return {name: value for name, value in run.data.params.items() if not name.startswith("medscreen.")}
+    """The settings that a run was made with, by their present names: its parameters, but for medscreen's own marks."""
+    return {
+        current_param(name): current_value(name, value)
+        for name, value in run.data.params.items()
+        if not name.startswith("medscreen.")
+    }
 
 
 def kept_names(client: MlflowClient, run_id: str, folder: str | None = None) -> set[str]:

@@ -139,9 +139,9 @@ class Layout:
         """Proof of the detector's map against lesions, chance and randomized weights."""
         return self.report(detector) / "explanations.json"
 
-    def bench(self, detector: str) -> Path:
+    def threshold_comparison(self, detector: str) -> Path:
         """The policies side by side."""
-        return self.report(detector) / "bench.csv"
+        return self.report(detector) / "threshold_comparison.csv"
 
     def operating_picture(self, detector: str) -> Path:
         return self.figures(detector) / "operating.png"
@@ -151,8 +151,8 @@ class Layout:
         return self.figures(detector) / "cases.png"
 
     @property
-    def league(self) -> Path:
-        return self.workspace / "reports" / "league.csv"
+    def leaderboard(self) -> Path:
+        return self.workspace / "reports" / "leaderboard.csv"
 
     @property
     def balanced(self) -> Path:

@@ -43,7 +43,7 @@ def labels_taken(sets: Sequence[ImageSet]) -> list[dict[str, Any]]:
     """
     listed = []
     for label, word in enumerate(("normal", "abnormal")):
-        found = Counter(f for s in sets for f, k in zip(s.traits[FINDING], s.labels, strict=True) if k == label)
+        found = Counter(f for s in sets for f, k in zip(s.attributes[FINDING], s.labels, strict=True) if k == label)
         ordered = sorted(found.items(), key=lambda pair: (-pair[1], pair[0]))
         if more := ordered[_MOST_LABELS:]:
             ordered[_MOST_LABELS:] = [(f"{len(more)} more", sum(number for _, number in more))]
@@ -52,10 +52,10 @@ def labels_taken(sets: Sequence[ImageSet]) -> list[dict[str, Any]]:
 
 
 def leaks(images: ImageSet, splits: Mapping[str, NDArray[np.int64]]) -> dict[str, dict[str, int]]:
-    """The leaks between splits, for each pair that shares anything: "train+val" -> images, patients, exact_copies.
+    """The leaks between splits, for each pair that shares anything: "train+val" -> images, patients, exact_duplicates.
 
     `images`: those of the later split that are in the earlier one or whose patient is; `patients`: how many people
-    that are; `exact_copies`: the images that are in both. Published splits may; what is cut here never does.
+    that are; `exact_duplicates`: the images that are in both. Published splits may; what is cut here never does.
     """
     found = {}
     _, kind = np.unique(np.array(images.digests, np.bytes_), return_inverse=True)
@@ -65,5 +65,5 @@ def leaks(images: ImageSet, splits: Mapping[str, NDArray[np.int64]]) -> dict[str
         copies = np.intersect1d(kind[one], kind[other])
         leaked = int((np.isin(images.patients[other], patients) | np.isin(kind[other], copies)).sum())
         if leaked:
-            found[f"{first}+{second}"] = {"images": leaked, "patients": len(patients), "exact_copies": len(copies)}
+            found[f"{first}+{second}"] = {"images": leaked, "patients": len(patients), "exact_duplicates": len(copies)}
     return found

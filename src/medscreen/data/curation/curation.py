@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from medscreen.config.datasets import CurationParams
 from medscreen.data.curation.audit import leaks, summary
 from medscreen.data.curation.decoding import decode
-from medscreen.data.curation.duplicates import exact_audit, find_copies, near_audit
+from medscreen.data.curation.duplicates import exact_duplicates_audit, find_duplicates, near_duplicates_audit
 from medscreen.data.curation.near_duplicates import Pair
 from medscreen.data.curation.splits import cut_splits, number_patients, person
 from medscreen.data.images import FINDING, SPLITS, ImageSet
@@ -22,9 +22,9 @@ from medscreen.errors import MedscreenError
 
 @dataclass(frozen=True)
 class Curated:
-    """All readable images (mem-mapped), which of them each split holds, the audit for curation.json, and near copies.
+    """All readable images (memory-mapped), the positions of each split, the audit for curation.json, near duplicates.
 
-    Near copies are positions among `images`, dropped ones too.
+    Near duplicates are positions among `images`, dropped ones too.
     """
 
     images: ImageSet
@@ -48,7 +48,7 @@ def curate(
 ) -> Curated:
     """Splits of `size` x `size` images.
 
-    Unreadable files are quarantined. Exact copies (equal decoded pixels) and near ones are found, and treated as
+    Unreadable files are quarantined. Exact duplicates (equal decoded pixels) and near ones are found, and treated as
     `params` says; published val and test keep all of theirs, and `drop` alone takes out of train what it shares with
     them. Where the splits are cut here, a patient lies in one, however spelled. `scratch` is a file for the decoded
     pixels, so that memory stays bounded. `on_record` is called after each record that has been read.
@@ -61,11 +61,11 @@ def curate(
         reason = quarantine[0]["reason"] if quarantine else "there is no record"
         raise MedscreenError(f"None of the {len(records)} images can be read (first reason: {reason}).")
     read, shown = [image.record for image in readable], [image.shown for image in readable]
-    copies = find_copies(pixels, readable, params, workers, scratch.with_name(f"{scratch.name}-textures"))
+    copies = find_duplicates(pixels, readable, params, workers, scratch.with_name(f"{scratch.name}-textures"))
     patients = number_patients(read, copies.of_one_patient)
     labels = np.array([record.label for record in read])
     assigned, published = cut_splits(read, copies.kept, labels, patients, params, seed)
-    traits = sorted({name for record in read for name in record.traits})
+    attributes = sorted({name for record in read for name in record.attributes})
     stated = sorted({name for image in shown for name in image.described or ()})
     images = ImageSet(
         pixels,
@@ -73,7 +73,10 @@ def curate(
         patients,
         [record.origin for record in read],
         [image.digest for image in readable],
-        {FINDING: [r.finding for r in read], **{name: [r.traits.get(name, "") for r in read] for name in traits}},
+        {
+            FINDING: [r.finding for r in read],
+            **{name: [r.attributes.get(name, "") for r in read] for name in attributes},
+        },
         [image.spacing for image in shown],
         read[0].display,
         {name: [None if s.described is None else s.described[name] for s in shown] for name in stated},
@@ -88,13 +91,13 @@ def curate(
         "records": len(records),
         "source_notes": notes,
         "readable": len(readable),
-        "without_exact_copies": len(copies.without_exact),
-        "without_near_copies": len(copies.kept),
+        "without_exact_duplicates": len(copies.without_exact),
+        "without_near_duplicates": len(copies.kept),
         "quarantined": quarantine,
         "burned_in": sum(s.burned_in for s in shown) + sum(q["reason"] == BURNED_IN for q in quarantine),
         "for_processing": sum(s.for_processing for s in shown),
-        "exact_copies": exact_audit(read, copies, params.exact_copies),
-        "near_copies": near_audit(read, copies, params.near_copies, homes),
+        "exact_duplicates": exact_duplicates_audit(read, copies, params.exact_duplicates),
+        "near_duplicates": near_duplicates_audit(read, copies, params.near_duplicates, homes),
         "patients": len(np.unique(patients)),
         "respelled_patients": len(spelled) - len(set(map(person, spelled))),
         "merged_values": {},

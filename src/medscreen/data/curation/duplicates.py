@@ -1,4 +1,4 @@
-"""Copies of images, exact (equal decoded pixels) and near ones, and what the policies make of them."""
+"""Duplicates of images, exact (equal decoded pixels) and near ones, and what the policies make of them."""
 
 from collections import Counter
 from collections.abc import Collection, Iterable, Sequence
@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from medscreen.config.datasets import CopyPolicy, CurationParams
+from medscreen.config.datasets import CurationParams, DuplicatePolicy
 from medscreen.data.curation.decoding import Decoded
-from medscreen.data.curation.near_duplicates import Pair, near_pairs
+from medscreen.data.curation.near_duplicates import Pair, near_duplicate_pairs
 from medscreen.data.images import SPLITS, Pixels
 from medscreen.data.sources.records import Record
 from medscreen.errors import MedscreenError
@@ -23,8 +23,8 @@ _LISTED = 200  # pairs, and groups of equal images, that the audit names
 
 
 @dataclass(frozen=True)
-class Copies:
-    """Copies as positions among the readable images: groups of exact ones, pairs of near ones, and what stays."""
+class Duplicates:
+    """Duplicates as positions among the readable images: groups of exact ones, pairs of near ones, and what stays."""
 
     groups: list[list[int]]
     pairs: list[Pair]
@@ -33,9 +33,9 @@ class Copies:
     of_one_patient: list[Sequence[int]]
 
 
-def find_copies(
+def find_duplicates(
     pixels: Pixels, images: Sequence[Decoded], params: CurationParams, workers: int, scratch: Path
-) -> Copies:
+) -> Duplicates:
     """The copies among the images, treated as the policies say; raises MedscreenError for some where a policy is fail.
 
     `scratch` is a file for what is compared.
@@ -43,28 +43,30 @@ def find_copies(
     splits = [image.record.split for image in images]
     groups = _groups(image.digest for image in images)
     number = sum(map(len, groups)) - len(groups)
-    _require_none(params.exact_copies, "exact", f"{number} images are exact copies of others" if number else "")
-    staying = staying_copies(splits, groups)
+    _require_none(params.exact_duplicates, "exact", f"{number} images are exact duplicates of others" if number else "")
+    staying = staying_duplicates(splits, groups)
     every = np.arange(len(splits))
     unique = np.setdiff1d(every, _joined(groups))
-    without_exact = np.union1d(unique, _joined(staying)) if params.exact_copies == "drop" else every
+    without_exact = np.union1d(unique, _joined(staying)) if params.exact_duplicates == "drop" else every
     different = np.union1d(unique, _joined(group[:1] for group in staying))
-    pairs = _of_every_copy(near_pairs(pixels, different, workers, scratch), groups, without_exact)
-    _require_none(params.near_copies, "near", f"{len(pairs)} pairs of images are near copies" if pairs else "")
-    kept = without_near(splits, without_exact, pairs) if params.near_copies == "drop" else without_exact
-    of_one_patient: list[Sequence[int]] = [*groups] if params.exact_copies in _JOINING else []
-    if params.near_copies in _JOINING:
+    pairs = _of_every_copy(near_duplicate_pairs(pixels, different, workers, scratch), groups, without_exact)
+    _require_none(params.near_duplicates, "near", f"{len(pairs)} pairs of images are near duplicates" if pairs else "")
+    kept = drop_near_duplicates(splits, without_exact, pairs) if params.near_duplicates == "drop" else without_exact
+    of_one_patient: list[Sequence[int]] = [*groups] if params.exact_duplicates in _JOINING else []
+    if params.near_duplicates in _JOINING:
         of_one_patient += [pair[:2] for pair in pairs]
-    return Copies(groups, pairs, without_exact, kept, of_one_patient)
+    return Duplicates(groups, pairs, without_exact, kept, of_one_patient)
 
 
-def staying_copies(splits: Sequence[str | None], groups: Iterable[Sequence[int]]) -> list[list[int]]:
+def staying_duplicates(splits: Sequence[str | None], groups: Iterable[Sequence[int]]) -> list[list[int]]:
     """Of each group of equal images those that `drop` keeps: all that published val and test hold, else the first."""
     return [[i for i in group if splits[i] in _PUBLISHED] or [group[0]] for group in groups]
 
 
-def without_near(splits: Sequence[str | None], kept: NDArray[np.int64], pairs: Iterable[Pair]) -> NDArray[np.int64]:
-    """The positions of `kept` that stay: an image goes if a near copy of it stays that is earlier, or published."""
+def drop_near_duplicates(
+    splits: Sequence[str | None], kept: NDArray[np.int64], pairs: Iterable[Pair]
+) -> NDArray[np.int64]:
+    """The positions of `kept` without near duplicates of an image that is kept and earlier, or published."""
     neighbors: dict[int, list[int]] = {}
     staying = set(kept.tolist())
     for a, b, _ in pairs:
@@ -77,8 +79,8 @@ def without_near(splits: Sequence[str | None], kept: NDArray[np.int64], pairs: I
     return np.array(sorted(staying), dtype=np.int64)
 
 
-def exact_audit(records: Sequence[Record], copies: Copies, policy: CopyPolicy) -> dict[str, Any]:
-    """The exact copies: counts within and across the splits as published, files, and rivalling labels."""
+def exact_duplicates_audit(records: Sequence[Record], copies: Duplicates, policy: DuplicatePolicy) -> dict[str, Any]:
+    """The exact duplicates: counts within and across the splits as published, files, and rivalling labels."""
     within, across = Counter[str](), Counter[str]()
     for group in copies.groups:
         splits = Counter(records[i].split or "unsplit" for i in group)
@@ -96,8 +98,10 @@ def exact_audit(records: Sequence[Record], copies: Copies, policy: CopyPolicy) -
     }
 
 
-def near_audit(records: Sequence[Record], copies: Copies, policy: CopyPolicy, homes: dict[int, str]) -> dict[str, Any]:
-    """The near copies: pairs within and across the splits as published, and in the splits of `homes`.
+def near_duplicates_audit(
+    records: Sequence[Record], copies: Duplicates, policy: DuplicatePolicy, homes: dict[int, str]
+) -> dict[str, Any]:
+    """The near duplicates: pairs within and across the splits as published, and in the splits of `homes`.
 
     `homes`: position -> split that holds it now. `shared`: pairs that two splits share now.
     """
@@ -133,7 +137,7 @@ def _groups(digests: Iterable[str]) -> list[list[int]]:
 
 
 def _of_every_copy(pairs: list[Pair], groups: Sequence[Sequence[int]], staying: NDArray[np.int64]) -> list[Pair]:
-    """The near copies among the images at `staying`, from those among different images: exact copies share theirs."""
+    """Near duplicates among the images at `staying`; exact duplicates of an image share its near ones."""
     there = set(staying.tolist())
     equal = {i: [j for j in group if j in there] for group in groups for i in group}
     found = [
@@ -145,7 +149,7 @@ def _of_every_copy(pairs: list[Pair], groups: Sequence[Sequence[int]], staying: 
     return sorted(found, key=lambda pair: (-pair.correlation, pair))
 
 
-def _require_none(policy: CopyPolicy, kind: str, found: str) -> None:
+def _require_none(policy: DuplicatePolicy, kind: str, found: str) -> None:
     if found and policy == "fail":
         # names of files may be patients': they stay in data/, and out of what a terminal or a log shows
         raise MedscreenError(

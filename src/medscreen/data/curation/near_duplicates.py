@@ -1,4 +1,4 @@
-"""Near copies: one image under other grey values, at another size, compressed again, mirrored or turned.
+"""Near duplicates: one image under other grey values, at another size, compressed again, mirrored or turned.
 
 A perceptual hash proposes pairs, the pixels confirm them: chest films are so alike that a hash alone takes strangers
 for copies.
@@ -17,7 +17,7 @@ from PIL import Image
 from medscreen.data.images import Pixels, forget, in_chunks, new_array
 from medscreen.runtime.child_processes import worker_pool
 
-# Chosen on train and val of real films and on the phantom: benchmarks/near_copies.py
+# Chosen on train and val of real films and on the phantom: benchmarks/near_duplicates.py
 HASH_DISTANCE = 8
 CORRELATION = 0.97
 
@@ -34,15 +34,15 @@ Textures = NDArray[np.float16]
 
 
 class Pair(NamedTuple):
-    """Near copies: positions `first` < `second`, and how far their textures correlate (to 1)."""
+    """Near duplicates: positions `first` < `second`, and how far their textures correlate (to 1)."""
 
     first: int
     second: int
     correlation: float
 
 
-def near_pairs(pixels: Pixels, among: NDArray[np.int64], workers: int, scratch: Path) -> list[Pair]:
-    """All pairs of near copies among the images at the positions `among` (ascending), the most alike first.
+def near_duplicate_pairs(pixels: Pixels, among: NDArray[np.int64], workers: int, scratch: Path) -> list[Pair]:
+    """All pairs of near duplicates among the images at the positions `among` (ascending), the most alike first.
 
     `scratch` is a file for what is compared, 2 KiB an image. The time grows with the square of the number:
     docs/performance.md has it.

@@ -43,7 +43,7 @@ def read_records(params: DicomParams, root: Path, finding: str | None = None) ->
     and where nothing it fits is an image.
     """
     table, columns = root / params.table, params.columns
-    named = [columns.patient, columns.label, columns.file, finding, *params.traits.values()]
+    named = [columns.patient, columns.label, columns.file, finding, *params.attributes.values()]
     rows = tables.read_table(table, list(dict.fromkeys(name for name in named if name is not None)))
     below, notes = files_below(root / params.images, root)
     find = _files_of_rows if columns.file else _files_of_patients
@@ -64,7 +64,9 @@ def read_records(params: DicomParams, root: Path, finding: str | None = None) ->
             patient=found[path][columns.patient].strip(),
             label=normal.label(found[path][columns.label]),
             finding=cleaned(found[path][finding]) if finding else names[label_key(found[path][columns.label])],
-            traits={name: cell for name, column in params.traits.items() if (cell := cleaned(found[path][column]))},
+            attributes={
+                name: cell for name, column in params.attributes.items() if (cell := cleaned(found[path][column]))
+            },
             frame=frame,
             display=params.display,
         )

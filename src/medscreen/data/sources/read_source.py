@@ -62,6 +62,6 @@ def _of_phantom(params: PhantomParams) -> DicomParams:
         images=".",
         normal_labels=[0],
         slices=MiddleSlice(take="middle"),
-        traits={"sex": "sex", "age": "age", "site": "site"},
+        attributes={"sex": "sex", "age": "age", "site": "site"},
         display=FILE_DISPLAY,
     )

@@ -14,9 +14,9 @@ class Record:
 
     `origin` names it below the data set's root; `image` is the file to decode or the display grey itself. `patient` is
     None where the source does not state whose an image is. `label`: 0 normal, 1 abnormal. `split` is the published
-    split, None without one. `finding` is the class that the source names, finer than the label or the same; `traits`
-    are what subgroups are made of (sex, age, site), as text. `frame` is the one wanted of a multi-frame file, from 0
-    (None: the middle one), and `display` how DICOM becomes grey.
+    split, None without one. `finding` is the class that the source names, finer than the label or the same;
+    `attributes` are what subgroups are made of (sex, age, site), as text. `frame` is the one wanted of a multi-frame
+    file, from 0 (None: the middle one), and `display` how DICOM becomes grey.
     """
 
     origin: str
@@ -25,7 +25,7 @@ class Record:
     label: int
     finding: str
     split: str | None = None
-    traits: Mapping[str, str] = field(default_factory=dict)
+    attributes: Mapping[str, str] = field(default_factory=dict)
     frame: int | None = None
     display: DisplayParams = FILE_DISPLAY
 

@@ -7,16 +7,16 @@ from torch.nn import functional as F
 from medscreen.detectors.shared.layers.dynamic_buffers import DynamicBuffers
 
 PRIOR_WEIGHT = 0.5
-"""Given to every class beforehand: an image that is near to nothing known is undecided."""
+"""Weight added to every class, so that an image far from all known ones is undecided."""
 
 
 class KnnHead(DynamicBuffers):
-    """Log odds by the class_weights of the nearest known vectors, as if all classes were equally frequent among them.
+    """Distance-weighted vote of the nearest known vectors as log odds, as if all classes were equally frequent.
 
-    A neighbour at cosine c class_weights exp((c - usual) / temperature): 1 at the cosine that is usual between a known vector
-    and the nearest other (Wu et al. 2018, arXiv 1805.01978, weigh by exp(c / temperature)). `vectors` (M, width) have
-    length 1; `classes` (M, K) is 1 where a vector is of a class; `counted` (most,) is 1 for as many of the nearest as
-    vote; `balance` (K,) is what a vote for each class counts.
+    A neighbor at cosine c has the weight exp((c - usual) / temperature): 1 at the cosine that is usual between a known
+    vector and the nearest other (Wu et al. 2018, arXiv 1805.01978, weigh by exp(c / temperature)). `vectors` (M, width)
+    have length 1; `classes` (M, K) is 1 where a vector is of a class; `counted` (most,) is 1 for the k nearest that
+    count; `balance` (K,) is the factor of each class.
     """
 
     vectors: Tensor
@@ -36,7 +36,7 @@ class KnnHead(DynamicBuffers):
         self.register_buffer("balance", torch.ones(classes))
 
     def class_weights(self, vectors: Tensor) -> Tensor:
-        """(N, width) -> (N, K): the sum of the class_weights for each class."""
+        """(N, width) -> (N, K): the sum of the weights of each class."""
         cosines = F.normalize(vectors, dim=1) @ self.vectors.T
         nearest, which = cosines.topk(len(self.counted), dim=1)
         weights = torch.exp((nearest - self.usual) / self.temperature) * self.counted

@@ -16,7 +16,7 @@ _FAINTEST = 0.01
 class OrientedGradients(nn.Module):
     """Histograms of the directions of gradients in `cells` x `cells` cells, normalised in overlapping blocks.
 
-    Dalal, Triggs 2005 (doi 10.1109/CVPR.2005.177): central differences; a pixel orientation_weights with its gradient's length,
+    Dalal, Triggs 2005 (doi 10.1109/CVPR.2005.177): central differences; a pixel is weighted by its gradient's length,
     shared out between the nearest bins and the nearest cells; blocks of `block` x `block` cells, one cell apart, in
     clipped L2 norm. `signed`: directions over 360 degrees, dark to bright, instead of 180. `width`: how many numbers an
     image becomes, (cells - block + 1)^2 x block^2 x bins.

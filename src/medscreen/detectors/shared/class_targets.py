@@ -20,7 +20,7 @@ def classes_of(images: ImageSet, findings: Sequence[str]) -> Tensor:
     classes = torch.from_numpy(images.labels.copy())
     if findings:
         for i in classes.nonzero().flatten().tolist():
-            finding = images.traits[FINDING][i]
+            finding = images.attributes[FINDING][i]
             if finding not in findings:
                 raise MedscreenError(
                     f"An abnormal image has the finding {finding!r}, and the detector's findings: in params.yaml "

@@ -8,9 +8,11 @@ import numpy as np
 import onnx
 from onnx import numpy_helper
 
+from medscreen.config.former_names import current_in_package, with_current_metadata
 from medscreen.config.params import Params
 from medscreen.evaluation.bootstrap import rounded
 from medscreen.evaluation.metrics import auroc
+from medscreen.operating.decision_nodes import PREFIX
 from medscreen.packaging.packaged_detector import PackagedDetector, packaged_digest
 from medscreen.registry.decision_log import DecisionLog
 from medscreen.registry.registration import tags_of
@@ -21,12 +23,13 @@ from medscreen.reporting.model_card.card import version_description
 from medscreen.tracking import names
 from medscreen.tracking.detector_results import logged_params
 from medscreen.tracking.logged_models import other_than_graph
+from medscreen.tracking.run_state import settings_of
 from medscreen.tracking.runs import flat_metrics
 from medscreen.workspace.digests import digest_of
 from medscreen.workspace.lineage import digest_of_all, lineage_digest
 
 _LOGGED_AGAIN = "`dvc repro publish` logs it again where the version is the workspace's own"
-_NUMBERS = ("threshold", "refer_from", "refer_to")
+_NUMBERS = ("threshold", "defer_from", "defer_to")
 
 
 def check_package(record: Record) -> Check:
@@ -54,6 +57,7 @@ def check_operating_point(record: Record) -> Check:
     yield _point_agreement(decides, described, "its own description")
     decides |= {"policy": described["policy"]}
     of_run = record.json(names.OPERATING_FILE)
+    of_run = None if of_run is None else {current_in_package(name): value for name, value in of_run.items()}
     if of_run is None:
         yield "unreachable", f"the run keeps no {names.OPERATING_FILE}"
     else:
@@ -70,10 +74,14 @@ def check_operating_point(record: Record) -> Check:
 
 def _operating_point(model: onnx.ModelProto) -> tuple[dict[str, Any], dict[str, Any]]:
     """The operating point in the constants of a package's nodes, and the one that its metadata state."""
-    constants = {tensor.name: tensor for tensor in model.graph.initializer}
-    decides = {name: float(numpy_helper.to_array(constants[f"op_{name}"])) for name in _NUMBERS}
+    constants = {
+        current_in_package(tensor.name.removeprefix(PREFIX)): tensor
+        for tensor in model.graph.initializer
+        if tensor.name.startswith(PREFIX)
+    }
+    decides = {name: float(numpy_helper.to_array(constants[name])) for name in _NUMBERS}
     metadata = next(json.loads(entry.value) for entry in model.metadata_props if entry.key == "medscreen")
-    return decides, metadata["operating_point"]
+    return decides, with_current_metadata(metadata)["operating_point"]
 
 
 def _point_agreement(decides: Mapping[str, Any], stated: Mapping[str, Any], where: str) -> tuple[Status, str]:
@@ -159,7 +167,7 @@ def check_logged_params(record: Record) -> Check:
     expected = logged_params(Params.model_validate(record.params), detector, record.lineage["dataset"])
     _restore_recorded_kinds(expected, record.recorded_params["detectors"][detector], "")
     as_text = {name: str(value) for name, value in expected.items()}
-    yield _compared("parameters in MLflow", record.run.data.params, "its params.yaml", as_text)
+    yield _compared("parameters in MLflow", settings_of(record.run), "its params.yaml", as_text)
 
 
 def _restore_recorded_kinds(logged: dict[str, Any], entry: Mapping[str, Any], prefix: str) -> None:

@@ -50,7 +50,7 @@ def read_published(layout: Layout, params: Params) -> Published:
         promotion = json.loads(path.read_text(encoding="utf-8"))
         model, reason = promotion["model"], promotion["reason"]
         standings = {of["detector"]: {name: of[name] for name in _OF_STANDING} for of in promotion["standings"]}
-    league = _rows(layout, layout.league)
+    leaderboard = _rows(layout, layout.leaderboard)
     expected = {}
     for name, result in results.items():
         with named(layout, layout.report(name)):
@@ -58,9 +58,10 @@ def read_published(layout: Layout, params: Params) -> Published:
                 [result], {of: standing["verdict"] for of, standing in standings.items()}
             )
     is_judged = {name: of["digest"] for name, of in standings.items()} == {n: of.digest for n, of in results.items()}
-    if not is_judged or {row["detector"]: row for row in league} != expected:
+    if not is_judged or {row["detector"]: row for row in leaderboard} != expected:
         raise MedscreenError(
-            "reports/league.csv or reports/promotion.json: not of the results in reports/detectors. Run `dvc repro`."
+            "reports/leaderboard.csv or reports/promotion.json: not of the results in reports/detectors. "
+            "Run `dvc repro`."
         )
     tables = {name: _rows(layout, layout.plots / f"{name}.csv") for name in _TABLES}
     for name, rows in tables.items():
@@ -68,7 +69,9 @@ def read_published(layout: Layout, params: Params) -> Published:
             raise MedscreenError(f"reports/plots/{name}.csv: not of the roster in params.yaml. Run `dvc repro`.")
     pictures = {of: {name: _png(layout, layout.figures(of) / f"{name}.png") for name in _PICTURES} for of in results}
     require_locked(layout, params.detectors)  # last: the checks above name the file, this one the folder
-    return Published(model, reason, [results[row["detector"]] for row in league], standings, tables, pictures, doubts)
+    return Published(
+        model, reason, [results[row["detector"]] for row in leaderboard], standings, tables, pictures, doubts
+    )
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""Contact sheets: some images of each split and class, and the near copies side by side, as PNG files."""
+"""Contact sheets: some images of each split and class, and the near duplicates side by side, as PNG files."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from io import BytesIO
@@ -28,7 +28,7 @@ def contact_sheets(splits: Mapping[str, ImageSet]) -> Iterator[tuple[str, bytes]
 
 
 def pair_sheet(pixels: Pixels, pairs: Sequence[Pair]) -> bytes:
-    """The first 24 pairs of near copies, numbered from 1 as the report lists them, two images each."""
+    """The first 24 pairs of near duplicates, numbered from 1 as the report lists them, two images each."""
     tiles = []
     for number, pair in enumerate(pairs[:PAIRS], 1):
         tile = _grid([_tile(pixels[position]) for position in (pair.first, pair.second)], 2, _GAP)

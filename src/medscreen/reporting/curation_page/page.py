@@ -12,7 +12,7 @@ from medscreen.reporting.pages.markdown import render
 
 
 def curation_page(audit: Mapping[str, Any], curated: Curated, splits: Mapping[str, ImageSet]) -> str:
-    """The HTML page: `audit` as curation.json holds it, and pictures of the splits and of near copies."""
+    """The HTML page: `audit` as curation.json holds it, and pictures of the splits and of near duplicates."""
     sheets = dict(contact_sheets(splits))
     if len(curated.near):
         sheets["near"] = pair_sheet(curated.images.pixels, curated.near)
@@ -27,6 +27,6 @@ def report(audit: Mapping[str, Any], sheets: Collection[str]) -> str:
 
 def warnings(audit: Mapping[str, Any]) -> list[str]:
     """Sentences on what makes a result of these splits doubtful, for the terminal too; none where all is well."""
-    shared = {pair: found["exact_copies"] for pair, found in audit["leaks"].items() if found["exact_copies"]}
+    shared = {pair: found["exact_duplicates"] for pair, found in audit["leaks"].items() if found["exact_duplicates"]}
     text = render("curation_page/curation_warnings.md.j2", audit=audit, exact_shared=shared, other=OTHER)
     return [line.removeprefix("- ") for line in text.splitlines() if line]

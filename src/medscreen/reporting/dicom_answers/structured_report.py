@@ -126,5 +126,5 @@ def _numbers(image: ScreenedImage) -> Iterator[tuple[CodedConcept, float]]:
 def _decisions(image: ScreenedImage) -> Iterator[tuple[CodedConcept, CodedConcept]]:
     normal = codes.SCT.Abnormal if image.abnormal else codes.SCT.Normal
     yield codes.DCM.Normality, _OUTSIDE if image.in_domain is False else normal
-    if image.refer and image.in_domain is not False:
+    if image.deferred and image.in_domain is not False:
         yield _DEFERRAL, _TO_READER

@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 mpl.use("agg")
 
 NORMAL, ABNORMAL, THRESHOLD = "#4477aa", "#cc6677", "#222222"  # distinct with any color vision (P. Tol)
-REFER = "#ddcc77"
+DEFERRAL = "#ddcc77"
 DRAWING = threading.Lock()
 """Held by threads while they draw: Matplotlib is not thread-safe."""
 

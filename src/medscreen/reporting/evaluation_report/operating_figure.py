@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from medscreen.evaluation.outcomes import Floats, Outcomes, confusion
-from medscreen.reporting.evaluation_report.canvas import ABNORMAL, NORMAL, REFER, THRESHOLD, save_figure
+from medscreen.reporting.evaluation_report.canvas import ABNORMAL, DEFERRAL, NORMAL, THRESHOLD, save_figure
 
 _BINS = 44
 _SHOWN = (0.002, 0.998)  # quantiles of the scores that the axis spans: a single outlier would squeeze the rest
@@ -43,8 +43,8 @@ def draw_scores(axes: Axes, outcomes: Outcomes, point: Mapping[str, Any], edges:
         scores = outcomes.scores[outcomes.labels == label].clip(edges[0], edges[-1])
         counts = np.histogram(scores, edges)[0]
         axes.stairs(counts, edges, fill=True, color=color, alpha=0.55, label=f"{word} ({len(scores)})")
-    band = [min(max(point[end], edges[0]), edges[-1]) for end in ("refer_from", "refer_to")]
-    axes.axvspan(*band, color=REFER, alpha=0.35, lw=0, label="deferral band")
+    band = [min(max(point[end], edges[0]), edges[-1]) for end in ("defer_from", "defer_to")]
+    axes.axvspan(*band, color=DEFERRAL, alpha=0.35, lw=0, label="deferral band")
     axes.axvline(point["threshold"], color=THRESHOLD, ls="--", lw=1.2, label="threshold")
     axes.set_ylabel("images")
 
@@ -54,10 +54,10 @@ def _rates(outcomes: Outcomes) -> str:
     normal, abnormal = counts["true_negative"] + counts["false_positive"], outcomes.labels.sum()
     rates = f"false positives {_share(counts['false_positive'], normal)}, "
     rates += f"false negatives {_share(counts['false_negative'], abnormal)}"
-    if outcomes.refer is not None:
+    if outcomes.deferred is not None:
         wrong = (outcomes.labels == 1) != outcomes.abnormal
-        kept = ~outcomes.refer
-        rates += f"\ndeferred {_share(outcomes.refer.sum(), len(kept))}, "
+        kept = ~outcomes.deferred
+        rates += f"\ndeferred {_share(outcomes.deferred.sum(), len(kept))}, "
         rates += f"wrong among the rest {_share((wrong & kept).sum(), kept.sum())}"
     return rates
 

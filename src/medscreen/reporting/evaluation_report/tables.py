@@ -21,7 +21,7 @@ from medscreen.evaluation.paired_comparison import spread
 from medscreen.evaluation.per_finding import findings
 from medscreen.evaluation.score_distribution import score_distribution
 from medscreen.evaluation.subgroups import subgroups
-from medscreen.operating.threshold_comparison import bench
+from medscreen.operating.threshold_comparison import compare_policies
 
 _OF_TRAIN = ["accuracy"]
 _HEADLINE = ("auroc", "balanced_accuracy", "sensitivity", "specificity")
@@ -32,14 +32,14 @@ _TREATMENT_THRESHOLDS = tuple(round(float(share), 2) for share in np.linspace(0.
 
 @dataclass(frozen=True)
 class Judged:
-    """A detector's outputs for a split; the arrays of `outcomes` and `traits` have one entry an image.
+    """A detector's outputs for a split; the arrays of `outcomes` and `attributes` have one entry an image.
 
     `p_values` (N,) are conformal; `classes`, (N, K) probabilities, is None of a detector without classes of findings.
     `in_domain` is None of a package without the domain check.
     """
 
     outcomes: Outcomes
-    traits: Mapping[str, Sequence[str]]
+    attributes: Mapping[str, Sequence[str]]
     p_values: Floats
     classes: Floats | None = None
     in_domain: NDArray[np.bool_] | None = None
@@ -78,17 +78,17 @@ def analysis(
     report: dict[str, Any] = {
         "prevalence": params.prevalence,
         "scores": {split: score_distribution(of_split) for split, of_split in outcomes.items()},
-        "bench": bench(params.bench, choosing, bootstrap),
+        "threshold_comparison": compare_policies(params.threshold_comparison, choosing, bootstrap),
         "reliability": {split: reliability(of_split, params.confidence) for split, of_split in choosing.items()},
         "ece_by_chance": {split: ece_by_chance(of_split, bootstrap) for split, of_split in choosing.items()},
         "false_positive_rate_at_p": {str(level): _alarms(test, level, bootstrap) for level in _LEVELS},
         "decision_curve": decision_curve(test.outcomes, _TREATMENT_THRESHOLDS, bootstrap),
         "subgroups": {
             name: subgroups(test.outcomes, [group(name, value) for value in values], bootstrap, _OF_SUBGROUPS)
-            for name, values in test.traits.items()
+            for name, values in test.attributes.items()
             if name != FINDING
         },
-        "findings": findings(test.outcomes, test.traits[FINDING], bootstrap),
+        "findings": findings(test.outcomes, test.attributes[FINDING], bootstrap),
         "seeds": {split: _over_seeds(of_split, split, scores_by_seed, seed) for split, of_split in choosing.items()},
     }
     if test.classes is not None:
@@ -103,7 +103,7 @@ def headline(report: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, flo
 
 def _share(chosen: NDArray[np.bool_], outcomes: Outcomes, bootstrap: Bootstrap) -> Estimate:
     """The share of the images that is chosen, with its interval."""
-    return evaluate(replace(outcomes, refer=~chosen), bootstrap, ["coverage"])["coverage"]
+    return evaluate(replace(outcomes, deferred=~chosen), bootstrap, ["coverage"])["coverage"]
 
 
 def _alarms(judged: Judged, level: float, bootstrap: Bootstrap) -> Estimate:
@@ -133,7 +133,7 @@ def _classes(test: Judged, probabilities: Floats, names: Sequence[str], bootstra
     """One row a class, the macro average and the confusion matrix; all normal images are one class."""
     outcomes = test.outcomes
     found = [
-        finding if label else names[0] for label, finding in zip(outcomes.labels, test.traits[FINDING], strict=True)
+        finding if label else names[0] for label, finding in zip(outcomes.labels, test.attributes[FINDING], strict=True)
     ]
     if unknown := set(found) - set(names):
         raise MedscreenError(

@@ -17,8 +17,8 @@ _IMAGES_PER_PATIENT = (1, 1, 1, 1, 1, 1, 2, 2, 2, 3)
 _PUBLISHED_SPLITS = ("train", "train", "train", "val", "test")  # of the forms that have splits
 
 Flaw = Literal["", "resent", "rewindowed", "cut", "empty", "page"]
-"""The difference of a file from the plain one: an exact copy, a copy with another window, or one of three that can't
-be read: cut off in transfer, empty, a web page saved under an image's name."""
+"""The difference of a file from the plain one: an exact duplicate, a copy with another window, or one of three that
+can't be read: cut off in transfer, empty, a web page saved under an image's name."""
 
 BROKEN: tuple[Flaw, ...] = ("cut", "empty", "page")
 
@@ -91,7 +91,7 @@ def plan_export(params: PhantomParams) -> list[list[Sending]]:
     several = [patient.number for patient in patients if len(patient.studies) > 1]
     respelled = {int(n) for n in rng.permutation(several)[: params.respelled_patients]}
     films = [(patient.number, image) for patient in patients for image in range(len(patient.studies))]
-    wanted: dict[Flaw, int] = {"resent": params.exact_copies, "rewindowed": params.near_copies}
+    wanted: dict[Flaw, int] = {"resent": params.exact_duplicates, "rewindowed": params.near_duplicates}
     wanted |= {flaw: len(range(i, params.unreadable_files, len(BROKEN))) for i, flaw in enumerate(BROKEN)}
     flaws: dict[tuple[int, int], list[Flaw]] = {film: [""] for film in films}
     for flaw, number in wanted.items():  # each kind falls on films of its own choice, on each at most once

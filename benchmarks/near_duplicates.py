@@ -1,8 +1,9 @@
-"""How well near copies are told from strangers: the grounds of HASH_DISTANCE and CORRELATION.
+"""How well near duplicates are told from strangers: the grounds of HASH_DISTANCE and CORRELATION.
 
-python benchmarks/near_copies.py [--data FOLDER]. Counts pairs above each limit on a phantom of 1,500 patients with 200
-planted near copies (the same film in another window) and, with the sample data, on train and val of PneumoniaMNIST and
-on 180 NIH films of different people; then the share of changed copies, turned or mirrored at random, that is found.
+python benchmarks/near_duplicates.py [--data FOLDER]. Counts pairs above each limit on a phantom of 1,500 patients with
+200 planted near duplicates (the same film in another window) and, with the sample data, on train and val of
+PneumoniaMNIST and on 180 NIH films of different patients; then the share of changed copies, turned or mirrored at
+random, that is found.
 """
 
 import argparse
@@ -24,8 +25,8 @@ from medscreen.data.sources import read_source as sources
 
 DISTANCES, LIMITS = (6, 8, 10), (0.90, 0.95, 0.96, 0.97, 0.98)
 PHANTOM = PhantomParams(
-    kind="phantom", root="", image_size=64, patients=1500, abnormal_fraction=0.4, contrast=3.0, exact_copies=0,
-    near_copies=200, respelled_patients=0, unreadable_files=0, seed=20,
+    kind="phantom", root="", image_size=64, patients=1500, abnormal_fraction=0.4, contrast=3.0, exact_duplicates=0,
+    near_duplicates=200, respelled_patients=0, unreadable_files=0, seed=20,
 )  # fmt: skip
 
 
@@ -62,7 +63,7 @@ def image_sets(data: Path | None, folder: Path) -> Iterator[tuple[str, Pixels, l
 
 def print_pairs(images: Pixels, whose: list[str], scratch: Path) -> None:
     near.CORRELATION, near.HASH_DISTANCE = min(LIMITS), max(DISTANCES)
-    found = near.near_pairs(images, np.arange(len(images)), 1, scratch)
+    found = near.near_duplicate_pairs(images, np.arange(len(images)), 1, scratch)
     hashes, _ = near.described_images(images)
     first, second = np.array([pair[:2] for pair in found], np.int64).reshape(-1, 2).T
     correlation = np.array([pair.correlation for pair in found])
@@ -83,7 +84,7 @@ def print_found(images: Pixels, scratch: Path) -> None:
     for i in rng.permutation(len(images))[:100]:
         for name, copy in changed(images[i], rng):
             turned = np.rot90(copy if rng.random() < 0.5 else copy.T, rng.integers(4))
-            pair = near.near_pairs(np.stack([images[i], turned]), np.arange(2), 1, scratch)
+            pair = near.near_duplicate_pairs(np.stack([images[i], turned]), np.arange(2), 1, scratch)
             found.setdefault(name, []).append(len(pair) == 1)
     print("  found of changed copies:", ", ".join(f"{name} {np.mean(of):.2f}" for name, of in found.items()))
 

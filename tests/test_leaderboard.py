@@ -96,10 +96,10 @@ def test_what_a_detector_lacks_is_an_empty_cell() -> None:
 
 def test_a_saved_league_is_the_league(tmp_path: Path) -> None:
     rows = leaderboard_rows([result("cnn", 0.8), result("gradient", 0.6, half=False)], {"cnn": "promoted, at last"})
-    save_rows(rows, list(rows[0]), tmp_path / "league.csv")
-    with (tmp_path / "league.csv").open(newline="") as file:
+    save_rows(rows, list(rows[0]), tmp_path / "leaderboard.csv")
+    with (tmp_path / "leaderboard.csv").open(newline="") as file:
         assert list(csv.DictReader(file)) == rows
-    assert b"\r" not in (tmp_path / "league.csv").read_bytes()
+    assert b"\r" not in (tmp_path / "leaderboard.csv").read_bytes()
 
 
 def test_the_printed_table_has_each_interval_behind_its_value() -> None:

@@ -18,7 +18,7 @@ from medscreen.config.operating import (
 from medscreen.evaluation.bootstrap import Bootstrap
 from medscreen.evaluation.metrics import evaluate
 from medscreen.evaluation.outcomes import Outcomes
-from medscreen.operating.threshold_comparison import bench, described
+from medscreen.operating.threshold_comparison import compare_policies, described
 from medscreen.operating.threshold_policies import choose_threshold
 
 BOOTSTRAP = Bootstrap(200, 0.9, 3)
@@ -49,12 +49,12 @@ def resampled(policy: Policy, val: Outcomes) -> list[float]:
 
 @pytest.fixture(scope="module")
 def rows() -> list[Any]:
-    return bench(POLICIES, SPLITS, BOOTSTRAP)
+    return compare_policies(POLICIES, SPLITS, BOOTSTRAP)
 
 
 def test_there_is_a_row_a_policy_in_their_order(rows: list[Any]) -> None:
     assert [row["policy"] for row in rows] == [described(policy) for policy in POLICIES]
-    assert bench([], SPLITS, BOOTSTRAP) == []
+    assert compare_policies([], SPLITS, BOOTSTRAP) == []
 
 
 def test_a_threshold_is_what_the_policy_chooses_on_val(rows: list[Any]) -> None:
@@ -87,7 +87,7 @@ def test_drift_is_the_rate_on_test_less_that_on_val(rows: list[Any]) -> None:
 
 def test_a_class_that_test_lacks_has_neither_rate_nor_drift() -> None:
     healthy = outcomes([0, 0, 0], [-1.0, 0.2, 4.0])
-    (row,) = bench([YOUDEN], {"val": SPLITS["val"], "test": healthy}, BOOTSTRAP)
+    (row,) = compare_policies([YOUDEN], {"val": SPLITS["val"], "test": healthy}, BOOTSTRAP)
     assert row["rates"]["test"]["false_negative_rate"] == {"value": None, "low": None, "high": None}
     assert row["drift"]["false_negative_rate"] is None
     assert row["drift"]["false_positive_rate"] is not None
@@ -107,8 +107,8 @@ def values_of(row: Any) -> list[float]:
 
 
 def test_the_same_seed_gives_the_same_bench(rows: list[Any]) -> None:
-    assert bench(POLICIES, SPLITS, BOOTSTRAP) == rows
-    other = bench(POLICIES, SPLITS, Bootstrap(200, 0.9, 4))
+    assert compare_policies(POLICIES, SPLITS, BOOTSTRAP) == rows
+    other = compare_policies(POLICIES, SPLITS, Bootstrap(200, 0.9, 4))
     shares = [
         [of["value"] for of_split in row["rates"].values() for of in of_split.values()] for row in (*other, *rows)
     ]
@@ -124,7 +124,7 @@ def test_resamples_that_lack_a_class_do_no_harm(rare: int) -> None:
     for policy in (YOUDEN, QUANTILE):
         again = resampled(policy, val)
         assert 90 < len(again) < 160  # of 200
-        (row,) = bench([policy], {"val": val, "test": SPLITS["test"]}, BOOTSTRAP)
+        (row,) = compare_policies([policy], {"val": val, "test": SPLITS["test"]}, BOOTSTRAP)
         ends = [row["threshold"]["low"], row["threshold"]["high"]]
         if policy is QUANTILE and rare == 1:  # which looks at the 29 normal ones alone
             assert ends == pytest.approx(np.quantile(again, [0.05, 0.95]), rel=1e-5)
@@ -134,7 +134,7 @@ def test_resamples_that_lack_a_class_do_no_harm(rare: int) -> None:
 
 def test_a_score_that_is_the_threshold_in_single_precision_is_called_abnormal() -> None:
     val = outcomes([0, 0, 0, 1], [0.1, 0.1, 0.1, 0.3])  # the quantile .1 is rounded to 32 bits, upwards
-    (row,) = bench([QUANTILE], {"val": val, "test": val}, BOOTSTRAP)
+    (row,) = compare_policies([QUANTILE], {"val": val, "test": val}, BOOTSTRAP)
     assert row["rates"]["val"]["false_positive_rate"]["value"] == 1.0
 
 

@@ -1,4 +1,4 @@
-"""Groups of traits, and what becomes of values that few patients have."""
+"""Groups of attributes, and what becomes of values that few patients have."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -44,7 +44,7 @@ def record(number: int, **changed: Any) -> Record:
     image = np.random.default_rng(number).integers(0, 256, (SIZE, SIZE)).astype(np.uint8)
     content: dict[str, Any] = {
         "origin": f"{number}.png", "image": image, "patient": f"p{number}", "label": number % 2,
-        "finding": ("none", "mass")[number % 2], "traits": {"site": "north", "age": str(30 + number % 40)},
+        "finding": ("none", "mass")[number % 2], "attributes": {"site": "north", "age": str(30 + number % 40)},
     }  # fmt: skip
     return Record(**content | changed)
 
@@ -53,19 +53,23 @@ def run(records: list[Record], folder: Path) -> Curated:
     return without_rare_values(curate(records, SIZE, CURATION, 7, 1, folder / "scratch"))
 
 
-def of(curated: Curated, trait: str) -> dict[str, str]:
+def of(curated: Curated, attribute: str) -> dict[str, str]:
     """File -> value, in the splits."""
     splits = [curated.split(name) for name in SPLITS]
-    return {file: value for images in splits for file, value in zip(images.origins, images.traits[trait], strict=True)}
+    return {
+        file: value
+        for images in splits
+        for file, value in zip(images.origins, images.attributes[attribute], strict=True)
+    }
 
 
 def test_a_name_that_was_typed_as_label_or_trait_goes_no_further(tmp_path: Path) -> None:
     records = [record(i) for i in range(80)]
     records[3] = record(3, finding=NAME)
-    records[4] = record(4, traits={"site": NAME, "age": NAME})
+    records[4] = record(4, attributes={"site": NAME, "age": NAME})
     curated = run(records, tmp_path)
     assert of(curated, "finding")["3.png"] == of(curated, "site")["4.png"] == of(curated, "age")["4.png"] == OTHER
-    assert not any(NAME in value for column in curated.images.traits.values() for value in column)
+    assert not any(NAME in value for column in curated.images.attributes.values() for value in column)
     assert NAME not in str(curated.audit)
     assert curated.audit["merged_values"] == {"age": 1, "finding": 1, "site": 1}
 
@@ -91,8 +95,8 @@ def test_images_of_one_patient_count_once(tmp_path: Path) -> None:
 
 def test_ages_count_by_their_band(tmp_path: Path) -> None:
     records = [record(i) for i in range(80)]
-    records[6] = record(6, traits={"age": "83"})
-    records[8] = record(8, traits={"age": "4711003"})
+    records[6] = record(6, attributes={"age": "83"})
+    records[8] = record(8, attributes={"age": "4711003"})
     curated = run(records, tmp_path)
     ages = of(curated, "age")
     assert (ages["6.png"], ages["8.png"], ages["5.png"]) == (OTHER, OTHER, "35")
@@ -101,7 +105,7 @@ def test_ages_count_by_their_band(tmp_path: Path) -> None:
 
 def test_what_is_missing_stays_missing(tmp_path: Path) -> None:
     records = [record(i) for i in range(80)]
-    records[2] = record(2, traits={})
+    records[2] = record(2, attributes={})
     curated = run(records, tmp_path)
     assert of(curated, "site")["2.png"] == of(curated, "age")["2.png"] == ""
     assert curated.audit["merged_values"] == {}
