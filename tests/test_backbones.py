@@ -100,11 +100,11 @@ def test_summed_colours_say_what_repeated_grey_says(name: Any, network: nn.Modul
     images = torch.rand(2, 1, 96, 96)
     with torch.no_grad():
         repeated, summed = (
-            next(module for module in backbone.modules() if isinstance(module, nn.Conv2d))(backbone.shown(images))
+            next(module for module in backbone.modules() if isinstance(module, nn.Conv2d))(backbone.prepared(images))
             for backbone in (three, one)
         )
     torch.testing.assert_close(summed[:, :, 4:-4, 4:-4], repeated[:, :, 4:-4, 4:-4], rtol=1e-4, atol=1e-5)
-    assert one.shown(images).shape[1] == 1
+    assert one.prepared(images).shape[1] == 1
 
 
 def test_a_depth_shown_is_what_is_computed() -> None:
@@ -118,7 +118,7 @@ def test_a_depth_shown_is_what_is_computed() -> None:
 def test_images_are_shown_at_the_side(size: int) -> None:
     backbone = Backbone("resnet18", "repeat", 64)
     grey = torch.full((1, 1, size, size), 0.5)
-    shown = backbone.shown(grey)
+    shown = backbone.prepared(grey)
     assert shown.shape == (1, 3, 64, 64)
     torch.testing.assert_close(shown[0, :, 3, 3], (0.5 - backbone.mean.flatten()) / backbone.spread.flatten())
 

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from medscreen.detectors.cnn.plain_cnn import PlainCnn
 from medscreen.detectors.shared.layers.backbones import Backbone
 from medscreen.detectors.shared.layers.residual_network import ResidualClassifier
-from medscreen.detectors.shared.layers.tta import TestTimeAugmentation
+from medscreen.detectors.shared.layers.tta import TtaClassifier
 from medscreen.detectors.transfer.networks import TransferClassifier
 
 Floats = NDArray[np.float64]
@@ -43,7 +43,7 @@ def test_logits_are_averaged_over_the_views(number: int, size: int) -> None:
     images = np.random.default_rng(1).random((3, size, size))
     expected = [Contrast()(tensor(np.stack(views_by_hand(image, number)))).mean(0).numpy() for image in images]
     assert len(views_by_hand(images[0], number)) == number
-    np.testing.assert_allclose(TestTimeAugmentation(Contrast(), number)(tensor(images)).numpy(), expected, atol=1e-6)
+    np.testing.assert_allclose(TtaClassifier(Contrast(), number)(tensor(images)).numpy(), expected, atol=1e-6)
 
 
 def test_a_halving_classifier_has_the_notebooks_layers() -> None:

@@ -22,7 +22,7 @@ from medscreen.data.sources import read_source as sources
 from medscreen.data.sources.phantom import export as phantom
 from medscreen.data.sources.phantom.anatomy import Thorax, chords, draw_thorax
 from medscreen.data.sources.phantom.cohort import Finding, draw_patient, plan_export
-from medscreen.data.sources.phantom.dicom_files import SHOWN, write_dicom
+from medscreen.data.sources.phantom.dicom_files import FULL_RANGE, write_dicom
 from medscreen.data.sources.phantom.films import Lesion, draw_lesion, expose, simulate, water
 from medscreen.errors import MedscreenError
 
@@ -241,7 +241,7 @@ def test_a_file_tells_its_finding_by_its_pixels_alone(tmp_path: Path, number: in
     film = simulate(PHANTOM, patient)[0]
     contents = []
     for finding in ("none", "nodule", "consolidation"):
-        write_dicom(tmp_path / finding, film, SHOWN, replace(patient, finding=finding), 0, 5.6, 20)
+        write_dicom(tmp_path / finding, film, FULL_RANGE, replace(patient, finding=finding), 0, 5.6, 20)
         contents.append((tmp_path / finding).read_bytes())
     assert contents[0] == contents[1] == contents[2]
 

@@ -10,7 +10,7 @@ from medscreen.runtime.escaping import say, visible
 
 if TYPE_CHECKING:
     from medscreen.data.display import Grey
-    from medscreen.data.load_image import Shown
+    from medscreen.data.load_image import DisplayedImage
     from medscreen.packaging.packaged_detector import PackagedDetector
     from medscreen.packaging.screened_files import ImageOfFile
 
@@ -60,7 +60,7 @@ class Failures:
 
 def readable(
     images: Iterable["ImageOfFile"], detector: "PackagedDetector", failures: Failures
-) -> Iterator[tuple["ImageOfFile", "Shown", "Grey"]]:
+) -> Iterator[tuple["ImageOfFile", "DisplayedImage", "Grey"]]:
     """The images that can be read, as displayed and as the square that the detector screens.
 
     The others are added to `failures`; stderr names how many images of a file are left out.
@@ -71,14 +71,14 @@ def readable(
     with_more: set[Path] = set()
     for image in images:
         try:
-            found, shown, square = decoded(image, detector)
+            found, displayed, square = decoded(image, detector)
         except UnreadableImageError as error:
             failures.add(file_name(image.path), image.frame, f"can't be read: {error}")
         else:
             if found.left_out and found.path not in with_more:
                 with_more.add(found.path)
                 say(f"medscreen: {file_name(found.path)}: {found.left_out} more images of the file left out", err=True)
-            yield found, shown, square
+            yield found, displayed, square
     failures.name_rest()
 
 

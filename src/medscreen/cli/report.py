@@ -21,7 +21,7 @@ from medscreen.workspace.layout import find_layout
 
 if TYPE_CHECKING:
     from medscreen.data.display import Grey
-    from medscreen.data.load_image import Shown
+    from medscreen.data.load_image import DisplayedImage
     from medscreen.packaging.screened_files import ImageOfFile
     from medscreen.registry.loaded_version import LoadedVersion
     from medscreen.reporting.case_report import ReportedCase
@@ -128,7 +128,11 @@ def _save(out: Path, page: str) -> None:
 
 
 def _case(
-    version: "LoadedVersion", local: Mapping[str, "Grey"], image: "ImageOfFile", shown: "Shown", square: "Grey"
+    version: "LoadedVersion",
+    local: Mapping[str, "Grey"],
+    image: "ImageOfFile",
+    displayed: "DisplayedImage",
+    square: "Grey",
 ) -> "ReportedCase":
     """An image with its screening, map and similar cases; `local`: digest -> pixels of training images."""
     from medscreen.reporting.case_report import ReportedCase, SimilarCase, png
@@ -137,7 +141,7 @@ def _case(
     found, no_map = explained.map_of(square)
     return ReportedCase(
         name=image_name(file_name(image.path), image.frame),
-        picture=png(shown.grey),
+        picture=png(displayed.grey),
         square=square,
         left_out=image.left_out,
         screening=version.detector.screen(square[None]),

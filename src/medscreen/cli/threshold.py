@@ -48,7 +48,7 @@ def threshold(version: str, policy: str, numbers: tuple[str, ...], name: str | N
         say(f"{new.version}: version {old.number} at {new.point.threshold:.6g}.")
     table = simple_table(None, numbers=("", *new.rates))
     for rate in new.rates["val"]:
-        table.add_row(rate.replace("_", " "), *(_shown(of_split[rate]) for of_split in new.rates.values()))
+        table.add_row(rate.replace("_", " "), *(_formatted(of_split[rate]) for of_split in new.rates.values()))
     Screen().print(table)
 
 
@@ -60,7 +60,7 @@ def _number(text: str) -> tuple[str, float]:
         raise MedscreenError(f"--with {text} is no NAME=NUMBER, such as --with at_least=0.95.") from error
 
 
-def _shown(estimate: dict[str, float | None]) -> str:
+def _formatted(estimate: dict[str, float | None]) -> str:
     from medscreen.evaluation.sample_size import TOO_FEW
 
     if estimate["value"] is None:

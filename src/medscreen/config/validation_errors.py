@@ -60,9 +60,9 @@ def first_problem(error: ValidationError, content: Any, model: type[BaseModel]) 
             block = _key(problem["loc"][:-1], content)
             return f"{_joined(block, str(problem['loc'][-1]))} is no known key: keys are text; correct it."
         case "string_type" if isinstance(problem["input"], bool | int | float | date):
-            shown = str(problem["input"]) if isinstance(problem["input"], date) else repr(problem["input"])
+            given = str(problem["input"]) if isinstance(problem["input"], date) else repr(problem["input"])
             return (
-                f"{key} is {shown} to YAML where text is wanted; put what you mean in quotes, as in 'no', 'on' or '0'."
+                f"{key} is {given} to YAML where text is wanted; put what you mean in quotes, as in 'no', 'on' or '0'."
             )
         case "value_error":
             return f"{_own_words(problem)}; correct {key or 'it'}."

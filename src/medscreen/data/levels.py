@@ -43,7 +43,7 @@ class Levels:
             return float(there[0]), float(there[-1])
         return low, high
 
-    def shown(self, shares: NDArray[np.float64]) -> Grey:
+    def to_gray(self, shares: NDArray[np.float64]) -> Grey:
         """Grey (H, W), from what each level (L,) is shown as: 0 or less is black, 1 or more white."""
         table = np.round(shares * 255).clip(0, 255).astype(np.uint8)
         return table.take(self.index)

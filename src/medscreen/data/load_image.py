@@ -20,7 +20,7 @@ BURNED_IN = "by its BurnedInAnnotation, text is burned into its pixels, and burn
 
 
 @dataclass(frozen=True)
-class Shown:
+class DisplayedImage:
     """An image as displayed, at its own size, and the file's other properties.
 
     `spacing`: millimeters between rows and between columns, None where not stated. `burned_in`: by the file's header,
@@ -59,24 +59,24 @@ def held_images(path: Path) -> tuple[int, int]:
         return 1, 0
 
 
-def read_image(path: Path, display: DisplayParams, frame: int | None = None) -> Shown:
+def read_image(path: Path, display: DisplayParams, frame: int | None = None) -> DisplayedImage:
     """The file's image as displayed: the one with the number `frame`, from 0, of a file that holds several.
 
     Without a number it is the middle frame of DICOM, the first page of TIFF and the first frame of an animation.
 
     DICOM is recognized by content, not by the name; `display` concerns it alone. Raises UnreadableImageError for
-    whatever can't be decoded or shown that way, and for an image of one single grey value.
+    whatever can't be decoded or image that way, and for an image of one single grey value.
     """
     try:
         with path.open("rb") as file:
             is_dicom = first_element(file.read(HEAD)) is not None
-        shown = _read_dicom(path, display, frame) if is_dicom else _read_picture(path, frame)
+        image = _read_dicom(path, display, frame) if is_dicom else _read_picture(path, frame)
     except MemoryError:
         raise UnreadableImageError("decoding it needs more memory than there is") from None
     except OSError as error:
         raise UnreadableImageError(f"the file can't be opened: {error.strerror or 'it ends too early'}") from None
-    require_picture(shown.grey)
-    return shown
+    require_picture(image.grey)
+    return image
 
 
 def read_grey(path: Path, display: DisplayParams) -> Grey:
@@ -84,19 +84,21 @@ def read_grey(path: Path, display: DisplayParams) -> Grey:
     return read_image(path, display).grey
 
 
-def _read_picture(path: Path, frame: int | None) -> Shown:
+def _read_picture(path: Path, frame: int | None) -> DisplayedImage:
     grey, others = read_picture(path, frame or 0)
-    return Shown(grey, others=others)
+    return DisplayedImage(grey, others=others)
 
 
-def _read_dicom(path: Path, display: DisplayParams, frame: int | None) -> Shown:
+def _read_dicom(path: Path, display: DisplayParams, frame: int | None) -> DisplayedImage:
     with quiet_pydicom():  # elements are converted when they are asked for, not when they are read
         read = read_frame(path, frame)
         if read.header.burned_in and display.burned_in == "refuse":
             raise UnreadableImageError(BURNED_IN)
         header = read.header
         grey = _displayed(read, display)
-        return Shown(grey, header.spacing, header.burned_in, header.for_processing, header.frames - 1, header.described)
+        return DisplayedImage(
+            grey, header.spacing, header.burned_in, header.for_processing, header.frames - 1, header.described
+        )
 
 
 def _displayed(frame: Frame, display: DisplayParams) -> Grey:

@@ -40,8 +40,8 @@ def perturbation_curves(probability: Probability, pixels: Pixels, maps: Maps) ->
             soft = np.maximum(ndimage.gaussian_filter(chosen.astype(np.float32), _EDGE * side), chosen)
             deleted = image + soft * (_filled(image, chosen) - image)
             images += [deleted, blurred + soft * (image - blurred)]
-    shown = np.stack(images).round().clip(0, 255).astype(np.uint8)
-    curves = probability(shown).reshape(number, len(SHARES), 2)
+    perturbed = np.stack(images).round().clip(0, 255).astype(np.uint8)
+    curves = probability(perturbed).reshape(number, len(SHARES), 2)
     return curves[:, :, 0], curves[:, :, 1]
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from medscreen.data.display import Grey
 from medscreen.data.image_errors import UnreadableImageError
-from medscreen.data.load_image import Shown
+from medscreen.data.load_image import DisplayedImage
 from medscreen.data.sources.file_trees import written_name
 from medscreen.packaging.packaged_detector import PackagedDetector
 from medscreen.packaging.screened_files import (
@@ -74,7 +74,7 @@ def _rows_of(files: Sequence[Path], graph: Path, for_processing: bool) -> list[l
     detector = _detector(graph)
     rows: dict[tuple[Path, int | None], Row] = {}
 
-    def readable() -> Iterator[tuple[ImageOfFile, Shown, Grey]]:
+    def readable() -> Iterator[tuple[ImageOfFile, DisplayedImage, Grey]]:
         for image in (image for file in files for image in images_of_file(file)):
             rows[image.path, image.frame] = {}
             try:

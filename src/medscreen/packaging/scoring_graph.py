@@ -5,7 +5,7 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 
 REFUSAL = "refused_no_grey_level_above_1_give_uint8_images_in_0_to_255_not_floats_in_0_to_1"
-"""Shown by ONNX Runtime as the name of the node that fails: the one way a graph has to say why it refuses."""
+"""DisplayedImage by ONNX Runtime as the name of the node that fails: the one way a graph has to say why it refuses."""
 
 
 def scoring_graph(network: onnx.ModelProto, size: int) -> onnx.ModelProto:

@@ -9,7 +9,7 @@ import numpy as np
 
 from medscreen.data.display import Grey, to_square
 from medscreen.data.image_errors import UnreadableImageError
-from medscreen.data.load_image import Shown, held_images, read_image
+from medscreen.data.load_image import DisplayedImage, held_images, read_image
 from medscreen.packaging.packaged_detector import PackagedDetector
 
 MOST_OF_A_FILE = 1_000
@@ -63,24 +63,26 @@ def images_of_file(path: Path) -> Iterator[ImageOfFile]:
 
 def decoded(
     image: ImageOfFile, detector: PackagedDetector, for_processing: bool = False
-) -> tuple[ImageOfFile, Shown, Grey]:
+) -> tuple[ImageOfFile, DisplayedImage, Grey]:
     """An image with what decoding tells of its file, the same as displayed, and the square that the detector screens.
 
     Raises UnreadableImageError, and ForProcessingError for raw detector values unless `for_processing`.
     """
-    shown = read_image(image.path, detector.display, image.frame)
-    if shown.for_processing and not for_processing:
+    displayed = read_image(image.path, detector.display, image.frame)
+    if displayed.for_processing and not for_processing:
         raise ForProcessingError("raw detector values (FOR PROCESSING), not the image that a reader sees")
     if image.frame is None:  # of an animation the first image alone is shown
-        image = replace(image, left_out=shown.others)
-    return image, shown, to_square(shown.grey, detector.image_size)
+        image = replace(image, left_out=displayed.others)
+    return image, displayed, to_square(displayed.grey, detector.image_size)
 
 
-def screened(detector: PackagedDetector, images: Iterable[tuple[ImageOfFile, Shown, Grey]]) -> Iterator[ScreenedImage]:
+def screened(
+    detector: PackagedDetector, images: Iterable[tuple[ImageOfFile, DisplayedImage, Grey]]
+) -> Iterator[ScreenedImage]:
     """The results of decoded images, screened a batch at a time."""
     remaining = iter(images)
     # without the displayed images: they may be large and many
-    while batch := [(image, replace(shown, grey=square)) for image, shown, square in islice(remaining, _BATCH)]:
+    while batch := [(image, replace(displayed, grey=square)) for image, displayed, square in islice(remaining, _BATCH)]:
         output = detector.screen(np.stack([about.grey for _, about in batch]))
         for i, (image, about) in enumerate(batch):
             abnormal, deferred = bool(output.abnormal[i]), bool(output.deferred[i])

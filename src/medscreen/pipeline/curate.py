@@ -40,9 +40,9 @@ def curate(layout: Layout, params: Params) -> None:
     finally:
         scratch.unlink(missing_ok=True)
     # git and MLflow get this one: a hospital's files are named after patients
-    shown = audit if is_public(settings) else without_names(audit, layout.names_key)
+    published = audit if is_public(settings) else without_names(audit, layout.names_key)
     with replaced(layout.curation_report) as partial:
-        partial.write_text(json.dumps(shown, indent=1))
+        partial.write_text(json.dumps(published, indent=1))
     _tell(audit)
 
 

@@ -150,21 +150,23 @@ class _Trial:
         val, policy = self.val, self.policy
         area = _metric("auroc", val)
         way = "right" if area is not None and area >= 0.5 else "wrong"
-        yield Check("direction", way == "right", f"its score points the {way} way (AUROC on val {_shown(area)})")
+        yield Check("direction", way == "right", f"its score points the {way} way (AUROC on val {_formatted(area)})")
         yield self._over_baseline()
         floor = policy.sensitivity
         at = SpecificityPolicy(policy="specificity", at_least=floor.at_specificity)
         reached = _metric("sensitivity", val.at(choose_threshold(at, val.scores, val.labels)))
-        says = f"sensitivity {_shown(reached)} at specificity {floor.at_specificity:g} (at least {floor.at_least:g})"
+        says = (
+            f"sensitivity {_formatted(reached)} at specificity {floor.at_specificity:g} (at least {floor.at_least:g})"
+        )
         yield Check("sensitivity", reached is not None and reached >= floor.at_least, says)
         # the threshold it would serve with: scores that rank well may still be cut in the wrong place
         reached, least = _metric("balanced_accuracy", val), policy.min_balanced_accuracy
-        says = f"balanced accuracy {_shown(reached)} at its own threshold (at least {least:g})"
+        says = f"balanced accuracy {_formatted(reached)} at its own threshold (at least {least:g})"
         yield Check("threshold", reached is not None and reached >= least, says)
         # an error that chance explains is no fault: few images show one even where every probability is right
         error, most = None if val.probabilities is None else _metric("ece", val), policy.max_calibration_error
         chance = None if error is None else ece_by_chance(val, self.bootstrap)["high"]
-        says = f"calibration error {_shown(error)} (at most {most:g}; by chance up to {_shown(chance)})"
+        says = f"calibration error {_formatted(error)} (at most {most:g}; by chance up to {_formatted(chance)})"
         yield Check("calibration", error is not None and error <= max(most, chance or 0), says)
 
     def _over_baseline(self) -> Check:
@@ -181,8 +183,9 @@ class _Trial:
         return Check(
             "baseline",
             passed,
-            f"val/{name} {_shown(_metric(name, self.val))} {'beats' if passed else 'does not beat'} the baseline "
-            f"{best} ({_shown(defined[best])}) by more than {margin:g}: lower bound of the difference {_shown(bound)}",
+            f"val/{name} {_formatted(_metric(name, self.val))} {'beats' if passed else 'does not beat'} the baseline "
+            f"{best} ({_formatted(defined[best])}) by more than {margin:g}: "
+            f"lower bound of the difference {_formatted(bound)}",
             bound,
         )
 
@@ -213,12 +216,12 @@ class _Trial:
         if champion.run_key == self.candidate.run_key:
             return Check("champion", True, f"{in_production} is the same network, this is its new operating point")
         passed, bound = self._bound(champion.val, margin)
-        values = [_shown(_metric(name, of)) for of in (self.val, champion.val.take(self.images))]
+        values = [_formatted(_metric(name, of)) for of in (self.val, champion.val.take(self.images))]
         return Check(
             "champion",
             passed,
             f"{'' if passed else 'not '}better than {in_production} by more than {margin:g}: {' against '.join(values)}"
-            f" on {len(self.images)} images, lower bound of the difference {_shown(bound)}",
+            f" on {len(self.images)} images, lower bound of the difference {_formatted(bound)}",
             bound,
         )
 
@@ -231,5 +234,5 @@ def _metric(name: str, outcomes: Outcomes) -> float | None:
     return round(value, 6) if np.isfinite(value) else None
 
 
-def _shown(value: float | None) -> str:
+def _formatted(value: float | None) -> str:
     return "undefined" if value is None else f"{value:.4f}"

@@ -73,7 +73,7 @@ class ReportedCase:
 def case_report(cases: Sequence[ReportedCase], version: ReportedVersion, val: Outcomes) -> str:
     """One self-contained HTML page; `val`: outcomes of the version on the validation split."""
     pictures: dict[str, bytes] = {}
-    shown = []
+    rendered = []
     healthy = val.scores[val.labels == 0]
     for i, case in enumerate(cases):
         score = float(case.screening.score[0])
@@ -87,7 +87,7 @@ def case_report(cases: Sequence[ReportedCase], version: ReportedVersion, val: Ou
             if similar.pixels is not None:
                 pictures[name] = png(similar.pixels, _THUMBNAIL)
             thumbnails.append((similar.case, name if similar.pixels is not None else None))
-        shown.append(
+        rendered.append(
             {
                 "case": case,
                 "score": score,
@@ -99,7 +99,7 @@ def case_report(cases: Sequence[ReportedCase], version: ReportedVersion, val: Ou
             }
         )
     counts = {"healthy": len(healthy), "abnormal": int((val.labels == 1).sum())}
-    text = render("case_report.md.j2", cases=shown, version=version, val=counts)
+    text = render("case_report.md.j2", cases=rendered, version=version, val=counts)
     return page(text, f"Case report: {version.model} version {version.number}", pictures)
 
 

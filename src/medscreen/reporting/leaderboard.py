@@ -148,10 +148,10 @@ def _cell(row: Row, name: str) -> Text:
         return Text("-")
     if row.get(f"{_RESTS_AS.get(name, name)}_low") == "":
         return Text(TOO_FEW)
-    shown = Text(_three(row[name]))
+    cell = Text(_three(row[name]))
     if f"{name}_low" in row:
-        shown.append(f" {_three(row[f'{name}_low'])}-{_three(row[f'{name}_high'])}", "dim")
-    return shown
+        cell.append(f" {_three(row[f'{name}_low'])}-{_three(row[f'{name}_high'])}", "dim")
+    return cell
 
 
 def _three(number: str) -> str:

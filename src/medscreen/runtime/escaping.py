@@ -30,8 +30,8 @@ def visible(text: object, keep: str = "") -> str:
 
 
 def _visible(character: str) -> str:
-    is_shown = character.isprintable() or unicodedata.category(character) == "Zs"
-    return character if is_shown else character.encode("unicode_escape").decode("ascii")
+    is_printable = character.isprintable() or unicodedata.category(character) == "Zs"
+    return character if is_printable else character.encode("unicode_escape").decode("ascii")
 
 
 def say(line: object = "", err: bool = False) -> None:

@@ -126,8 +126,8 @@ def without_password(address: str) -> str:
     before, *after = re.split("[?#]", rest, maxsplit=1)
     # behind a ? or # the last @ may end a password or stand in a token: nothing is certain to be the server's name
     is_path = mark and before.startswith("/")
-    shown = "..." if "@" in "".join(after) else before if is_path else before.rpartition("@")[2]
-    return f"{scheme}{mark}{shown}"
+    remaining = "..." if "@" in "".join(after) else before if is_path else before.rpartition("@")[2]
+    return f"{scheme}{mark}{remaining}"
 
 
 def without_secrets(text: str) -> str:

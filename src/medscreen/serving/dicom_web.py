@@ -7,7 +7,7 @@ from http import HTTPStatus
 from typing import Any
 
 from medscreen.data.display import Grey
-from medscreen.data.load_image import Shown
+from medscreen.data.load_image import DisplayedImage
 from medscreen.packaging.screened_files import ImageOfFile, ScreenedImage, screened
 from medscreen.registry.dicom_answers import dicom_answers
 from medscreen.registry.loaded_version import LoadedVersion
@@ -49,7 +49,7 @@ def store_instance(version: LoadedVersion, archive: Archive, content: bytes, dea
         if source.is_answer or not source.has_image:
             return _stored(archive, source, [(source.instance, content)], (), ())
 
-        def images() -> Iterator[tuple[ImageOfFile, Shown, Grey]]:
+        def images() -> Iterator[tuple[ImageOfFile, DisplayedImage, Grey]]:
             for image in readable_images(version, path, False, deadline, unreadable):
                 squares.append(image[2])
                 yield image

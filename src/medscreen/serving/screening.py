@@ -14,7 +14,7 @@ import numpy as np
 
 from medscreen.data.display import Grey
 from medscreen.data.image_errors import UnreadableImageError
-from medscreen.data.load_image import Shown
+from medscreen.data.load_image import DisplayedImage
 from medscreen.packaging.screened_files import ImageOfFile, ScreenedImage, decoded, images_of_file, screened
 from medscreen.registry.loaded_version import LoadedVersion
 from medscreen.reporting.case_report import png
@@ -49,8 +49,8 @@ def score_histogram(version: LoadedVersion) -> ScoreHistogram | None:
     if val is None:
         return None
     edges = score_edges(val.scores, version.detector.metadata["operating_point"])
-    shown = val.scores.clip(edges[0], edges[-1])
-    healthy, abnormal = (np.histogram(shown[val.labels == label], edges)[0].tolist() for label in (0, 1))
+    displayed = val.scores.clip(edges[0], edges[-1])
+    healthy, abnormal = (np.histogram(displayed[val.labels == label], edges)[0].tolist() for label in (0, 1))
     return ScoreHistogram(edges=edges.tolist(), healthy=healthy, abnormal=abnormal)
 
 
@@ -66,13 +66,15 @@ def screen_files(
     results = [FileResult(file=number, images=[], unreadable=[], left_out=0) for number, _ in files]
     kept: list[tuple[FileResult, Grey, str | None]] = []
 
-    def images() -> Iterator[tuple[ImageOfFile, Shown, Grey]]:
+    def images() -> Iterator[tuple[ImageOfFile, DisplayedImage, Grey]]:
         for result, (_, content) in zip(results, files, strict=True):
             with path_to(content) as path:
                 unreadable = result.unreadable
-                for found, shown, square in readable_images(version, path, wanted.for_processing, deadline, unreadable):
-                    kept.append((result, square, _base64(png(shown.grey)) if wanted.thumbnail else None))
-                    yield found, shown, square
+                for found, displayed, square in readable_images(
+                    version, path, wanted.for_processing, deadline, unreadable
+                ):
+                    kept.append((result, square, _base64(png(displayed.grey)) if wanted.thumbnail else None))
+                    yield found, displayed, square
 
     rows = list(screened(version.detector, images()))
     for row, (result, square, thumbnail) in zip(rows, kept, strict=True):
@@ -86,7 +88,7 @@ def screen_files(
 
 def readable_images(
     version: LoadedVersion, path: Path, for_processing: bool, deadline: float, unreadable: list[UnreadableImage]
-) -> Iterator[tuple[ImageOfFile, Shown, Grey]]:
+) -> Iterator[tuple[ImageOfFile, DisplayedImage, Grey]]:
     """The decoded images of a file; the others are added to `unreadable`. Raises TimeoutError after `deadline`."""
     for image in images_of_file(path):
         if time.monotonic() > deadline:

@@ -66,26 +66,26 @@ def overview(name: str, wanted: int, trials: Sequence[FrozenTrial], seconds: flo
     return Group(*parts, tail)
 
 
-def _table(shown: Sequence[FrozenTrial], names: Sequence[str], width: int) -> Table:
+def _table(trials: Sequence[FrozenTrial], names: Sequence[str], width: int) -> Table:
     """A row a trial, with as many of the parameters as the width takes."""
-    columns = [["trial", *(f"{t.number} runs" if t.state == TrialState.RUNNING else str(t.number) for t in shown)]]
-    columns.append([OBJECTIVES[0], *map(_auroc, shown)])
-    if any(len(trial.values or ()) > 1 for trial in shown):
-        columns.append([OBJECTIVES[1], *(f"{trial.values[1]:.3g}" if trial.values else "" for trial in shown)])
-    columns.append(["epochs", *(str(len(trial.intermediate_values)) for trial in shown)])
+    columns = [["trial", *(f"{t.number} runs" if t.state == TrialState.RUNNING else str(t.number) for t in trials)]]
+    columns.append([OBJECTIVES[0], *map(_auroc, trials)])
+    if any(len(trial.values or ()) > 1 for trial in trials):
+        columns.append([OBJECTIVES[1], *(f"{trial.values[1]:.3g}" if trial.values else "" for trial in trials)])
+    columns.append(["epochs", *(str(len(trial.intermediate_values)) for trial in trials)])
     figures = len(columns)
     for label, name in zip(_short_names(names), names, strict=True):
-        column = [label, *(_cell(trial.params[name]) if name in trial.params else "" for trial in shown)]
+        column = [label, *(_cell(trial.params[name]) if name in trial.params else "" for trial in trials)]
         more = f"+ {len(names)} more"
         if sum(max(map(len, each)) + _GAP for each in [*columns, column]) > width - len(more):
             break
         columns.append(column)
     if left := len(names) - (len(columns) - figures):
-        columns.append([f"+ {left} more", *([""] * len(shown))])
+        columns.append([f"+ {left} more", *([""] * len(trials))])
     table = Table(box=None, padding=(0, _GAP, 0, 0), pad_edge=False)
     for i, (head, *_) in enumerate(columns):
         table.add_column(head, no_wrap=True, justify="right" if 0 < i < figures else "left")
-    for i, trial in enumerate(shown, start=1):
+    for i, trial in enumerate(trials, start=1):
         table.add_row(*(column[i] for column in columns), style="dim" if trial.state == TrialState.RUNNING else None)
     return table
 

@@ -62,12 +62,12 @@ class Search:
     def run(self, wanted: int, timeout: float | None) -> None:
         """Hands out trials until `wanted` have ended, or `timeout` seconds have passed and those begun have ended."""
         until = float("inf") if timeout is None else time.monotonic() + timeout
-        shown, unrecorded = 0.0, 0
+        drawn_at, unrecorded = 0.0, 0
         while True:
             self.presence.require()
-            if time.monotonic() - shown >= _EVERY_S:
+            if time.monotonic() - drawn_at >= _EVERY_S:
                 self.bring_up_to_date()
-                shown = time.monotonic()
+                drawn_at = time.monotonic()
             trials = self.study.get_trials(deepcopy=False)
             left = wanted - number_spent(trials)
             if time.monotonic() < until:

@@ -39,14 +39,14 @@ def open_storage(address: str | None, layout: Layout) -> BaseStorage:
 def existing_storage(address: str | None, layout: Layout) -> BaseStorage:
     """The same for whoever only looks: nothing is made where there is nothing, which raises MedscreenError."""
     if _is_database(address):
-        shown = without_password(str(address))
+        where = without_password(str(address))
         there = _OPTUNAS in _tables(str(address))
     else:
-        shown = str(journal_of(address, layout))
-        there = Path(shown).is_file()  # Optuna would make the file
+        where = str(journal_of(address, layout))
+        there = Path(where).is_file()  # Optuna would make the file
     storage = open_storage(address, layout) if there else None
     if storage is None or not optuna.get_all_study_names(storage):
-        raise MedscreenError(f"There is no study in {shown} yet: `medscreen study DETECTOR` begins one.")
+        raise MedscreenError(f"There is no study in {where} yet: `medscreen study DETECTOR` begins one.")
     return storage
 
 
@@ -54,8 +54,8 @@ def mark_of(address: str | None, layout: Layout) -> str:
     """A digest for a storage as this checkout on this machine sees it, which does not reveal where it is."""
     # greedy, and not as it is printed: no password may make two databases one
     bare = re.sub(r"//.*@", "//", str(address)).partition("?")[0]
-    shown = bare if _is_database(address) else str(journal_of(address, layout))
-    return digest_of(f"{place_of(layout)} {shown}")[:16]
+    where = bare if _is_database(address) else str(journal_of(address, layout))
+    return digest_of(f"{place_of(layout)} {where}")[:16]
 
 
 def is_shared(storage: BaseStorage) -> bool:
@@ -94,10 +94,10 @@ def journal_of(address: str | None, layout: Layout) -> Path:
 
 
 def _database(address: str) -> RDBStorage:
-    shown = without_password(address)
+    where = without_password(address)
     if (tables := _tables(address)) and _OPTUNAS not in tables:  # Optuna would add its tables to somebody's
-        raise MedscreenError(f"The database at {shown} holds something else than Optuna's studies; make one for them.")
-    with _one_sentence(shown), quiet():
+        raise MedscreenError(f"The database at {where} holds something else than Optuna's studies; make one for them.")
+    with _one_sentence(where), quiet():
         return RDBStorage(
             _full(address),
             engine_kwargs={"pool_pre_ping": True},
@@ -122,17 +122,17 @@ def _full(address: str) -> str:
 
 
 @contextmanager
-def _one_sentence(shown: str) -> Iterator[None]:
+def _one_sentence(where: str) -> Iterator[None]:
     try:
         yield
     except (ImportError, ArgumentError) as error:
         raise MedscreenError(
-            f"{shown} is no address that can be used here ({_why(error)}); write "
+            f"{where} is no address that can be used here ({_why(error)}); write "
             "postgresql://USER:PASSWORD@HOST/DATABASE, and pip install 'medscreen[server]'."
         ) from error
     except (SQLAlchemyError, RuntimeError, ValueError) as error:
         raise MedscreenError(
-            f"No storage can be used at {shown} ({_why(error)}); start the database, or correct --storage."
+            f"No storage can be used at {where} ({_why(error)}); start the database, or correct --storage."
         ) from error
 
 

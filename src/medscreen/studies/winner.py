@@ -116,9 +116,10 @@ def choose(
         raise MedscreenError("None of the best trials could be trained again, in full: the reasons stand above.")
     candidates.sort(key=lambda candidate: -candidate.mean)  # stable: the hand-set one stands first among equals
     val = curated_images(layout, "val")
-    shown = {c.title: c for c in candidates if c is candidates[0] or c.is_own}
+    compared = {c.title: c for c in candidates if c is candidates[0] or c.is_own}
     return Choice(
-        candidates, {title: float(np.mean([_auroc(p, val) for p in c.graphs.values()])) for title, c in shown.items()}
+        candidates,
+        {title: float(np.mean([_auroc(p, val) for p in c.graphs.values()])) for title, c in compared.items()},
     )
 
 

@@ -69,10 +69,10 @@ class Result:
     @property
     def report_digest(self) -> str:
         """A digest of the evaluation in the run: its numbers and the data they are about."""
-        shown = json.dumps(
+        content = json.dumps(
             [self.evaluation, self.analysis, self.explanations, self.curation, self.data_digest], sort_keys=True
         )
-        return digest_of(shown)
+        return digest_of(content)
 
     def value(self, split: str, metric: str) -> float | None:
         """A metric's value on a split, None where it is not defined."""

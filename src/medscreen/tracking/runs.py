@@ -116,9 +116,9 @@ def _mend(client: MlflowClient, run: Run, result: Result) -> None:
     """Brings a finished run up to date: evaluated anew, cut short, or parts of it lost."""
     run_id = run.info.run_id
     log_params(client, run_id, {name: v for name, v in result.params.items() if name not in run.data.params})
-    is_shown = run.data.metrics.keys() >= {name for name, _ in flat_metrics(result.evaluation)}
+    has_metrics = run.data.metrics.keys() >= {name for name, _ in flat_metrics(result.evaluation)}
     is_reported = run.data.tags.get(names.REPORTED) == result.report_digest
-    if not (is_shown and is_reported and _keeps_files(client, run_id, result)):
+    if not (has_metrics and is_reported and _keeps_files(client, run_id, result)):
         _log_report(client, run_id, result)
     if run.info.status != "FINISHED":
         client.set_terminated(run_id, "FINISHED")

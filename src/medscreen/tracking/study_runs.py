@@ -54,7 +54,7 @@ class StudyIdentity:
 
 
 @dataclass
-class _Shown:
+class _LoggedTrial:
     run_id: str
     status: str
     epochs: int
@@ -96,24 +96,24 @@ class StudyRuns:
         tags = {f"medscreen.{name}": str(value) for name, value in strategy.items()}
         self._client.log_batch(self.parent, tags=_run_tags(tags))
         children = [run for run in self._children(self.parent) if _LOST not in run.data.tags]
-        self._shown = {int(run.data.tags[names.TRIAL]): self._as_shown(run) for run in children}
+        self._logged_trials = {int(run.data.tags[names.TRIAL]): self._as_logged(run) for run in children}
 
     def show(self, records: Iterable[TrialRecord]) -> None:
         """Brings the trials' runs up to date."""
         for record in records:
-            shown = self._shown.get(record.number)
-            if shown is not None and not shown.is_of(record):
-                self._mark_lost(shown.run_id, shown.status, _TRIAL_LOST)
-                shown = None
-            if shown is None:
-                made = _Shown(self._make_child(record), "RUNNING", 0, record.started, {})
-                shown = self._shown[record.number] = made
-            if shown.status == record.status != "RUNNING":
+            logged_trial = self._logged_trials.get(record.number)
+            if logged_trial is not None and not logged_trial.is_of(record):
+                self._mark_lost(logged_trial.run_id, logged_trial.status, _TRIAL_LOST)
+                logged_trial = None
+            if logged_trial is None:
+                made = _LoggedTrial(self._make_child(record), "RUNNING", 0, record.started, {})
+                logged_trial = self._logged_trials[record.number] = made
+            if logged_trial.status == record.status != "RUNNING":
                 continue
-            self._log(shown, record)
-            if record.status != shown.status:
-                self._client.set_terminated(shown.run_id, record.status, end_time=record.ended)
-                shown.status = record.status
+            self._log(logged_trial, record)
+            if record.status != logged_trial.status:
+                self._client.set_terminated(logged_trial.run_id, record.status, end_time=record.ended)
+                logged_trial.status = record.status
 
     def end(self, metrics: Mapping[str, float], tags: Mapping[str, str], folder: Path) -> None:
         """Closes the parent run with the study's figures, and the files of a folder."""
@@ -136,16 +136,16 @@ class StudyRuns:
 
     def log_model(self, record: TrialRecord, graph: Path) -> None:
         """Logs a trial's model, unless it has one."""
-        run_id = self._shown[record.number].run_id
+        run_id = self._logged_trials[record.number].run_id
         if not keeps_graph(self._client, run_id):
             log_model(self._client, run_id, onnx.load(graph), file_digest(graph))
             # which has opened the run once more: its end is that of the trial
             self._client.set_terminated(run_id, record.status, end_time=record.ended)
 
-    def _log(self, shown: _Shown, record: TrialRecord) -> None:
+    def _log(self, logged_trial: _LoggedTrial, record: TrialRecord) -> None:
         ended = record.status != "RUNNING"
-        new = {epoch: value for epoch, value in record.reported.items() if epoch > shown.epochs}
-        shown.epochs = max(record.reported, default=0)
+        new = {epoch: value for epoch, value in record.reported.items() if epoch > logged_trial.epochs}
+        logged_trial.epochs = max(record.reported, default=0)
         metrics = [Metric(_REPORTED, value, record.started, epoch) for epoch, value in new.items()]
         if ended:
             metrics += [Metric(name, value, record.started, 0) for name, value in record.metrics.items()]
@@ -157,10 +157,10 @@ class StudyRuns:
             ]
         tags = [RunTag(_REASON, record.reason)] if record.reason else []
         params = [Param(name, str(value)) for name, value in record.params.items()] if ended else []
-        self._client.log_batch(shown.run_id, metrics, params, tags)
+        self._client.log_batch(logged_trial.run_id, metrics, params, tags)
         if ended:
             for name, content in record.files.items():
-                self._client.log_dict(shown.run_id, dict(content), name)
+                self._client.log_dict(logged_trial.run_id, dict(content), name)
 
     def _found_parent(self, records: Sequence[TrialRecord]) -> str | None:
         """The parent run of this study, opened again; the others of its name that were lost are marked."""
@@ -191,7 +191,7 @@ class StudyRuns:
         children = self._children(parent.info.run_id)
         trials = {record.number: record for record in records}
         return bool(children) and all(
-            (record := trials.get(int(run.data.tags[names.TRIAL]))) is not None and self._as_shown(run).is_of(record)
+            (record := trials.get(int(run.data.tags[names.TRIAL]))) is not None and self._as_logged(run).is_of(record)
             for run in children
         )
 
@@ -217,12 +217,12 @@ class StudyRuns:
     def _children(self, parent: str) -> list[Run]:
         return list(self._client.search_runs([self._experiment], f"tags.`{_PARENT}` = '{parent}'", max_results=50_000))
 
-    def _as_shown(self, run: Run) -> _Shown:
+    def _as_logged(self, run: Run) -> _LoggedTrial:
         epochs = 0
         if run.info.status == "RUNNING":
             history = self._client.get_metric_history(run.info.run_id, _REPORTED)
             epochs = max((metric.step for metric in history), default=0)
-        return _Shown(run.info.run_id, run.info.status, epochs, run.info.start_time, run.data.params)
+        return _LoggedTrial(run.info.run_id, run.info.status, epochs, run.info.start_time, run.data.params)
 
     def _make_child(self, record: TrialRecord) -> str:
         tags = {

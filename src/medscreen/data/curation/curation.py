@@ -60,13 +60,13 @@ def curate(
     if not readable:
         reason = quarantine[0]["reason"] if quarantine else "there is no record"
         raise MedscreenError(f"None of the {len(records)} images can be read (first reason: {reason}).")
-    read, shown = [image.record for image in readable], [image.shown for image in readable]
+    read, displayed = [image.record for image in readable], [image.displayed for image in readable]
     copies = find_duplicates(pixels, readable, params, workers, scratch.with_name(f"{scratch.name}-textures"))
     patients = number_patients(read, copies.of_one_patient)
     labels = np.array([record.label for record in read])
     assigned, published = cut_splits(read, copies.kept, labels, patients, params, seed)
     attributes = sorted({name for record in read for name in record.attributes})
-    stated = sorted({name for image in shown for name in image.described or ()})
+    stated = sorted({name for image in displayed for name in image.described or ()})
     images = ImageSet(
         pixels,
         labels,
@@ -77,15 +77,15 @@ def curate(
             FINDING: [r.finding for r in read],
             **{name: [r.attributes.get(name, "") for r in read] for name in attributes},
         },
-        [image.spacing for image in shown],
+        [image.spacing for image in displayed],
         read[0].display,
-        {name: [None if s.described is None else s.described[name] for s in shown] for name in stated},
+        {name: [None if s.described is None else s.described[name] for s in displayed] for name in stated},
     )
     homes = {int(i): name for name, positions in assigned.items() for i in positions}
     spelled = {record.patient for record in read if record.patient}
     notes = dict(records.notes) if isinstance(records, Records) else {}
     # a source that chose a frame has counted the others
-    if others := sum(s.others for record, s in zip(read, shown, strict=True) if record.frame is None):
+    if others := sum(s.others for record, s in zip(read, displayed, strict=True) if record.frame is None):
         notes["further pages or frames of files that count as one image"] = others
     audit = {
         "records": len(records),
@@ -94,8 +94,8 @@ def curate(
         "without_exact_duplicates": len(copies.without_exact),
         "without_near_duplicates": len(copies.kept),
         "quarantined": quarantine,
-        "burned_in": sum(s.burned_in for s in shown) + sum(q["reason"] == BURNED_IN for q in quarantine),
-        "for_processing": sum(s.for_processing for s in shown),
+        "burned_in": sum(s.burned_in for s in displayed) + sum(q["reason"] == BURNED_IN for q in quarantine),
+        "for_processing": sum(s.for_processing for s in displayed),
         "exact_duplicates": exact_duplicates_audit(read, copies, params.exact_duplicates),
         "near_duplicates": near_duplicates_audit(read, copies, params.near_duplicates, homes),
         "patients": len(np.unique(patients)),

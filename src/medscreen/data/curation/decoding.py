@@ -10,7 +10,7 @@ import numpy as np
 from medscreen.data.display import to_square
 from medscreen.data.image_errors import UnreadableImageError
 from medscreen.data.images import Pixels, forget, image_digest, new_array
-from medscreen.data.load_image import Shown, read_image
+from medscreen.data.load_image import DisplayedImage, read_image
 from medscreen.data.sources.records import Record
 from medscreen.runtime.child_processes import worker_pool
 
@@ -25,7 +25,7 @@ class Decoded(NamedTuple):
 
     record: Record
     digest: str
-    shown: Shown
+    displayed: DisplayedImage
 
 
 def decode(
@@ -41,16 +41,16 @@ def decode(
         if isinstance(outcome, str):
             quarantine.append({"file": record.origin, "reason": outcome})
             continue
-        shown, digest = outcome
-        pixels[len(readable)] = shown.grey
-        described = known.setdefault(str(shown.described), shown.described)
-        readable.append(Decoded(record, digest, replace(shown, grey=_NO_GREY, described=described)))
+        displayed, digest = outcome
+        pixels[len(readable)] = displayed.grey
+        described = known.setdefault(str(displayed.described), displayed.described)
+        readable.append(Decoded(record, digest, replace(displayed, grey=_NO_GREY, described=described)))
         if len(readable) % _FORGET_EVERY == 0:
             forget(pixels)
     return pixels[: len(readable)], readable, quarantine
 
 
-def _outcomes(records: Sequence[Record], size: int, workers: int) -> Iterator[tuple[Shown, str] | str]:
+def _outcomes(records: Sequence[Record], size: int, workers: int) -> Iterator[tuple[DisplayedImage, str] | str]:
     """Of each record the square image and the digest of its full-size pixels, or the reason why it can't be read."""
     if all(isinstance(record.image, np.ndarray) for record in records):  # nothing to decode: a process would only copy
         yield from (_decode_one(record, size) for record in records)
@@ -62,10 +62,12 @@ def _outcomes(records: Sequence[Record], size: int, workers: int) -> Iterator[tu
             yield from pool.map(_decode_one, taken, [size] * len(taken), chunksize=_CHUNK)
 
 
-def _decode_one(record: Record, size: int) -> tuple[Shown, str] | str:
+def _decode_one(record: Record, size: int) -> tuple[DisplayedImage, str] | str:
     image = record.image
     try:
-        shown = read_image(image, record.display, record.frame) if isinstance(image, Path) else Shown(image)
-        return replace(shown, grey=to_square(shown.grey, size)), image_digest(shown.grey)
+        displayed = (
+            read_image(image, record.display, record.frame) if isinstance(image, Path) else DisplayedImage(image)
+        )
+        return replace(displayed, grey=to_square(displayed.grey, size)), image_digest(displayed.grey)
     except UnreadableImageError as error:
         return str(error)

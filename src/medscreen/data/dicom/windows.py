@@ -69,7 +69,7 @@ def displayed(stored: NDArray[np.generic], header: Header, display: DisplayParam
             colored = colors[0].take(raw.index)
             unmeasured = colored if unmeasured is None else unmeasured | colored
         shares = levels.stretched(*levels.spread(unmeasured))
-    grey = invert_monochrome1(levels.shown(shares), header)
+    grey = invert_monochrome1(levels.to_gray(shares), header)
     return np.where(colors[0].take(raw.index), colors[1].take(raw.index), grey) if colors else grey
 
 

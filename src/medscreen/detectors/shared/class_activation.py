@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from medscreen.detectors.shared.layers.abnormal_logit import OneLogit
 from medscreen.detectors.shared.layers.places import Places, interpolation
-from medscreen.detectors.shared.layers.tta import TestTimeAugmentation
+from medscreen.detectors.shared.layers.tta import TtaClassifier
 
 
 class LocalClassifier(Protocol):
@@ -50,7 +50,7 @@ class ClassActivationMap(nn.Module):
     def __init__(self, scorer: nn.Module, size: int) -> None:
         super().__init__()
         self.one_logit = isinstance(scorer, OneLogit)
-        self.looking: TestTimeAugmentation = scorer.classifier  # type: ignore[assignment]
+        self.looking: TtaClassifier = scorer.classifier  # type: ignore[assignment]
         self.classifier: LocalClassifier = self.looking.classifier  # type: ignore[assignment]
         first, step = self.classifier.places(size)
         with torch.no_grad():

@@ -24,7 +24,7 @@ from medscreen.detectors.shared.class_targets import (
 )
 from medscreen.detectors.shared.layers.abnormal_logit import AnyFindingLogit, OneLogit
 from medscreen.detectors.shared.layers.backbones import Backbone
-from medscreen.detectors.shared.layers.tta import TestTimeAugmentation
+from medscreen.detectors.shared.layers.tta import TtaClassifier
 from medscreen.detectors.shared.losses import cross_entropy, mixed, smoothed
 from medscreen.detectors.shared.pretrained import bare_backbone, read_backbone
 from medscreen.detectors.shared.training import Examples, Loss, Recipe, fit_network, seeded
@@ -49,7 +49,7 @@ class ClassifierDetector(ABC):
         """The untrained network, (N, 1, S, S) -> (N, outputs), on `backbone` of its settings where it has one."""
 
     def _scoring(self, classifier: nn.Module) -> nn.Module:
-        looking = TestTimeAugmentation(classifier, self.params.recipe.tta)
+        looking = TtaClassifier(classifier, self.params.recipe.tta)
         return (AnyFindingLogit(looking) if self.findings else OneLogit(looking)).eval()
 
     def fit(self, train: ImageSet, tune: ImageSet, on_epoch: OnEpoch = ignore) -> Self:

@@ -42,7 +42,7 @@ def agreement(is_same: bool, same: str, different: str) -> tuple[Status, str]:
     return ("matches", same) if is_same else ("changed", different)
 
 
-def listed(names: list[str], shown: int = 3) -> str:
+def listed(names: list[str], most: int = 3) -> str:
     """The first few of many names: `a, b, c and 4 more`."""
-    rest = len(names) - shown
-    return ", ".join(names[:shown]) + (f" and {rest} more" if rest > 0 else "")
+    rest = len(names) - most
+    return ", ".join(names[:most]) + (f" and {rest} more" if rest > 0 else "")

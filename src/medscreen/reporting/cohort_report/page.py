@@ -30,7 +30,7 @@ def cohort_report(layout: Layout, params: Params) -> str:
     published = read_published(layout, params)
     val = curated_images(layout, "val")
     pictures = dict(_curves(published))
-    shown = []
+    rendered = []
     for number, result in enumerate(published.results):
         name, worst = result.detector, worst_cases(layout, result, val)
         pictures |= {f"{kind}-{number}": content for kind, content in published.pictures[name].items()}
@@ -40,11 +40,11 @@ def cohort_report(layout: Layout, params: Params) -> str:
         deferred = {split: _complement(facts.estimate(split, "coverage")) for split in ("val", "test")}
         decisions = [of for of in published.tables["confusion"] if of["detector"] == name]
         counts = Counter((of["actual"], of["predicted"]) for of in decisions)
-        shown.append({"facts": facts, "result": result, "worst": worst, "deferred": deferred, "counts": counts})
+        rendered.append({"facts": facts, "result": result, "worst": worst, "deferred": deferred, "counts": counts})
     text = render(
         "cohort_report/cohort_report.md.j2",
-        detectors=shown,
-        facts=shown[0]["facts"],
+        detectors=rendered,
+        facts=rendered[0]["facts"],
         published=published,
         confidence=params.evaluation.confidence,
         may_leave=is_public(params.datasets[params.dataset]),

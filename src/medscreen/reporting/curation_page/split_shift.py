@@ -69,6 +69,6 @@ def image_features(pixels: Pixels) -> NDArray[np.float64]:
     curved = np.diff(down, axis=1)[:, :, 1:-1] + np.diff(right, axis=2)[:, 1:-1]
     energies = [np.log1p((change**2).mean((1, 2))) for change in (down, right, curved)]
     block = pixels.shape[1] // _GRID
-    shown = grey[:, : block * _GRID, : block * _GRID].reshape(len(grey), _GRID, block, _GRID, block)
-    blocks = shown.mean((2, 4)).reshape(len(grey), -1)
+    cropped = grey[:, : block * _GRID, : block * _GRID].reshape(len(grey), _GRID, block, _GRID, block)
+    blocks = cropped.mean((2, 4)).reshape(len(grey), -1)
     return np.column_stack([grey.mean((1, 2)), grey.std((1, 2)), *energies, blocks]).astype(np.float64)

@@ -37,17 +37,21 @@ def select_cases(outcomes: Outcomes) -> dict[str, NDArray[np.int64]]:
 
 
 def save_cases(
-    path: Path, pixels: Pixels, outcomes: Outcomes, title: str, shown: tuple[PackagedMap, str] | None
+    path: Path, pixels: Pixels, outcomes: Outcomes, title: str, explanation: tuple[PackagedMap, str] | None
 ) -> None:
     """Draws images (N, S, S) of one split: the worst errors, and right decisions spread evenly over their scores.
 
-    `shown`: the map with its unit, None where none is shown.
+    `explanation`: the map with its unit, None where none is shown.
     """
-    parts = ["image", *(["reconstruction"] if shown and shown[0].reconstructs else []), *(["map"] if shown else [])]
+    parts = [
+        "image",
+        *(["reconstruction"] if explanation and explanation[0].reconstructs else []),
+        *(["map"] if explanation else []),
+    ]
     number, step = _TILES // len(parts), len(parts) + _GAP
     groups = select_cases(outcomes)
     width, height = number * step - _GAP, len(groups) * _ROW
-    figure = Figure(figsize=(width + (0.9 if shown else 0), height + 0.6), dpi=110, layout="constrained")
+    figure = Figure(figsize=(width + (0.9 if explanation else 0), height + 0.6), dpi=110, layout="constrained")
     axes = figure.subplots()
     axes.set(xlim=(0, width), ylim=(height, 0), aspect="equal")
     axes.set_axis_off()
@@ -62,13 +66,13 @@ def save_cases(
     chosen = list(places.values())
     images = np.asarray(pixels[chosen])
     _draw_tiles(axes, places, images, **_GRAY)
-    if shown:
-        reconstructions = shown[0].reconstructions(images)
+    if explanation:
+        reconstructions = explanation[0].reconstructions(images)
         if reconstructions is not None:
             _draw_tiles(axes, _beside(places, 1), 255 * reconstructions, **_GRAY)
         beside = _beside(places, len(parts) - 1)
         _draw_tiles(axes, beside, images, **_GRAY)
-        _draw_maps(axes, beside, shown[0].maps(images), outcomes.abnormal[chosen], shown[1])
+        _draw_maps(axes, beside, explanation[0].maps(images), outcomes.abnormal[chosen], explanation[1])
     columns = "" if len(parts) == 1 else f"; {', '.join(parts)}"
     axes.set_title(f"{title}\n# row of the split: score{columns}", fontsize=9, parse_math=False)
     save_figure(figure, path)

@@ -40,8 +40,8 @@ def save_pictures(
         "shift": ("conformal p-values", draw_shift, (healthy_p_values,)),
     }  # fmt: skip
     if classes := analysis.get("classes"):
-        shown = (np.array(classes["confusion"]), classes["names"])
-        pictures["classes"] = ("findings, test split", draw_counts, shown)
+        counts = (np.array(classes["confusion"]), classes["names"])
+        pictures["classes"] = ("findings, test split", draw_counts, counts)
     for file, (about, draw, values) in pictures.items():
         save_picture(folder / f"{file}.png", f"{name}, {about}", draw, *values)
 

@@ -71,8 +71,8 @@ def map_opacity(found: Maps, highest: float) -> Maps:
 def draw_map(axes: Axes, found: Maps, unit: str) -> None:
     """Draws a map, which is not constant, over the image in `axes`, with a color bar."""
     highest = float(found.max())
-    shown = axes.imshow(found, cmap=MAP_COLORS, vmin=0, vmax=highest, alpha=map_opacity(found, highest))
-    bar = axes.figure.colorbar(shown, ax=axes, shrink=0.85)
+    overlaid = axes.imshow(found, cmap=MAP_COLORS, vmin=0, vmax=highest, alpha=map_opacity(found, highest))
+    bar = axes.figure.colorbar(overlaid, ax=axes, shrink=0.85)
     bar.set_label(unit, fontsize=8)
     if bar.solids is not None:
         bar.solids.set_alpha(1)

@@ -12,7 +12,7 @@ from medscreen.evaluation.outcomes import Floats, Outcomes, confusion
 from medscreen.reporting.evaluation_report.canvas import ABNORMAL, DEFERRAL, NORMAL, THRESHOLD, save_figure
 
 _BINS = 44
-_SHOWN = (0.002, 0.998)  # quantiles of the scores that the axis spans: a single outlier would squeeze the rest
+_AXIS_QUANTILES = (0.002, 0.998)  # quantiles of the scores that the axis spans: a single outlier would squeeze the rest
 
 
 def save_operating(splits: Mapping[str, Outcomes], point: Mapping[str, Any], title: str, path: Path) -> None:
@@ -32,7 +32,7 @@ def save_operating(splits: Mapping[str, Outcomes], point: Mapping[str, Any], tit
 
 def score_edges(scores: Floats, point: Mapping[str, Any]) -> Floats:
     """Edges of the bins of a histogram of scores that shows the threshold."""
-    low, high = np.quantile(scores, _SHOWN)
+    low, high = np.quantile(scores, _AXIS_QUANTILES)
     low, high = (min(low, point["threshold"]), max(high, point["threshold"]))
     return np.linspace(low, high, _BINS + 1) if high > low else np.linspace(low - 0.5, high + 0.5, _BINS + 1)
 

@@ -16,7 +16,7 @@ from pydicom.uid import ComputedRadiographyImageStorage, ExplicitVRLittleEndian,
 
 from medscreen.data.sources.phantom.cohort import Patient, Site
 
-SHOWN = (0.0, 1.0)
+FULL_RANGE = (0.0, 1.0)
 """The window of every plain film."""
 
 _FAMILIES = ("Feldspar", "Gneiss", "Obsidian", "Tourmaline", "Zeolite", "Olivine", "Hornblende", "Dolomite")
@@ -43,7 +43,7 @@ _HABITS: dict[Site, _Habits] = {
 
 def write_dicom(
     path: Path,
-    shown: NDArray[np.float64],
+    film: NDArray[np.float64],
     window: tuple[float, float],
     patient: Patient,
     image: int,
@@ -59,7 +59,7 @@ def write_dicom(
     span = 2**habits.bits - 1
     # what lies outside the window is kept, as far as the bits reach
     unit = span * 0.8
-    stored = np.round(shown * unit + 0.1 * span).clip(0, span)
+    stored = np.round(film * unit + 0.1 * span).clip(0, span)
     low, high = (0.1 * span + edge * unit for edge in window)
     if habits.photometric == "MONOCHROME1":
         stored, low, high = span - stored, span - high, span - low
@@ -73,7 +73,7 @@ def write_dicom(
     slope, intercept = habits.rescale
     if habits.rescale != (1, 0):
         dataset.RescaleSlope, dataset.RescaleIntercept, dataset.RescaleType = f"{slope:g}", f"{intercept:g}", "US"
-    windows = habits.windows if window == SHOWN else max(habits.windows, 1)
+    windows = habits.windows if window == FULL_RANGE else max(habits.windows, 1)
     _set_window(dataset, slope * low + intercept, slope * high + intercept, windows)
     dataset.PixelData = stored.astype("<u2").tobytes()
     if habits.compressed:

@@ -18,7 +18,7 @@ from PIL import Image
 from medscreen.config.datasets import PhantomParams
 from medscreen.data.sources.phantom.anatomy import Plane
 from medscreen.data.sources.phantom.cohort import BROKEN, FINDINGS, Flaw, Sending, plan_export
-from medscreen.data.sources.phantom.dicom_files import SHOWN, write_dicom
+from medscreen.data.sources.phantom.dicom_files import FULL_RANGE, write_dicom
 from medscreen.data.sources.phantom.films import pixel_spacing, simulate
 from medscreen.errors import MedscreenError
 from medscreen.runtime.child_processes import worker_pool
@@ -100,7 +100,7 @@ def _send(params: PhantomParams, form: Form, root: Path, files: Sequence[Sending
 
 
 def _write(params: PhantomParams, form: Form, root: Path, file: Sending, film: Plane) -> _Sent:
-    patient, window = file.patient, _WINDOW.get(file.flaw, SHOWN)
+    patient, window = file.patient, _WINDOW.get(file.flaw, FULL_RANGE)
     study = f"study-{patient.studies[file.image]}"
     grey = np.round((film - window[0]) / (window[1] - window[0]) * 255).clip(0, 255).astype(np.uint8)
     name = ""

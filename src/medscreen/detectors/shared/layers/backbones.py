@@ -48,7 +48,7 @@ class Backbone(nn.Module):
         self.register_buffer("mean", mean)
         self.register_buffer("spread", spread)
 
-    def shown(self, images: Tensor) -> Tensor:
+    def prepared(self, images: Tensor) -> Tensor:
         """(N, 1, S, S) -> (N, 1 or 3, side, side), as the first stage takes it."""
         if images.shape[-1] > self.side:
             images = F.adaptive_avg_pool2d(images, self.side)
@@ -58,7 +58,7 @@ class Backbone(nn.Module):
 
     def maps(self, images: Tensor, depth: int = STAGES) -> list[Tensor]:
         """(N, 1, S, S) -> the maps (N, C, h, w) behind each of the first `depth` stages."""
-        features, found = self.shown(images), []
+        features, found = self.prepared(images), []
         for stage in list(self.stages)[:depth]:
             features = stage(features)
             found.append(features)

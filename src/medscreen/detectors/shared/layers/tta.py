@@ -1,4 +1,4 @@
-"""One answer from several looks at an image."""
+"""Test-time augmentation (TTA): the mean of a classifier's logits over transformed copies of the image."""
 
 import torch
 from torch import Tensor, nn
@@ -7,8 +7,8 @@ from torch.nn import functional as F
 _SHIFTS = ((0, 0), (0, -1), (0, 1), (-1, 0), (1, 0))
 
 
-class TestTimeAugmentation(nn.Module):
-    """The mean of a classifier's logits over views of the image, all within the graph.
+class TtaClassifier(nn.Module):
+    """A classifier with test-time augmentation within the graph: the mean of its logits over views of the image.
 
     `number`: 1 is the image alone, 2 with its mirror image, 5 with four shifts by a 28th of the side, 10 both.
     """
