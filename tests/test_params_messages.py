@@ -171,6 +171,9 @@ def test_a_block_that_is_merged_into_another_may_give_way_there(tmp_path: Path) 
         (("detectors", "cnn", "recipe"), "views", "tta"),
         (("detectors", "autoencoder"), "top", "top_fraction"),
         (("detectors", "autoencoder", "layers"), "paint", "output_kernel"),
+        (("operating",), "refer", "deferral"),
+        (("curation",), "near_copies", "near_duplicates"),
+        (("evaluation",), "bench", "threshold_comparison"),
     ],
 )
 def test_a_former_key_is_named_with_the_one_that_took_its_place(block: tuple[str, ...], former: str, key: str) -> None:

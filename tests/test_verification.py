@@ -31,6 +31,7 @@ from medscreen.registry.versions import Version, find_version, named_version, re
 from medscreen.tracking.store import open_store
 from medscreen.workspace.layout import Layout
 from medscreen.workspace.lineage import lineage_digest
+from test_former_names import FORMER, as_formerly
 from workspaces import MODEL, change_params, settings_of
 
 # what MLflow says of its own type hints when it first logs a model
@@ -88,6 +89,16 @@ def artefact(layout: Layout, name: str) -> Path:
     path = Path(unquote(urlsplit(uri).path)) / name
     assert path.is_file()
     return path
+
+
+def record_params(layout: Layout, params: Any) -> None:
+    """Another params.yaml in the lineage of the version in Production, with the digests of that."""
+    path, version, client = artefact(layout, "lineage.json"), production(layout), open_store(layout)
+    lineage = json.loads(path.read_text()) | {"params.yaml": yaml.safe_dump(params, sort_keys=False)}
+    path.write_text(json.dumps(lineage))
+    digest = lineage_digest(lineage)
+    client.set_tag(version.run_id, "medscreen.lineage_digest", digest)
+    client.set_model_version_tag(MODEL, str(version.number), "medscreen.lineage_digest", digest)
 
 
 def rewritten(path: Path, change: Callable[[Any], None]) -> None:
@@ -302,9 +313,7 @@ def test_a_version_by_threshold_is_not_held_against_the_operating_point_of_the_w
 
 def test_a_version_of_before_kinds_had_variants_is_verified(layout: Layout) -> None:
     """Its run has logged the former kind, and its params.yaml has former kinds in studies, too."""
-    path = artefact(layout, "lineage.json")
-    lineage = json.loads(path.read_text())
-    params = yaml.safe_load(lineage["params.yaml"])
+    params = yaml.safe_load(json.loads(artefact(layout, "lineage.json").read_text())["params.yaml"])
     del params["detectors"]["whole"]["variant"]
     params["detectors"]["corner"] = {"kind": "gradient"}
     former = {"plain": "tunable_cnn", "variational": "vae"}
@@ -312,14 +321,23 @@ def test_a_version_of_before_kinds_had_variants_is_verified(layout: Layout) -> N
     assert {entry["variant"] for entry in entries} == {*former}
     for entry in entries:
         entry["kind"] = former[entry.pop("variant")]
-    lineage["params.yaml"] = yaml.safe_dump(params, sort_keys=False)
-    path.write_text(json.dumps(lineage))
-    version, client = production(layout), open_store(layout)
-    digest = lineage_digest(lineage)
-    client.set_tag(version.run_id, "medscreen.lineage_digest", digest)
-    client.set_model_version_tag(MODEL, str(version.number), "medscreen.lineage_digest", digest)
+    record_params(layout, params)
     with closing(sqlite3.connect(layout.mlruns / "mlflow.db")) as store, store:
-        store.execute("delete from params where run_uuid = ? and key = 'variant'", (version.run_id,))
+        store.execute("delete from params where run_uuid = ? and key = 'variant'", (production(layout).run_id,))
+    assert changes(found(layout)) == {}
+
+
+def test_a_version_with_the_keys_of_a_former_medscreen_is_verified(layout: Layout) -> None:
+    params = yaml.safe_load(json.loads(artefact(layout, "lineage.json").read_text())["params.yaml"])
+    record_params(layout, as_formerly(params))
+    run = production(layout).run_id
+    with closing(sqlite3.connect(layout.mlruns / "mlflow.db")) as store, store:
+        names = [name for (name,) in store.execute("select key from params where run_uuid = ?", (run,))]
+        former = {name: ".".join(FORMER.get(part, part) for part in name.split(".")) for name in names}
+        assert former["operating.deferral.sensitivity"] == "operating.refer.sensitivity"
+        store.executemany(
+            "update params set key = ? where run_uuid = ? and key = ?", [(former[name], run, name) for name in names]
+        )
     assert changes(found(layout)) == {}
 
 

@@ -36,7 +36,7 @@ Pixels = NDArray[np.uint8]
 _AT_ONCE, _PIXELS_AT_ONCE = 32, 32 * 128**2  # what one pass of a network takes: more is no faster
 _FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 _CHUNK_BYTES = 1 << 19  # as floats of 64 bits it is eight times that
-_TRAIT, _DICOM = "attribute:", "dicom:"  # what a manifest's columns for attributes, and of DICOM headers, begin with
+_ATTRIBUTE, _DICOM = "trait:", "dicom:"  # prefixes of columns; another one would lose the attributes of curated data
 _SPACING = ("spacing_row", "spacing_column")
 _DISPLAY, _SPLIT = b"display", b"split"  # under which a manifest's schema carries the settings, and whose it is
 Spacing = tuple[float, float] | None
@@ -116,7 +116,7 @@ def save_images(images: ImageSet, index: NDArray[np.int64], folder: Path, split:
             "label": images.labels[index].astype(np.int8),
             "digest": [images.digests[i] for i in index],
             **{name: pa.array([s[i] for s in spacings], pa.float64()) for i, name in enumerate(_SPACING)},
-            **{_TRAIT + name: [column[i] for i in index] for name, column in images.attributes.items()},
+            **{_ATTRIBUTE + name: [column[i] for i in index] for name, column in images.attributes.items()},
             **{_DICOM + name: pa.array([c[i] for i in index], pa.string()) for name, c in images.dicom.items()},
         }
     ).replace_schema_metadata({_DISPLAY: images.display.model_dump_json(), _SPLIT: split})
@@ -195,7 +195,7 @@ def load_images(folder: Path) -> ImageSet:
         manifest["patient"].to_numpy().astype(np.int64),
         manifest["origin"].to_pylist(),
         manifest["digest"].to_pylist(),
-        _columns(manifest, _TRAIT),
+        _columns(manifest, _ATTRIBUTE),
         _spacings(manifest),
         _display(manifest),
         _columns(manifest, _DICOM),
