@@ -151,12 +151,12 @@ def outcomes(
 ) -> Outcomes:
     """Outcomes called abnormal from `threshold` on; without `patients` each image is another's."""
     labels, scores = np.asarray(labels, np.int64), np.asarray(scores, np.float64)
-    people = np.arange(len(labels)) if patients is None else np.asarray(patients)
+    owners = np.arange(len(labels)) if patients is None else np.asarray(patients)
     stated = None if probabilities is None else np.asarray(probabilities, np.float64)
     return outcomes_of(
         labels=labels,
         scores=scores,
-        patients=people,
+        patients=owners,
         abnormal=scores >= threshold,
         decision_boundary=half,
         probabilities=stated,

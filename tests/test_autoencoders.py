@@ -16,7 +16,7 @@ POOLED = LAYERS | {"down": [3, 5, 4], "strides": [2, 2, 1], "downsampling": "poo
 KINDS = {
     "nearest": LAYERS,
     "pooled, transposed": POOLED | {"upsampling": "transposed2", "output_kernel": 5, "activation": "relu"},
-    "without paint, tanh": LAYERS
+    "without output_kernel, tanh": LAYERS
     | {"up": [4, 1], "upsampling": "transposed3", "output_kernel": None, "output": "tanh"},
 }
 
@@ -77,7 +77,7 @@ def test_the_encoder_of_the_fractures_is_that_of_the_notebook() -> None:
 def test_the_decoder_of_the_fractures_is_that_of_the_notebook() -> None:
     torch.manual_seed(0)
     ours = layers_of(
-        up=[32, 16, 1], doubling="transposed3", paint=None, norm=False, activation="relu", output="tanh"
+        up=[32, 16, 1], upsampling="transposed3", output_kernel=None, norm=False, activation="relu", output="tanh"
     )  # fmt: skip
     theirs = nn.Sequential(
         nn.ConvTranspose2d(64, 32, 3, 2, 1, output_padding=1), nn.ReLU(),
@@ -91,7 +91,7 @@ def test_the_decoder_of_the_fractures_is_that_of_the_notebook() -> None:
 
 def test_the_decoder_of_the_pooled_network_is_that_of_the_notebook() -> None:
     torch.manual_seed(0)
-    ours = layers_of(up=[8, 8, 16], doubling="transposed2", paint=5, norm=False, activation="relu")
+    ours = layers_of(up=[8, 8, 16], upsampling="transposed2", output_kernel=5, norm=False, activation="relu")
     theirs = nn.Sequential(
         nn.ConvTranspose2d(8, 8, 2, 2), nn.ReLU(), nn.ConvTranspose2d(8, 8, 2, 2), nn.ReLU(),
         nn.ConvTranspose2d(8, 16, 2, 2), nn.ReLU(), nn.Conv2d(16, 1, 5, padding=2),

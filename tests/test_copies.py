@@ -112,7 +112,7 @@ def test_flat_images_are_copies_of_nothing(tmp_path: Path) -> None:
     assert pairs_of([np.full((SIZE, SIZE), grey, np.uint8) for grey in (3, 3, 200)], tmp_path) == []
 
 
-def test_films_of_different_people_are_no_copies(tmp_path: Path) -> None:
+def test_films_of_different_patients_are_no_copies(tmp_path: Path) -> None:
     with np.load(real_data("medmnist", "derived_nihchest_64.npz")) as file:
         films = np.concatenate([file[f"{split}_images"] for split in ("train", "val", "test")])
     assert pairs_of(list(films), tmp_path) == []
@@ -324,7 +324,7 @@ def test_copies_within_a_published_train_are_not_cut_apart(tmp_path: Path) -> No
     assert "tune" in {at[f"{i:03d}.png"] for i in range(20)}
 
 
-def test_a_copy_in_published_val_and_test_makes_no_two_people_one(tmp_path: Path) -> None:
+def test_a_copy_in_published_val_and_test_makes_no_two_patients_one(tmp_path: Path) -> None:
     twin = record(200, image=darker(50), split="val", origin="twin.png")
     curated = run(published(twin), tmp_path, near_duplicates="keep_together")
     assert curated.audit["leaks"] == {}

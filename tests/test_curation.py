@@ -101,7 +101,7 @@ def test_a_patient_lies_in_one_split(tmp_path: Path) -> None:
         assert all(numbers.count(number) == 3 for number in numbers)
 
 
-def test_people_who_share_an_image_are_one(tmp_path: Path) -> None:
+def test_patients_who_share_an_image_are_one(tmp_path: Path) -> None:
     records = unsplit(60)
     records += [
         Record("x.png", picture(0), "p10", 0, "x"),
@@ -343,7 +343,7 @@ def test_no_image_of_pneumoniamnist_is_in_two_splits(pneumonia: Curated) -> None
 
 
 @pytest.mark.parametrize(
-    ("spellings", "people"),
+    ("spellings", "persons"),
     [
         (("P-00012", "p_00012", " P 00012 ", "p--00012", "P\u200b-00012"), 1),
         (("Müller^Jörg", "MU\u0308LLER JO\u0308RG"), 1),
@@ -352,8 +352,8 @@ def test_no_image_of_pneumoniamnist_is_in_two_splits(pneumonia: Curated) -> None
         (("---", "***"), 2),
     ],
 )
-def test_spellings_of_a_person(spellings: tuple[str, ...], people: int) -> None:
-    assert len({person(spelled) for spelled in spellings}) == people
+def test_spellings_of_a_person(spellings: tuple[str, ...], persons: int) -> None:
+    assert len({person(spelled) for spelled in spellings}) == persons
 
 
 def test_respelled_patients_stay_together_and_are_counted(tmp_path: Path) -> None:

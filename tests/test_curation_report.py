@@ -156,8 +156,8 @@ def test_near_copies_lie_side_by_side(curated: Curated) -> None:
 def normals(number: int, seed: int, brighter: float = 0.0, patients: int | None = None) -> ImageSet:
     rng = np.random.default_rng(seed)
     pixels = np.clip(rng.normal(110 + brighter, 25, (number, 1, 1)) + rng.normal(0, 9, (number, 16, 16)), 0, 255)
-    people = np.arange(number) if patients is None else np.arange(number) % patients
-    return ImageSet(pixels.astype(np.uint8), np.zeros(number, np.int64), people, [""] * number, [""] * number)
+    persons = np.arange(number) if patients is None else np.arange(number) % patients
+    return ImageSet(pixels.astype(np.uint8), np.zeros(number, np.int64), persons, [""] * number, [""] * number)
 
 
 def test_splits_of_one_source_are_alike() -> None:
@@ -171,14 +171,14 @@ def test_splits_of_two_sources_are_told_apart() -> None:
     assert found["auroc"]["low"] > 0.75
 
 
-def test_a_classifier_cannot_recognise_people() -> None:
+def test_a_classifier_cannot_recognise_patients() -> None:
     # six images of each person, alike: whoever has seen one of them knows the others
-    def of_people(seed: int) -> ImageSet:
-        people = normals(40, seed)
-        return ImageSet(np.repeat(people.pixels, 6, 0), np.zeros(240, np.int64), np.arange(240) // 6 + 100 * seed,
+    def of_patients(seed: int) -> ImageSet:
+        persons = normals(40, seed)
+        return ImageSet(np.repeat(persons.pixels, 6, 0), np.zeros(240, np.int64), np.arange(240) // 6 + 100 * seed,
                         [""] * 240, [""] * 240)  # fmt: skip
 
-    found = shift(of_people(1), of_people(2), 7)["auroc"]
+    found = shift(of_patients(1), of_patients(2), 7)["auroc"]
     assert found["low"] < 0.5 < found["high"]
     assert found["high"] - found["low"] > 0.15
 
@@ -192,7 +192,7 @@ def test_abnormal_images_change_nothing() -> None:
 
 
 @pytest.mark.parametrize(("number", "patients"), [(0, None), (24, None), (200, 24)])
-def test_too_few_people_say_nothing(number: int, patients: int | None) -> None:
+def test_too_few_patients_say_nothing(number: int, patients: int | None) -> None:
     found = shift(normals(100, 1), normals(number, 2, patients=patients), 7)
     assert found["auroc"] is None
     assert "25 normal patients" in found["reason"]

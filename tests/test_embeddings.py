@@ -208,9 +208,9 @@ def test_no_patient_is_on_both_sides_of_a_fold_even_for_the_scaler(kind: str, mo
         return fit(self, X, y, sample_weight)
 
     def spying_transform(self: StandardScaler, X: np.ndarray, copy: Any = None) -> np.ndarray:
-        people = set(X[:, 0])
-        if people != learned[id(self)] and len(learned[id(self)]) < 60:
-            judged.append(people & learned[id(self)])
+        persons = set(X[:, 0])
+        if persons != learned[id(self)] and len(learned[id(self)]) < 60:
+            judged.append(persons & learned[id(self)])
         return transform(self, X, copy)
 
     kept: list[StandardScaler] = []

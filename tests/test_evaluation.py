@@ -151,10 +151,10 @@ def test_images_of_one_patient_are_resampled_together() -> None:
     for patient in (2, 5, 7):
         mine = weights[:, patients == patient]
         assert (mine == mine[:, :1]).all()
-    people = weights[1:, [0, 1, 4]]
-    np.testing.assert_array_equal(people.sum(axis=1), 3)
-    assert len(np.unique(people, axis=0)) == 10  # the multisets of 3 out of 3
-    assert abs(people.mean(axis=0) - 1).max() < 0.2
+    persons = weights[1:, [0, 1, 4]]
+    np.testing.assert_array_equal(persons.sum(axis=1), 3)
+    assert len(np.unique(persons, axis=0)) == 10  # the multisets of 3 out of 3
+    assert abs(persons.mean(axis=0) - 1).max() < 0.2
 
 
 def test_many_images_of_few_patients_give_wider_intervals() -> None:

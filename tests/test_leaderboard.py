@@ -56,7 +56,7 @@ def result(
 
 def printed(rows: Any) -> list[str]:
     text = io.StringIO()
-    print_leaderboard(rows, "League table", Console(file=text, width=200))
+    print_leaderboard(rows, "Leaderboard", Console(file=text, width=200))
     return text.getvalue().splitlines()
 
 
@@ -106,7 +106,7 @@ def test_the_printed_table_has_each_interval_behind_its_value() -> None:
     lines = printed(
         leaderboard_rows([result("cnn", 0.81234), result("gradient", 0.6, half=False)], {"cnn": "promoted"})
     )
-    assert lines[0].strip() == "League table"
+    assert lines[0].strip() == "Leaderboard"
     headings = [
         "detector", "val AUROC", "test AUROC", "balanced acc.", "sensitivity", "specificity", "acc. at .5",
         "in domain", "verdict",

@@ -46,7 +46,7 @@ def test_logits_are_averaged_over_the_views(number: int, size: int) -> None:
     np.testing.assert_allclose(TtaClassifier(Contrast(), number)(tensor(images)).numpy(), expected, atol=1e-6)
 
 
-def test_a_halving_classifier_has_the_notebooks_layers() -> None:
+def test_a_plain_cnn_has_the_notebooks_layers() -> None:
     network = PlainCnn(128, [32, 64, 128], 128, 1, (0.2, 0.5))
     assert network.head[1].in_features == 32768  # as printed there
     expected = (9 + 1) * 32 + (9 * 32 + 1) * 64 + (9 * 64 + 1) * 128 + (32768 + 1) * 128 + 129
@@ -54,7 +54,7 @@ def test_a_halving_classifier_has_the_notebooks_layers() -> None:
 
 
 @pytest.mark.parametrize(("size", "layers"), [(16, 1), (28, 3), (33, 2), (20, 6)])
-def test_a_halving_classifier_takes_any_size(size: int, layers: int) -> None:
+def test_a_plain_cnn_takes_any_size(size: int, layers: int) -> None:
     network = PlainCnn(size, [2] * layers, 3, 4, (0.0, 0.0))
     assert network(torch.rand(5, 1, size, size)).shape == (5, 4)
 

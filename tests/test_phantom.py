@@ -358,14 +358,14 @@ def test_a_respelled_patient_is_one_person_to_curation(
 ) -> None:
     for form in ("dicom", "folders"):  # a MedMNIST-form file can't say whose an image is
         params, root = forms[form]
-        assert_people_stay_together(root, *curated(params, root, tmp_path))
+        assert_patients_stay_together(root, *curated(params, root, tmp_path))
 
 
-def assert_people_stay_together(root: Path, images: ImageSet, position: dict[str, int]) -> None:
-    people: dict[str, set[int]] = {}
+def assert_patients_stay_together(root: Path, images: ImageSet, position: dict[str, int]) -> None:
+    persons: dict[str, set[int]] = {}
     for row in readable_rows(root):
         number = int(images.patients[position[row["file"]]])
-        people.setdefault(row["patient"].upper().replace("_", "-"), set()).add(number)
+        persons.setdefault(row["patient"].upper().replace("_", "-"), set()).add(number)
     assert any(row["patient"].startswith("p_") for row in labels_table(root))
-    assert all(len(numbers) == 1 for numbers in people.values())
-    assert len(set.union(*people.values())) == 60
+    assert all(len(numbers) == 1 for numbers in persons.values())
+    assert len(set.union(*persons.values())) == 60

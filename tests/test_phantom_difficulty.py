@@ -37,13 +37,13 @@ def test_global_statistics_give_nothing_away(params: Params) -> None:
     shown = [(film, patient) for patient in patients for film in simulate(films, patient)]
     pixels = np.stack([np.round(film * 255).clip(0, 255).astype(np.uint8) for film, _ in shown])
     labels = np.array([patient.finding != "none" for _, patient in shown])
-    people = np.array([patient.number for _, patient in shown])
+    persons = np.array([patient.number for _, patient in shown])
     for classifier in (
         make_pipeline(StandardScaler(), LogisticRegression()),
         HistGradientBoostingClassifier(max_depth=3, max_iter=80, random_state=0),
     ):
         guessed = cross_val_predict(
-            classifier, global_statistics(pixels), labels, groups=people, cv=GroupKFold(5), method="predict_proba"
+            classifier, global_statistics(pixels), labels, groups=persons, cv=GroupKFold(5), method="predict_proba"
         )
         assert 1 - BAR < roc_auc_score(labels, guessed[:, 1]) < BAR
 

@@ -240,7 +240,7 @@ def test_a_new_operating_point_of_the_champion_takes_its_place_unless_a_person_c
     assert "this is its new operating point" in repro(workspace)["reason"]  # it came after the choice
 
 
-def test_a_champion_is_judged_on_people_it_was_not_trained_on(workspace: Layout) -> None:
+def test_a_champion_is_judged_on_patients_it_was_not_trained_on(workspace: Layout) -> None:
     """After another split, most of val was in the champion's training data."""
     client, params = open_store(workspace), settings_of(workspace.workspace)
     trained_on = set(read_results(workspace, params)[2].trained_on)

@@ -201,7 +201,7 @@ def test_twenty_patients_of_each_class_are_judged() -> None:
     assert decide(candidate(val, baselines={"gradient": blind}), None, POLICY, GATE).verdict == "promote"
 
 
-def test_what_people_decided_is_told_beside_the_want_of_patients() -> None:
+def test_what_patients_decided_is_told_beside_the_want_of_patients() -> None:
     one = candidate(drawn(5, 30), baselines={}, rolled_back="version 5 was rolled back: too many alarms")
     reason = decide(one, None, POLICY, GATE).reason
     assert reason.startswith("val has 5 patients of class normal")

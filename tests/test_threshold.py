@@ -98,8 +98,8 @@ def result_of(folder: Path) -> Result:
     for split, number, seed in (("val", 150, 1), ("test", 130, 2)):
         pixels, labels = films(number, seed)
         result = PackagedDetector(scoring.SerializeToString()).score(pixels)
-        people = np.arange(number) // 2
-        parts.append(pa.table({"split": [split] * number, "patient": people, "label": labels, "score": result}))
+        persons = np.arange(number) // 2
+        parts.append(pa.table({"split": [split] * number, "patient": persons, "label": labels, "score": result}))
     scores = pa.concat_tables(parts)
     score, label, _ = columns(scores, "val")
     point = choose_operating_point(OPERATING, score, label, HALF)

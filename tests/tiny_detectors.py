@@ -31,18 +31,18 @@ POOLED = LAYERS | {
     "dropout": 0.1,
 }  # fmt: skip
 TANH = LAYERS | {"up": [3, 1], "upsampling": "transposed3", "output_kernel": None, "output": "tanh"}
-REDRAWN: Settings = {
+AUTOENCODER: Settings = {
     "kind": "autoencoder", "variant": "plain", "layers": LAYERS, "bottleneck": 4, "pose": 0.0, "noise": 0.0,
     "standardize": False,
     "score": "mse", "top_fraction": 1.0, "training": TRAINING,
 }  # fmt: skip
-VAE = REDRAWN | {"kind": "autoencoder", "variant": "variational", "beta": 1.0}
+VAE = AUTOENCODER | {"kind": "autoencoder", "variant": "variational", "beta": 1.0}
 RECONSTRUCTION: dict[str, Settings] = {
-    "autoencoder": REDRAWN | {"pose": 0.5, "score": "local", "top_fraction": 0.1, "standardize": True},
-    "autoencoder, pooled, mse": REDRAWN | {"layers": POOLED, "bottleneck": None},
-    "autoencoder, tanh, ssim": REDRAWN | {"layers": TANH, "bottleneck": None, "score": "ssim", "top_fraction": 0.5},
-    "autoencoder, l1": REDRAWN | {"score": "l1", "noise": 0.1},
-    "autoencoder, gradient": REDRAWN | {"score": "gradient"},
+    "autoencoder": AUTOENCODER | {"pose": 0.5, "score": "local", "top_fraction": 0.1, "standardize": True},
+    "autoencoder, pooled, mse": AUTOENCODER | {"layers": POOLED, "bottleneck": None},
+    "autoencoder, tanh, ssim": AUTOENCODER | {"layers": TANH, "bottleneck": None, "score": "ssim", "top_fraction": 0.5},
+    "autoencoder, l1": AUTOENCODER | {"score": "l1", "noise": 0.1},
+    "autoencoder, gradient": AUTOENCODER | {"score": "gradient"},
     "vae": VAE | {"noise": 0.1, "standardize": True, "score": "elbo"},
     "vae of a map, bce": VAE | {"layers": POOLED, "bottleneck": None, "score": "bce"},
 }
