@@ -96,7 +96,7 @@ def test_the_loss_is_the_recipes(asked: Asked, loss: str, gamma: float, balance:
 
 def test_the_rarest_class_is_tripled_in_train_alone(asked: Asked) -> None:
     images = unbalanced()
-    built(CNN, balance="triple").fit(images, TUNE)
+    built(CNN, balance="oversample_augmented").fit(images, TUNE)
     assert len(asked.train.images) == len(images) + 2 * 5
     assert len(asked.tune.images) == len(TUNE)
 

@@ -153,7 +153,7 @@ def _require_none(policy: DuplicatePolicy, kind: str, found: str) -> None:
     if found and policy == "fail":
         # names of files may be patients': they stay in data/, and out of what a terminal or a log shows
         raise MedscreenError(
-            f"{found}, and params.yaml says curation.{kind}_copies: fail; set it to report, which names them in "
+            f"{found}, and params.yaml says curation.{kind}_duplicates: fail; set it to report, which names them in "
             "data/curation.json, and remove them from the data, or choose drop or keep_together."
         )
 
