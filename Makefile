@@ -19,7 +19,7 @@ ifneq ($(shell cat $(READY) 2>/dev/null),$(CURDIR))
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help setup repro study test test-fast check docs difficulty schema lock ui dashboard plots backup clean
+.PHONY: help setup repro study test test-fast check docs difficulty parity schema lock ui dashboard plots backup clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sort | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -70,6 +70,9 @@ docs: $(READY) ## the documentation as a site that needs no network: site/index.
 
 difficulty: $(READY) ## how hard the phantom is: AUROC on val of the roster over five seeds (5 minutes)
 	@python benchmarks/phantom_difficulty.py
+
+parity: $(READY) ## docs/parity.md: the notebooks' recipes as written and as corrected; FOLDER=of pneumoniamnist.npz (40 minutes)
+	@PYTHONPATH=benchmarks python -m parity $(if $(FOLDER),--pneumoniamnist $(FOLDER))
 
 lock: ## write requirements.lock anew from pyproject.toml
 	@$(UV) pip compile --quiet --universal --python-version 3.11 --no-emit-index-url --group dev pyproject.toml -o requirements.lock

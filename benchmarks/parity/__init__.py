@@ -1,0 +1,1 @@
+"""The recipes of five public notebooks, as written and as corrected here."""
