@@ -1,10 +1,13 @@
 """Writes docs/parity.md: each notebook's figure, its recipe as written, as corrected, and medscreen's own detector.
 
-make parity, or PYTHONPATH=benchmarks python -m parity --pneumoniamnist FOLDER [--seeds 7 8 9]
+make parity, or PYTHONPATH=benchmarks python -m parity --pneumoniamnist FOLDER [--seeds 7 8 9] [--only 001 ...]
 FOLDER holds pneumoniamnist.npz. `test` is read here, for recipes that are fixed: nothing is chosen by these figures.
+Figures are kept in figures.json recipe by recipe, so that a run that was ended goes on with --only.
 """
 
 import argparse
+import json
+import statistics
 import sys
 import tempfile
 from collections.abc import Mapping
@@ -14,7 +17,6 @@ from pathlib import Path
 from typing import Any
 
 import jinja2
-import numpy as np
 import torch
 import yaml
 from data_sets import curated
@@ -25,6 +27,7 @@ from medscreen.data.images import SPLITS, ImageSet
 from parity import as_written
 
 NOTEBOOKS = Path(__file__).with_name("notebooks.yaml")
+FIGURES = Path(__file__).with_name("figures.json")
 TEMPLATE = Path(__file__).with_name("page.md.j2")
 PAGE = Path("docs/parity.md")
 
@@ -34,6 +37,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--pneumoniamnist", type=Path, default=Path("~/.medmnist").expanduser(), metavar="FOLDER")
     parser.add_argument("--seeds", type=int, nargs="+", default=[7, 8, 9])
+    parser.add_argument("--only", nargs="+", metavar="NOTEBOOK", help="measure these; the others keep their figures")
     arguments = parser.parse_args()
     file = arguments.pneumoniamnist / "pneumoniamnist.npz"
     if not file.is_file():
@@ -41,10 +45,24 @@ def main() -> int:
     torch.set_num_threads(1)
     comparison = Comparison(load_params(Path("params.yaml")), file, arguments.seeds)
     content = yaml.safe_load(NOTEBOOKS.read_text())
-    rows = [comparison.row(recipe) for recipe in content["recipes"]]
-    template = jinja2.Template(TEMPLATE.read_text(), trim_blocks=True, keep_trailing_newline=True)
-    PAGE.write_text(template.render(rows=rows, defects=content["defects"], seeds=arguments.seeds))
+    kept = json.loads(FIGURES.read_text()) if FIGURES.is_file() else {}
+    for recipe in content["recipes"]:
+        if arguments.only is None or recipe["notebook"] in arguments.only:
+            kept[title(recipe)] = comparison.measured(recipe)
+            FIGURES.write_text(json.dumps(kept, indent=2) + "\n")
+    environment = jinja2.Environment(  # noqa: S701  # Markdown of our own figures: nothing to escape
+        trim_blocks=True, keep_trailing_newline=True, undefined=jinja2.StrictUndefined
+    )
+    environment.filters |= {"mean": statistics.fmean, "deviation": statistics.pstdev}
+    template = environment.from_string(TEMPLATE.read_text())
+    rows = [(recipe, kept[title(recipe)]) for recipe in content["recipes"] if title(recipe) in kept]
+    PAGE.write_text(template.render(rows=rows, defects=content["defects"], title=title))
     return 0
+
+
+def title(recipe: Mapping[str, Any]) -> str:
+    """A recipe's name in the table and in figures.json."""
+    return f"{recipe['notebook']} {recipe['recipe']}"
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,21 +73,17 @@ class Comparison:
     file: Path
     seeds: list[int]
 
-    def row(self, recipe: Mapping[str, Any]) -> list[str]:
-        """A recipe's cells of the table, printed as soon as they are there."""
+    def measured(self, recipe: Mapping[str, Any]) -> dict[str, Any]:
+        """A recipe's figures: accuracy as written for each seed, and its two entries under the protocol."""
         data = recipe["data"], recipe.get("image_size")
-        written = [self.as_written(recipe, seed) for seed in self.seeds] if "as_written" in recipe else []
-        cells = [
-            f"{recipe['notebook']} {recipe['recipe']}",
-            {"phantom": "phantom", "pneumoniamnist": "PneumoniaMNIST"}[recipe["data"]],
-            f"{recipe['printed']:.3f}" if "printed" in recipe else "-",
-            f"{np.mean(written):.3f} ({np.std(written):.3f})" if written else "-",
-            self.by_protocol(recipe["corrected"], *data),
-            self.by_protocol(recipe["here"], *data),
-            recipe["defect"],
-        ]
-        print(*cells[:-1], sep=" | ", flush=True)
-        return cells
+        seeds = self.seeds if "as_written" in recipe else []
+        found = {
+            "as_written": {str(seed): self.as_written(recipe, seed) for seed in seeds},
+            "corrected": self.by_protocol(recipe["corrected"], *data),
+            "here": self.by_protocol(recipe["here"], *data),
+        }
+        print(title(recipe), found, flush=True)
+        return found
 
     def as_written(self, recipe: Mapping[str, Any], seed: int) -> float:
         """Accuracy on test of a recipe with its defects."""
@@ -89,12 +103,16 @@ class Comparison:
             return {name: found.split(name) for name in SPLITS}
 
     @cache  # noqa: B019  # one object a run
-    def by_protocol(self, entry: str, data: str, image_size: int | None) -> str:
-        """The figures of an entry of the roster."""
+    def by_protocol(self, entry: str, data: str, image_size: int | None) -> dict[str, float]:
+        """Figures on test of an entry of the roster, at its threshold of val."""
         found = figures(read_roster(ROSTER)[entry], self.params, self.seeds[0], self.splits(data, image_size))
         balanced, false_alarms = found["test balanced acc."], found["test false alarms"]
-        missed = 2 - 2 * balanced - false_alarms
-        return f"`{entry}`: {found['test AUROC']:.3f}; {balanced:.3f}; {false_alarms:.3f} and {missed:.3f}"
+        return {
+            "auroc": found["test AUROC"],
+            "balanced_accuracy": balanced,
+            "false_alarms": false_alarms,
+            "missed": 2 - 2 * balanced - false_alarms,
+        }
 
 
 if __name__ == "__main__":
