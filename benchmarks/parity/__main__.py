@@ -2,7 +2,7 @@
 
 make parity, or PYTHONPATH=benchmarks python -m parity --pneumoniamnist FOLDER [--seeds 7 8 9] [--only 001 ...]
 FOLDER holds pneumoniamnist.npz. `test` is read here, for recipes that are fixed: nothing is chosen by these figures.
-Figures are kept in figures.json recipe by recipe, so that a run that was ended goes on with --only.
+Figures are kept in figures.json recipe by recipe, so that a run that was ended goes on with --resume.
 """
 
 import argparse
@@ -38,6 +38,7 @@ def main() -> int:
     parser.add_argument("--pneumoniamnist", type=Path, default=Path("~/.medmnist").expanduser(), metavar="FOLDER")
     parser.add_argument("--seeds", type=int, nargs="+", default=[7, 8, 9])
     parser.add_argument("--only", nargs="+", metavar="NOTEBOOK", help="measure these; the others keep their figures")
+    parser.add_argument("--resume", action="store_true", help="measure only the recipes that figures.json lacks")
     arguments = parser.parse_args()
     file = arguments.pneumoniamnist / "pneumoniamnist.npz"
     if not file.is_file():
@@ -47,7 +48,8 @@ def main() -> int:
     content = yaml.safe_load(NOTEBOOKS.read_text())
     kept = json.loads(FIGURES.read_text()) if FIGURES.is_file() else {}
     for recipe in content["recipes"]:
-        if arguments.only is None or recipe["notebook"] in arguments.only:
+        named = arguments.only is None or recipe["notebook"] in arguments.only
+        if named and not (arguments.resume and title(recipe) in kept):
             kept[title(recipe)] = comparison.measured(recipe)
             FIGURES.write_text(json.dumps(kept, indent=2) + "\n")
     environment = jinja2.Environment(  # noqa: S701  # Markdown of our own figures: nothing to escape
