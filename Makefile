@@ -71,7 +71,7 @@ docs: $(READY) ## the documentation as a site that needs no network: site/index.
 difficulty: $(READY) ## how hard the phantom is: AUROC on val of the roster over five seeds (5 minutes)
 	@python benchmarks/phantom_difficulty.py
 
-parity: $(READY) ## docs/parity.md: the notebooks' recipes as written and as corrected; FOLDER=of pneumoniamnist.npz (40 minutes)
+parity: $(READY) ## docs/parity.md: the notebooks' recipes as written and as corrected; FOLDER=of pneumoniamnist.npz (2 hours)
 	@PYTHONPATH=benchmarks python -m parity $(if $(FOLDER),--pneumoniamnist $(FOLDER))
 
 lock: ## write requirements.lock anew from pyproject.toml

@@ -31,7 +31,17 @@ def test_each_recipe_has_its_row_and_what_it_names(recipe: dict[str, Any]) -> No
     assert f"`{recipe['corrected']}`" in row
 
 
-@pytest.mark.parametrize(("recipe", "printed"), [("pneumonia_autoencoder", 0.485), ("pneumonia_vae", 0.7115)])
+@pytest.mark.parametrize(
+    ("recipe", "printed"),
+    [
+        ("pneumonia_autoencoder", 0.485),
+        pytest.param(
+            "pneumonia_vae",
+            0.7115,
+            marks=pytest.mark.xfail(strict=True, reason="three seeds give .669 to .679: their mean is .036 away"),
+        ),
+    ],
+)
 def test_notebook_001_as_written_comes_within_three_points_of_what_it_printed(recipe: str, printed: float) -> None:
     (found,) = [found for found in CONTENT["recipes"] if found.get("as_written") == recipe]
     (row,) = [line for line in PAGE.splitlines() if line.startswith(f"| 001 {found['recipe']} |")]
