@@ -1,7 +1,7 @@
 """MkDocs hook: tables of params.yaml from its JSON schema, with the values and comments of the shipped files.
 
-The marker `<!-- settings: BLOCK -->` in a page is replaced by the tables of that top-level block, `<!-- settings: -->` by
-the keys without a block, and `<!-- settings: shared -->` by the blocks that several entries share.
+The marker `<!-- settings: BLOCK -->` in a page is replaced by the tables of that top-level block, `<!-- settings: -->`
+by the keys without a block, and `<!-- settings: shared -->` by the blocks that several entries share.
 """
 
 import json
