@@ -1,4 +1,4 @@
-"""MkDocs hook: code in table cells may break behind a dot, a slash or an underscore, for narrow screens."""
+"""MkDocs hook: allows line breaks in code in table cells after a dot, slash or underscore, for narrow screens."""
 
 import re
 
@@ -8,5 +8,5 @@ BREAK = re.compile(r"(?<!<)([./_])(?=\w)")
 
 
 def on_page_content(html: str, **_: object) -> str:
-    """MkDocs calls this with every page's HTML; copied text stays the same."""
+    """Adds break opportunities to a page's HTML; copied text stays the same. MkDocs calls it for every page."""
     return CELL.sub(lambda cell: CODE.sub(lambda code: BREAK.sub(r"\1<wbr>", code[0]), cell[0]), html)

@@ -1,7 +1,7 @@
 """MkDocs hook: tables of params.yaml from its JSON schema, with the values and comments of the shipped files.
 
-A page has `<!-- settings: BLOCK -->` where the tables of that top-level block belong, `<!-- settings: -->` for keys
-without a block and `<!-- settings: shared -->` for blocks that several entries have in common.
+The marker `<!-- settings: BLOCK -->` in a page is replaced by the tables of that top-level block, `<!-- settings: -->`
+by the keys without a block, and `<!-- settings: shared -->` by the blocks that several entries share.
 """
 
 import json
@@ -17,18 +17,18 @@ CHECKOUT = Path(__file__).parents[1]
 PARAMS, ROSTER = CHECKOUT / "params.yaml", CHECKOUT / "benchmarks" / "roster.yaml"
 SCHEMA: dict[str, Any] = json.loads((CHECKOUT / "docs" / "params.schema.json").read_text())
 BLOCKS: dict[str, Any] = SCHEMA["$defs"]
-SHARED = {  # blocks that several kinds have in common: title, key in an entry
+SHARED = {  # blocks that several kinds share: title, key in an entry
     "LayersParams": ("Autoencoder layers", "layers"),
     "RecipeParams": ("Classifier recipe", "recipe"),
     "BackboneParams": ("Pretrained backbone", "backbone"),
     "TrainingParams": ("Training", "training"),
 }
 Row = tuple[str, str, str, str]
-LONGEST = 60  # characters of a shipped value; longer ones are blocks that the file shows better
+LONGEST = 60  # characters of a shipped value; longer ones are blocks, which are easier to read in the file
 
 
 def on_page_markdown(markdown: str, **_: Any) -> str:
-    """MkDocs calls this for every page; those without a marker stay as they are."""
+    """Replaces the markers of a page; MkDocs calls it for every page."""
     return re.sub(r"<!-- settings: ?(\w*) -->", lambda marker: _section(marker[1]), markdown)
 
 
@@ -55,7 +55,7 @@ def _section(block: str) -> str:
 
 
 def _entries(block: str, entry: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any], Any]]:
-    """Each kind that an entry of the block can have, beside the first shipped entry of that kind."""
+    """Title, schema and first shipped entry of each kind that an entry of the block can have."""
     roster = [_shipped(PARAMS)[block], _shipped(ROSTER)["detectors"]]
     for schema in _alternatives(entry):
         marks = {key: node["const"] for key, node in schema["properties"].items() if "const" in node}
@@ -99,7 +99,7 @@ def _rows(schema: dict[str, Any], prefix: str, shipped: Any, when: str = "") -> 
             yield from _rows(_resolved(node), f"{path}.", value, when)
         elif "discriminator" in node:
             yield from _union(path, node, value)
-        elif "const" not in node:  # the heading has it
+        elif "const" not in node:  # constants are in the heading
             written = _yaml(value).replace("|", "\\|") if key in (shipped or {}) else ""
             yield (
                 f"`{path}`",
@@ -144,7 +144,7 @@ def _yaml(value: Any) -> str:
 
 
 def _comment(shipped: Any, key: str) -> str:
-    """The comment behind a key of the shipped file, the only place where single keys are explained."""
+    """The comment after a key in the shipped file; single keys have no other description."""
     token = getattr(shipped, "ca", None) and shipped.ca.items.get(key, [None] * 3)[2]
     return token.value.split("\n")[0].lstrip("# ").strip().replace("|", "\\|") if token else ""
 
