@@ -49,10 +49,10 @@ def made_sets(val: Pixels) -> Iterator[tuple[str, Pixels]]:
 def _photographs(side: int) -> Iterator[Pixels]:
     """Crops of the two sample photographs of scikit-learn."""
     for name in ("china.jpg", "flower.jpg"):
-        grey = np.asarray(Image.fromarray(load_sample_image(name)).convert("L"))
-        for top in range(0, grey.shape[0] - 213, 53):
-            for left in range(0, grey.shape[1] - 213, 53):
-                yield to_square(np.ascontiguousarray(grey[top : top + 213, left : left + 213]), side)
+        gray = np.asarray(Image.fromarray(load_sample_image(name)).convert("L"))
+        for top in range(0, gray.shape[0] - 213, 53):
+            for left in range(0, gray.shape[1] - 213, 53):
+                yield to_square(np.ascontiguousarray(gray[top : top + 213, left : left + 213]), side)
 
 
 def read_set(path: Path, side: int) -> Pixels | None:

@@ -40,16 +40,16 @@ def sample_files(samples: Path | None) -> dict[str, bytes]:
     """Name -> content: small files of each kind made here, and the smaller ones of the sample data."""
     rng = np.random.default_rng(0)
     deep = (rng.normal(2000, 300, (SIDE, SIDE)).cumsum(axis=0) % 4096).astype(np.uint16)
-    grey = (deep >> 4).astype(np.uint8)
-    colours = np.stack([grey, grey.T, 255 - grey], axis=-1)
+    gray = (deep >> 4).astype(np.uint8)
+    colors = np.stack([gray, gray.T, 255 - gray], axis=-1)
     files = {f"{name}.dcm": _dicom(deep, syntax) for name, syntax in _SYNTAXES.items()}
     files["frames.dcm"] = _dicom(np.stack([deep, deep.T, deep]), ExplicitVRLittleEndian)
     for name, syntax, codec in (("jpeg", JPEGBaseline8Bit, "JPEG"), ("j2k", JPEG2000Lossless, "JPEG2000")):
-        coded = _saved(Image.fromarray(grey), codec, **({"no_jp2": True} if codec == "JPEG2000" else {}))
-        files[f"{name}.dcm"] = _dicom(grey, syntax, encapsulate([coded]))
+        coded = _saved(Image.fromarray(gray), codec, **({"no_jp2": True} if codec == "JPEG2000" else {}))
+        files[f"{name}.dcm"] = _dicom(gray, syntax, encapsulate([coded]))
     for name, picture, codec in (
-        ("grey.png", grey, "PNG"), ("deep.png", deep, "PNG"), ("colours.png", colours, "PNG"),
-        ("grey.jpg", grey, "JPEG"), ("colours.jpg", colours, "JPEG"), ("deep.tif", deep, "TIFF"),
+        ("grey.png", gray, "PNG"), ("deep.png", deep, "PNG"), ("colours.png", colors, "PNG"),
+        ("grey.jpg", gray, "JPEG"), ("colours.jpg", colors, "JPEG"), ("deep.tif", deep, "TIFF"),
     ):  # fmt: skip
         files[name] = _saved(Image.fromarray(picture), codec)
     found = sorted(p for p in samples.rglob("*") if p.is_file()) if samples else []

@@ -32,15 +32,15 @@ PHANTOM = PhantomParams(
 
 def changed(image: Pixels, rng: np.random.Generator) -> Iterator[tuple[str, Pixels]]:
     """The image as other software would have left it."""
-    grey, side = image / 255.0, len(image)
+    gray, side = image / 255.0, len(image)
     file = BytesIO()
     Image.fromarray(image).save(file, "JPEG", quality=75)
     smaller = Image.fromarray(image).resize((side * 3 // 4,) * 2, Image.Resampling.BILINEAR)
-    low, high = np.percentile(grey, [2, 95])
+    low, high = np.percentile(gray, [2, 95])
     yield "JPEG 75", np.asarray(Image.open(file))
-    yield "gamma .8", (255 * grey**0.8).astype(np.uint8)
-    yield "gamma 1.25", (255 * grey**1.25).astype(np.uint8)
-    yield "window 2 to 95 %", (255 * np.clip((grey - low) / (high - low), 0, 1)).astype(np.uint8)
+    yield "gamma .8", (255 * gray**0.8).astype(np.uint8)
+    yield "gamma 1.25", (255 * gray**1.25).astype(np.uint8)
+    yield "window 2 to 95 %", (255 * np.clip((gray - low) / (high - low), 0, 1)).astype(np.uint8)
     yield "noise, sd 3", np.clip(image + rng.normal(0, 3, image.shape), 0, 255).astype(np.uint8)
     yield "3/4 size and back", np.asarray(smaller.resize((side, side), Image.Resampling.BILINEAR))
 

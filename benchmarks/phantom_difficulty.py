@@ -32,11 +32,11 @@ _RANGES = {"baseline": (0.35, 0.65), "autoencoder": (0.70, 0.90), "cnn": (0.90, 
 
 def global_statistics(pixels: Pixels) -> NDArray[np.float64]:
     """(N, S, S) -> (N, 4): mean, standard deviation, gradient energy and entropy (bits) of the grey values."""
-    grey = pixels.astype(np.float64)
-    energy = (np.diff(grey, axis=1) ** 2).mean((1, 2)) + (np.diff(grey, axis=2) ** 2).mean((1, 2))
+    gray = pixels.astype(np.float64)
+    energy = (np.diff(gray, axis=1) ** 2).mean((1, 2)) + (np.diff(gray, axis=2) ** 2).mean((1, 2))
     shares = np.stack([np.bincount(image.ravel(), minlength=256) for image in pixels]) / pixels[0].size
     entropy = -(shares * np.log2(np.where(shares > 0, shares, 1.0))).sum(1)
-    return np.column_stack([grey.mean((1, 2)), grey.std((1, 2)), energy, entropy])
+    return np.column_stack([gray.mean((1, 2)), gray.std((1, 2)), energy, entropy])
 
 
 def aurocs_of_statistics(images: Curated, seed: int) -> dict[str, float]:

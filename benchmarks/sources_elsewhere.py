@@ -9,15 +9,15 @@ from sklearn.metrics import roc_auc_score
 
 from medscreen.data.images import ImageSet, Pixels
 
-Grey = NDArray[np.float64]
+Gray = NDArray[np.float64]
 
 
-def _blurred(images: Grey, share: float) -> Grey:
+def _blurred(images: Gray, share: float) -> Gray:
     soft = ndimage.gaussian_filter(images, (0, 1, 1), mode="nearest")
     return images + share * (soft - images)
 
 
-def _placed(images: Grey, scale: float = 1.0, aside: float = 0.0, degrees: float = 0.0) -> Grey:
+def _placed(images: Gray, scale: float = 1.0, aside: float = 0.0, degrees: float = 0.0) -> Gray:
     """Closer (scale above 1) or farther, moved by a share of the side, turned about the middle."""
     side = images.shape[1]
     angle = np.deg2rad(degrees)
@@ -27,7 +27,7 @@ def _placed(images: Grey, scale: float = 1.0, aside: float = 0.0, degrees: float
     return np.stack([ndimage.affine_transform(image, matrix, offset, order=1, mode="nearest") for image in images])
 
 
-CHANGES: Mapping[str, Callable[[Grey], Grey]] = {
+CHANGES: Mapping[str, Callable[[Gray], Gray]] = {
     "gamma 1.25": lambda x: 255 * (x / 255) ** 1.25,
     "gamma 0.8": lambda x: 255 * (x / 255) ** 0.8,
     "gain 1.15": lambda x: 1.15 * x,

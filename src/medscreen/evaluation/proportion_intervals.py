@@ -18,9 +18,9 @@ def wilson(share: float, trials: float, confidence: float) -> Estimate:
     if trials <= 0 or not math.isfinite(share):
         return UNDEFINED.copy()
     z = float(norm.isf((1 - confidence) / 2))
-    centre = (share + z**2 / (2 * trials)) / (1 + z**2 / trials)
+    center = (share + z**2 / (2 * trials)) / (1 + z**2 / trials)
     reach = z / (1 + z**2 / trials) * math.sqrt(share * (1 - share) / trials + z**2 / (4 * trials**2))
-    return estimate(share, max(centre - reach, 0.0), min(centre + reach, 1.0))
+    return estimate(share, max(center - reach, 0.0), min(center + reach, 1.0))
 
 
 def clustered(values: Floats, images: int, patients: int, confidence: float) -> Estimate:

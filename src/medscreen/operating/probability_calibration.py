@@ -87,8 +87,8 @@ def platt(scores: Floats, labels: Labels) -> LogisticCurve:
 
     abnormal, normal = int((labels == 1).sum()), int((labels == 0).sum())
     target = np.where(labels == 1, (abnormal + 1) / (abnormal + 2), 1 / (normal + 2))
-    centre, spread = float(scores.mean()), float(scores.std()) or 1.0
-    standard = ((scores - centre) / spread)[:, None]
+    center, spread = float(scores.mean()), float(scores.std()) or 1.0
+    standard = ((scores - center) / spread)[:, None]
     # a soft target is the same as the image seen twice, once with each label, at these weights
     model = LogisticRegression(C=np.inf, tol=1e-8, max_iter=1000).fit(
         np.vstack([standard, standard]),
@@ -96,7 +96,7 @@ def platt(scores: Floats, labels: Labels) -> LogisticCurve:
         sample_weight=np.concatenate([target, 1 - target]),
     )
     slope = float(model.coef_[0, 0]) / spread
-    return _curve(slope, float(model.intercept_[0]) - slope * centre)
+    return _curve(slope, float(model.intercept_[0]) - slope * center)
 
 
 def _curve(slope: float, intercept: float) -> LogisticCurve:
