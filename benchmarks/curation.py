@@ -84,9 +84,11 @@ def main() -> None:
             seconds, largest, together = measured(project(home, chosen.size, chosen.threads))
             print(f"{number} images: {seconds:.1f} s, {largest:.0f} MB main process, {together:.0f} MB all processes")
             found.append((seconds, largest, together))
-    (slow, large, all_of_it), (fast, small, few) = found[1], found[0]
-    print(f"ratios: time {slow / fast:.2f}, main process {large / small:.2f}, all processes {all_of_it / few:.2f}")
-    sys.exit(slow > 11 * fast or large > 1.2 * small)
+    (time_10, main_10, all_10), (time_1, main_1, all_1) = found[1], found[0]
+    print(
+        f"ratios: time {time_10 / time_1:.2f}, main process {main_10 / main_1:.2f}, all processes {all_10 / all_1:.2f}"
+    )
+    sys.exit(time_10 > 11 * time_1 or main_10 > 1.2 * main_1)
 
 
 if __name__ == "__main__":

@@ -46,18 +46,18 @@ def prove(subject: Subject, bootstrap: Bootstrap) -> dict[str, Any]:
     measured, and the map is not shown.
     """
     chosen = _spread_evenly(len(subject.images), _MOST_MAPS)
-    known, masks = subject.images.take(chosen), None if subject.masks is None else subject.masks[chosen]
-    about = {**subject.detector.metadata["explanation"], "images": len(known)}
-    if (patients := len(np.unique(known.patients))) < FEWEST:
+    sample, masks = subject.images.take(chosen), None if subject.masks is None else subject.masks[chosen]
+    about = {**subject.detector.metadata["explanation"], "images": len(sample)}
+    if (patients := len(np.unique(sample.patients))) < FEWEST:
         reason = f"validation needs abnormal images of at least {FEWEST} patients, the test split has {patients}"
         return {"shown": False, "reason": reason, **about}
-    maps = PackagedMap(subject.graph, subject.threads).maps(known.pixels)
+    maps = PackagedMap(subject.graph, subject.threads).maps(sample.pixels)
     report: dict[str, Any] = {
         **about,
         "constant_maps": int(is_constant(maps).sum()),
-        "localization": None if masks is None else _localization(maps, masks, known, bootstrap),
-        "randomization": _randomization(subject, known, maps, bootstrap),
-        "perturbation": _perturbation(subject, known, maps, bootstrap),
+        "localization": None if masks is None else _localization(maps, masks, sample, bootstrap),
+        "randomization": _randomization(subject, sample, maps, bootstrap),
+        "perturbation": _perturbation(subject, sample, maps, bootstrap),
     }
     if masks is None:
         report["localization_reason"] = NO_MASKS
@@ -83,9 +83,9 @@ def _localization(maps: Maps, masks: Masks, images: ImageSet, bootstrap: Bootstr
     return {"pointing_game": block(column("hits")), "energy_inside": block(column("energy"))}
 
 
-def _randomization(subject: Subject, known: ImageSet, maps: Maps, bootstrap: Bootstrap) -> dict[str, Any]:
-    chosen = _spread_evenly(len(known), _MOST_RANDOMIZED)
-    images, graph = known.take(chosen), onnx.load(subject.graph)
+def _randomization(subject: Subject, sample: ImageSet, maps: Maps, bootstrap: Bootstrap) -> dict[str, Any]:
+    chosen = _spread_evenly(len(sample), _MOST_RANDOMIZED)
+    images, graph = sample.take(chosen), onnx.load(subject.graph)
     found = []
     for seed in range(_SHUFFLES):
         shuffled = PackagedMap(with_shuffled_weights(graph, seed), subject.threads)
@@ -94,10 +94,10 @@ def _randomization(subject: Subject, known: ImageSet, maps: Maps, bootstrap: Boo
     return {"images": len(images), "shuffles": _SHUFFLES, "rank_correlation": estimate}
 
 
-def _perturbation(subject: Subject, known: ImageSet, maps: Maps, bootstrap: Bootstrap) -> dict[str, Any]:
+def _perturbation(subject: Subject, sample: ImageSet, maps: Maps, bootstrap: Bootstrap) -> dict[str, Any]:
     """Curves by the map, and by the map of another image as reference for the same number of pixels elsewhere."""
-    chosen = _spread_evenly(len(known), _MOST_PERTURBED)
-    images = known.take(chosen)
+    chosen = _spread_evenly(len(sample), _MOST_PERTURBED)
+    images = sample.take(chosen)
     report: dict[str, Any] = {"images": len(images), "shares": list(SHARES)}
     curves = {}
     for name, by in (("map", maps[chosen]), ("map_of_another_image", np.roll(maps[chosen], 1, axis=0))):

@@ -40,10 +40,10 @@ def part_for(
     """
     part = onnx.ModelProto()
     part.CopyFrom(model)
-    graph, known = part.graph, dict(given or {})
+    graph, inputs = part.graph, dict(given or {})
     needed, nodes = set(names), []
     for node in reversed(model.graph.node):
-        if needed.intersection(node.output) - known.keys():
+        if needed.intersection(node.output) - inputs.keys():
             needed.update(node.input)
             nodes.append(node)
     outputs = {output.name: output for output in model.graph.output}
@@ -53,11 +53,11 @@ def part_for(
     graph.output.extend(
         outputs.get(name) or helper.make_tensor_value_info(name, TensorProto.FLOAT, None) for name in names
     )
-    if known:
+    if inputs:
         del graph.input[:]
         graph.input.extend(
             helper.make_tensor_value_info(name, TensorProto.FLOAT, ["N", *array.shape[1:]])
-            for name, array in known.items()
+            for name, array in inputs.items()
             if name in needed
         )
     return part

@@ -111,9 +111,9 @@ class _Cuts:
         return float(midway) if midway > np.float32(self.ranked[position - 1]) else float(self.ranked[position])
 
 
-def _best(worth: Floats) -> int:
+def _best(values: Floats) -> int:
     """Index of the first maximum, up to rounding."""
-    return int(np.argmax(np.round(worth / (np.abs(worth).max() or 1.0), 12)))
+    return int(np.argmax(np.round(values / (np.abs(values).max() or 1.0), 12)))
 
 
 def classes_of(policy: Policy) -> tuple[str, ...]:

@@ -78,9 +78,9 @@ def _rows(splits: Mapping[str, ImageSet], screenings: Any, findings: list[str]) 
 
 def _screening(model: onnx.ModelProto, values: Values, side: int, threads: int) -> Screening:
     """Outputs of a packaged graph, computed from given scores and distances."""
-    known = {name: array for name, array in values.items() if name not in {"findings", EMBEDDING}}
-    wanted = [field.name for field in fields(Screening) if field.name not in {"score", "findings"}]
-    decided = values_from(model, known, wanted, side, threads)
+    computed = {name: array for name, array in values.items() if name not in {"findings", EMBEDDING}}
+    outputs = [field.name for field in fields(Screening) if field.name not in {"score", "findings"}]
+    decided = values_from(model, computed, outputs, side, threads)
     return Screening(score=values["score"], findings=values.get("findings"), **decided)
 
 

@@ -73,7 +73,7 @@ class AutoencoderDetector:
     def _scoring(self, scorer: nn.Module) -> nn.Module:
         return (Standardized(scorer) if self.params.standardize else scorer).eval()
 
-    def _seen(self, images: Tensor) -> Tensor:
+    def _input(self, images: Tensor) -> Tensor:
         """(N, 1, S, S) -> the autoencoder's input, same shape."""
         return standardized_gray(images) if self.params.standardize else images
 
@@ -82,17 +82,17 @@ class AutoencoderDetector:
         scorer, loss = self._fresh()
         healthy = healthy_of(train, "train", least=2)
         tuned = Examples.of(healthy_of(tune, "tune", least=1))
-        tuned = replace(tuned, images=self._seen(tuned.images))
+        tuned = replace(tuned, images=self._input(tuned.images))
 
         def augment(images: Tensor) -> Tensor:
-            return self._seen(pose_films(images, self.params.pose))
+            return self._input(pose_films(images, self.params.pose))
 
         def learn_usual() -> None:
             if isinstance(scorer, StandardizedLocalResidual):
                 device = scorer.usual.device
                 with torch.no_grad():
                     scorer.learn_usual(
-                        in_batches(lambda images: scorer.residuals(self._seen(images.to(device))), healthy.pixels)
+                        in_batches(lambda images: scorer.residuals(self._input(images.to(device))), healthy.pixels)
                     )
 
         def after_epoch(epoch: int, terms: Mapping[str, float]) -> None:

@@ -6,12 +6,12 @@ from medscreen.detectors.autoencoder.networks import VariationalAutoencoder
 from medscreen.detectors.autoencoder.residual_scores import cross_entropy
 
 
-def elbo_terms(autoencoder: VariationalAutoencoder, images: Tensor, seen: Tensor) -> tuple[Tensor, Tensor]:
+def elbo_terms(autoencoder: VariationalAutoencoder, images: Tensor, inputs: Tensor) -> tuple[Tensor, Tensor]:
     """The two terms of the negative ELBO: cross-entropy summed over pixels, and KL divergence of the code; nats, (N,).
 
-    `images` (N, 1, S, S) in 0..1 are the target; `seen` is the network's input, the same images or noisy ones.
+    `images` (N, 1, S, S) in 0..1 are the target; `inputs` are the network's input, images or noisy images.
     """
-    reconstruction, divergence = autoencoder.encode_decode(seen)
+    reconstruction, divergence = autoencoder.encode_decode(inputs)
     return cross_entropy(images, reconstruction).sum((1, 2, 3)), divergence
 
 

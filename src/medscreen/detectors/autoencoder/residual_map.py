@@ -37,9 +37,9 @@ class ResidualMap(nn.Module):
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
         """(N, 1, S, S) in 0..1 -> map, and reconstruction of the autoencoder's input; both of the same shape."""
-        seen = standardized_gray(images) if self.standardized else images
-        reconstruction = self.scorer.autoencoder(seen)
-        residual = self._residual(seen, reconstruction).clamp(min=0)
+        inputs = standardized_gray(images) if self.standardized else images
+        reconstruction = self.scorer.autoencoder(inputs)
+        residual = self._residual(inputs, reconstruction).clamp(min=0)
         return _framed(residual, images.shape[-1]), reconstruction
 
     def _residual(self, images: Tensor, reconstruction: Tensor) -> Tensor:

@@ -76,8 +76,8 @@ class EmbeddingDetector:
             self._train(classifier.embedding.backbone, self.params.backbone, (train, tune), on_epoch)
         with torch.inference_mode():
             vectors = in_batches(classifier.embedding, train.pixels)
-        known = Known(vectors.double().numpy(), classes, folds)
-        chosen = fit_head(self.head, classifier.head, known, self.seed, self.compute.threads)
+        data = Known(vectors.double().numpy(), classes, folds)
+        chosen = fit_head(self.head, classifier.head, data, self.seed, self.compute.threads)
         classifier.chosen.copy_(torch.tensor(chosen))
         self.network = network
         return self

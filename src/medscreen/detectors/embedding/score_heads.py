@@ -54,7 +54,7 @@ class Head(Protocol):
         """Parameter grid with scikit-learn's names, in the order of the settings."""
         ...
 
-    def fill(self, module: nn.Sequential, fitted: Pipeline, known: Known) -> None:
+    def fill(self, module: nn.Sequential, fitted: Pipeline, data: Known) -> None:
         """Copies the fitted pipeline into the module."""
         ...
 
@@ -85,7 +85,7 @@ class _Logistic:
     def tried(self, width: int) -> Mapping[str, Sequence[Any]]:  # noqa: ARG002
         return {"head__C": self.params.inverse_penalty}
 
-    def fill(self, module: nn.Sequential, fitted: Pipeline, known: Known) -> None:  # noqa: ARG002
+    def fill(self, module: nn.Sequential, fitted: Pipeline, data: Known) -> None:  # noqa: ARG002
         _fill_scaling(module[0], fitted)
         _put(module[1], weight=fitted["head"].coef_, bias=fitted["head"].intercept_)
 
@@ -107,7 +107,7 @@ class _Svm:
         gammas = [gamma / width for gamma in self.params.gamma]
         return {"head__estimator__C": self.params.inverse_penalty, "head__estimator__gamma": gammas}
 
-    def fill(self, module: nn.Sequential, fitted: Pipeline, known: Known) -> None:
+    def fill(self, module: nn.Sequential, fitted: Pipeline, data: Known) -> None:
         _fill_scaling(module[0], fitted)
         machines = fitted["head"].estimators_
         used = np.unique(np.concatenate([machine.support_ for machine in machines]))
@@ -116,15 +116,15 @@ class _Svm:
             weights[np.searchsorted(used, machine.support_), k] = machine.dual_coef_[0]
         _put(
             module[1],
-            vectors=fitted["scale"].transform(known.vectors[used]),
+            vectors=fitted["scale"].transform(data.vectors[used]),
             weights=weights,
             offsets=np.concatenate([machine.intercept_ for machine in machines]),
             gamma=machines[0].gamma,
         )
-        unseen = cross_val_predict(fitted, known.vectors, known.classes, cv=known.folds, method="decision_function")
+        unseen = cross_val_predict(fitted, data.vectors, data.classes, cv=data.folds, method="decision_function")
         # default L2 penalty: negligible for the two parameters of one curve, needed for the K x K of many classes
         curve = LogisticRegression(class_weight="balanced", max_iter=_STEPS)
-        curve.fit(unseen.reshape(len(unseen), -1), known.classes)
+        curve.fit(unseen.reshape(len(unseen), -1), data.classes)
         _put(module[2], weight=curve.coef_, bias=curve.intercept_)
 
 
@@ -148,19 +148,19 @@ class _Knn:
         class_weights = [partial(_gaussian_weights, temperature=temperature) for temperature in self.params.temperature]
         return {"head__n_neighbors": self.params.neighbors, "head__weights": class_weights}
 
-    def fill(self, module: nn.Sequential, fitted: Pipeline, known: Known) -> None:
+    def fill(self, module: nn.Sequential, fitted: Pipeline, data: Known) -> None:
         _fill_scaling(module[0], fitted)
         knn = fitted["head"]
-        counts = np.bincount(known.classes)
+        counts = np.bincount(data.classes)
         nearest = 1 - knn.kneighbors(n_neighbors=1)[0] ** 2 / 2
         _put(
             module[1],
-            vectors=fitted[:-1].transform(known.vectors),
-            classes=np.eye(len(counts))[known.classes],
+            vectors=fitted[:-1].transform(data.vectors),
+            classes=np.eye(len(counts))[data.classes],
             counted=np.arange(max(self.params.neighbors)) < knn.n_neighbors,
             usual=max(0.0, float(np.median(nearest))),
             temperature=knn.weights.keywords["temperature"],
-            balance=len(known.classes) / (len(counts) * counts),
+            balance=len(data.classes) / (len(counts) * counts),
         )
 
 
@@ -181,10 +181,10 @@ class _Mlp:
     def tried(self, width: int) -> Mapping[str, Sequence[Any]]:  # noqa: ARG002
         return {"head__alpha": self.params.penalty}
 
-    def fill(self, module: nn.Sequential, fitted: Pipeline, known: Known) -> None:
+    def fill(self, module: nn.Sequential, fitted: Pipeline, data: Known) -> None:
         _fill_scaling(module[0], fitted)
         mlp = fitted["head"]
-        shares = np.log(np.bincount(known.classes) / len(known.classes))
+        shares = np.log(np.bincount(data.classes) / len(data.classes))
         # scikit-learn's MLP has no class weights: subtract the log prior, so that classes have equal priors
         usual = shares[1:] - shares[:1] if len(shares) == 2 else shares
         biases = [*mlp.intercepts_[:-1], mlp.intercepts_[-1] - usual]

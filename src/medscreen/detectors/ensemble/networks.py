@@ -32,19 +32,19 @@ class EmpiricalRank(DynamicBuffers):
         Of scores closer than 1 % of the span from the 5th to the 95th percentile only the first is kept, so that
         rounding can't change ranks. The percentiles make the span robust against outliers.
         """
-        known, counts = torch.unique(scores, return_counts=True)
+        distinct, counts = torch.unique(scores, return_counts=True)
         ranks = (counts.cumsum(0) - counts / 2) / len(scores)
-        if len(known) == 1:
-            known, ranks = torch.cat([known - 1, known + 1]), torch.tensor([0.0, 1.0])
-        self.spread = known[-1] - known[0]
+        if len(distinct) == 1:
+            distinct, ranks = torch.cat([distinct - 1, distinct + 1]), torch.tensor([0.0, 1.0])
+        self.spread = distinct[-1] - distinct[0]
         usual = scores.quantile(0.95) - scores.quantile(0.05)
         gap = _LEAST_GAP * (usual if usual > 0 else self.spread)
         kept = [0]
-        for i in range(1, len(known) - 1):
-            if min(known[i] - known[kept[-1]], known[-1] - known[i]) >= gap:
+        for i in range(1, len(distinct) - 1):
+            if min(distinct[i] - distinct[kept[-1]], distinct[-1] - distinct[i]) >= gap:
                 kept.append(i)
-        kept.append(len(known) - 1)
-        self.scores, self.ranks = known[kept], ranks[kept]
+        kept.append(len(distinct) - 1)
+        self.scores, self.ranks = distinct[kept], ranks[kept]
 
     def forward(self, scores: Tensor) -> Tensor:
         """Scores (N,) -> ranks (N,), in 0..1 between the fitted scores."""

@@ -35,10 +35,10 @@ class TtaClassifier(nn.Module):
         step = max(1, round(side / 28))
         padded = F.pad(images, (step, step, step, step), mode="replicate")
         rows = [(step * (1 + down), step * (1 + right)) for down, right in self.shifts]
-        seen = [padded[:, :, down : down + side, right : right + side] for down, right in rows]
+        shifted = [padded[:, :, down : down + side, right : right + side] for down, right in rows]
         if self.number % 2 == 0:
-            seen += [view.flip(3) for view in seen]
-        return torch.cat(seen)
+            shifted += [view.flip(3) for view in shifted]
+        return torch.cat(shifted)
 
     def forward(self, images: Tensor) -> Tensor:
         """(N, 1, S, S) -> logits (N, K)."""
