@@ -61,7 +61,7 @@ def choose_threshold(policy: Policy, scores: Floats, labels: Labels) -> float:
 
 @dataclass(frozen=True)
 class _Cuts:
-    """All splits of the images by score, from all called abnormal to none; arrays are in ascending threshold order."""
+    """Candidate cuts between sorted scores, from all images called abnormal to none; arrays ascend by threshold."""
 
     ranked: Floats
     first_called: NDArray[np.int64]  # position in `ranked` of the lowest score that is called abnormal
