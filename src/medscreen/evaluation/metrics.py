@@ -133,7 +133,7 @@ def _f1(outcomes: Outcomes, weights: Floats) -> Floats:
 
 def _accuracy_at_half(outcomes: Outcomes, weights: Floats) -> Floats:
     if outcomes.decision_boundary is None:
-        raise ValueError("the detector has no decision boundary, so no accuracy at one half")
+        raise ValueError("the detector has no probabilities, so no accuracy at one half")
     right = (outcomes.scores >= outcomes.decision_boundary) == (outcomes.labels == 1)
     accuracy: Floats = (weights @ right) / weights.sum(axis=1)
     return accuracy
