@@ -1,7 +1,7 @@
-"""Images a second of `medscreen predict --out` beside ONNX Runtime on images that Pillow decodes, on the same cores.
+"""Throughput of `medscreen predict --out` compared with Pillow and ONNX Runtime alone, on the same cores.
 
-python benchmarks/batch_screening.py [--images 5000] [--graph models/cnn/detector.onnx] [--rounds 3]: PNG files of
-random gray at the detector's size, so that both decode and score the same; the two in turn, the median of the rounds.
+python benchmarks/batch_screening.py [--images 5000] [--graph models/cnn/detector.onnx] [--rounds 3]. Both decode and
+score the same PNG files of random gray at the detector's size. They take turns; the result is the median of the rounds.
 """
 
 import argparse
@@ -36,7 +36,7 @@ def bare_scores(files: Sequence[Path], graph: Path) -> list[float]:
 
 
 def bare(files: Sequence[Path], graph: Path) -> float:
-    """Seconds of ONNX Runtime alone, a process a core."""
+    """Seconds of Pillow and ONNX Runtime alone, one process per core."""
     started = time.perf_counter()
     chunks = [files[start : start + _AT_ONCE] for start in range(0, len(files), _AT_ONCE)]
     with worker_pool(available_cpus()) as pool:
@@ -59,7 +59,7 @@ def batch(files: Sequence[Path], graph: Path, folder: Path) -> float:
 
 
 def main() -> int:
-    """Prints images a second of both, and the ratio."""
+    """Prints the throughput of both in images per second, and the ratio."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--images", type=int, default=5000)
     parser.add_argument("--graph", type=Path, default=Path("models/cnn/detector.onnx"))

@@ -1,8 +1,8 @@
-"""What curation costs on ten times the images: time and peak memory of the stage.
+"""Scaling of curation: time and peak memory of the stage with ten times the images.
 
 python benchmarks/curation.py [--images 300] [--size 64] [--threads 2]. Writes simulated films as PNG files in class
-folders, that many and ten times as many, and runs the stages raw and curate on each in processes of their own. Exit
-status 1 where ten times the images take more than 11 times the time or 1.2 times the memory.
+folders, `--images` and ten times as many, and runs the stages raw and curate on each in separate processes. Exit status
+1 if ten times the images take more than 11 times the time or 1.2 times the memory.
 """
 
 import argparse
@@ -26,7 +26,7 @@ _FILMS_A_PATIENT = 1.52  # of the phantom, on average
 
 
 def films(folder: Path, images: int, size: int) -> int:
-    """Writes about so many; how many they are."""
+    """Writes about `images` films; returns their number."""
     settings = PhantomParams(
         kind="phantom", root="", image_size=size, patients=max(40, round(images / _FILMS_A_PATIENT)),
         abnormal_fraction=0.4, contrast=3.0, exact_duplicates=images // 100, near_duplicates=images // 100,
@@ -37,7 +37,7 @@ def films(folder: Path, images: int, size: int) -> int:
 
 
 def project(home: Path, size: int, threads: int) -> Path:
-    """A workspace whose active data set are the films in `home`/films."""
+    """Creates a workspace in `home` with its films as the active data set."""
     for name in ("params.yaml", "dvc.yaml"):
         shutil.copy(REPOSITORY / name, home / name)
     params = yaml.safe_load((home / "params.yaml").read_text())
@@ -61,7 +61,7 @@ def measured(home: Path) -> tuple[float, float, float]:
         try:
             tree = [process, *process.children(recursive=True)]
             peak = max(peak, sum(one.memory_full_info().pss for one in tree))
-        except psutil.Error:  # one of them has ended
+        except psutil.Error:  # a child process has ended
             continue
         time.sleep(0.05)
     seconds = time.perf_counter() - started
@@ -84,9 +84,11 @@ def main() -> None:
             seconds, largest, together = measured(project(home, chosen.size, chosen.threads))
             print(f"{number} images: {seconds:.1f} s, {largest:.0f} MB main process, {together:.0f} MB all processes")
             found.append((seconds, largest, together))
-    (slow, large, all_of_it), (fast, small, few) = found[1], found[0]
-    print(f"ratios: time {slow / fast:.2f}, main process {large / small:.2f}, all processes {all_of_it / few:.2f}")
-    sys.exit(slow > 11 * fast or large > 1.2 * small)
+    (time_10, main_10, all_10), (time_1, main_1, all_1) = found[1], found[0]
+    print(
+        f"ratios: time {time_10 / time_1:.2f}, main process {main_10 / main_1:.2f}, all processes {all_10 / all_1:.2f}"
+    )
+    sys.exit(time_10 > 11 * time_1 or main_10 > 1.2 * main_1)
 
 
 if __name__ == "__main__":

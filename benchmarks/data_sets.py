@@ -1,4 +1,4 @@
-"""A data set's splits, as the pipeline cuts them."""
+"""Curated splits of a data set, as in the pipeline."""
 
 from pathlib import Path
 
@@ -9,7 +9,7 @@ from medscreen.data.sources import read_source as sources
 
 
 def curated(settings: DatasetParams, params: Params, seed: int, folder: Path) -> Curated:
-    """The four splits of a data set whose settings need not stand in params.yaml; `folder` takes the decoded pixels."""
+    """Curates a data set into its four splits; `folder` receives the decoded pixels. Settings need no params.yaml."""
     root, workers = sources.root_of(settings, Path.cwd()), params.compute.threads
     sources.find_files(settings, root, workers)
     records = sources.read_records(settings, root)

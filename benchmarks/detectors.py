@@ -1,9 +1,8 @@
-"""How well the detectors of a roster do on a data set: mean and spread over seeds, on `val` and, if asked, `test`.
+"""Metrics of the detectors of a roster on a data set: mean and spread over seeds, on `val` and optionally `test`.
 
 python benchmarks/detectors.py pneumoniamnist --root FOLDER [--only NAME ...] [--seeds 7 8 9] [--roster FILE] [--test].
-The roster is the `detectors:` block of benchmarks/roster.yaml, which holds every kind. Whatever is chosen is chosen
-without --test, which is for finished detectors, once. `elsewhere` is AUROC against healthy images of `val` that were
-changed as another source might have taken them.
+The default roster, benchmarks/roster.yaml, has every kind of detector. Choose settings without --test; run --test once,
+for final detectors. `elsewhere` is AUROC against healthy images of `val` with a simulated change of source.
 """
 
 import argparse
@@ -32,7 +31,7 @@ ROSTER = Path(__file__).with_name("roster.yaml")
 
 
 def read_roster(path: Path) -> dict[str, DetectorParams]:
-    """Name -> settings, of a file's `detectors:` block."""
+    """Name -> settings, from the `detectors:` block of a file."""
     roster: dict[str, DetectorParams] = TypeAdapter(dict[str, DetectorParams]).validate_python(
         yaml.safe_load(path.read_text())["detectors"]
     )
@@ -40,7 +39,7 @@ def read_roster(path: Path) -> dict[str, DetectorParams]:
 
 
 def figures(entry: DetectorParams, params: Params, seed: int, splits: dict[str, ImageSet]) -> dict[str, float]:
-    """What one training gives; of `test` where that is among the splits."""
+    """Trains a detector; returns its metrics on val, and on test if it is among the splits."""
     started = time.perf_counter()
     detector = build(entry, int(splits["train"].pixels.shape[1]), params.compute, seed)
     detector.fit(splits["train"], splits["tune"])
@@ -66,7 +65,7 @@ def figures(entry: DetectorParams, params: Params, seed: int, splits: dict[str, 
 
 
 def rows(arguments: argparse.Namespace) -> Iterator[tuple[str, list[dict[str, float]]]]:
-    """Each detector's name and its figures, one dictionary a seed."""
+    """Yields each detector's name and its metrics, one dictionary per seed."""
     params = load_params(Path("params.yaml"))
     roster = read_roster(arguments.roster)
     with tempfile.TemporaryDirectory() as folder:
@@ -81,7 +80,7 @@ def rows(arguments: argparse.Namespace) -> Iterator[tuple[str, list[dict[str, fl
 
 
 def main() -> int:
-    """Prints a row a detector, each figure as mean and, behind it, standard deviation over the seeds."""
+    """Prints each detector with its metrics: mean and standard deviation over the seeds."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("dataset")
     parser.add_argument("--root")

@@ -1,8 +1,8 @@
-"""Share of images outside the domain of each packaged detector: of images like the training images, and of others.
+"""Share of images that each packaged detector finds out of domain, for in-domain and foreign images.
 
 python benchmarks/domain.py [--checkout FOLDER] [--foreign NAME=PATH ...] [--fresh PATIENTS], in a finished checkout.
-PATH is a folder of images or a file of MedMNIST; one that is absent is left out. `test` is not looked at: its row is
-what `evaluate` reported. `ms` is what the check adds to an image, of the detector's own time.
+PATH is a folder of images or a file of MedMNIST; missing ones are left out. The row of `test` is taken from the report
+of `evaluate`. `ms` is the time of the check per image, and that of the detector without it.
 """
 
 import argparse
@@ -31,32 +31,32 @@ from medscreen.packaging.packaged_detector import PackagedDetector
 from medscreen.workspace.layout import Layout
 
 _MOST = 1000
-_FRESH_SEED = 991  # of a phantom that no detector here was trained on
+_FRESH_SEED = 991  # seed of a phantom that no detector was trained on
 
 
 def made_sets(val: Pixels) -> Iterator[tuple[str, Pixels]]:
-    """Images of the side of `val` (N, S, S): changed films, noise, one grey, photographs."""
+    """Out-of-domain images of the size of `val` (N, S, S): altered films, noise, uniform gray, photographs."""
     side, rng = val.shape[1], np.random.default_rng(1)
     yield "films inverted", 255 - val
     yield "films rotated by 90 degrees", np.rot90(val, 1, (1, 2))
     yield "films upside down", val[:, ::-1]
     yield "uniform noise", rng.integers(0, 256, (200, side, side)).astype(np.uint8)
     yield "Gaussian noise", np.clip(rng.normal(128, 30, (200, side, side)), 0, 255).astype(np.uint8)
-    yield "one grey", np.tile(np.arange(2, 256, 4, dtype=np.uint8)[:, None, None], (1, side, side))
+    yield "uniform gray", np.tile(np.arange(2, 256, 4, dtype=np.uint8)[:, None, None], (1, side, side))
     yield "photographs", np.stack([*_photographs(side)])
 
 
 def _photographs(side: int) -> Iterator[Pixels]:
     """Crops of the two sample photographs of scikit-learn."""
     for name in ("china.jpg", "flower.jpg"):
-        grey = np.asarray(Image.fromarray(load_sample_image(name)).convert("L"))
-        for top in range(0, grey.shape[0] - 213, 53):
-            for left in range(0, grey.shape[1] - 213, 53):
-                yield to_square(np.ascontiguousarray(grey[top : top + 213, left : left + 213]), side)
+        gray = np.asarray(Image.fromarray(load_sample_image(name)).convert("L"))
+        for top in range(0, gray.shape[0] - 213, 53):
+            for left in range(0, gray.shape[1] - 213, 53):
+                yield to_square(np.ascontiguousarray(gray[top : top + 213, left : left + 213]), side)
 
 
 def read_set(path: Path, side: int) -> Pixels | None:
-    """The images below a folder, or of a file of MedMNIST (its train images); None where there is none."""
+    """Images below a folder, or train images of a MedMNIST file; None if there are none."""
     if path.suffix == ".npz" and path.is_file():
         stored = np.load(path)["train_images"][:_MOST]
         return np.stack([to_square(image, side) for image in stored])
@@ -70,7 +70,7 @@ def read_set(path: Path, side: int) -> Pixels | None:
 
 
 def fresh_phantom(params: Params, patients: int) -> Pixels | None:
-    """Films of another seed of the active phantom; None where the data set is another one."""
+    """Films of the active phantom with another seed; None if the data set is not a phantom."""
     settings = params.datasets[params.dataset]
     if not isinstance(settings, PhantomParams):
         return None
@@ -81,15 +81,15 @@ def fresh_phantom(params: Params, patients: int) -> Pixels | None:
 
 
 def share_outside(detector: PackagedDetector, pixels: Pixels) -> float:
-    """Of images (N, S, S)."""
-    answered = detector.screen(np.maximum(pixels, 2)).in_domain  # a black image is refused before it is judged
-    if answered is None:
-        raise SystemExit("The package has no domain check; run `dvc repro` with this medscreen.")
-    return float(1 - answered.mean())
+    """Share of images (N, S, S) that are out of domain."""
+    in_domain = detector.screen(np.maximum(pixels, 2)).in_domain  # black images would be refused
+    if in_domain is None:
+        raise SystemExit("The package has no domain check. Run `dvc repro` with this version of medscreen.")
+    return float(1 - in_domain.mean())
 
 
 def milliseconds(package: Path, pixels: Pixels) -> tuple[float, float]:
-    """Processor time of an image without and with the check, the least of many: other work adds to it."""
+    """CPU time per image without and with the check; minimum of many runs, to exclude other load."""
     sessions = []
     for outputs in (["score"], ["score", "in_domain"]):
         model = part_for(onnx.load(package), outputs)
@@ -108,11 +108,11 @@ def milliseconds(package: Path, pixels: Pixels) -> tuple[float, float]:
 
 
 def main() -> None:
-    """Prints a table: a row a set of images, a column a detector."""
+    """Prints a table with one row per image set and one column per detector."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--checkout", type=Path, default=Path())
     parser.add_argument("--foreign", action="append", default=[], metavar="NAME=PATH")
-    parser.add_argument("--fresh", type=int, default=1500, help="Patients of the fresh phantom; 0: none.")
+    parser.add_argument("--fresh", type=int, default=1500, help="Patients of the phantom with another seed; 0: none.")
     arguments = parser.parse_args()
     layout = Layout(arguments.checkout, arguments.checkout)
     params = load_params(layout.params)

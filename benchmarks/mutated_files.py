@@ -1,4 +1,6 @@
-"""Damaged DICOM, PNG, JPEG and TIFF files, one after another in a process of bounded memory: each is read or refused.
+"""Mutation test of the readers: damaged DICOM, PNG, JPEG and TIFF files, in a process with limited memory.
+
+Each file has to be read or refused with UnreadableImageError.
 
 python benchmarks/mutated_files.py --number 2000
 """
@@ -32,24 +34,24 @@ from medscreen.data.image_errors import UnreadableImageError
 from medscreen.data.load_image import read_image
 
 SIDE = 64
-ADDRESS_SPACE = 4 * 2**30  # bytes; libraries alone take one of them
-_MOST = 2**20  # bytes of a sample file that is mutated: larger ones make the run long, not harder
+ADDRESS_SPACE = 4 * 2**30  # bytes; libraries take about 2**30
+_MOST = 2**20  # maximum size of sample files in bytes: larger ones only take longer
 
 
 def sample_files(samples: Path | None) -> dict[str, bytes]:
-    """Name -> content: small files of each kind made here, and the smaller ones of the sample data."""
+    """Name -> content: small generated files of each type, and the smaller files of the sample data."""
     rng = np.random.default_rng(0)
     deep = (rng.normal(2000, 300, (SIDE, SIDE)).cumsum(axis=0) % 4096).astype(np.uint16)
-    grey = (deep >> 4).astype(np.uint8)
-    colours = np.stack([grey, grey.T, 255 - grey], axis=-1)
+    gray = (deep >> 4).astype(np.uint8)
+    colors = np.stack([gray, gray.T, 255 - gray], axis=-1)
     files = {f"{name}.dcm": _dicom(deep, syntax) for name, syntax in _SYNTAXES.items()}
     files["frames.dcm"] = _dicom(np.stack([deep, deep.T, deep]), ExplicitVRLittleEndian)
     for name, syntax, codec in (("jpeg", JPEGBaseline8Bit, "JPEG"), ("j2k", JPEG2000Lossless, "JPEG2000")):
-        coded = _saved(Image.fromarray(grey), codec, **({"no_jp2": True} if codec == "JPEG2000" else {}))
-        files[f"{name}.dcm"] = _dicom(grey, syntax, encapsulate([coded]))
+        coded = _saved(Image.fromarray(gray), codec, **({"no_jp2": True} if codec == "JPEG2000" else {}))
+        files[f"{name}.dcm"] = _dicom(gray, syntax, encapsulate([coded]))
     for name, picture, codec in (
-        ("grey.png", grey, "PNG"), ("deep.png", deep, "PNG"), ("colours.png", colours, "PNG"),
-        ("grey.jpg", grey, "JPEG"), ("colours.jpg", colours, "JPEG"), ("deep.tif", deep, "TIFF"),
+        ("grey.png", gray, "PNG"), ("deep.png", deep, "PNG"), ("colours.png", colors, "PNG"),
+        ("grey.jpg", gray, "JPEG"), ("colours.jpg", colors, "JPEG"), ("deep.tif", deep, "TIFF"),
     ):  # fmt: skip
         files[name] = _saved(Image.fromarray(picture), codec)
     found = sorted(p for p in samples.rglob("*") if p.is_file()) if samples else []
@@ -93,7 +95,7 @@ def _saved(picture: Image.Image, codec: str, **options: bool) -> bytes:
 
 
 def mutated(content: bytes, rng: np.random.Generator) -> bytes:
-    """The content with some bytes changed, a length made huge, a piece cut out or doubled, or the end missing."""
+    """Random mutation: bytes changed, a length set to a huge value, a piece removed or duplicated, or truncation."""
     changed = bytearray(content)
     head = min(len(changed), 2048)
     for _ in range(int(rng.integers(1, 3))):
@@ -128,22 +130,22 @@ def main() -> None:
     resource.setrlimit(resource.RLIMIT_AS, (ADDRESS_SPACE, ADDRESS_SPACE))
     files = sample_files(Path(chosen.samples) / "dicom" if chosen.samples else None)
     names, rng = sorted(files), np.random.default_rng(chosen.seed)
-    message: Counter[str] = Counter()
+    counts: Counter[str] = Counter()
     slowest = (0.0, "")
     for number in range(chosen.number):
         name = names[number % len(names)]
-        chosen.failed.write_bytes(mutated(files[name], rng))  # what a crash leaves is what crashed
+        chosen.failed.write_bytes(mutated(files[name], rng))  # after a crash, this file is the one that caused it
         started = time.perf_counter()
         try:
             read_image(chosen.failed, FILE_DISPLAY)
-            message["read"] += 1
+            counts["read"] += 1
         except UnreadableImageError as reason:
             assert 0 < len(str(reason)) <= 250 and "\n" not in str(reason), reason
-            message["refused"] += 1
+            counts["refused"] += 1
         slowest = max(slowest, (time.perf_counter() - started, name))
     chosen.failed.unlink()
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    print(f"{message['read']} read, {message['refused']} refused of {chosen.number}, from {len(names)} files")
+    print(f"{counts['read']} read, {counts['refused']} refused of {chosen.number}, from {len(names)} files")
     print(f"peak {peak:.0f} MiB; slowest {slowest[0]:.2f} s ({slowest[1]})", file=sys.stderr)
 
 

@@ -1,7 +1,7 @@
-"""How hard the phantom is: AUROC on `val` of the default roster and of global statistics, over several seeds.
+"""Difficulty of the phantom: AUROC on `val` of the default roster and of global statistics, over several seeds.
 
-python benchmarks/phantom_difficulty.py [--seeds 5] [--params params.yaml]. Exit status 1 outside the ranges that the
-phantom is made for. `test` is not looked at.
+python benchmarks/phantom_difficulty.py [--seeds 5] [--params params.yaml]. Exit status 1 outside the intended ranges.
+`test` is not used.
 """
 
 import argparse
@@ -31,16 +31,16 @@ _RANGES = {"baseline": (0.35, 0.65), "autoencoder": (0.70, 0.90), "cnn": (0.90, 
 
 
 def global_statistics(pixels: Pixels) -> NDArray[np.float64]:
-    """(N, S, S) -> (N, 4): mean, standard deviation, gradient energy and entropy (bits) of the grey values."""
-    grey = pixels.astype(np.float64)
-    energy = (np.diff(grey, axis=1) ** 2).mean((1, 2)) + (np.diff(grey, axis=2) ** 2).mean((1, 2))
+    """(N, S, S) -> (N, 4): mean, standard deviation, gradient energy and entropy (bits) of the gray values."""
+    gray = pixels.astype(np.float64)
+    energy = (np.diff(gray, axis=1) ** 2).mean((1, 2)) + (np.diff(gray, axis=2) ** 2).mean((1, 2))
     shares = np.stack([np.bincount(image.ravel(), minlength=256) for image in pixels]) / pixels[0].size
     entropy = -(shares * np.log2(np.where(shares > 0, shares, 1.0))).sum(1)
-    return np.column_stack([grey.mean((1, 2)), grey.std((1, 2)), energy, entropy])
+    return np.column_stack([gray.mean((1, 2)), gray.std((1, 2)), energy, entropy])
 
 
 def aurocs_of_statistics(images: Curated, seed: int) -> dict[str, float]:
-    """AUROC on `val` of two classifiers that know nothing but `global_statistics`, trained on `train`."""
+    """AUROC on `val` of two classifiers on `global_statistics`, trained on `train`."""
     train, val = images.split("train"), images.split("val")
     classifiers = {
         "statistics, logistic": make_pipeline(StandardScaler(), LogisticRegression()),
@@ -49,16 +49,16 @@ def aurocs_of_statistics(images: Curated, seed: int) -> dict[str, float]:
     found = {}
     for name, classifier in classifiers.items():
         classifier.fit(global_statistics(train.pixels), train.labels)
-        guessed = classifier.predict_proba(global_statistics(val.pixels))[:, 1]
-        found[name] = float(roc_auc_score(val.labels, guessed))
+        predicted = classifier.predict_proba(global_statistics(val.pixels))[:, 1]
+        found[name] = float(roc_auc_score(val.labels, predicted))
     return found
 
 
 def aurocs(params: Params, seed: int, folder: Path) -> dict[str, float]:
-    """AUROC on `val` of the roster and of the statistics, on a phantom of that seed and trained with it."""
+    """AUROC on `val` of the roster and the statistics; `seed` is that of phantom and training."""
     dataset = params.datasets["phantom"]
     if not isinstance(dataset, PhantomParams):
-        raise SystemExit("params.yaml: datasets.phantom is no phantom.")
+        raise SystemExit("params.yaml: datasets.phantom is not of the kind phantom.")
     dataset = dataset.model_copy(update={"seed": seed, "root": str(folder / "phantom")})
     images = curated(dataset, params, seed, folder)
     train, tune, val = (images.split(name) for name in ("train", "tune", "val"))
@@ -70,7 +70,7 @@ def aurocs(params: Params, seed: int, folder: Path) -> dict[str, float]:
 
 
 def outside(params: Params, means: Mapping[str, float]) -> list[str]:
-    """What lies outside its range, one sentence each."""
+    """Messages about values outside their range."""
     problems = []
     for name, value in means.items():
         kind = "baseline"
@@ -78,12 +78,12 @@ def outside(params: Params, means: Mapping[str, float]) -> list[str]:
             kind = params.detectors[name].kind
         low, high = _RANGES.get(kind, (0.0, 1.0))
         if not low <= value <= high:
-            problems.append(f"{name} has AUROC {value:.3f} on val; the phantom is made for {low:.2f} to {high:.2f}")
+            problems.append(f"{name} has AUROC {value:.3f} on val; intended range {low:.2f} to {high:.2f}")
     return problems
 
 
 def main() -> int:
-    """Prints one row a seed, then mean and standard deviation."""
+    """Prints a table of AUROC by seed, with mean and standard deviation."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--params", type=Path, default=Path("params.yaml"))
@@ -102,7 +102,7 @@ def main() -> int:
         columns = "".join(f"{value:8.3f}" for value in (*values, np.mean(values), np.std(values)))
         print(f"{name:{width}}  {columns}")
     problems = outside(params, {name: float(np.mean(values)) for name, values in table.items()})
-    print("\n".join(problems) or "All inside the ranges that the phantom is made for.")
+    print("\n".join(problems) or "All values are within the intended ranges.")
     return 1 if problems else 0
 
 

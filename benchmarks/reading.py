@@ -1,4 +1,4 @@
-"""Files read to display grey against a bare pydicom loop over the same files, in as many processes.
+"""Reading of DICOM files to display gray, compared with a plain pydicom loop in the same number of processes.
 
 python benchmarks/reading.py FOLDER... --workers 2
 """
@@ -15,7 +15,7 @@ from medscreen.data.load_image import read_image
 from medscreen.runtime.child_processes import worker_pool
 
 _CHUNK = 8
-_FEWEST = 64  # files a round: of a few, the processes' talk is measured
+_FEWEST = 64  # minimum of files in a round: with fewer, inter-process communication dominates
 
 
 def _bare(path: Path) -> int:
@@ -27,10 +27,10 @@ def _shown(path: Path) -> int:
 
 
 def seconds(ways: Sequence[Callable[[Path], int]], files: Sequence[Path], workers: int, rounds: int) -> list[float]:
-    """Of each way the best of several rounds over all files, taken in turn in one pool that has started."""
+    """Best time of each function over several rounds over all files; they take turns in one warm pool."""
     best = [float("inf")] * len(ways)
     with worker_pool(workers) as pool:
-        for _ in range(rounds + 1):  # the first one starts the processes and imports
+        for _ in range(rounds + 1):  # warm-up round: starts processes and imports
             for at, read in enumerate(ways):
                 started = time.perf_counter()
                 assert all(pool.map(read, files, chunksize=_CHUNK))

@@ -1,7 +1,7 @@
-"""How fast images are scored, by how many a network takes at once: the packaged graph, and torch.
+"""Scoring time by batch size, for the packaged graph and for torch.
 
-python benchmarks/scoring_speed.py [--images 1024] [--at-once 16 32 64 256] [--only NAME ...]: the roster of params.yaml
-with the weights that it starts with, noise of the active data set's size, one thread.
+python benchmarks/scoring_speed.py [--images 1024] [--at-once 16 32 64 256] [--only NAME ...]. Uses the roster of
+params.yaml with untrained weights, noise images of the size of the active data set, and one thread.
 """
 
 import argparse
@@ -24,7 +24,7 @@ from medscreen.packaging.scoring_graph import scoring_graph
 
 
 def milliseconds(scored: Callable[[Pixels], object], pixels: Pixels, at_once: int) -> float:
-    """An image, with so many at once."""
+    """Milliseconds per image with batches of `at_once` images."""
     images._AT_ONCE, images._PIXELS_AT_ONCE = at_once, at_once * pixels[0].size
     scored(pixels[:at_once])
     started = time.perf_counter()
@@ -33,7 +33,7 @@ def milliseconds(scored: Callable[[Pixels], object], pixels: Pixels, at_once: in
 
 
 def main() -> int:
-    """Prints a row a detector and way."""
+    """Prints one row per detector and runtime."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--images", type=int, default=1024)
     parser.add_argument("--at-once", type=int, nargs="+", default=[16, 32, 64, 256])
@@ -44,7 +44,7 @@ def main() -> int:
     size = params.datasets[params.dataset].image_size
     pixels = np.random.default_rng(0).integers(0, 256, (arguments.images, size, size)).astype(np.uint8)
     torch.set_num_threads(1)
-    print(f"{'ms an image, at once':30}" + "".join(f"{number:8}" for number in arguments.at_once))
+    print(f"{'ms an image, by batch size':30}" + "".join(f"{number:8}" for number in arguments.at_once))
     for name in arguments.only or params.detectors:
         detector = build(params.detector(name), size, compute, params.seed)
         graph = scoring_graph(export_network(detector, size), size)

@@ -1,8 +1,8 @@
-"""Images a second, latency and memory of `medscreen serve`, beside ONNX Runtime and `mlflow models serve`.
+"""Throughput, latency and memory of `medscreen serve`, compared with ONNX Runtime and `mlflow models serve`.
 
 python benchmarks/serving.py --name phantom-detector [--minutes 5] [--rounds 3], in a checkout with a version in
-Production. The load comes from a second process on the same cores; images are random gray PNG files of the detector's
-size. MLflow's server gets the same images as decoded arrays in JSON. Service, server and ONNX Runtime take turns.
+Production. A second process on the same cores generates the load: random gray PNG files of the detector's size. The
+server of MLflow receives the same images as decoded arrays in JSON. The three take turns.
 """
 
 import argparse
@@ -53,7 +53,7 @@ def multipart(files: list[bytes]) -> bytes:
 
 
 def bodies(kind: str, size: int, files: int) -> tuple[str, str, list[bytes]]:
-    """Path, content type and a few request bodies of so many images."""
+    """Path, content type and request bodies with `files` images each."""
     pixels = images(size, 8 * files)
     groups = [pixels[start : start + files] for start in range(0, len(pixels), files)]
     if kind == "medscreen":
@@ -64,9 +64,9 @@ def bodies(kind: str, size: int, files: int) -> tuple[str, str, list[bytes]]:
 
 
 def load(address: str, kind: str, size: int, files: int, seconds: float, rate: float) -> dict[str, Any]:
-    """Latencies (s) of requests, from clients that each wait for their answer; with `rate`, of so many a second.
+    """Request rate and latencies (s) of a closed loop of clients; with `rate`, of an open loop at that many a second.
 
-    At a rate, a request's latency begins when it is due, whether or not a client is free then.
+    At a rate, the latency of a request starts when it is due, even if no client is free then.
     """
     path, content_type, made = bodies(kind, size, files)
     host, number = address.removeprefix("http://"), count()
@@ -99,7 +99,7 @@ def load(address: str, kind: str, size: int, files: int, seconds: float, rate: f
 
 
 def measured(address: str, kind: str, size: int, files: int, seconds: float = 10, rate: float = 0) -> dict[str, Any]:
-    """Requests a second and their latencies, of a load from a second process."""
+    """Request rate and latencies under load from a second process."""
     arguments = [address, kind, str(size), str(files), str(seconds), str(rate)]
     done = subprocess.run([sys.executable, __file__, "--load", *arguments], check=True, capture_output=True, text=True)
     return dict(json.loads(done.stdout))
@@ -107,7 +107,7 @@ def measured(address: str, kind: str, size: int, files: int, seconds: float = 10
 
 @contextmanager
 def server(command: list[str], pattern: str, log: Path) -> Iterator[tuple[str, psutil.Process]]:
-    """A server's address and process; it is up when its output matches the pattern, which holds the address."""
+    """Runs a server; yields address and process once its output matches `pattern`, whose group is the address."""
     with log.open("wb") as output, subprocess.Popen(command, stdout=output, stderr=output) as process:
         try:
             while not (found := re.search(pattern, log.read_text())):
@@ -120,7 +120,7 @@ def server(command: list[str], pattern: str, log: Path) -> Iterator[tuple[str, p
 
 
 def alone(graph: Path, size: int, seconds: float = 10) -> float:
-    """Images a second of ONNX Runtime on decoded arrays: a session and thread a core, one image a call."""
+    """Images per second of ONNX Runtime on decoded arrays: one session and thread per core, one image per call."""
     pixels, cores = images(size, 64), available_cpus()
     sessions = [open_session(graph, 1) for _ in range(cores)]
     until = time.perf_counter() + seconds
@@ -137,7 +137,7 @@ def alone(graph: Path, size: int, seconds: float = 10) -> float:
 
 
 def main() -> int:
-    """Prints the rates, the latencies at 80 % of the highest rate, and the memory at the beginning and the end."""
+    """Prints throughput, latencies at 80 % of the maximum throughput, and memory at start and end."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--name", default="phantom-detector")
     parser.add_argument("--minutes", type=float, default=5)
@@ -162,15 +162,15 @@ def main() -> int:
             row = {"ONNX Runtime alone": alone(graph, size)}
             with server(own, r"at (http://\S+) ", logs / "own") as (address, process):
                 measured(address, "medscreen", size, 16, 2)
-                row["medscreen, 16 files a request"] = 16 * measured(address, "medscreen", size, 16)["rate"]
-                row["medscreen, 1 file a request"] = measured(address, "medscreen", size, 1)["rate"]
+                row["medscreen, 16 files per request"] = 16 * measured(address, "medscreen", size, 16)["rate"]
+                row["medscreen, 1 file per request"] = measured(address, "medscreen", size, 1)["rate"]
             with server(other, r"running on (http://\S+)", logs / "other") as (address, process):
                 measured(address, "mlflow", size, 1, 2)
-                row["mlflow models serve, 1 array a request"] = measured(address, "mlflow", size, 1)["rate"]
+                row["mlflow models serve, 1 array per request"] = measured(address, "mlflow", size, 1)["rate"]
             rounds.append(row)
         for name in rounds[0]:
             print(f"{name}: {median(row[name] for row in rounds):.0f} images/s")
-        rate = 0.8 * median(row["medscreen, 16 files a request"] for row in rounds) / 16
+        rate = 0.8 * median(row["medscreen, 16 files per request"] for row in rounds) / 16
         with server(own, r"at (http://\S+) ", logs / "own") as (address, process):
             measured(address, "medscreen", size, 16, 20, rate)
             before = process.memory_info().rss

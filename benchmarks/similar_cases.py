@@ -1,6 +1,6 @@
-"""How often the nearest training images have the label of an image of val: python benchmarks/similar_cases.py.
+"""Label agreement of the nearest training images with images of val: python benchmarks/similar_cases.py.
 
-Reads what `calibrate` wrote for each detector. `base rate` is the share of the label among the training images.
+Reads the output of `calibrate` for each detector. `base rate` is the share of the label in the training images.
 """
 
 import sys
@@ -16,7 +16,7 @@ NEAREST = 5
 
 
 def main() -> int:
-    """Prints a row for each detector with features of its own."""
+    """Prints a row for each detector with embeddings."""
     print(f"{'detector':14} {'normal':>7} {'abnormal':>9}   share of the same label among the {NEAREST} nearest")
     for path in sorted(Path("models").glob("*/development.parquet")):
         rows = pq.read_table(path)

@@ -1,4 +1,4 @@
-"""Healthy images as another source might have taken them: a test of a detector that costs no image of `test`."""
+"""Simulated change of source: AUROC against altered healthy images, without use of `test`."""
 
 from collections.abc import Callable, Mapping
 
@@ -9,16 +9,16 @@ from sklearn.metrics import roc_auc_score
 
 from medscreen.data.images import ImageSet, Pixels
 
-Grey = NDArray[np.float64]
+Gray = NDArray[np.float64]
 
 
-def _blurred(images: Grey, share: float) -> Grey:
+def _blurred(images: Gray, share: float) -> Gray:
     soft = ndimage.gaussian_filter(images, (0, 1, 1), mode="nearest")
     return images + share * (soft - images)
 
 
-def _placed(images: Grey, scale: float = 1.0, aside: float = 0.0, degrees: float = 0.0) -> Grey:
-    """Closer (scale above 1) or farther, moved by a share of the side, turned about the middle."""
+def _placed(images: Gray, scale: float = 1.0, aside: float = 0.0, degrees: float = 0.0) -> Gray:
+    """Scales (above 1: closer), shifts by a share of the side, and rotates about the center."""
     side = images.shape[1]
     angle = np.deg2rad(degrees)
     matrix = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]]) / scale
@@ -27,7 +27,7 @@ def _placed(images: Grey, scale: float = 1.0, aside: float = 0.0, degrees: float
     return np.stack([ndimage.affine_transform(image, matrix, offset, order=1, mode="nearest") for image in images])
 
 
-CHANGES: Mapping[str, Callable[[Grey], Grey]] = {
+CHANGES: Mapping[str, Callable[[Gray], Gray]] = {
     "gamma 1.25": lambda x: 255 * (x / 255) ** 1.25,
     "gamma 0.8": lambda x: 255 * (x / 255) ** 0.8,
     "gain 1.15": lambda x: 1.15 * x,
@@ -45,13 +45,13 @@ CHANGES: Mapping[str, Callable[[Grey], Grey]] = {
 
 
 def changed(pixels: Pixels, name: str) -> Pixels:
-    """(N, S, S) display grey, changed as CHANGES says."""
+    """Applies a change of CHANGES to display gray (N, S, S)."""
     found: Pixels = np.clip(np.rint(CHANGES[name](pixels.astype(np.float64))), 0, 255).astype(np.uint8)
     return found
 
 
 def aurocs_elsewhere(images: ImageSet, score: Callable[[Pixels], NDArray[np.float32]]) -> dict[str, float]:
-    """Change -> AUROC of the abnormal images, as they are, against the healthy ones, changed."""
+    """Name of the change -> AUROC of unchanged abnormal against changed healthy images."""
     healthy, abnormal = images.pixels[images.labels == 0], score(images.pixels[images.labels == 1])
     labels = np.repeat([0, 1], [len(healthy), len(abnormal)])
     return {

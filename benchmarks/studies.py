@@ -1,8 +1,8 @@
-"""What a study costs besides training, and what a second process gains.
+"""Overhead of a study besides training, and speedup by a second process.
 
-python benchmarks/studies.py overhead: 200 trials of distances on 40 tiny images, one process; what each adds to the
-command. python benchmarks/studies.py workers: trainings of equal length on the curated images of this checkout, by one
-process of one thread and by two; trials a minute from the first trial's start to the last one's end.
+python benchmarks/studies.py overhead: 200 trials of a distance detector on 40 tiny images in one process; time that
+each trial adds to the command. python benchmarks/studies.py workers: trainings of equal length on the curated images of
+this checkout, by one single-threaded process and by two; trials per minute from first start to last end.
 """
 
 import argparse
@@ -32,7 +32,7 @@ BRIEF: dict[str, Any] = {
 
 
 def checkout(folder: Path, study: dict[str, Any]) -> Path:
-    """A workspace with one study, on one thread."""
+    """Creates a workspace with one study and one thread."""
     here = find_layout().workspace
     content = yaml.safe_load((here / "params.yaml").read_text())
     content["compute"]["threads"] = 1
@@ -45,7 +45,7 @@ def checkout(folder: Path, study: dict[str, Any]) -> Path:
 
 
 def tiny_images(layout: Layout) -> None:
-    """Noise of 16 px, half of it called abnormal."""
+    """Writes noise images of 16 px, half of them labeled abnormal."""
     rng = np.random.default_rng(0)
     for split in ("train", "tune", "val"):
         images = ImageSet(
@@ -59,8 +59,8 @@ def tiny_images(layout: Layout) -> None:
 
 
 def seconds(home: Path, trials: int, workers: int) -> tuple[float, float]:
-    """From the first trial's start to the last one's end, and of it what the trials themselves took, all together."""
-    # the command finds its package as this process does
+    """Seconds from the start of the first trial to the end of the last, and the summed duration of the trials."""
+    # the command inherits the environment, and so the package, of this process
     subprocess.run([*COMMAND, "--trials", str(trials), "--workers", str(workers)], cwd=home, check=True, stdout=2)
     layout = Layout(home, home)
     name = plan_study(layout, load_params(layout.params), "it").name
@@ -72,7 +72,7 @@ def seconds(home: Path, trials: int, workers: int) -> tuple[float, float]:
 
 
 def overhead(trials: int) -> None:
-    """Prints milliseconds a trial of a study whose trials have next to nothing to do."""
+    """Prints the milliseconds per trial of a study with almost no training."""
     hog = {
         "kind": "novelty", "distance": {"kind": "knn", "neighbors": 1, "most": 100},
         "features": {"kind": "hog", "cells": 2, "bins": 4, "block": 1, "signed": True},
@@ -87,12 +87,12 @@ def overhead(trials: int) -> None:
             within = seconds(home, number, 1)[1]
             commands[number] = time.perf_counter() - started
     each = 1000 * (commands[trials] - commands[1]) / (trials - 1)
-    print(f"a command of {trials} trials takes {each:.0f} ms longer for each than one of a single trial, MLflow's runs")
-    print(f"included; {1000 * within / trials:.0f} ms of it lie between a trial's start and its end")
+    print(f"{each:.0f} ms per further trial, including MLflow's runs")
+    print(f"{1000 * within / trials:.0f} ms of it between start and end of the trial")
 
 
 def workers(trials: int) -> None:
-    """Prints trials a minute of one process and of two, and their ratio."""
+    """Prints trials per minute of one process and of two, and their ratio."""
     layout = find_layout()
     entry = load_params(layout.params).detectors["cnn"].within(2).model_dump(mode="json")
     rate = {"training.learning_rate": {"low": 1e-3, "high": 1e-2, "log": True}}
@@ -103,14 +103,14 @@ def workers(trials: int) -> None:
             home = checkout(Path(folder), study)
             shutil.copytree(layout.curated(""), home / "data" / "curated")
             found.append(60 * trials / seconds(home, trials, number)[0])
-        print(f"{number} process(es) of one thread: {found[-1]:.1f} trials a minute")
+        print(f"{number} process(es) of one thread: {found[-1]:.1f} trials per minute")
     print(f"ratio {found[1] / found[0]:.2f}")
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("what", choices=["overhead", "workers"])
-    parser.add_argument("--trials", type=int, help="200 of overhead, 16 of workers")
+    parser.add_argument("--trials", type=int, help="Default: 200 for overhead, 16 for workers.")
     arguments = parser.parse_args()
     if arguments.what == "overhead":
         overhead(arguments.trials or 200)

@@ -14,7 +14,7 @@ from medscreen.detectors.statistic.networks import (
     HealthyDistance,
     StatisticName,
     gradient_energy,
-    grey_entropy,
+    gray_entropy,
     mean_gradient,
 )
 
@@ -36,22 +36,22 @@ def test_the_energy_by_hand() -> None:
 def test_the_entropy_is_that_of_the_grey_levels() -> None:
     grey = np.random.default_rng(1).binomial(255, 0.5, (5, 20, 20))
     expected = [entropy(np.bincount(image.ravel()), base=2) for image in grey]
-    found = grey_entropy(torch.from_numpy(grey[:, None] / 255).float())
+    found = gray_entropy(torch.from_numpy(grey[:, None] / 255).float())
     np.testing.assert_allclose(found.numpy(), expected, rtol=1e-5)
 
 
 def test_the_entropy_of_even_images_is_0_and_of_all_levels_8() -> None:
     images = torch.stack([torch.full((16, 16), 0.3), torch.arange(256.0).view(16, 16) / 255])[:, None]
-    np.testing.assert_allclose(grey_entropy(images).numpy(), [0, 8], atol=1e-6)
+    np.testing.assert_allclose(gray_entropy(images).numpy(), [0, 8], atol=1e-6)
 
 
 def test_each_pixel_is_counted_at_the_nearest_level() -> None:
     two = torch.full((1, 1, 2, 2), 100 / 255)
     two[0, 0, 0] += 0.4 / 255
-    assert grey_entropy(two).item() == 0
+    assert gray_entropy(two).item() == 0
     two[0, 0, 0] += 0.2 / 255
-    assert grey_entropy(two).item() == pytest.approx(1)
-    assert grey_entropy(torch.tensor([-0.5, 0.0, 1.0, 1.5]).view(1, 1, 2, 2)).item() == pytest.approx(1)
+    assert gray_entropy(two).item() == pytest.approx(1)
+    assert gray_entropy(torch.tensor([-0.5, 0.0, 1.0, 1.5]).view(1, 1, 2, 2)).item() == pytest.approx(1)
 
 
 @pytest.mark.parametrize("name", STATISTICS)

@@ -148,10 +148,10 @@ def test_a_journal_of_another_version_setting_or_file_is_kept_and_refused(tmp_pa
         (result_in(tmp_path, raw="True"), files, "for_processing"),
         (result, files[:2], "files"),
     ):
-        with pytest.raises(MedscreenError, match=f"another state of: {differs}.*Remove it"):
+        with pytest.raises(MedscreenError, match=f"begun with different {differs}.*Remove it"):
             other.resume(given)
     files[1].write_text("another content")
-    with pytest.raises(MedscreenError, match="another state of: files"):
+    with pytest.raises(MedscreenError, match="begun with different files"):
         result.resume(files)
     assert result.journal.read_bytes() == before
     files[1].unlink()
@@ -175,7 +175,7 @@ def test_nothing_that_exists_is_overwritten_and_the_result_is_no_input(home: Pat
         if out.exists() and isinstance(result.exception, MedscreenError):
             break
         assert len(out.read_text().splitlines()) == 1 + 3 * FILES_AT_ONCE
-    assert "exists; remove it" in str(result.exception)
+    assert "exists. Remove it" in str(result.exception)
     before = out.read_bytes()
     out.with_name("rows.csv.unfinished").write_bytes(b"{}\n")
     assert "begun with" in str(CliRunner().invoke(predict, [str(folder), "--name", MODEL, "--out", str(out)]).exception)
@@ -193,7 +193,7 @@ def test_a_file_that_ends_its_process_has_a_row(home: Path, folder: Path, monkey
     found = screen_files(sorted(folder.iterdir()), package_in_stage(MODEL, "Production").graph, False)
     rows = [row for rows in found for of_file in rows for row in of_file]
     assert [Path(row["file"]).name for row in rows] == [file.name for file in sorted(folder.iterdir())]
-    assert [row["reason"] for row in rows if row["status"] != "screened"][1:] == ["its decoder ended the process"]
+    assert [row["reason"] for row in rows if row["status"] != "screened"][1:] == ["the decoder crashed"]
 
 
 @pytest.mark.parametrize(

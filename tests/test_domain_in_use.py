@@ -141,7 +141,7 @@ def test_of_many_body_parts_the_most_frequent_are_named() -> None:
 def test_a_domain_of_another_type_is_one_sentence(domain: Any) -> None:
     detector = PackagedDetector.__new__(PackagedDetector)
     detector.metadata = {"domain": domain}
-    with pytest.raises(MedscreenError, match="domain in its metadata is not valid"):
+    with pytest.raises(MedscreenError, match="domain is invalid in its metadata"):
         detector.header_mismatch({"modality": "CR"})
 
 

@@ -179,7 +179,7 @@ def test_weights_are_chosen_on_tune_and_applied(combine: str, monkeypatch: pytes
 def test_with_one_class_in_tune_ranks_weigh_the_same_and_probabilities_are_refused() -> None:
     made = built(ensemble("rank", one=GRADIENT, two=CNN)).fit(TRAIN, TUNE.healthy())
     assert made.network.weights.tolist() == [0.5, 0.5]
-    with pytest.raises(MedscreenError, match="set combine: rank") as error:
+    with pytest.raises(MedscreenError, match="Set combine: rank") as error:
         built(ensemble("probability", one=GRADIENT, two=CNN)).fit(TRAIN, TUNE.healthy())
     one_sentence(error)
 

@@ -203,7 +203,7 @@ def test_all_metrics_that_apply_are_estimated() -> None:
     assert set(evaluate(without, Bootstrap(100, 0.95, 1))) == set(METRICS) - NOT_FOR_ALL
     assert list(evaluate(sample, Bootstrap(100, 0.95, 1), ["f1"])) == ["f1"]
     for name in ("accuracy_at_half", "brier", "ece"):
-        with pytest.raises(ValueError, match="no probability"):
+        with pytest.raises(ValueError, match="no probabilities"):
             evaluate(without, Bootstrap(100, 0.95, 1), [name])
 
 

@@ -59,9 +59,9 @@ def test_equal_probabilities_share_a_bin() -> None:
 
 def test_no_probability_no_table() -> None:
     without = outcomes([0, 1], [0, 1])
-    with pytest.raises(ValueError, match="no probability"):
+    with pytest.raises(ValueError, match="no probabilities"):
         reliability(without, 0.95)
-    with pytest.raises(ValueError, match="no probability"):
+    with pytest.raises(ValueError, match="no probabilities"):
         decision_curve(without, [0.1], BOOTSTRAP)
 
 

@@ -5,7 +5,7 @@ import torch
 from medscreen.detectors.shared.layers.abnormal_logit import AnyFindingLogit
 from medscreen.detectors.shared.layers.pooling import soft_maximum
 from medscreen.detectors.shared.layers.residual_network import ResidualClassifier
-from medscreen.detectors.shared.layers.standardization import standardised
+from medscreen.detectors.shared.layers.standardization import standardized
 
 
 @pytest.mark.parametrize(("size", "unshuffle"), [(16, 1), (16, 2), (28, 2), (33, 3), (64, 4)])
@@ -42,10 +42,10 @@ def test_a_classifier_hardly_sees_the_exposure() -> None:
 
 def test_standardised_images_have_mean_0_and_deviation_1() -> None:
     images = torch.rand(4, 1, 16, 16) * torch.tensor([1.0, 0.5, 0.8, 0.3]).view(-1, 1, 1, 1)
-    result = standardised(images)
+    result = standardized(images)
     torch.testing.assert_close(result.mean((1, 2, 3)), torch.zeros(4), atol=1e-5, rtol=0)
     torch.testing.assert_close(result.std((1, 2, 3)), torch.ones(4), atol=0.02, rtol=0)
-    assert torch.isfinite(standardised(torch.full((1, 1, 8, 8), 0.7))).all()
+    assert torch.isfinite(standardized(torch.full((1, 1, 8, 8), 0.7))).all()
 
 
 def test_the_peak_is_pooled_only_where_it_is_asked_for() -> None:

@@ -11,9 +11,9 @@ from torch.nn import functional as F
 
 from medscreen.detectors.novelty.hog import OrientedGradients
 from medscreen.detectors.novelty.laplacian_pyramid import FAINTEST, PyramidEnergies, blurred
-from medscreen.detectors.shared.layers.distances import MahalanobisDistance, NeighbourDistance
+from medscreen.detectors.shared.layers.distances import MahalanobisDistance, NeighborDistance
 from medscreen.detectors.shared.layers.regions import in_regions
-from medscreen.detectors.shared.layers.standardization import standardised
+from medscreen.detectors.shared.layers.standardization import standardized
 
 Floats = NDArray[np.float64]
 SIZES = pytest.mark.parametrize("size", [20, 28, 33, 64])
@@ -203,7 +203,7 @@ def test_more_columns_than_images_have_a_distance_too() -> None:
     assert found.mean() > network(drawn(20, 50)).mean()
 
 
-@pytest.mark.parametrize("make", [MahalanobisDistance, lambda width: NeighbourDistance(width, 1)])
+@pytest.mark.parametrize("make", [MahalanobisDistance, lambda width: NeighborDistance(width, 1)])
 def test_where_no_healthy_image_differs_a_trifle_is_no_infinity(make: type[MahalanobisDistance]) -> None:
     healthy = drawn(100, 4)
     healthy[:, 3] = 1.0
@@ -218,7 +218,7 @@ def test_where_no_healthy_image_differs_a_trifle_is_no_infinity(make: type[Mahal
 @pytest.mark.parametrize("neighbours", [1, 5])
 def test_the_distance_from_neighbours_is_scikit_learns(neighbours: int) -> None:
     healthy, images = correlated(200, 7, 1), correlated(30, 7, 2)
-    network = NeighbourDistance(7, neighbours)
+    network = NeighborDistance(7, neighbours)
     network.learn(healthy)
     known, asked = scaled_by_hand(healthy.double().numpy(), images.double().numpy())
     expected = NearestNeighbors(n_neighbors=neighbours).fit(known).kneighbors(asked)[0].mean(1)
@@ -227,14 +227,14 @@ def test_the_distance_from_neighbours_is_scikit_learns(neighbours: int) -> None:
 
 def test_a_known_image_is_at_no_distance_from_itself_however_large_the_numbers() -> None:
     healthy = 100 + drawn(100, 30)
-    network = NeighbourDistance(30, 1)
+    network = NeighborDistance(30, 1)
     network.learn(healthy)
     assert (network(healthy) == 0).all()
 
 
 @pytest.mark.parametrize("size", [1, 30])
 def test_known_images_are_loaded_however_many(size: int) -> None:
-    learned, fresh = NeighbourDistance(3, 1), NeighbourDistance(3, 1)
+    learned, fresh = NeighborDistance(3, 1), NeighborDistance(3, 1)
     learned.learn(drawn(size, 3))
     fresh.load_state_dict(learned.state_dict())
     asked = drawn(4, 3, seed=1)
@@ -244,4 +244,4 @@ def test_known_images_are_loaded_however_many(size: int) -> None:
 def test_standardising_is_what_the_loops_above_assume() -> None:
     image = torch.rand(1, 1, 12, 12)
     expected = (image - image.mean()) / (image.std() + 1e-3)
-    torch.testing.assert_close(standardised(image), expected)
+    torch.testing.assert_close(standardized(image), expected)

@@ -335,7 +335,7 @@ def test_a_class_without_images_gives_no_operating_point(label: int, missing: st
         params = OperatingParams(
             threshold=policy, deferral=DeferralParams(sensitivity=0.9, specificity=0.9), calibration="platt"
         )
-        with pytest.raises(MedscreenError, match=f"val has no {missing} image"):
+        with pytest.raises(MedscreenError, match=f"val: no {missing} image"):
             choose_operating_point(params, scores, labels, None)
-    with pytest.raises(MedscreenError, match="val has no normal image"):
+    with pytest.raises(MedscreenError, match="val: no normal image"):
         choose_threshold(YOUDEN, np.empty(0), np.empty(0, np.int64))

@@ -100,8 +100,8 @@ def test_weights_for_grey_are_three_equal_colours(tmp_path: Path) -> None:
         ("resnet18", {}, "conv1.weight is missing"),
         ("resnet18", [1, 2], "conv1.weight is missing"),
         ("resnet18", drawn("vgg19"), "conv1.weight is missing"),
-        ("resnet50", drawn("resnet18"), "layer1.0.conv1.weight is of shape"),
-        ("resnet18", drawn("resnet50"), "layer1.0.conv1.weight is of shape"),
+        ("resnet50", drawn("resnet18"), "layer1.0.conv1.weight has the shape"),
+        ("resnet18", drawn("resnet50"), "layer1.0.conv1.weight has the shape"),
         ("efficientnet_lite0", drawn("densenet121"), "_conv_stem.weight is missing"),
     ],
 )
@@ -116,8 +116,8 @@ def test_the_weights_of_another_network_are_a_sentence(tmp_path: Path, name: Any
 
 def test_a_missing_or_broken_file_is_a_sentence(tmp_path: Path) -> None:
     for path, says in (
-        (tmp_path / "absent.pt", "There is no file"),
-        (tmp_path, "There is no file"),
+        (tmp_path / "absent.pt", "file not found"),
+        (tmp_path, "file not found"),
         (written(tmp_path / "broken.pt", b"PK\x03\x04 nothing"), "can't be read as weights"),
         (written(tmp_path / "broken.safetensors", b"nothing"), "can't be read as weights"),
     ):

@@ -20,7 +20,7 @@ from medscreen.detectors.build import build
 from medscreen.detectors.shared.augmentation import pose_films
 from medscreen.detectors.shared.layers.pooling import mean_of_top
 from medscreen.detectors.shared.layers.ssim import structural_similarity
-from medscreen.detectors.shared.layers.standardization import Standardised, standardised_grey
+from medscreen.detectors.shared.layers.standardization import Standardized, standardized_gray
 from medscreen.errors import MedscreenError
 from tiny_detectors import LAYERS, TRAINING
 
@@ -139,15 +139,15 @@ def test_the_top_is_a_share_of_all_values(share: float, number: int) -> None:
 
 def test_standardised_grey_is_the_same_at_any_exposure() -> None:
     images = torch.rand(4, 1, 16, 16)
-    found = standardised_grey(images)
+    found = standardized_gray(images)
     torch.testing.assert_close(found.mean((1, 2, 3)), torch.full((4,), 0.5), atol=1e-5, rtol=0)
     torch.testing.assert_close(found.std((1, 2, 3)), torch.full((4,), 0.2), atol=2e-3, rtol=0)
-    torch.testing.assert_close(standardised_grey(0.4 * images + 0.3), found, atol=5e-3, rtol=0)
+    torch.testing.assert_close(standardized_gray(0.4 * images + 0.3), found, atol=5e-3, rtol=0)
     outlier = torch.zeros(1, 1, 16, 16)
     outlier[0, 0, 0, 0] = 1.0
-    assert standardised_grey(outlier).max() == 1.0
-    assert standardised_grey(-outlier).min() == 0.0
-    network = Standardised(nn.Conv2d(1, 2, 3))
+    assert standardized_gray(outlier).max() == 1.0
+    assert standardized_gray(-outlier).min() == 0.0
+    network = Standardized(nn.Conv2d(1, 2, 3))
     torch.testing.assert_close(network(images), network.network(found))
 
 
@@ -155,10 +155,10 @@ def test_what_is_standardised_is_trained_on_standardised_images() -> None:
     entry = params_of(standardize=True, score="local", top_fraction=0.5)
     train, tune = image_set(40, 16, 1), image_set(20, 16, 2)
     detector = build(entry, 16, COMPUTE, 7).fit(train, tune)
-    assert isinstance(detector.network, Standardised)
+    assert isinstance(detector.network, Standardized)
     scorer = detector.network.network
     assert isinstance(scorer, StandardizedLocalResidual)
-    seen = standardised_grey(torch.from_numpy(train.healthy().pixels)[:, None] / 255)
+    seen = standardized_gray(torch.from_numpy(train.healthy().pixels)[:, None] / 255)
     with torch.no_grad():
         torch.testing.assert_close(scorer.residuals(seen).mean(0), scorer.usual, atol=1e-4, rtol=1e-4)
 
@@ -269,7 +269,7 @@ def test_healthy_images_alone_are_learned_from_and_say_when_to_stop(asked: list[
     build(params_of(standardize=standardise), 16, COMPUTE, 7).fit(train, tune)
     (one,) = asked
     torch.testing.assert_close(one.train.images, grey(train))
-    torch.testing.assert_close(one.tune.images, standardised_grey(grey(tune)) if standardise else grey(tune))
+    torch.testing.assert_close(one.tune.images, standardized_gray(grey(tune)) if standardise else grey(tune))
     assert one.recipe.seed == 7
 
 

@@ -125,7 +125,7 @@ def test_what_is_requested_comes_as_pictures_or_with_the_reason_why_not(served: 
         assert thumbnail.mode == "L"
     assert image["map_note"]  # films have no masks: either the map is not shown, or not compared with lesions
     assert image["similar"] is None
-    assert "no features of its own" in image["similar_note"]
+    assert "no feature vector" in image["similar_note"]
     (file,) = served.post(("a.png", png(1))).json()["files"]
     assert {file["images"][0][name] for name in ("map", "similar", "thumbnail")} == {None}
 

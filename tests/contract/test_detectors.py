@@ -308,7 +308,7 @@ def test_findings_are_probabilities_and_the_score_their_odds(fitted: Detector, e
 
 @pytest.mark.parametrize(
     ("findings", "says"),
-    [(["spot"], "has the finding 'stain'"), (["spot", "stain", "wart"], "of the class 'wart'")],
+    [(["spot"], "lack 'stain'"), (["spot", "stain", "wart"], "of the class 'wart'")],
 )
 @pytest.mark.parametrize("kind", OF_FINDINGS)
 def test_findings_that_are_not_those_of_the_data_are_a_sentence(kind: str, findings: list[str], says: str) -> None:

@@ -236,6 +236,6 @@ def test_a_black_image_is_refused_by_the_map_as_by_the_score() -> None:
     from workspaces import map_of_quarters
 
     packaged = PackagedMap(map_of_quarters((1, 1, 1, 0)))
-    with pytest.raises(MedscreenError, match="no grey level above 1"):
+    with pytest.raises(MedscreenError, match="no gray level above 1"):
         packaged.maps(np.zeros((1, SIDE, SIDE), np.uint8))
     assert onnxruntime.__version__

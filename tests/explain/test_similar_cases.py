@@ -75,7 +75,7 @@ def test_a_detector_without_features_states_why_it_has_no_index(
     monkeypatch.chdir(workspace.workspace)
     done = CliRunner().invoke(commands, ["similar", str(a_film(workspace.workspace))])
     assert isinstance(done.exception, MedscreenError)
-    assert "no features of its own" in str(done.exception)
+    assert "no feature vector" in str(done.exception)
 
 
 def test_a_report_is_one_page_with_every_image_and_the_unreadable_named(
@@ -93,7 +93,7 @@ def test_a_report_is_one_page_with_every_image_and_the_unreadable_named(
     assert "No map:" in page  # without masks, quarters of equal worth are not shown
     assert "Research use only, never diagnosis" in page
     assert "film.png" in page
-    assert "no features of its own" in page
+    assert "no feature vector" in page
     assert "http://" not in page
     assert "https://" not in page
 

@@ -1,1 +1,1 @@
-"""Detectors, one folder a family: each scores images, the more abnormal the higher."""
+"""Detectors, one package per family. Each maps images to scores; a higher score is more abnormal."""

@@ -1,16 +1,17 @@
-"""An unfitted detector for an entry of the roster."""
+"""Factory of detectors: an unfitted detector for an entry of the roster."""
 
 from medscreen.config.compute import ComputeParams
 from medscreen.config.detectors.roster import DetectorParams
 from medscreen.detectors.shared.base import Detector, KnownState, nothing_known
 
 
-def build(  # noqa: PLR0911  # one a family
+def build(  # noqa: PLR0911  # one return per family
     params: DetectorParams, size: int, compute: ComputeParams, seed: int, known: KnownState = nothing_known
 ) -> Detector:
-    """An unfitted detector for images of `size` x `size` pixels; an ensemble takes members that are `known`.
+    """Builds an unfitted detector for images of `size` x `size` pixels.
 
-    Only the family's own modules are imported: `fit` depends on no other's.
+    `known`: states of members that an ensemble reuses. Only the modules of the family are imported, so that the stage
+    `fit` depends on no other family.
     """
     match params.kind:
         case "statistic":

@@ -1,4 +1,4 @@
-"""The map of a fitted detector as the graph explain.onnx, or the reason why there is none."""
+"""Explanation map of a fitted detector as the graph explain.onnx, or the reason why it has none."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -12,14 +12,15 @@ from medscreen.detectors.shared.onnx_export import export_module
 
 
 class NoMapError(Exception):
-    """There is no map of a detector; the message is the reason."""
+    """Raised for a detector without an explanation map; the message is the reason."""
 
 
 def map_network(entry: DetectorEntry, detector: Detector, size: int) -> tuple[str, nn.Module]:
-    """Kind and network, images (N, 1, size, size) in 0..1 -> maps of the same shape, 0 and above; raises NoMapError.
+    """Kind of a detector's map and the network that computes it.
 
-    A residual map comes with the reconstruction, 0..1. The network has a `unit`: what 1 means. Only the modules of the
-    detector's own family are imported.
+    The network takes images (N, 1, size, size) in 0..1 and returns maps of the same shape, 0 and above; a residual map
+    comes with the reconstruction in 0..1. Its `unit` names the unit of the values. Only the modules of the detector's
+    family are imported. Raises NoMapError.
     """
     scorer: Any = detector.network
     match entry.kind:
@@ -44,27 +45,27 @@ def map_network(entry: DetectorEntry, detector: Detector, size: int) -> tuple[st
 
             if entry.head.kind != "logistic":  # type: ignore[attr-defined]
                 raise NoMapError(
-                    f"the head {entry.head.kind} is not linear, so that its score is not a sum over places"  # type: ignore[attr-defined]
+                    f"the head {entry.head.kind} is not linear, so its score is not a sum over image positions"  # type: ignore[attr-defined]
                 )
             return "place map", EmbeddingMap(scorer, size)
         case "statistic":
-            raise NoMapError("a statistic of the whole image has no places")
+            raise NoMapError("a statistic of the whole image does not refer to positions in it")
         case _:
             raise NoMapError("the members of an ensemble have maps in different units")
 
 
 @dataclass(frozen=True)
 class ExportedMap:
-    """The graph, None where there is no map, and what package and fit.json state: kind and unit, or the reason."""
+    """Graph of a map, None without one, and its description in package and fit.json: kind and unit, or the reason."""
 
     graph: onnx.ModelProto | None
     about: dict[str, Any]
 
 
 def export_map(entry: DetectorEntry, detector: Detector, size: int) -> ExportedMap:
-    """The map graph of a fitted detector: float `images` (N, 1, size, size) in 0..1 -> `map` of the same shape.
+    """Exports the map of a fitted detector as a graph: float `images` (N, 1, size, size) in 0..1 -> `map`, same shape.
 
-    Of an autoencoder also `reconstruction`.
+    The graph of an autoencoder also has the output `reconstruction`.
     """
     try:
         kind, network = map_network(entry, detector, size)

@@ -1,1 +1,1 @@
-"""Scores and labels -> figures with intervals; knows no detector."""
+"""Metrics with intervals from scores and labels, independent of detectors."""

@@ -1,4 +1,4 @@
-"""Intervals by resampling patients."""
+"""Bootstrap intervals by resampling patients."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ from medscreen.evaluation.outcomes import Floats
 
 
 class Estimate(TypedDict):
-    """A metric and the ends of its interval; None where it is not defined (a ratio over nothing)."""
+    """A metric and its interval; None if undefined (division by zero)."""
 
     value: float | None
     low: float | None
@@ -30,23 +30,23 @@ class Bootstrap:
     seed: int
 
     def weights(self, patients: NDArray[np.int64]) -> Floats:
-        """(resamples + 1, N): how often each image is drawn; row 0 is the sample itself."""
+        """(resamples + 1, N): number of times each image is drawn; row 0 is the original sample."""
         if len(patients) == 0:
             return np.zeros((self.resamples + 1, 0))
         distinct, patient_of = np.unique(patients, return_inverse=True)
         rng = np.random.default_rng(self.seed)
         drawn = rng.multinomial(len(distinct), np.full(len(distinct), 1 / len(distinct)), size=self.resamples)
         weights = np.ones((self.resamples + 1, len(patients)))
-        for row, times in zip(weights[1:], drawn, strict=True):  # at once it would take twice the memory
+        for row, times in zip(weights[1:], drawn, strict=True):  # row by row: at once it takes twice the memory
             row[:] = times[patient_of]
         return weights
 
     def estimate(self, values: Floats) -> Estimate:
-        """From a metric's value on each row of the weights; undefined resamples are left out."""
+        """Percentile interval from a metric's values on the rows of weights, without undefined resamples."""
         return _estimate(values, self.confidence, rounded)
 
     def estimate_on_any_scale(self, values: Floats) -> Estimate:
-        """The same for scores and thresholds, which may be tiny or huge: rounded to six significant digits."""
+        """As `estimate`, rounded to six significant digits: for scores and thresholds of any scale."""
         return _estimate(values, self.confidence, significant)
 
 
@@ -60,15 +60,15 @@ def _estimate(values: Floats, confidence: float, rounding: Callable[[float], flo
 
 
 def estimate(value: float, low: float, high: float) -> Estimate:
-    """A value and its interval, rounded to six decimals as reports hold them."""
+    """Estimate from a value and its interval, rounded to six decimals."""
     return {"value": rounded(value), "low": rounded(low), "high": rounded(high)}
 
 
 def rounded(value: float) -> float:
-    """To six decimals: more than any sample here can tell apart in a share."""
+    """Rounds to six decimals, finer than the resolution of a proportion on any sample here."""
     return round(float(value), 6)
 
 
 def significant(value: float) -> float:
-    """To six significant digits."""
+    """Rounds to six significant digits."""
     return float(f"{value:.6g}")

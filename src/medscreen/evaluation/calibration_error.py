@@ -10,12 +10,12 @@ from medscreen.evaluation.outcomes import Floats, Outcomes
 from medscreen.evaluation.proportion_intervals import wilson
 from medscreen.evaluation.sample_size import supported
 
-_WIDTHS = 15  # equal-width bins of the ECE, as Guo 2017 has them
+_WIDTHS = 15  # equal-width bins of the ECE, as in Guo 2017
 _COUNTS = 10  # equal-count bins of the reliability table
 
 
 class ReliabilityBin(TypedDict):
-    """Images of like probability: their number, mean probability and the share of them that is abnormal."""
+    """Bin of the reliability table: number of images, mean probability, observed share of abnormal images."""
 
     images: int
     mean_probability: float
@@ -23,20 +23,20 @@ class ReliabilityBin(TypedDict):
 
 
 def brier(outcomes: Outcomes, weights: Floats) -> Floats:
-    """Mean squared distance of probability and label, in 0..1, less is better; per row of weights (Brier 1950).
+    """Brier score (Brier 1950): mean squared error of the probability, 0..1, lower is better; per row of weights.
 
-    Raises ValueError where the outcomes have no probabilities.
+    Raises ValueError if the outcomes have no probabilities.
     """
     score: Floats = (weights @ (probabilities_of(outcomes) - outcomes.labels) ** 2) / weights.sum(axis=1)
     return score
 
 
 def ece(outcomes: Outcomes, weights: Floats) -> Floats:
-    """Expected calibration error over 15 bins of equal width, in 0..1, less is better; per row of weights.
+    """Expected calibration error over 15 bins of equal width, 0..1, lower is better; per row of weights.
 
     The mean over images of |share abnormal - mean probability| in the image's bin (Guo 2017, arXiv 1706.04599,
-    equation 3, for the probability of being abnormal). Chance adds to it: hold it against `ece_by_chance`.
-    Raises ValueError where the outcomes have no probabilities.
+    equation 3, for the probability of being abnormal). It is above 0 by chance: compare it with `ece_by_chance`.
+    Raises ValueError if the outcomes have no probabilities.
     """
     probabilities = probabilities_of(outcomes)
     surplus = (outcomes.labels - probabilities)[:, None] * _in_bins(probabilities)
@@ -45,11 +45,11 @@ def ece(outcomes: Outcomes, weights: Floats) -> Floats:
 
 
 def ece_by_chance(outcomes: Outcomes, bootstrap: Bootstrap) -> Estimate:
-    """Mean and range of the ECE that these images would show if every stated probability were right.
+    """Mean and interval of the ECE on these images under perfect calibration.
 
-    Labels are drawn from the probabilities (consistency resampling, Broecker, Smith 2007, doi 10.1175/WAF993.1); images
-    count as independent. An ECE above the range is miscalibration that chance does not explain. There is no range where
-    a class has too few patients. Raises ValueError where the outcomes have no probabilities.
+    Consistency resampling: labels are drawn from the probabilities (Broecker, Smith 2007, doi 10.1175/WAF993.1), images
+    as independent. An ECE above the interval is more miscalibration than chance explains. No interval if a class has
+    too few patients. Raises ValueError if the outcomes have no probabilities.
     """
     probabilities = probabilities_of(outcomes)
     rng = np.random.default_rng(bootstrap.seed)
@@ -60,18 +60,17 @@ def ece_by_chance(outcomes: Outcomes, bootstrap: Bootstrap) -> Estimate:
 
 
 def _in_bins(probabilities: Floats) -> NDArray[np.bool_]:
-    """(N, 15): which bin of equal width each probability falls into."""
+    """(N, 15) one-hot: the equal-width bin of each probability."""
     bins = np.searchsorted(np.linspace(0, 1, _WIDTHS + 1)[1:-1], probabilities)
     result: NDArray[np.bool_] = bins[:, None] == np.arange(_WIDTHS)
     return result
 
 
 def reliability(outcomes: Outcomes, confidence: float) -> list[ReliabilityBin]:
-    """The reliability table: at most ten bins of about equal count, by rising probability.
+    """Reliability table: at most ten bins of about equal count, by ascending probability.
 
-    Images of equal probability share a bin. The interval of the observed share is Wilson's, which takes images as
-    independent; there is none where a class of the split has too few patients. Raises ValueError where the outcomes
-    have no probabilities.
+    Images of equal probability share a bin. The observed share has a Wilson interval, which assumes independent images;
+    none if a class of the split has too few patients. Raises ValueError if the outcomes have no probabilities.
     """
     probabilities = probabilities_of(outcomes)
     if len(probabilities) == 0:
@@ -94,7 +93,7 @@ def _bin(probabilities: Floats, labels: NDArray[np.int64], confidence: float) ->
 
 
 def probabilities_of(outcomes: Outcomes) -> Floats:
-    """The outcomes' probabilities; raises ValueError where there are none."""
+    """Probabilities of the outcomes; raises ValueError if there are none."""
     if outcomes.probabilities is None:
-        raise ValueError("the detector claims no probability, so there is none to judge")
+        raise ValueError("the detector has no probabilities")
     return outcomes.probabilities

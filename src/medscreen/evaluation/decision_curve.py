@@ -1,4 +1,4 @@
-"""Predictive values at a stated prevalence, and the decision curve's net benefit."""
+"""Predictive values at a given prevalence, and decision-curve analysis."""
 
 from collections.abc import Sequence
 from typing import TypedDict
@@ -13,7 +13,7 @@ from medscreen.evaluation.sample_size import supported
 
 
 class NetBenefit(TypedDict):
-    """Net benefit at a threshold probability, in true positives an image; to treat none is worth 0."""
+    """Net benefit at a threshold probability, in true positives per image; that of treating none is 0."""
 
     threshold: float
     model: Estimate
@@ -24,8 +24,8 @@ class NetBenefit(TypedDict):
 def predictive_values(outcomes: Outcomes, prevalence: float, bootstrap: Bootstrap) -> dict[str, Estimate]:
     """PPV and NPV at a prevalence (share of abnormal patients) in 0..1.
 
-    By Bayes' theorem from sensitivity and specificity, resample by resample; it assumes that these two are the same
-    at that prevalence (Altman, Bland 1994, doi 10.1136/bmj.309.6947.102).
+    By Bayes' theorem from sensitivity and specificity of each resample, assuming that both hold at that prevalence
+    (Altman, Bland 1994, doi 10.1136/bmj.309.6947.102).
     """
     weights = bootstrap.weights(outcomes.patients)
     with np.errstate(divide="ignore", invalid="ignore"):
@@ -40,20 +40,20 @@ def predictive_values(outcomes: Outcomes, prevalence: float, bootstrap: Bootstra
 
 
 def decision_curve(outcomes: Outcomes, thresholds: Sequence[float], bootstrap: Bootstrap) -> list[NetBenefit]:
-    """Net benefit of acting on probability >= threshold, of treating all and none, at each threshold in 0..1 (not 1).
+    """Net benefit of acting on probability >= threshold, of treating all and none, at each threshold in [0, 1).
 
     True positives / N - false positives / N * threshold / (1 - threshold) (Vickers, Elkin 2006, doi
-    10.1177/0272989X06295361), at the share of abnormal images that these outcomes have. Raises ValueError where the
-    outcomes have no probabilities.
+    10.1177/0272989X06295361), at the share of abnormal images in these outcomes. Raises ValueError if the outcomes have
+    no probabilities.
     """
     probabilities = probabilities_of(outcomes)
     weights, truth = bootstrap.weights(outcomes.patients), outcomes.labels == 1
     curve: list[NetBenefit] = []
     for threshold in thresholds:
-        worth = np.where(truth, 1.0, -threshold / (1 - threshold))
+        benefit = np.where(truth, 1.0, -threshold / (1 - threshold))
         with np.errstate(divide="ignore", invalid="ignore"):
-            model = (weights @ (worth * (probabilities >= threshold))) / weights.sum(axis=1)
-            treat_all = (weights @ worth) / weights.sum(axis=1)
+            model = (weights @ (benefit * (probabilities >= threshold))) / weights.sum(axis=1)
+            treat_all = (weights @ benefit) / weights.sum(axis=1)
         curve.append(
             {
                 "threshold": rounded(threshold),

@@ -1,4 +1,4 @@
-"""Metrics of a detector that says normal or abnormal, each computed for all resamples at once."""
+"""Metrics of binary decisions and scores, vectorized over bootstrap resamples."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -18,10 +18,11 @@ _AT_ONCE = 1 << 18  # weights
 
 
 def evaluate(outcomes: Outcomes, bootstrap: Bootstrap, metrics: list[str] | None = None) -> dict[str, Estimate]:
-    """Each metric (default: all that apply) with its interval; a metric the outcomes have no data for raises.
+    """Metrics (default: all that apply) with intervals.
 
-    Shares have a Wilson interval for the effective number of images, the others a percentile interval of resampled
-    patients, `ece` none. A metric of a class with too few patients (`sample_size`) has a value and no interval.
+    Proportions have a Wilson interval for the effective number of images, other metrics a percentile interval over
+    resampled patients, `ece` none. A metric of a class with too few patients (`sample_size`) has a value and no
+    interval. Raises ValueError for a metric whose inputs the outcomes lack.
     """
     weights = bootstrap.weights(outcomes.patients)
     if metrics is None:
@@ -38,19 +39,19 @@ def _estimated(name: str, outcomes: Outcomes, weights: Floats, bootstrap: Bootst
         found = clustered(values, len(counted), len(np.unique(outcomes.patients[counted])), bootstrap.confidence)
         return supported(found, outcomes, classes_of(name))
     found = bootstrap.estimate(values)
-    # every resample is less calibrated than the sample: `calibration.ece_by_chance` says what it is to be held against
+    # no interval: resampling biases the ECE upward; its reference is `calibration_error.ece_by_chance`
     return found | {"low": None, "high": None} if name == "ece" else supported(found, outcomes)
 
 
 def classes_of(metric: str) -> tuple[str, ...]:
-    """The classes whose patients a metric rests on: one for a share of its images, else both."""
+    """Classes that a metric is computed from: one for a proportion within a class, else both."""
     among = getattr(METRICS[metric], "among", None)
     return (among,) if among in CLASSES else CLASSES
 
 
 def auroc(outcomes: Outcomes, weights: Floats) -> Floats:
     """Area under the ROC curve: P(abnormal scores higher than normal), ties counting half; per row of weights."""
-    # some rows at a time: of a large sample, what lies in between takes several times the weights' memory
+    # in chunks of rows: intermediate arrays take several times the memory of the weights
     pieces = np.array_split(weights, max(1, min(len(weights), weights.size // _AT_ONCE)))
     return np.concatenate([_areas(outcomes, piece) for piece in pieces])
 
@@ -64,7 +65,7 @@ def _areas(outcomes: Outcomes, weights: Floats) -> Floats:
 
 
 def average_precision(outcomes: Outcomes, weights: Floats) -> Floats:
-    """Precision averaged over the steps of recall, from the highest score down; per row of weights."""
+    """Average precision: precision weighted by the steps of recall; per row of weights."""
     positive, negative = (counts[:, ::-1] for counts in _by_score(outcomes, weights))
     found, false = np.cumsum(positive, axis=1), np.cumsum(negative, axis=1)
     precision = np.divide(found, found + false, out=np.zeros_like(found), where=found + false > 0)
@@ -73,7 +74,7 @@ def average_precision(outcomes: Outcomes, weights: Floats) -> Floats:
 
 
 def _by_score(outcomes: Outcomes, weights: Floats) -> tuple[Floats, Floats]:
-    """Weight of the abnormal and of the normal images at each distinct score, ascending; per row."""
+    """Weights of abnormal and of normal images at each distinct score, ascending; per row."""
     order = np.argsort(outcomes.scores, kind="stable")
     ranked = outcomes.scores[order]
     starts = np.flatnonzero(np.concatenate([[True], ranked[1:] > ranked[:-1]])[: len(ranked)])
@@ -83,19 +84,19 @@ def _by_score(outcomes: Outcomes, weights: Floats) -> tuple[Floats, Floats]:
 
 @dataclass(frozen=True)
 class Share:
-    """The metric: weight of the images where `of` holds, divided by that of those where `among` holds."""
+    """Proportion metric: weight of the images in mask `of`, divided by that in mask `among`; keys of `_masks`."""
 
     of: str
     among: str
 
     def __call__(self, outcomes: Outcomes, weights: Floats) -> Floats:
-        """The share, per row of weights."""
+        """Proportion per row of weights."""
         masks = _masks(outcomes)
         share: Floats = (weights @ masks[self.of]) / (weights @ masks[self.among])
         return share
 
     def among_of(self, outcomes: Outcomes) -> NDArray[np.bool_]:
-        """(N,): the images that count."""
+        """(N,): mask of the denominator."""
         return _masks(outcomes)[self.among]
 
 
@@ -132,7 +133,7 @@ def _f1(outcomes: Outcomes, weights: Floats) -> Floats:
 
 def _accuracy_at_half(outcomes: Outcomes, weights: Floats) -> Floats:
     if outcomes.decision_boundary is None:
-        raise ValueError("the detector claims no probability, so it has no accuracy at one half")
+        raise ValueError("the detector has no probabilities, so no accuracy at one half")
     right = (outcomes.scores >= outcomes.decision_boundary) == (outcomes.labels == 1)
     accuracy: Floats = (weights @ right) / weights.sum(axis=1)
     return accuracy
@@ -158,6 +159,6 @@ METRICS: dict[str, Metric] = {
     "ece": ece,
 }
 
-# metric -> the field of the outcomes that not every detector fills
+# metric -> optional field of the outcomes that it needs
 _NEEDS = {"accuracy_at_half": "decision_boundary", "brier": "probabilities", "ece": "probabilities"}
 _NEEDS |= dict.fromkeys(("coverage", "error_kept", "error_deferred"), "deferred")

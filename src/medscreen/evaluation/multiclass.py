@@ -1,4 +1,4 @@
-"""Outcomes of a detector that names one of K classes."""
+"""Multiclass outcomes and metrics of detectors with findings."""
 
 from dataclasses import dataclass
 from typing import TypedDict
@@ -14,7 +14,7 @@ from medscreen.evaluation.sample_size import supported
 
 
 class ClassRow(TypedDict):
-    """One class against all others; an image is called the class of highest probability."""
+    """One-vs-rest metrics of a class; the predicted class is that of highest probability."""
 
     images: int
     patients: int
@@ -27,8 +27,8 @@ class ClassRow(TypedDict):
 class ClassOutcomes:
     """Predictions and labels of N images of K classes.
 
-    `classes` (K,): their names. `labels` (N,): the true class, 0..K-1. `probabilities` (N, K): of each class; the
-    highest is the class called, the first among equals. `patients` (N,): whose image it is.
+    `classes` (K,): names. `labels` (N,): true class, 0..K-1. `probabilities` (N, K): the predicted class is that of the
+    highest, the first among equals. `patients` (N,): patient of each image.
     """
 
     classes: tuple[str, ...]
@@ -38,12 +38,12 @@ class ClassOutcomes:
 
     @property
     def called(self) -> NDArray[np.int64]:
-        """(N,): the class of highest probability, 0..K-1."""
+        """(N,): predicted class, 0..K-1."""
         called: NDArray[np.int64] = self.probabilities.argmax(axis=1)
         return called
 
     def one_vs_rest(self, number: int) -> Outcomes:
-        """The same images with this class as abnormal and all others as normal."""
+        """Binary outcomes with this class as abnormal and all others as normal."""
         probability = self.probabilities[:, number]
         truth = (self.labels == number).astype(np.int64)
         return outcomes_of(
@@ -56,9 +56,9 @@ class ClassOutcomes:
 
 
 def macro_auroc(outcomes: ClassOutcomes, bootstrap: Bootstrap) -> Estimate:
-    """One-vs-rest AUROC averaged over the classes, each counting the same; None where a class has no image.
+    """Macro-averaged one-vs-rest AUROC; None if a class has no image.
 
-    Resamples in which a class is missing are left out. There is no interval where a class has too few patients.
+    Resamples without an image of a class are left out. No interval if a class has too few patients.
     """
     weights = bootstrap.weights(outcomes.patients)
     with np.errstate(divide="ignore", invalid="ignore"):
@@ -70,7 +70,7 @@ def macro_auroc(outcomes: ClassOutcomes, bootstrap: Bootstrap) -> Estimate:
 
 
 def per_class(outcomes: ClassOutcomes, bootstrap: Bootstrap) -> dict[str, ClassRow]:
-    """Name of the class -> its row, in the order of the classes."""
+    """Class name -> metrics, in the order of the classes."""
     return {name: _row(outcomes.one_vs_rest(number), bootstrap) for number, name in enumerate(outcomes.classes)}
 
 
@@ -86,9 +86,9 @@ def _row(outcomes: Outcomes, bootstrap: Bootstrap) -> ClassRow:
 
 
 def confusion_matrix(outcomes: ClassOutcomes) -> NDArray[np.int64]:
-    """(K, K) counts: row what the image is, column what it was called."""
+    """(K, K) counts: rows are true classes, columns predicted classes."""
     number = len(outcomes.classes)
-    if len(outcomes.labels) == 0:  # scikit-learn refuses it
+    if len(outcomes.labels) == 0:  # scikit-learn raises for empty input
         return np.zeros((number, number), np.int64)
     counts: NDArray[np.int64] = sklearn.metrics.confusion_matrix(outcomes.labels, outcomes.called, labels=range(number))
     return counts

@@ -14,9 +14,9 @@ Floats = NDArray[np.float64]
 class Outcomes:
     """Predictions and labels of N images; every array is (N,).
 
-    `labels`: 0 normal, 1 abnormal. `abnormal`: the decision at the operating point. `patients`: whose image it
-    is; images of one patient are resampled together. `decision_boundary`: see detectors.protocol. `probabilities`: of
-    being abnormal, in 0..1; None where the detector claims none. `deferred`: in the deferral band, None without one.
+    `labels`: 0 normal, 1 abnormal. `abnormal`: decision at the operating point. `patients`: patient of each image;
+    images of one patient are resampled together. `decision_boundary`: see detectors.shared.base.Detector.
+    `probabilities`: of abnormal, in 0..1; None without. `deferred`: in the deferral band; None without one.
     """
 
     labels: NDArray[np.int64]
@@ -28,7 +28,7 @@ class Outcomes:
     deferred: NDArray[np.bool_] | None = None
 
     def take(self, index: NDArray[np.int64]) -> "Outcomes":
-        """The outcomes at these positions."""
+        """Outcomes at these indices."""
         return outcomes_of(
             labels=self.labels[index],
             scores=self.scores[index],
@@ -40,7 +40,7 @@ class Outcomes:
         )
 
     def at(self, threshold: float) -> "Outcomes":
-        """The same scores, called abnormal from another threshold on; as the graph does, with 32 bits."""
+        """Same scores with decisions at another threshold, compared in 32 bits like the graph."""
         return replace(self, abnormal=_at_least(self.scores, threshold))
 
 
@@ -55,9 +55,9 @@ def outcomes_of(  # noqa: PLR0913  # one for each column
     probabilities: NDArray[Any] | None = None,
     deferred: NDArray[np.bool_] | None = None,
 ) -> Outcomes:
-    """Outcomes from arrays (N,) of any numeric type: the one place where they are put together.
+    """Builds Outcomes from arrays (N,) of any numeric type.
 
-    The decisions are `abnormal`, or those at a `threshold`, as the graph makes them; without either, no image is called
+    Decisions are `abnormal`, or score >= `threshold` in 32 bits like the graph; without either, no image is called
     abnormal.
     """
     values = scores.astype(np.float64)
@@ -76,7 +76,7 @@ def outcomes_of(  # noqa: PLR0913  # one for each column
 
 
 def outcomes_of_rows(rows: pa.Table, decision_boundary: float | None) -> Outcomes:
-    """The outcomes of a table's rows; the deferral band where the table has it."""
+    """Outcomes from a table of predictions; `deferred` if the table has the column."""
     return outcomes_of(
         labels=rows["label"].to_numpy(),
         scores=rows["score"].to_numpy(),
@@ -89,13 +89,13 @@ def outcomes_of_rows(rows: pa.Table, decision_boundary: float | None) -> Outcome
 
 
 def _at_least(scores: Floats, threshold: float) -> NDArray[np.bool_]:
-    """With the graph's 32 bits."""
+    """(N,) score >= threshold, in 32 bits like the graph."""
     called: NDArray[np.bool_] = scores.astype(np.float32) >= np.float32(threshold)
     return called
 
 
 def balanced_view(labels: NDArray[np.int64], seed: int) -> NDArray[np.int64]:
-    """Positions of all images of the rarer class and as many, drawn at random, of the other; sorted."""
+    """Sorted indices of a balanced subset: all images of the rarer class, and as many random ones of the other."""
     rng = np.random.default_rng(seed)
     classes = [np.flatnonzero(labels == label) for label in (0, 1)]
     number = min(len(positions) for positions in classes)
@@ -104,7 +104,7 @@ def balanced_view(labels: NDArray[np.int64], seed: int) -> NDArray[np.int64]:
 
 
 def confusion(outcomes: Outcomes) -> dict[str, int]:
-    """Counts of true and false, positive and negative."""
+    """Confusion matrix as counts of true and false negatives and positives."""
     truth, called = outcomes.labels == 1, outcomes.abnormal
     return {
         "true_negative": int((~truth & ~called).sum()),

@@ -1,4 +1,4 @@
-"""Paired comparison of two detectors on the same images, and the spread over seeds."""
+"""Paired comparison of two detectors on the same images, and spread over seeds."""
 
 from collections.abc import Sequence
 from typing import TypedDict
@@ -16,7 +16,7 @@ Labels = NDArray[np.int64]
 
 
 class Comparison(TypedDict):
-    """A difference of two AUROCs, its standard error, the two-sided p-value of none, and its interval."""
+    """Difference of two AUROCs: standard error, two-sided p-value for no difference, and interval."""
 
     difference: float | None
     standard_error: float | None
@@ -26,7 +26,7 @@ class Comparison(TypedDict):
 
 
 class Spread(TypedDict):
-    """Mean and sample standard deviation over runs that differ in their seed only."""
+    """Mean and sample standard deviation over runs with different seeds."""
 
     runs: int
     mean: float | None
@@ -37,8 +37,8 @@ def delong(labels: Labels, scores_a: Floats, scores_b: Floats, confidence: float
     """AUROC of a minus that of b on the same images, all arrays (N,), by DeLong's test.
 
     DeLong, DeLong, Clarke-Pearson 1988 (doi 10.2307/2531595), by midranks as Sun, Xu 2014 (doi
-    10.1109/LSP.2014.2337313). It takes images as independent: where patients have several, use `paired_bootstrap`.
-    With fewer than two images of a class all is None; without variance, as of a detector and itself, the p-value is.
+    10.1109/LSP.2014.2337313). Assumes independent images: for several images a patient, use `paired_bootstrap`. With
+    fewer than two images of a class all fields are None; without variance (identical scores) the p-value is None.
     """
     normal_a, abnormal_a = _placements(labels, scores_a)
     normal_b, abnormal_b = _placements(labels, scores_b)
@@ -50,7 +50,7 @@ def delong(labels: Labels, scores_a: Floats, scores_b: Floats, confidence: float
     return {
         "difference": rounded(difference),
         "standard_error": rounded(error),
-        # rounded: no variance at all can come out as 1e-17
+        # rounded: zero variance can be computed as 1e-17
         "p_value": float(2 * norm.sf(abs(difference) / error)) if rounded(error) > 0 else None,
         "low": rounded(difference - reach),
         "high": rounded(difference + reach),
@@ -58,7 +58,7 @@ def delong(labels: Labels, scores_a: Floats, scores_b: Floats, confidence: float
 
 
 def delong_auroc(labels: Labels, scores: Floats, confidence: float) -> Estimate:
-    """AUROC with DeLong's interval, cut to 0..1; see `delong`. It has no width where the classes are separated."""
+    """AUROC with DeLong's interval, clipped to 0..1; see `delong`. The width is 0 for perfect separation."""
     normal, abnormal = _placements(labels, scores)
     if min(len(normal), len(abnormal)) < 2:
         return UNDEFINED.copy()
@@ -68,7 +68,7 @@ def delong_auroc(labels: Labels, scores: Floats, confidence: float) -> Estimate:
 
 
 def _placements(labels: Labels, scores: Floats) -> tuple[Floats, Floats]:
-    """For each normal image the share of abnormal ones above it, for each abnormal one that of normal ones below."""
+    """For each normal image the share of abnormal images above it; for each abnormal one, of normal images below."""
     normal, abnormal = scores[labels == 0], scores[labels == 1]
     ranks = rankdata(np.concatenate([normal, abnormal]))
     above = len(abnormal) - (ranks[: len(normal)] - rankdata(normal))
@@ -83,16 +83,16 @@ def _standard_error(normal: Floats, abnormal: Floats) -> float:
 def paired_bootstrap(a: Outcomes, b: Outcomes, metric: str, bootstrap: Bootstrap) -> Estimate:
     """The metric of a minus that of b, with an interval from the same resampled patients for both.
 
-    There is no interval where a class that the metric rests on has too few patients (`sample_size`). Raises
-    ValueError where the two are not about the same images, in the same order.
+    No interval if a class of the metric has too few patients (`sample_size`). Raises ValueError if the images or their
+    order differ.
     """
     return supported(bootstrap.estimate(_paired_differences(a, b, metric, bootstrap)), a, classes_of(metric))
 
 
 def _paired_differences(a: Outcomes, b: Outcomes, metric: str, bootstrap: Bootstrap) -> Floats:
-    """(resamples + 1,): the difference on the sample, and on each resample of its patients."""
+    """(resamples + 1,): difference on the sample, then on each resample of patients."""
     if not (np.array_equal(a.labels, b.labels) and np.array_equal(a.patients, b.patients)):
-        raise ValueError("the two detectors were not judged on the same images")
+        raise ValueError("the outcomes of the two detectors are not for the same images")
     weights = bootstrap.weights(a.patients)
     with np.errstate(divide="ignore", invalid="ignore"):
         differences: Floats = METRICS[metric](a, weights) - METRICS[metric](b, weights)
@@ -100,11 +100,11 @@ def _paired_differences(a: Outcomes, b: Outcomes, metric: str, bootstrap: Bootst
 
 
 def paired_lower_bound(a: Outcomes, b: Outcomes, metric: str, bootstrap: Bootstrap) -> float | None:
-    """A one-sided lower bound, at the bootstrap's confidence, of the metric of a minus that of b; None if undefined.
+    """One-sided lower confidence bound of the metric of a minus that of b; None if undefined.
 
-    The lower of the percentile and the normal bound of the same resampled patients: far out in the tail the first rests
-    on few resamples, and the second leans on a symmetry that few images do not have (docs/log.md has the figures).
-    Raises ValueError as `paired_bootstrap` does.
+    The smaller of the percentile bound and the normal bound on the same resamples: in the tail the first depends on few
+    resamples, and the second assumes a symmetry that small samples lack (figures in docs/log.md). Raises ValueError as
+    `paired_bootstrap` does.
     """
     differences = _paired_differences(a, b, metric, bootstrap)
     resampled = differences[1:][np.isfinite(differences[1:])]
@@ -116,7 +116,7 @@ def paired_lower_bound(a: Outcomes, b: Outcomes, metric: str, bootstrap: Bootstr
 
 
 def spread(values: Sequence[float]) -> Spread:
-    """Mean and sample standard deviation; None without a value, sd None with fewer than two."""
+    """Mean (None without values) and sample standard deviation (None for fewer than two)."""
     return {
         "runs": len(values),
         "mean": rounded(float(np.mean(values))) if values else None,

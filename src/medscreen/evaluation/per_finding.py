@@ -1,4 +1,4 @@
-"""Metrics of each kind of abnormality against the same normal images."""
+"""Metrics of each finding against all normal images."""
 
 from collections.abc import Sequence
 
@@ -10,10 +10,10 @@ from medscreen.evaluation.subgroups import Subgroup, subgroup
 
 
 def findings(outcomes: Outcomes, classes: Sequence[str], bootstrap: Bootstrap) -> dict[str, Subgroup]:
-    """AUROC and sensitivity of each class of abnormal images against all normal ones, sorted by class.
+    """AUROC and sensitivity of each finding against all normal images, sorted by finding.
 
-    `classes` (N,) names what each image shows; the names of normal images are not looked at. Counts are of the
-    class and the normal images together. Without a normal image the AUROC is None.
+    `classes` (N,): finding of each image; ignored for normal images. Counts include the normal images. The AUROC is
+    None without normal images.
     """
     values, truth = np.asarray(classes, dtype=np.str_), outcomes.labels == 1
     return {

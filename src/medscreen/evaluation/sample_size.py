@@ -1,4 +1,4 @@
-"""The number of patients of a class that a split needs for an interval."""
+"""Minimum number of patients of a class for an interval."""
 
 from collections.abc import Collection, Mapping
 from typing import Any
@@ -9,17 +9,17 @@ from medscreen.evaluation.bootstrap import Estimate
 from medscreen.evaluation.outcomes import Outcomes
 
 FEWEST = 20
-"""Patients of a class: with fewer, one patient moves a share by more than .05, and a bootstrap draws few patients."""
+"""Minimum of patients in a class: with fewer, one patient changes a proportion by more than .05."""
 TOO_FEW = "too few to say"
-"""Text of a table in place of a figure that too few patients support."""
+"""Table cell in place of an estimate from too few patients."""
 CLASSES = ("normal", "abnormal")
-"""The names of labels 0 and 1."""
+"""Names of the labels 0 and 1."""
 
 
 def short_classes(outcomes: Outcomes, classes: Collection[str] = CLASSES) -> dict[str, int]:
-    """Those of the classes with fewer than FEWEST patients, and how many they have.
+    """Classes with fewer than FEWEST patients -> their number of patients.
 
-    A patient with images of both classes counts in both. Where the source names no patient, each image counts as one.
+    A patient with images of both classes counts in both. Without patient IDs, each image counts as a patient.
     """
     counts = {
         name: len(np.unique(outcomes.patients[outcomes.labels == label]))
@@ -30,10 +30,10 @@ def short_classes(outcomes: Outcomes, classes: Collection[str] = CLASSES) -> dic
 
 
 def supported(estimate: Estimate, outcomes: Outcomes, classes: Collection[str] = CLASSES) -> Estimate:
-    """The estimate, without its interval where one of the classes that it rests on has too few patients."""
+    """The estimate, without its interval if one of its classes has too few patients."""
     return {**estimate, "low": None, "high": None} if short_classes(outcomes, classes) else estimate
 
 
 def is_too_few(estimate: Mapping[str, Any] | None) -> bool:
-    """True for an estimate that rests on too few patients for an interval."""
+    """True for an estimate from too few patients for an interval."""
     return estimate is not None and estimate["value"] is not None and None in (estimate["low"], estimate["high"])

@@ -1,4 +1,4 @@
-"""Distribution of the scores of a class."""
+"""Score distribution of each class."""
 
 from typing import TypedDict
 
@@ -12,9 +12,9 @@ _QUANTILES = (0.0, 0.05, 0.25, 0.5, 0.75, 0.95, 1.0)
 
 
 class Distribution(TypedDict):
-    """Number, mean, sample standard deviation and quantiles of scores; None where there are too few.
+    """Number, mean, sample standard deviation and quantiles of scores; None if undefined.
 
-    `quantiles`: the share of scores below, as text ("0.5" is the median), -> score.
+    `quantiles`: level as text ("0.5" is the median) -> score.
     """
 
     images: int
@@ -24,7 +24,7 @@ class Distribution(TypedDict):
 
 
 def score_distribution(outcomes: Outcomes) -> dict[str, Distribution]:
-    """The distribution of the scores of the `normal` and of the `abnormal` images."""
+    """Score distributions of the `normal` and the `abnormal` images."""
     return {name: _distribution(outcomes.scores[outcomes.labels == label]) for label, name in enumerate(CLASSES)}
 
 

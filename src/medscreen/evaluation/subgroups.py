@@ -1,4 +1,4 @@
-"""The same metrics for each sex, age band, site or scanner."""
+"""Subgroup metrics, such as by sex, age band, site or scanner."""
 
 from collections.abc import Sequence
 from typing import TypedDict
@@ -11,7 +11,7 @@ from medscreen.evaluation.outcomes import Outcomes
 
 
 class Subgroup(TypedDict):
-    """Numbers of images and patients of a group, and its metrics."""
+    """Counts of images and patients in a subgroup, and its metrics."""
 
     images: int
     patients: int
@@ -23,10 +23,10 @@ class Subgroup(TypedDict):
 def subgroups(
     outcomes: Outcomes, groups: Sequence[str], bootstrap: Bootstrap, metrics: list[str] | None = None
 ) -> dict[str, Subgroup]:
-    """Metrics (default: all that apply) for each distinct value of `groups` (N,), sorted by it.
+    """Metrics (default: all that apply) for each distinct value of `groups` (N,), in sorted order.
 
-    Patients are resampled within the group. A metric that needs a class the group lacks is None; one that needs a class
-    of which the group has too few patients has no interval.
+    Patients are resampled within the group. A metric of a class without images in the group is None; with too few
+    patients it has no interval.
     """
     values = np.asarray(groups, dtype=np.str_)
     return {
@@ -36,7 +36,7 @@ def subgroups(
 
 
 def subgroup(outcomes: Outcomes, bootstrap: Bootstrap, metrics: list[str] | None = None) -> Subgroup:
-    """The counts and metrics of one group's outcomes; an empty group has no metric."""
+    """Counts and metrics of one group; the metrics of an empty group are None."""
     return {
         "images": len(outcomes.labels),
         "patients": len(np.unique(outcomes.patients)),

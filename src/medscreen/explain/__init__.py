@@ -1,1 +1,1 @@
-"""Reasons for a score: maps with the proof that they mean something, feature maps, similar cases."""
+"""Explanation of a score: maps and their validation, feature maps, similar cases."""

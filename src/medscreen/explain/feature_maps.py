@@ -1,4 +1,4 @@
-"""Feature maps: what the convolutions of a trained network make of one image. Needs torch and the training's state."""
+"""Feature maps of the convolutions of a trained network for one image. Needs torch and the state of the training."""
 
 import json
 from collections.abc import Mapping
@@ -25,16 +25,16 @@ _MOST_LAYERS = 8
 
 
 def trained_network(fitted: Path, metadata: Mapping[str, Any], run_key: str) -> nn.Module:
-    """The network of a package, from the folder that `fit` wrote.
+    """Loads the network of a package from the output folder of `fit`.
 
-    Raises MedscreenError where the folder is not there, is damaged or holds another training.
+    Raises MedscreenError if the folder is missing, damaged or of another training.
     """
     try:
         is_the_same = json.loads((fitted / "fit.json").read_text())["run_key"] == run_key
         state = load_file(fitted / "state.safetensors")
     except OSError as error:
         raise MedscreenError(
-            f"models/{fitted.parent.name}/fitted: no training to show layers of. Run `dvc repro` or `dvc pull`, or "
+            f"models/{fitted.parent.name}/fitted: not found; --layers needs it. Run `dvc repro` or `dvc pull`, or "
             "leave out --layers."
         ) from error
     except (ValueError, KeyError, TypeError, SafetensorError) as error:
@@ -44,7 +44,7 @@ def trained_network(fitted: Path, metadata: Mapping[str, Any], run_key: str) -> 
         ) from error
     if not is_the_same:
         raise MedscreenError(
-            f"models/{fitted.parent.name}/fitted: another training than that of the version. Check out the commit of "
+            f"models/{fitted.parent.name}/fitted: not the training of this version. Check out the commit of "
             "the version and run `dvc pull`, or leave out --layers."
         )
     recorded = with_current_kinds(with_current_keys(metadata["parameters"]))
@@ -55,14 +55,14 @@ def trained_network(fitted: Path, metadata: Mapping[str, Any], run_key: str) -> 
 
 
 def feature_maps(network: nn.Module, pixels: Pixels) -> dict[str, NDArray[np.float32]]:
-    """Layer -> its feature maps (C, h, w) of one image (S, S), in the order of computation.
+    """Layer name -> feature maps (C, h, w) of one image (S, S), in the order of computation.
 
-    Of the convolutions at most 8, spread evenly; none of a network without.
+    At most 8 convolutional layers, evenly spaced; empty for a network without convolutions.
     """
     found: dict[str, NDArray[np.float32]] = {}
 
     def keep(name: str, output: Tensor) -> None:
-        # of a detector that looks at several views, the first is the image itself
+        # with test-time augmentation, the first view is the image itself
         found.setdefault(name, output[0].numpy())
 
     layers = (nn.Conv2d, nn.ConvTranspose2d)

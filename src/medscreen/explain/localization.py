@@ -1,4 +1,4 @@
-"""Localization: whether a map's maximum and its energy lie inside the lesion."""
+"""Localization metrics of maps against lesion masks: pointing game and energy inside."""
 
 from dataclasses import dataclass
 
@@ -15,10 +15,10 @@ _BLOB_WIDTH = 0.25  # standard deviation of the center blob, in sides of the ima
 
 @dataclass(frozen=True)
 class Localization:
-    """Of each of N images: `hits`, whether the map's maximum lies inside the lesion, and the share of `energy` inside.
+    """Localization of N images: `hits`, 1 if the map's maximum is inside the lesion; `energy`, its share inside.
 
-    The pointing game of Zhang et al. 2018 (doi 10.1007/s11263-017-1059-x), without a tolerance around the lesion, and
-    the energy-based one of Wang et al. 2020 (Score-CAM, arXiv 1910.01279).
+    Pointing game of Zhang et al. 2018 (doi 10.1007/s11263-017-1059-x), without a tolerance around the lesion, and
+    energy-based pointing game of Wang et al. 2020 (Score-CAM, arXiv 1910.01279).
     """
 
     hits: Floats
@@ -26,7 +26,7 @@ class Localization:
 
 
 def localize(maps: Maps, masks: Masks) -> Localization:
-    """Maps (N, S, S), 0 and above, against masks; a constant map neither hits nor has energy inside."""
+    """Compares maps (N, S, S), 0 and above, with masks; a constant map has no hit and no energy inside."""
     flat, inside = maps.reshape(len(maps), -1).astype(np.float64), masks.reshape(len(masks), -1)
     pointing = ~is_constant(maps)
     flat = np.where(pointing[:, None], flat, 0)
@@ -37,13 +37,13 @@ def localize(maps: Maps, masks: Masks) -> Localization:
 
 
 def by_chance(masks: Masks) -> Localization:
-    """Expected value of a random place and of a constant map: the lesion's share of the image."""
+    """Expected values of a random pixel and of uniform energy: the lesion's share of the image."""
     share = masks.mean((1, 2))
     return Localization(share, share)
 
 
 def center_blob(number: int, size: int) -> Maps:
-    """Maps without a detector: a Gaussian at the center, where images tend to show what matters."""
+    """Reference maps without a detector: a Gaussian at the center (center bias of lesions)."""
     axis = (np.arange(size) - (size - 1) / 2) / (_BLOB_WIDTH * size)
     line = np.exp(-(axis**2) / 2).astype(np.float32)
     return np.broadcast_to(np.outer(line, line), (number, size, size))

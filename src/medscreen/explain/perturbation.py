@@ -1,4 +1,4 @@
-"""Deletion and insertion: the probability as the places that a map points at are removed or restored."""
+"""Deletion and insertion: probability as the pixels of highest map value are removed or restored."""
 
 from collections.abc import Callable
 from typing import Any
@@ -12,20 +12,20 @@ from medscreen.evaluation.outcomes import Floats
 from medscreen.explain.packaged_map import Maps
 
 SHARES = (0.0, 0.005, 0.01, 0.02, 0.04, 0.08, 0.16, 0.32)
-"""Of the pixels: lesions are small."""
-# standard deviations in sides of the image. Filling from near by and a soft edge were chosen on val of the phantom: the
-# blurred image of the paper, pasted with a hard edge, looks abnormal wherever it is pasted
+"""Shares of the pixels; small, because lesions are small."""
+# Standard deviations in sides of the image. Filling from nearby pixels with a soft edge was chosen on val of the
+# phantom: the blurred image of the paper, pasted with a hard edge, raises the score at any position.
 _BLUR, _FILL, _EDGE = 1 / 8, 1 / 16, 1 / 64
 
 Probability = Callable[[Pixels], Floats]
-"""Images (N, S, S) to probabilities of being abnormal (N,), by the packaged detector."""
+"""Images (N, S, S) -> probabilities of being abnormal (N,), by the packaged detector."""
 
 
 def perturbation_curves(probability: Probability, pixels: Pixels, maps: Maps) -> tuple[Floats, Floats]:
     """Deletion and insertion curves (N, len(SHARES)) of images by their maps.
 
-    After Petsiuk et al. 2018 (RISE, arXiv 1806.07421). Deletion fills the places where the map is largest from the
-    pixels around them; insertion begins with the blurred image and restores them.
+    After Petsiuk et al. 2018 (RISE, arXiv 1806.07421). Deletion replaces the pixels of highest map value by values from
+    the pixels around them; insertion restores them in the blurred image.
     """
     number, size = len(pixels), pixels[0].size
     order = np.argsort(-maps.reshape(number, -1), 1, kind="stable")
@@ -46,7 +46,7 @@ def perturbation_curves(probability: Probability, pixels: Pixels, maps: Maps) ->
 
 
 def _filled(image: NDArray[Any], chosen: NDArray[np.bool_]) -> NDArray[Any]:
-    """The image, its chosen pixels made of the others near by."""
+    """The image with the chosen pixels filled from nearby other pixels."""
     others = (~chosen).astype(np.float32)
     sigma = _FILL * len(image)
     weight = ndimage.gaussian_filter(others, sigma)

@@ -1,4 +1,4 @@
-"""Proof of a map: localization, deletion and insertion, randomization, and whether the map is shown."""
+"""Validation of a map: localization, deletion and insertion, randomization; decides if the map is shown."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,18 +17,18 @@ from medscreen.explain.perturbation import SHARES, perturbation_curves
 from medscreen.explain.randomization import rank_correlations, with_shuffled_weights
 from medscreen.packaging.packaged_detector import PackagedDetector
 
-_MOST_MAPS, _MOST_RANDOMIZED, _MOST_PERTURBED = 256, 32, 12  # images; the last ones are scored 32 times each
+_MOST_MAPS, _MOST_RANDOMIZED, _MOST_PERTURBED = 256, 32, 12  # images; each perturbed one is scored 32 times
 _SHUFFLES = 2
 UNCHANGED = 0.5
-"""A map is not shown unless its rank correlation with that of shuffled weights is surely below."""
-NO_MASKS = "the data set does not know where its lesions are"
+"""Limit of the rank correlation with maps of shuffled weights; the upper end of its interval has to be below."""
+NO_MASKS = "the data set has no lesion masks"
 
 
 @dataclass(frozen=True)
 class Subject:
-    """Input of the proof: packaged detector, file of its map graph, abnormal images with their lesions.
+    """Input of the validation: packaged detector, file of its map graph, abnormal images.
 
-    `masks` is None where nobody knows where the lesions are.
+    `masks`: lesion masks; None if the data set has none.
     """
 
     detector: PackagedDetector
@@ -39,25 +39,25 @@ class Subject:
 
 
 def prove(subject: Subject, bootstrap: Bootstrap) -> dict[str, Any]:
-    """Content of explanations.json.
+    """Validates the map of a detector; returns the content of explanations.json.
 
     Intervals are by bootstrap over patients. `shown` is False, with the reason, for a map that does not beat chance and
-    the center blob, or that hardly changes when the weights are shuffled; of fewer than FEWEST patients nothing is
-    measured, and no map is shown.
+    the center blob, or that hardly changes when the weights are shuffled. With fewer than FEWEST patients nothing is
+    measured, and the map is not shown.
     """
     chosen = _spread_evenly(len(subject.images), _MOST_MAPS)
-    known, masks = subject.images.take(chosen), None if subject.masks is None else subject.masks[chosen]
-    about = {**subject.detector.metadata["explanation"], "images": len(known)}
-    if (patients := len(np.unique(known.patients))) < FEWEST:
-        reason = f"the test split has abnormal images of too few patients to prove it ({patients} of at least {FEWEST})"
+    sample, masks = subject.images.take(chosen), None if subject.masks is None else subject.masks[chosen]
+    about = {**subject.detector.metadata["explanation"], "images": len(sample)}
+    if (patients := len(np.unique(sample.patients))) < FEWEST:
+        reason = f"validation needs abnormal images of at least {FEWEST} patients, the test split has {patients}"
         return {"shown": False, "reason": reason, **about}
-    maps = PackagedMap(subject.graph, subject.threads).maps(known.pixels)
+    maps = PackagedMap(subject.graph, subject.threads).maps(sample.pixels)
     report: dict[str, Any] = {
         **about,
         "constant_maps": int(is_constant(maps).sum()),
-        "localization": None if masks is None else _localization(maps, masks, known, bootstrap),
-        "randomization": _randomization(subject, known, maps, bootstrap),
-        "perturbation": _perturbation(subject, known, maps, bootstrap),
+        "localization": None if masks is None else _localization(maps, masks, sample, bootstrap),
+        "randomization": _randomization(subject, sample, maps, bootstrap),
+        "perturbation": _perturbation(subject, sample, maps, bootstrap),
     }
     if masks is None:
         report["localization_reason"] = NO_MASKS
@@ -66,7 +66,7 @@ def prove(subject: Subject, bootstrap: Bootstrap) -> dict[str, Any]:
 
 
 def _localization(maps: Maps, masks: Masks, images: ImageSet, bootstrap: Bootstrap) -> dict[str, Any]:
-    """Pointing game and energy share of the map and of what it is compared with, and the paired differences."""
+    """Pointing game and energy inside: of the map, of its references, and the paired differences."""
     found: dict[str, Localization] = {
         "map": localize(maps, masks),
         "chance": by_chance(masks),
@@ -83,9 +83,9 @@ def _localization(maps: Maps, masks: Masks, images: ImageSet, bootstrap: Bootstr
     return {"pointing_game": block(column("hits")), "energy_inside": block(column("energy"))}
 
 
-def _randomization(subject: Subject, known: ImageSet, maps: Maps, bootstrap: Bootstrap) -> dict[str, Any]:
-    chosen = _spread_evenly(len(known), _MOST_RANDOMIZED)
-    images, graph = known.take(chosen), onnx.load(subject.graph)
+def _randomization(subject: Subject, sample: ImageSet, maps: Maps, bootstrap: Bootstrap) -> dict[str, Any]:
+    chosen = _spread_evenly(len(sample), _MOST_RANDOMIZED)
+    images, graph = sample.take(chosen), onnx.load(subject.graph)
     found = []
     for seed in range(_SHUFFLES):
         shuffled = PackagedMap(with_shuffled_weights(graph, seed), subject.threads)
@@ -94,10 +94,10 @@ def _randomization(subject: Subject, known: ImageSet, maps: Maps, bootstrap: Boo
     return {"images": len(images), "shuffles": _SHUFFLES, "rank_correlation": estimate}
 
 
-def _perturbation(subject: Subject, known: ImageSet, maps: Maps, bootstrap: Bootstrap) -> dict[str, Any]:
-    """Curves by the map, and by the map of another image: what blurring as many pixels elsewhere does."""
-    chosen = _spread_evenly(len(known), _MOST_PERTURBED)
-    images = known.take(chosen)
+def _perturbation(subject: Subject, sample: ImageSet, maps: Maps, bootstrap: Bootstrap) -> dict[str, Any]:
+    """Curves by the map, and by the map of another image as reference for the same number of pixels elsewhere."""
+    chosen = _spread_evenly(len(sample), _MOST_PERTURBED)
+    images = sample.take(chosen)
     report: dict[str, Any] = {"images": len(images), "shares": list(SHARES)}
     curves = {}
     for name, by in (("map", maps[chosen]), ("map_of_another_image", np.roll(maps[chosen], 1, axis=0))):
@@ -124,13 +124,13 @@ def _spread_evenly(number: int, most: int) -> np.ndarray:
 
 
 def _doubt(report: dict[str, Any]) -> str:
-    """Reason for not showing the map; "" without one."""
+    """Reason not to show the map; "" without one."""
     correlation = report["randomization"]["rank_correlation"]["high"]
     if correlation >= UNCHANGED:
         return f"it hardly changes when the weights are shuffled (rank correlation up to {correlation:.2f})"
     for game, words in (("pointing_game", "maximum"), ("energy_inside", "energy")):
-        for rival, name in (("over_chance", "chance"), ("over_center_blob", "a blob at the center")):
+        for reference, name in (("over_chance", "expected by chance"), ("over_center_blob", "that of a central blob")):
             block = report["localization"]
-            if block is not None and not block[game][rival]["low"] > 0:
-                return f"its {words} is not inside lesions more often than that of {name}"
+            if block is not None and not block[game][reference]["low"] > 0:
+                return f"its {words} is inside lesions no more than {name}"
     return ""

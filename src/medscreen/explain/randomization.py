@@ -1,4 +1,4 @@
-"""Randomization check: a map that stays the same when the detector's learned tensors are shuffled shows no detector."""
+"""Randomization check: a valid map has to change when the learned weights of the detector are shuffled."""
 
 import numpy as np
 import onnx
@@ -10,10 +10,10 @@ from medscreen.explain.packaged_map import Maps, is_constant
 
 
 def with_shuffled_weights(graph: onnx.ModelProto, seed: int) -> onnx.ModelProto:
-    """The graph with the numbers within each learned tensor in another order; so they keep their distribution.
+    """The graph with the values within each learned tensor permuted, which keeps their distribution.
 
-    Learned tensors have the dotted names of a network's state; the constants of the map's geometry have none.
-    Adebayo et al. 2018 (arXiv 1810.03292) draw new weights, which here could make variances negative.
+    Learned tensors have dotted names, as in a state dict; constants of the map's geometry do not. Adebayo et al. 2018
+    (arXiv 1810.03292) draw new weights, which here could make variances negative.
     """
     model, rng = onnx.ModelProto(), np.random.default_rng(seed)
     model.CopyFrom(graph)
@@ -26,7 +26,7 @@ def with_shuffled_weights(graph: onnx.ModelProto, seed: int) -> onnx.ModelProto:
 
 
 def rank_correlations(maps: Maps, others: Maps) -> Floats:
-    """(N,): Spearman's rank correlation of each map with the other one of its image; 0 where one is constant."""
+    """(N,): Spearman rank correlation of the two maps of each image; 0 if one of them is constant."""
     useful = ~(is_constant(maps) | is_constant(others))
     pairs = zip(maps, others, useful, strict=True)
     return np.array([stats.spearmanr(a.ravel(), b.ravel()).statistic if use else 0.0 for a, b, use in pairs])

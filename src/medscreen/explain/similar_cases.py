@@ -1,8 +1,8 @@
-"""Similar cases: the training images nearest to an image in the detector's own features.
+"""Similar cases: the training images nearest to an image in the feature space of the detector.
 
 Features are those of the domain check (`operating.domain_nodes`), standardized and projected onto at most 128 principal
-axes of the training images by nodes that each packaged graph has; the distance is Euclidean. An index holds features,
-labels and keyed hashes of the files' names, never pixels.
+axes of the training images by nodes of the packaged graph; the distance is Euclidean. An index holds features, labels
+and keyed hashes of file names, never pixels.
 """
 
 from collections.abc import Sequence
@@ -23,14 +23,14 @@ from medscreen.packaging.packaged_detector import open_session, run_on_images
 from medscreen.packaging.predictions import EMBEDDING_COLUMN
 from medscreen.workspace.keyed_names import keyed_name
 
-NO_EMBEDDING = "the detector has no features of its own to compare images by"
-_AGAIN = "`dvc repro --force publish` writes it again while the version's files are in the workspace"
+NO_EMBEDDING = "the detector has no feature vector to compare images by"
+_AGAIN = "Run `dvc repro --force publish` while the version's files are in the workspace"
 _COLUMNS = ("name", "label", "image", "embedding")
 
 
 @dataclass(frozen=True)
 class Case:
-    """A training image near another: its keyed name, label (0 normal, 1 abnormal), digest and distance."""
+    """Training image near an image: keyed name, label (0 normal, 1 abnormal), digest and distance."""
 
     name: str
     label: int
@@ -40,7 +40,7 @@ class Case:
 
 @dataclass(frozen=True)
 class CaseIndex:
-    """N training images: `embeddings` (N, D), `labels` (N,), keyed `names` and the `images`' digests."""
+    """Index of N training images: `embeddings` (N, D), `labels` (N,), keyed `names`, digests `images`."""
 
     embeddings: NDArray[np.float32]
     labels: NDArray[np.int64]
@@ -48,7 +48,7 @@ class CaseIndex:
     images: Sequence[str]
 
     def nearest(self, embedding: NDArray[np.float32], label: int, number: int) -> list[Case]:
-        """The `number` nearest images of a label, the nearest first; an image equal to another is a case as well."""
+        """The `number` nearest images of a label, nearest first; identical images are included."""
         of_label = np.flatnonzero(self.labels == label)
         distances = np.linalg.norm(self.embeddings[of_label] - embedding, axis=1)
         order = np.argsort(distances, kind="stable")[:number]
@@ -59,7 +59,7 @@ class CaseIndex:
 
 
 class Embedder:
-    """Embeddings of images by a packaged graph that has features; ONNX Runtime's session is opened once."""
+    """Computes embeddings with a packaged graph that has features, in one ONNX Runtime session."""
 
     def __init__(self, graph: Path) -> None:
         self._session = open_session(part_for(onnx.load(graph), [EMBEDDING]).SerializeToString(), threads=1)
@@ -71,9 +71,9 @@ class Embedder:
 
 
 def case_table(rows: pa.Table, images: Sequence[str], key: bytes) -> pa.Table | None:
-    """The index of a version, of its predictions on train and the digests of these images in the same order.
+    """Builds the index from the predictions on train and the digests of these images, in the same order.
 
-    None where the predictions hold no embeddings.
+    None if the predictions have no embeddings.
     """
     if EMBEDDING_COLUMN not in rows.column_names:
         return None
@@ -88,7 +88,7 @@ def case_table(rows: pa.Table, images: Sequence[str], key: bytes) -> pa.Table | 
 
 
 def read_cases(content: bytes) -> CaseIndex:
-    """An index from the content of its Parquet file; raises MedscreenError for a damaged one."""
+    """Reads an index from the content of its Parquet file; raises MedscreenError if it is damaged."""
     try:
         table = pq.read_table(pa.BufferReader(content), columns=list(_COLUMNS))
         flat = table["embedding"].combine_chunks().values.to_numpy(zero_copy_only=False)
@@ -98,5 +98,5 @@ def read_cases(content: bytes) -> CaseIndex:
             table["name"].to_pylist(),
             table["image"].to_pylist(),
         )
-    except Exception as error:  # damaged files of Arrow fail in many ways
-        raise MedscreenError(f"The index of similar cases is damaged ({type(error).__name__}); {_AGAIN}.") from error
+    except Exception as error:  # pyarrow raises many types for damaged files
+        raise MedscreenError(f"The index of similar cases is damaged ({type(error).__name__}). {_AGAIN}.") from error

@@ -1,1 +1,1 @@
-"""From scores to decisions: threshold, deferral band, conformal p-value, probability."""
+"""Operating points: threshold, deferral band, conformal p-value and probability from a score."""

@@ -1,4 +1,4 @@
-"""The operating point as nodes behind a scoring graph: changed without training anything again."""
+"""Operating point as ONNX nodes appended to a scoring graph; it can be changed without retraining."""
 
 import json
 from collections.abc import Mapping
@@ -14,10 +14,10 @@ from medscreen.operating.operating_point import OperatingPoint
 from medscreen.operating.probability_calibration import Curve, LogisticCurve, SteppedCurve
 
 METADATA = "medscreen"
-"""The graph's property under which its description stands, as JSON."""
+"""Key of the ONNX metadata property that holds the package's metadata as JSON."""
 
 PREFIX = "op_"
-"""Of every constant and intermediate result that belongs to the operating point."""
+"""Name prefix of all constants and intermediate values of the operating point."""
 _OUTPUTS = {
     "p_value": TensorProto.FLOAT,
     "probability": TensorProto.FLOAT,
@@ -27,7 +27,7 @@ _OUTPUTS = {
 
 
 def package(scoring: onnx.ModelProto, point: OperatingPoint, metadata: Mapping[str, Any]) -> onnx.ModelProto:
-    """A scoring graph with the operating point's nodes appended and `metadata` written into it."""
+    """Appends the nodes of the operating point to a copy of a scoring graph, and adds `metadata`."""
     model = onnx.ModelProto()
     model.CopyFrom(scoring)
     graph = model.graph
@@ -44,7 +44,7 @@ def package(scoring: onnx.ModelProto, point: OperatingPoint, metadata: Mapping[s
     }
     graph.node.extend(
         [
-            # not "score >= threshold": a score that is not a number is no reason to call an image normal
+            # Not(score < threshold), not score >= threshold, so that a NaN score is called abnormal
             helper.make_node("Less", ["score", "op_threshold"], ["op_below"]),
             helper.make_node("Not", ["op_below"], ["abnormal"]),
             helper.make_node("Less", ["score", "op_defer_from"], ["op_surely_normal"]),
@@ -71,7 +71,7 @@ def package(scoring: onnx.ModelProto, point: OperatingPoint, metadata: Mapping[s
 
 
 def scoring_part(packaged: onnx.ModelProto) -> tuple[onnx.ModelProto, dict[str, Any]]:
-    """Inverse of `package`: the graph without its operating point, and the metadata."""
+    """Inverse of `package`: the graph without the operating point, and the metadata."""
     model = onnx.ModelProto()
     model.CopyFrom(packaged)
     graph = model.graph
@@ -91,7 +91,7 @@ def scoring_part(packaged: onnx.ModelProto) -> tuple[onnx.ModelProto, dict[str, 
 
 
 def _curve(curve: Curve) -> tuple[list[NodeProto], dict[str, np.ndarray]]:
-    """The nodes from `score` to `probability`, and their constants."""
+    """Nodes from `score` to `probability`, and their constants."""
     match curve:
         case LogisticCurve():
             nodes = [
@@ -104,7 +104,7 @@ def _curve(curve: Curve) -> tuple[list[NodeProto], dict[str, np.ndarray]]:
                 "op_intercept": np.array(curve.intercept, np.float32),
             }
         case SteppedCurve():
-            # each stretch between two points adds the share of its rise that the score has passed
+            # piecewise linear: each segment adds the fraction of its rise that the score has passed
             scores, probabilities = np.array(curve.scores), np.array(curve.probabilities)
             nodes = [
                 helper.make_node("Sub", ["op_scores", "op_starts"], ["op_beyond"]),

@@ -1,4 +1,4 @@
-"""The domain check of a detector: learned on its training images, calibrated on tune and val."""
+"""Domain check of a detector: fitted to its training images, calibrated on tune and val."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -22,20 +22,20 @@ from medscreen.operating.domain_nodes import (
 )
 from medscreen.operating.graph_values import Values, values_from, values_of_images
 
-_MOST_IMAGES = 2048  # for a covariance of a few hundred columns: more hardly change it
-_MOST_COLUMNS = 4096  # of a detector's features: beyond that, the check would cost more than the detector
+_MOST_IMAGES = 2048  # enough for a covariance of a few hundred columns
+_MOST_COLUMNS = 4096  # of a detector's features: with more, the check would cost more time than the detector
 
 
 def with_domain_check(
     scoring: onnx.ModelProto, train: ImageSet, calibrating: Sequence[ImageSet], views: int, threads: int
 ) -> tuple[onnx.ModelProto, dict[str, Any], list[Values]]:
-    """The scoring graph with the output `in_domain`; the package's metadata of the check; values of each image set.
+    """The scoring graph with the output `in_domain`; metadata of the check; graph values of each image set.
 
-    An image is outside where its statistics are too far from those of the training images, or where the detector's own
-    features are, if it has any: see `domain_nodes.last_input`, and `with_features` for `views`. Each of the two may
-    call half of `LEVEL` of the images like the training images outside, so that together they call at most `LEVEL`.
-    `calibrating`: images that no distance was learned from. The values, of train and of these in their order, are the
-    scoring graph's outputs, the distances and the embedding: each image goes through the network once.
+    An image is out of domain if its image statistics, or the detector's features if it has any, are too far from those
+    of the training images; see `domain_nodes.last_input`, and `with_features` for `views`. With features, each
+    of the two checks has the level `LEVEL` / 2, so that together they reject at most `LEVEL` of in-domain images.
+    `calibrating`: images not used to fit the distances. The values, for train and then `calibrating`, are the scoring
+    graph's outputs, distances and embedding; each image passes the network once.
     """
     size = int(train.pixels.shape[1])
     source = _feature_source(scoring, train.pixels, views, threads)
@@ -75,7 +75,7 @@ def _spread_evenly(number: int) -> NDArray[np.int64]:
 
 
 def _feature_source(scoring: onnx.ModelProto, pixels: Pixels, views: int, threads: int) -> str | None:
-    """The value that holds the detector's own features, a vector for each view of an image; None without one."""
+    """Name of the graph value with the detector's feature vectors, one per view of an image; None without one."""
     source = last_input(scoring)
     if source is None:
         return None

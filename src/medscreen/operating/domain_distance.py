@@ -8,20 +8,20 @@ from numpy.typing import NDArray
 Floats = NDArray[np.float64]
 
 LEVEL = 0.01
-"""The share of images like the training images that may be called outside their domain."""
+"""Maximum share of in-domain images that are called out of domain."""
 
-_MOST_AXES = 128  # of wide vectors the other directions share one variance; the matrix stays small in the package
-_LEAST, _NOTHING = 1e-3, 1e-6  # keep the spread above 0 where all training images are alike
-_ROUNDING = 1e-3  # of the threshold; sums of 32 bits in another order must not move an image across it
+_MOST_AXES = 128  # the other directions of wide vectors share one variance, which keeps the matrix in the package small
+_LEAST, _NOTHING = 1e-3, 1e-6  # keep the spread above 0 where all training images are equal
+_ROUNDING = 1e-3  # relative margin of the threshold, so that the order of 32-bit sums does not change decisions
 
 
 @dataclass(frozen=True)
 class Distance:
     """Squared Mahalanobis distance of vectors (N, D) from the mean of the training images' vectors.
 
-    Lee et al. 2018 (arXiv 1807.03888), with one covariance for all classes. `mean` and `spread` (D,) scale each column.
-    `axes` (D, K) are the directions of the largest variances, whose inverses are `precisions` (K,); what the axes do
-    not span counts by `rest`, the inverse of the mean of the other variances.
+    Lee et al. 2018 (arXiv 1807.03888), with one covariance for all classes. `mean`, `spread` (D,): scaling of the
+    columns. `axes` (D, K): principal axes of the largest variances. `precisions` (K,): inverse variances along the
+    axes. `rest`: inverse mean variance of the remaining directions.
     """
 
     mean: Floats
@@ -40,9 +40,9 @@ class Distance:
 
 
 def learn_distance(vectors: Floats) -> Distance:
-    """The distance from these vectors (N, D), whose covariance is shrunk towards a multiple of the identity.
+    """Fits the distance to vectors (N, D), with the covariance shrunk toward a multiple of the identity.
 
-    Oracle approximating shrinkage: Chen, Wiesel, Eldar, Hero 2010 (doi 10.1109/TSP.2010.2053029), equation 23.
+    Oracle approximating shrinkage (OAS): Chen, Wiesel, Eldar, Hero 2010 (doi 10.1109/TSP.2010.2053029), equation 23.
     """
     number, width = vectors.shape
     deviation = vectors.std(0)
@@ -60,21 +60,21 @@ def learn_distance(vectors: Floats) -> Distance:
 
 
 def conformal_threshold(distances: Floats, patients: NDArray[np.int64], level: float) -> float:
-    """The distance beyond which an image is outside, so that a new patient's image is with probability <= `level`.
+    """Threshold of the distance that an in-domain image of a new patient exceeds with probability <= `level`.
 
-    The conformal p-value of a distance d is (1 + sum over the K patients of the share of their images that lie at d or
-    beyond) / (K + 1), and images with p <= `level` are outside: Vovk, Gammerman, Shafer 2005, section 2.2; with
-    patients of several images Lee, Barber, Willett 2023 (arXiv 2306.06342). It takes patients as exchangeable. With
-    fewer than 1 / `level` - 1 patients it is the largest distance, see `guaranteed`.
+    Images with a conformal p-value <= `level` are out of domain. The p-value of a distance d is (1 + sum over the K
+    patients of the share of their images with distance >= d) / (K + 1): Vovk, Gammerman, Shafer 2005, section 2.2; for
+    several images a patient Lee, Barber, Willett 2023 (arXiv 2306.06342). Patients are assumed exchangeable. With fewer
+    than 1 / `level` - 1 patients the threshold is the largest distance; see `guaranteed`.
     """
     _, inverse, images = np.unique(patients, return_inverse=True, return_counts=True)
     farthest_first = np.argsort(-distances, kind="stable")
     at_or_beyond = np.cumsum(1 / images[inverse[farthest_first]])
-    # a sum of thirds may fall short of the whole number that it is
+    # tolerance for rounding: three thirds may sum to less than 1
     inside = (1 + at_or_beyond) / (len(images) + 1) > level * (1 + 1e-9)
     return float(distances[farthest_first[np.argmax(inside)]]) * (1 + _ROUNDING)
 
 
 def guaranteed(patients: int, level: float) -> float:
-    """The most that `conformal_threshold` promises to be outside: `level`, or 1 / (K + 1) of too few patients K."""
+    """Guaranteed bound on the out-of-domain share: `level`, or 1 / (K + 1) for too few patients K."""
     return max(level, 1 / (patients + 1))

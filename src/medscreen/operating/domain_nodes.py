@@ -1,4 +1,4 @@
-"""The domain check as nodes behind a scoring graph: output `in_domain`."""
+"""Domain check as ONNX nodes appended to a scoring graph: output `in_domain`."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -11,24 +11,24 @@ from onnx import NodeProto, TensorProto, helper, numpy_helper
 from medscreen.operating.domain_distance import Distance
 
 STATISTICS, FEATURES = "domain_statistics", "domain_features"
-"""Values of the graph, (N, D): what every image has, and what the detector's last layer sees of it."""
+"""Values of the graph, (N, D): image statistics, and input of the detector's last layer."""
 EMBEDDING = f"{FEATURES}_projected"
-"""The features, standardized and projected onto the principal axes of the training images', (N, at most 128)."""
+"""Features, standardized and projected onto the principal axes of the training images, (N, at most 128)."""
 
 IN_DOMAIN = "in_domain"
 
-_LEVELS = 8  # of grey
-_WAVES = 8  # the lowest ones, along each side, are the layout
-_ROUNDING = 1e-6  # about the energy of rounding to 256 levels, 1 / 12 / 255**2: below it there is nothing to see
+_LEVELS = 8  # gray levels
+_WAVES = 8  # lowest frequencies along each side, for the layout of the image
+_ROUNDING = 1e-6  # about the energy of rounding to 256 levels, 1 / 12 / 255**2
 _Constants = Mapping[str, np.ndarray]
 
 
 def with_statistics(scoring: onnx.ModelProto, size: int) -> onnx.ModelProto:
-    """The scoring graph with the value `domain_statistics` (N, D), of its images (N, 1, size, size) in 0..1.
+    """Adds the value `domain_statistics` (N, D), computed from images (N, 1, size, size) in 0..1.
 
-    They are the mean share of each of eight grey levels that a pixel reaches, the lowest 8 x 8 coefficients of the
-    cosine transform (where the image is bright), and the log energy of its coefficients by octave of rows and of
-    columns (how fine its structures are, and which way they run).
+    The statistics are a soft cumulative histogram of eight gray levels, the lowest 8 x 8 coefficients of the cosine
+    transform (layout of bright and dark areas), and the log energy of the coefficients by octave of rows and of columns
+    (scale and direction of structures).
     """
     waves, octaves = min(_WAVES, size), math.ceil(math.log2(size)) + 1
     constants: dict[str, np.ndarray] = {
@@ -64,7 +64,7 @@ def with_statistics(scoring: onnx.ModelProto, size: int) -> onnx.ModelProto:
         helper.make_node("MatMul", ["domain_octaves", "domain_energy"], ["domain_row_energy"]),
         helper.make_node("MatMul", ["domain_row_energy", "domain_octaves_transposed"], ["domain_band_energy"]),
         helper.make_node("Reshape", ["domain_band_energy", "domain_flat"], ["domain_all_bands"]),
-        # the first is the mean grey, which the layout has
+        # without the first, the mean gray, which is part of the layout
         helper.make_node(
             "Slice", ["domain_all_bands", "domain_behind_mean", "domain_last", "domain_second"], ["domain_bands"]
         ),
@@ -76,10 +76,10 @@ def with_statistics(scoring: onnx.ModelProto, size: int) -> onnx.ModelProto:
 
 
 def last_input(scoring: onnx.ModelProto) -> str | None:
-    """The value that enters the graph's last product with a constant matrix; None without one.
+    """Input of the graph's last product with a constant matrix; None without one.
 
-    It is the vector in front of a classifier's last layer, the code of an autoencoder, the scaled vector that a
-    distance is taken of; or a map that is being resized, or patches: its shape tells, once the graph is run.
+    It is the input of a classifier's last layer, the code of an autoencoder or the scaled vector of a distance. It can
+    also be patches or a map before resizing, which the caller excludes by their shape.
     """
     matrices = {constant.name for constant in scoring.graph.initializer if len(constant.dims) == 2}
     products = [node for node in scoring.graph.node if node.op_type in {"Gemm", "MatMul"} and node.input[1] in matrices]
@@ -87,10 +87,9 @@ def last_input(scoring: onnx.ModelProto) -> str | None:
 
 
 def with_features(scoring: onnx.ModelProto, source: str, views: int) -> onnx.ModelProto:
-    """The scoring graph with the value `domain_features` (N, D), from one (views * N, D).
+    """Adds the value `domain_features` (N, D): the mean over views of the value `source` (views * N, D).
 
-    A detector that looks at several views of an image has all images in one view, then all in the next; their mean is
-    taken.
+    `source` holds the first view of all images, then the next.
     """
     constants = {"domain_views": np.array([views], np.int64), "domain_width": np.array([-1], np.int64)}
     nodes = [
@@ -104,7 +103,7 @@ def with_features(scoring: onnx.ModelProto, source: str, views: int) -> onnx.Mod
 
 
 def with_distances(model: onnx.ModelProto, distances: Mapping[str, Distance]) -> onnx.ModelProto:
-    """The graph with the value `distance_of(value)` (N,) for each value (N, D) that has a distance."""
+    """Adds the value `distance_of(value)` (N,) for each value (N, D) in `distances`."""
     nodes: list[NodeProto] = []
     constants: dict[str, np.ndarray] = {"domain_along": np.array([1], np.int64)}
     for value, distance in distances.items():
@@ -115,9 +114,9 @@ def with_distances(model: onnx.ModelProto, distances: Mapping[str, Distance]) ->
 
 
 def with_limits(model: onnx.ModelProto, thresholds: Mapping[str, float]) -> onnx.ModelProto:
-    """The graph with the output `in_domain`: whether no value's distance exceeds its threshold.
+    """Adds the output `in_domain`: True if no distance exceeds its threshold.
 
-    An image whose distance is not a number is outside.
+    An image with a NaN distance is out of domain.
     """
     nodes, constants, within = [], {}, []
     for value, threshold in thresholds.items():
@@ -132,12 +131,12 @@ def with_limits(model: onnx.ModelProto, thresholds: Mapping[str, float]) -> onnx
 
 
 def distance_of(value: str) -> str:
-    """The name of a value's distance."""
+    """Name of the distance of a value."""
     return f"{value}_distance"
 
 
 def _distance(value: str, distance: Distance) -> tuple[list[NodeProto], dict[str, np.ndarray]]:
-    """From a value (N, D) to its distance (N,)."""
+    """Nodes and constants from a value (N, D) to its distance (N,)."""
     constants = {
         "mean": distance.mean[None],
         "spread": distance.spread[None],
@@ -179,7 +178,7 @@ def _extended(model: onnx.ModelProto, nodes: Sequence[NodeProto], constants: _Co
 
 
 def _cosines(size: int) -> np.ndarray:
-    """The orthonormal discrete cosine transform (DCT-II): row k has k half waves."""
+    """Matrix of the orthonormal discrete cosine transform (DCT-II); row k has frequency k."""
     waves, places = np.arange(size)[:, None], np.arange(size)[None, :]
     matrix = np.cos(np.pi * waves * (places + 0.5) / size) * math.sqrt(2 / size)
     matrix[0] = math.sqrt(1 / size)
@@ -187,7 +186,7 @@ def _cosines(size: int) -> np.ndarray:
 
 
 def _octaves(size: int) -> np.ndarray:
-    """(octaves, size): means over the waves 0, 1, 2 to 3, 4 to 7 and so on."""
+    """Matrix (octaves, size) of means over the frequencies 0, 1, 2 to 3, 4 to 7 and so on."""
     octave = np.array([wave.bit_length() for wave in range(size)])
     members = (np.arange(octave[-1] + 1)[:, None] == octave[None, :]).astype(np.float32)
     means: np.ndarray = members / members.sum(1, keepdims=True)

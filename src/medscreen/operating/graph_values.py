@@ -1,4 +1,4 @@
-"""Values of an ONNX graph, computed from images or from other values of the same graph."""
+"""Computation of values of an ONNX graph from images, or from other values of the graph."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
@@ -12,18 +12,18 @@ from onnx import TensorProto, helper
 from medscreen.data.images import Pixels, batches
 
 Values = dict[str, NDArray[Any]]
-"""Value of the graph -> its array, with one entry an image."""
+"""Name of a graph value -> array with one entry per image."""
 
 
 def values_of_images(model: onnx.ModelProto, pixels: Pixels, names: Sequence[str], threads: int) -> Values:
-    """The named values of images (N, S, S), in the batches that screening uses."""
+    """Computes the named values for images (N, S, S), in the batches of screening."""
     cuts = batches(len(pixels), pixels.shape[1])
     given = ({"pixels": np.ascontiguousarray(pixels[cut, None])} for cut in cuts)
     return _run(part_for(model, names), given, names, threads)
 
 
 def values_from(model: onnx.ModelProto, values: Values, names: Sequence[str], side: int, threads: int) -> Values:
-    """The named values from float values that were computed before, in the batches of images of `side` pixels."""
+    """Computes the named values from given float values, in the batches of images of `side` pixels."""
     part = part_for(model, names, values)
     used = [entry.name for entry in part.graph.input]
     number = len(next(iter(values.values())))
@@ -34,16 +34,16 @@ def values_from(model: onnx.ModelProto, values: Values, names: Sequence[str], si
 def part_for(
     model: onnx.ModelProto, names: Sequence[str], given: Mapping[str, NDArray[Any]] | None = None
 ) -> onnx.ModelProto:
-    """The graph as far as these values need it, which become its outputs: ONNX Runtime runs all the nodes there are.
+    """Subgraph that computes the named values as outputs; ONNX Runtime would run all nodes of the whole graph.
 
-    It begins with the float values that are `given`, with the graph's own inputs without any.
+    Its inputs are the float values `given`, or the graph's inputs if there are none.
     """
     part = onnx.ModelProto()
     part.CopyFrom(model)
-    graph, known = part.graph, dict(given or {})
+    graph, inputs = part.graph, dict(given or {})
     needed, nodes = set(names), []
     for node in reversed(model.graph.node):
-        if needed.intersection(node.output) - known.keys():
+        if needed.intersection(node.output) - inputs.keys():
             needed.update(node.input)
             nodes.append(node)
     outputs = {output.name: output for output in model.graph.output}
@@ -53,11 +53,11 @@ def part_for(
     graph.output.extend(
         outputs.get(name) or helper.make_tensor_value_info(name, TensorProto.FLOAT, None) for name in names
     )
-    if known:
+    if inputs:
         del graph.input[:]
         graph.input.extend(
             helper.make_tensor_value_info(name, TensorProto.FLOAT, ["N", *array.shape[1:]])
-            for name, array in known.items()
+            for name, array in inputs.items()
             if name in needed
         )
     return part

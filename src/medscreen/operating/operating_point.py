@@ -1,4 +1,4 @@
-"""All that is read off a score, as one value."""
+"""Operating point: threshold, deferral band, p-value and probability calibration of a detector."""
 
 from dataclasses import dataclass
 
@@ -18,12 +18,13 @@ Labels = NDArray[np.int64]
 class OperatingPoint:
     """Operating point of a detector.
 
-    An image is called abnormal when score >= `threshold`, and is to be deferred to a reader when `defer_from` <=
-    score < `defer_to`. Its p-value compares it with `healthy_scores` (sorted): the conformal p-value (1 + number of
-    healthy scores >= score) / (n + 1), in 1/(n+1)..1. For a healthy image exchangeable with those of `val`,
-    P(p <= a) <= a (Vovk, Gammerman, Shafer 2005, Algorithmic Learning in a Random World, section 2.2). It
-    holds nearly where `val` has several images of a patient, and on images of another hospital nothing is promised.
-    `curve` gives its probability of being abnormal.
+    - `threshold`: an image is called abnormal if score >= threshold.
+    - `defer_from`, `defer_to`: an image is deferred to a reader if defer_from <= score < defer_to.
+    - `healthy_scores`: sorted scores of the n healthy images of `val`. The conformal p-value is (1 + number of healthy
+      scores >= score) / (n + 1), in 1/(n+1)..1. For a healthy image exchangeable with those of `val`, P(p <= a) <= a
+      (Vovk, Gammerman, Shafer 2005, Algorithmic Learning in a Random World, section 2.2). This is approximate if `val`
+      has several images of a patient, and not guaranteed on images of another hospital.
+    - `curve`: maps the score to the probability of being abnormal.
     """
 
     policy: str
@@ -38,17 +39,18 @@ class OperatingPoint:
 def choose_operating_point(
     params: OperatingParams, scores: Floats, labels: Labels, decision_boundary: float | None
 ) -> OperatingPoint:
-    """The operating point that the settings ask for, given the scores and labels of `val`.
+    """Chooses the operating point by the settings, from scores and labels of `val`.
 
-    The deferral band reaches from the threshold of `deferral.sensitivity` to that of `deferral.specificity`, and to the
-    operating threshold where that lies outside; where the first is the higher of the two, nothing is deferred.
+    The deferral band reaches from the threshold of `deferral.sensitivity` to that of `deferral.specificity`, extended
+    to include the operating threshold. If the first threshold is not below the second, nothing is deferred. Raises
+    MedscreenError for scores or a threshold that are not finite.
     """
     if not np.isfinite(scores).all():
-        raise MedscreenError("Some scores of val are not finite numbers; lower training.learning_rate and train again.")
+        raise MedscreenError("val: some scores are not finite. Lower training.learning_rate and train again.")
     threshold = choose_threshold(params.threshold, scores, labels)
     if not np.isfinite(threshold):
         raise MedscreenError(
-            f"The policy {described(params.threshold)} gives no finite threshold; correct its numbers."
+            f"params.yaml: the policy {described(params.threshold)} has no finite threshold. Correct its numbers."
         )
     low = choose_threshold(
         SensitivityPolicy(policy="sensitivity", at_least=params.deferral.sensitivity), scores, labels

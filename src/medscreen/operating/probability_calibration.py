@@ -1,4 +1,4 @@
-"""From a score to the probability of being abnormal, at the share of abnormal images that `val` has."""
+"""Probability calibration: score -> probability of being abnormal, at the share of abnormal images in `val`."""
 
 from dataclasses import dataclass
 
@@ -21,7 +21,7 @@ class LogisticCurve:
 
 @dataclass(frozen=True)
 class SteppedCurve:
-    """Probability interpolated between points of ascending score, constant beyond the outer ones."""
+    """Piecewise linear probability between points of ascending score, constant beyond the outer points."""
 
     scores: tuple[float, ...]
     probabilities: tuple[float, ...]
@@ -33,10 +33,10 @@ Curve = LogisticCurve | SteppedCurve
 def calibrate(
     name: CalibrationName, scores: Floats, labels: Labels, decision_boundary: float | None
 ) -> tuple[CalibrationName, Curve]:
-    """The curve of that name, and the name of the one that was fitted.
+    """Fits the calibration `name`; returns the name of the fitted method and its curve.
 
-    A temperature tempers the detector's own probability; a detector that claims none (`decision_boundary` None) gets
-    Platt's curve instead, and the name says so.
+    Temperature scaling needs the detector's logits: without them (`decision_boundary` None), Platt scaling is fitted
+    and its name returned.
     """
     if name == "isotonic":
         return name, isotonic(scores, labels)
@@ -46,10 +46,9 @@ def calibrate(
 
 
 def temperature(scores: Floats, labels: Labels, decision_boundary: float) -> LogisticCurve:
-    """The logit divided by the one number that makes the labels of `val` most likely.
+    """Temperature scaling: divides the logit by the temperature of maximum likelihood on `val`, within 1/100 to 100.
 
-    Guo et al. 2017, On calibration of modern neural networks (arXiv 1706.04599), section 4.2. The search is over
-    1/100 to 100.
+    Guo et al. 2017, On calibration of modern neural networks (arXiv 1706.04599), section 4.2.
     """
     from scipy.optimize import minimize_scalar
 
@@ -64,11 +63,11 @@ def temperature(scores: Floats, labels: Labels, decision_boundary: float) -> Log
 
 
 def isotonic(scores: Floats, labels: Labels) -> SteppedCurve:
-    """The rising curve of least squared error, by pooling adjacent violators (scikit-learn)."""
+    """Isotonic regression by pooling adjacent violators (scikit-learn)."""
     from sklearn.isotonic import IsotonicRegression
 
     model = IsotonicRegression(y_min=0.0, y_max=1.0, out_of_bounds="clip").fit(scores, labels)
-    # the graph computes with 32 bits: scores that are one there must be one here
+    # the graph computes with 32 bits: merge scores that are equal there
     points = np.asarray(model.X_thresholds_, np.float32).astype(np.float64)
     last_of_equals = np.append(points[1:] > points[:-1], True)
     return SteppedCurve(
@@ -78,7 +77,7 @@ def isotonic(scores: Floats, labels: Labels) -> SteppedCurve:
 
 
 def platt(scores: Floats, labels: Labels) -> LogisticCurve:
-    """The logistic curve fitted to Platt's smoothed targets.
+    """Platt scaling: logistic curve fitted to smoothed targets.
 
     Platt 1999, Probabilistic outputs for support vector machines: target (n+ + 1)/(n+ + 2) for the abnormal and
     1/(n- + 2) for the normal, which keeps the curve finite where the classes are separable.
@@ -87,18 +86,18 @@ def platt(scores: Floats, labels: Labels) -> LogisticCurve:
 
     abnormal, normal = int((labels == 1).sum()), int((labels == 0).sum())
     target = np.where(labels == 1, (abnormal + 1) / (abnormal + 2), 1 / (normal + 2))
-    centre, spread = float(scores.mean()), float(scores.std()) or 1.0
-    standard = ((scores - centre) / spread)[:, None]
-    # a soft target is the same as the image seen twice, once with each label, at these weights
+    center, spread = float(scores.mean()), float(scores.std()) or 1.0
+    standard = ((scores - center) / spread)[:, None]
+    # a soft target equals two weighted copies of the image, one with each label
     model = LogisticRegression(C=np.inf, tol=1e-8, max_iter=1000).fit(
         np.vstack([standard, standard]),
         np.repeat([1, 0], len(scores)),
         sample_weight=np.concatenate([target, 1 - target]),
     )
     slope = float(model.coef_[0, 0]) / spread
-    return _curve(slope, float(model.intercept_[0]) - slope * centre)
+    return _curve(slope, float(model.intercept_[0]) - slope * center)
 
 
 def _curve(slope: float, intercept: float) -> LogisticCurve:
-    """With nine digits, more than the graph's 32 bits hold: an optimiser's last ones depend on where memory lies."""
+    """Rounds to nine digits, more than 32 bits hold: the last digits of the optimizer are not reproducible."""
     return LogisticCurve(float(f"{slope:.9g}"), float(f"{intercept:.9g}"))

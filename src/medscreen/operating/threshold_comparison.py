@@ -1,4 +1,4 @@
-"""Policies side by side: what each would have cost a detector on `val`, and what it does cost elsewhere."""
+"""Comparison of threshold policies: error rates on `val`, where thresholds are chosen, and on other splits."""
 
 from collections.abc import Mapping, Sequence
 from typing import TypedDict
@@ -16,9 +16,9 @@ RATES = ("false_positive_rate", "false_negative_rate")
 
 
 class PolicyRow(TypedDict):
-    """A policy, its threshold, and split -> rate -> estimate; `drift`: rate on test less that on val.
+    """A policy, its threshold, and rates by split; `drift`: rate on test minus rate on val.
 
-    The rates on `val` flatter: the threshold was chosen there. Drift is that optimism and the shift of the data.
+    Rates on `val` are optimistic, because the threshold was chosen there. Drift includes this optimism and data shift.
     """
 
     policy: str
@@ -30,10 +30,10 @@ class PolicyRow(TypedDict):
 def compare_policies(
     policies: Sequence[Policy], splits: Mapping[str, Outcomes], bootstrap: Bootstrap
 ) -> list[PolicyRow]:
-    """A row a policy, each threshold chosen on `val` and applied to all `splits`, of which `test` is one.
+    """One row per policy, with the threshold chosen on `val` and applied to all `splits`, which include `test`.
 
-    The threshold's interval comes from choosing it again on resampled patients of `val`; there is none where a class
-    that the policy looks at has too few of them.
+    The interval of the threshold comes from choosing it on resampled patients of `val`; none if a class that the policy
+    uses has too few patients.
     """
     weights = bootstrap.weights(splits["val"].patients)
     return [_row(policy, splits, weights, bootstrap) for policy in policies]
@@ -55,7 +55,7 @@ def _row(policy: Policy, splits: Mapping[str, Outcomes], weights: Floats, bootst
 
 
 def _again(policy: Policy, val: Outcomes, weights: Floats) -> float:
-    """The threshold on a resample, not a number where that lacks a class."""
+    """Threshold on a resample; NaN if the resample lacks a class."""
     drawn = np.repeat(np.arange(len(weights)), weights.astype(np.int64))
     labels = val.labels[drawn]
     if labels.min() == labels.max():

@@ -1,4 +1,4 @@
-"""Thresholds by named policy, learned from the scores and labels of `val`."""
+"""Threshold policies, applied to scores and labels of `val`."""
 
 from dataclasses import dataclass
 
@@ -23,16 +23,15 @@ Labels = NDArray[np.int64]
 
 
 def choose_threshold(policy: Policy, scores: Floats, labels: Labels) -> float:
-    """The threshold of a policy, a 32-bit number as the graph compares it: abnormal is what scores at least that.
+    """Threshold of a policy as a 32-bit number; an image is called abnormal if score >= threshold.
 
-    Where it chooses between images, it lies midway between their scores; of equally good places the lowest. Raises
-    MedscreenError where a class that it looks at has no image.
+    A threshold between two images is the midpoint of their scores; of equally good thresholds the lowest is taken.
+    Raises MedscreenError if a class that the policy uses has no image.
     """
     for label, name in enumerate(("normal", "abnormal")):
         if name in classes_of(policy) and not (labels == label).any():
             raise MedscreenError(
-                f"val has no {name} image, and the policy {policy.policy} chooses a threshold by them: check the "
-                "labels, or add images."
+                f"val: no {name} image, but the policy {policy.policy} needs them. Check the labels, or add images."
             )
     healthy = scores[labels == 0]
     match policy:
@@ -62,7 +61,7 @@ def choose_threshold(policy: Policy, scores: Floats, labels: Labels) -> float:
 
 @dataclass(frozen=True)
 class _Cuts:
-    """Every way to cut the images in two by score, from "all are abnormal" to "none is"; arrays ascend by threshold."""
+    """Candidate cuts between sorted scores, from all images called abnormal to none; arrays ascend by threshold."""
 
     ranked: Floats
     first_called: NDArray[np.int64]  # position in `ranked` of the lowest score that is called abnormal
@@ -75,7 +74,7 @@ class _Cuts:
     def of(cls, scores: Floats, labels: Labels) -> "_Cuts":
         order = np.argsort(scores, kind="stable")
         ranked, truth = scores[order], labels[order] == 1
-        # between two equal scores there is no cut
+        # cuts lie between distinct scores only
         starts = np.flatnonzero(np.concatenate([[True], ranked[1:] > ranked[:-1], [True]]))
         abnormal_below = np.concatenate([[0], np.cumsum(truth)])[starts]
         abnormal, normal = int(truth.sum()), int((~truth).sum())
@@ -101,28 +100,28 @@ class _Cuts:
         return (self.normal - self.false_positives) / self.normal
 
     def threshold(self, cut: int) -> float:
-        """The threshold that makes this cut."""
+        """Threshold of a cut."""
         position = int(self.first_called[cut])
         if position == 0:
             return float(np.float32(self.ranked[0]))
         if position == len(self.ranked):
             return float(np.nextafter(np.float32(self.ranked[-1]), np.float32(np.inf)))
         midway = np.float32((self.ranked[position - 1] + self.ranked[position]) / 2)
-        # between neighbours among the 32-bit numbers there is none: the midpoint falls onto one of them
+        # adjacent 32-bit numbers have no midpoint: take the upper one
         return float(midway) if midway > np.float32(self.ranked[position - 1]) else float(self.ranked[position])
 
 
-def _best(worth: Floats) -> int:
-    """The first of the greatest, equal up to rounding."""
-    return int(np.argmax(np.round(worth / (np.abs(worth).max() or 1.0), 12)))
+def _best(values: Floats) -> int:
+    """Index of the first maximum, up to rounding."""
+    return int(np.argmax(np.round(values / (np.abs(values).max() or 1.0), 12)))
 
 
 def classes_of(policy: Policy) -> tuple[str, ...]:
-    """The classes whose images a policy looks at."""
+    """Classes whose images a policy uses."""
     return ("normal",) if isinstance(policy, MeanSdPolicy | HealthyQuantilePolicy) else ("normal", "abnormal")
 
 
 def described(policy: Policy) -> str:
-    """A policy in one line: its name and its numbers."""
+    """Policy in one line: name and parameters."""
     numbers = {key: value for key, value in policy.model_dump().items() if key != "policy"}
     return " ".join([policy.policy, *(f"{key}={value:g}" for key, value in numbers.items())])

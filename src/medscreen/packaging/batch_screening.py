@@ -1,4 +1,4 @@
-"""Screening of many files on all cores: a row an image, in the order of the files, unreadable ones included."""
+"""Batch screening of files on all cores: one row per image in the order of the files, including unreadable files."""
 
 from collections.abc import Iterator, Sequence
 from concurrent.futures.process import BrokenProcessPool
@@ -31,14 +31,15 @@ COLUMNS = {
 """Columns of a row with their Arrow types; outputs are null where `status` is not `screened`."""
 SCREENED, UNREADABLE, REFUSED = "screened", "unreadable", "refused"
 FILES_AT_ONCE = 32
-"""Files that a worker takes at a time: enough to amortize a task, few enough to be screened again after a kill."""
-_TASKS = 16  # whose rows may wait in memory
+"""Files in a task of a worker: enough to amortize its overhead, few enough to repeat after a crash."""
+_TASKS = 16  # submitted at once, which bounds the rows in memory
 
 
 def screen_files(files: Sequence[Path], graph: Path, for_processing: bool) -> Iterator[list[list[Row]]]:
-    """Rows of each of FILES_AT_ONCE files at a time; images marked FOR PROCESSING are refused unless `for_processing`.
+    """Screens files; yields the rows of each file, FILES_AT_ONCE files at a time.
 
-    A file that ends the worker process which decodes it has a row, too.
+    Images marked FOR PROCESSING are refused unless `for_processing`. A file that crashes the worker process is reported
+    in a row as well.
     """
     chunks = [files[start : start + FILES_AT_ONCE] for start in range(0, len(files), FILES_AT_ONCE)]
     workers = min(available_cpus(), len(chunks))
@@ -48,25 +49,25 @@ def screen_files(files: Sequence[Path], graph: Path, for_processing: bool) -> It
     done = 0
     while done < len(chunks):
         with suppress(BrokenProcessPool), worker_pool(workers) as pool:
-            # some at a time: rows of finished tasks wait in memory until they are taken
+            # a few tasks at a time: rows of finished tasks stay in memory until they are yielded
             for start in range(done, len(chunks), _TASKS):
                 taken = chunks[start : start + _TASKS]
                 for rows in pool.map(_rows_of, taken, [graph] * len(taken), [for_processing] * len(taken)):
                     done += 1
                     yield rows
-        for chunk in chunks[done : done + workers]:  # a worker has died, of a file of one of these or of later ones
+        for chunk in chunks[done : done + workers]:  # after a crash: its file may be in one of these chunks
             done += 1
             yield _rows_in_isolation(chunk, graph, for_processing)
 
 
 def _rows_in_isolation(files: Sequence[Path], graph: Path, for_processing: bool) -> list[list[Row]]:
-    """Rows of files by a process of their own; where that dies, of each file by one of its own."""
+    """Screens files in a separate process; if it crashes, each file in a separate process."""
     try:
         with worker_pool(1) as pool:
             return pool.submit(_rows_of, files, graph, for_processing).result()
     except BrokenProcessPool:
         if len(files) == 1:
-            return [[_row(ImageOfFile(files[0], None, 0), UNREADABLE, "its decoder ended the process")]]
+            return [[_row(ImageOfFile(files[0], None, 0), UNREADABLE, "the decoder crashed")]]
         return [rows for file in files for rows in _rows_in_isolation([file], graph, for_processing)]
 
 
@@ -96,5 +97,5 @@ def _row(image: ImageOfFile, status: str, reason: str, found: ScreenedImage | No
 
 @cache
 def _detector(graph: Path) -> PackagedDetector:
-    """One session a process, whose images are screened on one thread: the processes share the cores."""
+    """Session of a worker process, with one thread: the processes share the cores."""
     return PackagedDetector(graph)

@@ -1,4 +1,4 @@
-"""From a fitted detector to its package: the operating point, chosen on val, and the domain check."""
+"""Calibration: packages a fitted detector with its domain check and the operating point chosen on val."""
 
 import json
 from collections.abc import Mapping
@@ -35,7 +35,7 @@ def calibrate(layout: Layout, params: Params, name: str) -> None:
     splits = {split: curated_images(layout, split) for split in DEVELOPMENT}
     train, tune, val = splits.values()
     if set_digest(val) != about["data"]["val"]["digest"]:
-        raise MedscreenError(f"{name} was fitted beside another val than data/curated holds; run `dvc repro`.")
+        raise MedscreenError(f"{name}: fitted with another val split than that in data/curated. Run `dvc repro`.")
     scoring = scoring_graph(onnx.load(fitted / "network.onnx"), about["image_size"])
     views, threads = _views(params.detector(name)), params.compute.threads
     checked, domain, values = with_domain_check(scoring, train, (tune, val), views, threads)
@@ -66,8 +66,8 @@ def calibrate(layout: Layout, params: Params, name: str) -> None:
 
 
 def _explanation(about: Mapping[str, Any]) -> dict[str, Any]:
-    """The detector's map as fit.json describes it, with the digest of its graph."""
-    stated = about.get("explanation", {"map": None, "reason": "it was fitted by a medscreen that had no maps"})
+    """Description of the map in fit.json, with the digest of its graph."""
+    stated = about.get("explanation", {"map": None, "reason": "it was fitted by a version of medscreen without maps"})
     return {**stated, "digest": about["files"]["explain.onnx"]} if stated["map"] else dict(stated)
 
 
@@ -77,10 +77,10 @@ def _rows(splits: Mapping[str, ImageSet], screenings: Any, findings: list[str]) 
 
 
 def _screening(model: onnx.ModelProto, values: Values, side: int, threads: int) -> Screening:
-    """The outputs of a packaged graph, from the score and the distances that are known already."""
-    known = {name: array for name, array in values.items() if name not in {"findings", EMBEDDING}}
-    wanted = [field.name for field in fields(Screening) if field.name not in {"score", "findings"}]
-    decided = values_from(model, known, wanted, side, threads)
+    """Outputs of a packaged graph, computed from given scores and distances."""
+    computed = {name: array for name, array in values.items() if name not in {"findings", EMBEDDING}}
+    outputs = [field.name for field in fields(Screening) if field.name not in {"score", "findings"}]
+    decided = values_from(model, computed, outputs, side, threads)
     return Screening(score=values["score"], findings=values.get("findings"), **decided)
 
 
@@ -91,21 +91,21 @@ def _views(entry: DetectorParams) -> int:
 
 
 def _read_whole(fitted: Path) -> dict[str, Any]:
-    """The content of fit.json; raises MedscreenError where a file that it names is not as `fit` wrote it.
+    """Reads fit.json; raises MedscreenError if a file in it differs from its digest.
 
-    A damaged network would pass for a new operating point of the one in Production: its training is the same.
+    Without this check, a damaged network would have the run key of an intact one.
     """
     name = f"models/{fitted.parent.name}/{fitted.name}"
     again = (
-        f"Remove {name} and what `dvc cache dir` holds of it (`medscreen verify` names damaged objects), then run "
-        "`dvc repro`, or `dvc pull` where a remote has it."
+        f"Remove {name} and its objects below `dvc cache dir` (`medscreen verify` names damaged ones), then run "
+        "`dvc repro`, or `dvc pull` from a remote."
     )
     try:
         about: dict[str, Any] = json.loads((fitted / "fit.json").read_text())
     except ValueError as error:
-        raise MedscreenError(f"{name}/fit.json: damaged, no JSON. {again}") from error
-    for file, digest in about.get("files", {}).items():  # a medscreen before had no digests here
+        raise MedscreenError(f"{name}/fit.json: damaged, not JSON. {again}") from error
+    for file, digest in about.get("files", {}).items():  # older versions of medscreen recorded no digests
         path = fitted / file
         if not path.is_file() or file_digest(path) != digest:
-            raise MedscreenError(f"{name}/{file}: damaged, it is not the file that the training wrote. {again}")
+            raise MedscreenError(f"{name}/{file}: damaged, its digest is not that of the training. {again}")
     return about

@@ -1,4 +1,4 @@
-"""Counts of values that may leave the data: what few patients have is not told apart."""
+"""Disclosure control: counts of values, with values of few patients merged."""
 
 from collections.abc import Iterable
 
@@ -6,9 +6,9 @@ from medscreen.config.privacy import FEWEST, OTHER, UNKNOWN
 
 
 def disclosed(values: Iterable[str | None], patients: Iterable[int]) -> dict[str, int]:
-    """Value -> images that have it; "" counts as unknown, None not at all.
+    """Value -> number of images; "" counts as unknown, None is left out.
 
-    Values of fewer than 5 patients count as `OTHER`: what is rare leads to a person.
+    Values of fewer than 5 patients are merged into `OTHER`, because rare values can identify a patient.
     """
     having: dict[str, list[int]] = {}
     for value, patient in zip(values, patients, strict=True):

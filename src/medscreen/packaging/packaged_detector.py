@@ -1,4 +1,4 @@
-"""A packaged detector as users load it."""
+"""Packaged detector: loading and inference with ONNX Runtime."""
 
 import json
 from collections.abc import Mapping
@@ -20,7 +20,7 @@ from medscreen.packaging.control_flow import require_straight
 from medscreen.packaging.scoring_graph import REFUSAL
 from medscreen.workspace.digests import file_digest
 
-_NO_PACKAGE = "The graph is no packaged detector of medscreen"
+_NO_PACKAGE = "The graph is not a packaged detector of medscreen"
 _REASON_LENGTH = 300
 _MOST_NAMED = 3  # modalities or body parts of the training images that a message names
 
@@ -52,7 +52,7 @@ class PackagedDetector:
     """A packaged detector: one ONNX graph from pixels to score and decision, run by ONNX Runtime on the CPU.
 
     `graph`: content or path of the ONNX file. `threads`: threads of ONNX Runtime. `metadata`: data set, training,
-    operating point and domain as the package states them. Raises MedscreenError for a file that is no such graph.
+    operating point and domain of the package. Raises MedscreenError for any other file.
     """
 
     def __init__(self, graph: bytes | Path, threads: int = 1) -> None:
@@ -62,15 +62,15 @@ class PackagedDetector:
         self._outputs = {current_in_package(name): name for name in given if current_in_package(name) in names}
         self.metadata = self._described()
         if [node.name for node in self._session.get_inputs()] != ["pixels"] or "score" not in given:
-            raise MedscreenError(f"{_NO_PACKAGE}: it has to take pixels and give a score.")
+            raise MedscreenError(f"{_NO_PACKAGE}: it needs the input pixels and the output score.")
 
     def _described(self) -> dict[str, Any]:
         try:
             metadata = json.loads(self._session.get_modelmeta().custom_metadata_map.get(METADATA, "{}"))
         except ValueError as error:
-            raise MedscreenError(f"{_NO_PACKAGE}: its property {METADATA!r} is no JSON.") from error
+            raise MedscreenError(f"{_NO_PACKAGE}: its property {METADATA!r} is not JSON.") from error
         if not isinstance(metadata, dict):
-            raise MedscreenError(f"{_NO_PACKAGE}: its property {METADATA!r} is no JSON object.")
+            raise MedscreenError(f"{_NO_PACKAGE}: its property {METADATA!r} is not a JSON object.")
         return with_current_metadata(metadata)
 
     @property
@@ -79,16 +79,16 @@ class PackagedDetector:
         try:
             return int(self.metadata["image_size"])
         except (KeyError, TypeError, ValueError) as error:
-            raise MedscreenError(f"{_NO_PACKAGE}: its metadata have no image_size.") from error
+            raise MedscreenError(f"{_NO_PACKAGE}: image_size is missing or invalid in its metadata.") from error
 
     @property
     def display(self) -> DisplayParams:
         """Display settings of the training images, for `data.load_image.read_image`."""
-        stated = self.metadata.get("display")  # packages of a medscreen without the key were trained as files say
+        stated = self.metadata.get("display")  # older packages lack the key; they were trained with FILE_DISPLAY
         try:
             return FILE_DISPLAY if stated is None else DisplayParams.model_validate(stated)
         except ValueError as error:
-            raise MedscreenError(f"{_NO_PACKAGE}: display in its metadata is not valid.") from error
+            raise MedscreenError(f"{_NO_PACKAGE}: display is invalid in its metadata.") from error
 
     @property
     def checks_domain(self) -> bool:
@@ -96,15 +96,15 @@ class PackagedDetector:
         return "in_domain" in self._outputs
 
     def header_mismatch(self, described: Mapping[str, str] | None) -> str:
-        """Difference of modality or body part from those of the training images; "" without one.
+        """Modality or body part that differs from those of the training images; "" without a difference.
 
-        There is none where the file is no DICOM, or no training image states the element.
+        Not compared: files other than DICOM, and elements that no training image states.
         """
         try:
             stated = self.metadata.get("domain", {}).get("dicom", {})
             trained = {name: {value: int(n) for value, n in counts.items()} for name, counts in stated.items()}
         except (AttributeError, TypeError, ValueError) as error:
-            raise MedscreenError(f"{_NO_PACKAGE}: domain in its metadata is not valid.") from error
+            raise MedscreenError(f"{_NO_PACKAGE}: domain is invalid in its metadata.") from error
         return "; ".join(
             f"{name} {value or UNKNOWN}, trained on {_most_frequent(trained[name])}"
             for name, value in (described or {}).items()
@@ -112,22 +112,22 @@ class PackagedDetector:
         )
 
     def score(self, pixels: Pixels) -> NDArray[np.float32]:
-        """Scores (N,) of images (N, H, W), as for `screen`; also of a graph without an operating point."""
+        """Scores (N,) of images (N, H, W) as in `screen`; also for a graph without an operating point."""
         scores: NDArray[np.float32] = self._run(pixels, ["score"])[0]
         return scores
 
     def screen(self, pixels: Pixels) -> Screening:
         """Outputs for images (N, H, W): uint8, display gray from 0 (black) to 255 (white).
 
-        Images of other sizes than `image_size` are resized, without keeping their proportions: make them square first
+        Images of other sizes than `image_size` are resized without keeping the aspect ratio: make them square first
         (`medscreen.data.display.to_square`).
 
-        Raises MedscreenError for another type or shape, for an image without a grey level above 1, and for a graph
+        Raises MedscreenError for another type or shape, for an image without a gray level above 1, and for a graph
         without an operating point.
         """
         missing = {field.name for field in fields(Screening) if field.default is MISSING} - self._outputs.keys()
         if missing:
-            raise MedscreenError(f"{_NO_PACKAGE}: it has no output {', '.join(sorted(missing))}.")
+            raise MedscreenError(f"{_NO_PACKAGE}: missing outputs: {', '.join(sorted(missing))}.")
         return Screening(**dict(zip(self._outputs, self._run(pixels, [*self._outputs.values()]), strict=True)))
 
     def _run(self, pixels: Pixels, outputs: list[str]) -> list[Any]:
@@ -135,7 +135,7 @@ class PackagedDetector:
 
 
 def open_session(graph: bytes | Path, threads: int) -> onnxruntime.InferenceSession:
-    """ONNX Runtime's session for a graph; raises MedscreenError for one that can't be loaded or has control flow."""
+    """ONNX Runtime session of a graph; raises MedscreenError if it can't be loaded or has control flow."""
     require_straight(graph)
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
@@ -144,28 +144,28 @@ def open_session(graph: bytes | Path, threads: int) -> onnxruntime.InferenceSess
     source = str(graph) if isinstance(graph, Path) else graph
     try:
         return onnxruntime.InferenceSession(source, options, providers=["CPUExecutionProvider"])
-    except Exception as error:  # ONNX Runtime has an exception class for each of its many causes
+    except Exception as error:  # ONNX Runtime raises many types
         raise MedscreenError(f"{graph if isinstance(graph, Path) else 'The graph'} can't be loaded: {error}") from error
 
 
 def run_on_images(session: onnxruntime.InferenceSession, pixels: Pixels, outputs: list[str]) -> list[Any]:
-    """The outputs for images (N, H, W), a batch at a time; raises MedscreenError as `PackagedDetector.screen` does."""
+    """Outputs for images (N, H, W), batch by batch; raises MedscreenError as `PackagedDetector.screen` does."""
     if pixels.dtype != np.uint8 or pixels.ndim != 3 or pixels.size == 0:
         raise MedscreenError(
-            f"Images must be one uint8 array (N, H, W) in 0 to 255, not {pixels.dtype} {pixels.shape}."
+            f"Images: expected a uint8 array (N, H, W) in 0 to 255, got {pixels.dtype} {pixels.shape}."
         )
     found = []
     for batch in batches(len(pixels), max(pixels.shape[1:])):
         images = np.ascontiguousarray(pixels[batch, None])
         try:
             found.append(session.run(outputs, {"pixels": images}))
-        except Exception as error:  # ONNX Runtime has an exception class for each of its many causes
+        except Exception as error:  # ONNX Runtime raises many types
             if REFUSAL in str(error):
                 raise MedscreenError(
-                    "An image has no grey level above 1: give uint8 images in 0 to 255, not floats in 0 to 1."
+                    "An image has no gray level above 1. Pass uint8 images in 0 to 255, not floats in 0 to 1."
                 ) from error
             reason = " ".join(str(error).split())[:_REASON_LENGTH]
-            raise MedscreenError(f"{_NO_PACKAGE}: ONNX Runtime can't compute it ({reason}).") from error
+            raise MedscreenError(f"{_NO_PACKAGE}: ONNX Runtime failed ({reason}).") from error
     return [np.concatenate(parts) for parts in zip(*found, strict=True)]
 
 
@@ -176,11 +176,11 @@ def _most_frequent(counts: Mapping[str, int]) -> str:
 
 
 def stated_operating_point(metadata: Mapping[str, Any]) -> dict[str, Any]:
-    """The operating point that a package's metadata state, with the domain check where there is one."""
+    """Operating point in the metadata of a package, with the domain check if there is one."""
     domain = {"domain": metadata["domain"]} if "domain" in metadata else {}
     return {**metadata["operating_point"], **domain}
 
 
 def packaged_digest(path: Path) -> str:
-    """32 hexadecimal characters that name a packaged detector: network, score, threshold and calibration."""
+    """Digest of a packaged detector, 32 hexadecimal characters: covers network, threshold and calibration."""
     return file_digest(path)

@@ -1,4 +1,4 @@
-"""Predictions of a packaged detector as a table: one row an image, with the digest of the graph that made it."""
+"""Predictions of a packaged detector as a table: one row per image, with the digest of its graph."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -13,14 +13,14 @@ from medscreen.packaging.packaged_detector import Screening
 from medscreen.workspace.atomic_outputs import replaced
 
 PREDICTED_BY = b"medscreen.packaged_digest"
-"""Under this key a table names the packaged detector that made it."""
+"""Metadata key of the table for the digest of the packaged detector."""
 EMBEDDING_COLUMN = "embedding"
-"""The detector's own features of an image, with 16 bits."""
+"""Column of the detector's features of an image, as float16."""
 _OF_FINDING = "probability of "
 
 
 def prediction_rows(split: str, images: ImageSet, screening: Screening, findings: Sequence[str]) -> pa.Table:
-    """The rows of a split; the columns are those of `Screening`, and what is known of the image."""
+    """Rows of a split: outputs of `Screening` with split, origin, patient and label of the image."""
     columns = {
         "split": [split] * len(images),
         "origin": list(images.origins),
@@ -40,28 +40,28 @@ def prediction_rows(split: str, images: ImageSet, screening: Screening, findings
 
 
 def with_embeddings(rows: pa.Table, embeddings: NDArray[np.float32]) -> pa.Table:
-    """The rows with a vector (D,) for each, of embeddings (N, D)."""
+    """The rows with a column of embeddings (N, D)."""
     flat = pa.array(embeddings.astype(np.float16).ravel())
     return rows.append_column(EMBEDDING_COLUMN, pa.FixedSizeListArray.from_arrays(flat, embeddings.shape[1]))
 
 
 def class_probabilities(rows: pa.Table) -> np.ndarray | None:
-    """(N, K) probabilities of the classes that a detector tells apart; None of one that tells none apart."""
+    """(N, K) class probabilities; None for a detector without findings."""
     columns = [rows[name].to_numpy() for name in rows.column_names if name.startswith(_OF_FINDING)]
     return np.stack(columns, 1).astype(np.float64) if columns else None
 
 
 def save_predictions(rows: pa.Table, path: Path, digest: str, about: Mapping[bytes, bytes] | None = None) -> None:
-    """Writes a table with the digest of its packaged detector, what else is stated, and a checksum of each page."""
+    """Writes a table with page checksums, the digest of its packaged detector and other metadata `about`."""
     stated = {PREDICTED_BY: digest.encode(), **(about or {})}
     with replaced(path) as partial:
         pq.write_table(rows.replace_schema_metadata(stated), partial, write_page_checksum=True)
 
 
 def predicted_by(path: Path) -> str:
-    """The digest of the packaged detector that made a table; "" where it names none, or there is no such table."""
+    """Digest of the packaged detector in a table's metadata; "" if the table or the digest is missing."""
     try:
         stated: dict[bytes, bytes] = pq.read_schema(path).metadata or {}
         return stated.get(PREDICTED_BY, b"").decode()
-    except (OSError, ValueError):  # pyarrow's own are both
+    except (OSError, ValueError):  # pyarrow's exceptions are subclasses of both
         return ""

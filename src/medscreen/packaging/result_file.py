@@ -1,6 +1,6 @@
-"""Screening results on disk: rows are appended to a journal, which becomes the result file at the end.
+"""Screening results on disk: rows are appended to a journal, which is converted to the result file at the end.
 
-A journal left by a killed process is continued: the rows of its last file, which may lack some, are made again.
+The journal of a killed process is continued; its last file, whose rows may be incomplete, is screened again.
 """
 
 import json
@@ -20,29 +20,29 @@ _BATCH = 10_000  # rows of a row group
 
 
 class ResultFile:
-    """The result at `path`, whose suffix is its format.
+    """Result file at `path`; the suffix is the format.
 
-    `about`: columns that all rows share. `settings`: whatever else the rows depend on.
-    Raises MedscreenError for an unknown format, a folder that is not there, and an existing file without a journal.
+    `about`: columns with the same value in all rows. `settings`: other settings that the rows depend on. Raises
+    MedscreenError for an unknown format, a missing folder, and an existing file without a journal.
     """
 
     def __init__(self, path: Path, about: dict[str, str], settings: dict[str, str]) -> None:
         if path.suffix not in _WRITERS:
-            raise MedscreenError(f"{visible(path)}: unknown format; end the name in {', '.join(_WRITERS)}.")
+            raise MedscreenError(f"{visible(path)}: unknown format. Use the suffix {', '.join(_WRITERS)}.")
         if not path.parent.is_dir():
-            raise MedscreenError(f"{visible(path.parent)} is not a folder; make it, or name another file for --out.")
+            raise MedscreenError(f"{visible(path.parent)} is not a folder. Create it, or name another file for --out.")
         self._path = path
         self._about = dict(about)
         self._begun_with = about | settings
         self.journal = path.with_name(f"{path.name}.unfinished")
         if os.path.lexists(path) and not self.journal.exists():
-            raise MedscreenError(f"{visible(path)} exists; remove it, or name another file for --out.")
+            raise MedscreenError(f"{visible(path)} exists. Remove it, or name another file for --out.")
 
     def resume(self, files: Sequence[Path]) -> int:
-        """Begins or continues the journal and returns how many of `files` are done; the last one begun is not.
+        """Begins or continues the journal; returns the number of finished `files`, without the last one begun.
 
-        Raises MedscreenError for a journal of another version, of other settings, or of other files: files are compared
-        by path, size and time of change.
+        Raises MedscreenError for a journal of another version, other settings or other files (by path, size and
+        modification time).
         """
         begun_with = self._begun_with | {"files": _state_of(files)}
         if not self.journal.exists():
@@ -52,7 +52,7 @@ class ResultFile:
         last = 0  # index of the file whose rows come last
         with self.journal.open("r+b") as journal:
             first = journal.readline()
-            offset = end = len(first)  # `end`: where the rows of that file begin
+            offset = end = len(first)  # `end`: offset of the first row of that file
             try:
                 self._require_same(json.loads(first), begun_with)
                 for line in journal:
@@ -70,24 +70,24 @@ class ResultFile:
     def _require_same(self, stated: dict[str, str], now: dict[str, str]) -> None:
         if differs := sorted(key for key in {*stated, *now} if stated.get(key) != now.get(key)):
             raise MedscreenError(
-                f"{visible(self.journal)} was begun with another state of: {', '.join(differs)}. Remove it to begin "
+                f"{visible(self.journal)}: begun with different {', '.join(differs)}. Remove it to begin "
                 "again, or name another file for --out."
             )
 
     def add(self, first: int, rows: Sequence[Sequence[Row]]) -> None:
-        """Appends the rows of files, of which `first` is the index of the first one."""
+        """Appends the rows of consecutive files; `first` is the index of the first file."""
         lines = (json.dumps([number, row]) + "\n" for number, of_file in enumerate(rows, first) for row in of_file)
         with self.journal.open("ab") as file:
             file.write("".join(lines).encode())
 
     def rows(self) -> Iterator[Row]:
-        """All rows of the journal, one at a time."""
+        """Yields all rows of the journal."""
         with self.journal.open(encoding="utf-8") as file:
             next(file)
             yield from (json.loads(line)[1] for line in file)
 
     def finish(self, on_row: Callable[[Row], None]) -> None:
-        """Writes the result in one step, passing each row to `on_row`, and removes the journal."""
+        """Writes the result file atomically, passes each row to `on_row`, and removes the journal."""
 
         def rows() -> Iterator[Row]:
             for row in self.rows():

@@ -1,15 +1,15 @@
-"""From a network's graph to one that takes images as they come."""
+"""Preprocessing nodes: extends a network's graph to uint8 images of any size."""
 
 import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
 REFUSAL = "refused_no_grey_level_above_1_give_uint8_images_in_0_to_255_not_floats_in_0_to_1"
-"""DisplayedImage by ONNX Runtime as the name of the node that fails: the one way a graph has to say why it refuses."""
+"""Name of the node that fails for a refused image: ONNX Runtime reports it, the only message that a graph can give."""
 
 
 def scoring_graph(network: onnx.ModelProto, size: int) -> onnx.ModelProto:
-    """From a network's graph (float `images` (N, 1, size, size) in 0..1 -> `score` ...) to one on uint8 `pixels`.
+    """Extends a network's graph (float `images` (N, 1, size, size) in 0..1 -> `score` ...) to uint8 `pixels`.
 
     See `on_pixels`.
     """
@@ -18,7 +18,7 @@ def scoring_graph(network: onnx.ModelProto, size: int) -> onnx.ModelProto:
 
 
 def map_graph(network: onnx.ModelProto, size: int) -> onnx.ModelProto:
-    """From a map network's graph (`images` -> `map` (N, 1, size, size)) to one on uint8 `pixels`; see `on_pixels`."""
+    """Extends a map network's graph (`images` -> `map` (N, 1, size, size)) to uint8 `pixels`; see `on_pixels`."""
     after = [
         helper.make_node("Constant", [], ["ms_column"], value_ints=[-1, 1, 1, 1]),
         helper.make_node("Reshape", ["ms_nothing", "ms_column"], ["ms_nothing_column"]),
@@ -31,11 +31,11 @@ def map_graph(network: onnx.ModelProto, size: int) -> onnx.ModelProto:
 def on_pixels(
     network: onnx.ModelProto, size: int, after: list[onnx.NodeProto], output: onnx.ValueInfoProto
 ) -> onnx.ModelProto:
-    """The graph on uint8 `pixels` (N, 1, H, W) whose nodes `after` make the network's `output` out of `ms_network_...`.
+    """Graph on uint8 `pixels` (N, 1, H, W); the nodes `after` compute `output` from the network's `ms_network_...`.
 
-    Other sizes are resized with an antialiasing triangle filter. An image without a grey level above 1 is
-    refused by an error: most likely a client cast floats in 0..1 to uint8, and any answer would be wrong. The refusal
-    is the node of `ms_nothing` (N,), zeros that `after` adds to the output.
+    Other sizes are resized with an antialiasing triangle filter. An image without a gray level above 1 raises an error:
+    most likely a client cast floats in 0..1 to uint8, and any result would be wrong. The error comes from the node of
+    `ms_nothing` (N,), zeros that `after` adds to the output.
     """
     model = onnx.ModelProto()
     model.CopyFrom(network)
@@ -52,7 +52,7 @@ def on_pixels(
         helper.make_node("ReduceMax", ["ms_grey", "ms_axes"], ["ms_brightest"], keepdims=0),
         helper.make_node("LessOrEqual", ["ms_brightest", "ms_one"], ["ms_dark"]),
         helper.make_node("Cast", ["ms_dark"], ["ms_index"], to=TensorProto.INT64),
-        # index 1 of a list of one element: ONNX has no other way to raise an error
+        # out-of-range index into one element: ONNX has no other way to raise an error
         helper.make_node("Gather", ["ms_zero", "ms_index"], ["ms_nothing"], name=REFUSAL),
         helper.make_node(
             "Resize",

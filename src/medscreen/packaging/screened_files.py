@@ -1,4 +1,4 @@
-"""Image files screened by a packaged detector, each image a result: what `predict` and the service share."""
+"""Screening of image files by a packaged detector, one result per image; used by `predict` and the service."""
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
@@ -13,19 +13,19 @@ from medscreen.data.load_image import DisplayedImage, held_images, read_image
 from medscreen.packaging.packaged_detector import PackagedDetector
 
 MOST_OF_A_FILE = 1_000
-"""Images of one file that are screened."""
+"""Maximum number of images screened in a file."""
 _BATCH = 64
 OUTSIDE = "outside the training data"
-"""The decision in words for an image outside the domain."""
+"""Text in place of the decision for an image outside the domain."""
 
 
 class ForProcessingError(UnreadableImageError):
-    """The file holds raw values of an X-ray detector, not the image that a reader sees."""
+    """Raised for raw values of an X-ray detector (FOR PROCESSING), which are not for display."""
 
 
 @dataclass(frozen=True)
 class ImageOfFile:
-    """One image: `frame` is its number in a file that holds several, from 0; `left_out` are those not looked at."""
+    """Image of a file: `frame` is its index in a file of several, from 0; `left_out`, the number not screened."""
 
     path: Path
     frame: int | None
@@ -34,11 +34,10 @@ class ImageOfFile:
 
 @dataclass(frozen=True)
 class ScreenedImage:
-    """The result for one image.
+    """Screening result of one image.
 
-    `for_processing`: the file holds raw values of an X-ray
-    detector, which no reader sees. `header_mismatch`: how modality or body part differ from the training images'.
-    `called` is the decision in words, of which there is none outside the domain.
+    `for_processing`: the file holds raw values of an X-ray detector. `header_mismatch`: difference of modality or body
+    part from the training images. `called`: the decision as text, or `OUTSIDE` for an image outside the domain.
     """
 
     image: ImageOfFile
@@ -54,7 +53,7 @@ class ScreenedImage:
 
 
 def images_of_file(path: Path) -> Iterator[ImageOfFile]:
-    """The images of a file, the first thousand of many; a file that can't be read has one, which then fails."""
+    """Images of a file, at most the first thousand; an unreadable file has one, which fails when decoded."""
     number, others = held_images(path)
     read = min(number, MOST_OF_A_FILE)
     for frame in range(read):
@@ -64,14 +63,14 @@ def images_of_file(path: Path) -> Iterator[ImageOfFile]:
 def decoded(
     image: ImageOfFile, detector: PackagedDetector, for_processing: bool = False
 ) -> tuple[ImageOfFile, DisplayedImage, Grey]:
-    """An image with what decoding tells of its file, the same as displayed, and the square that the detector screens.
+    """Decodes an image: the image with `left_out` updated, the displayed image, and the detector's square input.
 
     Raises UnreadableImageError, and ForProcessingError for raw detector values unless `for_processing`.
     """
     displayed = read_image(image.path, detector.display, image.frame)
     if displayed.for_processing and not for_processing:
-        raise ForProcessingError("raw detector values (FOR PROCESSING), not the image that a reader sees")
-    if image.frame is None:  # of an animation the first image alone is shown
+        raise ForProcessingError("raw detector values (FOR PROCESSING), not an image for presentation")
+    if image.frame is None:  # only the first image of an animation is decoded
         image = replace(image, left_out=displayed.others)
     return image, displayed, to_square(displayed.grey, detector.image_size)
 
@@ -79,9 +78,9 @@ def decoded(
 def screened(
     detector: PackagedDetector, images: Iterable[tuple[ImageOfFile, DisplayedImage, Grey]]
 ) -> Iterator[ScreenedImage]:
-    """The results of decoded images, screened a batch at a time."""
+    """Screens decoded images in batches and yields their results."""
     remaining = iter(images)
-    # without the displayed images: they may be large and many
+    # keep only the squares: displayed images may be large
     while batch := [(image, replace(displayed, grey=square)) for image, displayed, square in islice(remaining, _BATCH)]:
         output = detector.screen(np.stack([about.grey for _, about in batch]))
         for i, (image, about) in enumerate(batch):

@@ -1,1 +1,1 @@
-"""Autoencoders and variational autoencoders trained on healthy images; the score is a residual."""
+"""Autoencoders and variational autoencoders trained on healthy images; the score is the reconstruction residual."""

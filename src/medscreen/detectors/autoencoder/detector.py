@@ -19,13 +19,13 @@ from medscreen.detectors.autoencoder.residual_scores import TopFractionResidual
 from medscreen.detectors.shared.augmentation import pose_films
 from medscreen.detectors.shared.base import OnEpoch, ignore, in_batches
 from medscreen.detectors.shared.healthy_images import healthy_of
-from medscreen.detectors.shared.layers.standardization import Standardised, standardised_grey
+from medscreen.detectors.shared.layers.standardization import Standardized, standardized_gray
 from medscreen.detectors.shared.training import Examples, Loss, Recipe, fit_network, seeded
 from medscreen.errors import MedscreenError
 
 
 class AutoencoderDetector:
-    """An autoencoder, plain or variational, of healthy images; it scores by how badly it redraws an image."""
+    """One-class detector: plain or variational autoencoder, scored by the reconstruction error or the negative ELBO."""
 
     decision_boundary: float | None = None
     findings: tuple[str, ...] = ()
@@ -36,8 +36,8 @@ class AutoencoderDetector:
         self.params, self.size, self.compute, self.seed = params, size, compute, seed
         if size < 2 ** sum(stride == 2 for stride in params.layers.strides):
             raise MedscreenError(
-                f"An image of {size} pixels a side cannot be halved as often as layers.strides of the {params.variant} "
-                "autoencoder in params.yaml say; leave out steps of layers.down and layers.strides."
+                f"params.yaml: layers.strides of the {params.variant} autoencoder halve {size} x {size} pixels too "
+                "often. Remove steps from layers.down and layers.strides."
             )
         self._network: nn.Module = self._scoring(self._fresh()[0])
         self._learn_usual: Callable[[], None] | None = None
@@ -45,13 +45,13 @@ class AutoencoderDetector:
     @property
     def network(self) -> nn.Module:
         """The network that scores images."""
-        if self._learn_usual:  # only now: an epoch that nobody asks about has no need of it
+        if self._learn_usual:  # residual statistics are computed on first access: most epochs are never scored
             self._learn_usual()
             self._learn_usual = None
         return self._network
 
     def _fresh(self) -> tuple[TopFractionResidual | StandardizedLocalResidual | NegativeElbo, Loss]:
-        """The scoring network of the autoencoder's input, and the training loss."""
+        """The untrained scoring network, and the training loss of its autoencoder."""
         seeded(self.seed)
         params, layers = self.params, Layers(**self.params.layers.model_dump())
         if isinstance(params, PlainAutoencoderParams):
@@ -71,37 +71,37 @@ class AutoencoderDetector:
         return TopFractionResidual(autoencoder, score, self.params.top_fraction)
 
     def _scoring(self, scorer: nn.Module) -> nn.Module:
-        return (Standardised(scorer) if self.params.standardize else scorer).eval()
+        return (Standardized(scorer) if self.params.standardize else scorer).eval()
 
-    def _seen(self, images: Tensor) -> Tensor:
-        """(N, 1, S, S) as the autoencoder gets them."""
-        return standardised_grey(images) if self.params.standardize else images
+    def _input(self, images: Tensor) -> Tensor:
+        """(N, 1, S, S) -> the autoencoder's input, same shape."""
+        return standardized_gray(images) if self.params.standardize else images
 
     def fit(self, train: ImageSet, tune: ImageSet, on_epoch: OnEpoch = ignore) -> Self:
-        """Learns to redraw the healthy images of `train`; those of `tune` say when to stop."""
+        """Trains on the healthy images of `train`, with early stopping on those of `tune`."""
         scorer, loss = self._fresh()
         healthy = healthy_of(train, "train", least=2)
         tuned = Examples.of(healthy_of(tune, "tune", least=1))
-        tuned = replace(tuned, images=self._seen(tuned.images))
+        tuned = replace(tuned, images=self._input(tuned.images))
 
         def augment(images: Tensor) -> Tensor:
-            return self._seen(pose_films(images, self.params.pose))
+            return self._input(pose_films(images, self.params.pose))
 
         def learn_usual() -> None:
             if isinstance(scorer, StandardizedLocalResidual):
                 device = scorer.usual.device
                 with torch.no_grad():
                     scorer.learn_usual(
-                        in_batches(lambda images: scorer.residuals(self._seen(images.to(device))), healthy.pixels)
+                        in_batches(lambda images: scorer.residuals(self._input(images.to(device))), healthy.pixels)
                     )
 
-        def told(epoch: int, terms: Mapping[str, float]) -> None:
+        def after_epoch(epoch: int, terms: Mapping[str, float]) -> None:
             self._learn_usual = learn_usual
             on_epoch(epoch, terms)
 
         self._network = self._scoring(scorer)
         recipe = Recipe(self.params.training, self.compute, self.seed, augment)
-        fit_network(scorer, loss, Examples.of(healthy), tuned, recipe, told)
+        fit_network(scorer, loss, Examples.of(healthy), tuned, recipe, after_epoch)
         learn_usual()
         self._learn_usual = None
         return self
@@ -124,8 +124,8 @@ def _evidence(autoencoder: VariationalAutoencoder, beta: float, noise: float) ->
 
 
 def _noisy(images: Tensor, noise: float, autoencoder: nn.Module) -> Tensor:
-    """Denoising input in place of the training images, which are the target of the reconstruction.
+    """Adds Gaussian noise to the input in training; the reconstruction target stays the clean image.
 
-    Denoising autoencoders: Vincent et al. 2008 (doi 10.1145/1390156.1390294).
+    Denoising autoencoder: Vincent et al. 2008 (doi 10.1145/1390156.1390294).
     """
     return images + noise * torch.randn_like(images) if noise and autoencoder.training else images

@@ -6,17 +6,17 @@ from medscreen.detectors.autoencoder.networks import VariationalAutoencoder
 from medscreen.detectors.autoencoder.residual_scores import cross_entropy
 
 
-def elbo_terms(autoencoder: VariationalAutoencoder, images: Tensor, seen: Tensor) -> tuple[Tensor, Tensor]:
-    """(N, 1, S, S) in 0..1 -> cross-entropy of all pixels and divergence of the code, nats, (N,) each.
+def elbo_terms(autoencoder: VariationalAutoencoder, images: Tensor, inputs: Tensor) -> tuple[Tensor, Tensor]:
+    """The two terms of the negative ELBO: cross-entropy summed over pixels, and KL divergence of the code; nats, (N,).
 
-    `seen`: the network's input, the images or noisy ones.
+    `images` (N, 1, S, S) in 0..1 are the target; `inputs` are the network's input, images or noisy images.
     """
-    reconstruction, divergence = autoencoder.encode_decode(seen)
+    reconstruction, divergence = autoencoder.encode_decode(inputs)
     return cross_entropy(images, reconstruction).sum((1, 2, 3)), divergence
 
 
 class NegativeElbo(nn.Module):
-    """The negative evidence lower bound of an image, in nats: cross-entropy of all pixels plus `beta` x divergence.
+    """Negative evidence lower bound of an image, in nats: cross-entropy over all pixels plus `beta` x KL divergence.
 
     Kingma, Welling 2014 (arXiv 1312.6114), equation 3; `beta`: Higgins et al. 2017 (beta-VAE).
     """

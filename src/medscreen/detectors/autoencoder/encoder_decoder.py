@@ -1,4 +1,4 @@
-"""Encoders that make an image smaller step by step, and decoders that draw one from what is left."""
+"""Convolutional encoder and decoder of the autoencoders."""
 
 import itertools
 from collections.abc import Sequence
@@ -14,12 +14,13 @@ from torch.nn import functional as F
 class Layers:
     """Layers of an encoder and its decoder.
 
-    `down`, `strides`: channels after each step of the encoder and by how much it divides the side (1 or 2).
-    `downsampling`: by the step's convolution itself, or by 2 x 2 maximum pooling behind it. `up`: channels after each
-    step of the decoder, all of which double the side: the nearest pixel repeated and a convolution of 3 x 3, or a
-    transposed convolution of 2 x 2 or 3 x 3. `output_kernel`: the side of the convolution that makes the image out of
-    the last map; None: the last step has made it. `dropout`: of what enters the encoder's last step. `output`: with
-    tanh the network works in -1..1.
+    - `down`, `strides`: output channels and stride (1 or 2) of each encoder step.
+    - `downsampling`: by a strided convolution, or by 2 x 2 max pooling after the convolution.
+    - `up`: output channels of each decoder step; every step doubles the side.
+    - `upsampling`: nearest-neighbor upsampling and a 3 x 3 convolution, or a 2 x 2 or 3 x 3 transposed convolution.
+    - `output_kernel`: kernel size of the output convolution; None: the last step outputs the image.
+    - `dropout`: probability of dropout before the encoder's last step.
+    - `output`: output activation; with tanh, images are rescaled to -1..1 inside the network.
     """
 
     down: Sequence[int]
@@ -34,13 +35,13 @@ class Layers:
     output: Literal["sigmoid", "tanh"]
 
     def activated(self, *layers: nn.Module, channels: int) -> nn.Sequential:
-        """These layers and behind them norm and activation."""
+        """The layers followed by batch norm, if any, and the activation."""
         norm = [nn.BatchNorm2d(channels)] if self.norm else []
         return nn.Sequential(*layers, *norm, nn.ReLU() if self.activation == "relu" else nn.SiLU())
 
 
 class Encoder(nn.Sequential):
-    """Images (N, 1, S, S) in 0..1 -> the last map (N, C, s, s)."""
+    """Encoder: images (N, 1, S, S) in 0..1 -> feature map (N, C, s, s)."""
 
     def __init__(self, layers: Layers) -> None:
         steps: list[nn.Module] = [_Rescaling(2.0, -1.0)] if layers.output == "tanh" else []
@@ -56,7 +57,7 @@ class Encoder(nn.Sequential):
         super().__init__(*steps)
 
     def smallest(self, size: int) -> tuple[int, int, int]:
-        """The shape (C, s, s) of the last map of an image of `size` x `size` pixels."""
+        """Shape (C, s, s) of the feature map of an image of `size` x `size` pixels."""
         was_training = self.training
         with torch.no_grad():
             _, channels, height, width = self.eval()(torch.zeros(1, 1, size, size)).shape
@@ -65,7 +66,7 @@ class Encoder(nn.Sequential):
 
 
 class Decoder(nn.Module):
-    """A map (N, C, s, s) -> images (N, 1, size, size) in 0..1."""
+    """Decoder: feature map (N, C, s, s) -> images (N, 1, size, size) in 0..1."""
 
     def __init__(self, layers: Layers, inputs: int, size: int) -> None:
         super().__init__()
@@ -82,7 +83,7 @@ class Decoder(nn.Module):
     def forward(self, features: Tensor) -> Tensor:
         """(N, C, s, s) -> (N, 1, size, size)."""
         drawn = self.steps(features)
-        if drawn.shape[2] != self.size:  # sides that are no multiple of what the steps make
+        if drawn.shape[2] != self.size:  # the side is not divisible by the total stride
             drawn = F.interpolate(drawn, size=(self.size, self.size), mode="bilinear")
         images: Tensor = self.output(drawn)
         return images

@@ -13,8 +13,8 @@ _MEAN_WINDOW = 5
 class StandardizedLocalResidual(nn.Module):
     """Mean of the largest standardized residuals of an autoencoder's reconstruction.
 
-    Two residuals, 1 - SSIM and the absolute mean difference over 5 x 5 pixels, each standardised by what is usual
-    at that place of a healthy image, are added up; the score is the mean over the `top` share of all places.
+    Two residuals, 1 - SSIM and the absolute mean difference over 5 x 5 pixels, are standardized by mean and standard
+    deviation of healthy images at each position, and added. The score is the mean of the largest `top` fraction.
     """
 
     usual: Tensor
@@ -29,13 +29,13 @@ class StandardizedLocalResidual(nn.Module):
         self.register_buffer("spread", torch.ones(2, side, side))
 
     def residuals(self, images: Tensor) -> Tensor:
-        """(N, 1, S, S) -> (N, 2, S-6, S-6)."""
+        """(N, 1, S, S) -> residuals (N, 2, S-6, S-6)."""
         return residuals_between(images, self.autoencoder(images))
 
     def learn_usual(self, residuals: Tensor) -> None:
-        """Takes mean and spread of healthy images' residuals (N, 2, S-6, S-6) at each place."""
+        """Sets mean and spread at each position from the residuals (N, 2, S-6, S-6) of healthy images."""
         self.usual.copy_(residuals.mean(0))
-        # where healthy images hardly differ at all, a trifle must not count for everything
+        # a lower bound of the spread: where healthy images hardly vary, tiny deviations would dominate the score
         least = 0.05 * residuals.std((0, 2, 3), keepdim=True)[0]
         self.spread.copy_(residuals.std(0) + least)
 

@@ -1,4 +1,4 @@
-"""Autoencoders, plain and variational."""
+"""Plain and variational autoencoder."""
 
 import math
 
@@ -7,11 +7,11 @@ from torch import Tensor, nn
 
 from medscreen.detectors.autoencoder.encoder_decoder import Decoder, Encoder, Layers
 
-_MOST_LOG_VARIANCE = 10.0  # beyond it, the exponential of an image unlike all others is no finite number
+_MOST_LOG_VARIANCE = 10.0  # clamped, so that the exponential stays finite for images far from the training images
 
 
 class Autoencoder(nn.Module):
-    """Encoder, code, decoder; the code has `bottleneck` numbers or, if that is None, is the encoder's last map."""
+    """Encoder, code, decoder. The code has `bottleneck` dimensions; None: the code is the encoder's feature map."""
 
     def __init__(self, layers: Layers, size: int, bottleneck: int | None) -> None:
         super().__init__()
@@ -22,13 +22,13 @@ class Autoencoder(nn.Module):
         self.decoder = Decoder(layers, smallest[0], size)
 
     def forward(self, images: Tensor) -> Tensor:
-        """(N, 1, S, S) in 0..1 -> its reconstruction, same shape and range."""
+        """(N, 1, S, S) in 0..1 -> reconstruction, same shape and range."""
         reconstruction: Tensor = self.decoder(self.expand(self.squeeze(self.encoder(images))))
         return reconstruction
 
 
 class VariationalAutoencoder(nn.Module):
-    """An autoencoder whose code is a normal distribution: drawn from in training, its mean at evaluation.
+    """Autoencoder with a normally distributed code: sampled in training, its mean at evaluation.
 
     Kingma, Welling 2014 (arXiv 1312.6114). `bottleneck` as in `Autoencoder`.
     """
@@ -43,9 +43,9 @@ class VariationalAutoencoder(nn.Module):
         self.decoder = Decoder(layers, smallest[0], size)
 
     def encode_decode(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        """(N, 1, S, S) in 0..1 -> its reconstruction, same shape, and the code's divergence (N,) in nats.
+        """(N, 1, S, S) in 0..1 -> reconstruction, same shape, and KL divergence of the code (N,) in nats.
 
-        The divergence is that of Kullback and Leibler from the standard normal distribution (appendix B of the paper).
+        Kullback-Leibler divergence from the standard normal distribution (appendix B of the paper).
         """
         features = self.encoder(images)
         mean = self.mean(features)
@@ -57,7 +57,7 @@ class VariationalAutoencoder(nn.Module):
         return self.decoder(self.expand(code)), divergence
 
     def forward(self, images: Tensor) -> Tensor:
-        """(N, 1, S, S) in 0..1 -> its reconstruction, same shape and range."""
+        """(N, 1, S, S) in 0..1 -> reconstruction, same shape and range."""
         return self.encode_decode(images)[0]
 
 

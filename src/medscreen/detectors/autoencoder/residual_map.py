@@ -1,4 +1,4 @@
-"""Residual map: where an autoencoder's reconstruction departs from the image."""
+"""Residual map: difference of image and reconstruction at each pixel."""
 
 from typing import Any
 
@@ -8,25 +8,25 @@ from torch.nn import functional as F
 from medscreen.detectors.autoencoder.elbo import NegativeElbo
 from medscreen.detectors.autoencoder.local_residual import StandardizedLocalResidual, residuals_between
 from medscreen.detectors.autoencoder.residual_scores import TopFractionResidual, cross_entropy
-from medscreen.detectors.shared.layers.standardization import Standardised, standardised_grey
+from medscreen.detectors.shared.layers.standardization import Standardized, standardized_gray
 
-# of the two added residuals; below, healthy images depart as well: on val of the phantom, the share of the map's energy
-# inside the lesion is .42 with it and .17 without
+# Subtracted from the sum of the two residuals, because healthy images deviate as well: on val of the phantom, the share
+# of the map's energy inside the lesion is .42 with it and .17 without.
 _USUAL = 3.0
 
 
 class ResidualMap(nn.Module):
-    """The residual that the score is made of, at each pixel.
+    """Residual behind the score, at each pixel.
 
-    Of the local score: how far the sum of the two standardized residuals exceeds 3, in standard deviations of healthy
-    images. Of the others: the residual in its own unit; of a cross-entropy only what exceeds that of a perfect
-    reconstruction, and without the divergence of the code, which has no place.
+    For the local score: the sum of the two standardized residuals minus 3, in standard deviations of healthy images.
+    For the others: the residual in the unit of the score. A cross-entropy is reduced by that of a perfect
+    reconstruction; the KL divergence of the code is left out, because it has no position in the image.
     """
 
     def __init__(self, scorer: nn.Module) -> None:
         super().__init__()
-        self.standardized = isinstance(scorer, Standardised)
-        self.scorer: Any = scorer.network if isinstance(scorer, Standardised) else scorer
+        self.standardized = isinstance(scorer, Standardized)
+        self.scorer: Any = scorer.network if isinstance(scorer, Standardized) else scorer
 
     @property
     def unit(self) -> str:
@@ -36,10 +36,10 @@ class ResidualMap(nn.Module):
         return "residual of the reconstruction"
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        """(N, 1, S, S) in 0..1 -> map and reconstruction of the images as the autoencoder sees them, the same shape."""
-        seen = standardised_grey(images) if self.standardized else images
-        reconstruction = self.scorer.autoencoder(seen)
-        residual = self._residual(seen, reconstruction).clamp(min=0)
+        """(N, 1, S, S) in 0..1 -> map, and reconstruction of the autoencoder's input; both of the same shape."""
+        inputs = standardized_gray(images) if self.standardized else images
+        reconstruction = self.scorer.autoencoder(inputs)
+        residual = self._residual(inputs, reconstruction).clamp(min=0)
         return _framed(residual, images.shape[-1]), reconstruction
 
     def _residual(self, images: Tensor, reconstruction: Tensor) -> Tensor:
@@ -56,7 +56,7 @@ class ResidualMap(nn.Module):
 
 
 def _framed(residual: Tensor, size: int) -> Tensor:
-    """Zeros around a residual that windows have made smaller than the image."""
+    """Pads a residual with zeros to the size of the image; windows have cut its border off."""
     missing = size - residual.shape[-1]
     before = missing // 2
     return F.pad(residual, (before, missing - before, before, missing - before))

@@ -1,4 +1,4 @@
-"""Residuals of a reconstruction, place by place, and scores made of them."""
+"""Pixelwise residuals of a reconstruction, and scores from them."""
 
 from collections.abc import Callable, Mapping
 from typing import Literal
@@ -11,23 +11,23 @@ from medscreen.detectors.shared.layers.ssim import structural_similarity
 
 ResidualName = Literal["mse", "l1", "bce", "ssim", "gradient"]
 
-_LEAST = 1e-6  # the logarithm of 0 is no number
+_LEAST = 1e-6  # keeps the logarithm finite
 
 
 def squared_error(images: Tensor, reconstruction: Tensor) -> Tensor:
-    """(N, 1, S, S) twice -> (N, 1, S, S)."""
+    """(N, 1, S, S) twice -> (N, 1, S, S): squared error of each pixel."""
     return (images - reconstruction).square()
 
 
 def absolute_error(images: Tensor, reconstruction: Tensor) -> Tensor:
-    """(N, 1, S, S) twice -> (N, 1, S, S)."""
+    """(N, 1, S, S) twice -> (N, 1, S, S): absolute error of each pixel."""
     return (images - reconstruction).abs()
 
 
 def cross_entropy(images: Tensor, reconstruction: Tensor) -> Tensor:
-    """(N, 1, S, S) twice, in 0..1 -> (N, 1, S, S): binary cross-entropy of grey values as if they were probabilities.
+    """(N, 1, S, S) twice, in 0..1 -> (N, 1, S, S): binary cross-entropy, with gray values taken as probabilities.
 
-    Not 0 where both agree, but the entropy of that grey value.
+    Where both agree, it is the entropy of the gray value, not 0.
     """
     reconstruction = reconstruction.clamp(_LEAST, 1 - _LEAST)
     return -(images * torch.log(reconstruction) + (1 - images) * torch.log(1 - reconstruction))
@@ -39,7 +39,7 @@ def dissimilarity(images: Tensor, reconstruction: Tensor) -> Tensor:
 
 
 def gradient_error(images: Tensor, reconstruction: Tensor) -> Tensor:
-    """(N, 1, S, S) twice -> (N, 1, S-1, S-1): absolute error of the differences of neighbouring pixels, both added."""
+    """(N, 1, S, S) twice -> (N, 1, S-1, S-1): absolute gradient error, both directions added."""
     error = images - reconstruction
     down = error[:, :, 1:, :-1] - error[:, :, :-1, :-1]
     across = error[:, :, :-1, 1:] - error[:, :, :-1, :-1]
@@ -56,7 +56,7 @@ RESIDUALS: Mapping[ResidualName, Callable[[Tensor, Tensor], Tensor]] = {
 
 
 class TopFractionResidual(nn.Module):
-    """Mean of an autoencoder's residuals over the `top` fraction of all places where they are largest."""
+    """Mean of the largest `top` fraction of an autoencoder's residuals."""
 
     def __init__(self, autoencoder: nn.Module, residual: ResidualName, top: float) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""A small residual network, or plain convolutions with one hidden layer."""
+"""Supervised CNN detector: a small residual network, or a plain CNN with one hidden layer."""
 
 from collections.abc import Callable
 
@@ -14,7 +14,7 @@ from medscreen.detectors.shared.layers.residual_network import ResidualClassifie
 
 
 class CnnDetector(ClassifierDetector):
-    """A convolutional network trained on both classes."""
+    """Convolutional network trained on both classes."""
 
     params: ResidualCnnParams | PlainCnnParams
 
@@ -24,7 +24,7 @@ class CnnDetector(ClassifierDetector):
         super().__init__(params, size, compute, seed)
 
     def classifier(self, outputs: int, backbone: Callable[[BackboneParams], Backbone]) -> nn.Module:  # noqa: ARG002
-        """The untrained network, (N, 1, S, S) -> (N, outputs)."""
+        """Untrained network: images (N, 1, S, S) -> logits (N, outputs)."""
         params = self.params
         match params:
             case ResidualCnnParams():

@@ -1,4 +1,4 @@
-"""The plain classifier of convolutions that halve the image."""
+"""Plain convolutional classifier."""
 
 import itertools
 from collections.abc import Sequence
@@ -9,9 +9,9 @@ from medscreen.detectors.shared.layers.places import Places
 
 
 class PlainCnn(nn.Module):
-    """Convolutions of 3 x 3, each followed by a maximum over 2 x 2, then one hidden layer.
+    """3 x 3 convolutions, each followed by 2 x 2 max pooling, then one hidden layer.
 
-    `dropouts`: the share of the last convolution's maps that training leaves out, and of the hidden neurons.
+    `dropouts`: dropout probabilities of the last convolution's channels and of the hidden neurons.
     """
 
     def __init__(
@@ -38,23 +38,23 @@ class PlainCnn(nn.Module):
         return self.logits(self.features(images))
 
     def features(self, images: Tensor) -> Tensor:
-        """(N, 1, size, size) -> the last map (N, C, h, w)."""
+        """(N, 1, size, size) -> last feature map (N, C, h, w)."""
         features: Tensor = self.convolutions(images)
         return features
 
     def logits(self, features: Tensor) -> Tensor:
-        """The last map (N, C, h, w) -> logits (N, outputs)."""
+        """Last feature map (N, C, h, w) -> logits (N, outputs)."""
         logits: Tensor = self.head(features)
         return logits
 
     def gradient(self, features: Tensor, of_logits: Tensor) -> Tensor:
-        """The gradient (N, C, h, w), at the last map, of the sum of logits x `of_logits` (N, outputs)."""
+        """Gradient (N, C, h, w) of the sum of logits x `of_logits` (N, outputs) by the last feature map."""
         hidden, last = (layer for layer in self.head if isinstance(layer, nn.Linear))
         active = (hidden(features.flatten(1)) > 0).float()
         gradient: Tensor = ((of_logits @ last.weight * active) @ hidden.weight).view_as(features)
         return gradient
 
     def places(self, size: int) -> Places:  # noqa: ARG002
-        """Places of the last feature map in an image."""
+        """Receptive-field centers of the last feature map."""
         step = 2**self.downsamplings
         return Places((step - 1) / 2, step)

@@ -1,1 +1,1 @@
-"""A backbone's features with a classifier head."""
+"""Classic classifiers (logistic regression, SVM, k-NN, MLP) on backbone features."""

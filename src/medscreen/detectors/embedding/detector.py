@@ -1,4 +1,4 @@
-"""Detectors that classify an image by its embedding."""
+"""Embedding detector: a backbone's pooled features with a classifier head."""
 
 from collections.abc import Callable
 from functools import partial
@@ -26,9 +26,9 @@ from medscreen.detectors.shared.training import Examples, Recipe, fit_network, s
 
 
 class EmbeddingDetector:
-    """A classic classifier on a network's pooled features; its score is the log odds of being abnormal.
+    """Classic classifier on a backbone's pooled features; the score is the log odds of abnormal.
 
-    All classes count as equally frequent, so at score 0 both are equally likely.
+    Classes have equal prior probabilities, so at score 0 normal and abnormal are equally likely.
     """
 
     decision_boundary: float | None = 0.0
@@ -40,7 +40,7 @@ class EmbeddingDetector:
         self.network: nn.Module = self._fresh()
 
     def _fresh(self, public: Callable[[BackboneParams], Backbone] = bare_backbone) -> OneLogit | AnyFindingLogit:
-        """The classifier before it has learned, on a public backbone where it takes one."""
+        """Untrained classifier; `public` builds the backbone unless the detector trains it."""
         seeded(self.seed)
         embedding = Embedding(self._backbone(public), self.params.depths, self.params.grid)
         head = self.head.fresh(embedding.width, self._classes)
@@ -61,9 +61,9 @@ class EmbeddingDetector:
                 return ResidualClassifier(own.width, own.unshuffle, "mean", self._classes)
 
     def fit(self, train: ImageSet, tune: ImageSet, on_epoch: OnEpoch = ignore) -> Self:
-        """Searches and fits the head on `train`; a backbone of its own is trained before, until `tune` says stop.
+        """Searches and fits the head on `train`. An own backbone is trained first, with early stopping on `tune`.
 
-        Raises MedscreenError if the findings are not those of the settings or the patients are too few for the folds.
+        Raises MedscreenError if findings differ from those of the settings, or patients are too few for the folds.
         """
         torch.set_num_threads(self.compute.threads)
         network = self._fresh(read_backbone)
@@ -76,8 +76,8 @@ class EmbeddingDetector:
             self._train(classifier.embedding.backbone, self.params.backbone, (train, tune), on_epoch)
         with torch.inference_mode():
             vectors = in_batches(classifier.embedding, train.pixels)
-        known = Known(vectors.double().numpy(), classes, folds)
-        chosen = fit_head(self.head, classifier.head, known, self.seed, self.compute.threads)
+        data = Known(vectors.double().numpy(), classes, folds)
+        chosen = fit_head(self.head, classifier.head, data, self.seed, self.compute.threads)
         classifier.chosen.copy_(torch.tensor(chosen))
         self.network = network
         return self
@@ -89,7 +89,7 @@ class EmbeddingDetector:
         images: tuple[ImageSet, ImageSet],
         on_epoch: OnEpoch,
     ) -> None:
-        """Minimises the cross-entropy on the first set, each class weighing the same."""
+        """Trains the backbone with class-weighted cross-entropy on `images`: train, tune."""
         findings = self.params.findings
         train, tune = (Examples(as_images(of.pixels), classes_of(of, findings)) for of in images)
         weights = weighing_the_same(shares_of(train.labels, findings))

@@ -1,4 +1,4 @@
-"""Place map of an embedding detector: what each place of the backbone's maps adds to the log odds of abnormal."""
+"""Place map of an embedding detector: contribution of each position of the feature maps to the log odds."""
 
 import torch
 from torch import Tensor, nn
@@ -11,9 +11,9 @@ from medscreen.detectors.shared.layers.pooling import cells
 
 
 class EmbeddingMap(nn.Module):
-    """Logistic regression on cell means, taken apart by place: weight x (feature - mean feature), over all depths.
+    """Logit of a logistic regression on cell means, split by position: weight x (feature - mean), over all depths.
 
-    Before what is below 0 is cut off, the contributions of the places add up to the logit less the bias.
+    The contributions sum to the logit minus the bias; negative ones are then set to 0.
     """
 
     unit = "log odds per place"
@@ -34,7 +34,7 @@ class EmbeddingMap(nn.Module):
             self.register_buffer(f"weights_{depth}", interpolation(size, side, places))
 
     def forward(self, images: Tensor) -> Tensor:
-        """(N, 1, S, S) in 0..1 -> (N, 1, S, S)."""
+        """Images (N, 1, S, S) in 0..1 -> maps (N, 1, S, S)."""
         scaling, linear = self.classifier.head
         assert isinstance(scaling, Scaling)  # noqa: S101
         maps = self.embedding.backbone.maps(images, self.depths[-1])  # type: ignore[operator]

@@ -1,4 +1,4 @@
-"""The search for a head's best settings, inside the training split."""
+"""Cross-validated grid search of a head's settings, inside the training split."""
 
 import warnings
 
@@ -16,46 +16,46 @@ Positions = NDArray[np.int64]
 
 
 def patient_folds(classes: Positions, patients: Positions, number: int, seed: int) -> list[tuple[Positions, Positions]]:
-    """`number` pairs of positions to learn from and to judge on, with like shares of the classes.
+    """Stratified folds grouped by patient: `number` pairs of training and validation indices.
 
-    No patient is on both sides of a fold. Raises MedscreenError where there are too few patients for it.
+    Raises MedscreenError if the patients are too few.
     """
     kinds = np.unique(classes)
     fewest = min(len(np.unique(patients[classes == kind])) for kind in kinds)
     if fewest >= number:
         splitter = StratifiedGroupKFold(number, shuffle=True, random_state=seed)
-        folds = [(learn, judge) for learn, judge in splitter.split(classes, classes, patients)]
+        folds = [(training, validation) for training, validation in splitter.split(classes, classes, patients)]
         if all(len(np.unique(classes[side])) == len(kinds) for fold in folds for side in fold):
             return folds
     raise MedscreenError(
-        f"train can't be cut into {number} folds by patient with every class in each: the rarest class has {fewest} "
-        "patients; lower folds: of the detector in params.yaml."
+        f"train: too few patients for {number} folds that hold every class; the rarest class has {fewest}. Lower folds "
+        "of the detector in params.yaml."
     )
 
 
-def fit_head(head: Head, module: nn.Sequential, known: Known, seed: int, threads: int) -> list[float]:
-    """Fills a fresh module with what the best settings learn; gives the position of each in its list, and their figure.
+def fit_head(head: Head, module: nn.Sequential, data: Known, seed: int, threads: int) -> list[float]:
+    """Fits the head with the best settings of a grid search, and copies the result into an untrained module.
 
-    The figure is the mean over the folds of, on the sides not learned from, the AUROC of two classes or the balanced
-    accuracy of more. Raises MedscreenError where a fold has fewer images than neighbours are asked for.
+    Returns the index of each best setting in its list of values, then the mean validation score over the folds: AUROC
+    for two classes, balanced accuracy for more. Raises MedscreenError if a fold has fewer images than `neighbors`.
     """
-    tried = head.tried(known.vectors.shape[1])
-    smallest = min(len(learn) for learn, _ in known.folds)
-    if max(tried.get("head__n_neighbors", [0])) > smallest:
+    grid = head.tried(data.vectors.shape[1])
+    smallest = min(len(training) for training, _ in data.folds)
+    if max(grid.get("head__n_neighbors", [0])) > smallest:
         raise MedscreenError(
-            f"The largest of neighbors: in params.yaml is {max(tried['head__n_neighbors'])}, and a fold of the search "
-            f"has {smallest} images to learn from; lower it."
+            f"params.yaml: neighbors up to {max(grid['head__n_neighbors'])}, but a fold of the search has {smallest} "
+            "training images. Lower neighbors."
         )
     search = GridSearchCV(
         head.pipeline(seed),
-        dict(tried),
-        scoring="roc_auc" if known.classes.max() == 1 else "balanced_accuracy",
-        cv=known.folds,
+        dict(grid),
+        scoring="roc_auc" if data.classes.max() == 1 else "balanced_accuracy",
+        cv=data.folds,
         error_score="raise",
     )
     with warnings.catch_warnings(), threadpool_limits(threads):
-        warnings.simplefilter("ignore", ConvergenceWarning)  # an MLP's epochs are a setting
-        search.fit(known.vectors, known.classes)
-        head.fill(module, search.best_estimator_, known)
+        warnings.simplefilter("ignore", ConvergenceWarning)  # the number of an MLP's epochs is a setting
+        search.fit(data.vectors, data.classes)
+        head.fill(module, search.best_estimator_, data)
     best = search.best_params_
-    return [*(float(list(values).index(best[name])) for name, values in tried.items()), float(search.best_score_)]
+    return [*(float(list(values).index(best[name])) for name, values in grid.items()), float(search.best_score_)]

@@ -1,4 +1,4 @@
-"""k-NN head: distance-weighted vote of the training embeddings."""
+"""k-NN head: distance-weighted k-nearest-neighbor classifier on the training embeddings."""
 
 import torch
 from torch import Tensor
@@ -7,16 +7,16 @@ from torch.nn import functional as F
 from medscreen.detectors.shared.layers.dynamic_buffers import DynamicBuffers
 
 PRIOR_WEIGHT = 0.5
-"""Weight added to every class, so that an image far from all known ones is undecided."""
+"""Prior weight of every class: far from all training vectors, all classes are equally likely."""
 
 
 class KnnHead(DynamicBuffers):
-    """Distance-weighted vote of the nearest known vectors as log odds, as if all classes were equally frequent.
+    """Distance-weighted k-nearest-neighbor classifier; logits with equal class priors.
 
-    A neighbor at cosine c has the weight exp((c - usual) / temperature): 1 at the cosine that is usual between a known
-    vector and the nearest other (Wu et al. 2018, arXiv 1805.01978, weigh by exp(c / temperature)). `vectors` (M, width)
-    have length 1; `classes` (M, K) is 1 where a vector is of a class; `counted` (most,) is 1 for the k nearest that
-    count; `balance` (K,) is the factor of each class.
+    A neighbor at cosine similarity c has the weight exp((c - usual) / temperature), where `usual` is the median cosine
+    between a training vector and its nearest neighbor (Wu et al. 2018, arXiv 1805.01978: exp(c / temperature)).
+    `vectors` (M, width): training vectors of length 1. `classes` (M, K): their one-hot classes. `counted` (most,): 1
+    for the first k neighbors. `balance` (K,): factor of each class.
     """
 
     vectors: Tensor
@@ -36,13 +36,13 @@ class KnnHead(DynamicBuffers):
         self.register_buffer("balance", torch.ones(classes))
 
     def class_weights(self, vectors: Tensor) -> Tensor:
-        """(N, width) -> (N, K): the sum of the weights of each class."""
+        """(N, width) -> (N, K): summed neighbor weights of each class."""
         cosines = F.normalize(vectors, dim=1) @ self.vectors.T
         nearest, which = cosines.topk(len(self.counted), dim=1)
         weights = torch.exp((nearest - self.usual) / self.temperature) * self.counted
         return (weights.unsqueeze(2) * self.classes[which]).sum(1)
 
     def forward(self, vectors: Tensor) -> Tensor:
-        """(N, width) -> (N, K) logits; of two classes (N, 1), the log odds of the second."""
+        """(N, width) -> logits (N, K); for two classes (N, 1), the log odds of the second."""
         logits = torch.log(self.class_weights(vectors) * self.balance + PRIOR_WEIGHT)
         return logits[:, 1:] - logits[:, :1] if logits.shape[1] == 2 else logits

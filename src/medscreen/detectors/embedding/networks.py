@@ -1,4 +1,4 @@
-"""An image as a vector: the features of a network, pooled."""
+"""Embedding of an image: pooled feature maps of a backbone."""
 
 from collections.abc import Sequence
 
@@ -9,10 +9,10 @@ from medscreen.detectors.shared.layers.pooling import cell_means
 
 
 class Embedding(nn.Module):
-    """The maps at the given depths (from 1), each averaged over the cells of a `grid` x `grid`, side by side.
+    """Concatenated feature maps at the given depths (from 1), each average-pooled to `grid` x `grid` cells.
 
-    The backbone has `maps(images, depth)`, the maps behind its first stages, and `widths`, their channels. `width`: how
-    many numbers an image becomes.
+    The backbone has `maps(images, depth)`, the feature maps of its first stages, and `widths`, their channels.
+    `width`: dimension of the embedding.
     """
 
     def __init__(self, backbone: nn.Module, depths: Sequence[int], grid: int) -> None:
@@ -27,15 +27,15 @@ class Embedding(nn.Module):
         return self.pooled(self.backbone.maps(images, self.depths[-1]))  # type: ignore[operator]
 
     def pooled(self, maps: Sequence[Tensor]) -> Tensor:
-        """The maps behind the first stages -> (N, width)."""
+        """Feature maps of the first stages -> (N, width)."""
         return torch.cat([cell_means(maps[d - 1], self.grid) for d in self.depths], 1)
 
 
 class EmbeddingClassifier(nn.Module):
     """A head on an embedding: images (N, 1, S, S) -> logits (N, outputs).
 
-    `chosen`: result of the search of the head's settings: for each setting the position in its list of values, then the
-    cross-validated figure.
+    `chosen`: result of the search of the head's settings: for each setting the index in its list of values, then the
+    cross-validated score.
     """
 
     chosen: Tensor
@@ -47,6 +47,6 @@ class EmbeddingClassifier(nn.Module):
         self.register_buffer("chosen", torch.zeros(settings + 1))
 
     def forward(self, images: Tensor) -> Tensor:
-        """(N, 1, S, S) -> (N, outputs)."""
+        """(N, 1, S, S) -> logits (N, outputs)."""
         logits: Tensor = self.head(self.embedding(images))
         return logits

@@ -1,4 +1,4 @@
-"""Classifiers of embeddings: each as scikit-learn fits it, and as the tensors that it is kept in."""
+"""Classifier heads of embeddings: fitted by scikit-learn, stored as PyTorch modules."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -24,14 +24,14 @@ from medscreen.detectors.embedding.knn_head import KnnHead
 from medscreen.detectors.embedding.svm_head import SvmHead
 from medscreen.detectors.shared.layers.feature_scaling import Scaling
 
-_STEPS = 5000  # of solvers that stop by themselves long before
+_STEPS = 5000  # iteration limit; solvers converge long before
 
 
 @dataclass(frozen=True)
 class Known:
     """Training data of a head: vectors (N, width), their classes (N,) from 0, and the folds of the search.
 
-    A fold is the positions to learn from and those to judge on.
+    A fold is a pair of training and validation indices.
     """
 
     vectors: NDArray[np.float64]
@@ -40,22 +40,22 @@ class Known:
 
 
 class Head(Protocol):
-    """A kind of classifier; its modules give logits (N, K) or, of two classes, one log odds (N, 1)."""
+    """Kind of classifier head. Its module returns logits (N, K) or, for two classes, log odds (N, 1)."""
 
     def fresh(self, width: int, classes: int) -> nn.Sequential:
-        """The module of one that has learned nothing; it takes vectors (N, width)."""
+        """Untrained module on vectors (N, width)."""
         ...
 
     def pipeline(self, seed: int) -> Pipeline:
-        """As scikit-learn fits it, its scaler inside."""
+        """Scikit-learn pipeline of scaler and classifier."""
         ...
 
     def tried(self, width: int) -> Mapping[str, Sequence[Any]]:
-        """Parameter grid by scikit-learn's names, in the order of the settings."""
+        """Parameter grid with scikit-learn's names, in the order of the settings."""
         ...
 
-    def fill(self, module: nn.Sequential, fitted: Pipeline, known: Known) -> None:
-        """Takes over what the pipeline has learned."""
+    def fill(self, module: nn.Sequential, fitted: Pipeline, data: Known) -> None:
+        """Copies the fitted pipeline into the module."""
         ...
 
 
@@ -85,14 +85,14 @@ class _Logistic:
     def tried(self, width: int) -> Mapping[str, Sequence[Any]]:  # noqa: ARG002
         return {"head__C": self.params.inverse_penalty}
 
-    def fill(self, module: nn.Sequential, fitted: Pipeline, known: Known) -> None:  # noqa: ARG002
+    def fill(self, module: nn.Sequential, fitted: Pipeline, data: Known) -> None:  # noqa: ARG002
         _fill_scaling(module[0], fitted)
         _put(module[1], weight=fitted["head"].coef_, bias=fitted["head"].intercept_)
 
 
 @dataclass(frozen=True)
 class _Svm:
-    """One machine a class against all others; a Platt curve of out-of-fold decisions makes log odds of theirs."""
+    """One-vs-rest SVMs; Platt scaling, fitted on out-of-fold decision values, maps them to log odds."""
 
     params: SvmParams
 
@@ -107,7 +107,7 @@ class _Svm:
         gammas = [gamma / width for gamma in self.params.gamma]
         return {"head__estimator__C": self.params.inverse_penalty, "head__estimator__gamma": gammas}
 
-    def fill(self, module: nn.Sequential, fitted: Pipeline, known: Known) -> None:
+    def fill(self, module: nn.Sequential, fitted: Pipeline, data: Known) -> None:
         _fill_scaling(module[0], fitted)
         machines = fitted["head"].estimators_
         used = np.unique(np.concatenate([machine.support_ for machine in machines]))
@@ -116,15 +116,15 @@ class _Svm:
             weights[np.searchsorted(used, machine.support_), k] = machine.dual_coef_[0]
         _put(
             module[1],
-            vectors=fitted["scale"].transform(known.vectors[used]),
+            vectors=fitted["scale"].transform(data.vectors[used]),
             weights=weights,
             offsets=np.concatenate([machine.intercept_ for machine in machines]),
             gamma=machines[0].gamma,
         )
-        unseen = cross_val_predict(fitted, known.vectors, known.classes, cv=known.folds, method="decision_function")
-        # the usual penalty: it leaves the two numbers of a curve alone and holds the K x K of many classes
+        unseen = cross_val_predict(fitted, data.vectors, data.classes, cv=data.folds, method="decision_function")
+        # default L2 penalty: negligible for the two parameters of one curve, needed for the K x K of many classes
         curve = LogisticRegression(class_weight="balanced", max_iter=_STEPS)
-        curve.fit(unseen.reshape(len(unseen), -1), known.classes)
+        curve.fit(unseen.reshape(len(unseen), -1), data.classes)
         _put(module[2], weight=curve.coef_, bias=curve.intercept_)
 
 
@@ -148,19 +148,19 @@ class _Knn:
         class_weights = [partial(_gaussian_weights, temperature=temperature) for temperature in self.params.temperature]
         return {"head__n_neighbors": self.params.neighbors, "head__weights": class_weights}
 
-    def fill(self, module: nn.Sequential, fitted: Pipeline, known: Known) -> None:
+    def fill(self, module: nn.Sequential, fitted: Pipeline, data: Known) -> None:
         _fill_scaling(module[0], fitted)
         knn = fitted["head"]
-        counts = np.bincount(known.classes)
+        counts = np.bincount(data.classes)
         nearest = 1 - knn.kneighbors(n_neighbors=1)[0] ** 2 / 2
         _put(
             module[1],
-            vectors=fitted[:-1].transform(known.vectors),
-            classes=np.eye(len(counts))[known.classes],
+            vectors=fitted[:-1].transform(data.vectors),
+            classes=np.eye(len(counts))[data.classes],
             counted=np.arange(max(self.params.neighbors)) < knn.n_neighbors,
             usual=max(0.0, float(np.median(nearest))),
             temperature=knn.weights.keywords["temperature"],
-            balance=len(known.classes) / (len(counts) * counts),
+            balance=len(data.classes) / (len(counts) * counts),
         )
 
 
@@ -181,11 +181,11 @@ class _Mlp:
     def tried(self, width: int) -> Mapping[str, Sequence[Any]]:  # noqa: ARG002
         return {"head__alpha": self.params.penalty}
 
-    def fill(self, module: nn.Sequential, fitted: Pipeline, known: Known) -> None:
+    def fill(self, module: nn.Sequential, fitted: Pipeline, data: Known) -> None:
         _fill_scaling(module[0], fitted)
         mlp = fitted["head"]
-        shares = np.log(np.bincount(known.classes) / len(known.classes))
-        # scikit-learn weighs every image the same: what it says of rare classes is put right afterwards
+        shares = np.log(np.bincount(data.classes) / len(data.classes))
+        # scikit-learn's MLP has no class weights: subtract the log prior, so that classes have equal priors
         usual = shares[1:] - shares[:1] if len(shares) == 2 else shares
         biases = [*mlp.intercepts_[:-1], mlp.intercepts_[-1] - usual]
         linear = [part for part in module if isinstance(part, nn.Linear)]
@@ -194,7 +194,7 @@ class _Mlp:
 
 
 def _gaussian_weights(distances: NDArray[np.float64], temperature: float) -> NDArray[np.float64]:
-    """Weights of neighbors at these distances; of vectors of length 1, the cosine is 1 - distance^2 / 2."""
+    """Neighbor weights at these distances; for unit vectors, the cosine is 1 - distance^2 / 2."""
     class_weights: NDArray[np.float64] = np.exp(-(distances**2) / (2 * temperature))
     return class_weights
 
@@ -212,6 +212,6 @@ def _fill_scaling(module: nn.Module, fitted: Pipeline) -> None:
 
 
 def _put(module: nn.Module, **values: ArrayLike) -> None:
-    """Sets parameters and buffers of these names."""
+    """Sets parameters and buffers by name."""
     state: dict[str, Tensor] = {name: torch.tensor(np.asarray(v), dtype=torch.float32) for name, v in values.items()}
     module.load_state_dict(state)

@@ -1,4 +1,4 @@
-"""SVM head: support vectors with their weights."""
+"""SVM head: decision function from support vectors and dual coefficients."""
 
 import torch
 from torch import Tensor
@@ -8,9 +8,9 @@ from medscreen.detectors.shared.layers.dynamic_buffers import DynamicBuffers
 
 
 class SvmHead(DynamicBuffers):
-    """Decision values sum_i w_ik exp(-gamma |x - v_i|^2) + b_k of K machines that share their support vectors.
+    """Decision values sum_i w_ik exp(-gamma |x - v_i|^2) + b_k of K SVMs with shared support vectors.
 
-    `vectors` (M, width), `weights` (M, K), `offsets` (K,), `gamma` (); M is up to the data.
+    `vectors` (M, width), `weights` (M, K), `offsets` (K,), `gamma` (); M depends on the data.
     """
 
     vectors: Tensor
@@ -26,6 +26,6 @@ class SvmHead(DynamicBuffers):
         self.register_buffer("gamma", torch.ones(()))
 
     def forward(self, vectors: Tensor) -> Tensor:
-        """(N, width) -> (N, K)."""
+        """(N, width) -> decision values (N, K)."""
         distances = squared_distances(vectors, self.vectors).clamp(min=0)
         return torch.exp(-self.gamma * distances) @ self.weights + self.offsets

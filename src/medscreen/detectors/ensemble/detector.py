@@ -1,4 +1,4 @@
-"""Detectors that ask several others."""
+"""Ensemble detector: weighted mean of its members' scores."""
 
 from collections.abc import Callable
 from typing import Self
@@ -16,17 +16,17 @@ from medscreen.detectors.shared.base import Detector, KnownState, OnEpoch, ignor
 from medscreen.errors import MedscreenError
 
 Build = Callable[[SingleParams], Detector]
-"""Settings to an unfitted detector."""
+"""Builds an unfitted detector from its settings."""
 Floats = NDArray[np.float64]
 
 _STEPS_A_MEMBER = 20
-_LEAST_GAIN = 1e-9  # less is rounding
+_LEAST_GAIN = 1e-9  # smaller gains are rounding errors
 
 
 class EnsembleDetector:
-    """The weighted mean of its members' scores, as ranks or as log odds; scales and weights are learned on `tune`.
+    """Weighted mean of its members' scores as ranks or log odds; scales and weights are fitted on `tune`.
 
-    A member is trained as it would be alone, or taken from `known`, which gives the same bits.
+    A member is trained as it would be alone, or its state is taken from `known`; both give identical weights.
     """
 
     findings: tuple[str, ...] = ()
@@ -41,16 +41,16 @@ class EnsembleDetector:
         return Ensemble(members, scales).eval()
 
     def fit(self, train: ImageSet, tune: ImageSet, on_epoch: OnEpoch = ignore) -> Self:  # noqa: ARG002
-        """Trains the members that aren't known; no epoch of theirs is reported.
+        """Trains members without a known state, then fits scales and weights. No member epoch is reported.
 
-        With images of one class alone in `tune`, ranks have equal weights; probabilities raise MedscreenError.
+        If `tune` has one class only, ranks get equal weights, and probabilities raise MedscreenError.
         """
         labels = tune.labels
         both = 0 < labels.sum() < len(labels)
         if not both and self.params.combine == "probability":
             raise MedscreenError(
-                "An ensemble's probabilities need normal and abnormal images in tune, and it holds one class alone; "
-                "set combine: rank in params.yaml."
+                "tune: one class only; an ensemble of probabilities needs normal and abnormal images. "
+                "Set combine: rank in params.yaml."
             )
         members = [self._fitted(entry, train, tune) for entry in self.params.members.values()]
         network = self._joined([member.network for member in members])
@@ -64,10 +64,10 @@ class EnsembleDetector:
                 scale.load_state_dict({"slope": torch.tensor(slope), "offset": torch.tensor(offset)})
             scaled.append(scale(scores).double().numpy())
         if both:
-            from sklearn.metrics import roc_auc_score  # only an ensemble pays for scikit-learn
+            from sklearn.metrics import roc_auc_score  # slow to import; other detectors do not need it
 
-            worth = log_likelihood if self.params.combine == "probability" else roc_auc_score
-            found = raised_weights(np.stack(scaled, 1), lambda mean: float(worth(labels, mean)))
+            metric = log_likelihood if self.params.combine == "probability" else roc_auc_score
+            found = raised_weights(np.stack(scaled, 1), lambda mean: float(metric(labels, mean)))
             network.weights.copy_(torch.from_numpy(found))
         self.network = network
         return self
@@ -82,36 +82,37 @@ class EnsembleDetector:
         return member
 
 
-def raised_weights(scaled: Floats, worth: Callable[[Floats], float]) -> Floats:
-    """Weights (K,) of scaled (N, K), above 0 and of sum 1, under which the mean is worth more than with equal ones.
+def raised_weights(scaled: Floats, metric: Callable[[Floats], float]) -> Floats:
+    """Weights (K,) of scaled scores (N, K), above 0 with sum 1, that maximize the metric of the mean greedily.
 
-    Every member has one share; whichever raises the worth most by a further one gets it, as long as any does
-    (Caruana et al. 2004, doi 10.1145/1015330.1015432, without their start from nothing, which few images mislead).
+    Ensemble selection with replacement: every member starts with one share, and the member that raises the metric most
+    gets a further one until none does (Caruana et al. 2004, doi 10.1145/1015330.1015432, who start from no member; with
+    few images that start is unreliable).
     """
     members = scaled.shape[1]
     shares = np.ones(members)
-    best = worth(scaled @ shares / members)
+    best = metric(scaled @ shares / members)
     for _ in range(_STEPS_A_MEMBER * members):
         total = shares.sum() + 1
-        worths = [worth((scaled @ shares + scaled[:, k]) / total) for k in range(members)]
-        if max(worths) <= best + _LEAST_GAIN:
+        values = [metric((scaled @ shares + scaled[:, k]) / total) for k in range(members)]
+        if max(values) <= best + _LEAST_GAIN:
             break
-        best = max(worths)
-        shares[worths.index(best)] += 1
+        best = max(values)
+        shares[values.index(best)] += 1
     weights: Floats = shares / shares.sum()
     return weights
 
 
 def log_likelihood(labels: NDArray[np.int64], log_odds: Floats) -> float:
-    """The mean log probability of the labels (N,), both classes weighing the same."""
+    """Mean log likelihood of labels (N,) under log odds (N,), with equal class weights."""
     log_probability = -np.logaddexp(0, np.where(labels == 1, -log_odds, log_odds))
     return float(log_probability[labels == 1].mean() + log_probability[labels == 0].mean()) / 2
 
 
 def platt(scores: Floats, labels: NDArray[np.int64]) -> tuple[float, float]:
-    """Slope (at least 0) and offset of the log odds that scores (N,) give labels (N,), both classes weighing the same.
+    """Platt scaling of scores (N,) with labels (N,) and equal class weights: slope (at least 0) and offset.
 
-    Platt 1999: with targets that fall short of 0 and 1, so that a perfect separation has a finite slope.
+    Platt 1999: smoothed targets keep the slope finite where the classes are separable.
     """
     from sklearn.linear_model import LogisticRegression
 
@@ -127,6 +128,6 @@ def platt(scores: Floats, labels: NDArray[np.int64]) -> tuple[float, float]:
         np.concatenate([sure * weights, (1 - sure) * weights]) * len(labels),
     )
     slope = float(curve.coef_[0, 0]) / spread
-    if slope <= 0:  # a member that points the wrong way has no say; it isn't turned around
+    if slope <= 0:  # a member that ranks in the wrong direction is ignored, not inverted
         return 0.0, 0.0
     return slope, float(curve.intercept_[0]) - slope * center

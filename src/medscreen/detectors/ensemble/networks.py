@@ -1,4 +1,4 @@
-"""Several networks' scores as one."""
+"""Networks of the ensemble: score scales and the weighted mean."""
 
 from collections.abc import Sequence
 
@@ -11,9 +11,9 @@ _LEAST_GAP = 0.01
 
 
 class EmpiricalRank(DynamicBuffers):
-    """Empirical distribution function of known scores: linear between them, logarithmic beyond their ends.
+    """Empirical distribution function of fitted scores, interpolated linearly and extrapolated logarithmically.
 
-    `scores` (M,) ascend and differ, `ranks` (M,) are theirs, `spread` () is the unit beyond the ends.
+    `scores` (M,): strictly ascending. `ranks` (M,): their ranks in 0..1. `spread` (): unit of the extrapolation.
     """
 
     scores: Tensor
@@ -27,27 +27,27 @@ class EmpiricalRank(DynamicBuffers):
         self.register_buffer("spread", torch.ones(()))
 
     def learn(self, scores: Tensor) -> None:
-        """Takes scores (N,) as the known ones; equal ones share their mean rank.
+        """Fits the distribution function to scores (N,); ties share their mean rank.
 
-        Of scores that lie within a hundredth of what nine tenths of them span the first stays: between two that
-        hardly differ, a rounding would be worth a rank; and a single one far off must not make all others one.
+        Of scores closer than 1 % of the span from the 5th to the 95th percentile only the first is kept, so that
+        rounding can't change ranks. The percentiles make the span robust against outliers.
         """
-        known, counts = torch.unique(scores, return_counts=True)
+        distinct, counts = torch.unique(scores, return_counts=True)
         ranks = (counts.cumsum(0) - counts / 2) / len(scores)
-        if len(known) == 1:
-            known, ranks = torch.cat([known - 1, known + 1]), torch.tensor([0.0, 1.0])
-        self.spread = known[-1] - known[0]
+        if len(distinct) == 1:
+            distinct, ranks = torch.cat([distinct - 1, distinct + 1]), torch.tensor([0.0, 1.0])
+        self.spread = distinct[-1] - distinct[0]
         usual = scores.quantile(0.95) - scores.quantile(0.05)
         gap = _LEAST_GAP * (usual if usual > 0 else self.spread)
         kept = [0]
-        for i in range(1, len(known) - 1):
-            if min(known[i] - known[kept[-1]], known[-1] - known[i]) >= gap:
+        for i in range(1, len(distinct) - 1):
+            if min(distinct[i] - distinct[kept[-1]], distinct[-1] - distinct[i]) >= gap:
                 kept.append(i)
-        kept.append(len(known) - 1)
-        self.scores, self.ranks = known[kept], ranks[kept]
+        kept.append(len(distinct) - 1)
+        self.scores, self.ranks = distinct[kept], ranks[kept]
 
     def forward(self, scores: Tensor) -> Tensor:
-        """Scores (N,) -> log odds (N,)."""
+        """Scores (N,) -> ranks (N,), in 0..1 between the fitted scores."""
         last = len(self.scores) - 1
         above = (scores.unsqueeze(1) >= self.scores).sum(1).clamp(1, last)
         low, high = self.scores[above - 1], self.scores[above]
@@ -59,7 +59,7 @@ class EmpiricalRank(DynamicBuffers):
 
 
 class PlattScaling(nn.Module):
-    """Log odds slope * score + offset."""
+    """Platt scaling: log odds = slope * score + offset."""
 
     slope: Tensor
     offset: Tensor
@@ -75,7 +75,7 @@ class PlattScaling(nn.Module):
 
 
 class Ensemble(nn.Module):
-    """The weighted mean of the members' scores, each mapped by a scale of its own; `weights` (K,) sum to 1."""
+    """Weighted mean of the members' scaled scores; each member has one scale, and `weights` (K,) sum to 1."""
 
     weights: Tensor
 
@@ -88,7 +88,7 @@ class Ensemble(nn.Module):
     def opinions(self, images: Tensor) -> Tensor:
         """(N, 1, S, S) -> (N, K): each member's score on its scale."""
         outputs = (member(images) for member in self.members)
-        # a member that tells findings apart gives its score first
+        # a member with findings returns a pair: scores and class probabilities
         scores = [one[0] if isinstance(one, tuple) else one for one in outputs]
         return torch.stack([scale(score) for scale, score in zip(self.scales, scores, strict=True)], 1)
 

@@ -1,1 +1,1 @@
-"""Fixed features and their distance from those of the healthy images."""
+"""Handcrafted features and their distance from those of healthy images."""

@@ -1,4 +1,4 @@
-"""Detectors that measure how far an image lies from the healthy ones; none has an optimiser loop."""
+"""Novelty detector: distance of handcrafted features from those of healthy images, without gradient training."""
 
 from typing import Self
 
@@ -12,15 +12,15 @@ from medscreen.detectors.novelty.hog import OrientedGradients
 from medscreen.detectors.novelty.laplacian_pyramid import PyramidEnergies
 from medscreen.detectors.shared.base import OnEpoch, ignore, in_batches
 from medscreen.detectors.shared.healthy_images import healthy_of
-from medscreen.detectors.shared.layers.distances import MahalanobisDistance, NeighbourDistance
+from medscreen.detectors.shared.layers.distances import MahalanobisDistance, NeighborDistance
 from medscreen.detectors.shared.training import seeded
 from medscreen.errors import MedscreenError
 
-_MOST_NUMBERS = 2**27  # of 4 bytes: what a package can hold and a computer invert
+_MOST_NUMBERS = 2**27  # float32 values: half a gigabyte in a package
 
 
 class NoveltyDetector:
-    """Features by a fixed rule, and their distance from those of the healthy images."""
+    """Handcrafted features with a distance from those of healthy images."""
 
     decision_boundary: float | None = None
     findings: tuple[str, ...] = ()
@@ -29,28 +29,28 @@ class NoveltyDetector:
         self.params, self.size, self.compute, self.seed = params, size, compute, seed
         self.network: nn.Module = _chain(*self._fresh())
 
-    def _fresh(self) -> tuple[PyramidEnergies | OrientedGradients, MahalanobisDistance | NeighbourDistance]:
+    def _fresh(self) -> tuple[PyramidEnergies | OrientedGradients, MahalanobisDistance | NeighborDistance]:
         features = _features(self.params.features, self.size)
         _require_room(features.width, self.params.distance)
         match self.params.distance:
             case MahalanobisParams():
                 return features, MahalanobisDistance(features.width)
-            case NearestParams(neighbors=neighbours):
-                return features, NeighbourDistance(features.width, neighbours)
+            case NearestParams(neighbors=neighbors):
+                return features, NeighborDistance(features.width, neighbors)
 
     def fit(self, train: ImageSet, tune: ImageSet, on_epoch: OnEpoch = ignore) -> Self:  # noqa: ARG002
-        """Measures the healthy images of `train`; `tune` is not needed.
+        """Fits the distance to the healthy images of `train`; `tune` is unused.
 
-        Raises MedscreenError where there are fewer of them than the distance asks for.
+        Raises MedscreenError if there are fewer than `neighbors`.
         """
         features, distance = self._fresh()
         pixels = healthy_of(train, "train", least=2).pixels
         if isinstance(self.params.distance, NearestParams):
-            most, neighbours = self.params.distance.most, self.params.distance.neighbors
-            if len(pixels) < neighbours:
+            most, neighbors = self.params.distance.most, self.params.distance.neighbors
+            if len(pixels) < neighbors:
                 raise MedscreenError(
-                    f"There are {len(pixels)} healthy images in train, fewer than the {neighbours} nearest that are "
-                    "asked for; lower neighbors of this detector's distance."
+                    f"train: {len(pixels)} healthy images, fewer than neighbors = {neighbors}. Lower neighbors of this "
+                    "detector's distance."
                 )
             seeded(self.seed)
             pixels = pixels[torch.randperm(len(pixels))[:most].sort().values.numpy()]
@@ -74,10 +74,10 @@ def _features(params: PyramidParams | HogParams, size: int) -> PyramidEnergies |
 
 
 def _require_room(width: int, distance: MahalanobisParams | NearestParams) -> None:
-    """Raises MedscreenError where a distance would keep more than half a gigabyte of features of that width."""
+    """Raises MedscreenError if the distance would store more than half a gigabyte for features of this width."""
     numbers = width * (distance.most if isinstance(distance, NearestParams) else width)
     if numbers > _MOST_NUMBERS:
         raise MedscreenError(
-            f"The features make {width:,} numbers of an image, and the distance would keep {4 * numbers / 1e9:.1f} GB "
-            "of them; lower grid, cells, block or bins of this detector's features, or most of its distance."
+            f"params.yaml: {width:,} features an image, for which the distance would store {4 * numbers / 1e9:.1f} GB. "
+            "Lower grid, cells, block or bins of this detector's features, or most of its distance."
         )

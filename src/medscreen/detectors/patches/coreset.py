@@ -1,4 +1,4 @@
-"""A few vectors that cover many."""
+"""Greedy coreset selection (k-center)."""
 
 import torch
 from torch import Tensor
@@ -7,28 +7,28 @@ _PROJECTED = 32
 
 
 def coreset(vectors: Tensor, number: int) -> Tensor:
-    """Indices (number,) of vectors (M, width), M >= number: each is the one farthest from all before it.
+    """Indices (number,) of a coreset of vectors (M, width), M >= number: each is the farthest from all before it.
 
-    The greedy choice of k centres (Sener, Savarese 2018, arXiv 1708.00489, algorithm 1), from the vector farthest from
-    the mean on. Costs M x number x width.
+    k-center greedy (Sener, Savarese 2018, arXiv 1708.00489, algorithm 1), starting with the vector farthest from the
+    mean. Cost: M x number x width.
     """
-    centred = vectors - vectors.mean(0)
-    lengths = centred.square().sum(1)
+    centered = vectors - vectors.mean(0)
+    lengths = centered.square().sum(1)
     least = lengths.clone()
     chosen = torch.zeros(number, dtype=torch.int64)
     for i in range(number):
         farthest = least.argmax()
         chosen[i] = farthest
-        apart = lengths + lengths[farthest] - 2 * (centred @ centred[farthest])
+        apart = lengths + lengths[farthest] - 2 * (centered @ centered[farthest])
         least = apart if i == 0 else torch.minimum(least, apart)
-        least[chosen[: i + 1]] = -1  # what was chosen is not chosen again, however the differences round
+        least[chosen[: i + 1]] = -1  # excludes chosen vectors, whose distance may not round to 0
     return chosen
 
 
 def projected(vectors: Tensor) -> Tensor:
-    """(M, width) -> (M, at most 32): a random projection, which keeps distances nearly as they are.
+    """(M, width) -> (M, at most 32): random projection that nearly preserves distances.
 
-    Of torch's global generator. Johnson, Lindenstrauss 1984; PatchCore chooses its coreset so.
+    Johnson, Lindenstrauss 1984; PatchCore selects its coreset on such projections. Uses torch's global generator.
     """
     if vectors.shape[1] <= _PROJECTED:
         return vectors

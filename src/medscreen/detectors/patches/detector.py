@@ -1,4 +1,4 @@
-"""PaDiM and PatchCore: patches of a frozen backbone's maps, compared with those of healthy images."""
+"""PaDiM and PatchCore: patch features of a frozen backbone, compared with those of healthy images."""
 
 import math
 from collections.abc import Callable, Iterator
@@ -26,7 +26,7 @@ from medscreen.errors import MedscreenError
 def patches_detector(
     params: PadimParams | PatchcoreParams, compute: ComputeParams, seed: int
 ) -> "PadimDetector | PatchcoreDetector":
-    """The detector of a variant."""
+    """Builds the detector of a variant."""
     match params:
         case PadimParams():
             return PadimDetector(params, compute, seed)
@@ -35,7 +35,7 @@ def patches_detector(
 
 
 class PadimDetector:
-    """A Gaussian at each place of a pretrained network's maps (Defard et al. 2020, arXiv 2011.08785)."""
+    """PaDiM: a Gaussian of backbone features at each position (Defard et al. 2020, arXiv 2011.08785)."""
 
     decision_boundary: float | None = None
     findings: tuple[str, ...] = ()
@@ -50,14 +50,14 @@ class PadimDetector:
         kept = self.params.features
         if kept > patches.width:
             raise MedscreenError(
-                f"{self.params.backbone.name} has {patches.width} channels at depths {self.params.depths}, fewer than "
-                f"features = {kept}; lower features of this detector or name further depths."
+                f"params.yaml: {self.params.backbone.name} has {patches.width} channels at depths "
+                f"{self.params.depths}, fewer than features = {kept}. Lower features of this detector or add depths."
             )
         channels = Channels(torch.randperm(patches.width)[:kept].sort().values)
         return patches, channels, PlaceGaussians(patches.places, kept, self.params.top_fraction)
 
     def fit(self, train: ImageSet, tune: ImageSet, on_epoch: OnEpoch = ignore) -> Self:  # noqa: ARG002
-        """Measures the patches of the healthy images of `train`; `tune` is not needed."""
+        """Fits the Gaussians to the patches of the healthy images of `train`; `tune` is unused."""
         patches, channels, gaussians = self._fresh(read_backbone)
         pixels = healthy_of(train, "train", least=2).pixels
         torch.set_num_threads(self.compute.threads)
@@ -69,7 +69,7 @@ class PadimDetector:
 
 
 class PatchcoreDetector:
-    """A bank of patches of a pretrained network's maps (Roth et al. 2021, arXiv 2106.08265)."""
+    """PatchCore: a memory bank of patch features of a backbone (Roth et al. 2021, arXiv 2106.08265)."""
 
     decision_boundary: float | None = None
     findings: tuple[str, ...] = ()
@@ -85,10 +85,10 @@ class PatchcoreDetector:
         return patches, MemoryBank(params.most, patches.width, params.top_fraction)
 
     def fit(self, train: ImageSet, tune: ImageSet, on_epoch: OnEpoch = ignore) -> Self:  # noqa: ARG002
-        """Keeps a covering share of the patches of the healthy images of `train`; `tune` is not needed.
+        """Fills the memory bank with a coreset of the patches of healthy images of `train`; `tune` is unused.
 
-        The bank is at most `most` patches; of more images than that takes, patches are drawn at random first, so that
-        neither memory nor time grow further.
+        The bank holds the fraction `share` of the patches, at most `most`. Beyond most / share patches, that many are
+        sampled at random first, which bounds memory and time.
         """
         share, most = self.params.share, self.params.most
         patches, bank = self._fresh(read_backbone)
@@ -110,7 +110,7 @@ def _chain(*parts: nn.Module) -> nn.Module:
 
 
 def _chosen(patches: Patches, pixels: Pixels, drawn: Tensor) -> Iterator[Tensor]:
-    """The patches of images (N, S, S) whose numbers, counted through all images, are `drawn`, in order."""
+    """Patches of images (N, S, S) at the sorted indices `drawn`, which count through all images; batch by batch."""
     for cut in batches(len(pixels), pixels.shape[1]):
         first = cut.start * patches.places
         found = patches(as_images(pixels[cut])).flatten(0, 1)

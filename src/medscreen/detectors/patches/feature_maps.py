@@ -1,4 +1,4 @@
-"""An image as the features of its places."""
+"""Patch features of an image from a backbone's feature maps."""
 
 from collections.abc import Sequence
 
@@ -8,15 +8,15 @@ from torch.nn import functional as F
 
 from medscreen.detectors.shared.layers.backbones import Backbone
 from medscreen.detectors.shared.layers.regions import in_regions
-from medscreen.detectors.shared.layers.standardization import standardised
+from medscreen.detectors.shared.layers.standardization import standardized
 
 
 class Patches(nn.Module):
-    """A backbone's maps at `depths` (from 1), brought to `grid` x `grid` places and laid upon each other.
+    """Feature maps of a backbone at `depths` (from 1), resized to `grid` x `grid` positions and concatenated.
 
-    The backbone is shown the image at mean .5 and standard deviation .25, whatever its exposure, and keeps the stages
-    that are asked for. Each map is first averaged over `neighbourhood` x `neighbourhood` (odd) of its own pixels.
-    `width`: the number of channels of a place; `places`: how many there are.
+    Images are standardized to mean .5 and standard deviation .25; stages beyond the deepest of `depths` are removed.
+    Each map is first average-pooled over `neighbourhood` x `neighbourhood` (odd) pixels. `width`: channels of a
+    position; `places`: number of positions.
     """
 
     def __init__(self, backbone: Backbone, depths: Sequence[int], grid: int, neighbourhood: int) -> None:
@@ -29,7 +29,7 @@ class Patches(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         """(N, 1, S, S) -> (N, places, width)."""
-        maps = self.backbone.maps(0.5 + 0.25 * standardised(images), self.depths[-1])
+        maps = self.backbone.maps(0.5 + 0.25 * standardized(images), self.depths[-1])
         found = []
         for depth in self.depths:
             near = F.avg_pool2d(
@@ -40,7 +40,7 @@ class Patches(nn.Module):
 
 
 class Channels(nn.Module):
-    """Some channels of each place, the same ones everywhere."""
+    """Selects the same channels at each position."""
 
     chosen: Tensor
 

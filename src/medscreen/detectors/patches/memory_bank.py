@@ -1,4 +1,4 @@
-"""Healthy patches that stand for all of them."""
+"""Memory bank of healthy patches (PatchCore)."""
 
 import torch
 from torch import Tensor
@@ -8,14 +8,14 @@ from medscreen.detectors.shared.layers.dynamic_buffers import DynamicBuffers
 from medscreen.detectors.shared.layers.pooling import mean_of_top
 
 _CHUNK = 512
-"""Patches of the bank compared at once: N x places x _CHUNK numbers are in memory."""
+"""Patches of the bank compared at once; N x places x _CHUNK distances are in memory."""
 
 
 class MemoryBank(DynamicBuffers):
-    """The distance of an image's patches from their nearest in the bank, the mean of the worst.
+    """Mean of the largest distances of an image's patches from their nearest neighbors in the bank.
 
-    Roth et al. 2021 (PatchCore, arXiv 2106.08265) take the worst alone. `top`: the share of places that count, at
-    least one. `bank` (M, width), M at most `most`.
+    Roth et al. 2021 (PatchCore, arXiv 2106.08265) take the maximum alone. `top`: fraction of positions in the mean, at
+    least one position. `bank` (M, width), M at most `most`.
     """
 
     bank: Tensor
@@ -26,11 +26,11 @@ class MemoryBank(DynamicBuffers):
         self.register_buffer("bank", torch.zeros(most, width))
 
     def learn(self, bank: Tensor) -> None:
-        """Keeps patches (M, width)."""
+        """Stores patches (M, width) as the bank."""
         self.bank = bank.clone()
 
     def nearest(self, patches: Tensor) -> Tensor:
-        """(K, width) -> (K,): the index, in the bank, of each patch's nearest."""
+        """(K, width) -> (K,): index of each patch's nearest neighbor in the bank."""
         least = torch.full_like(patches[:, 0], torch.inf)
         index = torch.zeros_like(patches[:, 0], dtype=torch.int64)
         for start in range(0, len(self.bank), _CHUNK):
@@ -41,12 +41,12 @@ class MemoryBank(DynamicBuffers):
         return index
 
     def distances(self, patches: Tensor) -> Tensor:
-        """(N, places, width) -> (N, places)."""
+        """(N, places, width) -> distances (N, places)."""
         index = self.nearest(patches.flatten(0, 1)).view(patches.shape[:2])
-        # the nearest is found by a product, which loses digits, and measured by the difference, which doesn't
+        # a matrix product finds the nearest fast but loses digits; the distance is taken from the difference
         distances: Tensor = torch.linalg.vector_norm(patches - self.bank[index], dim=2)
         return distances
 
     def forward(self, patches: Tensor) -> Tensor:
-        """(N, places, width) -> (N,)."""
+        """(N, places, width) -> scores (N,)."""
         return mean_of_top(self.distances(patches), self.top)

@@ -1,4 +1,4 @@
-"""Gaussian of the features of healthy images at each place (PaDiM)."""
+"""Gaussian of the features of healthy images at each position (PaDiM)."""
 
 from collections.abc import Iterable
 
@@ -13,10 +13,10 @@ _NOTHING = 1e-6  # keeps the variance above 0 where all healthy images are alike
 
 
 class PlaceGaussians(nn.Module):
-    """Mahalanobis distance of each place's features from those of healthy images there; the worst places' mean.
+    """Mean of the largest Mahalanobis distances of positions from the healthy features there.
 
-    Defard et al. 2020 (PaDiM, arXiv 2011.08785). The paper adds .01 to every variance; here it is that share of the
-    mean variance, since backbones differ in scale. `top`: the share of places that count, at least one.
+    Defard et al. 2020 (PaDiM, arXiv 2011.08785). The paper adds .01 to every variance; here it is .01 of the mean
+    variance, since backbones differ in scale. `top`: fraction of positions in the mean, at least one position.
     """
 
     mean: Tensor
@@ -29,7 +29,7 @@ class PlaceGaussians(nn.Module):
         self.register_buffer("root", torch.eye(width).repeat(places, 1, 1))
 
     def learn(self, batches: Iterable[Tensor]) -> None:
-        """Takes mean and covariance at each place, of batches (N, places, width) of healthy images."""
+        """Fits mean and covariance at each position to batches (N, places, width) of healthy images."""
         number, total, products = 0, torch.zeros(()), torch.zeros(())
         for batch in batches:
             placed = batch.double().transpose(0, 1)
@@ -45,11 +45,11 @@ class PlaceGaussians(nn.Module):
         self.root.copy_(torch.from_numpy(np.linalg.cholesky((precision + precision.transpose(0, 2, 1)) / 2)))
 
     def distances(self, patches: Tensor) -> Tensor:
-        """(N, places, width) -> (N, places)."""
+        """(N, places, width) -> distances (N, places)."""
         whitened = (patches - self.mean).transpose(0, 1) @ self.root
         lengths: Tensor = torch.linalg.vector_norm(whitened, dim=2)
         return lengths.T
 
     def forward(self, patches: Tensor) -> Tensor:
-        """(N, places, width) -> (N,)."""
+        """(N, places, width) -> scores (N,)."""
         return mean_of_top(self.distances(patches), self.top)

@@ -1,4 +1,4 @@
-"""Patch map: how far the features of each place lie from those of healthy images."""
+"""Patch map: distance of the features at each position from those of healthy images."""
 
 from torch import Tensor, nn
 
@@ -8,7 +8,7 @@ from medscreen.detectors.shared.layers.places import even_places, interpolation
 
 
 class PatchMap(nn.Module):
-    """The distances that the score is the mean of the worst of, less the mean distance of the image's places."""
+    """Distances behind the score at each position, minus their mean over the image; negative values are set to 0."""
 
     unit = "distance from healthy patches beyond the image's mean"
     weights: Tensor
@@ -22,7 +22,7 @@ class PatchMap(nn.Module):
         self.register_buffer("weights", interpolation(size, self.grid, even_places(size, self.grid)))
 
     def forward(self, images: Tensor) -> Tensor:
-        """(N, 1, S, S) in 0..1 -> (N, 1, S, S)."""
+        """Images (N, 1, S, S) in 0..1 -> maps (N, 1, S, S)."""
         distances = self.distance.distances(self.patches(images))
         excess = (distances - distances.mean(1, keepdim=True)).clamp(min=0)
         placed: Tensor = self.weights @ excess.view(-1, 1, self.grid, self.grid) @ self.weights.T

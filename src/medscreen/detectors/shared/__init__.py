@@ -1,1 +1,1 @@
-"""Code shared by families: the protocol, the optimizer loop, augmentation, losses."""
+"""Code shared by families: the Detector protocol, the training loop, augmentation, losses."""

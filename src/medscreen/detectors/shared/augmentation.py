@@ -1,4 +1,4 @@
-"""Whole-batch augmentation of float images; random numbers come from torch's global generator."""
+"""Augmentation of batches of float images with torch's global random generator."""
 
 import math
 
@@ -8,12 +8,13 @@ from torch.nn import functional as F
 
 
 def augment_films(images: Tensor, pose: float = 1.0, exposure: float = 1.0, grain: float = 0.0) -> Tensor:
-    """Films as they might also have been taken: another pose, mirrored, another exposure, another detector.
+    """Random augmentation of radiographs: pose, exposure, and sharpness and noise.
 
-    images: (N, 1, H, W) in 0..1; the result has the same shape and range. Each strength multiplies its limits, 0 leaves
-    its part out. `pose`: rotation within 10 degrees, shift within 8 % of the side, scale within 10 %, left-right flip
-    (at any strength). `exposure`: gain within 15 %, bias within .05, gamma within 25 %. `grain`: a share within 1 of
-    the image seen through a [1 2 1]/4 blur along both sides, then noise of a standard deviation within .03.
+    images: (N, 1, H, W) in 0..1; the result has the same shape and range. Each strength scales the limits of its part;
+    0 turns the part off. `pose`: rotation within 10 degrees, shift within 8 % of the side, scale within 10 %,
+    left-right flip (at any strength). `exposure`: gain within 15 %, bias within .05, gamma within 25 %. `grain`: blend
+    with up to 100 % of the image blurred by [1 2 1]/4 in both directions, then Gaussian noise with a standard deviation
+    within .03.
     """
     if pose:
         images = _posed(images, pose, mirrored=True)
@@ -25,15 +26,15 @@ def augment_films(images: Tensor, pose: float = 1.0, exposure: float = 1.0, grai
 
 
 def pose_films(images: Tensor, strength: float) -> Tensor:
-    """The same films with the body placed otherwise: what `augment_films` calls pose, but never mirrored.
+    """Random rotation, shift and scale as `pose` of `augment_films`, without flips.
 
-    Who learns what healthy looks like had to learn a heart on the right, too.
+    With flips, a one-class detector would learn a heart on the right as healthy.
     """
     return _posed(images, strength, mirrored=False) if strength else images
 
 
 def _spread(images: Tensor, width: float) -> Tensor:
-    """(N, 1, 1, 1): a number within -width..width for each image."""
+    """(N, 1, 1, 1): uniform random number in -width..width for each image."""
     return (torch.rand(len(images), 1, 1, 1, device=images.device) * 2 - 1) * width
 
 

@@ -1,4 +1,4 @@
-"""The protocol of detectors."""
+"""The Detector protocol, and scoring of images."""
 
 from collections.abc import Callable, Mapping
 from typing import Protocol, Self
@@ -12,33 +12,32 @@ from medscreen.config.detectors.entry import DetectorEntry
 from medscreen.data.images import ImageSet, Pixels, batches
 
 Scores = NDArray[np.float32]
-"""One number an image: the higher, the more abnormal."""
+"""(N,): one score per image; a higher score is more abnormal."""
 
 OnEpoch = Callable[[int, Mapping[str, float]], None]
-"""Is told, after each epoch, its number (from 1) and the named terms of its loss."""
+"""Callback after each epoch: its number (from 1) and the named terms of its loss."""
 
 
 def ignore(epoch: int, terms: Mapping[str, float]) -> None:
-    """The OnEpoch of someone who doesn't want to know."""
+    """OnEpoch callback that does nothing."""
 
 
 KnownState = Callable[[DetectorEntry], Mapping[str, Tensor] | None]
-"""Settings to the state of the network that a training with them left, None where there is none."""
+"""Lookup of the network state that a finished training with these settings saved; None if there is none."""
 
 
 def nothing_known(settings: DetectorEntry) -> None:
-    """The KnownState where nothing is trained yet."""
+    """KnownState without any saved state."""
 
 
 class Detector(Protocol):
-    """Learns from `train`, and from `tune` when to stop; afterwards `network` scores images.
+    """Detector: trained on `train` with early stopping on `tune`; then `network` scores images.
 
-    `network` maps float32 images (N, 1, S, S) in 0..1, S the training size, to scores (N,); it is in eval
-    mode, free of randomness, exportable to ONNX, and its tensors are the detector's whole learned state. Where
-    `findings` names K classes (the first is "normal"), it gives a pair: the scores and probabilities (N, K).
-    `decision_boundary` is the score at which the detector itself thinks both classes equally likely, None for
-    detectors that claim no probability. A second `fit` forgets the first. Whoever is told of an epoch may look at
-    `network`, which is then what that epoch made of it.
+    `network` maps float32 images (N, 1, S, S) in 0..1, S the training size, to scores (N,). It is in eval mode,
+    deterministic and exportable to ONNX; its tensors are the complete learned state. If `findings` names K classes (the
+    first is "normal"), it returns a pair: scores, and probabilities (N, K). `decision_boundary` is the score at which
+    both classes are equally likely; None for detectors without probabilities. Each `fit` starts from scratch. During
+    `on_epoch`, `network` has the weights of that epoch.
     """
 
     decision_boundary: float | None
@@ -50,12 +49,12 @@ class Detector(Protocol):
         ...
 
     def fit(self, train: ImageSet, tune: ImageSet, on_epoch: OnEpoch = ignore) -> Self:
-        """Learns; one-class detectors look at the healthy images alone."""
+        """Trains the detector; one-class detectors use the healthy images only."""
         ...
 
 
 def score(detector: Detector, pixels: Pixels) -> Scores:
-    """The detector's scores of images (N, S, S)."""
+    """Scores (N,) of images (N, S, S)."""
     network = detector.network.eval()
     device = next((tensor.device for tensor in network.state_dict().values()), torch.device("cpu"))
     with torch.inference_mode():
@@ -68,10 +67,10 @@ def _score_alone(outputs: Tensor | tuple[Tensor, Tensor]) -> Tensor:
 
 
 def in_batches(function: Callable[[Tensor], Tensor], pixels: Pixels) -> Tensor:
-    """Applies a function of float images (n, 1, S, S) to display gray (N, S, S), a batch at a time."""
+    """Applies a function of float images (n, 1, S, S) to display gray (N, S, S), batch by batch."""
     return torch.cat([function(as_images(pixels[batch])) for batch in batches(len(pixels), pixels.shape[-1])])
 
 
 def as_images(pixels: Pixels) -> Tensor:
-    """Display grey (N, H, W) as the float images (N, 1, H, W) in 0..1 that networks take."""
+    """Converts display gray (N, H, W) to float images (N, 1, H, W) in 0..1, the input of networks."""
     return torch.from_numpy(np.array(pixels)).unsqueeze(1).float().div_(255)

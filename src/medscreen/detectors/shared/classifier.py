@@ -1,4 +1,4 @@
-"""Networks trained on both classes: loss, class balance and optimizer recipe."""
+"""Supervised classifiers: loss, class balancing and training recipe."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
@@ -31,7 +31,7 @@ from medscreen.detectors.shared.training import Examples, Loss, Recipe, fit_netw
 
 
 class ClassifierDetector(ABC):
-    """A network trained on both classes; its score is the logit of being abnormal, whichever finding it is."""
+    """Network trained on both classes; the score is the log odds of abnormal (any finding)."""
 
     decision_boundary: float | None = 0.0
 
@@ -46,14 +46,14 @@ class ClassifierDetector(ABC):
 
     @abstractmethod
     def classifier(self, outputs: int, backbone: Callable[[BackboneParams], Backbone]) -> nn.Module:
-        """The untrained network, (N, 1, S, S) -> (N, outputs), on `backbone` of its settings where it has one."""
+        """Untrained network: images (N, 1, S, S) -> logits (N, outputs); `backbone` builds its backbone, if any."""
 
     def _scoring(self, classifier: nn.Module) -> nn.Module:
-        looking = TtaClassifier(classifier, self.params.recipe.tta)
-        return (AnyFindingLogit(looking) if self.findings else OneLogit(looking)).eval()
+        averaged = TtaClassifier(classifier, self.params.recipe.tta)
+        return (AnyFindingLogit(averaged) if self.findings else OneLogit(averaged)).eval()
 
     def fit(self, train: ImageSet, tune: ImageSet, on_epoch: OnEpoch = ignore) -> Self:
-        """Minimises the cross-entropy as the recipe says.
+        """Trains with the loss of the recipe, with early stopping on `tune`.
 
         Raises MedscreenError if an abnormal image has a finding that is not in the settings, or a class has no image.
         """
@@ -76,8 +76,8 @@ class ClassifierDetector(ABC):
             weights = weighing_the_same(examples.labels)
 
         def loss(images: Tensor, shares: Tensor) -> dict[str, Tensor]:
-            wanted = smoothed(shares, recipe.label_smoothing)
-            return {"loss": cross_entropy(classifier(images), wanted, weights.to(images.device), gamma)}
+            targets = smoothed(shares, recipe.label_smoothing)
+            return {"loss": cross_entropy(classifier(images), targets, weights.to(images.device), gamma)}
 
         return loss
 

@@ -1,4 +1,4 @@
-"""The average of a network's weights over its training."""
+"""Exponential moving average (EMA) of a network's weights."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -8,21 +8,21 @@ from torch import nn
 
 
 class ExponentialMovingAverage:
-    """An exponential moving average of all that a network learns, the statistics of batch norms included.
+    """Exponential moving average of a network's floating-point state, batch-norm statistics included.
 
-    With a decay of 0 the average is the network itself and costs nothing.
+    With decay 0 it is disabled: the average is the network itself.
     """
 
     def __init__(self, network: nn.Module, decay: float) -> None:
         self.decay, self.updates = decay, 0
-        tensors = network.state_dict().values() if decay else ()  # these share their memory with the network
+        tensors = network.state_dict().values() if decay else ()  # views of the network's tensors
         self._network = [tensor for tensor in tensors if tensor.is_floating_point()]
         self._average = [tensor.clone() for tensor in self._network]
 
     def update(self) -> None:
-        """Takes in the network as it is now, by 1 - min(decay, (1 + n) / (10 + n)) at the n-th time.
+        """Updates the average with the current weights; the decay is min(decay, (1 + n) / (10 + n)) in the n-th update.
 
-        So a young average forgets the random start sooner (num_updates of TensorFlow's ExponentialMovingAverage).
+        The ramp removes the random initialization sooner (num_updates of TensorFlow's ExponentialMovingAverage).
         """
         self.updates += 1
         share = 1 - min(self.decay, (1 + self.updates) / (10 + self.updates))
@@ -31,7 +31,7 @@ class ExponentialMovingAverage:
 
     @contextmanager
     def applied(self) -> Iterator[None]:
-        """Within it the network is the average, afterwards itself again."""
+        """Context in which the network has the averaged weights; they are swapped back at exit."""
         self._swap()
         yield
         self._swap()

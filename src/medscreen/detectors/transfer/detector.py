@@ -1,4 +1,4 @@
-"""A pretrained backbone with a head of its own, fine-tuned on both classes."""
+"""Transfer learning: a pretrained backbone with a new head, fine-tuned on both classes."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -15,7 +15,7 @@ from medscreen.detectors.transfer.networks import TransferClassifier
 
 
 class TransferDetector(ClassifierDetector):
-    """A pretrained backbone, fine-tuned on both classes."""
+    """Pretrained backbone, fine-tuned on both classes."""
 
     params: TransferParams
 
@@ -23,11 +23,11 @@ class TransferDetector(ClassifierDetector):
         super().__init__(params, size, compute, seed)
 
     def classifier(self, outputs: int, backbone: Callable[[BackboneParams], Backbone]) -> nn.Module:
-        """The untrained head on the backbone, (N, 1, S, S) -> (N, outputs)."""
+        """Backbone with an untrained head: images (N, 1, S, S) -> logits (N, outputs)."""
         return TransferClassifier(backbone(self.params.backbone), self.params.frozen, self.params.dropout, outputs)
 
     def recipe(self, classifier: nn.Module) -> Recipe:
-        """As of every classifier, with a learning rate for each stage of the backbone."""
+        """Training recipe of every classifier, with one learning rate per stage of the backbone."""
         recipe = super().recipe(classifier)
         if not isinstance(classifier, TransferClassifier):
             return recipe

@@ -1,4 +1,4 @@
-"""A network of others as a classifier."""
+"""Classifier on a pretrained backbone."""
 
 from typing import Self
 
@@ -9,9 +9,9 @@ from medscreen.detectors.shared.layers.places import Places
 
 
 class TransferClassifier(nn.Module):
-    """The mean over the backbone's last map, dropout, and a linear layer to the logits.
+    """Backbone, global average pooling, dropout and a linear layer.
 
-    The first `frozen` of its stages neither learn nor, in training, change what their batch norms do.
+    The first `frozen` stages are not trained, and their batch norms stay in eval mode.
     """
 
     def __init__(self, backbone: Backbone, frozen: int, dropout: float, outputs: int) -> None:
@@ -23,16 +23,16 @@ class TransferClassifier(nn.Module):
             stage.requires_grad_(False)
 
     def train(self, mode: bool = True) -> Self:
-        """Training mode for what is not frozen."""
+        """Sets the mode; frozen stages stay in eval mode."""
         super().train(mode)
         for stage in self.backbone.stages[: self.frozen]:
             stage.eval()
         return self
 
     def groups(self, decay: float) -> list[tuple[list[nn.Parameter], float]]:
-        """Head, then stages from the last to the first that learns, and the share of the head's rate each learns at.
+        """Parameter groups with their factor of the learning rate: head, then trained stages from last to first.
 
-        Howard, Ruder 2018 (arXiv 1801.06146), section 3.2.
+        Discriminative fine-tuning: Howard, Ruder 2018 (arXiv 1801.06146), section 3.2.
         """
         learning = reversed(self.backbone.stages[self.frozen :])
         shares = [decay ** (i + 1) for i in range(len(self.backbone.stages))]
@@ -44,21 +44,21 @@ class TransferClassifier(nn.Module):
         return self.logits(self.features(images))
 
     def features(self, images: Tensor) -> Tensor:
-        """(N, 1, S, S) -> the backbone's last map (N, C, h, w)."""
+        """(N, 1, S, S) -> last feature map (N, C, h, w)."""
         features: Tensor = self.backbone(images)
         return features
 
     def logits(self, features: Tensor) -> Tensor:
-        """The last map (N, C, h, w) -> logits (N, outputs)."""
+        """Last feature map (N, C, h, w) -> logits (N, outputs)."""
         logits: Tensor = self.head(features.mean((2, 3)))
         return logits
 
     def gradient(self, features: Tensor, of_logits: Tensor) -> Tensor:
-        """The gradient (N, C, h, w), at the last map, of the sum of logits x `of_logits` (N, outputs)."""
+        """Gradient (N, C, h, w) of the sum of logits x `of_logits` (N, outputs) by the last feature map."""
         linear: nn.Linear = self.head[-1]  # type: ignore[assignment]
         weights = of_logits @ linear.weight / (features.shape[2] * features.shape[3])
         return weights.unsqueeze(2).unsqueeze(3).expand_as(features)
 
     def places(self, size: int) -> Places:
-        """Places of the last feature map in an image of `size` pixels."""
+        """Receptive-field centers of the last feature map in an image of `size` pixels."""
         return self.backbone.places(size)

@@ -1,1 +1,1 @@
-"""The nn.Modules, one noun a file; they know pixels and tensors, no settings and no labels."""
+"""Building blocks (nn.Module) on pixels and tensors, independent of settings and labels."""

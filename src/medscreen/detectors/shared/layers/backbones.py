@@ -1,4 +1,4 @@
-"""Networks of others, cut into stages: features of grey images at five depths."""
+"""Public architectures split into five stages: feature maps of gray images at five depths."""
 
 import itertools
 from collections.abc import Callable, Mapping, Sequence
@@ -13,19 +13,19 @@ from medscreen.detectors.shared.layers.places import Places
 BackboneName = Literal["resnet18", "resnet50", "densenet121", "vgg19", "efficientnet_lite0"]
 Channels = Literal["repeat", "sum"]
 STAGES = 5
-"""Every backbone has as many: each halves the side of its input, but the first of ResNet and DenseNet, a quarter."""
+"""Number of stages of every backbone."""
 
-# what the weights' training took from its pictures, per colour
+# mean and standard deviation of each color in the training of the weights
 _IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 _LITE = ((127 / 255,) * 3, (128 / 255,) * 3)
 
 
 class Backbone(nn.Module):
-    """A network's stages on grey images (N, 1, S, S) in 0..1, shown to it at `side` x `side` pixels.
+    """Stages of a network on gray images (N, 1, S, S) in 0..1, resized to `side` x `side` pixels.
 
-    `channels`: `repeat` shows the grey three times; `sum` adds up the first layer's weights over the colours, which
-    costs a third and differs at the border alone. `weights`: see pretrained.read_weights; without them the stages know
-    nothing yet. `widths`: the number of channels behind each stage.
+    `channels`: `repeat` copies gray to three channels; `sum` adds the first layer's weights over the colors, at a third
+    less cost and with differences at the border only. `weights`: see pretrained.read_weights; None: random weights.
+    `widths`: output channels of each stage.
     """
 
     mean: Tensor
@@ -44,12 +44,12 @@ class Backbone(nn.Module):
         mean, spread = (torch.tensor(numbers).view(1, 3, 1, 1) for numbers in (_LITE if "lite" in name else _IMAGENET))
         self.widths = _widths(self.stages, 3)
         if channels == "sum":
-            mean, spread = _sum_colours(self.stages, mean, spread)
+            mean, spread = _sum_colors(self.stages, mean, spread)
         self.register_buffer("mean", mean)
         self.register_buffer("spread", spread)
 
     def prepared(self, images: Tensor) -> Tensor:
-        """(N, 1, S, S) -> (N, 1 or 3, side, side), as the first stage takes it."""
+        """(N, 1, S, S) -> (N, 1 or 3, side, side): resized and normalized input of the first stage."""
         if images.shape[-1] > self.side:
             images = F.adaptive_avg_pool2d(images, self.side)
         elif images.shape[-1] < self.side:
@@ -57,7 +57,7 @@ class Backbone(nn.Module):
         return (images - self.mean) / self.spread
 
     def maps(self, images: Tensor, depth: int = STAGES) -> list[Tensor]:
-        """(N, 1, S, S) -> the maps (N, C, h, w) behind each of the first `depth` stages."""
+        """(N, 1, S, S) -> feature maps (N, C, h, w) of the first `depth` stages."""
         features, found = self.prepared(images), []
         for stage in list(self.stages)[:depth]:
             features = stage(features)
@@ -65,39 +65,40 @@ class Backbone(nn.Module):
         return found
 
     def places(self, size: int, depth: int = STAGES) -> Places:
-        """Places of the feature map behind the stage `depth` (from 1) in an image of `size` pixels."""
+        """Receptive-field centers of the feature map of stage `depth` (from 1), in an image of `size` pixels."""
         first, step = _PLACES[self.name][depth - 1]
         scale = size / self.side
         return Places((first + 0.5) * scale - 0.5, step * scale)
 
     def keep(self, depth: int) -> None:
-        """Forgets the stages behind the first `depth`: nobody asks for their maps, and they would be stored."""
+        """Removes the stages after the first `depth`, so that unused weights are not stored."""
         del self.stages[depth:], self.widths[depth:]
 
     def forward(self, images: Tensor) -> Tensor:
-        """(N, 1, S, S) -> the last map (N, C, h, w)."""
+        """(N, 1, S, S) -> last feature map (N, C, h, w)."""
         return self.maps(images)[-1]
 
 
 def tensors(name: BackboneName) -> dict[str, Tensor]:
-    """The names and shapes of all that the network learns, as tensors without content."""
+    """State dict of the network with meta tensors: names and shapes without data."""
     with torch.device("meta"):
         return dict(_BUILDERS[name][0]().state_dict())
 
 
-def _sum_colours(stages: nn.Module, mean: Tensor, spread: Tensor) -> tuple[Tensor, Tensor]:
-    """Makes the first convolution take one channel: its weights for the three colours, added up.
+def _sum_colors(stages: nn.Module, mean: Tensor, spread: Tensor) -> tuple[Tensor, Tensor]:
+    """Converts the first convolution to one input channel by summing its weights over the colors.
 
-    What mean and spread (1, 3, 1, 1) of the colours differ in moves into its weights and bias; gives those of the one.
+    Differences of mean and spread (1, 3, 1, 1) between colors move into weights and bias. Returns mean and spread of
+    the gray channel.
     """
     first = next(module for module in stages.modules() if isinstance(module, nn.Conv2d))
-    grey, width = mean.mean(1, keepdim=True), spread.mean(1, keepdim=True)
-    colours = first.weight.detach() / spread
-    offset = (colours * (grey - mean)).sum((1, 2, 3))
-    first.weight = nn.Parameter((colours * width).sum(1, keepdim=True))
+    gray, width = mean.mean(1, keepdim=True), spread.mean(1, keepdim=True)
+    colors = first.weight.detach() / spread
+    offset = (colors * (gray - mean)).sum((1, 2, 3))
+    first.weight = nn.Parameter((colors * width).sum(1, keepdim=True))
     first.bias = nn.Parameter(offset if first.bias is None else first.bias.detach() + offset)
     first.in_channels = 1
-    return grey, width
+    return gray, width
 
 
 def _widths(stages: nn.ModuleList, channels: int) -> list[int]:
@@ -127,7 +128,7 @@ def _densenet121() -> nn.Module:
 def _vgg19() -> nn.Module:
     from torchvision.models.vgg import cfgs, make_layers
 
-    # the whole network would make 120 million weights that nobody uses
+    # torchvision's whole VGG-19 would initialize 120 million unused weights
     layers: nn.Module = make_layers(cfgs["E"])
     return layers
 
@@ -163,7 +164,7 @@ def _cut_efficientnet(network: Any) -> list[nn.Module]:
     return [stem, nn.Sequential(*blocks[1:3]), nn.Sequential(*blocks[3:5]), nn.Sequential(*blocks[5:11]), head]
 
 
-# of an image as the first stage takes it; EfficientNet pads at the end alone, which moves them to the bottom right
+# center of the first position and stride, in pixels of the resized image; EfficientNet pads at the bottom right only
 _RESNET_PLACES = [(0, 4), (0, 4), (0, 8), (0, 16), (0, 32)]
 _PLACES: Mapping[BackboneName, Sequence[tuple[float, float]]] = {
     "resnet18": _RESNET_PLACES,

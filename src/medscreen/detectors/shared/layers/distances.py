@@ -8,14 +8,14 @@ from medscreen.detectors.shared.layers.dynamic_buffers import DynamicBuffers
 from medscreen.detectors.shared.layers.feature_scaling import Scaling
 
 _LEAST = 0.05
-_NOTHING = 1e-6  # keeps the spread above 0 where all healthy images are alike
+_NOTHING = 1e-6  # keeps the spread above 0 where all healthy images are equal
 
 
 def learn_scaling(scaling: Scaling, vectors: Tensor) -> None:
-    """Takes mean and spread of the columns of vectors (M, width).
+    """Fits mean and spread of the columns of vectors (M, width).
 
-    Where healthy images hardly differ at all, a trifle must not count for everything: no column's spread is less than
-    5 % of the mean one's.
+    5 % of the mean spread is added to every spread: otherwise features that hardly vary in healthy images would
+    dominate the distance.
     """
     scaling.mean.copy_(vectors.mean(0))
     spread = vectors.std(0, unbiased=False)
@@ -23,9 +23,9 @@ def learn_scaling(scaling: Scaling, vectors: Tensor) -> None:
 
 
 class MahalanobisDistance(nn.Module):
-    """Distance from the mean of the healthy vectors in units of their covariance, shrunk as Ledoit and Wolf do.
+    """Mahalanobis distance from the healthy vectors, with Ledoit-Wolf shrinkage of the covariance.
 
-    Ledoit, Wolf 2004 (doi 10.1016/S0047-259X(03)00096-4), of the scaled columns.
+    Ledoit, Wolf 2004 (doi 10.1016/S0047-259X(03)00096-4), on scaled columns.
     """
 
     root: Tensor
@@ -36,7 +36,7 @@ class MahalanobisDistance(nn.Module):
         self.register_buffer("root", torch.eye(width))
 
     def learn(self, vectors: Tensor) -> None:
-        """Takes mean and covariance of healthy vectors (M, width)."""
+        """Fits mean and covariance of healthy vectors (M, width)."""
         from sklearn.covariance import LedoitWolf
 
         learn_scaling(self.scaling, vectors)
@@ -46,53 +46,53 @@ class MahalanobisDistance(nn.Module):
         self.root.copy_(torch.from_numpy(np.linalg.cholesky((precision + precision.T) / 2)))
 
     def forward(self, vectors: Tensor) -> Tensor:
-        """(N, width) -> (N,)."""
+        """(N, width) -> distances (N,)."""
         distance: Tensor = torch.linalg.vector_norm(self.scaling(vectors) @ self.root, dim=1)
         return distance
 
     def terms(self, vectors: Tensor) -> Tensor:
-        """(N, width) -> (N, width): what each column adds to the squared distance; may be below 0."""
+        """(N, width) -> (N, width): contribution of each column to the squared distance; may be negative."""
         scaled = self.scaling(vectors)
         terms: Tensor = scaled * (scaled @ self.root @ self.root.T)
         return terms
 
 
-class NeighbourDistance(DynamicBuffers):
-    """Mean distance to the `neighbours` nearest healthy vectors, all columns scaled to the same spread.
+class NeighborDistance(DynamicBuffers):
+    """Mean Euclidean distance to the `neighbors` nearest healthy vectors, with scaled columns.
 
-    `known` (M, width) grows with the healthy images.
+    `known` (M, width): all healthy vectors, scaled.
     """
 
     known: Tensor
 
-    def __init__(self, width: int, neighbours: int) -> None:
+    def __init__(self, width: int, neighbors: int) -> None:
         super().__init__()
-        self.neighbours = neighbours
+        self.neighbors = neighbors
         self.scaling = Scaling(width)
-        self.register_buffer("known", torch.zeros(neighbours, width))
+        self.register_buffer("known", torch.zeros(neighbors, width))
 
     def learn(self, vectors: Tensor) -> None:
-        """Keeps healthy vectors (M, width)."""
+        """Stores healthy vectors (M, width), scaled."""
         learn_scaling(self.scaling, vectors)
         self.known = self.scaling(vectors)
 
     def forward(self, vectors: Tensor) -> Tensor:
-        """(N, width) -> (N,)."""
+        """(N, width) -> distances (N,)."""
         distances: Tensor = torch.linalg.vector_norm(self._differences(vectors), dim=2)
         return distances.mean(1)
 
     def terms(self, vectors: Tensor) -> Tensor:
-        """(N, width) -> (N, width): what each column adds to the mean squared distance."""
+        """(N, width) -> (N, width): contribution of each column to the mean squared distance."""
         return self._differences(vectors).square().mean(1)
 
     def _differences(self, vectors: Tensor) -> Tensor:
-        """(N, width) -> (N, neighbours, width), scaled: from the nearest known vectors."""
+        """(N, width) -> (N, neighbors, width): scaled differences from the nearest healthy vectors."""
         scaled: Tensor = self.scaling(vectors)
-        nearest = squared_distances(scaled, self.known).topk(self.neighbours, 1, largest=False).indices
-        # the nearest are found by the product, which loses digits, and measured by the difference, which doesn't
+        nearest = squared_distances(scaled, self.known).topk(self.neighbors, 1, largest=False).indices
+        # a matrix product finds the nearest fast but loses digits; the distances are taken from the differences
         return scaled.unsqueeze(1) - self.known[nearest]
 
 
 def squared_distances(a: Tensor, b: Tensor) -> Tensor:
-    """(N, width) and (M, width) -> (N, M), by one matrix product: exact to about 1e-6 of the larger squared length."""
+    """(N, width) and (M, width) -> (N, M), by one matrix product; error about 1e-6 of the larger squared length."""
     return a.square().sum(1, keepdim=True) + b.square().sum(1) - 2 * (a @ b.T)

@@ -1,4 +1,4 @@
-"""Tensors whose size only the data decides."""
+"""Buffers whose size depends on the training data."""
 
 from typing import Any
 
@@ -6,7 +6,7 @@ from torch import nn
 
 
 class DynamicBuffers(nn.Module):
-    """A module whose own buffers take the shape of the state that they are loaded from."""
+    """Module whose buffers are resized to the shapes in the state dict when it is loaded."""
 
     def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *arguments: Any) -> None:
         for name, buffer in self.named_buffers(recurse=False):

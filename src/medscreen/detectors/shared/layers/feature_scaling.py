@@ -1,11 +1,11 @@
-"""Vectors freed of their columns' units."""
+"""Feature scaling."""
 
 import torch
 from torch import Tensor, nn
 
 
 class Scaling(nn.Module):
-    """Each column less its mean, divided by its spread; both are learned elsewhere."""
+    """Subtracts the mean of each column and divides by its spread; the caller sets both."""
 
     mean: Tensor
     spread: Tensor

@@ -1,4 +1,4 @@
-"""Places of a feature map in the image."""
+"""Positions of a feature map in the image, and interpolation to pixels."""
 
 from typing import NamedTuple
 
@@ -9,7 +9,8 @@ from torch import Tensor
 class Places(NamedTuple):
     """Receptive-field centers along one side of a feature map, in pixels: the first center, and the step to the next.
 
-    Resizing a map assumes centers half a pixel further to the bottom right than a stride of 2 with padding 1 has.
+    Plain resizing of a map assumes centers half a pixel further to the bottom right than those of a convolution with
+    stride 2 and padding 1.
     """
 
     first: float
@@ -17,14 +18,14 @@ class Places(NamedTuple):
 
 
 def even_places(size: int, number: int) -> Places:
-    """`number` places that divide an image of `size` pixels evenly, as pooling without padding does."""
+    """Centers of `number` equal parts of an image of `size` pixels, as of pooling without padding."""
     return Places(size / number / 2 - 0.5, size / number)
 
 
 def interpolation(size: int, number: int, places: Places) -> Tensor:
-    """(size, number): linear interpolation from places to pixels, constant beyond the ends.
+    """Matrix (size, number) of linear interpolation from positions to pixels, constant beyond the ends.
 
-    A map (h, w) becomes an image by `rows @ map @ columns.T`.
+    `rows @ map @ columns.T` interpolates a map (h, w) to an image.
     """
     position = ((torch.arange(size) - places.first) / places.step).clamp(0, number - 1)
     weights: Tensor = (1 - (position.unsqueeze(1) - torch.arange(number)).abs()).clamp(min=0)

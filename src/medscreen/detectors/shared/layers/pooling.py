@@ -1,4 +1,4 @@
-"""From a map of features to one vector an image."""
+"""Pooling of feature maps to one vector per image."""
 
 import math
 
@@ -7,7 +7,7 @@ from torch import Tensor
 
 
 def soft_maximum(features: Tensor) -> Tensor:
-    """(N, C, H, W) -> (N, C): log of the mean of exp over all places, so that a small finding counts.
+    """(N, C, H, W) -> (N, C): log-mean-exp over all positions, which keeps the response to small findings.
 
     Pinheiro, Collobert 2015 (arXiv 1411.6228), equation 4, with r = 1.
     """
@@ -15,24 +15,24 @@ def soft_maximum(features: Tensor) -> Tensor:
 
 
 def mean_of_top(maps: Tensor, share: float) -> Tensor:
-    """(N, ...) -> (N,): the mean over that share of all values that is largest, of one value at least."""
+    """(N, ...) -> (N,): mean of the largest fraction `share` of all values, at least one value."""
     values = maps.flatten(1)
     number = max(1, round(share * values.shape[1]))
-    # of all values no order is needed, and sorting them costs more than the network
+    # the mean of all values needs no topk, which is slower than the network
     return values.mean(1) if number == values.shape[1] else values.topk(number).values.mean(1)
 
 
 def cell_means(features: Tensor, grid: int) -> Tensor:
-    """(N, C, H, W) -> (N, C * grid**2): the mean over each cell of a `grid` x `grid`.
+    """(N, C, H, W) -> (N, C * grid**2): adaptive average pooling to `grid` x `grid` cells.
 
-    A place that the border of two cells would cut belongs to both, as in torch's adaptive average pooling, whose ONNX
-    graph has a node for every piece.
+    Same result as torch's adaptive_avg_pool2d, which is exported to ONNX with one node per cell: positions on the
+    border of two cells belong to both.
     """
     down, across = (cells(side, grid).to(features.device) for side in features.shape[2:])
     return (down @ features @ across.T).flatten(1)
 
 
 def cells(side: int, grid: int) -> Tensor:
-    """(grid, side): rows that average over one cell each."""
+    """Matrix (grid, side): each row averages over one cell."""
     bounds = [(i * side // grid, -(-(i + 1) * side // grid)) for i in range(grid)]
     return torch.tensor([[(start <= place < stop) / (stop - start) for place in range(side)] for start, stop in bounds])

@@ -1,4 +1,4 @@
-"""A small residual classifier."""
+"""Small residual classifier."""
 
 from typing import Literal
 
@@ -8,15 +8,15 @@ from torch.nn import functional as F
 
 from medscreen.detectors.shared.layers.places import Places
 from medscreen.detectors.shared.layers.pooling import soft_maximum
-from medscreen.detectors.shared.layers.standardization import standardised
+from medscreen.detectors.shared.layers.standardization import standardized
 
 Pooling = Literal["mean", "mean_and_peak"]
 
 
 class ResidualClassifier(nn.Module):
-    """Standardised, pixel-unshuffled image through three residual stages to logits.
+    """Residual classifier: standardization, pixel unshuffle, three residual stages, pooling and a linear layer.
 
-    The mean over the last features sees what is everywhere; the peak, a soft maximum, what is in one place.
+    Mean pooling responds to diffuse findings; the peak, a soft maximum, to localized ones.
     """
 
     def __init__(self, width: int, unshuffle: int, pooling: Pooling, outputs: int) -> None:
@@ -36,10 +36,10 @@ class ResidualClassifier(nn.Module):
         self.head = nn.Linear((2 if self.peak else 1) * 4 * width, outputs)
 
     def maps(self, images: Tensor, depth: int = 3) -> list[Tensor]:
-        """(N, 1, S, S) -> the maps (N, C, h, w) behind each of the first `depth` stages, `widths` channels each."""
+        """(N, 1, S, S) -> feature maps (N, C, h, w) of the first `depth` stages, with `widths` channels."""
         height, width = images.shape[2:]
         missing = (0, -width % self.unshuffle, 0, -height % self.unshuffle)
-        features, found = self.stem(F.pad(standardised(images), missing, mode="replicate")), []
+        features, found = self.stem(F.pad(standardized(images), missing, mode="replicate")), []
         for stage in self.stages[:depth]:
             features = stage(features)
             found.append(features)
@@ -50,26 +50,26 @@ class ResidualClassifier(nn.Module):
         return self.logits(self.features(images))
 
     def features(self, images: Tensor) -> Tensor:
-        """(N, 1, S, S) -> the last map (N, C, h, w)."""
+        """(N, 1, S, S) -> last feature map (N, C, h, w)."""
         return self.maps(images)[-1]
 
     def logits(self, features: Tensor) -> Tensor:
-        """The last map (N, C, h, w) -> logits (N, outputs)."""
+        """Last feature map (N, C, h, w) -> logits (N, outputs)."""
         mean = features.mean((2, 3))
         logits: Tensor = self.head(torch.cat([mean, soft_maximum(features)], 1) if self.peak else mean)
         return logits
 
     def gradient(self, features: Tensor, of_logits: Tensor) -> Tensor:
-        """The gradient (N, C, h, w), at the last map, of the sum of logits x `of_logits` (N, outputs)."""
+        """Gradient (N, C, h, w) of the sum of logits x `of_logits` (N, outputs) by the last feature map."""
         channels, places = features.shape[1], features.shape[2] * features.shape[3]
         weights = (of_logits @ self.head.weight).unsqueeze(2).unsqueeze(3)
         gradient = (weights[:, :channels] / places).expand_as(features)
-        if self.peak:  # the derivative of the soft maximum is the softmax over all places
+        if self.peak:  # the derivative of the soft maximum is the softmax over all positions
             gradient = gradient + weights[:, channels:] * torch.softmax(features.flatten(2), 2).view_as(features)
         return gradient
 
     def places(self, size: int, depth: int = 3) -> Places:  # noqa: ARG002
-        """Places of the feature map behind the stage `depth` (from 1) in an image of any `size`."""
+        """Receptive-field centers of the feature map of stage `depth` (from 1); the same for any `size`."""
         return Places((self.unshuffle - 1) / 2, self.unshuffle * 2 ** (depth - 1))
 
 

@@ -1,4 +1,4 @@
-"""Structural similarity of two images."""
+"""Structural similarity (SSIM) of two images."""
 
 from torch import Tensor
 from torch.nn import functional as F
@@ -7,18 +7,18 @@ WINDOW = 7
 
 
 def structural_similarity(a: Tensor, b: Tensor) -> Tensor:
-    """SSIM of images (N, 1, S, S) in 0..1 at each place of a 7 x 7 window, (N, 1, S-6, S-6): 1 where they agree.
+    """SSIM of images (N, 1, S, S) in 0..1 at each position of a 7 x 7 window, (N, 1, S-6, S-6): 1 where they agree.
 
     Wang et al. 2004 (doi 10.1109/TIP.2003.819861), uniform windows, K1 = .01, K2 = .03, sample covariance.
     """
     window = WINDOW
     unbiased = window**2 / (window**2 - 1)
-    # moments about mid-grey: about 0, most digits of a difference of squares would cancel
-    centred_a, centred_b = a - 0.5, b - 0.5
-    mean_a, mean_b = F.avg_pool2d(centred_a, window, 1), F.avg_pool2d(centred_b, window, 1)
-    var_a = unbiased * (F.avg_pool2d(centred_a.square(), window, 1) - mean_a.square())
-    var_b = unbiased * (F.avg_pool2d(centred_b.square(), window, 1) - mean_b.square())
-    covariance = unbiased * (F.avg_pool2d(centred_a * centred_b, window, 1) - mean_a * mean_b)
+    # moments about mid-gray: about 0, a difference of squares would lose most digits
+    centered_a, centered_b = a - 0.5, b - 0.5
+    mean_a, mean_b = F.avg_pool2d(centered_a, window, 1), F.avg_pool2d(centered_b, window, 1)
+    var_a = unbiased * (F.avg_pool2d(centered_a.square(), window, 1) - mean_a.square())
+    var_b = unbiased * (F.avg_pool2d(centered_b.square(), window, 1) - mean_b.square())
+    covariance = unbiased * (F.avg_pool2d(centered_a * centered_b, window, 1) - mean_a * mean_b)
     mean_a, mean_b = mean_a + 0.5, mean_b + 0.5
     c1, c2 = 0.01**2, 0.03**2
     similarity = (2 * mean_a * mean_b + c1) * (2 * covariance + c2)

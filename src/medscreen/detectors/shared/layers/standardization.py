@@ -1,31 +1,31 @@
-"""Images freed of their exposure."""
+"""Standardization of images, which removes differences in exposure."""
 
 from torch import Tensor, nn
 
 _MIDDLE, _SPREAD = 0.5, 0.2
 
 
-def standardised(images: Tensor) -> Tensor:
-    """Each image (N, 1, S, S) at mean 0 and standard deviation 1, so that its exposure says nothing."""
-    centred = images - images.mean((1, 2, 3), keepdim=True)
-    # twice: in an image of one grey, what the first mean rounds off would be all there is to see
-    centred = centred - centred.mean((1, 2, 3), keepdim=True)
-    return centred / (images.std((1, 2, 3), keepdim=True) + 1e-3)
+def standardized(images: Tensor) -> Tensor:
+    """Standardizes each image (N, 1, S, S) to mean 0 and standard deviation 1."""
+    centered = images - images.mean((1, 2, 3), keepdim=True)
+    # twice: in a constant image, the rounding error of the first mean would be amplified
+    centered = centered - centered.mean((1, 2, 3), keepdim=True)
+    return centered / (images.std((1, 2, 3), keepdim=True) + 1e-3)
 
 
-def standardised_grey(images: Tensor) -> Tensor:
-    """Each image (N, 1, S, S) at mean .5 and standard deviation .2, cut off at 0 and 1: still grey values."""
-    return (_MIDDLE + _SPREAD * standardised(images)).clamp(0, 1)
+def standardized_gray(images: Tensor) -> Tensor:
+    """Standardizes each image (N, 1, S, S) to mean .5 and standard deviation .2, clamped to 0..1."""
+    return (_MIDDLE + _SPREAD * standardized(images)).clamp(0, 1)
 
 
-class Standardised(nn.Module):
-    """A network that sees each image at the same mean and contrast."""
+class Standardized(nn.Module):
+    """Network on images standardized by `standardized_gray`."""
 
     def __init__(self, network: nn.Module) -> None:
         super().__init__()
         self.network = network
 
     def forward(self, images: Tensor) -> Tensor:
-        """(N, 1, S, S) -> what the network makes of them."""
-        result: Tensor = self.network(standardised_grey(images))
+        """(N, 1, S, S) -> output of the network."""
+        result: Tensor = self.network(standardized_gray(images))
         return result

@@ -8,9 +8,9 @@ _SHIFTS = ((0, 0), (0, -1), (0, 1), (-1, 0), (1, 0))
 
 
 class TtaClassifier(nn.Module):
-    """A classifier with test-time augmentation within the graph: the mean of its logits over views of the image.
+    """Classifier with test-time augmentation inside the graph: mean logits over views of the image.
 
-    `number`: 1 is the image alone, 2 with its mirror image, 5 with four shifts by a 28th of the side, 10 both.
+    `number` of views: 1 is the image alone, 2 adds its mirror image, 5 four shifts by 1/28 of the side, 10 both.
     """
 
     def __init__(self, classifier: nn.Module, number: int) -> None:
@@ -20,9 +20,9 @@ class TtaClassifier(nn.Module):
         self.shifts = _SHIFTS if number >= 5 else _SHIFTS[:1]
 
     def offsets(self, side: int) -> list[tuple[int, int, bool]]:
-        """Of each view: how many pixels of the image its top left corner lies further down and right; mirrored or not.
+        """Shift of each view's top left corner down and right, in pixels of the image, and whether it is mirrored.
 
-        A view is moved first, then mirrored.
+        A view is shifted first, then mirrored.
         """
         step = max(1, round(side / 28))
         moved = [(step * down, step * right) for down, right in self.shifts]
@@ -30,15 +30,15 @@ class TtaClassifier(nn.Module):
         return [(down, right, is_mirrored) for is_mirrored in mirrored for down, right in moved]
 
     def views(self, images: Tensor) -> Tensor:
-        """(N, 1, S, S) -> (number * N, 1, S, S): all images in one view, then all in the next."""
+        """(N, 1, S, S) -> (number * N, 1, S, S): the first view of all images, then the next."""
         side = images.shape[-1]
         step = max(1, round(side / 28))
         padded = F.pad(images, (step, step, step, step), mode="replicate")
         rows = [(step * (1 + down), step * (1 + right)) for down, right in self.shifts]
-        seen = [padded[:, :, down : down + side, right : right + side] for down, right in rows]
+        shifted = [padded[:, :, down : down + side, right : right + side] for down, right in rows]
         if self.number % 2 == 0:
-            seen += [view.flip(3) for view in seen]
-        return torch.cat(seen)
+            shifted += [view.flip(3) for view in shifted]
+        return torch.cat(shifted)
 
     def forward(self, images: Tensor) -> Tensor:
         """(N, 1, S, S) -> logits (N, K)."""
