@@ -92,7 +92,7 @@ def test_the_decision_of_the_workspace_is_not_told_of_an_experiment(
     assert [standing["verdict"] for standing in report["standings"]] == ["baseline", "refused", "experiment"]
     assert report["promoted"] is None
     assert report["reason"].startswith("not promoted: experiment try-this (whole: ")
-    assert "League table of experiment try-this (95% intervals" in capsys.readouterr().out
+    assert "Leaderboard of experiment try-this (95% intervals" in capsys.readouterr().out
     assert version_in_stage(client, MODEL, "Production") is not None
     assert version_in_stage(client, MODEL, "Production").number == before["promoted"]["version"]
 

@@ -78,7 +78,7 @@ def test_a_repro_leaves_every_report(finished: Path) -> None:
         assert set(tables["findings"]) == {"nodule", "consolidation"}
     assert len(layout.comparison.read_text().splitlines()) == 1 + 2 * (len(SAMPLE) - 1)
     assert json.loads(layout.promotion.read_text())["promoted"]["version"] >= 1
-    assert "League table" in (finished / "repro.log").read_text()
+    assert "Leaderboard" in (finished / "repro.log").read_text()
     assert len(layout.leaderboard.read_text().splitlines()) == 1 + len(SAMPLE)
 
 
