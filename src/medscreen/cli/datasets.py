@@ -34,7 +34,8 @@ _ENTRIES: dict[str, dict[str, Any]] = {
 def use(dataset: str | None) -> None:
     """Sets or prints the active data set.
 
-    DATASET is an entry of datasets: in params.yaml. The command also repairs a dvc.lock that a killed dvc left incomplete.
+    DATASET is an entry of datasets: in params.yaml. The command also repairs a dvc.lock that a killed dvc left
+    incomplete.
 
     Example: `medscreen use pneumoniamnist`
     """

@@ -63,8 +63,8 @@ def promote(
 def rollback(reason: str, name: str | None) -> None:
     """Moves the previous version back to Production.
 
-    The current version is archived. `dvc repro` never promotes it again; `medscreen promote VERSION --force --reason WHY`
-    does.
+    The current version is archived. `dvc repro` never promotes it again; `medscreen promote VERSION --force --reason
+    WHY` does.
 
     Example: `medscreen rollback --reason "too many false alarms"`
     """

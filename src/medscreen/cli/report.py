@@ -74,9 +74,9 @@ def similar(paths: Sequence[Path], name: str | None, stage: str, number: int, as
 def report(paths: Sequence[Path], name: str | None, stage: str, cohort: bool, out: Path | None) -> None:
     """Writes an HTML report on images or on all detectors.
 
-    On images: decision, explanation map, score among the images of val, and similar cases. With --cohort: results of all
-    detectors on the active data set, from the last `dvc repro`. Both pages are self-contained and show images. The exit
-    status is 1 if a file can't be read.
+    On images: decision, explanation map, score among the images of val, and similar cases. With --cohort: results of
+    all detectors on the active data set, from the last `dvc repro`. Both pages are self-contained and show images. The
+    exit status is 1 if a file can't be read.
 
     Example: `medscreen report film.dcm --out case.html`
     """

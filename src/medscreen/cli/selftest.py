@@ -26,8 +26,8 @@ def selftest() -> None:
     """Tests the installation on a small phantom.
 
     Lists installed and missing packages. The test writes simulated films as DICOM, curates and splits them, trains and
-    packages a small network, and screens a file. It reads and changes nothing in the checkout. The exit status is 2 if a
-    step fails.
+    packages a small network, and screens a file. It reads and changes nothing in the checkout. The exit status is 2 if
+    a step fails.
     """
     started = time.perf_counter()
     _show_installed()

@@ -83,9 +83,9 @@ def _table(findings: Sequence["Finding"]) -> Table:
 def reproduce(which: str, tolerance: float, keep: bool) -> None:
     """Trains version WHICH again and compares the results.
 
-    The version is rebuilt from its commit, data and parameters; metrics and package digest are compared. WHICH is as for
-    verify. Training runs in a Git work tree below .medscreen/; the checkout is not changed. Exit status: 0 for the same
-    result, 1 for a different one, 2 if the version can't be reproduced.
+    The version is rebuilt from its commit, data and parameters; metrics and package digest are compared. WHICH is as
+    for verify. Training runs in a Git work tree below .medscreen/; the checkout is not changed. Exit status: 0 for the
+    same result, 1 for a different one, 2 if the version can't be reproduced.
 
     Example: `medscreen reproduce Production --tolerance 0.001`
     """
