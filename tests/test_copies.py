@@ -311,7 +311,7 @@ def test_the_way_out_of_copies_is_one_that_helps(tmp_path: Path) -> None:
     for policy in ("report", "keep_together", "drop"):
         message = told(twice, exact_duplicates=policy)
         assert (
-            "Exact duplicates that two splits share: val+test 1. No policy changes copies that published val and test share"
+            "Exact duplicates that two splits share: val+test 1. No policy changes copies that published val and test"
             in message
         )
         assert "drop removes copies" not in message
