@@ -44,7 +44,7 @@ repro: $(READY) ## run the pipeline; DATASET=name activates that entry of params
 	@echo 'Next: make ui (browse the runs), make plots (curves), or, after `source $(BIN)/activate`,'
 	@echo '      medscreen predict IMAGE... (screen your own).'
 
-study: $(READY) ## search hyperparameters of DETECTOR=name (studies: in params.yaml); TRIALS=number; APPLY=1 writes the best
+study: $(READY) ## search hyperparameters of DETECTOR=name in params.yaml; TRIALS=number, APPLY=1 to use the best
 	@medscreen study $(DETECTOR) $(if $(TRIALS),--trials $(TRIALS)) $(if $(filter-out 0,$(APPLY)),--apply)
 
 # tests of a file share fixtures, so they stay in one process; each process computes on one thread
@@ -63,7 +63,7 @@ check: $(READY) ## run ruff, mypy, import contracts, architecture tests and the 
 	@pytest tests/architecture
 	@$(DOCS) --quiet
 
-# --strict fails on missing links and pages; the variable silences the notice on the end of Material for MkDocs (May 2027)
+# --strict fails on missing pages; the variable silences the notice on Material for MkDocs, maintained until May 2027
 DOCS = NO_MKDOCS_2_WARNING=1 mkdocs build --strict
 docs: $(READY) ## build the documentation for offline use: site/index.html
 	@$(DOCS)
