@@ -316,7 +316,7 @@ def test_false_alarms_are_held_against_what_is_promised(alarms: dict[str, Any], 
 def test_miscalibration_is_what_chance_does_not_explain(error: float, blamed: bool) -> None:
     measured = {"ece": {"value": error, "low": None, "high": None}}
     message = failures(judged(measured, ece_by_chance={"test": estimate(0.04, 0.02)}))
-    assert ("ECE 0.070 on test, perfect calibration would give 0.040 (0.020 to 0.060)" in message) == blamed
+    assert ("ECE 0.070 on test; perfect calibration would give 0.040 (0.020 to 0.060)" in message) == blamed
 
 
 @pytest.mark.parametrize(
