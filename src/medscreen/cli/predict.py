@@ -243,6 +243,6 @@ def _lines(row: "Row") -> Iterator[str]:
     if row["header_mismatch"]:
         yield row["header_mismatch"]
     if row["for_processing"]:
-        yield "raw film (FOR PROCESSING)"
+        yield "raw detector values (FOR PROCESSING)"
     if row["left_out"]:
         yield f"{row['left_out']} more images of the file left out"
