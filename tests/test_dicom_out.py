@@ -173,7 +173,7 @@ def test_a_missing_answer_is_in_the_rows_and_the_exit_status_after_a_kill(
     done = screen(films, "--dicom-out", out, "--out", table)
     assert "resumed" in done.stderr
     assert done.exit_code == 1
-    assert "no answer in DICOM" in table.read_text()
+    assert "no DICOM report" in table.read_text()
 
 
 def test_what_has_no_answer_is_named(at_home: Layout, tmp_path: Path) -> None:
