@@ -247,7 +247,7 @@ def test_results_of_different_runs_are_not_mixed(layout: Layout) -> None:
         changed(path, old, new)
         with pytest.raises(MedscreenError, match=path.name) as error:
             page_of(layout)
-        assert "not of the" in one_sentence(error)
+        assert "not made from the" in one_sentence(error)
         path.write_bytes(kept[path])
     assert page_of(layout)
 

@@ -145,7 +145,7 @@ def test_images_of_a_file_that_are_left_out_are_counted(
     assert done.stderr.count("pages.tif: 3 more images of the file left out") == 1
     assert done.stderr.count("pages.tif: 1 more images of this file can't be read") == 1
     if command == "report":
-        assert "3 more images of the file are left out" in Path("page.html").read_text()
+        assert "Not in this report: 3 more images of the file" in Path("page.html").read_text()
 
 
 def test_a_version_whose_run_lost_its_scores_has_no_report(workspace: Layout, monkeypatch: pytest.MonkeyPatch) -> None:
