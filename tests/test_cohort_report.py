@@ -281,7 +281,7 @@ def test_either_images_or_the_cohort_are_reported_on(
     assert done.exit_code == 2
     (message,) = [line for line in done.output.splitlines() if line.startswith("Error: ")]
     assert "--cohort" in message
-    assert ("IMAGE" if arguments else "images") in message
+    assert ("PATHS" if arguments else "images") in message
     assert list(layout.home.glob("*.html")) == []
 
 
