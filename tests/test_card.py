@@ -189,7 +189,7 @@ def test_a_version_of_which_nothing_was_reported_has_a_card() -> None:
     markdown = model_card(NOTHING)
     assert markdown.startswith("# m, not registered\n")
     assert list(sections(markdown)) == ["Intended use", "Known failures", "Explanation map", "Other hospitals"]
-    assert "Nothing could be checked" in markdown
+    assert "No check was possible" in markdown
 
 
 def test_a_version_with_another_threshold_shows_the_rates_it_has() -> None:
@@ -305,7 +305,7 @@ def test_a_rise_of_the_false_positive_rate_is_told(before: float, after: float, 
         (estimate(0.3), "the interval begins above that"),
         (estimate(0.06, 0.02), "the interval reaches that"),
         (estimate(0.05, 0.02), "None was found"),
-        (estimate(None), "Nothing could be checked"),
+        (estimate(None), "No check was possible"),
     ],
 )
 def test_false_alarms_are_held_against_what_is_promised(alarms: dict[str, Any], message: str) -> None:
@@ -316,7 +316,7 @@ def test_false_alarms_are_held_against_what_is_promised(alarms: dict[str, Any], 
 def test_miscalibration_is_what_chance_does_not_explain(error: float, blamed: bool) -> None:
     measured = {"ece": {"value": error, "low": None, "high": None}}
     message = failures(judged(measured, ece_by_chance={"test": estimate(0.04, 0.02)}))
-    assert ("ECE 0.070 on test, well calibrated ones would have 0.040 (0.020 to 0.060)" in message) == blamed
+    assert ("ECE 0.070 on test; perfect calibration would give 0.040 (0.020 to 0.060)" in message) == blamed
 
 
 @pytest.mark.parametrize(
@@ -332,7 +332,7 @@ def test_the_spread_over_seeds_needs_several() -> None:
     message = failures(judged({}, seeds={"test": several}))
     assert "0.800 to 0.950 over 3 trainings, mean 0.883, standard deviation 0.076" in message
     one = {"auroc": {"7": 0.9}, "runs": 1, "mean": 0.9, "sd": None}
-    assert "Nothing could be checked" in failures(judged({}, seeds={"test": one}))
+    assert "No check was possible" in failures(judged({}, seeds={"test": one}))
 
 
 # data
@@ -398,7 +398,7 @@ def test_a_map_is_shown_with_what_it_was_compared_with() -> None:
     text = sections(model_card(reported("cnn")))["Explanation map"]
     assert "Kind: class activation map; unit: log odds per place." in text
     assert "Measured on 179 abnormal simulated images of test; in brackets the 95 % interval" in text
-    assert "Constant maps, which point at no place: 2." in text
+    assert "Constant maps, without a highlighted region: 2." in text
     inside, probability = tables(text)
     assert inside[1] == [
         "maximum (pointing game)", "0.525 (0.445 to 0.605)", "0.013 (0.011 to 0.015)", "0.100 (0.000 to 0.200)",
@@ -416,7 +416,7 @@ def test_a_map_is_shown_with_what_it_was_compared_with() -> None:
         (PROOF | {"shown": False, "reason": "it misses"}, "It is not shown: it misses."),
         (
             PROOF | {"localization": None, "localization_reason": "nobody drew the lesions"},
-            "Unproven: whether it points at lesions, as nobody drew the lesions.",
+            "Not tested for localization of lesions, as nobody drew the lesions.",
         ),
     ],
 )

@@ -188,5 +188,5 @@ def test_cases_are_logged_of_public_data_alone(workspace: Layout) -> None:
 
 def test_scores_of_another_val_are_refused(workspace: Layout) -> None:
     curate_films(workspace, seed=8)
-    with pytest.raises(MedscreenError, match=r"models/whole/detector.onnx: .* another val .* `dvc repro`"):
+    with pytest.raises(MedscreenError, match=r"detector.onnx: not calibrated on the .*val. Run `dvc repro`"):
         evaluate(workspace, settings_of(workspace.workspace), ["whole"])

@@ -75,8 +75,8 @@ def test_predict_says_what_is_missing(finished: Path, bare: Path, tmp_path: Path
     (tmp_path / "empty").mkdir()
     image = tmp_path / "image.png"
     Image.new("L", (8, 8)).save(image)
-    assert "does not exist" in output_of(finished, "medscreen", "predict", "nowhere.png")
-    assert "holds no image file" in output_of(finished, "medscreen", "predict", str(tmp_path / "empty"))
+    assert "not found" in output_of(finished, "medscreen", "predict", "nowhere.png")
+    assert "no image files" in output_of(finished, "medscreen", "predict", str(tmp_path / "empty"))
     assert "make repro" in output_of(bare, "medscreen", "predict", str(image))
     assert "is no stage" in output_of(finished, "medscreen", "predict", str(image), "--stage", "prod")
 

@@ -247,7 +247,7 @@ def test_results_of_different_runs_are_not_mixed(layout: Layout) -> None:
         changed(path, old, new)
         with pytest.raises(MedscreenError, match=path.name) as error:
             page_of(layout)
-        assert "not of the" in one_sentence(error)
+        assert "not made from the" in one_sentence(error)
         path.write_bytes(kept[path])
     assert page_of(layout)
 
@@ -281,7 +281,7 @@ def test_either_images_or_the_cohort_are_reported_on(
     assert done.exit_code == 2
     (message,) = [line for line in done.output.splitlines() if line.startswith("Error: ")]
     assert "--cohort" in message
-    assert ("IMAGE" if arguments else "images") in message
+    assert ("PATHS" if arguments else "images") in message
     assert list(layout.home.glob("*.html")) == []
 
 

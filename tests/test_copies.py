@@ -290,7 +290,7 @@ def test_only_drop_takes_copies_of_published_images_out_of_train(kind: str, tmp_
         }
         assert {"200.png", "207.png"} & set(at) == (set() if policy == "drop" else {"200.png", "207.png"})
         told = " ".join(warnings(curated.audit | {"shift": {"auroc": None}}))
-        assert ("Only curation." + kind + ": drop takes the copies" in told) == (policy != "drop")
+        assert (f"curation.{kind} in params.yaml: drop removes copies" in told) == (policy != "drop")
         assert "puts copies into one split" not in told
 
 
@@ -311,9 +311,10 @@ def test_the_way_out_of_copies_is_one_that_helps(tmp_path: Path) -> None:
     for policy in ("report", "keep_together", "drop"):
         message = told(twice, exact_duplicates=policy)
         assert (
-            "Exact duplicates that two splits share: val+test 1. Published val and test keep what they share" in message
+            "Exact duplicates that two splits share: val+test 1. No policy changes copies that published val and test"
+            in message
         )
-        assert "Only curation" not in message
+        assert "drop removes copies" not in message
 
 
 def test_copies_within_a_published_train_are_not_cut_apart(tmp_path: Path) -> None:

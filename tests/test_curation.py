@@ -201,7 +201,7 @@ def test_raw_films_and_what_is_left_out_of_a_file_are_counted(tmp_path: Path) ->
     assert curated.audit["source_notes"] == {"further pages or frames of files that count as one image": 3}
     assert curated.audit["for_processing"] == 2
     told = " ".join(warnings({**curated.audit, "shift": {"auroc": None}}))
-    assert "FOR PROCESSING), not as a reader sees them: 2." in told
+    assert "FOR PROCESSING), not processed for reading: 2." in told
 
 
 def test_workers_change_nothing(tmp_path: Path) -> None:

@@ -74,7 +74,7 @@ def test_every_dicom_image_has_answers_that_agree_with_its_row(at_home: Layout, 
     rows = [row for row in json.loads(done.stdout) if row["status"] == "screened" and "png" not in row["file"]]
     reports, captures = read(out)
     assert (len(rows), len(reports), len(captures)) == (5, 3, 5)
-    assert "written: 3 reports, 5 captures; images without answers, since their files are no DICOM: 1" in done.stderr
+    assert "written: 3 reports, 5 captures; images without report, as their files are not DICOM: 1" in done.stderr
     stated = [values(report) for report in reports]
     scores = sorted(score for report in stated for score in report["Abnormality score"])
     assert scores == pytest.approx(sorted(row["score"] for row in rows), rel=1e-6)
@@ -107,7 +107,7 @@ def test_a_repeat_doubles_nothing_and_other_content_is_not_overwritten(at_home: 
     before = {path: (path.read_bytes(), path.stat().st_mtime_ns) for path in out.iterdir()}
     again = screen(source, "--dicom-out", out)
     assert again.exit_code == 0
-    assert "written: 0 reports, 0 captures; there already: 2" in again.stderr
+    assert "written: 0 reports, 0 captures; already present: 2" in again.stderr
     ct(source, film(6, 0))  # another image under the same UID
     refused = screen(source, "--dicom-out", out)
     assert refused.exit_code == 1
@@ -173,7 +173,7 @@ def test_a_missing_answer_is_in_the_rows_and_the_exit_status_after_a_kill(
     done = screen(films, "--dicom-out", out, "--out", table)
     assert "resumed" in done.stderr
     assert done.exit_code == 1
-    assert "no answer in DICOM" in table.read_text()
+    assert "no DICOM report" in table.read_text()
 
 
 def test_what_has_no_answer_is_named(at_home: Layout, tmp_path: Path) -> None:
@@ -184,10 +184,10 @@ def test_what_has_no_answer_is_named(at_home: Layout, tmp_path: Path) -> None:
     header.save_as(source)
     done = screen(source, "--dicom-out", out)
     assert done.exit_code == 1
-    assert not unstated(done.stderr, "one.dcm has no answer in DICOM", "StudyInstanceUID")
+    assert not unstated(done.stderr, "one.dcm has no DICOM report", "StudyInstanceUID")
     assert "one.dcm" in "".join(done.stdout.split())
     ct(source, film(5, 1), Manufacturer="medscreen", ContentQualification="RESEARCH")
-    assert "an answer of medscreen itself" in screen(source, "--dicom-out", out).stderr
+    assert "a report or capture by medscreen" in screen(source, "--dicom-out", out).stderr
     assert not out.exists()
 
 

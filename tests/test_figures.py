@@ -294,8 +294,8 @@ def test_a_decision_curve_is_between_its_ends(axes: Axes) -> None:
     curve = analysed(val_and_test())["decision_curve"]
     draw_decision_curve(axes, curve, 0.3)
     assert line(axes, "detector").tolist() == [[row["threshold"], row["model"]["value"]] for row in curve]
-    assert line(axes, "refer everyone")[:, 1].tolist() == [row["treat_all"]["value"] for row in curve]
-    assert line(axes, "refer no one")[:, 1].tolist() == [0, 0]
+    assert line(axes, "refer all")[:, 1].tolist() == [row["treat_all"]["value"] for row in curve]
+    assert line(axes, "refer none")[:, 1].tolist() == [0, 0]
     (band,) = axes.collections
     heights = band.get_paths()[0].vertices[:, 1]
     assert heights.min() == min(row["model"]["low"] for row in curve)

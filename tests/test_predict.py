@@ -124,7 +124,7 @@ def test_pages_beyond_the_bound_are_told_and_broken_ones_counted_once(
     rows, told, status = predicted(pages)
     assert [(row["frame"], row["left_out"]) for row in rows] == [(0, 2)]
     assert "pages.tif#1 can't be read: every pixel" in told
-    assert "2 more images of it can't be read" in told
+    assert "2 more images of this file can't be read" in told
     assert (len(told.splitlines()), status) == (2, 1)
 
 

@@ -445,7 +445,7 @@ def test_a_winner_is_refused_where_its_block_is_anothers_too(home: Path) -> None
     plan.searched.suggest(trial)
     study.tell(trial, 0.9)
     winner = Candidate(study.trials[0], plan.searched.entry(study.trials[0].params), {}, [0.9], is_own=False)
-    with pytest.raises(MedscreenError, match="has a block in common with twin by an anchor"):
+    with pytest.raises(MedscreenError, match="shares a block with twin by an anchor"):
         _apply(Layout(home, home), plan, winner)
     assert path.read_text() == before
 
@@ -453,7 +453,7 @@ def test_a_winner_is_refused_where_its_block_is_anothers_too(home: Path) -> None
 def test_a_study_whose_time_is_up_begins_no_trial(home: Path) -> None:
     result = medscreen(home, "hog", "--timeout", "0", "--workers", "1")
     assert result.returncode == 2
-    assert "No trial has come to its end" in result.stderr
+    assert "No trial was completed" in result.stderr
     assert all(trial.state == TrialState.WAITING for trial in study_of(home).trials)
 
 

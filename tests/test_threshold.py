@@ -377,8 +377,8 @@ def command(
         (["1", "--policy", "sensitivity", "--with", "at_least=1.5"], "--policy sensitivity at_least: "),
         (["1", "--policy", "sensitivity", "--with", "at_least=nan"], "--policy sensitivity at_least: "),
         (["1", "--policy", "youden", "--with", "at_least=0.5"], "--policy youden at_least: "),
-        (["1", "--policy", "sensitivity", "--with", "at_least=much"], "--with at_least=much is no NAME=NUMBER"),
-        (["1", "--policy", "sensitivity", "--with", "at_least"], "--with at_least is no NAME=NUMBER"),
+        (["1", "--policy", "sensitivity", "--with", "at_least=much"], "--with at_least=much: not NAME=NUMBER"),
+        (["1", "--policy", "sensitivity", "--with", "at_least"], "--with at_least: not NAME=NUMBER"),
         (["1"], "--policy"),
     ],
 )
@@ -410,7 +410,7 @@ def test_the_command_says_what_was_made_and_what_it_costs(
     assert f"{value:.3f} (" in next(line for line in out.splitlines() if "specificity" in line)
     status, out, _ = command(copy, "2", *ask[1:])
     assert status == 0
-    assert "phantom-detector version 2 has that operating point already." in out
+    assert "phantom-detector version 2 already has this operating point." in out
     assert numbers(client) == [1, 2]
 
 

@@ -60,7 +60,7 @@ def test_figures_and_reasons_are_those_of_explanations_json(with_masks: Layout) 
                  for of in ("map", "map_of_another_image", "difference")]  # fmt: skip
     assert figures == [*map(shown, expected), shown(proof["randomization"]["rank_correlation"])]
     assert f"Measured on {proof['images']} abnormal images of test; in brackets the 95 % interval" in section
-    assert "Unproven" not in section
+    assert "Not tested" not in section
     section, proof = found["whole"]
     assert not proof["shown"]
     assert f"It is not shown: {proof['reason']}." in section
@@ -69,7 +69,7 @@ def test_figures_and_reasons_are_those_of_explanations_json(with_masks: Layout) 
 
 def test_without_masks_the_card_names_what_is_unproven(workspace: Layout) -> None:
     section, proof = cards(workspace)["half"]
-    assert f"Unproven: whether it points at lesions, as {proof['localization_reason']}." in section
+    assert f"Not tested for localization of lesions, as {proof['localization_reason']}." in section
     assert shown(proof["randomization"]["rank_correlation"]) in section
     assert "pointing game" not in section
 

@@ -143,16 +143,16 @@ def test_images_of_a_file_that_are_left_out_are_counted(
     done = CliRunner().invoke(commands, [command, str(pages), *out])
     assert done.exit_code == 1, done.output
     assert done.stderr.count("pages.tif: 3 more images of the file left out") == 1
-    assert done.stderr.count("pages.tif: 1 more images of it can't be read") == 1
+    assert done.stderr.count("pages.tif: 1 more images of this file can't be read") == 1
     if command == "report":
-        assert "3 more images of the file are left out" in Path("page.html").read_text()
+        assert "Not in this report: 3 more images of the file" in Path("page.html").read_text()
 
 
 def test_a_version_whose_run_lost_its_scores_has_no_report(workspace: Layout, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(workspace.workspace)
     monkeypatch.setattr(Record, "scores", lambda _: None)
     done = CliRunner().invoke(commands, ["report", "film.png"])
-    assert re.search(r"keeps no scores of val.*dvc repro publish", str(done.exception))
+    assert re.search(r"holds no scores of val.*dvc repro publish", str(done.exception))
 
 
 def a_film(folder: Path) -> Path:

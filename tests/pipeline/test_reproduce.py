@@ -87,7 +87,7 @@ def test_a_fresh_clone_makes_the_same_metrics_file_from_the_data_of_a_remote(clo
     assert done.returncode == 0, done.stdout + done.stderr
     assert "curated again" not in done.stdout
     assert "evaluation.json has the same bytes" in done.stdout
-    assert "was made again, bit for bit." in done.stdout
+    assert "was reproduced bit for bit." in done.stdout
     after = kept(clone), kept(cache)
     assert [files.keys() for files in after] == [files.keys() for files in before]
     assert after == before
@@ -98,7 +98,7 @@ def test_without_dvcs_data_the_phantom_is_made_again(clone: Path) -> None:
     done = reproduce(clone, "autoencoder")
     assert done.returncode == 0, done.stdout + done.stderr
     assert "read and curated again" in done.stdout
-    assert "was made again, bit for bit." in done.stdout
+    assert "was reproduced bit for bit." in done.stdout
     assert not (clone / "data" / "phantom").exists()
     assert work_trees(clone) == []
 
@@ -150,8 +150,8 @@ def test_a_version_by_threshold_has_its_package_made_again(copied: Path) -> None
     assert made.returncode == 0, made.stderr
     done = run(copied, "medscreen", "reproduce", "4")
     assert done.returncode == 0, done.stdout + done.stderr
-    assert "keeps no evaluation.json" in done.stdout
-    assert "was made again, bit for bit." in done.stdout
+    assert "the version has no evaluation.json" in done.stdout
+    assert "was reproduced bit for bit." in done.stdout
 
 
 @pytest.mark.parametrize("end", [signal.SIGINT, signal.SIGKILL])

@@ -145,7 +145,7 @@ def test_the_commands_work_on_the_server(
     asked = ("threshold", "Production", "--policy", "sensitivity", "--with", "at_least=0.95")
     made = f"{MODEL} version {len(ROSTER) + 1}: version {held.number} at "
     assert made in on(mlflow_server, second, "medscreen", *asked)
-    assert "has that operating point already" in on(mlflow_server, second, "medscreen", *asked)
+    assert "already has this operating point" in on(mlflow_server, second, "medscreen", *asked)
     assert production(client) == held
     message = on(mlflow_server, second, "medscreen", "ui")
     assert message == f"MLflow at {mlflow_server.address}, the server that MLFLOW_TRACKING_URI names.\n"

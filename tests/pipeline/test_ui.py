@@ -106,7 +106,9 @@ def test_the_page_of_the_service_shows_decision_map_similar_cases_and_errors(
         expect(tab.get_by_text("Screened: 3 files.")).to_be_visible()
         for name in (film.name, dicom.name):
             card = tab.get_by_role("article", name=name)
-            expect(card.locator(".decision")).to_have_text(re.compile("Normal|Abnormal|For a reader|No decision"))
+            expect(card.locator(".decision")).to_have_text(
+                re.compile("Normal|Abnormal|Deferred to a reader|No decision")
+            )
             expect(card.get_by_role("img", name=re.compile("^Score"))).to_be_visible()
             expect(card.get_by_role("img", name="Image as displayed")).to_be_visible()
             expect(card.get_by_role("img", name="Map: ").or_(card.get_by_text("No map:"))).to_be_visible()

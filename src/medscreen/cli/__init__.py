@@ -1,4 +1,4 @@
-"""The `medscreen` command: one file a group of subcommands."""
+"""The `medscreen` command; one file per group of subcommands."""
 
 import sys
 from contextlib import suppress
@@ -29,7 +29,10 @@ from medscreen.workspace.layout import find_layout
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="medscreen", message="%(prog)s %(version)s")
 def commands() -> None:
-    """Screens medical images for what looks abnormal. Research use only, never diagnosis."""
+    """Screens medical images for abnormalities. Research use only, never diagnosis.
+
+    `medscreen COMMAND --help` describes a command.
+    """
 
 
 for command in (use, fetch, phantom, predict, explain, models, compare, promote, rollback, threshold):
@@ -39,10 +42,10 @@ for command in (study, dashboard, verify, reproduce, backup, restore, ui, selfte
 
 
 def main() -> None:
-    """Runs the command; a mistake in the input, or a fault of the system, is one sentence and exit status 2."""
+    """Runs the command; input and system errors are one sentence on stderr and exit status 2."""
     prepare_process()
     try:
-        with suppress(MedscreenError):  # outside a checkout; the command says so where it needs one
+        with suppress(MedscreenError):  # raised outside a checkout, which not all commands need
             use_own_temporary_folder(find_layout())
         commands(prog_name="medscreen", standalone_mode=False)  # not "__main__.py" after python -m
     except MedscreenError as error:

@@ -27,17 +27,17 @@ _MADE_ANEW = {
 class AnswerFolder:
     """Writes the answers of a version to a folder and counts them.
 
-    Raises MedscreenError for a folder that is a file, has no name, or is or lies in a folder which is screened.
+    Raises MedscreenError for a folder that is a file, has no name, or is or lies in a screened folder.
     """
 
     def __init__(self, folder: Path, version: "LoadedVersion", screened: Sequence[Path]) -> None:
         if not folder.name or (folder.exists() and not folder.is_dir()):
-            raise MedscreenError(f"{visible(folder)} is no folder for answers; name another one for --dicom-out.")
+            raise MedscreenError(f"{visible(folder)}: not a folder. Name another one for --dicom-out.")
         place = folder.resolve()
         if any(place.is_relative_to(p.resolve()) if p.is_dir() else place == p.resolve().parent for p in screened):
             raise MedscreenError(
-                f"{visible(folder)} lies in a folder that is screened, and its answers would be screened next time; "
-                "name another one for --dicom-out."
+                f"{visible(folder)}: inside a screened folder, so that the next run would screen its files. "
+                "Name another one for --dicom-out."
             )
         self.folder, self._version = folder, version
         self._written: Counter[str] = Counter()
@@ -45,9 +45,9 @@ class AnswerFolder:
         self._failures = Failures()
 
     def add(self, file: Path, rows: Sequence["Row"]) -> None:
-        """Writes the answers to the screened images of a file; where there are none, `reason` of the rows states why.
+        """Writes report and captures of a file; without them, sets `reason` of its rows.
 
-        Raises MedscreenError where the folder can't be written to.
+        Raises MedscreenError if the folder can't be written to.
         """
         from medscreen.data.image_errors import UnreadableImageError
         from medscreen.registry.dicom_answers import dicom_answers
@@ -59,23 +59,23 @@ class AnswerFolder:
         try:
             source = read_source(file)
             if source.is_answer:
-                raise NoAnswerError("it is an answer of medscreen itself")
+                raise NoAnswerError("it is a report or capture by medscreen")
             answers = dicom_answers(self._version, source, [self._image(file, row) for row in rows])
         except NotDicomError:
             self._others += len(rows)
             return
         except UnreadableImageError as error:
-            self._fail(file, rows, f"has no answer in DICOM: {error}")
+            self._fail(file, rows, f"has no DICOM report: {error}")
             return
         try:
             kept = [target for answer in answers if not self._write(target := self._path(answer), answer)]
         except OSError as error:
             raise MedscreenError(
-                f"{visible(self.folder)} can't be written to ({error.strerror}); name another folder for --dicom-out."
+                f"{visible(self.folder)}: can't be written to ({error.strerror}). Name another folder for --dicom-out."
             ) from error
         if kept:
             is_other = "exists with other content; name another folder for --dicom-out"
-            self._fail(file, rows, f"has an answer that is not written: {visible(kept[0])} {is_other}")
+            self._fail(file, rows, f"has a report or capture that is not written: {visible(kept[0])} {is_other}")
 
     def _fail(self, file: Path, rows: Sequence["Row"], reason: str) -> None:
         self._failures.add(file_name(file), None, reason)
@@ -86,7 +86,7 @@ class AnswerFolder:
         return self.folder / f"{answer.Modality}.{answer.SOPInstanceUID}.dcm"
 
     def _image(self, file: Path, row: "Row") -> tuple["ScreenedImage", "Grey"]:
-        """A row as the image that it is about, with the square that was screened."""
+        """The screened image of a row, and the square (S, S) that the detector screened."""
         from medscreen.packaging.screened_files import ImageOfFile, ScreenedImage, decoded
 
         image = ImageOfFile(file, row["frame"], row["left_out"])
@@ -95,7 +95,7 @@ class AnswerFolder:
         return ScreenedImage(image=image, **of_row), square
 
     def _write(self, target: Path, answer: "Dataset") -> bool:
-        """True if the answer is in the folder now, False where another one is there under its name."""
+        """Writes an answer; False if the folder holds a different one under its name."""
         from medscreen.reporting.dicom_answers.instance import encoded
         from medscreen.workspace.atomic_outputs import replaced
 
@@ -111,18 +111,18 @@ class AnswerFolder:
         return True
 
     def tell(self) -> None:
-        """Names on stderr how many answers were written."""
+        """Prints on stderr how many reports and captures were written."""
         self._failures.name_rest()
         parts = [f"written: {self._written['reports']} reports, {self._written['captures']} captures"]
         if self._present:
-            parts.append(f"there already: {self._present}")
+            parts.append(f"already present: {self._present}")
         if self._others:
-            parts.append(f"images without answers, since their files are no DICOM: {self._others}")
-        say(f"medscreen: answers in {visible(self.folder)}: {'; '.join(parts)}", err=True)
+            parts.append(f"images without report, as their files are not DICOM: {self._others}")
+        say(f"medscreen: DICOM output in {visible(self.folder)}: {'; '.join(parts)}", err=True)
 
 
 def _without_times(content: bytes) -> "Dataset":
-    """An answer without the dates and times of its making: those of a repeat differ."""
+    """An answer without its creation dates and times, which differ in a repeat."""
     from pydicom import dcmread
 
     def leave_out(part: "Dataset", element: "DataElement") -> None:

@@ -1,4 +1,4 @@
-"""Keeping MLflow's history: a backup in one file, and the way back."""
+"""Commands backup and restore for the MLflow history and the studies."""
 
 from datetime import UTC, datetime
 from pathlib import Path
@@ -12,9 +12,10 @@ from medscreen.workspace.layout import find_layout
 @click.command()
 @click.argument("file", required=False, type=click.Path(path_type=Path))
 def backup(file: Path | None) -> None:
-    """Writes runs, registered versions, promotions and studies to FILE, which must not exist; trainings may go on.
+    """Writes the MLflow history and the studies to FILE.
 
-    By default FILE is mlruns-DATE.tar.gz in the working directory.
+    The backup holds runs, registered versions, promotions and studies; training may run meanwhile. FILE must not exist;
+    by default it is mlruns-DATE.tar.gz in the working directory.
     """
     from medscreen.tracking.backups import back_up
 
@@ -29,7 +30,12 @@ def backup(file: Path | None) -> None:
 @click.command()
 @click.argument("file", type=click.Path(path_type=Path))
 def restore(file: Path) -> None:
-    """Puts the backup FILE in the place of mlruns/ and studies/; the former ones are kept beside them."""
+    """Restores the MLflow history and the studies from FILE.
+
+    The previous mlruns/ and studies/ are kept beside the restored ones.
+
+    Example: `medscreen restore mlruns-20260131T120000Z.tar.gz`
+    """
     from medscreen.registry.versions import model_names, version_in_stage
     from medscreen.tracking.backups import restore as put_back
     from medscreen.tracking.store import open_store

@@ -1,4 +1,4 @@
-"""Choosing the data set, fetching published ones, and making simulated ones."""
+"""Commands use, fetch and phantom for data sets."""
 
 import json
 from pathlib import Path
@@ -17,7 +17,7 @@ from medscreen.workspace.layout import find_layout
 if TYPE_CHECKING:
     from medscreen.data.sources.phantom.export import Form
 
-# Below datasets: of params.yaml, what makes the written folder a data set of the pipeline.
+# Entries for datasets: in params.yaml, by format of the written folder.
 _ENTRIES: dict[str, dict[str, Any]] = {
     "folders": {
         "kind": "folders",
@@ -32,9 +32,12 @@ _ENTRIES: dict[str, dict[str, Any]] = {
 @click.command()
 @click.argument("dataset", required=False)
 def use(dataset: str | None) -> None:
-    """Makes DATASET, an entry of datasets: in params.yaml, the active one; without it, says which one is.
+    """Sets or prints the active data set.
 
-    A dvc.lock that a killed dvc has left half written is put right first.
+    DATASET is an entry of datasets: in params.yaml. The command also repairs a dvc.lock that a killed dvc left
+    incomplete.
+
+    Example: `medscreen use pneumoniamnist`
     """
     layout = find_layout()
     path = layout.params
@@ -46,7 +49,7 @@ def use(dataset: str | None) -> None:
         return
     if dataset not in params.datasets:
         raise MedscreenError(
-            f"params.yaml has no data set {dataset!r}; its datasets: block holds {', '.join(params.datasets)}."
+            f"params.yaml: no entry {dataset!r} below datasets. Choose one of {', '.join(params.datasets)}."
         )
     if params.dataset != dataset:
         with edited(path) as content:
@@ -57,7 +60,13 @@ def use(dataset: str | None) -> None:
 @click.command()
 @click.argument("dataset", required=False)
 def fetch(dataset: str | None) -> None:
-    """Fills the folder of DATASET, an entry of datasets: in params.yaml, from Kaggle; without it, says which can be."""
+    """Downloads DATASET from Kaggle into its folder.
+
+    DATASET is an entry of datasets: in params.yaml, whose root is the folder. Without DATASET, lists the data sets that
+    can be downloaded.
+
+    Example: `medscreen fetch bone-fracture`
+    """
     from medscreen.data.sources.kaggle import ON_KAGGLE, fetch_from_kaggle
     from medscreen.data.sources.read_source import root_of
 
@@ -68,9 +77,9 @@ def fetch(dataset: str | None) -> None:
             say(f"{name}: {there.page}")
         return
     if dataset not in ON_KAGGLE:
-        raise MedscreenError(f"{dataset!r} can't be fetched from Kaggle; what can is {', '.join(ON_KAGGLE)}.")
+        raise MedscreenError(f"{dataset!r} can't be fetched from Kaggle; choose one of {', '.join(ON_KAGGLE)}.")
     if dataset not in known:
-        raise MedscreenError(f"params.yaml has no entry {dataset!r} below datasets: to say where to; add it back.")
+        raise MedscreenError(f"params.yaml: no entry {dataset!r} below datasets, which names the folder. Add it back.")
     root = root_of(known[dataset], layout.workspace)
     number = fetch_from_kaggle(ON_KAGGLE[dataset], root)
     say(f"{root}: {number} files. Next: make repro DATASET={dataset}")
@@ -78,12 +87,19 @@ def fetch(dataset: str | None) -> None:
 
 @click.command()
 @click.argument("out", type=click.Path(path_type=Path))
-@click.option("--as", "form", type=click.Choice(["dicom", "folders", "npz"]), default="dicom", show_default=True)
-@click.option("--patients", type=click.IntRange(min=40), help="By default as in params.yaml, like all that follow.")
-@click.option("--size", type=click.IntRange(16, 2048), help="Pixels a side.")
-@click.option("--seed", type=click.IntRange(min=0), help="Equal seeds give equal bytes.")
+@click.option(
+    "--as", "form", type=click.Choice(["dicom", "folders", "npz"]), default="dicom", show_default=True, help="Format."
+)
+@click.option("--patients", type=click.IntRange(min=40), help="Number of patients; default as in params.yaml.")
+@click.option("--size", type=click.IntRange(16, 2048), help="Pixels a side; default as in params.yaml.")
+@click.option("--seed", type=click.IntRange(min=0), help="Random seed; equal seeds give equal bytes.")
 def phantom(out: Path, form: "Form", patients: int | None, size: int | None, seed: int | None) -> None:
-    """Writes simulated chest films to the folder OUT: hospital DICOM, class folders or a MedMNIST-form file."""
+    """Writes simulated chest films to the folder OUT.
+
+    Formats: hospital DICOM, class folders, or an .npz file like those of MedMNIST.
+
+    Example: `medscreen phantom films --as folders --patients 200`
+    """
     from medscreen.data.sources.phantom.export import find_files
 
     params = load_params(find_layout().params)
@@ -93,19 +109,21 @@ def phantom(out: Path, form: "Form", patients: int | None, size: int | None, see
     try:
         files = find_files(settings, root, params.compute.threads, form)
     except OSError as error:
-        raise MedscreenError(f"{out} can't be written ({error.strerror}); name another folder.") from error
+        raise MedscreenError(f"{out}: can't be written ({error.strerror}). Name another folder.") from error
     megabytes = sum(path.stat().st_size for path in files) / 1e6
     say(f"{out}: {settings.patients} simulated patients, {len(files)} files, {megabytes:.1f} MB.")
     entry = settings.model_dump() if form == "dicom" else _ENTRIES[form] | {"image_size": settings.image_size}
-    say("To screen them, add to params.yaml, below datasets:, and then `make repro DATASET=simulated`:")
+    say("To use them, add this below datasets: in params.yaml and run `make repro DATASET=simulated`:")
     say()
     say("  simulated:")
     for key, value in (entry | {"root": str(root)}).items():
-        say(f"    {key}: {json.dumps(value)}")  # a YAML value, whatever a path is called
+        say(f"    {key}: {json.dumps(value)}")  # JSON quotes make any path a valid YAML value
 
 
 def _phantom_entry(params: Params) -> PhantomParams:
     for entry in params.datasets.values():
         if isinstance(entry, PhantomParams):
             return entry
-    raise MedscreenError("params.yaml has no data set of kind phantom to take the settings from; add one back.")
+    raise MedscreenError(
+        "params.yaml: no entry of kind phantom below datasets, which has the default settings. Add one back."
+    )

@@ -1,4 +1,4 @@
-"""Pictures of where a registered detector sees what makes an image abnormal."""
+"""Command explain: explanation maps of a registered detector."""
 
 import sys
 from collections.abc import Sequence
@@ -30,14 +30,19 @@ if TYPE_CHECKING:
     default=Path("explanations"),
     show_default=True,
     type=click.Path(path_type=Path),
-    help="Folder of pictures.",
+    help="New folder for the pictures.",
 )
-@click.option("--layers", is_flag=True, help="Also the feature maps by layer; needs the training in models/.")
+@click.option(
+    "--layers", is_flag=True, help="Also write feature maps by layer; requires the trained network in models/."
+)
 def explain(paths: Sequence[Path], name: str | None, stage: str, out: Path, layers: bool) -> None:
-    """Writes a picture for each image: the image, the detector's map over it, score and decision.
+    """Draws the explanation map of each image.
 
-    A map that its proof does not support is not shown; the picture and stderr name the reason, and stderr what the
-    proof leaves open. The pictures show the images: treat them as you treat those.
+    Each picture shows the image, the map over it, score and decision. A map that fails its tests is not shown; picture
+    and stderr state the reason. Stderr also lists tests that could not be run. Pictures contain the images: the same
+    privacy rules apply.
+
+    Example: `medscreen explain film.dcm --out maps`
     """
     from medscreen.packaging.packaged_detector import PackagedDetector
     from medscreen.registry.explained import load_explained
@@ -57,7 +62,7 @@ def explain(paths: Sequence[Path], name: str | None, stage: str, out: Path, laye
         version = explained.version
         network = trained_network(layout.fitted(version.detector), explained.detector.metadata, version.run_key)
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise MedscreenError(f"{visible(out)}: not an empty folder; name a new one for --out, nothing is overwritten.")
+        raise MedscreenError(f"{visible(out)}: not an empty folder. Name a new one for --out; nothing is overwritten.")
     out.mkdir(parents=True, exist_ok=True)
     failures = Failures()
     for number, (image, _, pixels) in enumerate(readable(images, explained.detector, failures), 1):
@@ -67,7 +72,7 @@ def explain(paths: Sequence[Path], name: str | None, stage: str, out: Path, laye
 
 
 def _stem(image: "ImageOfFile") -> str:
-    """The file's name for a picture of it: letters, digits and '-' alone."""
+    """File name for the picture of an image: ASCII letters, digits and '-' only."""
     kept = "".join(letter if letter.isalnum() and letter.isascii() else "-" for letter in image.path.stem)[:60]
     return kept if image.frame is None else f"{kept}-{image.frame}"
 
@@ -75,7 +80,7 @@ def _stem(image: "ImageOfFile") -> str:
 def _draw(
     explained: "Explained", image: "ImageOfFile", pixels: "Grey", target: Path, network: "nn.Module | None"
 ) -> None:
-    """Writes the pictures of an image."""
+    """Writes map and, with a network, feature maps of an image."""
     from medscreen.reporting.case_report import decision_words
     from medscreen.reporting.evaluation_report.explanation_figures import save_layers, save_overlay
 

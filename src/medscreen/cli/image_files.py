@@ -1,4 +1,4 @@
-"""The images that a command line names: files, folders, and what is in them."""
+"""Images named on the command line, as files or folders."""
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def images_of(paths: Sequence[Path]) -> Iterator["ImageOfFile"]:
-    """The images of files and of the files below folders; raises as `files_of`, before any image is read."""
+    """Images of files and of the files below folders; raises like `files_of`, before any image is read."""
     from medscreen.packaging.screened_files import images_of_file
 
     files = files_of(paths)
@@ -24,20 +24,20 @@ def images_of(paths: Sequence[Path]) -> Iterator["ImageOfFile"]:
 
 
 def files_of(paths: Sequence[Path]) -> list[Path]:
-    """Files and the files below folders, each once; what a folder holds besides them is counted on stderr.
+    """Files and the files below folders, without repeats; prints counts of skipped entries on stderr.
 
-    Raises MedscreenError for a path that is not there and for a folder without files.
+    Raises MedscreenError for a missing path and for a folder without image files.
     """
     return list(dict.fromkeys(file for path in paths for file in _files(path)))
 
 
 def image_name(file: str, frame: int | None) -> str:
-    """An image as it can be printed: its file and, of several images, which one."""
+    """Printable name of an image: its file, and `#frame` if the file holds several images."""
     return file if frame is None else f"{file}#{frame}"
 
 
 class Failures:
-    """Images that are not screened, named on stderr: of each file and reason the first, and how many more."""
+    """Images that were not screened; prints the first for each file and reason, and the number of further ones."""
 
     def __init__(self) -> None:
         self._numbers: Counter[tuple[str, str]] = Counter()
@@ -46,24 +46,24 @@ class Failures:
         return bool(self._numbers)
 
     def add(self, file: str, frame: int | None, reason: str) -> None:
-        """Counts an image of a file; `reason` continues the sentence that begins with its name."""
+        """Counts an image of a file; `reason` follows the image name in the message."""
         self._numbers[file, reason] += 1
         if self._numbers[file, reason] == 1:
             say(f"medscreen: {image_name(file, frame)} {reason}", err=True)
 
     def name_rest(self) -> None:
-        """Names how many more images of each file failed for the same reason as the first."""
+        """Prints how many further images of each file failed for the same reason."""
         for (file, reason), number in self._numbers.items():
             if number > 1:
-                say(f"medscreen: {file}: {number - 1} more images of it {reason}", err=True)
+                say(f"medscreen: {file}: {number - 1} more images of this file {reason}", err=True)
 
 
 def readable(
     images: Iterable["ImageOfFile"], detector: "PackagedDetector", failures: Failures
 ) -> Iterator[tuple["ImageOfFile", "DisplayedImage", "Grey"]]:
-    """The images that can be read, as displayed and as the square that the detector screens.
+    """Decodes images: yields each as displayed and as the square that the detector screens.
 
-    The others are added to `failures`; stderr names how many images of a file are left out.
+    Adds unreadable images to `failures`; prints on stderr how many images of a file are left out.
     """
     from medscreen.data.image_errors import UnreadableImageError
     from medscreen.packaging.screened_files import decoded
@@ -89,18 +89,18 @@ def _files(path: Path) -> list[Path]:
     if path.is_file():
         return [path]
     if not path.is_dir():
-        raise MedscreenError(f"{name} does not exist; name image files or folders of them.")
-    # links may lead anywhere: whoever names a folder here may have linked the images together
+        raise MedscreenError(f"{name}: not found. Name image files or folders that hold images.")
+    # links may point outside the folder: users collect images by links
     found, aside = files_below(path, Path(path.resolve().anchor))
     if not found:
-        raise MedscreenError(f"{name} holds no image file{in_words(aside)}; name a folder with images in it.")
+        raise MedscreenError(f"{name}: no image files{in_words(aside)}. Name a folder that holds images.")
     if aside:
-        say(f"medscreen: {name}: left out as no images{in_words(aside)}", err=True)
+        say(f"medscreen: {name}: skipped{in_words(aside)}", err=True)
     return found
 
 
 def file_name(path: Path) -> str:
-    """A file as it can be printed."""
+    """Printable name of a file."""
     from medscreen.data.sources.file_trees import written_name
 
     return visible(written_name(path))

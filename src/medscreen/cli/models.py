@@ -1,4 +1,4 @@
-"""Looking at registered versions."""
+"""Commands models and compare for registered versions."""
 
 import json
 from dataclasses import asdict
@@ -28,11 +28,16 @@ _AGES = ((86_400, "d"), (3_600, "h"), (60, "min"))
 
 
 @click.command()
-@click.option("--name", help="One registered model; by default all of them.")
-@click.option("--log", "show_log", is_flag=True, help="The promotion log instead: every decision, the newest first.")
+@click.option("--name", help="Registered model; by default all.")
+@click.option("--log", "show_log", is_flag=True, help="Print the promotion log instead, newest decision first.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
 def models(name: str | None, show_log: bool, as_json: bool) -> None:
-    """Lists registered versions: stage, detector, data, headline metrics with intervals, age."""
+    """Lists registered versions with their metrics.
+
+    Columns: version, stage, detector, threshold, data, headline metrics with intervals, age.
+
+    Example: `medscreen models --log`
+    """
     from medscreen.registry.decision_log import DecisionLog, settle_all
     from medscreen.registry.overview import overview
     from medscreen.registry.versions import model_names
@@ -42,9 +47,7 @@ def models(name: str | None, show_log: bool, as_json: bool) -> None:
     client = open_store(layout)
     known = model_names(client)
     if name is not None and name not in known:
-        raise MedscreenError(
-            f"There is no registered model {name!r}; there {'is ' + ', '.join(known) if known else 'are none yet'}."
-        )
+        raise MedscreenError(f"There is no registered model {name!r}; registered: {', '.join(known) or 'none yet'}.")
     if not known:
         raise MedscreenError("No model is registered yet; `make repro` registers one.")
     chosen = [name] if name else known
@@ -93,7 +96,7 @@ def _print_log(entries: "dict[str, list[Entry]]", as_json: bool) -> None:
         click.echo(json.dumps([{"model": m} | asdict(e) for m, found in entries.items() for e in found], indent=1))
         return
     for model, of_model in entries.items():
-        table = simple_table(f"{model}: decisions", ("", "when", "who", "what", "why"))
+        table = simple_table(f"{model}: decisions", ("", "time", "user", "decision", "reason"))
         for column in table.columns[:2]:
             column.no_wrap = True
         for entry in of_model:
@@ -108,9 +111,12 @@ def _print_log(entries: "dict[str, list[Entry]]", as_json: bool) -> None:
 @click.option("--name", help="Registered model; by default that of the active data set.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
 def compare(a: str, b: str, name: str | None, as_json: bool) -> None:
-    """Compares two versions (numbers or stages) on the same images of val, and what they were made from.
+    """Compares versions A and B on the same images of val.
 
-    Both are scored again; images of people that either was trained on are left out.
+    A and B are numbers or stages. Both screen the images again; images of patients in the training data of A or B are
+    left out. A second table lists differences in data and settings.
+
+    Example: `medscreen compare 3 Production`
     """
     from medscreen.registry.gate_evidence import Evidence
     from medscreen.registry.promotion import bootstrap_of

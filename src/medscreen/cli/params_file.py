@@ -1,4 +1,4 @@
-"""params.yaml changed by a command: the comments and the order that people gave it stay."""
+"""Edits of params.yaml by a command; comments and order are preserved."""
 
 import os
 from collections.abc import Callable, Iterator
@@ -11,14 +11,14 @@ from medscreen.errors import MedscreenError
 from medscreen.workspace.atomic_outputs import replaced
 
 Accept = Callable[[Params, Params], None]
-"""Is handed the settings before and after a change, and raises MedscreenError for one that must not be."""
+"""Function of the settings before and after a change; raises MedscreenError to reject the change."""
 
 
 @contextmanager
 def edited(path: Path, accept: Accept | None = None) -> Iterator[Any]:
-    """The content of params.yaml, to be changed in place; written back whole, and only if it is valid and accepted.
+    """Yields the content of params.yaml, to be changed in place; writes it back only if valid and accepted.
 
-    Raises MedscreenError for a file that is not, before or after the change.
+    Raises MedscreenError if the file is invalid before or after the change.
     """
     from ruamel.yaml import YAML  # keeps the file's comments
 
@@ -34,7 +34,7 @@ def edited(path: Path, accept: Accept | None = None) -> Iterator[Any]:
     with replaced(path) as partial:
         with partial.open("wb") as file:
             yaml.dump(content, file)
-            os.fsync(file.fileno())  # else a power cut after the renaming could leave an empty file
+            os.fsync(file.fileno())  # without it, a power cut after the rename could leave an empty file
         try:
             after = load_params(partial)
             if accept:
@@ -44,12 +44,12 @@ def edited(path: Path, accept: Accept | None = None) -> Iterator[Any]:
 
 
 def _null(representer: Any, _: None) -> Any:
-    """As people write it; ruamel would leave it out."""
+    """Writes `null`; the default of ruamel is an empty value."""
     return representer.represent_scalar("tag:yaml.org,2002:null", "null")
 
 
 def _float(representer: Any, value: float) -> Any:
-    """With a point: 1e-05 is a word to the YAML that everybody else reads."""
+    """Writes a decimal point: YAML 1.1 parsers read 1e-05 as a string."""
     mantissa, e, exponent = repr(value).partition("e")
     text = f"{mantissa}.0e{exponent}" if e and "." not in mantissa else repr(value)
     return representer.represent_scalar("tag:yaml.org,2002:float", text)

@@ -1,4 +1,4 @@
-"""Screening new images with a registered detector."""
+"""Command predict: screens new images with a registered detector."""
 
 import json
 import sys
@@ -26,12 +26,12 @@ if TYPE_CHECKING:
     from medscreen.registry.stage_package import StagePackage
 
 _WITHOUT_CHECK = (
-    "the version was made before medscreen had one; images unlike its training images are called normal or abnormal, "
-    "too. Train and promote a version with this medscreen."
+    "this version was made by an older medscreen; images unlike its training images are also called normal or "
+    "abnormal. Train and promote a new version."
 )
 
 _TO_SCREEN_RAW = "; --for-processing screens it"
-_LEAST_BATCH = 10  # images of which a share means something; of fewer the rows tell enough
+_LEAST_BATCH = 10  # images; for fewer, the interval of the share is too wide for a warning
 
 
 @click.command()
@@ -43,15 +43,15 @@ _LEAST_BATCH = 10  # images of which a share means something; of fewer the rows 
     "--csv",
     "out",
     type=click.Path(path_type=Path),
-    help="Write the rows to this .csv, .jsonl or .parquet file instead; the same command resumes after a kill.",
+    help="Write the rows to this .csv, .jsonl or .parquet file; after an interruption the same command resumes.",
 )
 @click.option(
     "--dicom-out",
     type=click.Path(path_type=Path),
-    help="Also write to this folder, for each DICOM image, a Structured Report and, with a map, a Secondary Capture.",
+    help="Also write a Structured Report and, with a map, a Secondary Capture of each DICOM image to this folder.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
-@click.option("--for-processing", is_flag=True, help="Screen raw detector values (FOR PROCESSING), too.")
+@click.option("--for-processing", is_flag=True, help="Also screen raw detector values (FOR PROCESSING).")
 def predict(
     paths: Sequence[Path],
     name: str | None,
@@ -61,17 +61,19 @@ def predict(
     as_json: bool,
     for_processing: bool,
 ) -> None:
-    """Screens images: PNG, JPEG, DICOM files, or folders of them.
+    """Screens PNG, JPEG, TIFF and DICOM files, or folders of them.
 
-    Every page of a TIFF and every frame of DICOM is a row. An image that is unlike the training images is called
-    "outside the training data", whatever its score. Where an image can't be screened the exit status is 1; the
-    reason is on stderr, or with --out in its row.
+    Each page of a TIFF and each frame of a DICOM file is a row. An image unlike the training images is called
+    "outside the training data", whatever its score. If an image can't be screened, the exit status is 1; the
+    reason is on stderr or, with --out, in its row.
+
+    Example: `medscreen predict film.dcm films/ --out scores.csv`
     """
     from medscreen.packaging.packaged_detector import PackagedDetector
     from medscreen.registry.stage_package import package_in_stage
 
     if out and as_json:
-        raise MedscreenError("--out and --json exclude each other: name a .jsonl file for --out.")
+        raise MedscreenError("--out and --json: use only one. For JSON in a file, name a .jsonl file for --out.")
     files = files_of(paths)
     package = package_in_stage(model_or_default(name), stage)
     detector = PackagedDetector(package.graph)
@@ -98,7 +100,7 @@ def predict(
 
 
 class _Totals:
-    """Counts of the rows."""
+    """Counts of rows by decision, and of failures."""
 
     def __init__(self, detector: "PackagedDetector") -> None:
         self._level = float(detector.metadata.get("domain", {}).get("level", 1))
@@ -119,7 +121,7 @@ class _Totals:
         return f"{self._called.total()} images screened: {called or 'none'}{failed}"
 
     def warn(self) -> None:
-        """Names on stderr that a batch is unlike the training images; needs the domain check."""
+        """Warns on stderr if too many images of the batch are outside the training data; requires the domain check."""
         from medscreen.packaging.screened_files import OUTSIDE
 
         screened, outside = self._called.total(), self._called[OUTSIDE]
@@ -130,7 +132,7 @@ class _Totals:
         low = wilson(outside / screened, screened, 0.95)["low"]
         if low is not None and low > self._level:
             say(
-                f"medscreen: {outside} of {screened} images are outside the training data, where at most "
+                f"medscreen: {outside} of {screened} images are outside the training data, but at most "
                 f"{self._level:.0%} were expected: the threshold may not hold for this batch.",
                 err=True,
             )
@@ -152,14 +154,16 @@ def _answers(folder: Path, paths: Sequence[Path], package: "StagePackage", stage
     require_highdicom()
     version = load_version(package.model, stage)
     if version.record.version.digest != package.digest:
-        raise MedscreenError(f"{package.model} has another version in {stage} since this began; run it again.")
+        raise MedscreenError(
+            f"{package.model}: the version in {stage} has changed since the start. Run the command again."
+        )
     return AnswerFolder(folder, version, paths)
 
 
 def _screened(
     files: Sequence[Path], package: "StagePackage", raw: bool, answers: "AnswerFolder | None"
 ) -> Iterator[Sequence[list["Row"]]]:
-    """The rows of files, a batch at a time; the answers of a batch are written before it is returned."""
+    """Yields the rows of files by batch; writes the DICOM answers of a batch before its rows."""
     from medscreen.packaging.batch_screening import screen_files
 
     done = 0
@@ -193,7 +197,7 @@ def _write(
     }
     asked = {} if answers is None else {"dicom_out": str(answers.folder.resolve())}
     result = ResultFile(out, about, {"for_processing": str(raw)} | asked)
-    busy = MedscreenError(f"Another process is writing {visible(out)}; wait for it, or name another file for --out.")
+    busy = MedscreenError(f"{visible(out)}: another process is writing it. Wait, or name another file for --out.")
     locks = find_layout().scratch / "locks"
     with process_lock(locks / f"predict-{digest_of(str(out.resolve()))}.lock", busy):
         own = {out.resolve(), result.journal.resolve()}
@@ -204,7 +208,7 @@ def _write(
                 say(f"medscreen: resumed: {done} of {len(files)} files are done", err=True)
             tasks = -(-(len(files) - done) // FILES_AT_ONCE)
             with progress(f"batches of {FILES_AT_ONCE} files", tasks) as advance:
-                # answers come before the rows: a file that has rows is not screened again
+                # answers are written before rows: a file with rows is skipped on resume
                 for rows in _screened(files[done:], package, raw, answers):
                     result.add(done, rows)
                     done += len(rows)
@@ -212,7 +216,7 @@ def _write(
             result.finish(totals.count)
         except OSError as error:
             raise MedscreenError(
-                f"{visible(out)} can't be written ({error.strerror}); name another file for --out."
+                f"{visible(out)}: can't be written ({error.strerror}). Name another file for --out."
             ) from error
     say(f"{visible(out)}: {totals}. {package}. Research use only, never diagnosis.")
 
@@ -234,11 +238,11 @@ def _print(rows: Sequence["Row"], package: "StagePackage") -> None:
 
 
 def _lines(row: "Row") -> Iterator[str]:
-    """The image, and below it what the reader has to know of its file."""
+    """Name of the image, followed by notes on its file."""
     yield image_name(visible(row["file"]), row["frame"])
     if row["header_mismatch"]:
         yield row["header_mismatch"]
     if row["for_processing"]:
-        yield "raw film (FOR PROCESSING)"
+        yield "raw detector values (FOR PROCESSING)"
     if row["left_out"]:
         yield f"{row['left_out']} more images of the file left out"

@@ -1,4 +1,4 @@
-"""Moving versions between stages."""
+"""Commands promote and rollback: versions move between stages of the registry."""
 
 from typing import Literal
 
@@ -11,23 +11,34 @@ from medscreen.runtime.escaping import say
 
 @click.command()
 @click.argument("version", required=False)
-@click.option("--to", "stage", type=click.Choice(["Staging", "Production"]), default="Production", show_default=True)
-@click.option("--force", is_flag=True, help="Promote although the gate refuses; needs --reason, and is recorded.")
-@click.option("--reason", default="", help="Why the gate is overruled.")
+@click.option(
+    "--to",
+    "stage",
+    type=click.Choice(["Staging", "Production"]),
+    default="Production",
+    show_default=True,
+    help="Stage.",
+)
+@click.option("--force", is_flag=True, help="Promote against the gate; requires --reason; recorded.")
+@click.option("--reason", default="", help="Reason for overruling the gate.")
 @click.option("--name", help="Registered model; by default that of the active data set.")
 def promote(
     version: str | None, stage: Literal["Staging", "Production"], force: bool, reason: str, name: str | None
 ) -> None:
-    """Puts VERSION into a stage; without it, what is in Staging into Production, or the newest one without
-    a stage into Staging.
+    """Moves VERSION to Production or Staging.
 
-    Production has a gate (promotion: in params.yaml). What it decides is in the promotion log, refusals too.
+    Without VERSION, the version in Staging moves to Production, or with --to Staging the newest one without a stage.
+    Production requires passing the gate (promotion: in params.yaml). The promotion log records all decisions.
+
+    Example: `medscreen promote 3 --to Staging`
     """
     from medscreen.registry.promotion import promote_version
     from medscreen.registry.versions import find_version, version_in_stage, versions_of
 
     if force != bool(reason.strip()):
-        raise MedscreenError("--force and --reason go together: say why the gate is overruled; it is recorded.")
+        raise MedscreenError(
+            "--force and --reason go together: state why the gate is overruled; the promotion log records it."
+        )
     registry = open_registry(name)
     client, model = registry.client, registry.model
     if version is not None:
@@ -47,12 +58,15 @@ def promote(
 
 
 @click.command()
-@click.option("--reason", default="", help="Why; it is recorded.")
+@click.option("--reason", default="", help="Reason; recorded in the promotion log.")
 @click.option("--name", help="Registered model; by default that of the active data set.")
 def rollback(reason: str, name: str | None) -> None:
-    """Puts the version that was in Production before back there; the one taken out is archived.
+    """Moves the previous version back to Production.
 
-    No repro promotes it again; `medscreen promote VERSION --force --reason WHY` does.
+    The current version is archived. `dvc repro` never promotes it again; `medscreen promote VERSION --force --reason
+    WHY` does.
+
+    Example: `medscreen rollback --reason "too many false alarms"`
     """
     from medscreen.registry.promotion import roll_back
 

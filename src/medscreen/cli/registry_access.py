@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Registry:
-    """The checkout, its store, and the registered model that is meant."""
+    """The checkout, its MLflow client and the name of a registered model."""
 
     layout: Layout
     params: Params
@@ -24,9 +24,9 @@ class Registry:
 
 
 def open_registry(name: str | None) -> Registry:
-    """The registered model `name`, by default that of the active data set.
+    """Opens the registry for the model `name`, by default that of the active data set.
 
-    Raises MedscreenError where the model is of another data set: versions are judged on the `val` of the active one.
+    Raises MedscreenError for the model of another data set: the gate evaluates versions on `val` of the active one.
     """
     from medscreen.tracking.names import model_name
     from medscreen.tracking.store import open_store
@@ -36,20 +36,20 @@ def open_registry(name: str | None) -> Registry:
     active = model_name(params.dataset)
     if name not in {None, active}:
         others = {model_name(dataset): dataset for dataset in params.datasets}
-        way = f"`make repro DATASET={others[name]}` makes it so" if name in others else f"that one is {active}"
+        way = f"`make repro DATASET={others[name]}` activates its data set" if name in others else f"use {active}"
         raise MedscreenError(f"{name} is not the model of the active data set {params.dataset}; {way}.")
     return Registry(layout, params, open_store(layout), active)
 
 
 def model_or_default(name: str | None) -> str:
-    """The name of a registered model, by default of that of the active data set."""
+    """`name`, or the name of the registered model of the active data set."""
     from medscreen.tracking.names import model_name
 
     return name or model_name(load_params(find_layout().params).dataset)
 
 
 def load_version(name: str | None, stage: str) -> "LoadedVersion":
-    """The version that a registered model, by default that of the active data set, has in a stage."""
+    """Loads the version in a stage of a registered model, by default that of the active data set."""
     from medscreen.registry.loaded_version import LoadedVersion
     from medscreen.registry.loading import record_in_stage
 

@@ -1,4 +1,4 @@
-"""Reports: similar training images, the case report on single images, and the cohort report on the workspace."""
+"""Commands similar and report: similar training images, case report and cohort report."""
 
 import json
 import sys
@@ -37,12 +37,15 @@ _PATHS = click.argument("paths", nargs=-1, required=True, type=click.Path(path_t
 @_PATHS
 @_NAME
 @_STAGE
-@click.option("--number", default=3, show_default=True, type=click.IntRange(1, 50), help="Images of each class.")
+@click.option("--number", default=3, show_default=True, type=click.IntRange(1, 50), help="Training images per class.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
 def similar(paths: Sequence[Path], name: str | None, stage: str, number: int, as_json: bool) -> None:
-    """Lists the nearest healthy and abnormal training images of each image, by the detector's own features.
+    """Lists the training images most similar to each image.
 
-    Names of training images are keyed hashes. The exit status is 1 where a file can't be read.
+    These are the nearest healthy and abnormal ones by the features of the detector; their names are keyed hashes. The
+    exit status is 1 if a file can't be read.
+
+    Example: `medscreen similar film.dcm --number 5`
     """
     version = load_version(name, stage)
     if version.no_cases:
@@ -66,23 +69,26 @@ def similar(paths: Sequence[Path], name: str | None, stage: str, number: int, as
 @click.argument("paths", nargs=-1, type=click.Path(path_type=Path))
 @_NAME
 @_STAGE
-@click.option("--cohort", is_flag=True, help="The results of the whole workspace instead of images.")
-@click.option("--out", type=click.Path(path_type=Path), help="The page; by default {case,cohort}-report.html.")
+@click.option("--cohort", is_flag=True, help="Report on all detectors of the workspace instead of images.")
+@click.option("--out", type=click.Path(path_type=Path), help="Output file; by default {case,cohort}-report.html.")
 def report(paths: Sequence[Path], name: str | None, stage: str, cohort: bool, out: Path | None) -> None:
-    """Writes one HTML page on images: decision, map, score among the images of val, and similar cases.
+    """Writes an HTML report on images or on all detectors.
 
-    With --cohort the page is on the results of all detectors on the active data set, as the last `dvc repro` left them.
-    Either page shows images and needs nothing but itself. The exit status is 1 where a file can't be read.
+    On images: decision, explanation map, score among the images of val, and similar cases. With --cohort: results of
+    all detectors on the active data set, from the last `dvc repro`. Both pages are self-contained and show images. The
+    exit status is 1 if a file can't be read.
+
+    Example: `medscreen report film.dcm --out case.html`
     """
     if cohort and (paths or name or stage != "Production"):
-        raise click.UsageError("--cohort reports on the results of the workspace: leave out IMAGE, --name and --stage.")
+        raise click.UsageError("--cohort: reports on the whole workspace. Leave out PATHS, --name and --stage.")
     if not cohort and not paths:
-        raise click.UsageError("Name the images to report on, or --cohort for the results of the workspace.")
+        raise click.UsageError("PATHS: missing. Name images, or use --cohort for the results of the workspace.")
     out = out or Path("cohort-report.html" if cohort else "case-report.html")
     if out.suffix.lower() not in {".html", ".htm"}:
-        raise MedscreenError(f"{visible(out)}: the page is HTML; name a file that ends in .html for --out.")
+        raise MedscreenError(f"{visible(out)}: not an HTML file name. Name a file that ends in .html for --out.")
     if out.exists() and not out.is_file():
-        raise MedscreenError(f"{visible(out)}: not a file; name another one for --out.")
+        raise MedscreenError(f"{visible(out)}: not a file. Name another one for --out.")
     if cohort:
         _report_cohort(out)
     else:
@@ -104,13 +110,15 @@ def _report_cases(paths: Sequence[Path], name: str | None, stage: str, out: Path
     version = load_version(name, stage)
     if version.val is None:
         raise MedscreenError(
-            f"The run of {version.title} keeps no scores of val to compare with; `dvc repro publish` logs them where "
-            "the version is the workspace's own."
+            f"{version.title}: its run holds no scores of val. `dvc repro publish` logs them if the version was made "
+            "in this workspace."
         )
     failures = Failures()
     images = list(islice(images_of(paths), _MOST_IMAGES + 1))
     if len(images) > _MOST_IMAGES:
-        raise MedscreenError(f"A page shows {_MOST_IMAGES} images at most; name fewer, or use `medscreen predict`.")
+        raise MedscreenError(
+            f"Too many images: a page shows at most {_MOST_IMAGES}. Name fewer, or use `medscreen predict`."
+        )
     local = _training_images()
     cases = [_case(version, local, *found) for found in readable(images, version.detector, failures)]
     if cases:
@@ -124,7 +132,7 @@ def _save(out: Path, page: str) -> None:
         with replaced(out) as partial:
             partial.write_text(page, encoding="utf-8")
     except OSError as error:
-        raise MedscreenError(f"{out} can't be written ({error.strerror}); name another file for --out.") from error
+        raise MedscreenError(f"{out}: can't be written ({error.strerror}). Name another file for --out.") from error
 
 
 def _case(
@@ -134,7 +142,7 @@ def _case(
     displayed: "DisplayedImage",
     square: "Grey",
 ) -> "ReportedCase":
-    """An image with its screening, map and similar cases; `local`: digest -> pixels of training images."""
+    """Screens an image and adds map and similar cases; `local`: digest -> pixels of training images."""
     from medscreen.reporting.case_report import ReportedCase, SimilarCase, png
 
     explained = version.explained
@@ -155,11 +163,11 @@ def _case(
 
 
 def _training_images() -> dict[str, "Grey"]:
-    """Digest -> pixels of the curated training images of the checkout; empty without any."""
+    """Digest -> pixels of the curated training images of the checkout; empty if there are none."""
     from medscreen.data.images import load_images
 
     try:
         train = load_images(find_layout().curated("train"))
-    except MedscreenError:  # there are none
+    except MedscreenError:  # the checkout holds no curated images
         return {}
     return dict(zip(train.digests, train.pixels, strict=True))

@@ -1,4 +1,4 @@
-"""A test of the installation: the way from DICOM files to a decision on a tiny phantom, and what is installed."""
+"""Self-test of the installation: the pipeline from DICOM files to a decision on a small phantom."""
 
 import importlib.util
 import platform
@@ -23,10 +23,11 @@ _SIZE, _PATIENTS, _SEED = 32, 120, 7
 
 @click.command()
 def selftest() -> None:
-    """Tests the installation on a tiny phantom, and lists what is installed and what is missing.
+    """Tests the installation on a small phantom.
 
-    Simulated films are written as DICOM, read, curated and split; a small network is trained, packaged as an ONNX graph
-    and screens a file. Nothing of the checkout is read or changed. The exit status is 2 where a step fails.
+    Lists installed and missing packages. The test writes simulated films as DICOM, curates and splits them, trains and
+    packages a small network, and screens a file. It reads and changes nothing in the checkout. The exit status is 2 if
+    a step fails.
     """
     started = time.perf_counter()
     _show_installed()
@@ -36,7 +37,7 @@ def selftest() -> None:
             for done in _steps(Path(folder)):
                 say(f"ok  {time.perf_counter() - begun:5.1f} s  {done}")
                 begun = time.perf_counter()
-        except (MedscreenError, OSError):  # a full disk is no fault of the installation
+        except (MedscreenError, OSError):  # such as a full disk: reinstalling would not help
             raise
         except Exception as error:
             raise MedscreenError(f"selftest: {type(error).__name__}: {error}; reinstall medscreen.") from error
@@ -44,7 +45,7 @@ def selftest() -> None:
 
 
 def _steps(folder: Path) -> Iterator[str]:
-    """Each step of the way, done when it is yielded."""
+    """Runs the steps; yields a description of each completed one."""
     import numpy as np
     import onnx
 
@@ -120,7 +121,7 @@ _CNN = {
 
 
 def _show_installed() -> None:
-    table = simple_table(None, ("what", "state", "needed for"))
+    table = simple_table(None, ("package", "state", "needed for"))
     for row in _installed():
         table.add_row(*row)
     Screen().print(table)
@@ -140,8 +141,8 @@ def _installed() -> Iterator[tuple[str, str, str]]:
     yield "CUDA", _cuda(), "training on a GPU (compute.device: cuda)"
     for program, use in (
         ("git", "lineage of versions"),
-        ("chromium", "the tests of pages"),
-        ("psql", "a PostgreSQL server for MLflow and Optuna, and the tests of it"),
+        ("chromium", "tests of HTML pages"),
+        ("psql", "a PostgreSQL server for MLflow and Optuna, and its tests"),
     ):
         yield program, "installed" if shutil.which(program) else "missing", use
 

@@ -1,4 +1,4 @@
-"""Searching for better settings."""
+"""Command study: hyperparameter search with Optuna."""
 
 import copy
 import json
@@ -24,11 +24,11 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.argument("detector")
-@click.option("--trials", type=click.IntRange(min=1), help="In all, those of earlier calls included.")
-@click.option("--workers", type=click.IntRange(min=1), help="Processes; by default one a core, or one a GPU.")
-@click.option("--timeout", type=click.FloatRange(min=0), help="Seconds after which no further trial is begun.")
-@click.option("--storage", help="postgresql://USER:PASSWORD@HOST/DATABASE for several machines, or a journal's file.")
-@click.option("--apply", "applied", is_flag=True, help="Write the winner's settings into params.yaml.")
+@click.option("--trials", type=click.IntRange(min=1), help="Total number of trials, including earlier calls.")
+@click.option("--workers", type=click.IntRange(min=1), help="Processes; by default one per core or GPU.")
+@click.option("--timeout", type=click.FloatRange(min=0), help="Seconds after which no new trial starts.")
+@click.option("--storage", help="postgresql://USER:PASSWORD@HOST/DATABASE, for several machines, or a journal file.")
+@click.option("--apply", "applied", is_flag=True, help="Write the best settings to params.yaml.")
 def study(
     detector: str,
     trials: int | None,
@@ -37,10 +37,13 @@ def study(
     storage: str | None,
     applied: bool,
 ) -> None:
-    """Searches settings of DETECTOR, an entry of studies: in params.yaml, by its AUROC on tune.
+    """Searches hyperparameters of DETECTOR with Optuna.
 
-    Stopped in whatever way, the same command goes on. The best trials are trained again in full, beside the settings
-    that params.yaml has, before one is chosen; val is looked at afterwards.
+    DETECTOR is an entry of studies: in params.yaml; the objective is AUROC on tune. After an interruption the same
+    command resumes. The best trials and the settings in params.yaml are trained again in full before one is chosen; val
+    is evaluated after the choice.
+
+    Example: `medscreen study cnn --trials 30 --apply`
     """
     from medscreen.studies.journal import JournalMark
     from medscreen.studies.mlflow_sync import runs_of
@@ -69,7 +72,7 @@ def study(
     compute = share_of_cores(params.compute, number, available_cpus())
     kept = open_storage(storage, layout)
     for other in other_studies(kept, detector, plan.name):
-        say(f"note: the storage also holds {other}, of other data or another space; it stays as it is.")
+        say(f"note: the storage also holds {other}, with other data or another search space; it is not changed.")
     wanted = trials or plan.params.trials
     with lone(layout, plan.name), reached(storage, layout):
         found, identity = begin(kept, plan)
@@ -88,7 +91,7 @@ def study(
             runs.lose()
             raise
         except KeyboardInterrupt:
-            say("Stopped. What has ended is kept; the same command goes on.", err=True)
+            say("Stopped. Completed trials are kept; the same command resumes.", err=True)
             raise click.Abort from None
         finally:
             runs.stop()
@@ -107,16 +110,16 @@ def _choose(layout: Layout, search: "Search") -> "Choice | None":
     from medscreen.studies.winner import choose
 
     confirm = search.plan.params.confirm
-    say(f"training the best {confirm.best} again, in full, with seeds {', '.join(map(str, confirm.seeds))}")
+    say(f"training the best {confirm.best} again in full with seeds {', '.join(map(str, confirm.seeds))}")
     return choose(layout, search.study, search.plan, search.pool, _tell_trained)
 
 
 def _tell_trained(number: int, of: int, why: str | None) -> None:
-    say(f"  trained again {number}/{of}" + (f": not, {why}; this candidate drops out" if why else ""))
+    say(f"  trained again {number}/{of}" + (f": failed, {why}; this candidate is dropped" if why else ""))
 
 
 def _finish(layout: Layout, search: "Search", choice: "Choice | None") -> "Candidate | None":
-    """Writes the reports, shows everything in MLflow, and tells what came out; the winner, if there is one."""
+    """Writes the reports, logs the study to MLflow and prints the result; returns the winner, None without a choice."""
     from medscreen.studies.study_files import write_results
     from medscreen.studies.winner import show_choice, winner_record
 
@@ -125,7 +128,7 @@ def _finish(layout: Layout, search: "Search", choice: "Choice | None") -> "Candi
     write_results(search.study, folder)
     if choice is None:
         search.runs.end({}, {}, folder)
-        raise MedscreenError(f"No trial has come to its end: {folder / 'trials.csv'} has the reasons.")
+        raise MedscreenError(f"No trial was completed: {folder / 'trials.csv'} lists the reasons.")
     with replaced(layout.study_winner(plan.detector)) as path:
         path.write_text(json.dumps(winner_record(plan, choice), indent=1))
     show_choice(search, choice, folder)
@@ -138,14 +141,14 @@ def _tell(choice: "Choice") -> None:
     for candidate in choice.candidates:
         before = "" if candidate.trial is None else f"  {candidate.trial.values[0]:.4f}"
         say(f"  {candidate.title:10} {candidate.mean:.4f}{before}")
-    say("AUROC on val, looked at afterwards: " + ", ".join(f"{t} {v:.4f}" for t, v in choice.val.items()))
+    say("AUROC on val, evaluated after the choice: " + ", ".join(f"{t} {v:.4f}" for t, v in choice.val.items()))
     say(f"Optimism, tune - val: {choice.optimism:+.4f}")
     say(f"Chosen: {choice.winner.title}")
 
 
 def _apply(layout: Layout, plan: "Plan", winner: "Candidate") -> None:
     if winner.is_own or winner.trial is None:
-        say("params.yaml stays as it is: nothing was better than what it says.")
+        say("params.yaml is unchanged: no trial was better than its settings.")
         return
     part, values = plan.searched.values(winner.trial.params)
     accept = partial(_only_this, plan.detector, winner.entry)
@@ -156,7 +159,7 @@ def _apply(layout: Layout, plan: "Plan", winner: "Candidate") -> None:
                 _set(roster[plan.detector], key, value)
         else:
             for searched in content["studies"][plan.detector]["searched"].values():
-                if searched["entry"] is None:  # it was the roster's, which is another one now
+                if searched["entry"] is None:  # null stood for the roster entry, which changes below
                     searched["entry"] = copy.deepcopy(roster[plan.detector])
             roster[plan.detector] = winner.entry.model_dump(mode="json")
     say(f"params.yaml: detectors.{plan.detector} is now {winner.title} of {plan.name}. Next: dvc repro")
@@ -167,8 +170,8 @@ def _only_this(detector: str, entry: DetectorParams, before: Params, after: Para
     changed = ", ".join(name for name, other in others.items() if after.detectors[name] != other)
     if changed or after.detectors[detector] != entry:
         raise MedscreenError(
-            f"params.yaml can't take the winner: detectors.{detector} has a block in common with {changed or 'another'}"
-            " by an anchor (&, *, <<); write out its own and give --apply again."
+            f"params.yaml: detectors.{detector} shares a block with {changed or 'another entry'} by an anchor "
+            "(&, *, <<), so that it can't be changed alone. Write the block out and repeat the command with --apply."
         )
 
 

@@ -1,4 +1,4 @@
-"""Tables as the commands print them."""
+"""Tables that the commands print."""
 
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 def simple_table(title: str | None, texts: Iterable[str] = (), numbers: Iterable[str] = ()) -> Table:
-    """A table with columns of text, whose cells may be folded, and then columns of numbers, set to the right."""
+    """A table with text columns, whose cells may wrap, followed by right-aligned columns of numbers."""
     table = Table(title=title, box=box.SIMPLE_HEAD, title_justify="left")
     for heading in texts:
         table.add_column(heading, overflow="fold")

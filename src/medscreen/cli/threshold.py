@@ -1,4 +1,4 @@
-"""Other operating points for registered versions."""
+"""Command threshold: other operating points for registered versions."""
 
 import click
 from pydantic import ValidationError
@@ -13,13 +13,18 @@ from medscreen.workspace.layout import find_layout
 
 @click.command()
 @click.argument("version")
-@click.option("--policy", required=True, help="mean_sd, healthy_quantile, best_accuracy, youden, f1, sensitivity, ...")
-@click.option("--with", "numbers", multiple=True, metavar="NAME=NUMBER", help="A number of the policy: at_least=0.95.")
+@click.option("--policy", required=True, help="Threshold policy: youden, f1, sensitivity, ...")
+@click.option(
+    "--with", "numbers", multiple=True, metavar="NAME=NUMBER", help="Parameter of the policy, such as at_least=0.95."
+)
 @click.option("--name", help="Registered model; by default that of the active data set.")
 def threshold(version: str, policy: str, numbers: tuple[str, ...], name: str | None) -> None:
-    """Registers VERSION (a number or a stage) with another threshold: the same weights, nothing trained again.
+    """Registers a copy of VERSION with another threshold.
 
-    The threshold is chosen on val. The new version has no stage.
+    VERSION is a number or a stage. The threshold is chosen on val; nothing is trained again. The new version has no
+    stage.
+
+    Example: `medscreen threshold 3 --policy sensitivity --with at_least=0.95`
     """
     from medscreen.registry.threshold_change import parse_policy, set_threshold
     from medscreen.registry.versions import find_version
@@ -31,19 +36,19 @@ def threshold(version: str, policy: str, numbers: tuple[str, ...], name: str | N
     try:
         pairs = [_number(text) for text in numbers]
         if len(dict(pairs)) < len(pairs):
-            raise MedscreenError("--with gives a number of the policy twice; give each once.")
+            raise MedscreenError("--with: a parameter is given twice. Give each once.")
         chosen = parse_policy(policy, dict(pairs))
     except ValidationError as error:
         problem = error.errors(include_url=False)[0]
         where = "".join(f" {part}" for part in problem["loc"][1:])
         raise MedscreenError(
-            f"--policy {policy}{where}: {reason([problem])}; params.yaml names the policies and their numbers."
+            f"--policy {policy}{where}: {reason([problem])}; params.yaml lists policies and parameters."
         ) from error
     client = open_store(layout)
     old = find_version(client, name or model_name(params.dataset), version)
     new = set_threshold(client, layout, old, chosen, params.evaluation, params.seed)
     if not new.is_new:
-        say(f"{new.version} has that operating point already.")
+        say(f"{new.version} already has this operating point.")
     else:
         say(f"{new.version}: version {old.number} at {new.point.threshold:.6g}.")
     table = simple_table(None, numbers=("", *new.rates))
@@ -57,7 +62,7 @@ def _number(text: str) -> tuple[str, float]:
     try:
         return name, float(value)
     except ValueError as error:
-        raise MedscreenError(f"--with {text} is no NAME=NUMBER, such as --with at_least=0.95.") from error
+        raise MedscreenError(f"--with {text}: not NAME=NUMBER. Write it like --with at_least=0.95.") from error
 
 
 def _formatted(estimate: dict[str, float | None]) -> str:

@@ -1,4 +1,4 @@
-"""Verification and reproduction of a registered version."""
+"""Commands verify and reproduce for registered versions."""
 
 import json
 import sys
@@ -25,10 +25,13 @@ _STYLES = {"changed": "bold red", "unreachable": "yellow", "matches": "green"}
 @click.argument("which", default="Production")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
 def verify(which: str, as_json: bool) -> None:
-    """Computes again what it can of version WHICH, and says what matches and what has changed.
+    """Checks version WHICH against its record.
 
-    WHICH is MODEL/STAGE, MODEL/NUMBER, or a stage or number of the active data set's model. Exit status 0 where nothing
-    has changed, else 1. Nothing is changed, made or downloaded.
+    Lists each recorded property as matching, changed or unreachable: package, operating point, data, code and others.
+    WHICH is MODEL/STAGE, MODEL/NUMBER, or a stage or number of the active data set's model. The exit status is 1 if
+    something has changed, else 0. The command only reads and downloads nothing.
+
+    Example: `medscreen verify Production --json`
     """
     from medscreen.registry.verification.finding import GROUPS
     from medscreen.registry.verification.verify import verify as verify_version
@@ -60,7 +63,7 @@ def verify(which: str, as_json: bool) -> None:
 
 
 def _table(findings: Sequence["Finding"]) -> Table:
-    """The worst first; a line of its own for each."""
+    """Table of findings, one row each, the most severe status first."""
     table = Table(box=None, show_header=False, pad_edge=False, padding=(0, 2, 0, 0))
     table.add_column(no_wrap=True, min_width=13)
     table.add_column(no_wrap=True, min_width=15)
@@ -74,14 +77,17 @@ def _table(findings: Sequence["Finding"]) -> Table:
 @click.command()
 @click.argument("which")
 @click.option(
-    "--tolerance", type=click.FloatRange(min=0), default=0.0, help="How far a metric may be off; by default no bit may."
+    "--tolerance", type=click.FloatRange(min=0), default=0.0, help="Largest accepted difference of a metric; default 0."
 )
-@click.option("--keep", is_flag=True, help="Leave the work tree; `git worktree remove` ends it.")
+@click.option("--keep", is_flag=True, help="Keep the work tree; `git worktree remove` deletes it.")
 def reproduce(which: str, tolerance: float, keep: bool) -> None:
-    """Makes version WHICH again from its commit, data and parameters, and compares metrics and package.
+    """Trains version WHICH again and compares the results.
 
-    WHICH is as for verify. It is trained in a work tree below .medscreen/; the checkout stays as it is. Exit status 0
-    where the result is the same, 1 where it differs, 2 where it can't be made.
+    The version is rebuilt from its commit, data and parameters; metrics and package digest are compared. WHICH is as
+    for verify. Training runs in a Git work tree below .medscreen/; the checkout is not changed. Exit status: 0 for the
+    same result, 1 for a different one, 2 if the version can't be reproduced.
+
+    Example: `medscreen reproduce Production --tolerance 0.001`
     """
     from medscreen.registry import reproduction
     from medscreen.registry.versions import named_version
@@ -95,16 +101,16 @@ def reproduce(which: str, tolerance: float, keep: bool) -> None:
     metrics = {
         True: "evaluation.json has the same bytes",
         False: f"evaluation.json differs, most in {made.metric}: {made.apart:g}",
-        None: "the version keeps no evaluation.json: it shares the network of another one",
+        None: "not compared: the version has no evaluation.json, as it shares the network of another version",
     }[made.same_metrics]
     say()
     say(f"training  {'the same run key' if made.same_training else 'another run key: other code, data or parameters'}")
     say(f"package   {'the same digest,' if made.same_package else 'another digest than'} {version.digest}")
     say(f"metrics   {metrics}")
     if made.is_identical:
-        say(f"{version} was made again, bit for bit.")
+        say(f"{version} was reproduced bit for bit.")
     elif same:
-        say(f"{version} was made again: no metric is off by more than {tolerance:g}.")
+        say(f"{version} was reproduced: no metric differs by more than {tolerance:g}.")
     else:
-        say(f"{version} was not made again: the result differs.")
+        say(f"{version} was not reproduced: the result differs.")
     sys.exit(0 if same else 1)

@@ -1,4 +1,4 @@
-"""One thin file a DVC stage: load, call one thing, save."""
+"""DVC stages, one file each."""
 
 from medscreen.runtime.startup import prepare_process
 

@@ -1,4 +1,4 @@
-"""Chooses one detector's operating point on val and packages it."""
+"""Stage calibrate: chooses the operating point of a detector on val and packages both as ONNX."""
 
 import sys
 

@@ -1,4 +1,4 @@
-"""Turns the raw data set into train, tune, val and test, and writes the audit and its page."""
+"""Stage curate: splits the data set into train, tune, val and test, and writes the audit and its page."""
 
 import json
 from collections.abc import Mapping
@@ -33,13 +33,13 @@ def curate(layout: Layout, params: Params) -> None:
     raw = json.loads(layout.raw.read_text())
     settings: DatasetParams = TypeAdapter(DatasetParams).validate_python(raw["settings"])
     layout.development.mkdir(parents=True, exist_ok=True)
-    # always the same name: what a kill leaves, the next run takes over and removes
+    # a fixed name: the next run overwrites and removes the file of a killed one
     scratch = layout.development.with_name(".decoded")
     try:
         audit = _save(layout, _curated(layout, settings, params, scratch), settings, raw["dataset"], params.seed)
     finally:
         scratch.unlink(missing_ok=True)
-    # git and MLflow get this one: a hospital's files are named after patients
+    # this file goes to git and MLflow, and file names of a hospital may hold names of patients
     published = audit if is_public(settings) else without_names(audit, layout.names_key)
     with replaced(layout.curation_report) as partial:
         partial.write_text(json.dumps(published, indent=1))
@@ -47,7 +47,7 @@ def curate(layout: Layout, params: Params) -> None:
 
 
 def _curated(layout: Layout, settings: DatasetParams, params: Params, scratch: Path) -> Curated:
-    """The curated data set; its records, which need more memory, are freed afterwards."""
+    """The curated data set; frees the records, which take more memory, on return."""
     records = sources.read_records(settings, sources.root_of(settings, layout.workspace))
     with progress("reading images", len(records)) as advance:
         curated = curate_records(
@@ -63,7 +63,7 @@ def _curated(layout: Layout, settings: DatasetParams, params: Params, scratch: P
 
 
 def _tell(audit: Mapping[str, Any]) -> None:
-    """Prints what was made of the data and its labels, what became no image, and what is worth a look; names nobody."""
+    """Prints counts, labels, skipped inputs and warnings, without file names."""
     say(
         f"{audit['records']} records: {len(audit['quarantined'])} quarantined, "
         f"{audit['exact_duplicates']['dropped']} exact duplicates dropped, "
@@ -79,7 +79,7 @@ def _tell(audit: Mapping[str, Any]) -> None:
 
 
 def _save(layout: Layout, curated: Curated, settings: DatasetParams, dataset: str, seed: int) -> dict[str, Any]:
-    """Writes the splits, the page and the audit with all names, which comes back."""
+    """Writes the splits, the page and the audit with file names; returns the audit."""
     for split in SPLITS:
         with replaced(layout.curated(split)) as partial:
             save_images(curated.images, curated.splits[split], partial, split)
@@ -88,7 +88,7 @@ def _save(layout: Layout, curated: Curated, settings: DatasetParams, dataset: st
                 if split != TEST
                 else lesion_masks(settings, [curated.images.origins[i] for i in curated.splits[TEST]])
             )
-            if masks is not None:  # the proof of the detectors' maps in `evaluate` compares with them
+            if masks is not None:  # `evaluate` tests the explanation maps against them
                 np.save(partial / layout.lesion_masks.name, masks)
     with open_test_split():
         splits = {split: load_images(layout.curated(split)) for split in SPLITS}

@@ -1,4 +1,4 @@
-"""Evaluates the packaged detectors of the roster; the one reader of the test split."""
+"""Stage evaluate: evaluates the packaged detectors; the only stage that reads the test split."""
 
 import json
 import shutil
@@ -50,7 +50,7 @@ _ON_TEST = b"medscreen.test_digest"
 def evaluate(layout: Layout, params: Params, names: Sequence[str] = ()) -> None:
     """Writes reports/{detectors,metrics,figures,predictions} of these detectors.
 
-    By default those of the roster; then reports/plots, too, and what other detectors have left is removed.
+    Without `names`, evaluates the whole roster, writes reports/plots and removes results of other detectors.
     """
     with open_test_split():
         test = curated_images(layout, TEST)
@@ -67,12 +67,11 @@ def evaluate(layout: Layout, params: Params, names: Sequence[str] = ()) -> None:
 
 
 def _evaluate(layout: Layout, params: Params, name: str, val: ImageSet, test: ImageSet) -> Judged:
-    """Writes all that is reported of one detector; returns its outcomes on test."""
+    """Writes the reports and figures of a detector; returns its outcomes on test."""
     detector = PackagedDetector(layout.packaged(name), params.compute.threads)
     if detector.metadata["val_digest"] != set_digest(val):
         raise MedscreenError(
-            f"models/{name}/detector.onnx: calibrated on another val than data/curated/development holds. "
-            "Run `dvc repro`."
+            f"models/{name}/detector.onnx: not calibrated on the current data/curated/development/val. Run `dvc repro`."
         )
     rows = _predictions(layout, name, detector, test)
     half, findings = detector.metadata["decision_boundary"], detector.metadata["findings"]
@@ -99,11 +98,11 @@ def _evaluate(layout: Layout, params: Params, name: str, val: ImageSet, test: Im
 
 
 def _predictions(layout: Layout, name: str, detector: PackagedDetector, test: ImageSet) -> pa.Table:
-    """The outputs for all splits, saved; test is screened once a version of graph and images."""
+    """Saves and returns the outputs for all splits; screens test again only for a new graph or new images."""
     path, digest = layout.predictions(name), packaged_digest(layout.packaged(name))
     if predicted_by(layout.development_predictions(name)) != digest:
         raise MedscreenError(
-            f"models/{name}/development.parquet was not made by models/{name}/detector.onnx; run "
+            f"models/{name}/development.parquet: not the outputs of models/{name}/detector.onnx. Run "
             f"`dvc repro --force calibrate@{name}`."
         )
     on_test = set_digest(test).encode()
@@ -120,12 +119,12 @@ def _predictions(layout: Layout, name: str, detector: PackagedDetector, test: Im
 
 
 def _saved(path: Path, digest: str, on_test: bytes) -> pa.Table | None:
-    """The saved predictions if this graph made them of these images; None where there are none, or damaged ones."""
+    """Saved predictions of this graph for these test images; None if missing, damaged or of others."""
     if predicted_by(path) != digest:
         return None
     try:
         rows = pq.read_table(path, page_checksum_verification=True)
-    except (OSError, ValueError):  # pyarrow's own are both
+    except (OSError, ValueError):  # base classes of pyarrow's errors
         return None
     return rows if (rows.schema.metadata or {}).get(_ON_TEST) == on_test else None
 
@@ -145,7 +144,7 @@ def _judged(rows: pa.Table, split: str, half: float | None, test: ImageSet) -> J
 def _scores_by_seed(
     layout: Layout, params: Params, name: str, val: ImageSet, test: ImageSet
 ) -> dict[int, dict[str, Floats]]:
-    """Scores of val and test by the trainings with further seeds."""
+    """Seed -> split -> scores (N,) of val and test, for the trainings with further seeds."""
     splits = {"val": val, TEST: test}
     found: dict[int, dict[str, Floats]] = {}
     for seed in params.seeds:
@@ -159,14 +158,15 @@ def _scores_by_seed(
 def _explanations(
     layout: Layout, params: Params, name: str, detector: PackagedDetector, test: ImageSet
 ) -> dict[str, Any]:
-    """The proof of the detector's map on the abnormal images of test; without a map, the reason."""
+    """Results of the tests of the explanation map on abnormal images of test; without a map, the reason."""
     stated: dict[str, Any] = detector.metadata["explanation"]
     if stated["map"] is None:
         return {"shown": False, **stated}
     graph = layout.map_graph(name)
     if not graph.is_file() or file_digest(graph) != stated["digest"]:
         raise MedscreenError(
-            f"models/{name}/fitted/explain.onnx: not the file that models/{name}/detector.onnx names. Run `dvc repro`."
+            f"models/{name}/fitted/explain.onnx: not the file whose digest models/{name}/detector.onnx holds. "
+            "Run `dvc repro`."
         )
     abnormal = test.take(test.labels == 1)
     masks = np.load(layout.lesion_masks)[test.labels == 1] if layout.lesion_masks.is_file() else None
@@ -204,7 +204,7 @@ def _draw(
 def _draw_cases(
     params: Params, detector: PackagedDetector, graph: Path | None, val: ImageSet, outcomes: Outcomes, path: Path
 ) -> None:
-    """`graph`: of the map, None where it is not shown."""
+    """Draws cases of val; `graph`: ONNX file of the explanation map, None if maps are not shown."""
     stated, threshold = detector.metadata, detector.metadata["operating_point"]["threshold"]
     simulated = " (simulated)" if isinstance(params.datasets[params.dataset], PhantomParams) else ""
     title = f"{stated['detector']}: val of {params.dataset}{simulated}, threshold {threshold:.4g}"
@@ -213,7 +213,7 @@ def _draw_cases(
 
 
 def _draw_embeddings(layout: Layout, name: str, path: Path) -> None:
-    """The development images by the detector's own features, where it has two or more."""
+    """Draws the embeddings of the development images if they have two or more dimensions."""
     rows = pq.read_table(layout.development_predictions(name), page_checksum_verification=True)
     if EMBEDDING_COLUMN in rows.column_names:
         embeddings = np.stack(rows[EMBEDDING_COLUMN].to_numpy())
@@ -225,7 +225,7 @@ def _draw_embeddings(layout: Layout, name: str, path: Path) -> None:
 
 
 def _remove_others(layout: Layout, params: Params) -> None:
-    """Removes what former detectors of the roster have left in the stage's outputs."""
+    """Removes results of detectors that are no longer in the roster."""
     for folder in (layout.all_reports, layout.metrics, layout.all_figures, layout.all_predictions):
         for path in folder.iterdir():
             if path.name.split(".")[0] not in params.detectors and not path.name.startswith("."):

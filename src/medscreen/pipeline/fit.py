@@ -1,4 +1,4 @@
-"""Trains one detector on train and tune and saves its network as a graph."""
+"""Stage fit: trains a detector on train and tune and exports its network to ONNX."""
 
 import csv
 import json
@@ -31,12 +31,12 @@ _SEEN = ("train", "tune")
 
 
 def fit(layout: Layout, params: Params, name: str) -> None:
-    """Writes models/<name>/fitted; the curves are in MLflow while it trains."""
+    """Writes models/<name>/fitted; logs the loss curves to MLflow during training."""
     entry = params.detector(name)
     splits = {split: curated_images(layout, split) for split in _SEEN}
     size = int(splits["train"].pixels.shape[1])
     data = {split: {"digest": set_digest(images), "images": len(images)} for split, images in splits.items()}
-    # nothing is learned from val; with its digest in what `fit` leaves, `calibrate` depends on it by that alone
+    # val is not used for training: its digest in fit.json makes DVC rerun `calibrate` for another val
     val = curated_images(layout, "val")
     data["val"] = {"digest": set_digest(val), "images": len(val)}
     key = _run_key(layout, params, entry, data)
@@ -84,7 +84,7 @@ def fit(layout: Layout, params: Params, name: str) -> None:
 def _with_further_seeds(
     params: Params, name: str, size: int, splits: Mapping[str, ImageSet]
 ) -> dict[int, onnx.ModelProto]:
-    """The same detector trained with each of `seeds`: how far its figures depend on chance."""
+    """Seed -> network of the same detector trained with that seed, for the spread over seeds."""
     trained = {}
     for seed in params.seeds:
         detector = build(params.detector(name), size, params.compute, seed).fit(splits["train"], splits["tune"])
@@ -94,13 +94,13 @@ def _with_further_seeds(
 
 
 def _run_key(layout: Layout, params: Params, entry: DetectorEntry, data: dict[str, Any]) -> str:
-    """Names a training with these settings: same key, same result."""
+    """Run key: digest of settings, seed, data and code. Equal keys give the same network."""
     ingredients = {
         "detector": entry.model_dump(),
         "seed": params.seed,
         "compute": params.compute.model_dump(),
         "data": {split: data[split]["digest"] for split in ("train", "tune")},
-        # of a file that isn't there, `fit` will say so
+        # a missing file raises its error later, in `build`
         "files": [file_digest(path) if path.is_file() else "" for path in entry.files],
         "code": _code(layout, entry),
     }
@@ -112,18 +112,18 @@ def _code(layout: Layout, entry: DetectorEntry) -> str:
 
 
 def _trained_before(layout: Layout, params: Params, key: str) -> dict[str, Tensor] | None:
-    """The state that the training of this key left in the workspace, whoever of the roster it was; None without one."""
+    """State dict of a detector in the workspace that was trained with this run key; None if there is none."""
     for name in params.detectors:
         folder = layout.fitted(name)
         try:
             fitted = json.loads((folder / "fit.json").read_text())
             state = (folder / _STATE).read_bytes()
             left = (fitted["run_key"], fitted["state"])
-        except (OSError, ValueError, KeyError, TypeError):  # none, damaged, or of a medscreen that kept no digest
+        except (OSError, ValueError, KeyError, TypeError):  # missing, damaged, or without digests (older medscreen)
             continue
-        # both keys: a file that was changed, or is just being replaced, is no state of that training
+        # the digest of the state rules out a file that was changed or is being replaced
         if left == (key, digest_of(state)):
-            print(f"taken from {name}, which was trained alike")
+            print(f"network reused from {name}: same run key")
             return load(state)
     return None
 

@@ -1,4 +1,4 @@
-"""Progress of a stage: a bar on a terminal, a few plain lines elsewhere."""
+"""Progress of a stage: a bar on a terminal, five plain lines otherwise."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -13,7 +13,7 @@ _PLAIN_LINES = 5
 
 @contextmanager
 def progress(what: str, total: int) -> Iterator[Advance]:
-    """A function to call after each of `total` steps, with a word on how it went."""
+    """Yields a function to call after each of `total` steps, with a short status text such as the loss."""
     console = Screen()
     if console.is_terminal:
         columns = (

@@ -1,4 +1,4 @@
-"""Closes every detector's run in MLflow, registers it as a version, and promotes the best."""
+"""Stage publish: ends the MLflow run of each detector, registers a version and promotes the best."""
 
 import json
 
@@ -28,7 +28,7 @@ from medscreen.workspace.lineage import require_locked
 
 
 def publish(layout: Layout, params: Params) -> None:
-    """Writes leaderboard, balanced, comparison and promotion of reports/; changes MLflow only where a result is new."""
+    """Writes reports/{leaderboard,balanced,comparison}.csv and promotion.json; MLflow changes only for new results."""
     client = open_store(layout)
     require_locked(layout, params.detectors)
     results = read_results(layout, params)
@@ -58,7 +58,11 @@ def publish(layout: Layout, params: Params) -> None:
     screen = Screen()
     of = f" of experiment {experiment_name()}" if experiment_name() else ""
     level = f"{params.evaluation.confidence:.0%}"
+<<<<<<< HEAD
     print_leaderboard(rows, f"Leaderboard{of} ({level} intervals; the verdict looks at val alone)", screen)
+=======
+    print_leaderboard(rows, f"Leaderboard{of} ({level} intervals; the verdict depends on val alone)", screen)
+>>>>>>> 93cde5d7408c433917ee73b194b1797fa4ff8905
     if promoted := report["promoted"]:
         screen.print(f"In Production: {report['model']} version {promoted['version']} ({promoted['detector']})")
     screen.print(report["reason"])

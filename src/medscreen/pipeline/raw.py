@@ -1,4 +1,4 @@
-"""Makes or finds the active data set and writes down which files it, and each detector besides it, consist of."""
+"""Stage raw: generates or finds the active data set and lists the digests of its files and external weights."""
 
 import json
 from pathlib import Path
@@ -17,10 +17,10 @@ from medscreen.workspace.layout import Layout
 
 
 def raw(layout: Layout, params: Params) -> None:
-    """Writes data/raw.json: the active data set's settings, and size and digest of each of its files.
+    """Writes data/raw.json: settings of the active data set, total size, and digest of each file.
 
-    And data/external_weights/<detector>.json: the digests of the files with weights that it names, "" for a missing
-    one, which `fit` refuses; of an ensemble, which dvc.yaml can't list its members' code for, the digest of that.
+    Also writes data/external_weights/<detector>.json: digests of the weight files that the detector names, "" for a
+    missing file (an error in `fit`). For an ensemble it adds the code digest of its members, which dvc.yaml can't list.
     """
     active = params.datasets[params.dataset]
     root = sources.root_of(active, layout.workspace)
@@ -56,13 +56,13 @@ def _members_code(layout: Layout, entry: DetectorEntry) -> list[str]:
 
 
 class _Digests:
-    """Digests of files, remembered by path, size and time of change."""
+    """Cache of file digests, keyed by path, size and modification time."""
 
     def __init__(self, memory: Path) -> None:
         self.memory = memory
         try:
             self.known: dict[str, list[Any]] = json.loads(memory.read_text())
-        except (OSError, ValueError):  # no memory, or one cut short: only slower
+        except (OSError, ValueError):  # missing or truncated cache: digests are computed again
             self.known = {}
 
     def of(self, path: Path) -> str:

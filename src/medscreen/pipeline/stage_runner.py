@@ -1,4 +1,4 @@
-"""Stage runner: one at a time, ended with its `dvc repro`, one sentence for a mistake in the input."""
+"""Stage runner: one run of a stage at a time, which ends with its `dvc repro`; errors are one sentence."""
 
 import hashlib
 import os
@@ -29,7 +29,7 @@ _SHELLS = {"sh", "bash", "dash", "zsh", "ksh", "fish"}
 def run_stage(name: str, stage: Stage) -> None:
     """Runs one stage of the workspace around the working directory and ends the process.
 
-    Exit status 0, or 1 after a sentence on stderr. One process at a time runs a stage of a workspace.
+    Exit status 0, or 1 after a sentence on stderr. A lock per workspace and stage prevents concurrent runs.
     """
     try:
         layout = find_layout()
@@ -70,16 +70,16 @@ def _alone(layout: Layout, name: str) -> Iterator[None]:
 
 
 def _end_with_dvc() -> None:
-    """Ends this process when the `dvc` that started it is gone.
+    """Ends this process when the `dvc` process that started it ends.
 
-    A killed dvc leaves its stage running, and the next dvc would accept what both write.
+    A killed dvc leaves its stage running, and the next dvc would accept the outputs of both.
     """
     parents = psutil.Process().parents()
     dvc = next((process for process in parents if _is_dvc(process)), None)
-    if dvc is not None:  # else the stage was started by hand, or its dvc ended while it was being loaded
+    if dvc is not None:  # else started by hand, or dvc ended during the imports
         threading.Thread(target=_watch, args=(dvc,), daemon=True, name="end-with-dvc").start()
     elif os.environ.get("DVC_STAGE") and all(p.pid == 1 or p.name() in _SHELLS for p in parents):
-        raise MedscreenError("the dvc that started this stage is gone; nothing was written, run `dvc repro` again.")
+        raise MedscreenError("the dvc process of this stage has ended; nothing was written. Run `dvc repro` again.")
 
 
 def _watch(dvc: psutil.Process) -> None:

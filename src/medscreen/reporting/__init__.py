@@ -1,1 +1,1 @@
-"""Tables, figures and pages of results."""
+"""Tables, figures and HTML pages of results."""

@@ -1,4 +1,4 @@
-"""Case report: what a registered version makes of single images, and what they are compared with, as one page."""
+"""Case report: HTML page on single images screened by a registered version."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -26,7 +26,7 @@ _THUMBNAIL = 96
 
 @dataclass(frozen=True)
 class ReportedVersion:
-    """The version that screened: names as the registry has them; `commit` is "" where it is not known."""
+    """The registered version that screened; `commit` is "" if unknown."""
 
     model: str
     number: int
@@ -42,7 +42,7 @@ class ReportedVersion:
 
 @dataclass(frozen=True)
 class SimilarCase:
-    """A training image near the screened one; `pixels` where they are still on this machine."""
+    """A training image near the screened one; `pixels` is None if they are not on this machine."""
 
     case: Case
     pixels: Grey | None
@@ -50,11 +50,11 @@ class SimilarCase:
 
 @dataclass(frozen=True)
 class ReportedCase:
-    """A screened image: `picture`, a PNG as displayed, `square` (S, S) as screened, and `screening` of it alone.
+    """A screened image: `picture` (PNG as displayed), `square` (S, S) as screened, and its `screening`.
 
-    `left_out`: how many more images the file holds that are not in the report.
-    `map` (S, S) in `unit`, and similar cases; `no_map` and `no_cases`: why there are none, "" where there are.
-    `caveat`: what the proof of the map leaves open, "" for nothing.
+    `left_out`: number of further images of the file, which are not in the report.
+    `map` (S, S) in `unit`, and similar cases; `no_map` and `no_cases`: reasons for their absence, or "".
+    `caveat`: limits of the validation of the map, or "".
     """
 
     name: str
@@ -71,7 +71,7 @@ class ReportedCase:
 
 
 def case_report(cases: Sequence[ReportedCase], version: ReportedVersion, val: Outcomes) -> str:
-    """One self-contained HTML page; `val`: outcomes of the version on the validation split."""
+    """Returns a self-contained HTML page; `val`: outcomes of the version on the validation split."""
     pictures: dict[str, bytes] = {}
     rendered = []
     healthy = val.scores[val.labels == 0]
@@ -104,7 +104,7 @@ def case_report(cases: Sequence[ReportedCase], version: ReportedVersion, val: Ou
 
 
 def decision_words(screening: Screening) -> str:
-    """The decision on one image; outside the domain there is none."""
+    """The decision on one image in words; no decision outside the domain."""
     if screening.in_domain is not None and not screening.in_domain[0]:
         return "outside the training data: no decision"
     decision = "abnormal" if screening.abnormal[0] else "normal"
@@ -126,7 +126,7 @@ def _score_picture(val: Outcomes, point: Mapping[str, Any], score: float) -> byt
 
 
 def png(grey: Grey, longest: int = _LONGEST_SIDE) -> bytes:
-    """An image as PNG, its longer side at most, and of a small image about, that many pixels."""
+    """Encodes an image as PNG, resized so that its longer side has `longest` pixels."""
     image, scale = Image.fromarray(grey), longest / max(grey.shape)
     size = (max(round(image.width * scale), 1), max(round(image.height * scale), 1))
     stream = BytesIO()

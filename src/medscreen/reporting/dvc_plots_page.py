@@ -1,4 +1,4 @@
-"""The page of `dvc plots show` with Vega inside it: DVC's own loads it from the network, and stays blank offline."""
+"""Offline page for `dvc plots show`: includes Vega, which the default page of DVC loads from the network."""
 
 from pathlib import Path
 
@@ -10,7 +10,7 @@ _VEGA_LITE = "5.20"  # DVC's templates are written for Vega-Lite 5
 
 
 def write_plots_page(root: Path) -> Path:
-    """Writes the template that .dvc/config names and returns its path; DVC fills in its {plot_divs}."""
+    """Writes the HTML template named in .dvc/config and returns its path; DVC fills in {plot_divs}."""
     import vl_convert
 
     bundle: str = vl_convert.javascript_bundle("window.vegaEmbed = vegaEmbed;", vl_version=_VEGA_LITE)

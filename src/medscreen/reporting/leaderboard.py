@@ -1,4 +1,4 @@
-"""The leaderboard: one row a detector of the roster, the same numbers for each."""
+"""Leaderboard: one row per detector of the roster, with the same metrics for each."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -27,7 +27,7 @@ _WORDS = {
     "test/in_domain": "in domain",
 }
 
-# a figure that is shown without an interval of its own, and one that rests on the same patients
+# metric without interval -> metric whose interval is missing if the same patients are too few
 _RESTS_AS = {"test/accuracy_at_half": "test/balanced_accuracy", "test/in_domain": "test/auroc"}
 _BALANCED = ("accuracy", "auroc", "sensitivity", "specificity", "false_positive_rate", "false_negative_rate")
 
@@ -35,9 +35,9 @@ Row = dict[str, str]
 
 
 class Pair(TypedDict):
-    """A detector against the leader on the same images of a split: AUROC less the leader's.
+    """AUROC of a detector minus that of the leader on the same images of a split.
 
-    Where a class of the split has too few patients there is the difference alone.
+    Interval and p-value are None if a class of the split has too few patients.
     """
 
     split: str
@@ -50,7 +50,7 @@ class Pair(TypedDict):
 
 
 def leaderboard_rows(results: Sequence[Result], standings: Mapping[str, str]) -> list[Row]:
-    """The table's rows, the best on `val` first; `standings`: detector -> verdict."""
+    """Rows of the table by descending AUROC on `val`; `standings`: detector -> verdict."""
     ranked = sorted(results, key=lambda result: -(result.value("val", "auroc") or 0.0))
     return [_row(result, standings.get(result.detector, "")) for result in ranked]
 
@@ -77,12 +77,12 @@ def _number(value: float | None) -> str:
 
 
 def save_rows(rows: Sequence[Row] | Sequence[Pair], columns: Sequence[str], path: Path) -> None:
-    """Writes a table as csv."""
+    """Writes a table as CSV."""
     save_csv(path, columns, ([row.get(column, "") for column in columns] for row in rows))
 
 
 def balanced_rows(results: Sequence[Result]) -> list[Row]:
-    """Val and test cut to as many normal as abnormal images, as MedMNIST's one-class notebooks evaluate."""
+    """Metrics on class-balanced subsets of val and test, as in MedMNIST's one-class notebooks."""
     rows = []
     for split in ("val", "test"):
         for result in results:
@@ -95,9 +95,9 @@ def balanced_rows(results: Sequence[Result]) -> list[Row]:
 
 
 def comparisons(outcomes: Mapping[str, Mapping[str, Outcomes]], leader: str, bootstrap: Bootstrap) -> list[Pair]:
-    """Every other detector against the leader; `outcomes`: split -> detector -> its outcomes on the same images.
+    """Compares every other detector with the leader; `outcomes`: split -> detector -> outcomes on the same images.
 
-    The interval is of a paired bootstrap over patients; DeLong's p-value takes images as independent.
+    The interval comes from a paired bootstrap over patients; DeLong's p-value assumes independent images.
     """
     pairs: list[Pair] = []
     for split, of_split in outcomes.items():
@@ -122,7 +122,7 @@ def comparisons(outcomes: Mapping[str, Mapping[str, Outcomes]], leader: str, boo
 
 
 def print_leaderboard(rows: Sequence[Row], title: str, screen: Screen) -> None:
-    """Prints the table: value and interval, or "too few" below the least number of patients."""
+    """Prints the table: value and interval, or "too few" below the minimum number of patients."""
     table = Table(title=title, box=box.SIMPLE_HEAD, title_justify="left")
     table.add_column("detector", no_wrap=True)
     for word in _WORDS.values():

@@ -1,1 +1,1 @@
-"""HTTP service: screens uploaded images with the version that a stage of the registry holds."""
+"""HTTP service that screens uploaded images with the version in a registry stage."""

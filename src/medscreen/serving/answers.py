@@ -1,4 +1,4 @@
-"""Schema of the service's answers, from which its OpenAPI document is made."""
+"""Response schemas of the service, the source of its OpenAPI document."""
 
 from datetime import datetime
 from typing import Any, Literal
@@ -7,16 +7,16 @@ from pydantic import BaseModel, Field
 
 
 class Problem(BaseModel):
-    """A problem document of RFC 9457."""
+    """Problem document (RFC 9457)."""
 
     type: str = "about:blank"
     title: str
     status: int
-    detail: str = Field(description="One sentence: what is wrong, and the way out.")
+    detail: str = Field(description="The problem and its solution in one sentence.")
 
 
 class ServedModel(BaseModel):
-    """The registered version that answers."""
+    """The registered version that screened."""
 
     name: str
     version: int
@@ -26,9 +26,9 @@ class ServedModel(BaseModel):
 
 
 class SimilarCase(BaseModel):
-    """A training image near the screened one, in the detector's own features."""
+    """A training image near the screened one in the feature space of the detector."""
 
-    name: str = Field(description="Keyed hash of the file's name.")
+    name: str = Field(description="Keyed hash of the file name.")
     label: Literal["normal", "abnormal"]
     distance: float
 
@@ -36,10 +36,10 @@ class SimilarCase(BaseModel):
 class ImageResult(BaseModel):
     """The result for one image."""
 
-    frame: int | None = Field(description="Number of the image in a file that holds several, from 0.")
+    frame: int | None = Field(description="Number of the image in a file with several images, from 0.")
     score: float = Field(description="The higher, the more abnormal.")
     percentile: float | None = Field(
-        description="Percentage of the healthy validation images with a lower score; null where they are not kept."
+        description="Percentage of healthy validation images with a lower score; null without their scores."
     )
     p_value: float = Field(description="Conformal p-value; small for images unlike the healthy validation images.")
     probability: float | None = Field(
@@ -47,18 +47,20 @@ class ImageResult(BaseModel):
     )
     abnormal: bool | None = Field(description="The decision at the operating point; null outside the domain.")
     deferred: bool | None = Field(
-        description="The score lies in the band that is left to a reader; null outside the domain."
+        description="The score lies in the deferral band and a reader decides; null outside the domain."
     )
-    in_domain: bool | None = Field(description="Whether the image is like the training images; if not, no decision.")
+    in_domain: bool | None = Field(
+        description="False for an image unlike the training images, which gets no decision; null without domain check."
+    )
     decision: str = Field(description="The decision in words.")
     for_processing: bool = Field(description="The file holds raw values of an X-ray detector (FOR PROCESSING).")
-    header_mismatch: bool = Field(description="Modality or body part differ from those of the training images.")
+    header_mismatch: bool = Field(description="Modality or body part differs from the training images.")
     map: str | None = Field(
-        default=None, description="On request: the image under the detector's map, a PNG in base64."
+        default=None, description="On request: the explanation map over the image, a PNG in base64."
     )
-    map_note: str = Field(default="", description="Why it is not shown, or what its proof leaves open.")
+    map_note: str = Field(default="", description="Reason for a missing map, or limits of its validation.")
     similar: list[SimilarCase] | None = Field(default=None, description="On request: the nearest training images.")
-    similar_note: str = Field(default="", description="Why there are none.")
+    similar_note: str = Field(default="", description="Reason for missing similar images.")
     thumbnail: str | None = Field(default=None, description="On request: the image as displayed, a PNG in base64.")
 
 
@@ -75,11 +77,11 @@ class FileResult(BaseModel):
     file: int = Field(description="Position of the file in the request, from 0.")
     images: list[ImageResult]
     unreadable: list[UnreadableImage]
-    left_out: int = Field(description="Further images of the file, which were not screened.")
+    left_out: int = Field(description="Number of further images of the file, which were not screened.")
 
 
 class ScreenAnswer(BaseModel):
-    """The answer to a request; all of it comes from the same version."""
+    """Results for a request, all from the same version."""
 
     model: ServedModel
     files: list[FileResult]
@@ -87,7 +89,7 @@ class ScreenAnswer(BaseModel):
 
 
 class ScoreHistogram(BaseModel):
-    """Scores of the validation images; the first and the last bin hold what lies beyond the edges."""
+    """Histogram of validation scores; the first and last bins include scores beyond the edges."""
 
     edges: list[float]
     healthy: list[int]
@@ -95,13 +97,15 @@ class ScoreHistogram(BaseModel):
 
 
 class ModelAnswer(ServedModel):
-    """The version with its operating point and how the service follows the registry."""
+    """The served version, its operating point, and the state of the registry checks."""
 
     operating_point: dict[str, Any]
     image_size: int
-    map: str = Field(description="Kind of map that is shown on request, or why there is none.")
+    map: str = Field(description="Kind of explanation map, or the reason for its absence.")
     similar_cases: bool
-    validation: ScoreHistogram | None = Field(description="Null where the scores are not kept.")
-    registry_checked: datetime = Field(description="When the registry was last read.")
-    registry_check_failed: bool = Field(description="Whether the last check failed; the service's log has the reason.")
+    validation: ScoreHistogram | None = Field(description="Null without validation scores.")
+    registry_checked: datetime = Field(description="Time of the last successful registry check.")
+    registry_check_failed: bool = Field(
+        description="True if the last check failed; the log of the service states the reason."
+    )
     use: str = "research only, never diagnosis"

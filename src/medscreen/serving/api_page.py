@@ -1,4 +1,4 @@
-"""The routes as one HTML page, made of the OpenAPI document; it loads nothing from elsewhere."""
+"""Self-contained HTML page of the routes, made from the OpenAPI document."""
 
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -7,8 +7,8 @@ from medscreen.reporting.pages.html_page import page
 
 
 def api_page(document: Mapping[str, Any]) -> str:
-    """A page with each route, its parameters, its answers and the tables of their fields."""
-    return page("\n".join(_lines(document)), "medscreen: the service's routes")
+    """HTML page of the routes with parameters, responses and tables of the response fields."""
+    return page("\n".join(_lines(document)), "medscreen: routes of the service")
 
 
 def _lines(document: Mapping[str, Any]) -> Iterator[str]:
@@ -21,7 +21,7 @@ def _lines(document: Mapping[str, Any]) -> Iterator[str]:
             for parameter in route.get("parameters", []):
                 allowed = {name: value for name, value in parameter["schema"].items() if name != "title"}
                 yield f"- `{parameter['name']}` {_words(allowed)}: {parameter['description']}"
-            yield "\nAnswers: " + ", ".join(f"{s} {a['description']}" for s, a in route["responses"].items()) + "\n"
+            yield "\nResponses: " + ", ".join(f"{s} {a['description']}" for s, a in route["responses"].items()) + "\n"
     for name, schema in document["components"]["schemas"].items():
         yield f"## {name}\n\n{schema.get('description', '')}\n\n| field | description |\n|---|---|"
         for field, about in schema.get("properties", {}).items():

@@ -1,4 +1,4 @@
-"""The service's routes."""
+"""Routes of the service."""
 
 import asyncio
 import math
@@ -32,15 +32,15 @@ from medscreen.serving.screening import Wanted, score_histogram, screen_files, s
 from medscreen.serving.uploads import Limits, ProblemError, is_loopback, problem_response, read_uploads
 
 Result = TypeVar("Result")
-_FILES_A_JOB = 8  # more would keep another request's files waiting for long
-_BEARER = HTTPBearer(auto_error=False, description="The key in the file that --api-key-file names.")
+_FILES_A_JOB = 8  # larger jobs would delay files of other requests
+_BEARER = HTTPBearer(auto_error=False, description="API key from the file of --api-key-file.")
 _UPLOAD = {
     "type": "object",
     "required": ["files"],
     "properties": {"files": {"type": "array", "items": {"type": "string", "format": "binary"}}},
 }
 _PAGE = (Path(__file__).parent / "page.html").read_text(encoding="utf-8")
-# the page's own style and script, pictures out of answers, and nothing of another address
+# allows inline style and script, pictures from responses, and no other origins
 _POLICY = (
     "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; img-src data:; connect-src 'self'; "
     "form-action 'none'; base-uri 'none'; frame-ancestors 'none'"
@@ -62,7 +62,7 @@ _INSTANCES = _body(
 
 
 class Service:
-    """Handlers of the routes; `threads` images are screened at the same time, each by one thread."""
+    """Handlers of the routes; screens up to `threads` images at the same time, one per thread."""
 
     def __init__(
         self, watch: RegistryWatch, key: str | None, threads: int, limits: Limits, archive: Archive | None = None
@@ -70,7 +70,9 @@ class Service:
         self._watch, self.key, self._limits, self.archive = watch, key, limits, archive
         self._threads = threads
         self._workers = ThreadPoolExecutor(threads, "screening")
-        self._stores = ThreadPoolExecutor(threads, "storing")  # an archive that is slow keeps no screening waiting
+        self._stores = ThreadPoolExecutor(
+            threads, "storing"
+        )  # separate, so that a slow archive does not delay screening
         self._in_progress = 0
         self.metrics = Metrics()
         self.metrics.version.set_function(lambda: watch.version.record.version.number if watch.version else 0)
@@ -86,23 +88,25 @@ class Service:
             raise ProblemError(HTTPStatus.UNAUTHORIZED, missing, close)
 
     def require_loopback(self, request: Request) -> None:
-        """Raises ProblemError for a request to another host than this one.
+        """Raises ProblemError unless the Host header names a loopback address.
 
-        A page of another site could otherwise reach the service by a name that leads to this machine (DNS rebinding).
+        Otherwise a page of another site could reach the service through DNS rebinding.
         """
         if not is_loopback(request.headers.get("host", "")):
-            other = "Without an API key the service answers at 127.0.0.1, [::1] and localhost alone."
+            other = "Without an API key the service accepts only the hosts 127.0.0.1, [::1] and localhost."
             raise ProblemError(HTTPStatus.MISDIRECTED_REQUEST, other, {"Connection": "close"})
 
     async def screen(
         self,
         request: Request,
-        map: Annotated[bool, Query(description="Also the detector's map of each image.")] = False,
-        similar: Annotated[int, Query(ge=0, le=50, description="Also so many training images of each class.")] = 0,
-        thumbnail: Annotated[bool, Query(description="Also each image as displayed.")] = False,
+        map: Annotated[bool, Query(description="Also return the explanation map of each image.")] = False,
+        similar: Annotated[
+            int, Query(ge=0, le=50, description="Also return this number of similar training images per class.")
+        ] = 0,
+        thumbnail: Annotated[bool, Query(description="Also return each image as displayed.")] = False,
         for_processing: Annotated[bool, Query(description="Also screen raw detector values (FOR PROCESSING).")] = False,
     ) -> Response:
-        """Screens PNG, JPEG and DICOM files, each image of a file that holds several; no upload is kept."""
+        """Screens all images of PNG, JPEG, TIFF and DICOM files; no upload is kept."""
         async with self._admitted():
             contents = await read_uploads(request, self._limits)
             version, wanted = self._version(), Wanted(map, similar, thumbnail, for_processing)
@@ -121,10 +125,10 @@ class Service:
         return Response(answer.model_dump_json(), media_type="application/json")
 
     async def store(self, request: Request) -> Response:
-        """STOW-RS: screens DICOM instances and stores each, with its answers in DICOM, to the archive of the service.
+        """STOW-RS: screens DICOM instances and stores each in the archive, with Structured Report and captures.
 
-        Images that can't be screened are not stored, and stand in the Failed SOP Sequence; reports and the like are
-        stored as they are.
+        Images that can't be screened are not stored and are listed in the Failed SOP Sequence. Instances without
+        pixels, such as reports, are stored unchanged.
         """
         if self.archive is None:
             raise HTTPException(HTTPStatus.NOT_FOUND)
@@ -136,7 +140,7 @@ class Service:
                 instances = await self._done(self._stores, jobs)
             except ArchiveError as error:
                 log(f"medscreen: the archive of --dicom-web: {error}")
-                lost = "The archive of the service can't store now; send the instances again."
+                lost = "The archive of the service can't store at present; send the instances again later."
                 raise ProblemError(HTTPStatus.SERVICE_UNAVAILABLE, lost, {"Retry-After": "10"}) from error
         for instance in instances:
             self._count((image.called for image in instance.images), len(instance.unreadable))
@@ -144,7 +148,7 @@ class Service:
         return JSONResponse(answer, status, media_type="application/dicom+json")
 
     def model(self) -> ModelAnswer:
-        """The version that is served, its operating point, and when the registry was last read."""
+        """Returns the served version, its operating point and the time of the last registry check."""
         version = self._version()
         explained = version.explained
         stated = version.detector.metadata.get("explanation", {})
@@ -160,32 +164,34 @@ class Service:
         )
 
     def healthz(self) -> dict[str, str]:
-        """Answers while the process does."""
+        """Returns 200 while the process is alive."""
         return {"status": "alive"}
 
     def readyz(self) -> dict[str, str]:
-        """Answers 200 while there is a version to screen with and the registry was read within the last minute."""
+        """Returns 200 if a version is loaded and the registry was read within the last minute, else 503."""
         self._version()
         if time.time() - self._watch.checked > STALE_S:
-            stale = f"The registry was not read for more than {STALE_S:g} s; the service's log has the reason."
+            stale = f"The registry was not read for more than {STALE_S:g} s; the log of the service states the reason."
             raise ProblemError(HTTPStatus.SERVICE_UNAVAILABLE, stale, {"Retry-After": "10"})
         return {"status": "ready"}
 
     def show_metrics(self) -> Response:
-        """Metrics for Prometheus."""
+        """Returns metrics for Prometheus."""
         return Response(generate_latest(self.metrics.registry), media_type=CONTENT_TYPE_LATEST)
 
     def _version(self) -> LoadedVersion:
         version = self._watch.version
         if version is None:
-            empty = f"No version of {self._watch.name} is in {self._watch.stage}; promote one and try again."
+            empty = (
+                f"No version of {self._watch.name} is in {self._watch.stage}; promote one and send the request again."
+            )
             raise ProblemError(HTTPStatus.SERVICE_UNAVAILABLE, empty, {"Retry-After": "10"})
         return version
 
     async def _done(self, workers: Executor, jobs: Sequence[Callable[[float], Result]]) -> list[Result]:
-        """The results of jobs, which take their deadline; raises ProblemError where one of them was late."""
+        """Runs jobs with a common deadline and returns their results; raises ProblemError if one exceeds it."""
         deadline, run = time.monotonic() + self._limits.seconds, asyncio.get_running_loop().run_in_executor
-        # every job ends before the request does, so that no work goes on that the bound does not count
+        # waits for all jobs, so that none runs on after its request is no longer counted
         done = await asyncio.gather(*(run(workers, job, deadline) for job in jobs), return_exceptions=True)
         failed = [found for found in done if isinstance(found, BaseException)]
         if any(isinstance(error, TimeoutError) for error in failed):
@@ -202,9 +208,9 @@ class Service:
 
     @asynccontextmanager
     async def _admitted(self) -> AsyncIterator[None]:
-        """Counts a request; raises ProblemError where too many are in progress."""
+        """Counts a request; raises ProblemError if too many are in progress."""
         if self._in_progress >= self._limits.requests:
-            busy = f"{self._limits.requests} requests are in progress already; send this one again in a second."
+            busy = f"{self._limits.requests} requests are already in progress; send this one again in a second."
             raise ProblemError(HTTPStatus.SERVICE_UNAVAILABLE, busy, {"Retry-After": "1"})
         self._in_progress += 1
         try:
@@ -214,13 +220,13 @@ class Service:
 
 
 def create_app(service: Service) -> FastAPI:
-    """The application; its documentation loads nothing from elsewhere."""
+    """Creates the application; its documentation page is self-contained."""
     app = FastAPI(
         title="medscreen",
         description="Research use only, never diagnosis.",
         docs_url=None,
         redoc_url=None,
-        redirect_slashes=False,  # a redirection would repeat the request's host and query
+        redirect_slashes=False,  # a redirect would repeat host and query of the request
     )
     app.add_middleware(Monitored, metrics=service.metrics)
     keyed = [Depends(service.require_key if service.key else service.require_loopback)]
@@ -255,18 +261,18 @@ def create_app(service: Service) -> FastAPI:
     @app.exception_handler(RequestValidationError)
     async def invalid(_: Request, error: RequestValidationError) -> Response:
         names = ", ".join(sorted({str(each["loc"][-1]) for each in error.errors()}))
-        detail = f"Invalid query parameter: {names}; /docs lists what each may be."
+        detail = f"Invalid query parameter: {names}; /docs lists the allowed values."
         return problem_response(ProblemError(HTTPStatus.UNPROCESSABLE_ENTITY, detail))
 
     @app.exception_handler(HTTPException)
     async def unknown(_: Request, error: HTTPException) -> Response:
-        detail = "The service has no such route; /docs lists those that it has."
+        detail = "The service has no such route; /docs lists the routes."
         return problem_response(ProblemError(HTTPStatus(error.status_code), detail, dict(error.headers or {})))
 
     @app.exception_handler(Exception)
     async def failed(_: Request, error: Exception) -> Response:
         log_error(error)
-        detail = "The service failed; its log has the place."
+        detail = "Internal error; the log of the service states its location."
         return problem_response(ProblemError(HTTPStatus.INTERNAL_SERVER_ERROR, detail))
 
     return app

@@ -1,4 +1,4 @@
-"""The DICOMweb archive to which the service stores what it was sent and its answers (STOW-RS)."""
+"""Client of the DICOMweb archive that stores received instances and DICOM answers (STOW-RS)."""
 
 import json
 import time
@@ -14,25 +14,25 @@ from medscreen.serving.instances import related_body
 
 PROCESSING_FAILURE = 0x0110
 _MOST_AT_ONCE = 32 * 2**20  # bytes of a request
-_ANSWERED = {200, 202, 409}  # all, some, none stored: PS3.18, 10.5.3
-_OF_THE_INSTANCES = {400, 413, 415, 422}  # the same instances would be refused again
+_ANSWERED = {200, 202, 409}  # all, some or none stored (PS3.18, 10.5.3)
+_OF_THE_INSTANCES = {400, 413, 415, 422}  # errors that a retry would repeat
 _LONGEST_ANSWER = 16 * 2**20  # bytes
 
 
 class ArchiveError(Exception):
-    """The archive can't be reached, or its answer is none of STOW-RS; the message is of the log."""
+    """The archive can't be reached, or its response is not one of STOW-RS; the message is for the log."""
 
 
 class Archive:
-    """Stores instances at the DICOMweb address `url`; user and password are those of ~/.netrc.
+    """Archive at the DICOMweb address `url`; user and password come from ~/.netrc.
 
-    Raises MedscreenError where `url` is none of HTTP, or holds a password.
+    Raises MedscreenError if `url` is not an HTTP address or holds a password.
     """
 
     def __init__(self, url: str, seconds: float) -> None:
         try:
             parts = urlsplit(url)
-            _ = parts.port  # raises ValueError for one that is no number of a port
+            _ = parts.port  # raises ValueError for an invalid port
             sound = (
                 not set(url) & set(" \t\r\n")
                 and parts.scheme in {"http", "https"}
@@ -43,13 +43,17 @@ class Archive:
         except ValueError:
             sound = with_user = False
         if with_user:
-            raise MedscreenError("--dicom-web: others see the command line; put user and password into ~/.netrc.")
+            raise MedscreenError(
+                "--dicom-web: holds a user name, and other users can see the command line. Use ~/.netrc."
+            )
         if not sound:
-            raise MedscreenError(f"--dicom-web: {visible(url)} is no address such as http://localhost:8042/dicom-web.")
+            raise MedscreenError(
+                f"--dicom-web: {visible(url)} is not an HTTP address. Write it like http://localhost:8042/dicom-web."
+            )
         self._address, self._seconds = f"{url.rstrip('/')}/studies", seconds
 
     def store(self, instances: Iterable[tuple[str, bytes]]) -> dict[str, int]:
-        """Stores instances, given with their UIDs, and returns UID and failure reason of those that are not stored."""
+        """Stores (UID, content) pairs; returns UID -> failure reason for instances that were not stored."""
         failed: dict[str, int] = {}
         waiting: dict[str, bytes] = {}
         for uid, content in instances:
@@ -69,25 +73,25 @@ class Archive:
                 if answer.status_code in _OF_THE_INSTANCES:
                     return dict.fromkeys(instances, PROCESSING_FAILURE)
                 if answer.status_code not in _ANSWERED:
-                    raise ArchiveError(f"it answered {answer.status_code}")
+                    raise ArchiveError(f"response with status {answer.status_code}")
                 content = self._read(answer)
         except requests.RequestException as error:
-            raise ArchiveError(f"it can't be reached ({type(error).__name__})") from error
+            raise ArchiveError(f"can't be reached ({type(error).__name__})") from error
         try:
             document = json.loads(content)
             stored = {_value(item, "00081155") for item in _items(document, "00081199")}
             failed = {_value(item, "00081155"): _reason(item) for item in _items(document, "00081198")}
         except (ValueError, TypeError, LookupError, AttributeError, RecursionError) as error:
-            raise ArchiveError("its answer is not that of STOW-RS") from error
+            raise ArchiveError("response is not one of STOW-RS") from error
         return {uid: failed.get(uid, PROCESSING_FAILURE) for uid in instances if uid not in stored}
 
     def _read(self, answer: requests.Response) -> bytes:
-        """The body of an answer; raises ArchiveError for one that is too long or does not end in time."""
+        """Reads the body of a response; raises ArchiveError if it is too long or does not end in time."""
         content, deadline = bytearray(), time.monotonic() + self._seconds
         for chunk in answer.iter_content(2**16):
             content += chunk
             if len(content) > _LONGEST_ANSWER or time.monotonic() > deadline:
-                raise ArchiveError("its answer does not end")
+                raise ArchiveError("response is too long or too slow")
         return bytes(content)
 
 
@@ -101,6 +105,6 @@ def _value(item: Any, tag: str) -> Any:
 
 
 def _reason(item: Any) -> int:
-    """The failure reason of an item (PS3.18, I.2), an unsigned number of 16 bits."""
+    """Failure reason of an item (PS3.18, I.2), an unsigned 16-bit integer."""
     reason = _value(item, "00081197")
     return reason if isinstance(reason, int) and 0 < reason < 2**16 else PROCESSING_FAILURE

@@ -1,4 +1,4 @@
-"""STOW-RS: screens DICOM instances, and stores each with its answers to an archive."""
+"""STOW-RS: screens DICOM instances and stores each with its DICOM answers in an archive."""
 
 import time
 from collections.abc import Iterable, Iterator, Sequence
@@ -23,7 +23,7 @@ _COMMENT = 64  # characters of an element LO
 
 @dataclass(frozen=True)
 class StoredInstance:
-    """An instance of a request: stored with its answers where `failure`, a reason of PS3.18 I.2, is None."""
+    """An instance of a request; `failure`: reason of PS3.18 I.2, None if it was stored with its answers."""
 
     source: Source | None
     failure: int | None = None
@@ -33,10 +33,10 @@ class StoredInstance:
 
 
 def store_instance(version: LoadedVersion, archive: Archive, content: bytes, deadline: float) -> StoredInstance:
-    """Screens an instance, and stores it and its answers.
+    """Screens an instance and stores it with its answers.
 
-    One whose image can't be screened is not stored. Reports and the like, and answers, are stored as they are.
-    Raises TimeoutError after `deadline` (monotonic), before anything of the instance is stored, and ArchiveError where
+    An instance whose image can't be screened is not stored. Instances without pixels and answers of medscreen are
+    stored unchanged. Raises TimeoutError after `deadline` (monotonic), before anything is stored, and ArchiveError if
     the archive can't be used.
     """
     unreadable: list[UnreadableImage] = []
@@ -76,12 +76,12 @@ def _stored(
     failed = archive.store(instances)
     if not failed:
         return StoredInstance(source, None, "", images, unreadable)
-    comment = f"the archive refuses {'the instance' if source.instance in failed else 'an answer on it'}"
+    comment = f"the archive refuses {'the instance' if source.instance in failed else 'its report or capture'}"
     return StoredInstance(source, next(iter(failed.values())), comment, images, unreadable)
 
 
 def store_response(instances: Sequence[StoredInstance]) -> tuple[HTTPStatus, dict[str, Any]]:
-    """Status and body of the answer to STOW-RS (PS3.18, 10.5.3)."""
+    """Status and body of the STOW-RS response (PS3.18, 10.5.3)."""
     named = [(of, _named(of.source)) for of in instances if of.source is not None]
     stored = [names | {"00081190": {"vr": "UR"}} for of, names in named if of.failure is None]
     failed = [names | _reason(of) for of, names in named if of.failure is not None]

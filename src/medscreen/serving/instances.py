@@ -1,4 +1,4 @@
-"""DICOM instances in bodies of the type multipart/related, as DICOMweb sends them (PS3.18, 8.6.1)."""
+"""DICOM instances in multipart/related bodies of DICOMweb (PS3.18, 8.6.1)."""
 
 import uuid
 from collections.abc import Iterable
@@ -11,12 +11,12 @@ from medscreen.serving.uploads import Limits, ProblemError, arriving, bounded
 
 
 async def read_instances(request: Request, limits: Limits) -> list[bytes]:
-    """The parts of a multipart/related request; raises ProblemError for any other request."""
+    """Reads the parts of a multipart/related request; raises ProblemError for other or malformed requests."""
     kind, options = parse_options_header(request.headers.get("content-type"))
     if kind != b"multipart/related" or options.get(b"type", b"").lower() != b"application/dicom":
         raise ProblemError(
             HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
-            'Send instances as multipart/related; type="application/dicom", each in a part of its own.',
+            'Send instances as multipart/related; type="application/dicom", one per part.',
         )
     parts: list[bytearray] = []
     ended = False
@@ -30,7 +30,9 @@ async def read_instances(request: Request, limits: Limits) -> list[bytes]:
         nonlocal ended
         ended = True
 
-    malformed = f"The body is no whole multipart/related of 1 to {limits.files} instances with a closing boundary."
+    malformed = (
+        f"The body is not a complete multipart/related with 1 to {limits.files} instances and a closing boundary."
+    )
     async with arriving(limits, malformed):
         parser = MultipartParser(
             options[b"boundary"],
@@ -48,7 +50,7 @@ async def read_instances(request: Request, limits: Limits) -> list[bytes]:
 
 
 def related_body(instances: Iterable[bytes]) -> tuple[str, bytes]:
-    """Content type and body of a request with these instances."""
+    """Content type and multipart/related body of a request with these instances."""
     boundary = uuid.uuid4().hex
     head = f"--{boundary}\r\nContent-Type: application/dicom\r\n\r\n".encode()
     body = b"".join(part for instance in instances for part in (head, instance, b"\r\n"))

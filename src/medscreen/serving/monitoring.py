@@ -1,4 +1,4 @@
-"""Metrics and log of the requests; neither holds a file name, a header or a parameter."""
+"""Prometheus metrics and log of requests; neither holds file names, headers or parameters."""
 
 import time
 from contextlib import suppress
@@ -9,7 +9,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from medscreen.runtime.escaping import say
 
-_UNLOGGED = {"/healthz", "/readyz", "/metrics"}  # asked every few seconds
+_UNLOGGED = {"/healthz", "/readyz", "/metrics"}  # polled every few seconds
 
 
 class Metrics:
@@ -33,7 +33,7 @@ class Monitored:
         self.app, self.metrics = app, metrics
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Handles one request; other events of ASGI pass."""
+        """Handles an HTTP request; passes other ASGI events through."""
         if scope["type"] != "http":
             return await self.app(scope, receive, send)
         started, status = time.monotonic(), 500
@@ -56,13 +56,13 @@ class Monitored:
 
 
 def log(line: str) -> None:
-    """Prints a line of the log; one that can't be written (a closed pipe, a full disk) is lost, and nothing else."""
+    """Prints a log line; ignores write errors such as a closed pipe or a full disk."""
     with suppress(Exception):
         say(line)
 
 
 def log_error(error: Exception) -> None:
-    """Logs an error of the code by its kind and place; its message may hold what was uploaded."""
+    """Logs type and location of an exception, not its message, which may hold uploaded data."""
     places = [
         f"{frame.filename.rpartition('medscreen/')[2]}:{frame.lineno}" for frame in extract_tb(error.__traceback__)
     ]

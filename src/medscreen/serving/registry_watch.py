@@ -1,4 +1,4 @@
-"""Following of a stage in the registry: the version that is served."""
+"""Polling of a registry stage, to serve the version that it holds."""
 
 import os
 import threading
@@ -15,19 +15,19 @@ from medscreen.tracking.server import server_address
 from medscreen.tracking.store import open_store, own_address
 
 EVERY_S = 5.0
-STALE_S = 60.0  # without a successful check the service is not ready
+STALE_S = 60.0  # after this time without a successful check the service is not ready
 
 
 class RegistryWatch:
-    """Holds the version that the registered model `name` has in `stage`, and replaces it when another one is there.
+    """Loads the version of the registered model `name` in `stage`, and replaces it after a promotion or rollback.
 
-    `version` is replaced as a whole: a request takes it once and ends on it. It is None while the stage is empty.
-    Where the registry can't be read, or a new version can't be loaded, the former one stays; `problem` has the reason.
-    `checked`: time (s) of the last reading. Raises MedscreenError where the stage is empty to begin with.
+    `version` is replaced atomically: each request uses one version throughout. It is None while the stage is empty.
+    If the registry can't be read or a new version can't be loaded, the previous one is kept and `problem` states why.
+    `checked`: time (s) of the last successful check. Raises MedscreenError if the stage is empty at the start.
     """
 
     def __init__(self, name: str, stage: str) -> None:
-        # each query opens the database anew: a pool would keep the file that a restore or a copy has replaced
+        # no connection pool: its open file could be one that a restore has replaced
         os.environ["MLFLOW_SQLALCHEMYSTORE_POOLCLASS"] = "NullPool"
         record = record_in_stage(name, stage)
         self.name, self.stage, self._layout = name, stage, record.layout
@@ -36,11 +36,11 @@ class RegistryWatch:
 
     @property
     def title(self) -> str:
-        """Name of the served version, or a note that there is none."""
+        """Name of the served version, or a note that the stage is empty."""
         return self.version.title if self.version else f"nothing: no version of {self.name} is in {self.stage}"
 
     def start(self) -> None:
-        """Checks the registry every few seconds until the process ends."""
+        """Starts a thread that checks the registry every few seconds until the process ends."""
         threading.Thread(target=self._run, daemon=True, name="registry-watch").start()
 
     def _run(self) -> None:
@@ -51,16 +51,16 @@ class RegistryWatch:
                 self.check()
             except MedscreenError as error:
                 self.problem = str(error)
-            except Exception as error:  # of the store, its driver or a server: each fails in its own way
+            except Exception as error:  # stores, drivers and servers raise different types
                 self.problem = f"the registry can't be read ({type(error).__name__})"
             if self.problem not in {"", former}:
                 log(f"medscreen: {self.problem}")
 
     def check(self) -> None:
-        """Loads the version in the stage where it is another one than that being served; creates no store."""
+        """Loads the version in the stage if it differs from the served one; never creates a store."""
         database, own = self._layout.mlruns / "mlflow.db", own_address(self._layout)
         if server_address(own) is None and not database.is_file():  # open_store would create one
-            raise MedscreenError(f"{database} is gone; put it back, or `medscreen restore` brings a backup back.")
+            raise MedscreenError(f"{database}: not found. Put it back, or restore a backup with `medscreen restore`.")
         client = open_store(self._layout)
         found, served = version_in_stage(client, self.name, self.stage), self.version
         before = served.record.version if served else None
@@ -77,5 +77,5 @@ def _loaded(record: Record) -> LoadedVersion:
     version = LoadedVersion(record)
     preload(version)
     if version.no_scores:
-        log(f"medscreen: there are no percentiles: {version.no_scores}")
+        log(f"medscreen: no percentiles: {version.no_scores}")
     return version

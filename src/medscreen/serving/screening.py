@@ -1,4 +1,4 @@
-"""Screening of uploaded files by a loaded version."""
+"""Screening of uploaded files with a loaded version."""
 
 import os
 import sys
@@ -26,9 +26,9 @@ from medscreen.serving.answers import FileResult, ImageResult, ScoreHistogram, S
 
 @dataclass(frozen=True)
 class Wanted:
-    """Content of an answer besides the decision; `similar`: so many training images of each class.
+    """Requested content besides the decision; `similar`: number of training images per class.
 
-    `for_processing`: raw values of an X-ray detector are screened, too.
+    `for_processing`: also screen raw values of an X-ray detector.
     """
 
     map: bool = False
@@ -38,7 +38,7 @@ class Wanted:
 
 
 def served_model(version: LoadedVersion) -> ServedModel:
-    """The version as each answer names it."""
+    """Description of the version for responses."""
     of = version.record.version
     return ServedModel(name=of.model, version=of.number, stage=of.stage, detector=of.detector, digest=of.digest)
 
@@ -55,14 +55,14 @@ def score_histogram(version: LoadedVersion) -> ScoreHistogram | None:
 
 
 def preload(version: LoadedVersion) -> None:
-    """Reads everything that requests need of the version, so that none of them reads the registry."""
+    """Loads everything that requests need of the version, so that they never read the registry."""
     _ = version.explained, version.reported, version.healthy_scores, version.no_cases or version.embedder
 
 
 def screen_files(
     version: LoadedVersion, files: Sequence[tuple[int, bytes]], wanted: Wanted, deadline: float
 ) -> list[FileResult]:
-    """The results for uploads, given with their position; raises TimeoutError after `deadline` (monotonic)."""
+    """Screens uploads, given as (position, content); raises TimeoutError after `deadline` (monotonic)."""
     results = [FileResult(file=number, images=[], unreadable=[], left_out=0) for number, _ in files]
     kept: list[tuple[FileResult, Grey, str | None]] = []
 
@@ -89,7 +89,7 @@ def screen_files(
 def readable_images(
     version: LoadedVersion, path: Path, for_processing: bool, deadline: float, unreadable: list[UnreadableImage]
 ) -> Iterator[tuple[ImageOfFile, DisplayedImage, Grey]]:
-    """The decoded images of a file; the others are added to `unreadable`. Raises TimeoutError after `deadline`."""
+    """Yields the decoded images of a file and adds the others to `unreadable`; raises TimeoutError after `deadline`."""
     for image in images_of_file(path):
         if time.monotonic() > deadline:
             raise TimeoutError
@@ -139,7 +139,7 @@ def _base64(picture: bytes) -> str:
 
 @contextmanager
 def path_to(content: bytes) -> Iterator[Path]:
-    """A path to an upload; on Linux it lies in memory alone, elsewhere in a temporary file while it is screened."""
+    """Yields a path to an upload: in memory on Linux, a temporary file on other systems."""
     if sys.platform == "linux":
         with os.fdopen(os.memfd_create("upload"), "wb") as file:
             file.write(content)

@@ -1,4 +1,4 @@
-"""The process of the service: socket, logging and signals."""
+"""Process of the service: socket, logging and signals."""
 
 import ipaddress
 import logging
@@ -31,10 +31,10 @@ def serve(
     limits: Limits = Limits(),  # noqa: B008
     dicom_web: str | None = None,
 ) -> None:
-    """Serves the version in a stage at host and port until SIGINT or SIGTERM; requests in progress are ended first.
+    """Serves the version in a stage at (host, port) until SIGINT or SIGTERM; completes requests in progress.
 
-    `dicom_web`: address of the archive to which answers in DICOM are stored.
-    Raises MedscreenError where there is no version, the address can't be used, or others could reach it without a key.
+    `dicom_web`: DICOMweb address of the archive for DICOM answers. Raises MedscreenError if the stage is empty, the
+    address can't be used, or other machines could reach it without a key.
     """
     key = read_key(key_file) if key_file else None
     if dicom_web is not None:
@@ -42,17 +42,17 @@ def serve(
     archive = None if dicom_web is None else Archive(dicom_web, limits.seconds)
     listener = listen(*address, has_key=key is not None)
     watch = RegistryWatch(name, stage)
-    threads = available_cpus() + 1  # while one of them decodes, which locks the interpreter, the others compute
+    threads = available_cpus() + 1  # while one decodes, which holds the GIL, the others compute
     app = create_app(Service(watch, key, threads, limits, archive))
     watch.start()
-    # libraries' messages may hold what was uploaded; the service writes its own lines
+    # messages of libraries may hold uploaded data; the service logs through `log` instead
     logging.disable()
     warnings.simplefilter("ignore")
     host, port = listener.getsockname()[:2]
     at = f"http://{f'[{host}]' if ':' in host else host}:{port}"
     say(f"medscreen: serving {watch.title} at {at} (page), {at}/docs (routes); screening threads: {threads}")
     say("Research use only, never diagnosis.")
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))  # uvicorn raises it again when it has ended
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))  # uvicorn raises the signal again after its shutdown
     uvicorn.Server(
         uvicorn.Config(
             app,
@@ -67,28 +67,30 @@ def serve(
 
 
 def read_key(path: Path) -> str:
-    """The API key in a file; raises MedscreenError for a missing file and for a short key."""
+    """Reads the API key from a file; raises MedscreenError for an unreadable file or an unsuitable key."""
     try:
         key = path.read_text(encoding="ascii").strip()
     except (OSError, UnicodeDecodeError) as error:
-        raise MedscreenError(f"{visible(path)}: no file of ASCII that can be read; name another one.") from error
+        raise MedscreenError(
+            f"{visible(path)}: not a readable ASCII file. Name another one for --api-key-file."
+        ) from error
     if len(key) < _SHORTEST_KEY or len(key.split()) > 1:
         raise MedscreenError(
-            f"{visible(path)}: an API key is one word of {_SHORTEST_KEY} characters or more; `openssl rand -hex 32` "
-            "makes one."
+            f"{visible(path)}: not an API key of at least {_SHORTEST_KEY} characters without spaces. "
+            "`openssl rand -hex 32` makes one."
         )
     return key
 
 
 def listen(host: str, port: int, has_key: bool) -> socket.socket:
-    """A listening socket; raises MedscreenError where there can be none, or others could reach it without a key."""
+    """Opens a listening socket; raises MedscreenError if that fails or other machines could use it without a key."""
     try:
         family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
         if not has_key and not ipaddress.ip_address(address[0]).is_loopback:
             raise MedscreenError(
-                f"{visible(host)} can be reached from other machines; give --api-key-file, or serve at 127.0.0.1."
+                f"{visible(host)}: reachable from other machines. Use --api-key-file, or serve at 127.0.0.1."
             )
-        listener = socket.socket(family, kind, protocol)  # without its protocol, asyncio delays small packets
+        listener = socket.socket(family, kind, protocol)  # without `protocol`, asyncio does not set TCP_NODELAY
         try:
             listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             listener.bind(address)
@@ -98,6 +100,6 @@ def listen(host: str, port: int, has_key: bool) -> socket.socket:
             raise
     except (OSError, UnicodeError) as error:
         raise MedscreenError(
-            f"{visible(host)}:{port} can't be served at ({error}); name others by --host and --port."
+            f"{visible(host)}:{port}: can't listen ({error}). Choose another --host or --port."
         ) from error
     return listener

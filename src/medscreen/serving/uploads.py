@@ -1,4 +1,4 @@
-"""Uploads read within bounds, and problem documents for whatever is beyond them."""
+"""Reading of uploads within limits, and problem documents for violations."""
 
 import asyncio
 import ipaddress
@@ -19,10 +19,10 @@ from medscreen.serving.answers import Problem
 
 @dataclass(frozen=True)
 class Limits:
-    """Bounds of the service; those of pixels, frames and fragments of an image are the decoders' own.
+    """Limits of the service; the decoders limit pixels, frames and fragments of an image.
 
-    `body`: bytes of a request. `files`: of a request. `seconds`: for its arrival, and again for its screening.
-    `requests`: screened or arriving at the same time, so that the memory for uploads is at most `requests` x `body`.
+    `body`: bytes per request. `files`: files per request. `seconds`: for its arrival, and again for its screening.
+    `requests`: arriving or screened at the same time, so that uploads take at most `requests` x `body` of memory.
     """
 
     body: int = 128 * 2**20
@@ -32,7 +32,7 @@ class Limits:
 
 
 class ProblemError(Exception):
-    """Ends a request with a problem document; `detail` is one sentence without any value of the request."""
+    """Error that ends a request with a problem document; `detail`: one sentence without values of the request."""
 
     def __init__(self, status: HTTPStatus, detail: str, headers: dict[str, str] | None = None) -> None:
         super().__init__(detail)
@@ -49,13 +49,13 @@ def is_loopback(host: str) -> bool:
 
 
 def problem_response(error: ProblemError) -> JSONResponse:
-    """The problem document."""
+    """The problem document (RFC 9457) of an error."""
     problem = Problem(title=error.status.phrase, status=error.status, detail=error.detail)
     return JSONResponse(problem.model_dump(), error.status, error.headers, "application/problem+json")
 
 
 async def read_uploads(request: Request, limits: Limits) -> list[bytes]:
-    """Contents of the parts named `files` of a multipart request; raises ProblemError for any other request."""
+    """Reads the parts named `files` of a multipart request; raises ProblemError for other or malformed requests."""
     if request.headers.get("content-type", "").partition(";")[0].strip().lower() != "multipart/form-data":
         raise ProblemError(
             HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "Send the files as multipart/form-data, in parts named files."
@@ -63,8 +63,8 @@ async def read_uploads(request: Request, limits: Limits) -> list[bytes]:
     parser = _WholeBodyParser(request.headers, bounded(request, limits.body), max_files=limits.files, max_fields=0)
     parser.spool_max_size = limits.body + 1  # beyond it, uploads would be written to disk
     malformed = (
-        f"The body is no whole multipart/form-data of 1 to {limits.files} files; each part needs the name files "
-        "and a filename."
+        f"The body is not a complete multipart/form-data with 1 to {limits.files} files; each part needs the name "
+        "files and a filename."
     )
     async with arriving(limits, malformed):
         form = await parser.parse()
@@ -79,7 +79,7 @@ async def read_uploads(request: Request, limits: Limits) -> list[bytes]:
 
 @asynccontextmanager
 async def arriving(limits: Limits, malformed: str) -> AsyncIterator[None]:
-    """Raises ProblemError for a body that is late, and one with the sentence `malformed` for one that is not whole."""
+    """Raises ProblemError for a body that arrives late, or, with the detail `malformed`, for an incomplete one."""
     close = {"Connection": "close"}
     try:
         async with asyncio.timeout(limits.seconds):
@@ -92,16 +92,16 @@ async def arriving(limits: Limits, malformed: str) -> AsyncIterator[None]:
 
 
 class _WholeBodyParser(MultiPartParser):
-    """Refuses a body without its closing boundary, of which parts may be missing."""
+    """Multipart parser that rejects a body without closing boundary, which may lack parts."""
 
     _ended = False
 
     def on_end(self) -> None:
-        """Called at the closing boundary."""
+        """Callback at the closing boundary."""
         self._ended = True
 
     async def parse(self) -> FormData:
-        """The parts; raises MultiPartException for a body that is malformed or cut."""
+        """Parses the parts; raises MultiPartException for a malformed or truncated body."""
         self.stream = self._whole(self.stream)
         return await super().parse()
 
@@ -109,14 +109,14 @@ class _WholeBodyParser(MultiPartParser):
         async for chunk in stream:
             yield chunk
         if not self._ended:  # raised inside parse(), which then closes the files of all parts
-            raise MultiPartException("There is no closing boundary.")
+            raise MultiPartException("The closing boundary is missing.")
 
 
 async def bounded(request: Request, most: int) -> AsyncGenerator[bytes, None]:
-    """The body; raises ProblemError where it is longer."""
+    """Yields the chunks of the body; raises ProblemError if it exceeds `most` bytes."""
     too_large = ProblemError(
         HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
-        f"A request may have {most:,} bytes; send fewer files at a time.",
+        f"A request may have at most {most:,} bytes; send fewer files at a time.",
         {"Connection": "close"},
     )
     if int(request.headers.get("content-length", 0)) > most:

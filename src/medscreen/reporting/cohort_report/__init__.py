@@ -1,1 +1,1 @@
-"""Cohort report: the results of the whole roster on the active data set as one page."""
+"""Cohort report: HTML page on the results of all detectors on the active data set."""

@@ -1,4 +1,4 @@
-"""Curves of all detectors over one another, as PNG."""
+"""ROC and precision-recall curves of all detectors in one plot, as PNG."""
 
 from collections.abc import Mapping, Sequence
 from io import BytesIO
@@ -8,10 +8,10 @@ from matplotlib.figure import Figure
 from medscreen.reporting.evaluation_report.canvas import save_figure
 from medscreen.reporting.leaderboard import Row
 
-# distinct with any color vision (P. Tol's bright scheme); further detectors have the same colors and other lines
+# distinct with any color vision (P. Tol's bright scheme); further detectors repeat the colors with other lines
 _COLORS = ("#4477aa", "#ee6677", "#228833", "#ccbb44", "#66ccee", "#aa3377", "#555555")
 _LINES = ("-", "--", ":", "-.")
-_AXES = {  # columns of the table, and their words
+_AXES = {  # columns of the table and axis labels
     "roc": {"false_positive_rate": "false-positive rate", "sensitivity": "sensitivity"},
     "precision_recall": {"recall": "recall (sensitivity)", "precision": "precision (PPV)"},
 }
@@ -20,7 +20,7 @@ _AXES = {  # columns of the table, and their words
 def curves_picture(
     kind: str, rows: Sequence[Row], points: Mapping[str, tuple[float | None, float | None]], prevalence: float
 ) -> bytes:
-    """The curves of a table of reports/plots, `roc` or `precision_recall`, with the line of chance.
+    """Plots a table of reports/plots, `roc` or `precision_recall`, with the chance line.
 
     `points`: detector -> its operating point (x, y), in the order of the legend. `prevalence`: abnormal share of test.
     """

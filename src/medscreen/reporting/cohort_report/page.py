@@ -1,7 +1,7 @@
-"""The page of the cohort report; its words are in the template beside it.
+"""Page of the cohort report; cohort_report.md.j2 holds its text.
 
-Its figures are those that `evaluate` and `publish` wrote: nothing is computed on test and no detector runs. It shows
-images of val and stays where these may be.
+All figures come from `evaluate` and `publish`: the page computes nothing on test and runs no detector. It shows images
+of val, so that their privacy rules apply.
 """
 
 from collections import Counter
@@ -26,7 +26,7 @@ _THUMBNAIL = 128  # pixels
 
 
 def cohort_report(layout: Layout, params: Params) -> str:
-    """One self-contained HTML page; raises MedscreenError for missing, damaged or mixed results."""
+    """Returns a self-contained HTML page; raises MedscreenError for missing, damaged or inconsistent results."""
     published = read_published(layout, params)
     val = curated_images(layout, "val")
     pictures = dict(_curves(published))
@@ -53,7 +53,7 @@ def cohort_report(layout: Layout, params: Params) -> str:
 
 
 def _curves(published: Published) -> Iterator[tuple[str, bytes]]:
-    """The pictures of the curves of all detectors."""
+    """Yields (kind, PNG) of the curves of all detectors."""
     test = published.results[0].data["test"]
     prevalence = test["abnormal"] / test["images"]
     for kind, x, y in (("roc", "false_positive_rate", "sensitivity"), ("precision_recall", "sensitivity", "ppv")):
@@ -82,7 +82,7 @@ def _facts(result: Result, published: Published, params: Params) -> CardFacts:
 
 
 def _complement(share: Mapping[str, Any] | None) -> dict[str, float | None] | None:
-    """The complementary share (1 - share): the bounds of the interval change places."""
+    """1 - share, with the bounds of the interval swapped."""
     if share is None:
         return None
     ends = {"value": share["value"], "low": share["high"], "high": share["low"]}

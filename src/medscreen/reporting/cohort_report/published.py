@@ -1,4 +1,4 @@
-"""Results of the roster as `evaluate` and `publish` left them, compared with one another for the cohort report."""
+"""Results of `evaluate` and `publish`, checked for consistency, for the cohort report."""
 
 import csv
 import json
@@ -25,11 +25,11 @@ _OF_STANDING = ("verdict", "reason", "version", "digest")
 
 @dataclass(frozen=True)
 class Published:
-    """The roster's `results`, the best on val first, and what the last `publish` made of them.
+    """`results` of the roster by descending AUROC on val, with the decisions of the last `publish`.
 
-    `reason`: why the gate promoted one of them or none; `standings`: detector -> verdict, reason, version and digest.
-    `tables`: name -> rows of reports/plots, which are of test. `pictures`: detector -> name -> PNG file of
-    reports/figures. `warnings`: Markdown sentences on the curation.
+    `reason`: reason for the decision of the gate. `standings`: detector -> verdict, reason, version and digest.
+    `tables`: name -> rows of reports/plots, on test. `pictures`: detector -> name -> PNG file of reports/figures.
+    `warnings`: Markdown sentences on the curation.
     """
 
     model: str
@@ -42,7 +42,7 @@ class Published:
 
 
 def read_published(layout: Layout, params: Params) -> Published:
-    """Raises MedscreenError where a file is missing or damaged, or where the files are not of the same results."""
+    """Reads the files below reports/; raises MedscreenError if one is missing, damaged or of other results."""
     with named(layout, layout.curation_report) as path:
         doubts = warnings(json.loads(path.read_text(encoding="utf-8")))
     results = {result.detector: result for result in read_results(layout, params)}
@@ -60,15 +60,15 @@ def read_published(layout: Layout, params: Params) -> Published:
     is_judged = {name: of["digest"] for name, of in standings.items()} == {n: of.digest for n, of in results.items()}
     if not is_judged or {row["detector"]: row for row in leaderboard} != expected:
         raise MedscreenError(
-            "reports/leaderboard.csv or reports/promotion.json: not of the results in reports/detectors. "
+            "reports/leaderboard.csv or reports/promotion.json: not made from the results in reports/detectors. "
             "Run `dvc repro`."
         )
     tables = {name: _rows(layout, layout.plots / f"{name}.csv") for name in _TABLES}
     for name, rows in tables.items():
         if {row["detector"] for row in rows} != set(results):
-            raise MedscreenError(f"reports/plots/{name}.csv: not of the roster in params.yaml. Run `dvc repro`.")
+            raise MedscreenError(f"reports/plots/{name}.csv: not made from the roster in params.yaml. Run `dvc repro`.")
     pictures = {of: {name: _png(layout, layout.figures(of) / f"{name}.png") for name in _PICTURES} for of in results}
-    require_locked(layout, params.detectors)  # last: the checks above name the file, this one the folder
+    require_locked(layout, params.detectors)  # last, as the checks above name the file and this one only the folder
     return Published(
         model, reason, [results[row["detector"]] for row in leaderboard], standings, tables, pictures, doubts
     )
@@ -76,13 +76,13 @@ def read_published(layout: Layout, params: Params) -> Published:
 
 @contextmanager
 def named(layout: Layout, path: Path) -> Iterator[Path]:
-    """Raises MedscreenError that names this path of the workspace where it is missing, or reading it fails."""
+    """Raises MedscreenError with the path below the workspace if the file is missing or can't be read."""
     name = path.relative_to(layout.workspace)
     try:
         yield path
     except FileNotFoundError as error:
-        raise MedscreenError(f"{name}: not found. Run `dvc repro`, or `dvc pull` where a remote has it.") from error
-    except (OSError, ValueError, KeyError, TypeError, UndefinedError) as error:  # pyarrow's own are among them
+        raise MedscreenError(f"{name}: not found. Run `dvc repro`, or `dvc pull` if a remote holds it.") from error
+    except (OSError, ValueError, KeyError, TypeError, UndefinedError) as error:  # includes the errors of pyarrow
         raise MedscreenError(f"{name}: damaged ({type(error).__name__}). Remove it and run `dvc repro`.") from error
 
 
@@ -98,5 +98,5 @@ def _png(layout: Layout, picture: Path) -> bytes:
     with named(layout, picture) as path:
         content = path.read_bytes()
         if not content.startswith(b"\x89PNG") or b"IEND" not in content[-16:]:
-            raise ValueError("no whole PNG file")
+            raise ValueError("incomplete PNG file")
     return content

@@ -1,4 +1,4 @@
-"""Worst cases of val: the normal images that a detector scored highest, and the abnormal ones that it scored lowest."""
+"""Worst cases of val: the normal images with the highest scores and the abnormal ones with the lowest."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -17,12 +17,12 @@ from medscreen.tracking.detector_results import Result
 from medscreen.workspace.keyed_names import keyed_name, names_key
 from medscreen.workspace.layout import Layout
 
-_CASES = 5  # of each kind
+_CASES = 5  # per class
 
 
 @dataclass(frozen=True)
 class WorstCase:
-    """An image of val: its keyed `name`, its pixels, and the `row` that the packaged detector gave it."""
+    """An image of val: keyed `name`, pixels, and `row` of the outputs of the packaged detector."""
 
     name: str
     pixels: Grey
@@ -30,15 +30,15 @@ class WorstCase:
 
 
 def worst_cases(layout: Layout, result: Result, val: ImageSet) -> dict[str, list[WorstCase]]:
-    """Up to five images `scored_high` and `scored_low`, the worst first; `val`: the images that were scored."""
+    """Up to five images each under `scored_high` and `scored_low`, worst first; `val`: the scored images."""
     path = layout.development_predictions(result.detector)
     with named(layout, path):
         rows = pq.read_table(path, filters=pc.field("split") == "val", page_checksum_verification=True)
         scores, origins = rows["score"].to_numpy(), rows["origin"].to_pylist()
     if predicted_by(path) != result.digest or origins != list(val.origins):
         raise MedscreenError(
-            f"models/{result.detector}/development.parquet: not the scores that models/{result.detector}/detector.onnx "
-            f"gave the images of data/curated. Run `dvc repro --force calibrate@{result.detector}`."
+            f"models/{result.detector}/development.parquet: not the scores of models/{result.detector}/detector.onnx "
+            f"for the images of data/curated. Run `dvc repro --force calibrate@{result.detector}`."
         )
     found, key = {}, names_key(layout.names_key)
     for kind, label, badness in (("scored_high", 0, scores), ("scored_low", 1, -scores)):

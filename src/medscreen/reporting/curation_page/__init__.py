@@ -1,1 +1,1 @@
-"""The page on what curation kept, dropped and split."""
+"""HTML page on curation: kept and dropped images, splits and warnings."""

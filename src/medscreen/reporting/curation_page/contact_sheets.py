@@ -1,4 +1,4 @@
-"""Contact sheets: some images of each split and class, and the near duplicates side by side, as PNG files."""
+"""Contact sheets as PNG: sample images of each split and class, and pairs of near duplicates."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from io import BytesIO
@@ -14,11 +14,11 @@ CLASSES = ("normal", "abnormal")
 _TILE, _GAP, _BETWEEN = 96, 4, 16  # pixels
 _COLUMNS, _IMAGES = 8, 24
 _PAIRS_A_ROW, PAIRS = 4, 24
-_BACKGROUND = 128  # stands out from light and dark pages
+_BACKGROUND = 128  # visible on light and dark pages
 
 
 def contact_sheets(splits: Mapping[str, ImageSet]) -> Iterator[tuple[str, bytes]]:
-    """Name ("train-normal") and sheet of each split and class: up to 24 images, evenly spaced in the split."""
+    """Yields name ("train-normal") and PNG per split and class: up to 24 images, evenly spaced in the split."""
     for name, images in splits.items():
         for label, word in enumerate(CLASSES):
             positions = np.flatnonzero(images.labels == label)
@@ -28,18 +28,18 @@ def contact_sheets(splits: Mapping[str, ImageSet]) -> Iterator[tuple[str, bytes]
 
 
 def pair_sheet(pixels: Pixels, pairs: Sequence[Pair]) -> bytes:
-    """The first 24 pairs of near duplicates, numbered from 1 as the report lists them, two images each."""
+    """PNG of the first 24 pairs of near duplicates, numbered from 1 as in the report."""
     tiles = []
     for number, pair in enumerate(pairs[:PAIRS], 1):
         tile = _grid([_tile(pixels[position]) for position in (pair.first, pair.second)], 2, _GAP)
-        forget(pixels)  # the system maps far more than the two images
+        forget(pixels)  # releases memory-mapped pages beyond the two images
         ImageDraw.Draw(tile).text((3, 2), str(number), fill=255, stroke_width=1, stroke_fill=0)
         tiles.append(tile)
     return _png(_grid(tiles, _PAIRS_A_ROW, _BETWEEN))
 
 
 def _grid(tiles: Sequence[Image.Image], columns: int, gap: int) -> Image.Image:
-    """Tiles of one size, so many a row."""
+    """Arranges tiles of equal size in a grid with `columns` per row."""
     width, height = (side + gap for side in tiles[0].size)
     rows = -(-len(tiles) // columns)
     sheet = Image.new("L", (min(columns, len(tiles)) * width - gap, rows * height - gap), _BACKGROUND)

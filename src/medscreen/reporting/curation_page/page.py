@@ -1,4 +1,4 @@
-"""The curation page, with tables and pictures, which stays local; its words are in the templates beside it."""
+"""Curation page with tables and pictures, which is never logged or committed; templates hold its text."""
 
 from collections.abc import Collection, Mapping
 from typing import Any
@@ -12,7 +12,7 @@ from medscreen.reporting.pages.markdown import render
 
 
 def curation_page(audit: Mapping[str, Any], curated: Curated, splits: Mapping[str, ImageSet]) -> str:
-    """The HTML page: `audit` as curation.json holds it, and pictures of the splits and of near duplicates."""
+    """Returns the HTML page: `audit` (content of curation.json), and pictures of splits and near duplicates."""
     sheets = dict(contact_sheets(splits))
     if len(curated.near):
         sheets["near"] = pair_sheet(curated.images.pixels, curated.near)
@@ -20,13 +20,13 @@ def curation_page(audit: Mapping[str, Any], curated: Curated, splits: Mapping[st
 
 
 def report(audit: Mapping[str, Any], sheets: Collection[str]) -> str:
-    """The page as Markdown; `sheets`: the names of the pictures there are."""
+    """Returns the page as Markdown; `sheets`: names of the available pictures."""
     values = {"audit": audit, "warnings": warnings(audit), "sheets": sheets, "splits": SPLITS, "shown": PAIRS}
     return render("curation_page/curation_page.md.j2", **values)
 
 
 def warnings(audit: Mapping[str, Any]) -> list[str]:
-    """Sentences on what makes a result of these splits doubtful, for the terminal too; none where all is well."""
+    """Markdown sentences on defects of the data that make results doubtful; empty without defects."""
     shared = {pair: found["exact_duplicates"] for pair, found in audit["leaks"].items() if found["exact_duplicates"]}
     text = render("curation_page/curation_warnings.md.j2", audit=audit, exact_shared=shared, other=OTHER)
     return [line.removeprefix("- ") for line in text.splitlines() if line]

@@ -1,4 +1,4 @@
-"""The audit that leaves the folder of the data: names of files that may be patients' are keyed hashes."""
+"""Redaction of the audit for git and MLflow: file names, which may hold names of patients, become keyed hashes."""
 
 import re
 from collections.abc import Mapping
@@ -7,21 +7,21 @@ from typing import Any
 
 from medscreen.workspace.keyed_names import keyed_name, names_key
 
-# a decoder may quote a name escaped, or cut in the middle
+# decoders may quote a name in escaped or truncated form
 _QUOTED = re.compile(r"""(?<!\w)(['"]).*?(?:\1|$)""")
 
 
 def without_names(audit: Mapping[str, Any], key_file: Path) -> dict[str, Any]:
-    """The same audit, names of files hashed with the key in a file that never leaves this machine.
+    """Returns the audit with file names hashed by the key in `key_file`, which never leaves this machine.
 
-    Equal names have equal hashes in all audits of one checkout.
+    Equal names have equal hashes in all audits of a checkout.
     """
     hidden: dict[str, Any] = _hashed(dict(audit), names_key(key_file))
     return hidden
 
 
 def _hashed(entry: Any, key: bytes) -> Any:
-    """The same without names: those under `file` and `files`, also where a `reason` beside them repeats one."""
+    """Replaces names under `file` and `files`, and their repeats in `reason`, by hashes."""
     if isinstance(entry, list):
         return [_hashed(item, key) for item in entry]
     if not isinstance(entry, dict):

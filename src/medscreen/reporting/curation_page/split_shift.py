@@ -11,8 +11,8 @@ from medscreen.evaluation.metrics import evaluate
 from medscreen.evaluation.outcomes import outcomes_of
 
 _FOLDS = 5
-_FEWEST = 25  # patients on each side: in folds of fewer, a classifier learns the patients
-_MOST = 1000  # images of each side, evenly spread: the interval is narrow by then, and the bootstrap large
+_FEWEST = 25  # patients per split: with fewer, a classifier learns the patients
+_MOST = 1000  # images per split, evenly spread: gives a narrow interval and limits the bootstrap
 _RESAMPLES, _CONFIDENCE = 500, 0.95
 _GRID = 4
 
@@ -20,16 +20,15 @@ _GRID = 4
 def shift(val: ImageSet, test: ImageSet, seed: int) -> dict[str, Any]:
     """AUROC, with its interval over patients, of a classifier that separates normal images of `val` and `test`.
 
-    0.5 means that they do not differ in mean, contrast, roughness and coarse brightness. The classifier is a logistic
-    regression; each image is scored by one fitted without images of its patient. A property of the data: abnormal
-    images and scores of detectors do not enter, and nothing is chosen on it. `auroc` is None where there are too few
-    patients; `reason` then has their numbers.
+    0.5 means no difference in mean, contrast, roughness and coarse brightness. The classifier is a logistic regression
+    with cross-validation grouped by patient. The result describes the data: it uses no abnormal images or detector
+    scores, and no choice depends on it. With too few patients `auroc` is None and `reason` states their numbers.
     """
     sides = [(of, _some(np.flatnonzero(of.labels == 0))) for of in (val, test)]
     counts = {name: len(normal) for name, (_, normal) in zip(("val", "test"), sides, strict=True)}
     numbers = [len(np.unique(of.patients[normal])) for of, normal in sides]
     if min(numbers) < _FEWEST:
-        reason = f"val and test need {_FEWEST} normal patients each, they have {numbers[0]} and {numbers[1]}"
+        reason = f"val and test need {_FEWEST} normal patients each and have {numbers[0]} and {numbers[1]}"
         return {"auroc": None, "images": counts, "reason": reason}
     features = np.concatenate([image_features(chunk) for of, normal in sides for chunk in in_chunks(of.pixels, normal)])
     patients = np.concatenate([of.patients[normal] for of, normal in sides])

@@ -1,1 +1,1 @@
-"""Answers in DICOM: a Structured Report and Secondary Captures in the study of the screened image."""
+"""DICOM answers: a Structured Report and Secondary Captures in the study of the screened image."""

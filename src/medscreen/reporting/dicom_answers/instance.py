@@ -1,4 +1,4 @@
-"""Elements common to Structured Report and Secondary Capture: series, equipment, UIDs, patient and study; encoding."""
+"""Common elements of Structured Report and Secondary Capture (series, equipment, UIDs, study), and encoding."""
 
 from importlib.metadata import version as installed
 from io import BytesIO
@@ -11,13 +11,13 @@ from medscreen.reporting.case_report import ReportedVersion
 from medscreen.reporting.dicom_answers.source import EMPTY_IF_MISSING, MANUFACTURER, QUALIFICATION, Source, derived_uid
 
 USE = "RESEARCH USE ONLY"
-_SERIES_NUMBERS = {"SR": 9801, "OT": 9802}  # beyond those of most devices: viewers list these series last
+_SERIES_NUMBERS = {"SR": 9801, "OT": 9802}  # above those of most devices, so that viewers list them last
 
 
 def series_and_equipment(source: Source, version: ReportedVersion, modality: str, frame: int | None) -> dict[str, Any]:
-    """Series, equipment and UIDs of an answer, named as highdicom's arguments.
+    """Series, equipment and UIDs of an answer, as keyword arguments of highdicom.
 
-    All answers of a package and a kind in a study are one series. `frame`: number of the frame, from 0.
+    Answers of one package and modality in a study form one series. `frame`: number of the frame, from 0.
     """
     software = installed("medscreen")
     made_by = (version.digest, software, modality)
@@ -36,7 +36,7 @@ def series_and_equipment(source: Source, version: ReportedVersion, modality: str
 
 
 def empty_study() -> Dataset:
-    """The elements of patient and study that every instance has, without values."""
+    """The patient and study elements required in every instance, without values."""
     study = Dataset()
     for keyword in EMPTY_IF_MISSING:
         setattr(study, keyword, None)
@@ -44,14 +44,14 @@ def empty_study() -> Dataset:
 
 
 def put_into_study(answer: Dataset, source: Source) -> None:
-    """Gives an answer the patient and the study of its source."""
+    """Copies patient and study of the source to an answer."""
     answer.update(empty_study())
     answer.update(source.study)
 
 
 def encoded(answer: Dataset) -> bytes:
-    """An answer as a DICOM file."""
+    """Encodes an answer as a DICOM file."""
     stream = BytesIO()
-    with quiet_pydicom():  # values that the source has wrong stay as they are
+    with quiet_pydicom():  # invalid values of the source are kept
         answer.save_as(stream, enforce_file_format=True)
     return stream.getvalue()

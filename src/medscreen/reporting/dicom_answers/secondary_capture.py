@@ -1,4 +1,4 @@
-"""Secondary Capture: a screened image under its map, with the words that it is for research alone burned in."""
+"""Secondary Capture: a screened image under its explanation map, with a burned-in research-use notice."""
 
 from datetime import datetime
 from io import BytesIO
@@ -28,7 +28,7 @@ _WIDTH = 76  # characters of a line above the picture
 def secondary_capture(
     source: Source, image: ScreenedImage, version: ReportedVersion, picture: NDArray[np.uint8]
 ) -> Dataset:
-    """The capture of a picture (H, W, 3) that was made of the image."""
+    """Secondary Capture of a picture (H, W, 3), RGB, made from the image."""
     now = datetime.now().astimezone()
     frame = image.image.frame
     capture = Dataset()
@@ -44,7 +44,7 @@ def secondary_capture(
     capture.ContentQualification = about["content_qualification"]
     capture.ConversionType = "WSD"
     capture.ImageType = ["DERIVED", "SECONDARY"]
-    capture.DerivationDescription = f"Map of what the detector finds abnormal, over the image. {USE}, never diagnosis."
+    capture.DerivationDescription = f"Explanation map of the detector over the image. {USE}, never diagnosis."
     capture.PatientOrientation = None
     for keyword, value in (("Date", now.strftime("%Y%m%d")), ("Time", now.strftime("%H%M%S"))):
         for of in ("InstanceCreation", "Content"):
@@ -58,7 +58,7 @@ def secondary_capture(
     put_into_study(capture, source)
     capture.update(source.image)
     if not {"Laterality", "ImageLaterality"} & set(capture.dir()) and capture.get("BodyPartExamined") not in _UNPAIRED:
-        # required of a part that may be one of a pair (PS3.3, C.7.3.1), and may be empty
+        # type 2 for paired body parts: required, may be empty (PS3.3, C.7.3.1)
         capture.Laterality = None
     return capture
 
@@ -74,9 +74,9 @@ def _reference(source: Source, frame: int | None) -> Dataset:
 def overlay(
     image: ScreenedImage, square: Grey, found: Maps, version: ReportedVersion, words: tuple[str, str]
 ) -> NDArray[np.uint8]:
-    """An image (S, S) under its map, as RGB (H, W, 3); text stands above the picture, not in it.
+    """Draws an image (S, S) under its map, as RGB (H, W, 3), with text above the picture.
 
-    `words`: the map's unit, and what its proof leaves open.
+    `words`: unit of the map, and limits of its validation or "".
     """
     unit, caveat = words
     frame = "" if image.image.frame is None else f", frame {image.image.frame + 1}"

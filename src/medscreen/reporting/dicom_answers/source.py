@@ -18,7 +18,7 @@ EMPTY_IF_MISSING = (
     "PatientName", "PatientID", "PatientBirthDate", "PatientSex", "StudyDate", "StudyTime", "AccessionNumber",
     "ReferringPhysicianName", "StudyID",
 )  # fmt: skip
-"""Elements of type 2: an answer has them, empty where the source has none."""
+"""Type 2 elements: present in every answer, empty if the source lacks them."""
 # PS3.3: Patient (C.7.1.1), General Study (C.7.2.1), Patient Study (C.7.2.2), Clinical Trial Subject and Study (C.7.1.3,
 # C.7.2.3), with the character set in which they are written
 _COPIED = (
@@ -43,20 +43,20 @@ _READ = {keyword: Tag(keyword) for keyword in (*_COPIED, *_OF_IMAGE, *_NAMED, *_
 
 
 class NoAnswerError(UnreadableImageError):
-    """No answer can be made for a DICOM file; the message is the reason, without any value of its header."""
+    """No answer can be made for a DICOM file; the message is the reason, without header values."""
 
 
 class NotDicomError(NoAnswerError):
-    """The file is no DICOM."""
+    """The file is not DICOM."""
 
 
 @dataclass(frozen=True)
 class Source:
-    """The image that an answer is about.
+    """The screened image that an answer refers to.
 
-    `study`: the elements of patient and study as the file has them. `image`: those that a picture made of it keeps.
-    `has_image`: False for reports and the like. `is_answer`: medscreen has made it.
-    `frames`: how many the file holds. `number`: its place in its series, 1 where it has none.
+    `study`: its patient and study elements. `image`: elements that a Secondary Capture copies.
+    `has_image`: False for objects without pixels, such as reports. `is_answer`: True if medscreen made it.
+    `frames`: number of frames. `number`: InstanceNumber, 1 if missing.
     """
 
     sop_class: str
@@ -70,41 +70,41 @@ class Source:
     number: int
 
     def uid(self, *words: object) -> str:
-        """The UID of something made of this image: the same words give the same UID, so that no repeat doubles it."""
+        """UID of an object made from this image; equal words give equal UIDs, so that a repeat makes no duplicate."""
         return derived_uid(self.instance, *words)
 
 
 def derived_uid(*words: object) -> str:
-    """A UID (PS3.5 B.2) by a hash of words."""
+    """A UID (PS3.5 B.2) derived from a hash of words."""
     return f"2.25.{uuid.uuid5(uuid.NAMESPACE_OID, '|'.join(map(str, words))).int}"
 
 
 def read_source(path: Path) -> Source:
-    """The header of a DICOM file; raises NoAnswerError where it does not name the instance and its study.
+    """Reads the header of a DICOM file; raises NoAnswerError if it lacks valid UIDs of instance, series or study.
 
-    Raises NotDicomError for a file of another kind.
+    Raises NotDicomError for other files.
     """
     with quiet_pydicom():
         try:
             with opened(path) as file:
                 if first_element(file.read(HEAD)) is None:
-                    raise NotDicomError("it is no DICOM")
+                    raise NotDicomError("not a DICOM file")
                 file.seek(0)
                 header = read_elements(file, _READ.values()).dataset
                 header.decode()
                 if any("\N{REPLACEMENT CHARACTER}" in str(element.value) for element in header):
-                    raise NoAnswerError("its text is not written in its SpecificCharacterSet")
+                    raise NoAnswerError("its text is not valid in its SpecificCharacterSet")
             named = {keyword: str(header.get(keyword, "")) for keyword in _NAMED}
             frames, number = (
                 whole_number(header.get(keyword)) or 1 for keyword in ("NumberOfFrames", "InstanceNumber")
             )
         except NoAnswerError:
             raise
-        except Exception:  # pydicom raises any exception on broken files, and quotes them
+        except Exception:  # pydicom raises various types on broken files, with header values
             raise NoAnswerError("its header can't be read") from None
         for keyword, value in named.items():
             if not UID(value).is_valid:
-                raise NoAnswerError(f"its header has no valid {keyword} to refer to")
+                raise NoAnswerError(f"its header has no valid {keyword}")
         return Source(
             named["SOPClassUID"],
             named["SOPInstanceUID"],
@@ -123,6 +123,6 @@ def _part(header: Dataset, keywords: tuple[str, ...]) -> Dataset:
     for keyword in keywords:
         if _READ[keyword] in header:
             part.add(header[_READ[keyword]])
-    if not part.get("SpecificCharacterSet", ""):  # it may be absent, and not empty
+    if not part.get("SpecificCharacterSet", ""):  # type 1C: may be absent, must not be empty
         part.pop("SpecificCharacterSet", None)
     return part

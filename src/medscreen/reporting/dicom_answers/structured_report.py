@@ -1,4 +1,4 @@
-"""Structured Report of an image: measurements by TID 1500 in a Comprehensive 3D SR."""
+"""Structured Report of screened images: TID 1500 measurements in a Comprehensive 3D SR."""
 
 from collections.abc import Iterator, Sequence
 
@@ -28,7 +28,7 @@ from medscreen.reporting.case_report import ReportedVersion
 from medscreen.reporting.dicom_answers.instance import USE, empty_study, put_into_study, series_and_equipment
 from medscreen.reporting.dicom_answers.source import MANUFACTURER, Source, derived_uid
 
-_SCHEME = "99MEDSCREEN"  # private by its 99 (PS3.16, 8.2): no public code has these meanings
+_SCHEME = "99MEDSCREEN"  # private (prefix 99, PS3.16, 8.2): no public codes have these meanings
 
 
 def _own(value: str, meaning: str) -> CodedConcept:
@@ -44,14 +44,14 @@ _TO_READER = _own("reader", "Deferred to a reader")
 
 
 class _Report(Comprehensive3DSR):
-    """A report whose patient and study are copied afterwards, since highdicom accepts no SOP class but its own."""
+    """Report without copied patient and study, as highdicom rejects other SOP classes; `put_into_study` adds them."""
 
     def copy_patient_and_study_information(self, dataset: Dataset) -> None:
         """Copies nothing."""
 
 
 def structured_report(source: Source, images: Sequence[tuple[ScreenedImage, str]], version: ReportedVersion) -> Dataset:
-    """The report on the screened images of a file, a measurement group each, with a note or ""."""
+    """Report on the screened images of a file: one measurement group per (image, note); the note may be ""."""
     device = DeviceObserverIdentifyingAttributes(
         uid=derived_uid(version.digest),
         name=MANUFACTURER,
@@ -109,7 +109,7 @@ def _group(
         notes.append("Raw detector values (FOR PROCESSING).")
     if note:
         notes.append(note)
-    # ASCII is in every character set, and what a header mismatch quotes may not be in the source's
+    # ASCII is valid in every character set; quoted header values may not be in that of the source
     text = " ".join(notes).encode("ascii", "replace").decode()
     comment = TextContentItem(codes.DCM.Comment, text, RelationshipTypeValues.CONTAINS)
     group[0].ContentSequence.append(comment)

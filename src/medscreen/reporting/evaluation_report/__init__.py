@@ -1,1 +1,1 @@
-"""A detector's evaluation as JSON, CSV and pictures; all of it is computed from outcomes."""
+"""Evaluation of a detector as JSON, CSV and figures, computed from its outcomes."""

@@ -1,4 +1,4 @@
-"""Colors, size and file format of every picture."""
+"""Colors, size and file format of all figures."""
 
 import threading
 from collections.abc import Callable
@@ -13,11 +13,11 @@ mpl.use("agg")
 NORMAL, ABNORMAL, THRESHOLD = "#4477aa", "#cc6677", "#222222"  # distinct with any color vision (P. Tol)
 DEFERRAL = "#ddcc77"
 DRAWING = threading.Lock()
-"""Held by threads while they draw: Matplotlib is not thread-safe."""
+"""Lock for drawing in threads, as Matplotlib is not thread-safe."""
 
 
 def save_picture(path: Path, title: str, draw: Callable[..., None], *values: Any) -> None:
-    """One picture with one pair of axes: `draw` gets these and the values."""
+    """Draws `draw(axes, *values)` on one pair of axes and saves the figure as PNG."""
     figure = Figure(figsize=(4.8, 4.0), dpi=110, layout="constrained")
     axes = figure.subplots()
     draw(axes, *values)
@@ -26,5 +26,5 @@ def save_picture(path: Path, title: str, draw: Callable[..., None], *values: Any
 
 
 def save_figure(figure: Figure, target: Path | IO[bytes]) -> None:
-    """Writes a PNG file; the same figure gives the same bytes."""
+    """Writes a PNG file; equal figures give equal bytes."""
     figure.savefig(target, format="png", metadata={"Software": None})

@@ -1,4 +1,4 @@
-"""Cases: right decisions and the worst errors, as images beside their maps. The figure shows pixels."""
+"""Figure of cases: correct decisions and worst errors, as images beside their maps. It contains pixels."""
 
 from collections.abc import Iterable
 from pathlib import Path
@@ -18,14 +18,14 @@ from medscreen.reporting.evaluation_report.canvas import save_figure
 from medscreen.reporting.evaluation_report.explanation_figures import MAP_COLORS, map_opacity
 
 ERRORS = ("False positives, highest score first", "False negatives, lowest score first")
-_TILES = 9  # a row: an image takes one, with its map two, with its reconstruction three
+_TILES = 9  # per row: a case takes 1, with its map 2, with its reconstruction 3
 _GAP, _TEXT = 0.12, 0.6  # between images, and above each row; in tiles
 _ROW = 1 + _TEXT
 _GRAY: dict[str, Any] = {"cmap": "gray", "vmin": 0, "vmax": 255}
 
 
 def select_cases(outcomes: Outcomes) -> dict[str, NDArray[np.int64]]:
-    """Heading -> positions of its images: the worst errors first, right decisions from the lowest score on."""
+    """Heading -> positions of its images: worst errors first, correct decisions by ascending score."""
     rising = np.argsort(outcomes.scores, kind="stable")
     labels, called = outcomes.labels[rising], outcomes.abnormal[rising]
     return {
@@ -39,9 +39,9 @@ def select_cases(outcomes: Outcomes) -> dict[str, NDArray[np.int64]]:
 def save_cases(
     path: Path, pixels: Pixels, outcomes: Outcomes, title: str, explanation: tuple[PackagedMap, str] | None
 ) -> None:
-    """Draws images (N, S, S) of one split: the worst errors, and right decisions spread evenly over their scores.
+    """Draws images (N, S, S) of one split: the worst errors, and correct decisions evenly spread over their ranks.
 
-    `explanation`: the map with its unit, None where none is shown.
+    `explanation`: map and its unit, None if no map is shown.
     """
     parts = [
         "image",
@@ -85,9 +85,9 @@ def _beside(places: Iterable[tuple[float, float]], tiles: int) -> list[tuple[flo
 def _draw_maps(
     axes: Axes, places: Iterable[tuple[float, float]], maps: Maps, called: NDArray[np.bool_], unit: str
 ) -> None:
-    """Maps over their images in one color scale; `called`: whether the detector calls an image abnormal.
+    """Draws maps over their images in one color scale; `called`: True for images called abnormal.
 
-    The scale ends at the median of the maxima of those, lest the most obvious lesion leave all others dark.
+    The scale ends at the median of their maxima, as the most obvious lesion would leave all others dark.
     """
     maps = np.nan_to_num(maps)
     of_interest = maps[called] if called.any() else maps
@@ -104,6 +104,6 @@ def _draw_tiles(
     opacity: NDArray[Any] | None = None,
     **colors: Any,
 ) -> None:
-    """Values (N, S, S), each in the tile at its place."""
+    """Draws values (N, S, S), each in the tile at its place."""
     for i, (x, y) in enumerate(places):
         axes.imshow(values[i], alpha=None if opacity is None else opacity[i], extent=(x, x + 1, y + 1, y), **colors)

@@ -1,4 +1,4 @@
-"""Embeddings of the development images on their first two principal axes. The figure shows no pixels."""
+"""Figure of the embeddings of development images on their first two principal axes. It contains no pixels."""
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -13,9 +13,9 @@ _MARKERS = {"train": ".", "tune": "x", "val": "^"}
 def draw_embeddings(
     axes: Axes, embeddings: NDArray[np.float16], labels: NDArray[np.int64], splits: NDArray[np.object_]
 ) -> None:
-    """Embeddings (N, D) as points: color by class, marker by split; the axes state their share of the variance."""
+    """Draws embeddings (N, D) as points: color by class, marker by split; axis labels state explained variance."""
     pca = PCA(n_components=2, svd_solver="covariance_eigh")
-    points = pca.fit_transform(np.nan_to_num(embeddings).astype(np.float64))  # with 16 bits, far out is infinite
+    points = pca.fit_transform(np.nan_to_num(embeddings).astype(np.float64))  # float16 overflows to infinity
     for label, color, word in ((0, NORMAL, "normal"), (1, ABNORMAL, "abnormal")):
         for split, marker in _MARKERS.items():
             x, y = points[(labels == label) & (splits == split)].T

@@ -1,4 +1,4 @@
-"""The pictures of a detector's evaluation: one PNG file each."""
+"""Figures of the evaluation of a detector, one PNG file each."""
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -22,9 +22,9 @@ def save_pictures(
     name: str,
     folder: Path,
 ) -> None:
-    """Writes the pictures of a detector's analysis into `folder`; `splits` are val and test, in this order.
+    """Writes the figures of a detector to `folder`; `splits`: val and test, in this order.
 
-    `healthy_p_values`: of the normal images of test.
+    `healthy_p_values`: conformal p-values of the normal images of test.
     """
     test = splits["test"]
     decisions = confusion_matrix(test.labels, test.abnormal.astype(int), labels=[0, 1])
@@ -47,7 +47,7 @@ def save_pictures(
 
 
 def draw_counts(axes: Axes, table: np.ndarray, names: Sequence[str]) -> None:
-    """A confusion matrix (K, K): counts, and the shares of each row, which give the colors."""
+    """Draws a confusion matrix (K, K) with counts and row shares; colors show the shares."""
     shares = table / np.maximum(table.sum(axis=1, keepdims=True), 1)
     display = ConfusionMatrixDisplay(shares, display_labels=names)
     display.plot(ax=axes, cmap="Blues", colorbar=False, im_kw={"vmin": 0, "vmax": 1})
@@ -58,7 +58,7 @@ def draw_counts(axes: Axes, table: np.ndarray, names: Sequence[str]) -> None:
 
 
 def draw_roc(axes: Axes, outcomes: Outcomes) -> None:
-    """The ROC curve with the operating point on it."""
+    """Draws the ROC curve and the operating point."""
     display = RocCurveDisplay.from_predictions(
         outcomes.labels, outcomes.scores, ax=axes, plot_chance_level=True, chance_level_kw=_CHANCE
     )
@@ -70,7 +70,7 @@ def draw_roc(axes: Axes, outcomes: Outcomes) -> None:
 
 
 def draw_precision_recall(axes: Axes, outcomes: Outcomes) -> None:
-    """Precision over recall; by chance, precision is the share of abnormal images."""
+    """Draws precision over recall; the chance level is the share of abnormal images."""
     display = PrecisionRecallDisplay.from_predictions(
         outcomes.labels, outcomes.scores, ax=axes, plot_chance_level=True, chance_level_kw=_CHANCE
     )
@@ -80,8 +80,8 @@ def draw_precision_recall(axes: Axes, outcomes: Outcomes) -> None:
 
 
 def draw_errors(axes: Axes, splits: Mapping[str, Outcomes], threshold: float) -> None:
-    """Every score by split and class, with mean and standard deviation: what is far off shows."""
-    rng = np.random.default_rng(0)  # spreads points sideways, nothing else
+    """Draws every score by split and class, with mean and standard deviation, to reveal outliers."""
+    rng = np.random.default_rng(0)  # horizontal jitter of the points
     places: list[str] = []
     for split, outcomes in splits.items():
         for label, color, word in ((0, NORMAL, "normal"), (1, ABNORMAL, "abnormal")):
@@ -98,13 +98,13 @@ def draw_errors(axes: Axes, splits: Mapping[str, Outcomes], threshold: float) ->
 
 
 def draw_reliability(axes: Axes, tables: Mapping[str, Sequence[Mapping[str, Any]]]) -> None:
-    """Observed share of abnormal images over predicted probability, by split, with Wilson intervals."""
+    """Draws the observed share of abnormal images over predicted probability, by split, with Wilson intervals."""
     axes.plot([0, 1], [0, 1], color="0.8", lw=1, label="perfectly calibrated")
     labels = {"val": "val, used for the fit", "test": "test"}
     for (split, table), color in zip(tables.items(), (NORMAL, ABNORMAL), strict=True):
         predicted = [row["mean_probability"] for row in table]
         observed = np.array([row["observed"]["value"] for row in table])
-        # floats: an interval that is missing, for want of patients, is not a number and is not drawn
+        # as floats, missing intervals (too few patients) become NaN and are not drawn
         ends = np.array([[row["observed"]["low"], row["observed"]["high"]] for row in table], np.float64)
         reach = np.abs(ends.reshape(-1, 2).T - observed)
         axes.errorbar(predicted, observed, reach, fmt="o-", ms=4, lw=1, capsize=2, color=color, label=labels[split])
@@ -113,17 +113,17 @@ def draw_reliability(axes: Axes, tables: Mapping[str, Sequence[Mapping[str, Any]
 
 
 def draw_decision_curve(axes: Axes, curve: Sequence[Mapping[str, Any]], prevalence: float) -> None:
-    """Net benefit of acting on the detector, on everyone and on no one, at the split's own share of abnormal images."""
+    """Draws the net benefit of referral by the detector, of all and of none, at the prevalence of the split."""
     thresholds = [row["threshold"] for row in curve]
     model = np.array([row["model"]["value"] for row in curve])
     ends = np.array([[row["model"]["low"], row["model"]["high"]] for row in curve], np.float64).T
     axes.fill_between(thresholds, *ends, color=ABNORMAL, alpha=0.2, lw=0)
     axes.plot(thresholds, model, color=ABNORMAL, label="detector")
-    axes.plot(thresholds, [row["treat_all"]["value"] for row in curve], color=NORMAL, lw=1, label="refer everyone")
-    axes.axhline(0, color=THRESHOLD, lw=1, label="refer no one")
+    axes.plot(thresholds, [row["treat_all"]["value"] for row in curve], color=NORMAL, lw=1, label="refer all")
+    axes.axhline(0, color=THRESHOLD, lw=1, label="refer none")
     axes.set(
         xlabel="threshold probability",
-        ylabel=f"net benefit an image, at {prevalence:.0%} abnormal",
+        ylabel=f"net benefit per image, at {prevalence:.0%} abnormal",
         ylim=(-0.1, max(float(model.max()), 0.05) * 1.4),
         xlim=(0, 1),
     )
@@ -133,8 +133,8 @@ def draw_decision_curve(axes: Axes, curve: Sequence[Mapping[str, Any]], prevalen
 def draw_shift(axes: Axes, p_values: Floats) -> None:
     """The cumulative distribution of the p-values of healthy images of test, and a 95 % band around a uniform one.
 
-    Above the band, the images are less like the healthy images of `val` than the p-values assume. The band takes
-    images as independent: Dvoretzky, Kiefer, Wolfowitz with Massart's constant (1990, doi 10.1214/aop/1176990746).
+    Above the band, the images are less like the healthy images of `val` than the p-values assume. The band assumes
+    independent images: Dvoretzky, Kiefer, Wolfowitz with Massart's constant (1990, doi 10.1214/aop/1176990746).
     """
     level = np.linspace(0, 1, 101)
     reach = float(np.sqrt(np.log(2 / 0.05) / (2 * max(len(p_values), 1))))

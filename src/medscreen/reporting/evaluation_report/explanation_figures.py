@@ -1,4 +1,4 @@
-"""Pictures that explain a decision: an image beside its map, and the feature maps of its layers."""
+"""Figures that explain a decision: an image beside its map, and feature maps by layer."""
 
 from collections.abc import Mapping
 from io import BytesIO
@@ -14,15 +14,15 @@ from medscreen.explain.packaged_map import Maps, is_constant
 from medscreen.reporting.evaluation_report.canvas import save_figure
 
 CONSTANT = "The map is constant: it points at no place."
-MAP_COLORS = "viridis"  # readable with any color vision, and in gray
+MAP_COLORS = "viridis"  # readable with any color vision and in grayscale
 _MOST_CHANNELS = 8
 
 
 def save_overlay(path: Path, image: NDArray[np.uint8], found: Maps | None, unit: str, words: tuple[str, str]) -> None:
-    """An image (S, S) and, beside it, its map laid over it, with a color bar.
+    """Draws an image (S, S) and, beside it, the image under its map, with a color bar.
 
-    `words`: the title, and what stands in the place of the map where `found` is None. Where the map is 0 the image
-    shows through. A constant map is named as such.
+    `words`: title, and the text in place of the map if `found` is None. The map is transparent where it is 0. A
+    constant map is replaced by a note.
     """
     title, reason = words
     figure = Figure(figsize=(7.6, 3.9), dpi=110, layout="constrained")
@@ -51,7 +51,7 @@ def save_overlay(path: Path, image: NDArray[np.uint8], found: Maps | None, unit:
 
 
 def map_picture(image: NDArray[np.uint8], found: Maps, unit: str) -> bytes:
-    """An image (S, S) under its map, which is not constant, with a color bar, as PNG."""
+    """PNG of an image (S, S) under its map, which must not be constant, with a color bar."""
     figure = Figure(figsize=(3.7, 3.2), dpi=110, layout="constrained")
     axes = figure.subplots()
     axes.imshow(image, cmap="gray", vmin=0, vmax=255)
@@ -63,13 +63,13 @@ def map_picture(image: NDArray[np.uint8], found: Maps, unit: str) -> bytes:
 
 
 def map_opacity(found: Maps, highest: float) -> Maps:
-    """Opacity of each place of a map over its image: where the map is 0 the image shows through."""
+    """Opacity of a map over its image, 0 where the map is 0."""
     opacity: Maps = np.clip(2 * found / highest, 0, 0.85)
     return opacity
 
 
 def draw_map(axes: Axes, found: Maps, unit: str) -> None:
-    """Draws a map, which is not constant, over the image in `axes`, with a color bar."""
+    """Draws a map, which must not be constant, over the image in `axes`, with a color bar."""
     highest = float(found.max())
     overlaid = axes.imshow(found, cmap=MAP_COLORS, vmin=0, vmax=highest, alpha=map_opacity(found, highest))
     bar = axes.figure.colorbar(overlaid, ax=axes, shrink=0.85)
@@ -79,7 +79,7 @@ def draw_map(axes: Axes, found: Maps, unit: str) -> None:
 
 
 def save_layers(path: Path, layers: Mapping[str, NDArray[np.float32]], title: str) -> None:
-    """One row a layer: the channels that vary most over the image, each from its lowest to its highest value."""
+    """Draws one row per layer: the channels with the highest standard deviation, each in its full range."""
     rows = max(1, len(layers))
     figure = Figure(figsize=(1.0 * _MOST_CHANNELS, 1.2 * rows + 0.5), dpi=80)
     grid = figure.subplots(rows, _MOST_CHANNELS, squeeze=False, gridspec_kw={"hspace": 0.25, "wspace": 0.05})

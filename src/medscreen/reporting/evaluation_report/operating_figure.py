@@ -1,4 +1,4 @@
-"""The operating point on the scores of val and test: one picture for a detector."""
+"""Figure of the operating point on the score histograms of val and test."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -12,11 +12,11 @@ from medscreen.evaluation.outcomes import Floats, Outcomes, confusion
 from medscreen.reporting.evaluation_report.canvas import ABNORMAL, DEFERRAL, NORMAL, THRESHOLD, save_figure
 
 _BINS = 44
-_AXIS_QUANTILES = (0.002, 0.998)  # quantiles of the scores that the axis spans: a single outlier would squeeze the rest
+_AXIS_QUANTILES = (0.002, 0.998)  # range of the axis: a single outlier would squeeze the rest
 
 
 def save_operating(splits: Mapping[str, Outcomes], point: Mapping[str, Any], title: str, path: Path) -> None:
-    """Score histograms of `val` and `test`, threshold, deferral band, and the rates that they give."""
+    """Draws score histograms of `val` and `test` with threshold, deferral band and error rates."""
     figure = Figure(figsize=(8.2, 5.6), dpi=110, layout="constrained")
     grid = figure.subplots(len(splits), 1, sharex=True)
     every = np.concatenate([outcomes.scores for outcomes in splits.values()])
@@ -31,14 +31,14 @@ def save_operating(splits: Mapping[str, Outcomes], point: Mapping[str, Any], tit
 
 
 def score_edges(scores: Floats, point: Mapping[str, Any]) -> Floats:
-    """Edges of the bins of a histogram of scores that shows the threshold."""
+    """Bin edges of a score histogram that includes the threshold."""
     low, high = np.quantile(scores, _AXIS_QUANTILES)
     low, high = (min(low, point["threshold"]), max(high, point["threshold"]))
     return np.linspace(low, high, _BINS + 1) if high > low else np.linspace(low - 0.5, high + 0.5, _BINS + 1)
 
 
 def draw_scores(axes: Axes, outcomes: Outcomes, point: Mapping[str, Any], edges: Floats) -> None:
-    """Histograms of the scores by class, with the threshold and the deferral band."""
+    """Draws score histograms by class, with the threshold and the deferral band."""
     for label, color, word in ((0, NORMAL, "normal"), (1, ABNORMAL, "abnormal")):
         scores = outcomes.scores[outcomes.labels == label].clip(edges[0], edges[-1])
         counts = np.histogram(scores, edges)[0]

@@ -1,4 +1,4 @@
-"""The csv files that `dvc plots` draws, and the threshold comparison as a table."""
+"""CSV files for `dvc plots`, and the threshold comparison as CSV."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -43,7 +43,7 @@ def _precision_recall(outcomes: Outcomes) -> list[Any]:
 
 
 def _thinned(x: Any, y: Any) -> list[Any]:
-    """At most _CURVE_POINTS points: a curve of thousands makes a plot no truer, only slower."""
+    """Thins a curve to at most _CURVE_POINTS points, to keep plots fast."""
     keep = np.unique(np.linspace(0, len(x) - 1, min(len(x), _CURVE_POINTS)).round().astype(int))
     return list(zip(np.round(x[keep], 6), np.round(y[keep], 6), strict=True))
 
@@ -59,7 +59,7 @@ def _histogram(outcomes: Outcomes) -> list[Any]:
 
 
 def save_threshold_comparison(rows: Sequence[Mapping[str, Any]], path: Path) -> None:
-    """Writes the threshold comparison as csv: a row a policy, values and the ends of their intervals side by side."""
+    """Writes the threshold comparison as CSV: one row per policy, with values and interval bounds."""
     flat = []
     for row in rows:
         line: dict[str, Any] = {"policy": row["policy"], **_ends("threshold", row["threshold"])}

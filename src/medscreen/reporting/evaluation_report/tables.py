@@ -1,4 +1,4 @@
-"""All that is reported of one detector: numbers for DVC and MLflow, and the tables behind them."""
+"""Reports of one detector: metrics for DVC and MLflow, and detailed tables."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -32,10 +32,10 @@ _TREATMENT_THRESHOLDS = tuple(round(float(share), 2) for share in np.linspace(0.
 
 @dataclass(frozen=True)
 class Judged:
-    """A detector's outputs for a split; the arrays of `outcomes` and `attributes` have one entry an image.
+    """Outputs of a detector for the N images of a split.
 
-    `p_values` (N,) are conformal; `classes`, (N, K) probabilities, is None of a detector without classes of findings.
-    `in_domain` is None of a package without the domain check.
+    `p_values` (N,): conformal p-values. `classes` (N, K): probabilities, None for a detector without finding classes.
+    `in_domain` (N,): None for a package without domain check.
     """
 
     outcomes: Outcomes
@@ -46,7 +46,7 @@ class Judged:
 
 
 def metrics(splits: Mapping[str, Judged], params: EvaluationParams, seed: int) -> dict[str, dict[str, Any]]:
-    """Split -> metric -> estimate, with `balanced_view` and `at_prevalence` as blocks of their own."""
+    """Split -> metric -> estimate, with `balanced_view` and `at_prevalence` as nested blocks."""
     bootstrap = Bootstrap(params.resamples, params.confidence, seed)
     report: dict[str, dict[str, Any]] = {}
     for split, judged in splits.items():
@@ -67,9 +67,9 @@ def analysis(
     params: EvaluationParams,
     seed: int,
 ) -> dict[str, Any]:
-    """The tables behind the metrics: threshold comparison, calibration, subgroups, findings, seeds; ready for JSON.
+    """Detailed tables for JSON: threshold comparison, calibration, subgroups, findings, seeds.
 
-    `classes` names those of `Judged.classes`. `scores_by_seed`: seed -> split -> scores of further trainings.
+    `classes`: names for `Judged.classes`. `scores_by_seed`: seed -> split -> scores of further trainings.
     """
     bootstrap = Bootstrap(params.resamples, params.confidence, seed)
     test = splits["test"]
@@ -97,17 +97,17 @@ def analysis(
 
 
 def headline(report: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, float | None]]:
-    """The values of val and test that fit a line: what `dvc metrics show` prints."""
+    """Main metrics of val and test, for `dvc metrics show`."""
     return {split: {name: report[split][name]["value"] for name in _HEADLINE} for split in ("val", "test")}
 
 
 def _share(chosen: NDArray[np.bool_], outcomes: Outcomes, bootstrap: Bootstrap) -> Estimate:
-    """The share of the images that is chosen, with its interval."""
+    """Share of chosen images, with its interval."""
     return evaluate(replace(outcomes, deferred=~chosen), bootstrap, ["coverage"])["coverage"]
 
 
 def _alarms(judged: Judged, level: float, bootstrap: Bootstrap) -> Estimate:
-    """The share of healthy images whose p-value is at most `level`: at most that if they are like those of `val`."""
+    """Share of healthy images with p-value <= `level`; expected at most `level` for images like those of val."""
     by_p_value = replace(judged.outcomes, abnormal=judged.p_values <= level)
     return evaluate(by_p_value, bootstrap, ["false_positive_rate"])["false_positive_rate"]
 
@@ -115,14 +115,14 @@ def _alarms(judged: Judged, level: float, bootstrap: Bootstrap) -> Estimate:
 def _over_seeds(
     outcomes: Outcomes, split: str, scores_by_seed: Mapping[int, Mapping[str, Floats]], seed: int
 ) -> dict[str, Any]:
-    """AUROC of each training, and their spread."""
+    """AUROC per seed, and its spread."""
     trained = {seed: outcomes.scores} | {other: scores[split] for other, scores in scores_by_seed.items()}
     values = {str(number): _auroc(outcomes, scores) for number, scores in trained.items()}
     return {"auroc": values, **spread([value for value in values.values() if value is not None])}
 
 
 def _auroc(outcomes: Outcomes, scores: Floats) -> float | None:
-    """None where a class is missing."""
+    """AUROC, None if a class is missing."""
     as_scored = replace(outcomes, scores=scores)
     with np.errstate(divide="ignore", invalid="ignore"):
         value = float(auroc(as_scored, np.ones((1, len(scores))))[0])
@@ -130,15 +130,15 @@ def _auroc(outcomes: Outcomes, scores: Floats) -> float | None:
 
 
 def _classes(test: Judged, probabilities: Floats, names: Sequence[str], bootstrap: Bootstrap) -> dict[str, Any]:
-    """One row a class, the macro average and the confusion matrix; all normal images are one class."""
+    """One row per class, macro average and confusion matrix; all normal images form one class."""
     outcomes = test.outcomes
     found = [
         finding if label else names[0] for label, finding in zip(outcomes.labels, test.attributes[FINDING], strict=True)
     ]
     if unknown := set(found) - set(names):
         raise MedscreenError(
-            f"The test split has the finding {quoted(min(unknown))}, and the detector has the classes "
-            f"{', '.join(names[1:])}; name it in the detector's findings: in params.yaml."
+            f"The test split has the finding {quoted(min(unknown))}, which is not among the classes of the detector "
+            f"({', '.join(names[1:])}). Add it to findings: of the detector in params.yaml."
         )
     labels = np.array([names.index(finding) for finding in found])
     of_classes = ClassOutcomes(tuple(names), labels, probabilities, outcomes.patients)

@@ -1,1 +1,1 @@
-"""The card of a registered version."""
+"""Model card of a registered version."""

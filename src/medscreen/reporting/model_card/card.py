@@ -1,4 +1,4 @@
-"""The model card as Markdown; its words are in model_card.md.j2."""
+"""Model card as Markdown; model_card.md.j2 holds its text."""
 
 import re
 
@@ -10,15 +10,15 @@ _REST = "The rest of the card is in card.md of the run."
 
 
 def model_card(facts: CardFacts) -> str:
-    """The card of a version; what was not measured is left out."""
+    """Returns the card of a version, without sections for missing results."""
     return render("model_card/model_card.md.j2", facts=facts, failures=known_failures(facts))
 
 
 def version_description(card: str, limit: int = 5000) -> str:
-    """As many whole sections of a card as fit `limit` characters, the first ones first; then where the rest is.
+    """The first whole sections of a card that fit in `limit` characters, followed by the location of the rest.
 
-    5000 is what MLflow keeps of a description on PostgreSQL. Where not even the first section fits, only where the
-    card is; raises ValueError where `limit` has no room for that sentence.
+    5000 is MLflow's limit for descriptions on PostgreSQL. If not even the first section fits, returns only the
+    location; raises ValueError if `limit` is too small for that sentence.
     """
     if len(card) <= limit:
         return card

@@ -1,4 +1,4 @@
-"""The facts of a model card."""
+"""Values for the model card."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -10,12 +10,12 @@ from medscreen.reporting.pages.markdown import figure, interval
 
 @dataclass(frozen=True)
 class CardFacts:
-    """A version and all that was reported of it; a block that is empty leaves its section out.
+    """A version with its reported results; the card omits sections of empty blocks.
 
-    `version` is None where none is registered. `made`: ISO date. `evaluation`, `analysis`, `explanations` and
-    `curation` are what the JSON files of these names hold, `operating_point` what operating.json holds. `parameters`
-    are flat, named as in MLflow; the level of the intervals is read from `evaluation.confidence`, if there. `lineage`:
-    label -> value. `decision`: one sentence of the gate, or "".
+    `version` is None if not registered. `made`: ISO date. `evaluation`, `analysis`, `explanations` and `curation`:
+    contents of the JSON files of these names; `operating_point`: content of operating.json. `parameters`: flat, named
+    as in MLflow; `evaluation.confidence` gives the level of the intervals. `lineage`: label -> value. `decision`: one
+    sentence of the gate, or "".
     """
 
     model: str
@@ -34,7 +34,7 @@ class CardFacts:
     is_simulated: bool
 
     def estimate(self, split: str, metric: str, block: str | None = None) -> Mapping[str, Any] | None:
-        """A metric of a split, or of a `block` within it; None where it was not measured or is not defined."""
+        """A metric of a split, or of a `block` within it; None if not measured or undefined."""
         measured = self.evaluation.get(split, {})
         if block is not None:
             measured = measured.get(block, {})
@@ -42,17 +42,17 @@ class CardFacts:
         return found if found.get("value") is not None else None
 
     def cell(self, split: str, metric: str, block: str | None = None) -> str:
-        """The same as the table of metrics shows it, and of `ece_by_chance`."""
+        """Formats a metric, or `ece_by_chance`, for a table cell."""
         if metric == "ece_by_chance":
             return figure(self.analysis.get(metric, {}).get(split))
         estimate = self.estimate(split, metric, block)
         if metric != "ece":
             return figure(estimate)
-        # it never has an interval of its own; AUROC rests on the same patients
+        # ECE has no interval: that of AUROC shows whether the patients are too few
         return TOO_FEW if is_too_few(self.estimate(split, "auroc")) else interval(estimate)
 
     @property
     def has_no_patients(self) -> bool:
-        """True if the source names no patient, so that each image counts as one."""
+        """True if each image counts as a patient, as in sources without patient identifiers."""
         splits = self.curation.get("splits", {}).values()
         return bool(splits) and all(split.get("patients") == split.get("images") for split in splits)

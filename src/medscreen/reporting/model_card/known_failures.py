@@ -1,4 +1,4 @@
-"""Known failures of a version, computed from its reports; model_card.md.j2 has the sentences."""
+"""Known failures of a version, computed from its reports; model_card.md.j2 holds the sentences."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -10,7 +10,7 @@ _LEVEL = 0.05  # of the conformal p-values that are checked
 
 
 def known_failures(facts: CardFacts) -> dict[str, Any]:
-    """Check -> the failures it found, as values for the template; None where the reports lack what it needs."""
+    """Check -> failures found, as values for the template; None if the reports lack its inputs."""
     analysis = facts.analysis
     subgroups = [
         (f"{attribute} {group}", row)
@@ -33,7 +33,7 @@ def known_failures(facts: CardFacts) -> dict[str, Any]:
 
 
 def _bounded(estimate: Mapping[str, Any] | None) -> bool:
-    """True for a value with an interval to compare with something."""
+    """True if value and interval are present."""
     return estimate is not None and None not in (estimate["value"], estimate["low"], estimate["high"])
 
 
@@ -44,7 +44,7 @@ def _no_better_than_chance(auroc: Mapping[str, Any] | None) -> list[Any] | None:
 
 
 def _weak(metric: str, groups: Sequence[tuple[str, Mapping[str, Any]]], facts: CardFacts) -> list[Any] | None:
-    """The group of the lowest value, if below that of the whole split, then those whose interval ends below it."""
+    """Group with the lowest value, if below that of the whole split, then groups whose interval ends below it."""
     whole = facts.estimate("test", metric)
     measured = [(name, row["abnormal"], row["metrics"].get(metric)) for name, row in groups]
     ranked = sorted(
@@ -60,7 +60,7 @@ def _weak(metric: str, groups: Sequence[tuple[str, Mapping[str, Any]]], facts: C
 
 
 def _drift(facts: CardFacts) -> dict[str, Any] | None:
-    """Error rate -> its estimates on val and on test, where it rises; None where neither can be compared."""
+    """Error rate -> estimates on val and test, if it rises; None if neither rate can be compared."""
     rising: dict[str, Any] | None = None
     for rate in ("false_positive_rate", "false_negative_rate"):
         val, test = facts.estimate("val", rate), facts.estimate("test", rate)

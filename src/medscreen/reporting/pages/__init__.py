@@ -1,1 +1,1 @@
-"""Documents from Jinja2 templates: Markdown with escaped values, and Markdown as one HTML page."""
+"""Markdown documents from Jinja2 templates with escaped values, and their conversion to HTML."""

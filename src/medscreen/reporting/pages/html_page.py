@@ -1,4 +1,4 @@
-"""Markdown as an HTML page that needs nothing but itself."""
+"""Conversion of Markdown to a self-contained HTML page."""
 
 import re
 from base64 import b64encode
@@ -13,19 +13,19 @@ from markdown_it.utils import EnvType, OptionsDict
 
 from medscreen.reporting.pages.markdown import TEMPLATES
 
-_BETWEEN_NUMBERS = re.compile(r"(\([-+.e\d]+) to ([-+.e\d]+\))")  # an interval is never broken over two lines
+_BETWEEN_NUMBERS = re.compile(r"(\([-+.e\d]+) to ([-+.e\d]+\))")  # kept on one line
 
 
 def page(markdown: str, title: str, pictures: Mapping[str, bytes] | None = None) -> str:
-    """Markdown as one HTML file for screens of any width, light or dark, and for paper; it loads nothing.
+    """Converts Markdown to a self-contained HTML page for screens of any width, light or dark, and for print.
 
-    `pictures`: PNG files by the name under which the Markdown shows them, ``![what it shows](name)``. HTML within the
-    Markdown is shown as text, any other image as a link. The id of a heading is its text with hyphens for spaces.
+    `pictures`: name -> PNG file, for ``![description](name)`` in the Markdown. HTML in the Markdown is shown as text,
+    other images become links. The id of a heading is its text in lower case with hyphens.
     """
 
     def image(renderer: RendererHTML, tokens: Sequence[Token], at: int, options: OptionsDict, env: EnvType) -> str:
         source = str(tokens[at].attrGet("src"))
-        # what the parts of the text stand for: its source has the escapes of Markdown
+        # rendered text, as the source still holds the escapes of Markdown
         text = escape(renderer.renderInlineAsText(tokens[at].children, options, env))
         if pictures is None or source not in pictures:
             return f'<a href="{escape(source)}">{text}</a>'
@@ -39,7 +39,7 @@ def page(markdown: str, title: str, pictures: Mapping[str, bytes] | None = None)
     reader = MarkdownIt("commonmark", {"html": False}).enable("table")
     reader.add_render_rule("image", image)
     reader.add_render_rule("heading_open", heading)
-    # HTML being off, a tag in the result is the renderer's own; a wide table scrolls, the page does not
+    # with HTML off, all tags come from the renderer; wide tables scroll inside a div
     content = reader.render(markdown)
     content = content.replace("<table>", '<div class="table" tabindex="0"><table>')
     content = content.replace("</table>", "</table></div>")

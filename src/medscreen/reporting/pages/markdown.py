@@ -1,8 +1,8 @@
-"""Markdown documents from Jinja2 templates; every value that a template shows is escaped.
+"""Markdown documents from Jinja2 templates; all inserted values are escaped.
 
-A template holds the words of a document, Python computes the values. Rules for the templates: a paragraph may be
-wrapped, it becomes one line; a line that ends with a block tag and is to keep its line break ends with ``+%}``;
-words that depend on a condition stand in ``{% if %}``, as ``{{ }}`` escapes them like any other value.
+Templates hold the text of a document, Python computes the values. Rules for templates: wrapped lines of a paragraph
+are joined; a block tag that ends a line and has to keep the line break ends with ``+%}``; conditional text stands in
+``{% if %}``, as ``{{ }}`` would escape it.
 """
 
 import re
@@ -20,25 +20,25 @@ _WRAPPED = re.compile(r"(?<=[^\n]) *\n *(?!\s|[|#]|- )")
 
 
 def inert(text: object) -> str:
-    """Text in one line that Markdown shows as it is; "-" for None and for what has nothing to show."""
-    # what does not print goes: line breaks end a row, and marks of writing direction turn the numbers beside them
+    """Escapes text for one line of Markdown; "-" for None and for text without printable characters."""
+    # removes non-printable characters: line breaks end a table row, direction marks reorder numbers
     printable = "".join(c if c.isprintable() else " " for c in str("" if text is None else text))
-    # entities, not backslashes, for HTML: MLflow's renderer has no backslash before "<"
+    # HTML entities, as MLflow's renderer does not support a backslash before "<"
     return _MARKUP.sub(r"\\\1", " ".join(printable.split())).translate(_HTML) or "-"
 
 
 def number(value: float | None, spec: str = ".3f") -> str:
-    """A metric to three decimals; ".4g" suits scores, which may be tiny or huge. "-" for None."""
+    """Formats a metric with three decimals; use ".4g" for scores of any magnitude. "-" for None."""
     return "-" if value is None else format(value, spec)
 
 
 def percent(share: float) -> str:
-    """A share in 0..1 as a percentage."""
+    """Formats a share in [0, 1] as a percentage."""
     return f"{100 * share:.4g} %"
 
 
 def interval(estimate: Mapping[str, Any] | None, spec: str = ".3f") -> str:
-    """A value and, in brackets, its interval if it has one; "-" where there is no value."""
+    """Formats a value with its interval, if any, in brackets; "-" without a value."""
     if estimate is None or estimate.get("value") is None:
         return "-"
     low, high = estimate.get("low"), estimate.get("high")
@@ -47,13 +47,13 @@ def interval(estimate: Mapping[str, Any] | None, spec: str = ".3f") -> str:
 
 
 def figure(estimate: Mapping[str, Any] | None) -> str:
-    """A value with its interval in brackets; words where too few patients support it."""
+    """Formats a value with its interval in brackets; TOO_FEW if it rests on too few patients."""
     return TOO_FEW if is_too_few(estimate) else interval(estimate)
 
 
 def _escaped(value: object) -> object:
-    """A value as a template shows it; what a macro or a block of the template made is Markdown already."""
-    return value if hasattr(value, "__html__") else Markup(inert(value))  # noqa: S704  # inert is what makes it safe
+    """Escapes a value of a template; output of macros and blocks is already Markdown."""
+    return value if hasattr(value, "__html__") else Markup(inert(value))  # noqa: S704  # inert escapes it
 
 
 TEMPLATES = Environment(
@@ -70,6 +70,6 @@ TEMPLATES.globals |= {"TOO_FEW": TOO_FEW, "FEWEST": FEWEST}
 
 
 def render(template: str, **values: Any) -> str:
-    """The document that a template makes of these values, a paragraph a line: MLflow shows every line break."""
+    """Renders a template, with each paragraph on one line, as MLflow shows every line break."""
     text = TEMPLATES.get_template(template).render(values)
     return _WRAPPED.sub(" ", re.sub(r"\n{3,}", "\n\n", text.strip())) + "\n"
