@@ -71,14 +71,10 @@ docs: $(READY) ## build the documentation for offline use: site/index.html
 difficulty: $(READY) ## measure the difficulty of the phantom: AUROC of the roster on val over five seeds (5 minutes)
 	@python benchmarks/phantom_difficulty.py
 
-<<<<<<< HEAD
 parity: $(READY) ## docs/parity.md: the notebooks' recipes as written and as corrected; FOLDER=of pneumoniamnist.npz (2 hours)
 	@PYTHONPATH=benchmarks python -m parity $(if $(FOLDER),--pneumoniamnist $(FOLDER))
 
-lock: ## write requirements.lock anew from pyproject.toml
-=======
 lock: ## update requirements.lock from pyproject.toml
->>>>>>> 93cde5d7408c433917ee73b194b1797fa4ff8905
 	@$(UV) pip compile --quiet --universal --python-version 3.11 --no-emit-index-url --group dev pyproject.toml -o requirements.lock
 
 schema: $(READY) ## write docs/params.schema.json: keys, types and ranges of params.yaml for editors

@@ -68,13 +68,8 @@ def print_pairs(images: Pixels, patient_of: list[str], scratch: Path) -> None:
     first, second = np.array([pair[:2] for pair in found], np.int64).reshape(-1, 2).T
     correlation = np.array([pair.correlation for pair in found])
     distance = np.min([np.bitwise_count(hashes[first, k] ^ hashes[second, 0]) for k in range(8)], axis=0)
-<<<<<<< HEAD
-    persons = np.array(whose)
-    same = (persons[first] == persons[second]) & (persons[first] != "")
-=======
     patients = np.array(patient_of)
     same = (patients[first] == patients[second]) & (patients[first] != "")
->>>>>>> bf1f409e2646b6d52c4781e17251954f1352847b
     print("  pairs of one patient / of others, by hash distance and correlation")
     for bits in DISTANCES:
         kept = [(distance <= bits) & (correlation >= limit) for limit in LIMITS]

@@ -58,11 +58,7 @@ def publish(layout: Layout, params: Params) -> None:
     screen = Screen()
     of = f" of experiment {experiment_name()}" if experiment_name() else ""
     level = f"{params.evaluation.confidence:.0%}"
-<<<<<<< HEAD
-    print_leaderboard(rows, f"Leaderboard{of} ({level} intervals; the verdict looks at val alone)", screen)
-=======
     print_leaderboard(rows, f"Leaderboard{of} ({level} intervals; the verdict depends on val alone)", screen)
->>>>>>> 93cde5d7408c433917ee73b194b1797fa4ff8905
     if promoted := report["promoted"]:
         screen.print(f"In Production: {report['model']} version {promoted['version']} ({promoted['detector']})")
     screen.print(report["reason"])
