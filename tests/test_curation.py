@@ -183,7 +183,7 @@ def test_an_unreadable_file_is_quarantined_with_its_reason(tmp_path: Path) -> No
     assert [entry["file"] for entry in curated.audit["quarantined"]] == ["005.png", "007.png", "008.png"]
     reasons = [entry["reason"] for entry in curated.audit["quarantined"]]
     assert "unsupported file type; supported: DICOM, PNG" in reasons[0]
-    assert "same grey value (3)" in reasons[1]
+    assert "same gray value (3)" in reasons[1]
     assert "No such file" in reasons[2]
     assert not any(str(tmp_path) in reason for reason in reasons)
     assert curated.audit["readable"] == 37

@@ -172,7 +172,7 @@ def test_a_transparent_grey_of_few_bits_lies_before_black(tmp_path: Path, bits: 
     grey = np.where(values == white, 0, values * (255 // white))
     path = written(tmp_path / "a.png", content + chunk(b"IEND", b""))
     if bits == 1:  # nothing but black is left
-        assert "same grey value" in refusal(path)
+        assert "same gray value" in refusal(path)
     else:
         np.testing.assert_array_equal(shown(path), grey)
 
@@ -362,5 +362,5 @@ def test_scans_of_jpeg_ls_are_counted_by_the_size_in_its_frame() -> None:
     frame = b"\xff\xf7" + struct.pack(">HBHHBBBB", 11, 8, 8_000, 8_000, 1, 1, 0x11, 0)
     scan = b"\xff\xda" + struct.pack(">HBBBBBB", 8, 1, 1, 0, 0, 0, 0) + b"\0" * 4
     require_few_scans(b"\xff\xd8" + frame + scan * 32 + b"\xff\xd9")
-    with pytest.raises(UnreadableImageError, match="passes over the pixels too often"):
+    with pytest.raises(UnreadableImageError, match="has too many scans"):
         require_few_scans(b"\xff\xd8" + frame + scan * 33 + b"\xff\xd9")

@@ -101,7 +101,7 @@ def test_every_layout_is_shown_by_definition(tmp_path: Path, page: tuple[np.ndar
     try:
         grey = shown(path)
     except UnreadableImageError as error:
-        assert "same grey value" in str(error) or "above 1" in str(error), (form, values.dtype, error)
+        assert "same gray value" in str(error) or "above 1" in str(error), (form, values.dtype, error)
         return
     np.testing.assert_allclose(grey.astype(float), by_definition(values, form), atol=1, err_msg=str(form))
 
