@@ -209,8 +209,8 @@ def test_a_deflated_header_is_read(tmp_path: Path) -> None:
         ("who,hurt,who\nA1,0,A1\n", "two columns 'who'"),
         ("who,hurt\nA1,1\nB2,2\n", "the label 0 in column 'hurt'"),
         ("who,hurt\nX9,0\n", "No patient of"),
-        ("who,hurt\nMüller,0\n".encode("latin-1"), "no UTF-8 text"),
-        ("who,hurt\nA1,0\n".encode("utf-16"), "is UTF-16, no UTF-8 text"),
+        ("who,hurt\nMüller,0\n".encode("latin-1"), "not UTF-8 text"),
+        ("who,hurt\nA1,0\n".encode("utf-16"), "is UTF-16, not UTF-8 text"),
         ("who,hurt\nA1,0\n".encode("utf-16-le"), "line 1: it holds NUL characters"),
         ('who,hurt\n"A1,' + "0" * 200_000, "no CSV table from line 2 on (field larger than field limit (131072))"),
     ],
@@ -393,7 +393,7 @@ def test_an_empty_cell_is_normal_where_the_settings_name_it(tmp_path: Path, norm
 @pytest.mark.parametrize("patient", ["NA", "nan", "unknown", "?", "-", "None", "-1", "N/A"])
 def test_a_patient_that_stands_for_a_missing_one_is_refused_by_its_lines(tmp_path: Path, patient: str) -> None:
     root = export(tmp_path, f"who,hurt,path\n{patient},0,A1/1.dcm\n{patient},1,B2/1.dcm\nNA,1,gone.dcm\n")
-    assert "lines 2 and 3: its who stands for a missing value, and would be one patient" in refusal(root, **BY_FILE)
+    assert "lines 2 and 3: its who stands for a missing value, and would count as one" in refusal(root, **BY_FILE)
 
 
 def test_a_normal_label_of_missing_files_alone_is_told_with_their_number(tmp_path: Path) -> None:

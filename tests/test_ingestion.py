@@ -287,7 +287,7 @@ def test_an_image_of_that_size_is_untouched() -> None:
 @pytest.mark.parametrize("grey", [0, 1, 93])
 def test_a_constant_image_is_refused_at_any_size(grey: int) -> None:
     for size in (1, 7, 30, 33):
-        with pytest.raises(UnreadableImageError, match="grey"):
+        with pytest.raises(UnreadableImageError, match="gray"):
             to_square(np.full((30, 30), grey, np.uint8), size)
 
 

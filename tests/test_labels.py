@@ -255,7 +255,7 @@ def test_harmless_forms_of_a_table_are_read(tmp_path: Path, text: str, rows: lis
         ("who,hurt\nA,0\n".encode("utf-16"), "is UTF-16"),
         ("who,hurt\nA,0\n".encode("utf-16-be"), "NUL"),
         ("who,hurt\nA,0\n".encode("utf-32"), "UTF-8"),
-        ("who,hurt\nJörg,0\n".encode("cp1252"), "no UTF-8 text"),
+        ("who,hurt\nJörg,0\n".encode("cp1252"), "not UTF-8 text"),
     ],
 )  # fmt: skip
 def test_a_table_that_could_be_misread_is_refused(tmp_path: Path, text: str | bytes, says: str) -> None:

@@ -317,7 +317,7 @@ def test_labels_without_a_second_axis_are_read(tmp_path: Path) -> None:
 def test_labels_of_another_form_are_told_the_form(tmp_path: Path) -> None:
     mnist_file(tmp_path, arrays(val_labels=np.zeros((3, 1), np.float32)))
     message = mnist_refusal(tmp_path)
-    assert "val_labels is float32 (3, 1) where whole numbers (3,) or (3, 1) are wanted" in message
+    assert "val_labels is float32 (3, 1); it has to be whole numbers (3,) or (3, 1)" in message
     assert "download" not in message
 
 
