@@ -99,7 +99,7 @@ def file_below(path: Path, row: Row, column: str, folder: Path) -> Path | None:
     Raises MedscreenError with the line for paths that lead out of the folder: other drives, `..`, links.
     """
     name = required_cell(path, row, column)
-    # tables often have composed names (NFC), macOS decomposed ones (NFD); a UID may name a DICOM file without its suffix
+    # tables often have composed names (NFC), macOS decomposed ones (NFD); a UID may name a DICOM file without suffix
     spelled = dict.fromkeys((name, normalize("NFC", name), normalize("NFD", name)))
     try:
         forms = [(folder / (text + suffix)).resolve() for suffix in _SUFFIXES for text in spelled]
