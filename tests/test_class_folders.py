@@ -130,14 +130,14 @@ def test_what_is_no_image_needs_no_patient(tmp_path: Path) -> None:
     [
         (["normal/1.png,Q", "sick/2.png,R", "sick/3.png,Q"], None),
         (["normal/1.png,Q", "gone.png,S", "sick/2.png,R", "sick/3.png,Q"], None),
-        (["1.png,Q", "2.png,R", "3.png,Q"], "whose 3 of the 3 files in class folders are (line 2 names no file"),
+        (["1.png,Q", "2.png,R", "3.png,Q"], "no patient for 3 of the 3 files in class folders (line 2 names a file"),
         (["normal/1.png,NA", "sick/2.png,n/a", "sick/3.png,Q"], "lines 2 and 3: its patient stands for a missing"),
-        (["normal/1.png,Q", "sick/2.png,R"], "whose 1 of the 3 files in class folders are; give each a row"),
+        (["normal/1.png,Q", "sick/2.png,R"], "no patient for 1 of the 3 files in class folders. Add a row"),
         (
             ["normal/1.png,Q", "sick/2.png,", "sick/3.png,Q"],
-            "whose 1 of the 3 files in class folders are (line 3 has no",
+            "no patient for 1 of the 3 files in class folders (line 3 has no",
         ),
-        (["normal/1.png,Q", "sick/2.png,R", "sick/03.png,R"], "whose 1 of the 3 files in class folders are (line 4"),
+        (["normal/1.png,Q", "sick/2.png,R", "sick/03.png,R"], "no patient for 1 of the 3 files in class folders (line 4"),
     ],
 )
 def test_a_table_says_of_all_images_whose_they_are_or_is_refused(

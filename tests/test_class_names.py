@@ -154,7 +154,7 @@ def test_a_folder_of_masks_is_refused(tmp_path: Path, drawn: str, place: str, sp
     films = [f"{split}{name}/1.png" for split in splits for name in ("normal", "sick")]
     message = refusal(tree(tmp_path, *films, f"{splits[0]}{place}{drawn}/1.png"))
     assert re.search(f"the folder {drawn!r},? (which )?is called like masks", message)
-    assert "move masks out of root" in message
+    assert "Move masks out of root" in message
 
 
 def test_a_folder_of_masks_that_may_be_a_patients_is_not_named(tmp_path: Path) -> None:

@@ -111,7 +111,7 @@ def test_what_fits_nothing_is_counted_without_a_name(tmp_path: Path) -> None:
         "rows that repeat another": 1,
         "patients' folders without a row in the table": 1,
         "patients of the table without images": 1,
-        "files that are no DICOM": 1,
+        "files that are not DICOM": 1,
         "Thumbs.db": 1,
     }
 
@@ -212,7 +212,7 @@ def test_a_deflated_header_is_read(tmp_path: Path) -> None:
         ("who,hurt\nMüller,0\n".encode("latin-1"), "not UTF-8 text"),
         ("who,hurt\nA1,0\n".encode("utf-16"), "is UTF-16, not UTF-8 text"),
         ("who,hurt\nA1,0\n".encode("utf-16-le"), "line 1: it holds NUL characters"),
-        ('who,hurt\n"A1,' + "0" * 200_000, "no CSV table from line 2 on (field larger than field limit (131072))"),
+        ('who,hurt\n"A1,' + "0" * 200_000, "invalid CSV from line 2 on (field larger than field limit (131072))"),
     ],
 )
 def test_a_table_that_does_not_fit_is_a_sentence(tmp_path: Path, table: str | bytes, says: str) -> None:
@@ -283,7 +283,7 @@ def test_pictures_among_dicom_are_counted_and_alone_are_a_sentence(tmp_path: Pat
     message = refusal(root)
     assert "holds 3 files of the table's patients, none of them DICOM (2 pictures, 1 others)" in message
     slice_file(root / "films" / "A1" / "2.dcm")
-    assert records_of(root).notes == {"files that are no DICOM": 3}
+    assert records_of(root).notes == {"files that are not DICOM": 3}
 
 
 @pytest.mark.parametrize("syntax", [ExplicitVRLittleEndian, ImplicitVRLittleEndian])
@@ -304,7 +304,7 @@ def test_what_begins_as_dicom_without_a_preamble_and_has_no_pixels_is_none(tmp_p
     root = export(tmp_path)
     path = written(root / "films" / "A1" / "odd", content)
     assert read_series_header(path) is None
-    assert records_of(root).notes == {"files that are no DICOM": 1}
+    assert records_of(root).notes == {"files that are not DICOM": 1}
 
 
 def test_two_spellings_of_a_file_are_one(tmp_path: Path) -> None:

@@ -140,7 +140,7 @@ def _images(params: DicomParams, found: Iterable[Path], notes: Counter[str]) -> 
     """The files that are images by their header, or should be by a row of the table or by their suffix."""
     headers = {path: read_series_header(path) for path in found}
     others = {p for p, h in headers.items() if not h and params.columns.file is None and p.suffix.lower() != ".dcm"}
-    notes["files that are no DICOM"] = len(others)
+    notes["files that are not DICOM"] = len(others)
     if len(others) == len(headers):
         pictures = sum(map(is_picture, others))
         raise MedscreenError(

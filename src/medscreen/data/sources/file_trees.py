@@ -78,4 +78,4 @@ def _stranger(path: Path, homes: tuple[Path, ...]) -> str | None:
         return "links that lead nowhere"
     if leads_out:
         return "links that lead out of the data set"
-    return None if stat.S_ISREG(kind) else "pipes and the like, which are no files"
+    return None if stat.S_ISREG(kind) else "pipes, sockets or devices"
