@@ -65,7 +65,7 @@ def test_names_that_one_file_system_takes_for_the_same_are_refused(tmp_path: Pat
 
 @pytest.mark.filterwarnings("ignore:Duplicate name:UserWarning")
 def test_a_name_that_is_there_twice_is_refused(tmp_path: Path) -> None:
-    assert "equal on some file systems" in refusal(zipped(tmp_path / "x.zip", ("a", b"1"), ("a", b"2")), tmp_path / "out")
+    assert "equal on some" in refusal(zipped(tmp_path / "x.zip", ("a", b"1"), ("a", b"2")), tmp_path / "out")
 
 
 def test_a_bomb_is_refused_before_anything_is_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

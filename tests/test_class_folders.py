@@ -137,7 +137,7 @@ def test_what_is_no_image_needs_no_patient(tmp_path: Path) -> None:
             ["normal/1.png,Q", "sick/2.png,", "sick/3.png,Q"],
             "no patient for 1 of the 3 files in class folders (line 3 has no",
         ),
-        (["normal/1.png,Q", "sick/2.png,R", "sick/03.png,R"], "no patient for 1 of the 3 files in class folders (line 4"),
+        (["normal/1.png,Q", "sick/2.png,R", "sick/03.png,R"], "1 of the 3 files in class folders (line 4"),
     ],
 )
 def test_a_table_says_of_all_images_whose_they_are_or_is_refused(
