@@ -426,7 +426,7 @@ def test_a_patient_within_anothers_folder_is_counted(tmp_path: Path) -> None:
     slice_file(root / "films" / "A1" / "c3" / "1.dcm")
     slice_file(root / "films" / "A1" / "B2" / "1.dcm")  # a series called like a patient that has a folder
     assert records_of(root).notes == {
-        "files in a folder called like a patient without one, within another's": 1,
+        "files in a folder named like a patient without one, within another patient's": 1,
         "patients of the table without images": 1,
     }
 

@@ -256,7 +256,7 @@ def test_further_seeds_are_read(content: dict[str, Any], tmp_path: Path, seeds: 
 def test_a_seed_named_twice_is_refused(content: dict[str, Any], tmp_path: Path, seeds: list[int]) -> None:
     content["seeds"] = seeds
     assert content["seed"] == 7
-    expected = f"params.yaml: seeds: {seeds} lists a seed twice, or 7, the value of seed:; correct it."
+    expected = f"params.yaml: seeds: {seeds} lists a seed twice, or 7, the value of seed; correct it."
     assert refusal(content, tmp_path) == expected
 
 

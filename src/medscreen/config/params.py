@@ -39,11 +39,11 @@ class Params(Block):
             known = ", ".join(self.datasets)
             raise ValueError(f"dataset: {self.dataset!r} is not an entry of datasets: ({known})")
         if len({self.seed, *self.seeds}) <= len(self.seeds):
-            raise ValueError(f"seeds: {self.seeds} lists a seed twice, or {self.seed}, the value of seed:")
+            raise ValueError(f"seeds: {self.seeds} lists a seed twice, or {self.seed}, the value of seed")
         return self
 
     @model_validator(mode="after")
-    def _studies_vary_what_is_there(self) -> "Params":
+    def _searched_keys_exist(self) -> "Params":
         for name, study in self.studies.items():
             for part, searched in study.searched.items():
                 entry = searched.entry or self.detectors.get(name)

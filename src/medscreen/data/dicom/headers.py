@@ -109,7 +109,7 @@ class Header:
         yield self.dataset
 
     def parts(self, keyword: str) -> list[Any]:
-        """The element's values one by one, None for each that is empty; [] where the element is absent or empty."""
+        """The element's values as a list, None for empty ones; [] if the element is absent or empty."""
         value = self.get(keyword)
         if value is None:
             return []

@@ -1,6 +1,6 @@
 """Images in class folders: <root>/<class>/* or, with published splits, <root>/{train,val,test}/<class>/*.
 
-Patients are named by a labels.csv beside them, with columns `file` and `patient`, or by the file names, or unknown.
+A table labels.csv beside them, with columns `file` and `patient`, or the file names can state the patients.
 """
 
 import re
@@ -66,9 +66,9 @@ def read_records(params: FoldersParams, root: Path) -> Records:
 
 
 def _files(root: Path) -> tuple[list[Path], Counter[str]]:
-    files, aside = required_files(root, root, "the class folders, or correct root")
+    files, skipped = required_files(root, root, "the class folders, or correct root")
     table = root / TABLE  # it is read even if it is a link out of the data set
-    return sorted({*files, table} if table.is_file() else files), aside
+    return sorted({*files, table} if table.is_file() else files), skipped
 
 
 def _split_folders(params: FoldersParams, root: Path) -> dict[str, str]:

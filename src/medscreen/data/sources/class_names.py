@@ -115,7 +115,7 @@ def _require_plain_names(root: Path, normal: NormalLabels, places: Collection[Pl
         for subject, role in found:
             if role is not None:
                 raise MedscreenError(
-                    f"{root}: {subject} is called like {role}. Move masks out of root, use <root>/<class>/* or "
+                    f"{root}: {subject} is named like {role}. Move masks out of root, use <root>/<class>/* or "
                     "<root>/{train,val,test}/<class>/* without folders in between, or correct root in params.yaml."
                 )
 

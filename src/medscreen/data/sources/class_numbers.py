@@ -51,7 +51,7 @@ def _problem_of_images(images: ArchivedArray) -> str | None:
 
 
 def require_labels(params: MedMnistParams, path: Path, labels: Mapping[str, _Labels], classes: int | None) -> None:
-    """Raises MedscreenError for labels whose form differs by split, which stand for missing ones, or are not named.
+    """Raises MedscreenError for labels that differ in form by split, mean missing values, or do not fit the settings.
 
     `classes`: number of classes or findings of a published data set.
     """
@@ -98,7 +98,7 @@ def _problem(params: MedMnistParams, found: _Labels, there: set[int], classes: i
 
 
 def _require_one_class_each(path: Path, labels: _Labels) -> None:
-    """Raises MedscreenError where nearly all images have exactly one class of several, and some have none."""
+    """Raises MedscreenError if nearly all images have exactly one of several classes, and some have none."""
     of_each = labels.sum(axis=1)
     none = int((of_each == 0).sum())
     share = _ONE_HOT if of_each.max() > 1 else _ONE_HOT_ALONE

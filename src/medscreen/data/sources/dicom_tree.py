@@ -97,7 +97,7 @@ def _files_of_patients(
     table, images, column = root / params.table, root / params.images, params.columns.patient
     row_of = _first_rows(params, table, [(plain(row[column]), row) for row in rows], notes)
     found: dict[Path, Row] = {}
-    strangers = set()
+    unlisted = set()
     parts = {path: [plain(name) for name in PurePosixPath(name_below(path, images)).parts] for path in files}
     for path, (folder, *inside) in parts.items():
         if not inside:
@@ -105,12 +105,12 @@ def _files_of_patients(
         elif folder in row_of:
             found[path] = row_of[folder]
         else:
-            strangers.add(path.relative_to(images).parts[0])
+            unlisted.add(path.relative_to(images).parts[0])
     lost = row_of.keys() - {plain(row[column]) for row in found.values()}
-    notes["files in a folder called like a patient without one, within another's"] = sum(
+    notes["files in a folder named like a patient without one, within another patient's"] = sum(
         not lost.isdisjoint(parts[path][1:-1]) for path in found
     )
-    notes["patients' folders without a row in the table"] = len(strangers)
+    notes["patients' folders without a row in the table"] = len(unlisted)
     notes[_LOST_PATIENTS] = len(lost)
     if not found:
         raise MedscreenError(

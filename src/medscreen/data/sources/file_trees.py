@@ -30,26 +30,26 @@ def files_below(folder: Path, root: Path) -> tuple[list[Path], Counter[str]]:
     """
     homes = (root.resolve(), folder.resolve())
     found: list[Path] = []
-    aside: Counter[str] = Counter()
-    for here, folders, files in os.walk(folder, onerror=lambda _: aside.update(["folders that can't be read"])):
+    skipped: Counter[str] = Counter()
+    for here, folders, files in os.walk(folder, onerror=lambda _: skipped.update(["folders that can't be read"])):
         # sorted, so that the order of notes depends on the files only
-        aside.update(what for name in (*sorted(folders), *sorted(files)) if (what := left_behind(name)))
+        skipped.update(what for name in (*sorted(folders), *sorted(files)) if (what := left_behind(name)))
         folders[:] = sorted(name for name in folders if not left_behind(name))
-        aside.update("linked folders, which are not followed" for name in folders if Path(here, name).is_symlink())
+        skipped.update("linked folders, which are not followed" for name in folders if Path(here, name).is_symlink())
         for path in (Path(here, name) for name in sorted(files) if not left_behind(name)):
             if what := _stranger(path, homes):
-                aside[what] += 1
+                skipped[what] += 1
             else:
                 found.append(path)
-    return sorted(found), aside
+    return sorted(found), skipped
 
 
 def required_files(folder: Path, root: Path, what: str) -> tuple[list[Path], Counter[str]]:
     """As `files_below`; raises MedscreenError if there is no file. `what`: files to add or settings to correct."""
-    files, aside = files_below(folder, root)
+    files, skipped = files_below(folder, root)
     if not files:
-        raise MedscreenError(f"{folder} holds no file{in_words(aside)}. Add {what} in params.yaml.")
-    return files, aside
+        raise MedscreenError(f"{folder} holds no file{in_words(skipped)}. Add {what} in params.yaml.")
+    return files, skipped
 
 
 def written_name(path: Path) -> str:
@@ -62,9 +62,9 @@ def name_below(path: Path, root: Path) -> str:
     return written_name(path.relative_to(root))
 
 
-def in_words(aside: Counter[str]) -> str:
+def in_words(skipped: Counter[str]) -> str:
     """Skipped entries in parentheses, for the end of a sentence; "" if there are none."""
-    return f" ({', '.join(f'{number} {what}' for what, number in aside.items())})" if aside else ""
+    return f" ({', '.join(f'{number} {what}' for what, number in skipped.items())})" if skipped else ""
 
 
 def _stranger(path: Path, homes: tuple[Path, ...]) -> str | None:

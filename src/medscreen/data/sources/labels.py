@@ -112,7 +112,7 @@ def stands_for_missing(word: str) -> bool:
 
 
 def is_word_of_a_class(word: str) -> bool:
-    """True for a usual name of a class folder, whatever the settings name."""
+    """True for a common name of a class folder, independent of the settings."""
     return _squeezed(plain(word)) in _NORMAL | {"abnormal"}
 
 

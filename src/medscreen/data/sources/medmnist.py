@@ -58,13 +58,13 @@ def read_records(params: MedMnistParams, root: Path) -> Records:
     except FileNotFoundError as error:
         raise MedscreenError(f"{path} is missing; run `dvc repro raw`, which finds or downloads it.") from error
     except (OSError, ValueError, KeyError, TypeError, zipfile.BadZipFile, EOFError, zlib.error) as error:
-        way_out = "save {train,val,test}_{images,labels} in it with np.savez_compressed"
+        advice = "save {train,val,test}_{images,labels} in it with np.savez_compressed"
         if published:
-            way_out = "move it away, and the published one is downloaded"
+            advice = "move it away, and the published one is downloaded"
         if published and published.is_3d:
-            way_out = "the published one holds volumes, and medscreen reads 2-D images only: set another flag"
+            advice = "the published one holds volumes, and medscreen reads 2-D images only: set another flag"
         reason = " ".join(str(error).split())
-        raise MedscreenError(f"{path} is not a 2-D MedMNIST file ({reason}); {way_out}.") from error
+        raise MedscreenError(f"{path} is not a 2-D MedMNIST file ({reason}); {advice}.") from error
     except (NotImplementedError, RuntimeError) as error:  # zipfile's, for other compressions and passwords
         raise MedscreenError(f"{path} is not a plain .npz file ({error}); save it with np.savez_compressed.") from error
     another = published is not None and published.md5 not in {None, file_md5(path)}

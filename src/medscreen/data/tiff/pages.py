@@ -114,7 +114,7 @@ class Pages:
 
 
 class FromPage(FileIO):
-    """A TIFF file whose header points to another page, as Pillow would read all pages before it."""
+    """A TIFF file whose header points to this page, because Pillow would read all pages before it."""
 
     def __init__(self, page: Page) -> None:
         super().__init__(page.file.name)

@@ -72,7 +72,7 @@ def _sizes(root: Path) -> dict[str, int]:
 
 
 def _read_marker(root: Path) -> dict[str, Any]:
-    """Settings and files of the last export; none where the marker is missing or damaged."""
+    """Settings and files of the last export; None and {} if the marker is missing or damaged."""
     try:
         marker: dict[str, Any] = json.loads((root / _MARKER).read_text())
         return {"settings": marker["settings"], "files": dict(marker["files"])}
