@@ -153,7 +153,7 @@ def _require_none(policy: DuplicatePolicy, kind: str, found: str) -> None:
     if found and policy == "fail":
         # file names may identify patients: they are written to data/, and never printed or logged
         raise MedscreenError(
-            f"{found}, and curation.{kind}_duplicates in params.yaml is fail. Set it to report, which lists them in "
+            f"{found}, and params.yaml has curation.{kind}_duplicates: fail. Set it to report, which lists them in "
             "data/curation.json, and remove them from the data, or set it to drop or keep_together."
         )
 
