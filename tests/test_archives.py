@@ -60,18 +60,18 @@ def test_links_and_devices_are_refused(tmp_path: Path, kind: int) -> None:
 )
 def test_names_that_one_file_system_takes_for_the_same_are_refused(tmp_path: Path, first: str, second: str) -> None:
     path = zipped(tmp_path / "x.zip", (first, b"1"), (second, b"2"))
-    assert "one name to some file systems" in refusal(path, tmp_path / "out")
+    assert "equal on some file systems" in refusal(path, tmp_path / "out")
 
 
 @pytest.mark.filterwarnings("ignore:Duplicate name:UserWarning")
 def test_a_name_that_is_there_twice_is_refused(tmp_path: Path) -> None:
-    assert "one name" in refusal(zipped(tmp_path / "x.zip", ("a", b"1"), ("a", b"2")), tmp_path / "out")
+    assert "equal on some" in refusal(zipped(tmp_path / "x.zip", ("a", b"1"), ("a", b"2")), tmp_path / "out")
 
 
 def test_a_bomb_is_refused_before_anything_is_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(archives, "_HARMLESS_BYTES", 1_000_000)
     many = [(f"{i}.png", bytes(1_000_000)) for i in range(20)]
-    assert "no images do" in refusal(zipped(tmp_path / "x.zip", *many), tmp_path / "out")
+    assert "too many for images" in refusal(zipped(tmp_path / "x.zip", *many), tmp_path / "out")
 
 
 def test_a_bomb_that_lies_about_its_size_is_refused(tmp_path: Path) -> None:
@@ -79,7 +79,7 @@ def test_a_bomb_that_lies_about_its_size_is_refused(tmp_path: Path) -> None:
     content = path.read_bytes().replace((5_000_000).to_bytes(4, "little"), (1_000).to_bytes(4, "little"))
     path.write_bytes(content)
     (tmp_path / "out").mkdir()
-    with pytest.raises(MedscreenError, match="no whole, plain zip archive") as error:
+    with pytest.raises(MedscreenError, match="not a plain zip archive") as error:
         archives.unpack(path, tmp_path / "out")
     one_sentence(error)
     assert sum(p.stat().st_size for p in (tmp_path / "out").iterdir()) <= 1_000
@@ -95,7 +95,7 @@ def test_members_that_share_their_bytes_are_refused(tmp_path: Path) -> None:
                 setattr(double, name, getattr(whole, name))
             archive.filelist.append(double)
         archive._didModify = True  # type: ignore[attr-defined]
-    assert "no images do" in refusal(path, tmp_path / "out")
+    assert "too many for images" in refusal(path, tmp_path / "out")
 
 
 def test_a_full_disk_is_a_sentence_before_anything_is_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -121,7 +121,7 @@ def test_what_is_no_image_needs_no_patient(tmp_path: Path) -> None:
     written(tmp_path / "labels.csv", "file,patient\nnormal/07_1.png,Q\nsick/08_1.png,R\n")
     assert [record.patient for record in records_of(tmp_path)] == ["Q", "R", None]
     dicom(tmp_path / "sick" / "film", np.arange(256, dtype=np.uint16).reshape(16, 16))
-    assert "does not say whose 1 of the 4 files" in refusal(tmp_path)
+    assert "has no patient for 1 of the 4 files" in refusal(tmp_path)
 
 
 @pytest.mark.parametrize("published", ["keep", "discard"])
@@ -130,14 +130,14 @@ def test_what_is_no_image_needs_no_patient(tmp_path: Path) -> None:
     [
         (["normal/1.png,Q", "sick/2.png,R", "sick/3.png,Q"], None),
         (["normal/1.png,Q", "gone.png,S", "sick/2.png,R", "sick/3.png,Q"], None),
-        (["1.png,Q", "2.png,R", "3.png,Q"], "whose 3 of the 3 files in class folders are (line 2 names no file"),
+        (["1.png,Q", "2.png,R", "3.png,Q"], "no patient for 3 of the 3 files in class folders (line 2 names a file"),
         (["normal/1.png,NA", "sick/2.png,n/a", "sick/3.png,Q"], "lines 2 and 3: its patient stands for a missing"),
-        (["normal/1.png,Q", "sick/2.png,R"], "whose 1 of the 3 files in class folders are; give each a row"),
+        (["normal/1.png,Q", "sick/2.png,R"], "no patient for 1 of the 3 files in class folders. Add a row"),
         (
             ["normal/1.png,Q", "sick/2.png,", "sick/3.png,Q"],
-            "whose 1 of the 3 files in class folders are (line 3 has no",
+            "no patient for 1 of the 3 files in class folders (line 3 has no",
         ),
-        (["normal/1.png,Q", "sick/2.png,R", "sick/03.png,R"], "whose 1 of the 3 files in class folders are (line 4"),
+        (["normal/1.png,Q", "sick/2.png,R", "sick/03.png,R"], "1 of the 3 files in class folders (line 4"),
     ],
 )
 def test_a_table_says_of_all_images_whose_they_are_or_is_refused(
@@ -173,7 +173,7 @@ def test_a_table_and_a_pattern_are_one_too_many(tmp_path: Path) -> None:
     [
         ("file,patient\nnormal/1.png,Q\nnormal/1.png,R\n", "line 3"),
         ("file\nnormal/1.png\n", "no column 'patient'"),
-        ("file,patient\nnormal/1.png,Jörg\n".encode("latin-1"), "no UTF-8 text"),
+        ("file,patient\nnormal/1.png,Jörg\n".encode("latin-1"), "not UTF-8 text"),
     ],
 )
 def test_a_table_that_can_not_be_meant_is_a_sentence(tmp_path: Path, table: str | bytes, says: str) -> None:

@@ -62,7 +62,7 @@ def test_a_label_is_that_of_the_class_folder_or_the_tree_is_refused(
         assert str(error).endswith(".")
         return
     wrong = [record.origin for record in records if record.label != files[record.origin]]
-    # of a folder that is called like nothing known nobody can tell: its files are counted
+    # of a folder that is named like nothing known nobody can tell: its files are counted
     assert len(wrong) <= records.notes.get("files in folders below their class folder", 0)
     assert all(Path(name).parent.parent.name.casefold() == "normal" for name in wrong)
     assert len(records) + records.notes.get("files outside the class folders", 0) == len(files)
@@ -82,22 +82,22 @@ def test_one_class_in_two_spellings_is_one(tmp_path: Path) -> None:
     ("names", "says"),
     [
         (("train/train/normal/1.png", "train/val/normal/1.png", "val/sick/1.png", "test/sick/1.png"),
-         "the folder 'train' is called like a split"),
+         "the folder 'train' is named like a split"),
         (("normal/1.png", "trainset/sick/1.png"),
-         "the folder 'trainset' is called like a split"),
+         "the folder 'trainset' is named like a split"),
         (("normal/1.png", "fold 3/sick/1.png"),
-         "the folder 'fold 3' is called like a split"),
+         "the folder 'fold 3' is named like a split"),
         (("normal/1.png", "sick/1.png", "dataset/normal/1.png"),
-         "the folder 'dataset' holds the folder 'normal', which is called like a class"),
-        (("normal/1.png", "normal/sick/1.png", "sick/1.png"), "holds the folder 'sick', which is called like a class"),
+         "the folder 'dataset' holds the folder 'normal', which is named like a class"),
+        (("normal/1.png", "normal/sick/1.png", "sick/1.png"), "holds the folder 'sick', which is named like a class"),
         (("normal/train/1.png", "sick/1.png"),
-         "the folder 'normal' holds the folder 'train', which is called like a split"),
-        (("normal/deep/normal/1.png", "sick/1.png"), "holds the folder 'normal', which is called like a class"),
+         "the folder 'normal' holds the folder 'train', which is named like a split"),
+        (("normal/deep/normal/1.png", "sick/1.png"), "holds the folder 'normal', which is named like a class"),
         (("dataset/train/normal/1.png", "dataset/train/sick/1.png"),
-         "the folder 'dataset' holds the folder 'train', which is called like a split"),
+         "the folder 'dataset' holds the folder 'train', which is named like a split"),
         (("dataset/normal/1.png", "dataset/sick/1.png"),
-         "the folder 'dataset' holds the folder 'normal', which is called like a class"),
-        (("normal/1.png", "normal/abnormal/1.png"), "holds the folder 'abnormal', which is called like a class"),
+         "the folder 'dataset' holds the folder 'normal', which is named like a class"),
+        (("normal/1.png", "normal/abnormal/1.png"), "holds the folder 'abnormal', which is named like a class"),
         (("normal/1.png", "norm\udcc3\udce1l/1.png"), "may be the normal class 'normal' in another encoding"),
         (("normal/1.png", "norml/1.png"), "the folder 'norml' differs from the normal label 'normal'"),
         (("normal/1.png", "unknown/1.png"), "the folder 'unknown' stands for a missing value"),
@@ -153,13 +153,13 @@ def test_a_folder_called_like_a_split_beside_the_splits_is_refused(tmp_path: Pat
 def test_a_folder_of_masks_is_refused(tmp_path: Path, drawn: str, place: str, splits: tuple[str, ...]) -> None:
     films = [f"{split}{name}/1.png" for split in splits for name in ("normal", "sick")]
     message = refusal(tree(tmp_path, *films, f"{splits[0]}{place}{drawn}/1.png"))
-    assert re.search(f"the folder {drawn!r},? (which )?is called like masks", message)
-    assert "move masks out of root" in message
+    assert re.search(f"the folder {drawn!r},? (which )?is named like masks", message)
+    assert "Move masks out of root" in message
 
 
 def test_a_folder_of_masks_that_may_be_a_patients_is_not_named(tmp_path: Path) -> None:
     message = refusal(tree(tmp_path, "normal/1.png", *(f"sick/DOE {number} mask/1.png" for number in range(11))))
-    assert "holds a folder, which is called like masks" in message
+    assert "holds a folder, which is named like masks" in message
     assert "DOE" not in message
 
 
@@ -183,13 +183,13 @@ def test_folders_of_numbers_below_numbered_classes_are_patients(tmp_path: Path) 
     records = records_of(root, normal_classes=["0"])
     assert [record.label for record in records] == [0, 0, 1]
     tree(root, "1/0/a.png")
-    assert "holds the folder '0', which is called like a class" in refusal(root, normal_classes=["0"])
+    assert "holds the folder '0', which is named like a class" in refusal(root, normal_classes=["0"])
 
 
 def test_a_folder_with_many_others_is_not_named(tmp_path: Path) -> None:
     root = tree(tmp_path, *(f"DOE_{number}/normal/1.png" for number in range(11)))
     message = refusal(root)
-    assert "one of its folders holds the folder 'normal', which is called like a class" in message
+    assert "one of its folders holds the folder 'normal', which is named like a class" in message
     assert "DOE" not in message
 
 

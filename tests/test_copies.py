@@ -191,7 +191,7 @@ def test_copies_that_must_not_be_end_the_curation(kind: str, tmp_path: Path) -> 
         run([*published(), record(60, image=image, split="train", origin="other.png")], tmp_path, **{kind: "fail"})
     assert f"curation.{kind}: fail" in one_sentence(error)
     assert ".png" not in str(error.value)  # it goes to logs, and files may be named after patients
-    assert "report, which names them in data/curation.json" in str(error.value)
+    assert "report, which lists them in data/curation.json" in str(error.value)
     assert len(homes(run(published(), tmp_path, **{kind: "fail"}))) == 52
 
 

@@ -183,7 +183,7 @@ def test_an_unreadable_file_is_quarantined_with_its_reason(tmp_path: Path) -> No
     assert [entry["file"] for entry in curated.audit["quarantined"]] == ["005.png", "007.png", "008.png"]
     reasons = [entry["reason"] for entry in curated.audit["quarantined"]]
     assert "unsupported file type; supported: DICOM, PNG" in reasons[0]
-    assert "same grey value (3)" in reasons[1]
+    assert "same gray value (3)" in reasons[1]
     assert "No such file" in reasons[2]
     assert not any(str(tmp_path) in reason for reason in reasons)
     assert curated.audit["readable"] == 37
@@ -273,7 +273,7 @@ def test_no_record_is_a_sentence(tmp_path: Path) -> None:
 def test_too_few_patients_are_a_sentence(tmp_path: Path, number: int) -> None:
     message = refusal(unsplit(number), tmp_path)
     assert f"The data has {number // 2} normal and {number // 2} abnormal patients" in message
-    assert "curation.tune_fraction 0.1, val_fraction 0.2 and test_fraction 0.2: change these" in message
+    assert "curation.tune_fraction 0.1, val_fraction 0.2 and test_fraction 0.2. Change them" in message
 
 
 def test_a_class_that_is_too_rare_for_a_split_is_the_same_sentence(tmp_path: Path) -> None:
@@ -290,7 +290,7 @@ def test_other_fractions_split_few_patients(tmp_path: Path) -> None:
 def test_a_published_train_of_few_patients_is_a_sentence(tmp_path: Path) -> None:
     message = refusal(published(train=4), tmp_path)
     assert "Train has 2 normal and 2 abnormal patients" in message
-    assert "curation.tune_fraction 0.1: change that in params.yaml" in message
+    assert "curation.tune_fraction 0.1. Change it in params.yaml" in message
 
 
 def test_one_patient_with_all_images_is_a_sentence(tmp_path: Path) -> None:

@@ -125,7 +125,7 @@ def test_more_fragments_than_frames_without_a_codestreams_start_need_a_sound_tab
     path = path_with(tmp_path / "a.dcm", fragments, starts(fragments), RLELossless)
     assert_each_frame(path, RLELossless)
     message = reason(path_with(tmp_path / "b.dcm", fragments, [0] * 4, RLELossless))
-    assert message.startswith("by its offset table, where each frame begins can't be told")
+    assert message.startswith("its offset table does not state where each frame begins")
     extended = path_with(tmp_path / "c.dcm", fragments, [], RLELossless, starts(fragments))
     assert_each_frame(extended, RLELossless)
 

@@ -188,7 +188,7 @@ def test_windows_with_any_gaps_are_the_first_without(
         return
     expected = linear(RAMP, *whole[0])
     if expected.min() == expected.max():
-        assert "same grey value" in reason(path)
+        assert "same gray value" in reason(path)
     else:
         np.testing.assert_array_equal(grey(path), expected)
 

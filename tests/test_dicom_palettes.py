@@ -104,7 +104,7 @@ def test_a_segmented_palette_is_read_in_every_byte_order(tmp_path: Path, syntax:
 
 @pytest.mark.parametrize(
     ("segments", "message"),
-    [([0, 2, 0, 1], "fewer entries"), ([2, 1, 0, 0], "unsupported kind"), ([1, 5, 9], "unsupported kind"),
+    [([0, 2, 0, 1], "fewer entries"), ([2, 1, 0, 0], "unsupported type"), ([1, 5, 9], "unsupported type"),
      ([], "LookupTableData of its header is missing")],
 )  # fmt: skip
 def test_a_segmented_palette_that_is_not_whole_is_named(tmp_path: Path, segments: list[int], message: str) -> None:

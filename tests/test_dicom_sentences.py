@@ -15,7 +15,7 @@ from factories import dicom
 @pytest.mark.parametrize("value", [None, "", " "])
 def test_a_missing_photometric_interpretation_is_not_damage(tmp_path: Path, value: str | None) -> None:
     path = saved(tmp_path / "a.dcm", RAMP, ExplicitVRLittleEndian, 12, PhotometricInterpretation=value)
-    expected = "its PhotometricInterpretation is missing, without which black can't be told from white"
+    expected = "its PhotometricInterpretation is missing, which states whether 0 is black or white"
     assert reason(path).startswith(expected)
     dataset = dcmread(path)
     del dataset.PhotometricInterpretation
@@ -30,15 +30,15 @@ def test_a_missing_photometric_interpretation_is_not_damage(tmp_path: Path, valu
         ({"PhotometricInterpretation": "RGB"}, "PhotometricInterpretation is unsupported for SamplesPerPixel 1"),
         ({"SamplesPerPixel": 3, "PhotometricInterpretation": "CMYK"}, "unsupported for SamplesPerPixel 3"),
         ({"SamplesPerPixel": 3}, "unsupported for SamplesPerPixel 3"),
-        ({"SamplesPerPixel": 4, "PhotometricInterpretation": "ARGB"}, "SamplesPerPixel is neither 1 nor 3"),
-        ({"SamplesPerPixel": 2}, "SamplesPerPixel is neither 1 nor 3"),
+        ({"SamplesPerPixel": 4, "PhotometricInterpretation": "ARGB"}, "SamplesPerPixel is unsupported"),
+        ({"SamplesPerPixel": 2}, "SamplesPerPixel is unsupported"),
         ({"PixelRepresentation": 2}, "PixelRepresentation is neither 0 nor 1"),
         ({"SamplesPerPixel": 3, "PhotometricInterpretation": "RGB", "PlanarConfiguration": 2}, "neither 0 nor 1"),
         ({"BitsStored": 17}, "contradict each other"),
         ({"BitsStored": 0}, "contradict each other"),
         ({"HighBit": 16}, "contradict each other"),
-        ({"BitsAllocated": 12}, "BitsAllocated is none of"),
-        ({"BitsAllocated": 24}, "BitsAllocated is none of"),
+        ({"BitsAllocated": 12}, "BitsAllocated is unsupported"),
+        ({"BitsAllocated": 24}, "BitsAllocated is unsupported"),
     ],
 )  # fmt: skip
 def test_a_header_that_is_not_read_is_not_damage(tmp_path: Path, elements: dict[str, Any], message: str) -> None:
@@ -53,7 +53,7 @@ def test_a_transfer_syntax_without_a_decoder_is_not_damage(tmp_path: Path, synta
     path = compressed(tmp_path / "a.dcm", np.stack([RAMP] * 3), [b"\0\0\1\xb3" + bytes(100)], stated, 12)
     path.write_bytes(path.read_bytes().replace(stated.encode(), syntax.encode()))  # pydicom does not know all of them
     found = reason(path)
-    assert "has no decoder here; convert it to one that has" in found
+    assert "has no decoder here; convert it, for instance with gdcmconv or dcmdjpeg" in found
 
 
 def test_what_is_no_codestream_is_damage(tmp_path: Path) -> None:

@@ -111,7 +111,7 @@ def test_what_fits_nothing_is_counted_without_a_name(tmp_path: Path) -> None:
         "rows that repeat another": 1,
         "patients' folders without a row in the table": 1,
         "patients of the table without images": 1,
-        "files that are no DICOM": 1,
+        "files that are not DICOM": 1,
         "Thumbs.db": 1,
     }
 
@@ -209,10 +209,10 @@ def test_a_deflated_header_is_read(tmp_path: Path) -> None:
         ("who,hurt,who\nA1,0,A1\n", "two columns 'who'"),
         ("who,hurt\nA1,1\nB2,2\n", "the label 0 in column 'hurt'"),
         ("who,hurt\nX9,0\n", "No patient of"),
-        ("who,hurt\nMüller,0\n".encode("latin-1"), "no UTF-8 text"),
-        ("who,hurt\nA1,0\n".encode("utf-16"), "is UTF-16, no UTF-8 text"),
+        ("who,hurt\nMüller,0\n".encode("latin-1"), "not UTF-8 text"),
+        ("who,hurt\nA1,0\n".encode("utf-16"), "is UTF-16, not UTF-8 text"),
         ("who,hurt\nA1,0\n".encode("utf-16-le"), "line 1: it holds NUL characters"),
-        ('who,hurt\n"A1,' + "0" * 200_000, "no CSV table from line 2 on (field larger than field limit (131072))"),
+        ('who,hurt\n"A1,' + "0" * 200_000, "invalid CSV from line 2 on (field larger than field limit (131072))"),
     ],
 )
 def test_a_table_that_does_not_fit_is_a_sentence(tmp_path: Path, table: str | bytes, says: str) -> None:
@@ -283,7 +283,7 @@ def test_pictures_among_dicom_are_counted_and_alone_are_a_sentence(tmp_path: Pat
     message = refusal(root)
     assert "holds 3 files of the table's patients, none of them DICOM (2 pictures, 1 others)" in message
     slice_file(root / "films" / "A1" / "2.dcm")
-    assert records_of(root).notes == {"files that are no DICOM": 3}
+    assert records_of(root).notes == {"files that are not DICOM": 3}
 
 
 @pytest.mark.parametrize("syntax", [ExplicitVRLittleEndian, ImplicitVRLittleEndian])
@@ -304,7 +304,7 @@ def test_what_begins_as_dicom_without_a_preamble_and_has_no_pixels_is_none(tmp_p
     root = export(tmp_path)
     path = written(root / "films" / "A1" / "odd", content)
     assert read_series_header(path) is None
-    assert records_of(root).notes == {"files that are no DICOM": 1}
+    assert records_of(root).notes == {"files that are not DICOM": 1}
 
 
 def test_two_spellings_of_a_file_are_one(tmp_path: Path) -> None:
@@ -393,7 +393,7 @@ def test_an_empty_cell_is_normal_where_the_settings_name_it(tmp_path: Path, norm
 @pytest.mark.parametrize("patient", ["NA", "nan", "unknown", "?", "-", "None", "-1", "N/A"])
 def test_a_patient_that_stands_for_a_missing_one_is_refused_by_its_lines(tmp_path: Path, patient: str) -> None:
     root = export(tmp_path, f"who,hurt,path\n{patient},0,A1/1.dcm\n{patient},1,B2/1.dcm\nNA,1,gone.dcm\n")
-    assert "lines 2 and 3: its who stands for a missing value, and would be one patient" in refusal(root, **BY_FILE)
+    assert "lines 2 and 3: its who stands for a missing value, and would count as one" in refusal(root, **BY_FILE)
 
 
 def test_a_normal_label_of_missing_files_alone_is_told_with_their_number(tmp_path: Path) -> None:
@@ -426,7 +426,7 @@ def test_a_patient_within_anothers_folder_is_counted(tmp_path: Path) -> None:
     slice_file(root / "films" / "A1" / "c3" / "1.dcm")
     slice_file(root / "films" / "A1" / "B2" / "1.dcm")  # a series called like a patient that has a folder
     assert records_of(root).notes == {
-        "files in a folder called like a patient without one, within another's": 1,
+        "files in a folder named like a patient without one, within another patient's": 1,
         "patients of the table without images": 1,
     }
 

@@ -163,7 +163,7 @@ def test_a_window_of_width_1_is_a_threshold(tmp_path: Path) -> None:
 
 def test_an_unknown_function_is_named(tmp_path: Path) -> None:
     path = dicom(tmp_path / "a.dcm", RAMP, WindowCenter=1000, WindowWidth=9, VOILUTFunction="DOE_JANE")
-    assert refusal(path) == "its VOILUTFunction is none of LINEAR, LINEAR_EXACT and SIGMOID"
+    assert refusal(path) == "its VOILUTFunction is unsupported; supported: LINEAR, LINEAR_EXACT, SIGMOID"
 
 
 def test_a_voi_lut_may_have_more_entries_than_its_entries_have_values(tmp_path: Path) -> None:

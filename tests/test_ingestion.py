@@ -177,12 +177,12 @@ def test_truncated_dicom_is_refused(tmp_path: Path, kept: float) -> None:
 @pytest.mark.parametrize("value", [0, 77])
 def test_blank_dicom_is_refused(tmp_path: Path, value: int) -> None:
     blank = np.full((32, 32), value, np.uint16)
-    assert "same grey value" in refusal(dicom(tmp_path / "a.dcm", blank))
+    assert "same gray value" in refusal(dicom(tmp_path / "a.dcm", blank))
 
 
 def test_a_window_beside_all_values_is_refused(tmp_path: Path) -> None:
     path = dicom(tmp_path / "a.dcm", RAMP, WindowCenter=9000, WindowWidth=100)
-    assert "same grey value (0)" in refusal(path)
+    assert "same gray value (0)" in refusal(path)
 
 
 def test_a_window_without_width_is_refused(tmp_path: Path) -> None:
@@ -256,7 +256,7 @@ def test_a_truncated_picture_is_refused(tmp_path: Path, suffix: str) -> None:
 
 def test_a_blank_picture_is_refused(tmp_path: Path) -> None:
     Image.new("L", (9, 9), 200).save(tmp_path / "a.png")
-    assert refusal(tmp_path / "a.png") == "every pixel has the same grey value (200)"
+    assert refusal(tmp_path / "a.png") == "every pixel has the same gray value (200)"
 
 
 def test_a_missing_file_and_a_folder_are_refused(tmp_path: Path) -> None:
@@ -287,7 +287,7 @@ def test_an_image_of_that_size_is_untouched() -> None:
 @pytest.mark.parametrize("grey", [0, 1, 93])
 def test_a_constant_image_is_refused_at_any_size(grey: int) -> None:
     for size in (1, 7, 30, 33):
-        with pytest.raises(UnreadableImageError, match="grey"):
+        with pytest.raises(UnreadableImageError, match="gray"):
             to_square(np.full((30, 30), grey, np.uint8), size)
 
 

@@ -99,7 +99,7 @@ def test_what_kaggle_sends_fills_the_folder_without_its_wrapping(
     assert fetch_from_kaggle(ON_KAGGLE[name], tmp_path / "there" / "set") == 2
     assert (tmp_path / "there" / "set" / "train" / "1").read_bytes() == b"one"
     assert [path.name for path in (tmp_path / "there").iterdir()] == ["set"]
-    with pytest.raises(MedscreenError, match="is there already"):
+    with pytest.raises(MedscreenError, match="exists already"):
         fetch_from_kaggle(ON_KAGGLE[name], tmp_path / "there" / "set")
 
 

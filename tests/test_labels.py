@@ -241,8 +241,8 @@ def test_harmless_forms_of_a_table_are_read(tmp_path: Path, text: str, rows: lis
         ("who,hurt,Hurt\nA,0,1\n", "two columns 'hurt'"),
         ("# exported\nwho,hurt\nA,0\n", "no column 'who'"),
         ("who,hurt\n# note\nA,0\n", "line 2: it has 1 cells"),
-        ("who,hurt,note\nA,0,\"5 mm\nB,1,x\n", "no CSV table from line 2 on"),
-        ('who,hurt,note\nA,0,"5 mm\nB,1,x\nC,0,"7 mm"\n', "no CSV table from line 2 on"),
+        ("who,hurt,note\nA,0,\"5 mm\nB,1,x\n", "invalid CSV from line 2 on"),
+        ('who,hurt,note\nA,0,"5 mm\nB,1,x\nC,0,"7 mm"\n', "invalid CSV from line 2 on"),
         ('who,hurt,note\nA,0,"5 mm\nB,1,x\nC,0,"\nD,1,x\n', "line 2: a quote makes further lines part"),
         ('who,hurt,note\nA,0,"5 mm\nB,1,"\nD,1,x\n', "line 2: a quote makes further lines part"),
         ('note,who,hurt\n"x,A,0\ny",B,1\nz,C,0\n', "line 2: a quote makes further lines part"),
@@ -255,7 +255,7 @@ def test_harmless_forms_of_a_table_are_read(tmp_path: Path, text: str, rows: lis
         ("who,hurt\nA,0\n".encode("utf-16"), "is UTF-16"),
         ("who,hurt\nA,0\n".encode("utf-16-be"), "NUL"),
         ("who,hurt\nA,0\n".encode("utf-32"), "UTF-8"),
-        ("who,hurt\nJörg,0\n".encode("cp1252"), "no UTF-8 text"),
+        ("who,hurt\nJörg,0\n".encode("cp1252"), "not UTF-8 text"),
     ],
 )  # fmt: skip
 def test_a_table_that_could_be_misread_is_refused(tmp_path: Path, text: str | bytes, says: str) -> None:

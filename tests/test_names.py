@@ -20,7 +20,7 @@ AUDIT: dict[str, Any] = {
         {"file": NAMES[0], "reason": "cannot identify image file 'Mustermann-Erika.png'"},
         {"file": NAMES[2], "reason": 'cannot identify image file "O\'Neil Shaun.png"'},
         {"file": NAMES[3], "reason": "cannot identify image file '/somewhere/cut-Przyby"},
-        {"file": NAMES[1], "reason": "every pixel has the same grey value (3)"},
+        {"file": NAMES[1], "reason": "every pixel has the same gray value (3)"},
     ],
     "exact_duplicates": {"conflicting_labels": [{"files": NAMES[:2]}]},
     "near_duplicates": {"pairs": 1, "listed": [{"files": NAMES[1:3], "splits": ["train", "val"], "correlation": 0.98}]},
@@ -45,7 +45,7 @@ def test_only_what_shows_nobody_is_public() -> None:
 def test_all_else_is_shown(key: Path) -> None:
     audit = without_names(AUDIT, key)
     assert audit["records"] == 5
-    assert audit["quarantined"][3]["reason"] == "every pixel has the same grey value (3)"
+    assert audit["quarantined"][3]["reason"] == "every pixel has the same gray value (3)"
     assert audit["quarantined"][0]["reason"].startswith("cannot identify image file")
     assert audit["near_duplicates"]["listed"][0]["splits"] == ["train", "val"]
 

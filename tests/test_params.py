@@ -63,7 +63,7 @@ def test_the_projects_own_file_is_valid() -> None:
 )
 def test_an_unknown_key_is_refused_by_name(content: dict[str, Any], tmp_path: Path, change: Change, key: str) -> None:
     change(content)
-    assert refusal(content, tmp_path).startswith(f"params.yaml: {key} is no known key")
+    assert refusal(content, tmp_path).startswith(f"params.yaml: {key} is not a known key")
 
 
 @pytest.mark.parametrize(
@@ -147,8 +147,7 @@ def test_a_word_that_yaml_takes_for_something_else_wants_quotes(
 ) -> None:
     content["datasets"][entry] |= yaml.safe_load(line)
     assert refusal(content, tmp_path) == (
-        f"params.yaml: datasets.{entry}.{key} to YAML where text is wanted; put what you mean in quotes, as in 'no', "
-        "'on' or '0'."
+        f"params.yaml: datasets.{entry}.{key} in YAML, but has to be text. Put it in quotes, such as 'no', 'on' or '0'."
     )
 
 
@@ -162,7 +161,7 @@ def test_what_stands_in_quotes_is_text(content: dict[str, Any], tmp_path: Path) 
 def test_an_active_dataset_that_is_no_entry_is_refused(content: dict[str, Any], tmp_path: Path) -> None:
     content["dataset"] = "mnist"
     message = refusal(content, tmp_path)
-    assert "dataset: 'mnist' is no entry of datasets: (bone-fracture, chest-xray, phantom, " in message
+    assert "dataset: 'mnist' is not an entry of datasets: (bone-fracture, chest-xray, phantom, " in message
 
 
 def test_fractions_must_leave_something_to_train_on(content: dict[str, Any], tmp_path: Path) -> None:
@@ -184,7 +183,7 @@ def test_content_that_is_no_mapping_is_refused(tmp_path: Path, text: str) -> Non
 def test_broken_yaml_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "params.yaml"
     path.write_text("seed: [1, 2\ndataset: x\n")
-    with pytest.raises(MedscreenError, match="no valid YAML") as error:
+    with pytest.raises(MedscreenError, match="invalid YAML") as error:
         load_params(path)
     one_sentence(error)
 
@@ -257,7 +256,7 @@ def test_further_seeds_are_read(content: dict[str, Any], tmp_path: Path, seeds: 
 def test_a_seed_named_twice_is_refused(content: dict[str, Any], tmp_path: Path, seeds: list[int]) -> None:
     content["seeds"] = seeds
     assert content["seed"] == 7
-    expected = f"params.yaml: seeds: {seeds} names a seed twice, or 7, which seed: names already; correct it."
+    expected = f"params.yaml: seeds: {seeds} lists a seed twice, or 7, the value of seed; correct it."
     assert refusal(content, tmp_path) == expected
 
 
@@ -281,7 +280,7 @@ NOVELTY: dict[str, Any] = {
     [
         (lambda e: e["features"].update(cells=99), "detectors.hog.features.cells = 99 is not valid"),
         (lambda e: e["features"].pop("bins"), "detectors.hog.features.bins is missing"),
-        (lambda e: e["features"].update(depth=3), "detectors.hog.features.depth is no known key"),
+        (lambda e: e["features"].update(depth=3), "detectors.hog.features.depth is not a known key"),
         (lambda e: e["features"].update(kind="sift"), "detectors.hog.features.kind is 'sift'; it has to be 'pyramid'"),
         (lambda e: e["features"].update(cells=1), "block = 2 is more than cells = 1; correct detectors.hog.features."),
         (lambda e: e.update(distance=None), "detectors.hog.distance = None is not valid"),
@@ -308,7 +307,7 @@ def test_a_depth_named_twice_is_refused(content: dict[str, Any], tmp_path: Path)
         "features": 8,
         "top_fraction": 0.1,
     }
-    assert "[2, 2] names a depth twice; correct detectors.padim.depths." in refusal(content, tmp_path)
+    assert "[2, 2] lists a depth twice; correct detectors.padim.depths." in refusal(content, tmp_path)
 
 
 EMBEDDING = {
@@ -335,16 +334,16 @@ TRAINING = {
 @pytest.mark.parametrize(
     ("change", "says"),
     [
-        (lambda e: e["backbone"].update(sides=32), "detectors.e.backbone.sides is no known key"),
+        (lambda e: e["backbone"].update(sides=32), "detectors.e.backbone.sides is not a known key"),
         (lambda e: e["backbone"].pop("side"), "detectors.e.backbone.side is missing"),
         (lambda e: e["head"].update(neighbors=[3, 0]), "detectors.e.head.neighbors.1 = 0 is not valid"),
         (lambda e: e["head"].update(temperature=[0.001]), "detectors.e.head.temperature.0 = 0.001 is not valid"),
         (lambda e: e["head"].update(kind="forest"), "detectors.e.head.kind is 'forest'; it has to be 'logistic', "),
-        (lambda e: e.update(depths=[2, 2]), r"\[2, 2\] names a depth twice; correct detectors.e.depths"),
+        (lambda e: e.update(depths=[2, 2]), r"\[2, 2\] lists a depth twice; correct detectors.e.depths"),
         (lambda e: e.update(depths=[6]), "detectors.e.depths.0 = 6 is not valid"),
         (
             lambda e: e.update(depths=[4], backbone=OWN | {"training": TRAINING}),
-            r"depths: \[4\] goes beyond the own network's 3 stages; correct detectors.e",
+            r"depths: \[4\] exceeds the 3 stages of a backbone of kind own; correct detectors.e",
         ),
         (lambda e: e.update(backbone=OWN), "detectors.e.backbone.training is missing"),
     ],

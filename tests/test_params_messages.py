@@ -22,7 +22,7 @@ RSNA = "rsna-2023-abdominal-trauma"
 WRONG = [None, True, -1, 0, 2.5, float("nan"), 10**30, "x", "", [], [[]], {}, {"a": 1}, {1: 2}, -0.5]
 PYDANTICS = re.compile(
     "nput should|ield required|nput tag|Unable to|[Vv]alue error|extra inputs|Extra inputs|not permitted|valid "
-    "(string|integer|list|dictionary|number|boolean)|literal|pydantic|of another kind|Block|Params"
+    "(string|integer|list|dictionary|number|boolean)|literal|pydantic|of another type|Block|Params"
 )
 
 
@@ -85,7 +85,7 @@ def test_a_misspelled_key_is_named(place: tuple[str | int, ...], data: st.DataOb
     [
         (
             lambda c: c["curation"].update(val_fracton=c["curation"].pop("val_fraction")),
-            "curation.val_fracton is no known key, and val_fraction is missing; correct its spelling.",
+            "curation.val_fracton is not a known key, and val_fraction is missing. Correct its spelling.",
         ),
         (
             lambda c: c["datasets"][RSNA]["display"].update(window="softtissue"),
@@ -107,7 +107,7 @@ def test_a_misspelled_key_is_named(place: tuple[str | int, ...], data: st.DataOb
         ),
         (
             lambda c: c["datasets"]["phantom"].update(knd=c["datasets"]["phantom"].pop("kind")),
-            "datasets.phantom.kind is missing (knd is no known key); it has to be 'phantom', 'medmnist', 'folders', "
+            "datasets.phantom.kind is missing (knd is not a known key); it has to be 'phantom', 'medmnist', 'folders', "
             "'dicom'.",
         ),
         (
@@ -115,7 +115,7 @@ def test_a_misspelled_key_is_named(place: tuple[str | int, ...], data: st.DataOb
             f"datasets.{RSNA}.attributes.gender = 'gender' is not valid: it has to be "
             "'sex', 'age', 'site' or 'scanner'.",
         ),
-        (lambda c: c.update({3: 4}), "3 is no known key: keys are text; correct it."),
+        (lambda c: c.update({3: 4}), "3 is not a known key: keys are text. Correct it."),
         (lambda c: c["studies"].update(cnn=None), "studies.cnn = None is not valid: it has to be a block of keys."),
     ],
 )
@@ -128,18 +128,18 @@ def test_the_sentence(change: Callable[[dict[str, Any]], Any], says: str) -> Non
 @pytest.mark.parametrize(
     ("text", "says"),
     [
-        ("seed: 1\nseed: 2\n", "params.yaml, line 2: no valid YAML (the key 'seed' stands twice in one block)"),
-        ("a: {b: 1,\n  'b': 2}\n", "params.yaml, line 2: no valid YAML (the key 'b' stands twice in one block)"),
-        ("seed: [1\nb: 2\n", "params.yaml, line 2: no valid YAML"),
-        ("seed: 1\n\tb: 2\n", "params.yaml, line 2: no valid YAML"),
-        ("seed: *x\n", "params.yaml, line 1: no valid YAML (found undefined alias 'x')"),
-        ("seed: !!python/object:os.system x\n", "params.yaml, line 1: no valid YAML"),
-        ("--- 1\n--- 2\n", "params.yaml, line 2: no valid YAML"),
-        ("? [a]\n: 1\n", "params.yaml, line 1: no valid YAML"),
-        ("root: 2020-13-45\n", "params.yaml is no valid YAML"),
-        (f"seed: {'9' * 5000}\n", "params.yaml is no valid YAML"),
-        ("seed: " + "[" * 5000, "params.yaml is no valid YAML"),
-        ("seed: \x01\n", "params.yaml is no valid YAML: its character 7 is no text"),
+        ("seed: 1\nseed: 2\n", "params.yaml, line 2: invalid YAML (duplicate key 'seed' in one block)"),
+        ("a: {b: 1,\n  'b': 2}\n", "params.yaml, line 2: invalid YAML (duplicate key 'b' in one block)"),
+        ("seed: [1\nb: 2\n", "params.yaml, line 2: invalid YAML"),
+        ("seed: 1\n\tb: 2\n", "params.yaml, line 2: invalid YAML"),
+        ("seed: *x\n", "params.yaml, line 1: invalid YAML (found undefined alias 'x')"),
+        ("seed: !!python/object:os.system x\n", "params.yaml, line 1: invalid YAML"),
+        ("--- 1\n--- 2\n", "params.yaml, line 2: invalid YAML"),
+        ("? [a]\n: 1\n", "params.yaml, line 1: invalid YAML"),
+        ("root: 2020-13-45\n", "params.yaml: invalid YAML"),
+        (f"seed: {'9' * 5000}\n", "params.yaml: invalid YAML"),
+        ("seed: " + "[" * 5000, "params.yaml: invalid YAML"),
+        ("seed: \x01\n", "params.yaml: invalid YAML (character 7 is not allowed)"),
         ("seeds: &a [*a]\n", "params.yaml: seed is missing"),
     ],
 )

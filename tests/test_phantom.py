@@ -109,7 +109,7 @@ def test_what_someone_put_beside_the_phantom_is_not_lost(tmp_path: Path, setting
 @pytest.mark.parametrize("make", [Path.touch, lambda path: path.symlink_to("nowhere")])
 def test_what_is_no_folder_is_not_filled(tmp_path: Path, make: Callable[[Path], None]) -> None:
     make(tmp_path / "out")
-    with pytest.raises(MedscreenError, match="is no folder") as error:
+    with pytest.raises(MedscreenError, match="is not a folder") as error:
         phantom.find_files(PHANTOM, tmp_path / "out", 1)
     one_sentence(error)
 

@@ -172,7 +172,7 @@ def test_a_transparent_grey_of_few_bits_lies_before_black(tmp_path: Path, bits: 
     grey = np.where(values == white, 0, values * (255 // white))
     path = written(tmp_path / "a.png", content + chunk(b"IEND", b""))
     if bits == 1:  # nothing but black is left
-        assert "same grey value" in refusal(path)
+        assert "same gray value" in refusal(path)
     else:
         np.testing.assert_array_equal(shown(path), grey)
 
@@ -294,7 +294,7 @@ def test_few_scans_are_decoded(tmp_path: Path, size: tuple[int, int], empty: int
 def test_many_scans_of_a_large_jpeg_are_refused_unread(tmp_path: Path) -> None:
     content = progressive((2000, 2500), 300)
     start = time.monotonic()
-    assert "too often" in refusal(written(tmp_path / "a.jpg", content))
+    assert "too many scans" in refusal(written(tmp_path / "a.jpg", content))
     assert time.monotonic() - start < 1
     inside = dicom(tmp_path / "a.dcm", np.zeros((2000, 2500), np.uint8), bits=8)
     dataset = pydicom.dcmread(inside)
@@ -302,7 +302,7 @@ def test_many_scans_of_a_large_jpeg_are_refused_unread(tmp_path: Path) -> None:
     dataset.PixelData = encapsulate([content])
     dataset["PixelData"].VR = "OB"
     dataset.save_as(inside)
-    assert "too often" in refusal(inside)
+    assert "too many scans" in refusal(inside)
 
 
 def test_a_scan_marker_within_other_segments_is_no_scan(tmp_path: Path) -> None:
@@ -362,5 +362,5 @@ def test_scans_of_jpeg_ls_are_counted_by_the_size_in_its_frame() -> None:
     frame = b"\xff\xf7" + struct.pack(">HBHHBBBB", 11, 8, 8_000, 8_000, 1, 1, 0x11, 0)
     scan = b"\xff\xda" + struct.pack(">HBBBBBB", 8, 1, 1, 0, 0, 0, 0) + b"\0" * 4
     require_few_scans(b"\xff\xd8" + frame + scan * 32 + b"\xff\xd9")
-    with pytest.raises(UnreadableImageError, match="passes over the pixels too often"):
+    with pytest.raises(UnreadableImageError, match="has too many scans"):
         require_few_scans(b"\xff\xd8" + frame + scan * 33 + b"\xff\xd9")

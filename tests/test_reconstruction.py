@@ -166,12 +166,12 @@ def test_what_is_standardised_is_trained_on_standardised_images() -> None:
 @pytest.mark.parametrize(
     ("changes", "says"),
     [
-        ({"score": "elbo"}, "elbo needs the distribution of codes of a vae; an autoencoder has none"),
+        ({"score": "elbo"}, "elbo needs variant: variational; a plain autoencoder has no distribution of codes"),
         (
             {"kind": "autoencoder", "variant": "variational", "beta": 1.0, "score": "elbo", "top_fraction": 0.5},
             "set top_fraction to 1.0",
         ),
-        ({"layers": LAYERS | {"strides": [2]}}, "down has 2 steps and strides 1"),
+        ({"layers": LAYERS | {"strides": [2]}}, "down has 2 layers and strides 1"),
         ({"layers": LAYERS | {"output_kernel": None}}, "the last number of up has to be 1"),
     ],
 )

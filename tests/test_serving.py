@@ -143,7 +143,7 @@ def test_images_left_out_are_counted_and_broken_ones_named_beside_the_others(ser
     assert animation["left_out"] == 3
     assert [image["frame"] for image in pages["images"]] == [0]
     assert pages["unreadable"][0]["frame"] == 1
-    assert "same grey value" in pages["unreadable"][0]["detail"]
+    assert "same gray value" in pages["unreadable"][0]["detail"]
 
 
 HOSTILE = {

@@ -472,14 +472,14 @@ def test_other_data_is_another_study_beside_the_first(home: Path) -> None:
         ({"space": {}}, "name at least one key"),
         (
             {"space": {"featuers.cells": {"choices": [1, 2]}}},
-            "'featuers.cells' is no key of a detector of kind novelty",
+            "'featuers.cells' is not a key of a detector of kind novelty",
         ),
         ({"space": {"features.cells": {"low": 1}}}, "it needs low, high and step"),
-        ({"space": {"features.cells": {"low": 4, "high": 1, "step": 1}}}, "no whole number of steps"),
+        ({"space": {"features.cells": {"low": 4, "high": 1, "step": 1}}}, "not a whole number of steps"),
         ({"space": {"features.cells": {"choices": ["a", "b"]}}}, "'features.cells' can't be 'a'"),
         ({"space": {"features.cells": {"low": 1.0, "high": 3.0, "log": True}}}, "'features.cells' can't be 1.0"),
-        ({"space": {"features.cells": {"choices": [8, 8]}}}, "names a value twice"),
-        ({"space": {"kind": {"choices": ["hog", "cnn"]}}}, "'kind' is no key"),
+        ({"space": {"features.cells": {"choices": [8, 8]}}}, "lists a value twice"),
+        ({"space": {"kind": {"choices": ["hog", "cnn"]}}}, "'kind' is not a key"),
         (
             {"space": {"distance": {"choices": {"a": 1, "b": 2}}, "distance.neighbors": {"choices": [1, 2]}}},
             "'distance.neighbors' lies inside 'distance'",

@@ -82,7 +82,7 @@ def odd(tmp_path: Path) -> Path:
 ODD = {
     "links that lead nowhere": 2,
     "links that lead out of the data set": 2,
-    "pipes and the like, which are no files": 1,
+    "pipes, sockets or devices": 1,
 }
 
 
@@ -106,7 +106,7 @@ def test_a_socket_is_no_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.chdir(tmp_path)  # names of sockets are short
     with socket.socket(socket.AF_UNIX) as held:
         held.bind("socket.png")
-        assert files_below(tmp_path, tmp_path) == ([], {"pipes and the like, which are no files": 1})
+        assert files_below(tmp_path, tmp_path) == ([], {"pipes, sockets or devices": 1})
 
 
 def test_folders_of_nothing_but_links_say_what_they_hold(odd: Path) -> None:
@@ -141,7 +141,7 @@ def test_dicom_takes_the_same_files_in_raw_and_curate(tmp_path: Path) -> None:
     assert records.notes == {
         "linked folders, which are not followed": 1,
         "links that lead nowhere": 1,
-        "pipes and the like, which are no files": 1,
+        "pipes, sockets or devices": 1,
         "patients' folders without a row in the table": 1,
         "patients of the table without images": 1,
     }
@@ -165,4 +165,4 @@ def test_the_folder_of_images_may_lie_behind_a_link(tmp_path: Path) -> None:
 
 def test_a_pipe_called_labels_csv_is_no_table(odd: Path) -> None:
     os.mkfifo(odd / "labels.csv")
-    assert sources.read_records(FILMS, odd).notes["pipes and the like, which are no files"] == 2
+    assert sources.read_records(FILMS, odd).notes["pipes, sockets or devices"] == 2

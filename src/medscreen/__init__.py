@@ -1,4 +1,4 @@
-"""medscreen screens medical images for what looks abnormal. Research use only, never diagnosis."""
+"""Screening of medical images for abnormal ones. For research only, not for diagnosis."""
 
 from typing import TYPE_CHECKING
 
@@ -11,11 +11,11 @@ __all__ = ["MedscreenError", "load_detector"]
 
 
 def load_detector(name: str, stage: str = "Production") -> "PackagedDetector":
-    """Loads the version of the registered model `name` that is in `stage`.
+    """Loads the version of the registered model `name` in `stage`.
 
     `name`: `<data set>-detector`, such as `phantom-detector`. `stage`: Production, Staging or Archived. Raises
-    MedscreenError outside a checkout, for an unknown model or stage, where no version has that stage, and where
-    its files are lost or damaged.
+    MedscreenError outside a checkout, for an unknown model or stage, if no version is in that stage, and if its files
+    are missing or damaged.
     """
     from medscreen.packaging.packaged_detector import PackagedDetector
     from medscreen.registry.stage_package import package_in_stage

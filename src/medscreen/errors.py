@@ -1,5 +1,5 @@
-"""The one exception whose message is meant for the person at the terminal."""
+"""The exception whose message is written for the user."""
 
 
 class MedscreenError(Exception):
-    """A mistake in the input: one sentence that names the file or key and the way out."""
+    """A mistake in the input; the message names the file or key, and what to do."""

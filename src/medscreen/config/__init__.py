@@ -1,1 +1,1 @@
-"""params.yaml as frozen, typed values; defaults live in that file and nowhere else."""
+"""Typed, immutable settings from params.yaml, which holds all defaults."""

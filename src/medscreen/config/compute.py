@@ -1,4 +1,4 @@
-"""Threads and device, on which the last bits of a result depend besides the seed."""
+"""Settings of threads and device."""
 
 from typing import Annotated, Literal
 

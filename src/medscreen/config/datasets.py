@@ -1,4 +1,4 @@
-"""The data sets, and how they become splits."""
+"""Settings of data sets, splits and duplicates."""
 
 import re
 from pathlib import PurePosixPath, PureWindowsPath
@@ -21,9 +21,9 @@ def _finds_a_patient(pattern: str) -> str:
     try:
         groups = re.compile(pattern).groups
     except re.error as error:
-        raise ValueError(f"{pattern!r} is no regular expression ({error})") from error
+        raise ValueError(f"{pattern!r} is not a valid regular expression ({error})") from error
     if groups != 1:
-        raise ValueError(f"{pattern!r} has {groups} groups (...) where the patient's number should be the only one")
+        raise ValueError(f"{pattern!r} has {groups} groups (...); it needs exactly one, for the patient")
     return pattern
 
 
@@ -32,7 +32,10 @@ BelowRoot = Annotated[str, Field(min_length=1), AfterValidator(_below_root)]
 
 
 class PhantomParams(Block):
-    """Simulated chest films, written as DICOM below `root`; the last keys are numbers of planted defects."""
+    """Simulated chest films, written as DICOM below `root`.
+
+    `exact_duplicates` to `unreadable_files` are numbers of planted defects.
+    """
 
     kind: Literal["phantom"]
     root: str
@@ -51,8 +54,8 @@ class MedMnistParams(Block):
     """A MedMNIST .npz file in the folder `root`, downloaded there if it is missing.
 
     `flag`: name of the file without .npz, such as `chestmnist` or, for 64 x 64 pixels, `chestmnist_64`. An image is
-    normal if all its labels are among `normal_labels`; in a multi-label set these are its findings, and `[]` means
-    none.
+    normal if all its labels are among `normal_labels`. In a multi-label set the labels are findings; with `[]`, images
+    without findings are normal.
     """
 
     kind: Literal["medmnist"]
@@ -63,10 +66,10 @@ class MedMnistParams(Block):
 
 
 class FoldersParams(Block):
-    """Image files in class folders below `root`, with published splits above the classes or without.
+    """Image files in class folders below `root`, with or without folders of published splits above them.
 
-    `patient_pattern`: regular expression for file names, whose only group is the patient; it has to match every name.
-    null: a table `labels.csv` or nothing names patients. `published_splits`: `discard` splits all images anew.
+    `patient_pattern`: regular expression whose only group is the patient; it has to match every file name. null:
+    patients are read from a table `labels.csv`, or unknown. `published_splits`: `discard` splits all images anew.
     """
 
     kind: Literal["folders"]
@@ -78,7 +81,7 @@ class FoldersParams(Block):
 
 
 class ColumnsParams(Block):
-    """Column names of the label table; `file`: null where each patient has a folder of that name."""
+    """Column names of the label table. `file`: null if each patient has a folder of that name."""
 
     patient: str
     label: str
@@ -135,10 +138,10 @@ DuplicatePolicy = Literal["report", "drop", "keep_together", "fail"]
 
 
 class CurationParams(Block):
-    """Splits and duplicates; the fractions are of patients, for data without published splits.
+    """Splits and duplicates. Fractions are shares of patients; published splits use `tune_fraction` alone.
 
-    Duplicates: `drop` keeps one, `keep_together` keeps all in one split, `fail` ends the stage, `report` only counts
-    them. Published val and test are never changed: there, `drop` takes copies of their images out of train.
+    Duplicates: `drop` keeps one, `keep_together` keeps all in one split, `fail` stops with an error, `report` only
+    counts them. Published val and test are never changed: `drop` removes copies of their images from train.
     """
 
     tune_fraction: Fraction

@@ -1,4 +1,4 @@
-"""Display settings: from stored values to display gray."""
+"""Display settings of DICOM images."""
 
 from typing import Annotated, Literal
 
@@ -8,17 +8,17 @@ from medscreen.config.base import Block
 
 
 class WindowParams(Block):
-    """An explicit window, in the units after the file's rescale: Hounsfield units for CT."""
+    """A window in units after rescale: Hounsfield units for CT."""
 
     center: float
     width: Annotated[float, Field(ge=1)]
 
 
 class DisplayParams(Block):
-    """Display settings of DICOM; other pictures are displayed as they are.
+    """Display settings of DICOM; they do not apply to other image files.
 
-    `window`: `file` is the file's VOI LUT or first window, percentiles where it has none; or a named window, which
-    needs Hounsfield units; or `{center, width}`. `burned_in`: files whose header states burned-in annotation are
+    `window`: `file` uses the file's VOI LUT or first window, or percentiles if it has none; a named window needs
+    Hounsfield units; `{center, width}` sets one. `burned_in`: files whose header states burned-in annotation are
     counted or refused.
     """
 
@@ -27,4 +27,4 @@ class DisplayParams(Block):
 
 
 FILE_DISPLAY = DisplayParams(window="file", burned_in="count")
-"""As the files themselves say: the display of data sets that have no key for it."""
+"""Display of data sets without the setting `display`: as the files state."""

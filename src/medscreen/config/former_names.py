@@ -1,4 +1,4 @@
-"""Names that settings, and what is made from them, had in former versions of medscreen, with those of today."""
+"""Former names of settings, package outputs and metadata, mapped to the current names."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -11,27 +11,27 @@ KEYS = {
     "standardise": "standardize", "top": "top_fraction", "traits": "attributes", "views": "tta",
 }  # fmt: skip
 _VALUES = {("balance", "triple"): "oversample_augmented"}
-# blocks whose keys are names that users choose
+# blocks whose keys are chosen by users
 _NAMED_BY_USERS = frozenset({"datasets", "detectors", "members", "searched", "studies"})
 
-# Former name in a package -> name: of an output, of a constant of its nodes, of its metadata
+# Former name in a package -> current name: outputs, constants of nodes, metadata properties
 _OF_PACKAGES = {
     "refer": "deferred", "refer_from": "defer_from", "refer_to": "defer_to", "score_at_half": "decision_boundary",
 }  # fmt: skip
 
 
 def current_param(name: str) -> str:
-    """The dotted name of a setting as it is today: `cnn.training.average` -> `cnn.training.ema_decay`."""
+    """Current dotted name of a setting: `cnn.training.average` -> `cnn.training.ema_decay`."""
     return ".".join(KEYS.get(part, part) for part in name.split("."))
 
 
 def current_value(name: str, value: Any) -> Any:
-    """The value of a setting, by its dotted name, as it is named today."""
+    """Current name of the value of the setting with this dotted name."""
     return _VALUES.get((name.rpartition(".")[2], value), value) if isinstance(value, str) else value
 
 
 def with_current_keys(content: Any, users_names: bool = False) -> Any:
-    """A block of a recorded params.yaml with the keys of today; `users_names`: its own keys are names, and stay."""
+    """A block of a recorded params.yaml with current keys; `users_names`: users chose its keys, which stay."""
     if isinstance(content, Mapping):
         return {
             (name if users_names else current_param(name)): with_current_keys(
@@ -43,12 +43,12 @@ def with_current_keys(content: Any, users_names: bool = False) -> Any:
 
 
 def current_in_package(name: str) -> str:
-    """The name of a package's output, of a constant (after `op_`) or of a property of its metadata, as it is today."""
+    """Current name of a package's output, constant (after `op_`) or metadata property."""
     return _OF_PACKAGES.get(name, name)
 
 
 def with_current_metadata(metadata: Mapping[str, Any]) -> dict[str, Any]:
-    """A package's metadata with the properties of today."""
+    """A package's metadata with current property names."""
     found = {current_in_package(name): value for name, value in metadata.items()}
     if isinstance(point := found.get("operating_point"), Mapping):
         found["operating_point"] = {current_in_package(name): value for name, value in point.items()}

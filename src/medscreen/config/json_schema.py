@@ -12,6 +12,6 @@ def params_schema() -> str:
 
 def _untitled(node: object) -> object:
     if isinstance(node, dict):
-        # a setting may itself be called title: there the value is a block, not a text
+        # for a setting named title the value is a block, not text
         return {key: _untitled(value) for key, value in node.items() if key != "title" or isinstance(value, dict)}
     return [_untitled(value) for value in node] if isinstance(node, list) else node

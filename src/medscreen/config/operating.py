@@ -1,4 +1,4 @@
-"""Threshold policies, calibration, deferral band; what is evaluated."""
+"""Settings of operating points and of the evaluation."""
 
 from typing import Annotated, Literal
 
@@ -15,46 +15,46 @@ class MeanSdPolicy(Block):
 
 
 class HealthyQuantilePolicy(Block):
-    """That quantile of the healthy scores of `val`."""
+    """A quantile of the healthy scores of `val`."""
 
     policy: Literal["healthy_quantile"]
     quantile: Fraction
 
 
 class BestAccuracyPolicy(Block):
-    """Threshold of greatest accuracy on `val`."""
+    """Threshold of maximum accuracy on `val`."""
 
     policy: Literal["best_accuracy"]
 
 
 class YoudenPolicy(Block):
-    """Threshold of greatest sensitivity + specificity on `val`."""
+    """Threshold of maximum sensitivity + specificity on `val` (Youden's J)."""
 
     policy: Literal["youden"]
 
 
 class F1Policy(Block):
-    """Threshold of greatest F1 on `val`."""
+    """Threshold of maximum F1 on `val`."""
 
     policy: Literal["f1"]
 
 
 class SensitivityPolicy(Block):
-    """The highest threshold with a sensitivity of `at_least` on `val`."""
+    """The highest threshold with a sensitivity of at least `at_least` on `val`."""
 
     policy: Literal["sensitivity"]
     at_least: Share
 
 
 class SpecificityPolicy(Block):
-    """The lowest threshold with a specificity of `at_least` on `val`."""
+    """The lowest threshold with a specificity of at least `at_least` on `val`."""
 
     policy: Literal["specificity"]
     at_least: Share
 
 
 class CostPolicy(Block):
-    """Threshold of least expected cost an image on `val`, at a stated prevalence; costs in any one unit."""
+    """Threshold of minimum expected cost per image on `val` at this prevalence; both costs have the same unit."""
 
     policy: Literal["cost"]
     false_positive: Annotated[float, Field(gt=0)]
@@ -77,7 +77,7 @@ CalibrationName = Literal["platt", "isotonic", "temperature"]
 
 
 class DeferralParams(Block):
-    """The deferral band: scores between the thresholds of this sensitivity and of this specificity on `val`."""
+    """Deferral band: scores between the thresholds with this sensitivity and this specificity on `val`."""
 
     sensitivity: Share
     specificity: Share

@@ -1,4 +1,4 @@
-"""params.yaml as one value, and what is wrong with it in one sentence."""
+"""The validated content of params.yaml."""
 
 from pathlib import Path
 from typing import Annotated
@@ -37,13 +37,13 @@ class Params(Block):
     def _active_entries_exist(self) -> "Params":
         if self.dataset not in self.datasets:
             known = ", ".join(self.datasets)
-            raise ValueError(f"dataset: {self.dataset!r} is no entry of datasets: ({known})")
+            raise ValueError(f"dataset: {self.dataset!r} is not an entry of datasets: ({known})")
         if len({self.seed, *self.seeds}) <= len(self.seeds):
-            raise ValueError(f"seeds: {self.seeds} names a seed twice, or {self.seed}, which seed: names already")
+            raise ValueError(f"seeds: {self.seeds} lists a seed twice, or {self.seed}, the value of seed")
         return self
 
     @model_validator(mode="after")
-    def _studies_vary_what_is_there(self) -> "Params":
+    def _searched_keys_exist(self) -> "Params":
         for name, study in self.studies.items():
             for part, searched in study.searched.items():
                 entry = searched.entry or self.detectors.get(name)
@@ -52,7 +52,7 @@ class Params(Block):
         return self
 
     def detector(self, name: str) -> DetectorParams:
-        """The roster's entry `name`; raises MedscreenError if there is none."""
+        """The roster entry `name`; raises MedscreenError if there is none."""
         if name not in self.detectors:
             raise MedscreenError(
                 f"params.yaml has no detector {name!r}; its detectors: block holds {', '.join(self.detectors)}."
@@ -61,7 +61,7 @@ class Params(Block):
 
 
 def load_params(path: Path) -> Params:
-    """The validated content of a params.yaml; raises MedscreenError that names the first wrong key."""
+    """The validated content of a params.yaml; raises MedscreenError with the first invalid key."""
     content = read_yaml(path)
     try:
         return Params.model_validate(content)

@@ -1,17 +1,17 @@
-"""Disclosure control: the parts of a data set that may leave its machine."""
+"""Disclosure control: public data sets, and the smallest group of patients that is reported."""
 
 from medscreen.config.datasets import DatasetParams, MedMnistParams, PhantomParams
 
 UNKNOWN = "unknown"
 FEWEST = 5
-"""Patients that a value has to have, lest it leads to one of them or was typed as the name of one."""
+"""Minimum number of patients of a value: a rarer value may identify a patient, or be a patient's name."""
 OTHER = f"other (fewer than {FEWEST} patients)"
-"""The value in place of those of fewer patients, where a data set is not public."""
+"""Replacement for values of fewer patients, in data sets that are not public."""
 
 
 def is_public(dataset: DatasetParams) -> bool:
-    """True if pictures and names of files may go to MLflow: simulated or published data.
+    """True if images and file names may be logged to MLflow: simulated or published data.
 
-    Of every other kind of source both may be patients'.
+    In data of all other sources both may identify patients.
     """
     return isinstance(dataset, PhantomParams | MedMnistParams)

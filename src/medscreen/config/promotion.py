@@ -1,4 +1,4 @@
-"""The gate to Production."""
+"""Settings of the promotion gate."""
 
 from typing import Annotated, Literal
 
@@ -10,7 +10,7 @@ Margin = Annotated[float, Field(ge=0, lt=1)]
 
 
 class SensitivityFloor(Block):
-    """Least sensitivity at the threshold that has this specificity."""
+    """Minimum sensitivity at the threshold with this specificity."""
 
     at_specificity: Share
     at_least: Annotated[float, Field(ge=0, le=1)]
@@ -19,11 +19,11 @@ class SensitivityFloor(Block):
 class PromotionParams(Block):
     """Conditions on `val` for Production.
 
-    `confidence`: of the one-sided bounds, which have to exceed the margins. A candidate that is no better is promoted
-    in at most 1 - confidence of cases.
+    `confidence`: confidence level of the one-sided bounds, which have to exceed the margins. A candidate that is not
+    better is promoted in at most 1 - confidence of cases.
     """
 
-    # both need no threshold: each was chosen on some val, and flatters there
+    # metrics without a threshold: a threshold was chosen on val, where metrics at it are optimistic
     metric: Literal["auroc", "average_precision"]
     confidence: Annotated[float, Field(ge=0.5, lt=1)]
     margin_over_baseline: Margin

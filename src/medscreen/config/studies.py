@@ -1,4 +1,4 @@
-"""The studies of params.yaml: for each the entries that it starts from, and the dimensions that it varies."""
+"""Settings of studies: the roster entry that each starts from, and its search space."""
 
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
@@ -30,7 +30,7 @@ class StepsParams(Block):
     def _reaches_high(self) -> "StepsParams":
         steps = (self.high - self.low) / self.step
         if steps < 1 or abs(steps - round(steps)) > 1e-6:
-            raise ValueError(f"from {self.low} to {self.high} is no whole number of steps of {self.step}")
+            raise ValueError(f"from {self.low} to {self.high} is not a whole number of steps of {self.step}")
         return self
 
 
@@ -43,7 +43,7 @@ class RangeParams(Block):
 
     @property
     def extremes(self) -> list[Any]:
-        """The ends."""
+        """Low and high."""
         return [self.low, self.high]
 
     @model_validator(mode="after")
@@ -60,23 +60,23 @@ class ChoicesParams(Block):
 
     @property
     def extremes(self) -> list[Any]:
-        """All of them."""
+        """All values."""
         return list(self.named.values())
 
     @model_validator(mode="after")
     def _are_different(self) -> "ChoicesParams":
         if len(self.named) < len(self.choices):
-            raise ValueError(f"choices: {self.choices} names a value twice")
+            raise ValueError(f"choices: {self.choices} lists a value twice")
         return self
 
     @property
     def named(self) -> Mapping[Scalar, Any]:
-        """Optuna's value -> the entry's."""
+        """Value in Optuna -> value in the entry."""
         pairs = self.choices.items() if isinstance(self.choices, dict) else zip(self.choices, self.choices, strict=True)
         return dict(pairs)
 
 
-_FORMS = {"choices": "choices", "step": "steps", "log": "range"}  # by the key that the others have not
+_FORMS = {"choices": "choices", "step": "steps", "log": "range"}  # key that only one form has -> form
 
 
 def _form(value: Any) -> str | None:
@@ -97,7 +97,7 @@ DimensionParams = Annotated[
 
 
 class SearchedParams(Block):
-    """Settings that are varied. `entry`: null for the roster's own. `space`: dotted key -> its values."""
+    """Settings that a study varies. `entry`: where it starts; null: the roster entry. `space`: dotted key -> values."""
 
     entry: DetectorParams | None
     space: dict[str, DimensionParams]
@@ -113,15 +113,15 @@ class SearchedParams(Block):
         return self
 
     def problem(self, entry: DetectorParams) -> str | None:
-        """Error of the first value that the entry can't take, each tried by itself, with its key; None without one."""
+        """Error message for the first value that the entry does not accept, each tried alone; None without one."""
         for key, dimension in self.space.items():
             if not has_key(entry, key) or key == "kind":
-                return f"{key!r} is no key of a detector of kind {entry.kind} that can be varied"
+                return f"{key!r} is not a key of a detector of kind {entry.kind} that can be varied"
             for value in dimension.extremes:
                 try:
                     entry_with(entry, {key: value})
                 except ValidationError as error:
-                    # of several that do not go together, others may
+                    # a conflict with another key can disappear with other values of that key
                     problems = error.errors(include_url=False)
                     if problems[0]["type"] != "value_error":
                         return f"{key!r} can't be {value!r}: {reason(problems[:1])}"
@@ -147,7 +147,7 @@ class HyperbandPrunerParams(Block):
 class WilcoxonPrunerParams(Block):
     """Prunes a trial whose epochs are worse than the best trial's by a signed-rank test at `level`.
 
-    Epochs of a training are not independent, so that `level` is no error rate.
+    Epochs of a training are not independent, so `level` is not an error rate.
     """
 
     kind: Literal["wilcoxon"]
@@ -175,15 +175,15 @@ class ConfirmParams(Block):
     @model_validator(mode="after")
     def _seeds_differ(self) -> "ConfirmParams":
         if len(set(self.seeds)) < len(self.seeds):
-            raise ValueError(f"seeds: {self.seeds} names a seed twice")
+            raise ValueError(f"seeds: {self.seeds} lists a seed twice")
         return self
 
 
 class StudyParams(Block):
-    """A search for one entry of the roster.
+    """A hyperparameter search for one entry of the roster.
 
-    `epochs`: of a trial; null: as many as the entry has. `objective`: AUROC on tune, or AUROC and milliseconds an
-    image (multi-objective, without pruner).
+    `epochs`: number of epochs of a trial; null: that of the entry. `objective`: AUROC on tune, or AUROC and
+    milliseconds per image (multi-objective, without pruner).
     """
 
     trials: Annotated[int, Field(ge=1)]
@@ -202,9 +202,9 @@ class StudyParams(Block):
 
 
 def entry_with(entry: DetectorParams, values: Mapping[str, Any]) -> DetectorParams:
-    """The entry with other values under these dotted keys; a number in a key is a place in a list.
+    """A copy of the entry with new values at these dotted keys; a number in a key is a list index.
 
-    Raises KeyError for a key that the entry does not have, pydantic's ValidationError for values that do not fit it.
+    Raises KeyError for a key that the entry does not have, pydantic's ValidationError for invalid values.
     """
     content = entry.model_dump()
     for key, value in values.items():
@@ -216,7 +216,7 @@ def entry_with(entry: DetectorParams, values: Mapping[str, Any]) -> DetectorPara
 
 
 def value_at(entry: DetectorParams, key: str) -> Any:
-    """The entry's value under a dotted key; raises KeyError if it has none."""
+    """The entry's value at a dotted key; raises KeyError if it has none."""
     return _found(entry.model_dump(), key)
 
 

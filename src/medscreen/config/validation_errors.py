@@ -11,9 +11,9 @@ from pydantic import BaseModel, ValidationError
 from medscreen.config.former_names import KEYS
 
 Problem = Mapping[str, Any]
-"""One of `ValidationError.errors()`."""
+"""One item of `ValidationError.errors()`."""
 
-# By pydantic's name of an error, and filled with its context, what was wanted.
+# pydantic's error type -> expected value, formatted with the error's context
 _WANTED = {
     "bool_type": "true or false",
     "dict_type": "a block of keys",
@@ -31,7 +31,7 @@ _WANTED = {
     "model_attributes_type": "a block of keys",
     "model_type": "a block of keys",
     "none_required": "null",
-    "recursion_loop": "a block that does not hold itself",
+    "recursion_loop": "a block that does not contain itself",
     "string_pattern_mismatch": "text of the form {pattern}",
     "string_too_short": "text that is not empty",
     "string_type": "text",
@@ -39,7 +39,7 @@ _WANTED = {
 
 
 def first_problem(error: ValidationError, content: Any, model: type[BaseModel]) -> str:
-    """The first thing that is wrong with a file's content, which `model` refused, as a sentence with its dotted key."""
+    """Message for the first error in content that `model` refused, with its dotted key."""
     problems = error.errors(include_url=False)
     problem = _inside_the_block(problems, content)
     key = _key(problem["loc"], content)
@@ -58,12 +58,10 @@ def first_problem(error: ValidationError, content: Any, model: type[BaseModel]) 
             return f"{key}.{chooser} is {what}; it has to be {choices}{_nearest(given, choices)}."
         case "invalid_key":
             block = _key(problem["loc"][:-1], content)
-            return f"{_joined(block, str(problem['loc'][-1]))} is no known key: keys are text; correct it."
+            return f"{_joined(block, str(problem['loc'][-1]))} is not a known key: keys are text. Correct it."
         case "string_type" if isinstance(problem["input"], bool | int | float | date):
             given = str(problem["input"]) if isinstance(problem["input"], date) else repr(problem["input"])
-            return (
-                f"{key} is {given} to YAML where text is wanted; put what you mean in quotes, as in 'no', 'on' or '0'."
-            )
+            return f"{key} is {given} in YAML, but has to be text. Put it in quotes, such as 'no', 'on' or '0'."
         case "value_error":
             return f"{_own_words(problem)}; correct {key or 'it'}."
         case _:
@@ -72,13 +70,13 @@ def first_problem(error: ValidationError, content: Any, model: type[BaseModel]) 
 
 
 def reason(problems: Sequence[Problem]) -> str:
-    """The reason for refusing a value; of a union, the alternatives together."""
+    """Reason for refusing a value; the alternatives of a union are joined."""
     first = problems[0]
     match first["type"]:
         case "missing":
             return f"{first['loc'][-1]} is missing"
         case "extra_forbidden":
-            return f"{first['loc'][-1]} is no known key"
+            return f"{first['loc'][-1]} is not a known key"
         case "union_tag_invalid" | "union_tag_not_found":
             chooser, choices = first["ctx"]["discriminator"].strip("'"), first["ctx"].get("expected_tags")
             return f"its {chooser} has to be {choices}" if choices else f"it needs a {chooser}"
@@ -98,7 +96,7 @@ def _wanted(problem: Problem) -> str:
         words = ("at least", "min_length") if problem["type"] == "too_short" else ("at most", "max_length")
         number = problem["ctx"][words[1]]
         return f"{words[0]} {number} {'entry' if number == 1 else 'entries'} long"
-    return _WANTED.get(problem["type"], "of another kind").format(**problem.get("ctx", {}))
+    return _WANTED.get(problem["type"], "of another type").format(**problem.get("ctx", {}))
 
 
 def _own_words(problem: Problem) -> str:
@@ -106,7 +104,7 @@ def _own_words(problem: Problem) -> str:
 
 
 def _inside_the_block(problems: Sequence[Problem], content: Any) -> Problem:
-    """The first problem or, where a block could have been a word or a block, the first inside of it."""
+    """The first problem or, for a value that may be a word or a block, the first problem inside the block."""
     first = problems[0]
     if isinstance(first["input"], dict | list) and first["type"] not in {"missing", "extra_forbidden", "value_error"}:
         key = _key(first["loc"], content)
@@ -118,7 +116,7 @@ def _inside_the_block(problems: Sequence[Problem], content: Any) -> Problem:
 
 
 def _about_a_key(problem: Problem, problems: Sequence[Problem], content: Any) -> str:
-    """A key that is missing, or unknown; both are one where the unknown one is a spelling of the missing one."""
+    """Message for a missing or unknown key; one message for both if the unknown key is a misspelling."""
     block = _key(problem["loc"][:-1], content)
 
     def names(kind: str) -> list[str]:
@@ -128,11 +126,11 @@ def _about_a_key(problem: Problem, problems: Sequence[Problem], content: Any) ->
         if (new := KEYS.get(unknown)) in names("missing"):
             return f"{_joined(block, unknown)} is now named {new}; rename the key."
         if meant := get_close_matches(unknown, names("missing"), 1):
-            return f"{_joined(block, unknown)} is no known key, and {meant[0]} is missing; correct its spelling."
+            return f"{_joined(block, unknown)} is not a known key, and {meant[0]} is missing. Correct its spelling."
     key = _joined(block, str(problem["loc"][-1]))
     if problem["type"] == "missing":
         return f"{key} is missing; every key of the file is needed."
-    return f"{key} is no known key; remove it or correct its spelling."
+    return f"{key} is not a known key. Remove it or correct its spelling."
 
 
 def _joined(block: str, name: str) -> str:
@@ -140,7 +138,7 @@ def _joined(block: str, name: str) -> str:
 
 
 def _path(location: Sequence[str | int], content: Any) -> Iterator[tuple[str, Any]]:
-    """Key and value, from the outermost on, of an error's location: without what pydantic puts between the keys."""
+    """Keys and values of an error's location, outermost first, without pydantic's own parts between the keys."""
     at = content
     for part in location:
         inside = dict(enumerate(at)) if isinstance(at, list) else at
@@ -154,7 +152,7 @@ def _key(location: Sequence[str | int], content: Any) -> str:
 
 
 def _choices(location: Sequence[str | int], chooser: str, content: Any, model: type[BaseModel]) -> str:
-    """Allowed values of a discriminator; pydantic lists them for a wrong value, not for a missing one."""
+    """Allowed values of a discriminator, which pydantic lists for a wrong value but not for a missing one."""
     block = [value for _, value in _path(location, content)][-1]
     block[chooser] = ""
     try:
@@ -167,11 +165,11 @@ def _choices(location: Sequence[str | int], chooser: str, content: Any, model: t
 
 def _misspelled(key: str, block: Mapping[Any, Any]) -> str:
     near = get_close_matches(key, [name for name in block if isinstance(name, str) and name != key], 1)
-    return f" ({near[0]} is no known key)" if near else ""
+    return f" ({near[0]} is not a known key)" if near else ""
 
 
 def _nearest(given: Any, choices: str) -> str:
-    """The choice whose spelling is nearest to the given word, in brackets; "" where none is."""
+    """The choice with the most similar spelling, in parentheses; "" if none is similar."""
     known = [choice.strip(" '") for choice in choices.replace(" or ", ", ").split(",")]
     near = get_close_matches(given.lower(), known, 1) if isinstance(given, str) else []
     return f" (nearest: {near[0]!r})" if near else ""

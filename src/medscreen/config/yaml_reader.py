@@ -1,4 +1,4 @@
-"""YAML as plain values, with a sentence for what is none."""
+"""Reads YAML files; errors become MedscreenError with the line."""
 
 from pathlib import Path
 from typing import Any
@@ -9,7 +9,7 @@ from medscreen.errors import MedscreenError
 
 
 class _UniqueKeys(yaml.SafeLoader):
-    """Refuses a block that has a key twice, of which the loader would keep the last without a word."""
+    """YAML loader that refuses duplicate keys, of which PyYAML silently keeps the last."""
 
     def compose_mapping_node(self, anchor: Any) -> yaml.MappingNode:
         node = super().compose_mapping_node(anchor)
@@ -18,7 +18,7 @@ class _UniqueKeys(yaml.SafeLoader):
             if isinstance(key, yaml.ScalarNode):
                 if key.value in seen:
                     raise yaml.MarkedYAMLError(
-                        problem=f"the key {key.value!r} stands twice in one block", problem_mark=key.start_mark
+                        problem=f"duplicate key {key.value!r} in one block", problem_mark=key.start_mark
                     )
                 seen.add(key.value)
         return node
@@ -35,16 +35,16 @@ def read_yaml(path: Path) -> Any:
     except OSError as error:
         raise MedscreenError(f"{path.name} can't be read ({error.strerror}): restore it with git.") from error
     except UnicodeDecodeError as error:
-        raise MedscreenError(f"{path.name} is no UTF-8 text (byte {error.start}); save it in UTF-8.") from error
+        raise MedscreenError(f"{path.name} is not UTF-8 text (byte {error.start}). Save it in UTF-8.") from error
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         where = f", line {mark.line + 1}" if mark else ""
         raise MedscreenError(
-            f"{path.name}{where}: no valid YAML ({error.problem or error.context}); correct it there."
+            f"{path.name}{where}: invalid YAML ({error.problem or error.context}). Correct this line."
         ) from error
     except yaml.reader.ReaderError as error:
         raise MedscreenError(
-            f"{path.name} is no valid YAML: its character {error.position + 1} is no text; take it out."
+            f"{path.name}: invalid YAML (character {error.position + 1} is not allowed). Remove it."
         ) from error
-    except (ValueError, RecursionError) as error:  # a date that is none, a number of 5,000 digits, blocks without end
-        raise MedscreenError(f"{path.name} is no valid YAML ({' '.join(str(error).split())}); correct it.") from error
+    except (ValueError, RecursionError) as error:  # an impossible date, a number of 5,000 digits, endless nesting
+        raise MedscreenError(f"{path.name}: invalid YAML ({' '.join(str(error).split())}). Correct it.") from error

@@ -1,1 +1,1 @@
-"""Images: where they come from, how a file becomes display gray, and how they are split."""
+"""Images: sources, display gray, duplicates and splits."""

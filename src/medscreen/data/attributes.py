@@ -4,11 +4,11 @@ from medscreen.config.privacy import OTHER, UNKNOWN
 
 AGE = "age"
 
-_BANDS = {40: "0-39", 60: "40-59", 80: "60-79", 150: "80+"}  # an age from there on is none
+_BANDS = {40: "0-39", 60: "40-59", 80: "60-79", 150: "80+"}  # upper end -> band; higher ages are invalid
 
 
 def group(attribute: str, value: str) -> str:
-    """The group that a value puts an image into: of an age its band, else the value; "unknown" where there is none."""
+    """Subgroup of an image with this value: for an age its band, else the value; "unknown" if there is none."""
     text = value.strip()
     if attribute != AGE or text == OTHER:
         return text or UNKNOWN
@@ -20,7 +20,5 @@ def group(attribute: str, value: str) -> str:
 
 
 def quoted(finding: str) -> str:
-    """A finding for a message; where it stands for rare ones, it says so."""
-    return f"{finding!r}" + (
-        " (the name of every finding that so few have: use it for theirs)" if finding == OTHER else ""
-    )
+    """A finding in quotes for a message, explained if it is the common name of rare findings."""
+    return f"{finding!r}" + (" (the common name of all findings with so few patients)" if finding == OTHER else "")

@@ -1,4 +1,4 @@
-"""Colours of 16 bits, of which Pillow keeps the upper 8: where 12 are in use, it leaves hardly any light."""
+"""Luminance of 16-bit PNG: Pillow keeps the upper 8 bits, in which 12-bit values are almost black."""
 
 from typing import Any, BinaryIO
 
@@ -7,16 +7,16 @@ from numpy.typing import NDArray
 from PIL import Image, ImageFile
 
 CHANNELS = {"RGB;16B": "RGB", "RGBA;16B": "RGBA", "LA;16B": "LA"}
-"""Stored layout -> channels of the PNGs that this is about."""
+"""Stored layout -> channels of the PNGs that this module reads."""
 
 MOST_DEEP = 40_000_000
-"""Pixels of such a picture: it is decoded up to three times, which takes six seconds and 0.8 GB."""
-_WEIGHTS = np.array([19595.0, 38470.0, 7471.0])  # red, green and blue as Pillow weighs them, of 65,536
-_ROWS_AT_ONCE = 256  # as floats of 64 bits, colours take up to eight times their room
+"""Maximum number of pixels of such a PNG: up to three decodings take six seconds and 0.8 GB."""
+_WEIGHTS = np.array([19595.0, 38470.0, 7471.0])  # Pillow's weights of red, green and blue, of 65,536
+_ROWS_AT_ONCE = 256  # as 64-bit floats, colors take up to eight times the memory
 
 
 def stored_layout(picture: ImageFile.ImageFile) -> str:
-    """Order of channels, bits and bytes of a picture that is not loaded yet, in Pillow's terms."""
+    """Order of channels, bits and bytes of an image that is not loaded yet, in Pillow's terms."""
     if not picture.tile:
         return ""
     arguments = picture.tile[0].args
@@ -26,14 +26,14 @@ def stored_layout(picture: ImageFile.ImageFile) -> str:
 def deep_luminance(
     file: BinaryIO, formats: tuple[str, ...], channels: str, clear: tuple[int, ...] | None
 ) -> NDArray[Any]:
-    """The luminance (H, W), 0 to 65535, of a PNG with those channels.
+    """The luminance (H, W), 0 to 65535, of a PNG with these channels.
 
-    What is transparent, by its alpha or as the color `clear`, lies before black.
+    Transparent pixels, by alpha or by the color `clear`, are composited on black.
     """
-    if channels == "LA":  # its four bytes a pixel are what Pillow calls RGBA
+    if channels == "LA":  # Pillow reads its four bytes per pixel as RGBA
         words = np.moveaxis(_decoded(file, formats, "RGBA").view(">u2"), -1, 0)
         return lit_luminance(words[:1], words[1], 65535)
-    # whoever takes the bytes of a word in the wrong order keeps the lower one
+    # read in the wrong byte order, Pillow keeps the lower byte of a word
     interleaved = _decoded(file, formats, f"{channels};16B").astype(np.uint16) << 8
     interleaved |= _decoded(file, formats, f"{channels};16L")
     words = np.moveaxis(interleaved, -1, 0)
@@ -44,9 +44,9 @@ def deep_luminance(
 
 
 def lit_luminance(colours: NDArray[Any], alpha: NDArray[Any] | None, opaque: float, black: float = 0) -> NDArray[Any]:
-    """The luminance (H, W) of grey (1, H, W) or of red, green and blue (3, H, W), rounded where these are integers.
+    """The luminance (H, W) of gray (1, H, W) or RGB (3, H, W), composited on `black`; rounded for integers.
 
-    Where `alpha` (H, W) is `opaque` it stays as it is, where that is 0 it becomes `black`.
+    `alpha` (H, W) is 0 for transparent and `opaque` for opaque pixels; None: all are opaque.
     """
     whole, small = colours.dtype.kind in "iu", colours.dtype.kind == "u" and colours.itemsize <= 2
     grey = np.empty(colours.shape[1:], np.uint16 if small else np.float64)
@@ -62,7 +62,7 @@ def lit_luminance(colours: NDArray[Any], alpha: NDArray[Any] | None, opaque: flo
 
 
 def _decoded(file: BinaryIO, formats: tuple[str, ...], layout: str) -> NDArray[np.uint8]:
-    """One byte a channel, (H, W, channels), of a file read as if its words were laid out so."""
+    """Bytes (H, W, channels) of a file, decoded as if it had this layout; one byte per channel."""
     file.seek(0)
     with Image.open(file, formats=formats) as picture:
         picture.tile = [

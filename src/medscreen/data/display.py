@@ -1,4 +1,4 @@
-"""Display grey: what every detector sees."""
+"""Display gray, the input of every detector."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,15 +11,15 @@ Grey = NDArray[np.uint8]
 
 
 def require_picture(grey: Grey) -> None:
-    """Raises UnreadableImageError where nothing is to be seen."""
+    """Raises UnreadableImageError for an image of one gray value, or without a value above 1."""
     if grey.min() == grey.max():
-        raise UnreadableImageError(f"every pixel has the same grey value ({grey.min()})")
+        raise UnreadableImageError(f"every pixel has the same gray value ({grey.min()})")
     if grey.max() <= 1:
-        raise UnreadableImageError("no grey level is above 1: values in 0 to 1 were saved as integers")
+        raise UnreadableImageError("no gray value is above 1: values in 0 to 1 were saved as integers")
 
 
 def luminance(colours: NDArray[np.generic], white: float) -> Grey:
-    """Grey (H, W) of colours (H, W, 3), red, green and blue from 0 to `white`."""
+    """Gray (H, W) of colors (H, W, 3): red, green and blue from 0 to `white`."""
     eight_bit = np.round(colours.astype(np.float64) * (255 / white)).clip(0, 255).astype(np.uint8)
     return np.asarray(Image.fromarray(eight_bit).convert("L"))
 
@@ -27,8 +27,8 @@ def luminance(colours: NDArray[np.generic], white: float) -> Grey:
 def to_square(grey: Grey, size: int) -> Grey:
     """The central square of an image at `size` x `size` pixels, as MedMNIST prepares its images.
 
-    The filter is the one inside the packaged graph. An image that has that size already comes back unchanged.
-    Raises UnreadableImageError if nothing is to be seen in it.
+    The filter is that of the packaged graph. An image that already has this size is returned unchanged. Raises
+    UnreadableImageError as `require_picture` does.
     """
     height, width = grey.shape
     if (height, width) == (size, size):

@@ -1,4 +1,4 @@
-"""A set of labelled images on disk: one memory-mapped array and one columnar manifest."""
+"""A set of labeled images on disk: a memory-mapped array and a Parquet manifest."""
 
 import errno
 import hashlib
@@ -22,37 +22,36 @@ from medscreen.config.display import FILE_DISPLAY, DisplayParams
 from medscreen.errors import MedscreenError
 from medscreen.workspace.layout import Layout
 
-# Arrow's own allocator keeps ten times the memory of a manifest once it has written or read one
+# Arrow's default allocator retains ten times the memory of a manifest after writing or reading it
 pa.set_memory_pool(pa.system_memory_pool())
 
 FINDING = "finding"
-"""The attribute that names what makes an image abnormal."""
+"""Name of the attribute that holds the finding of an image."""
 DEVELOPMENT = ("train", "tune", "val")
 TEST = "test"
 SPLITS = (*DEVELOPMENT, TEST)
 Pixels = NDArray[np.uint8]
-"""Images as one array: (number, height, width), display grey 0 to 255."""
+"""Images as one array: (number, height, width), display gray 0 to 255."""
 
-_AT_ONCE, _PIXELS_AT_ONCE = 32, 32 * 128**2  # what one pass of a network takes: more is no faster
+_AT_ONCE, _PIXELS_AT_ONCE = 32, 32 * 128**2  # images and pixels of a batch; larger batches are not faster
 _FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
-_CHUNK_BYTES = 1 << 19  # as floats of 64 bits it is eight times that
-_ATTRIBUTE, _DICOM = "trait:", "dicom:"  # prefixes of columns; another one would lose the attributes of curated data
+_CHUNK_BYTES = 1 << 19  # eight times as much as 64-bit floats
+_ATTRIBUTE, _DICOM = "trait:", "dicom:"  # prefixes of columns, which existing manifests have
 _SPACING = ("spacing_row", "spacing_column")
-_DISPLAY, _SPLIT = b"display", b"split"  # under which a manifest's schema carries the settings, and whose it is
+_DISPLAY, _SPLIT = b"display", b"split"  # keys of the manifest's metadata
 Spacing = tuple[float, float] | None
-"""Millimetres between rows and between columns of the full-size image; None where they are not known."""
+"""Millimeters between rows and between columns of the full-size image; None if unknown."""
 
 
 @dataclass(frozen=True)
 class ImageSet:
-    """Images with what is known of each; all arrays have one entry an image.
+    """Images and their metadata; all arrays have one entry per image.
 
-    `labels`: 0 normal, 1 abnormal. `patients`: numbers that stand for a person within this data set only.
-    `origins`: the file below the data set's root (and the index inside it) that the image came from. `digests`: of the
-    full-size image, by which another curation, of whatever size, knows it again. `attributes`: what else is known, by
-    name and as text, "" where it is not known of an image: `finding`, sex, age, site. `spacings`: of each image, or
-    none at all. `display`: how DICOM became these pixels. `dicom`: what DICOM states of each image, `modality` and
-    `body part`, "" where it does not and None of another kind of file; empty without DICOM.
+    `labels`: 0 normal, 1 abnormal. `patients`: patient numbers, valid within this data set only. `origins`: file below
+    the data set's root (and index inside it). `digests`: digests of the full-size images, which do not depend on the
+    curated size. `attributes`: name -> values as text, "" if unknown: `finding`, sex, age, site. `spacings`: one per
+    image, or empty. `display`: settings by which DICOM was displayed. `dicom`: `modality` and `body part` as DICOM
+    states them, "" if not stated, None for other files; empty without DICOM.
     """
 
     pixels: Pixels
@@ -84,12 +83,12 @@ class ImageSet:
         )
 
     def healthy(self) -> "ImageSet":
-        """The images labelled normal."""
+        """The images labeled normal."""
         return self.take(self.labels == 0)
 
 
 def batches(number: int, side: int) -> Iterator[slice]:
-    """Cuts a row of so many images of `side` x `side` pixels into pieces that networks take at once."""
+    """Slices that cut `number` images of `side` x `side` pixels into batches for a network."""
     at_once = max(1, min(_AT_ONCE, _PIXELS_AT_ONCE // side**2))
     return (slice(start, start + at_once) for start in range(0, number, at_once))
 
@@ -97,7 +96,7 @@ def batches(number: int, side: int) -> Iterator[slice]:
 def save_images(images: ImageSet, index: NDArray[np.int64], folder: Path, split: str = "") -> None:
     """Writes the images at these positions to `folder`, a chunk at a time; equal input gives equal bytes.
 
-    `split`, which the manifest names, is what `load_images` knows the test split by.
+    The manifest records `split`, by which `load_images` recognizes the test split.
     """
     folder.mkdir(parents=True)
     shape = (len(index), *images.pixels.shape[1:])
@@ -124,10 +123,10 @@ def save_images(images: ImageSet, index: NDArray[np.int64], folder: Path, split:
 
 
 def new_array(path: Path, kind: type[np.generic], shape: tuple[int, ...]) -> "np.memmap[Any, Any]":
-    """A new .npy file of zeros, memory-mapped, with room on the disk for all of it.
+    """A new memory-mapped .npy file of zeros, whose disk space is reserved.
 
-    Raises MedscreenError, and leaves no file, where there is not or it can't be written: a disk that fills up later
-    ends a process that writes to a mapped file by a signal.
+    Without reservation a full disk would kill the process by a signal. Raises MedscreenError, and leaves no file, if
+    it can't be written or the disk is full.
     """
     try:
         array: np.memmap[Any, Any] = open_memmap(path, mode="w+", dtype=kind, shape=shape)
@@ -137,16 +136,16 @@ def new_array(path: Path, kind: type[np.generic], shape: tuple[int, ...]) -> "np
     except OSError as error:
         path.unlink(missing_ok=True)
         if error.errno not in _FULL:
-            raise MedscreenError(f"{path} can't be written: {error.strerror}; see to its folder.") from error
+            raise MedscreenError(f"{path} can't be written ({error.strerror}). Check its folder.") from error
         needed = int(np.prod(shape)) * np.dtype(kind).itemsize
         raise MedscreenError(
-            f"{path}: there is no room for its {needed:,} bytes ({error.strerror}); free some on that disk."
+            f"{path}: no room for its {needed:,} bytes ({error.strerror}). Free space on that disk."
         ) from error
     return array
 
 
 def in_chunks(pixels: Pixels, positions: NDArray[np.int64]) -> Iterator[Pixels]:
-    """The images at these positions, copied, some at a time; of a mapped file no more than that stays in memory."""
+    """The images at these positions, copied in chunks; of a mapped file only one chunk stays in memory."""
     step = max(1, _CHUNK_BYTES // max(1, int(np.prod(pixels.shape[1:]))))
     for start in range(0, len(positions), step):
         yield np.asarray(pixels[positions[start : start + step]])
@@ -154,7 +153,7 @@ def in_chunks(pixels: Pixels, positions: NDArray[np.int64]) -> Iterator[Pixels]:
 
 
 def forget(pixels: NDArray[Any]) -> None:
-    """Lets the system take back the memory of a mapped file, which counts as this process's until then."""
+    """Releases the memory of a mapped file, which otherwise counts as this process's."""
     mapped = getattr(pixels, "_mmap", None)
     if mapped is not None and hasattr(mmap, "MADV_DONTNEED"):
         mapped.madvise(mmap.MADV_DONTNEED)
@@ -168,7 +167,7 @@ def open_test_split() -> Iterator[None]:
     """Within this context, `load_images` reads the test split.
 
     For the stages `curate`, which writes it, and `evaluate`, and for commands that compare digests: no setting may be
-    chosen on it. A test holds the list of the modules that use this function.
+    chosen on it. A test lists the modules that may use this function.
     """
     token = _test_is_open.set(True)
     try:
@@ -178,9 +177,9 @@ def open_test_split() -> Iterator[None]:
 
 
 def load_images(folder: Path) -> ImageSet:
-    """Image set written by `save_images`, the pixels memory-mapped.
+    """Image set written by `save_images`, with memory-mapped pixels.
 
-    Raises MedscreenError where there is none, and for the test split outside `open_test_split`, wherever it lies.
+    Raises MedscreenError if there is none, and for the test split, in any folder, outside `open_test_split`.
     """
     try:
         pixels = np.load(folder / "images.npy", mmap_mode="r")
@@ -203,10 +202,10 @@ def load_images(folder: Path) -> ImageSet:
 
 
 def curated_images(layout: Layout, split: str) -> ImageSet:
-    """The images of a split of the workspace, the pixels memory-mapped.
+    """The images of a split of the workspace, with memory-mapped pixels.
 
-    Raises MedscreenError where there are none, and where they are not those that reports/curation.json names: DVC takes
-    an object of its cache or its remote for what its name says, whatever it holds.
+    Raises MedscreenError if there are none, and if their digest is not the one in reports/curation.json: DVC does not
+    verify the contents of objects in its cache or remote.
     """
     folder = layout.curated(split)
     try:
@@ -226,13 +225,13 @@ def curated_images(layout: Layout, split: str) -> ImageSet:
 def _damaged(layout: Layout, split: str) -> str:
     return (
         f"{layout.curated(split).relative_to(layout.workspace)}: damaged or changed by hand, not the images that "
-        "reports/curation.json names. Remove it and what `dvc cache dir` holds of it (`medscreen verify` names damaged "
-        "objects), then run `dvc repro`, or `dvc pull` where a remote has it."
+        "reports/curation.json names. Remove it and its objects in `dvc cache dir` (`medscreen verify` names damaged "
+        "objects), then run `dvc repro`, or `dvc pull` if a remote has it."
     )
 
 
 def _curated_digest(layout: Layout, split: str, unknown: str) -> str:
-    """Digest of a split in the audit; `unknown` without an audit, or with one that has no digests."""
+    """Digest of a split in the audit; `unknown` if there is no audit or it has no digests."""
     try:
         about = json.loads(layout.curation_report.read_text())
     except FileNotFoundError:
@@ -247,13 +246,13 @@ def _columns(manifest: pa.Table, prefix: str) -> dict[str, list[Any]]:
 
 
 def _values(column: pa.ChunkedArray) -> list[Any]:
-    """Of few different texts one each, not one a row."""
+    """Values of a column; equal texts share one object, to save memory."""
     known: dict[Any, Any] = {}
     return [known.setdefault(text, text) for text in column.to_pylist()]
 
 
 def _spacings(manifest: pa.Table) -> list[Spacing]:
-    # a manifest of an older commit, which `medscreen reproduce` reads, says nothing of it
+    # manifests of older commits, which `medscreen reproduce` reads, have no spacings
     if _SPACING[0] not in manifest.column_names:
         return []
     rows, columns = (manifest[name].to_pylist() for name in _SPACING)
@@ -261,7 +260,7 @@ def _spacings(manifest: pa.Table) -> list[Spacing]:
 
 
 def _split_of(manifest: pa.Table, folder: Path) -> str:
-    """A manifest of an older commit does not name its split; its folder does."""
+    """The split in the manifest's metadata; the folder's name for manifests of older commits, which have none."""
     named: bytes | None = (manifest.schema.metadata or {}).get(_SPLIT)
     return folder.name if named is None else named.decode()
 
@@ -272,14 +271,14 @@ def _display(manifest: pa.Table) -> DisplayParams:
 
 
 def image_digest(image: NDArray[np.uint8]) -> str:
-    """32 hexadecimal characters, of the image's size and pixels."""
+    """32 hexadecimal characters that identify an image by its size and pixels."""
     digest = hashlib.blake2b(str(image.shape).encode(), digest_size=16)
     digest.update(np.ascontiguousarray(image).tobytes())
     return digest.hexdigest()
 
 
 def set_digest(images: ImageSet) -> str:
-    """32 hexadecimal characters for a whole set: its pixels, labels, patients and attributes in their order."""
+    """32 hexadecimal characters that identify a set by its pixels, labels, patients and attributes, in order."""
     digest = hashlib.blake2b(digest_size=16)
     digest.update(str(images.pixels.shape).encode())
     for chunk in in_chunks(images.pixels, np.arange(len(images))):

@@ -1,4 +1,4 @@
-"""The distinct values of an image: functions of a value alone are computed once for each of them."""
+"""Levels of an image: its distinct values, so that a function of the value is computed once per level."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -9,16 +9,17 @@ from numpy.typing import NDArray
 from medscreen.data.display import Grey
 from medscreen.data.image_errors import UnreadableImageError
 
-# Without a window, the display spans these percentiles: extremes are often burnt-in marks.
+# The display range without a window: extremes are often burned-in marks.
 DISPLAY_PERCENTILES = (0.5, 99.5)
 _MOST_LEVELS = 2**17  # 16-bit values, signed or not, always fit
 
 
 @dataclass(frozen=True)
 class Levels:
-    """`values` (L,) float64 hold all that occurs, `index` (H, W) is the place in `values` of each pixel.
+    """The values of an image, and the index of each pixel's value.
 
-    `finite` (H, W): which pixels were finite numbers; None: all of them.
+    `values` (L,) float64: all values that occur. `index` (H, W): index in `values` of each pixel. `finite` (H, W): mask
+    of the pixels that were finite numbers; None: all.
     """
 
     values: NDArray[np.float64]
@@ -26,10 +27,10 @@ class Levels:
     finite: NDArray[np.bool_] | None = None
 
     def spread(self, padding: NDArray[np.bool_] | None = None) -> tuple[float, float]:
-        """The percentiles of the pixels that a display without a window spans; the extremes where they coincide.
+        """The display range without a window: percentiles of the pixels, or the extremes if these coincide.
 
-        Pixels (H, W) of padding, which stand for no measurement, do not count, unless there is nothing else; nor do
-        those that are not finite.
+        Pixels of `padding` (H, W), which are not measured values, are left out unless there are no others; so are
+        pixels that are not finite.
         """
         if self.finite is not None:
             padding = ~self.finite if padding is None or (padding | ~self.finite).all() else padding | ~self.finite
@@ -44,26 +45,26 @@ class Levels:
         return low, high
 
     def to_gray(self, shares: NDArray[np.float64]) -> Grey:
-        """Grey (H, W), from what each level (L,) is shown as: 0 or less is black, 1 or more white."""
+        """Gray (H, W) from the display value of each level (L,): 0 or less is black, 1 or more white."""
         table = np.round(shares * 255).clip(0, 255).astype(np.uint8)
         return table.take(self.index)
 
     def stretched(self, low: float, high: float) -> NDArray[np.float64]:
-        """The share (L,) of the way from `low` to `high`; 0 where there is none."""
+        """Values (L,) scaled from `low` (0) to `high` (1); all 0 if these are equal or not finite."""
         if not np.isfinite([low, high]).all() or low == high:
             return np.zeros(self.values.shape)
         return (self.values - low) / (high - low)
 
 
 def levels_of(stored: NDArray[np.generic]) -> Levels:
-    """The levels of an image (H, W) of integers or floats; of values that are not finite, the nearest that are.
+    """The levels of an image (H, W) of integers or floats.
 
-    Raises UnreadableImageError where no value is a finite number.
+    An infinite value becomes the nearest finite one, NaN the lowest. Raises UnreadableImageError if none is finite.
     """
     if stored.dtype.kind in "iu" and stored.itemsize <= 4:
         low, high = int(stored.min()), int(stored.max())
         if high - low < _MOST_LEVELS:
-            index = np.subtract(stored, low, dtype=np.intp)  # any other kind would be converted to look up the grey
+            index = np.subtract(stored, low, dtype=np.intp)  # another type would be converted at every lookup
             return Levels(np.arange(low, high + 1, dtype=np.float64), index)
     values = stored.astype(np.float64)
     finite = np.isfinite(values)
@@ -75,7 +76,7 @@ def levels_of(stored: NDArray[np.generic]) -> Levels:
 
 
 def _percentile(ranked: NDArray[np.float64], up_to: NDArray[np.int64], percentile: float) -> float:
-    """NumPy's percentile of pixels of which up_to[i] have one of the i + 1 lowest values."""
+    """NumPy's percentile of pixels; up_to[i] of them have one of the i + 1 lowest values."""
     rank = float(up_to[-1] - 1) * (percentile / 100)
     below = int(rank)
     places = (below, min(below + 1, int(up_to[-1]) - 1))
@@ -84,6 +85,6 @@ def _percentile(ranked: NDArray[np.float64], up_to: NDArray[np.int64], percentil
 
 
 def between(first: float, second: float, share: float) -> float:
-    """The value at a share of the way from the first to the second, rounded as NumPy rounds percentiles."""
+    """Linear interpolation from `first` (share 0) to `second` (share 1), rounded as NumPy rounds percentiles."""
     rise = second - first
     return first + rise * share if share < 0.5 else second - rise * (1 - share)

@@ -1,4 +1,4 @@
-"""Libraries' warnings, logs and stderr, switched off while images are read: for the process, shared by its threads."""
+"""Contexts that silence libraries' warnings, logs and stderr while images are read, for all threads of the process."""
 
 import logging
 import os
@@ -15,7 +15,7 @@ _Context = Callable[[], AbstractContextManager[None]]
 def _shared(make: _Context) -> _Context:
     """A context that the first thread enters and the last one leaves; each may enter it repeatedly.
 
-    Each thread restoring what it found would restore the silence of another one, for good.
+    If each thread restored the state that it found, one could restore the silence of another permanently.
     """
     lock, entered, users = threading.Lock(), ExitStack(), 0
 
@@ -40,10 +40,10 @@ def _shared(make: _Context) -> _Context:
 @_shared
 @contextmanager
 def quiet_stderr() -> Iterator[None]:
-    """Discards the process's stderr, which C libraries write to and have no switch for."""
+    """Discards the process's stderr, to which C libraries write messages that can't be switched off."""
     try:
         kept = os.dup(_STDERR)
-    except OSError:  # there is none
+    except OSError:  # the process has no stderr
         yield
         return
     try:
@@ -67,7 +67,7 @@ def quiet_warnings() -> Iterator[None]:
 @_shared
 @contextmanager
 def quiet_pydicom() -> Iterator[None]:
-    """Switches off pydicom's log and validation: it would print values of the header, which may name a patient."""
+    """Switches off pydicom's log and validation, which print header values that may identify a patient."""
     from pydicom import config
 
     logger = logging.getLogger("pydicom")

@@ -1,4 +1,4 @@
-"""Reads an image file, DICOM or picture, as display grey."""
+"""Reads an image file, DICOM or another format, as display gray."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -15,18 +15,18 @@ from medscreen.data.image_errors import SET_WINDOW, UnreadableImageError
 from medscreen.data.library_logging import quiet_pydicom
 from medscreen.data.pictures import held_pictures, is_picture, read_picture
 
-BURNED_IN = "by its BurnedInAnnotation, text is burned into its pixels, and burned_in: refuse leaves such files out"
-"""The reason by which files with burned-in text are refused."""
+BURNED_IN = "its BurnedInAnnotation states text burned into the pixels, which the setting burned_in: refuse excludes"
+"""Reason for refusing files with burned-in text."""
 
 
 @dataclass(frozen=True)
 class DisplayedImage:
-    """An image as displayed, at its own size, and the file's other properties.
+    """An image as displayed, at full size, and properties of its file.
 
-    `spacing`: millimeters between rows and between columns, None where not stated. `burned_in`: by the file's header,
-    text is burned into its pixels. `for_processing`: by its header these are raw values of a detector, not
-    meant for display. `others`: how many more images the file holds. `described`: `modality` and `body part` as DICOM
-    states them, "" where it does not; None of other pictures.
+    `spacing`: millimeters between rows and between columns; None if not stated. `burned_in`: the header states text
+    burned into the pixels. `for_processing`: the header states raw detector values, not meant for display. `others`:
+    number of further images in the file. `described`: `modality` and `body part` as DICOM states them, "" if not
+    stated; None for other files.
     """
 
     grey: Grey
@@ -38,7 +38,7 @@ class DisplayedImage:
 
 
 def is_image(path: Path) -> bool:
-    """True if a file begins as DICOM or as a picture of a supported kind, whatever follows."""
+    """True if a file begins as DICOM or as another supported format; the rest is not checked."""
     try:
         with path.open("rb") as file:
             return first_element(file.read(HEAD)) is not None or is_picture(path)
@@ -47,10 +47,9 @@ def is_image(path: Path) -> bool:
 
 
 def held_images(path: Path) -> tuple[int, int]:
-    """Numbers of images of a file that can be read by their number, from 0, and of further ones.
+    """Number of images in a file that can be read by their number, from 0, and of further ones.
 
-    These are the frames of DICOM and the pages of TIFF. (1, 0) for a file that can't be read at all: `read_image`
-    states why.
+    Images are frames of DICOM and pages of TIFF. (1, 0) for an unreadable file: `read_image` reports the reason.
     """
     try:
         header = read_series_header(path)
@@ -60,19 +59,19 @@ def held_images(path: Path) -> tuple[int, int]:
 
 
 def read_image(path: Path, display: DisplayParams, frame: int | None = None) -> DisplayedImage:
-    """The file's image as displayed: the one with the number `frame`, from 0, of a file that holds several.
+    """The file's image as displayed; of several, the one with the number `frame`, from 0.
 
-    Without a number it is the middle frame of DICOM, the first page of TIFF and the first frame of an animation.
+    Without a number it is the middle frame of DICOM, the first page of TIFF or the first frame of an animation.
 
-    DICOM is recognized by content, not by the name; `display` concerns it alone. Raises UnreadableImageError for
-    whatever can't be decoded or image that way, and for an image of one single grey value.
+    DICOM is recognized by content, not by name; `display` applies to it alone. Raises UnreadableImageError for files
+    that can't be decoded or displayed with these settings, and for images of one gray value.
     """
     try:
         with path.open("rb") as file:
             is_dicom = first_element(file.read(HEAD)) is not None
         image = _read_dicom(path, display, frame) if is_dicom else _read_picture(path, frame)
     except MemoryError:
-        raise UnreadableImageError("decoding it needs more memory than there is") from None
+        raise UnreadableImageError("there is not enough memory to decode it") from None
     except OSError as error:
         raise UnreadableImageError(f"the file can't be opened: {error.strerror or 'it ends too early'}") from None
     require_picture(image.grey)
@@ -80,7 +79,7 @@ def read_image(path: Path, display: DisplayParams, frame: int | None = None) -> 
 
 
 def read_grey(path: Path, display: DisplayParams) -> Grey:
-    """The grey of `read_image`."""
+    """The gray values of `read_image`."""
     return read_image(path, display).grey
 
 
@@ -90,7 +89,7 @@ def _read_picture(path: Path, frame: int | None) -> DisplayedImage:
 
 
 def _read_dicom(path: Path, display: DisplayParams, frame: int | None) -> DisplayedImage:
-    with quiet_pydicom():  # elements are converted when they are asked for, not when they are read
+    with quiet_pydicom():  # pydicom converts elements on access, not when it reads them
         read = read_frame(path, frame)
         if read.header.burned_in and display.burned_in == "refuse":
             raise UnreadableImageError(BURNED_IN)
@@ -107,7 +106,7 @@ def _displayed(frame: Frame, display: DisplayParams) -> Grey:
     if frame.stored.ndim == 2 and not palette:
         return displayed(frame.stored, header, display)
     if display.window not in {"file", "percentiles"}:
-        raise UnreadableImageError(f"it is in color, and a window is for values: {SET_WINDOW} file or percentiles")
+        raise UnreadableImageError(f"it is in color, to which windows do not apply: {SET_WINDOW} file or percentiles")
     if palette:
         return palette_grey(frame.stored, header)
     return luminance(frame.stored, 2.0**header.bits - 1)

@@ -1,4 +1,4 @@
-"""Percentile stretch of pictures with more than 8 bits: the display spans the percentiles of their values."""
+"""Percentile stretch of images with more than 8 bits."""
 
 from typing import Any
 
@@ -9,14 +9,14 @@ from medscreen.data.display import Grey
 from medscreen.data.image_errors import UnreadableImageError
 from medscreen.data.levels import DISPLAY_PERCENTILES, between
 
-_AT_ONCE = 1 << 20  # values that are floats of 64 bits at a time: all of a large film would take gigabytes
+_AT_ONCE = 1 << 20  # values converted to 64-bit floats at a time: all of a large film would take gigabytes
 
 
 def stretched(values: NDArray[Any]) -> Grey:
-    """Integers or floats (H, W) as grey; where the percentiles coincide, from the lowest value to the highest.
+    """Integers or floats (H, W) as gray, stretched between percentiles, or between extremes if these coincide.
 
-    What is not finite counts as the nearest value that is, and NaN as the lowest. Needs the memory of one copy of
-    `values`. Raises UnreadableImageError where no value is finite.
+    An infinite value counts as the nearest finite one, NaN as the lowest. Needs the memory of one copy of `values`.
+    Raises UnreadableImageError if no value is finite.
     """
     flat = values.ravel()
     ranked = flat.copy()
@@ -33,14 +33,14 @@ def stretched(values: NDArray[Any]) -> Grey:
         for start in range(0, len(flat), _AT_ONCE):
             chunk = flat[start : start + _AT_ONCE].astype(np.float64)
             _make_finite(chunk, ends)
-            # halves: the width of the span may be larger than the largest float
+            # halved, as high - low may exceed the largest float
             shares = (chunk / 2 - low / 2) / (high / 2 - low / 2)
             grey[start : start + _AT_ONCE] = np.round(shares * 255).clip(0, 255)
     return grey.reshape(values.shape)
 
 
 def _make_finite(flat: NDArray[Any], ends: tuple[float, float] | None = None) -> tuple[float, float] | None:
-    """Replaces, in place, what is not finite by the ends of the rest, and gives these; None where all are finite."""
+    """Replaces non-finite values in place by `ends`, else by the finite extremes. Returns the ends, None if unused."""
     if flat.dtype.kind != "f":
         return None
     finite = np.isfinite(flat)
@@ -56,6 +56,6 @@ def _make_finite(flat: NDArray[Any], ends: tuple[float, float] | None = None) ->
 
 
 def _between(ranked: NDArray[Any], place: float) -> float:
-    """The value at a place between two ranks."""
+    """The value at a fractional rank."""
     below = int(place)
     return between(float(ranked[below]), float(ranked[min(below + 1, len(ranked) - 1)]), place - below)

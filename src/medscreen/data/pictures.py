@@ -1,4 +1,4 @@
-"""PNG, JPEG, TIFF and the other picture formats that Pillow reads, recognized by content and never by name."""
+"""PNG, JPEG, TIFF and other formats that Pillow reads, recognized by content, not by file name."""
 
 import re
 from contextlib import suppress
@@ -19,38 +19,38 @@ from medscreen.data.tiff.gray import tiff_grey
 from medscreen.data.tiff.pages import MOST_PAGES, FromPage, Page, image_pages, is_tiff, page_at, require_countable
 from medscreen.data.tiff.sample_layout import RGB, layout_of
 
-# Pillow opens more, with an external program (EPS) or formats whose pixels nobody would screen
+# Pillow opens more formats: some need an external program (EPS), others are not used for medical images
 _FORMATS = ("PNG", "JPEG", "TIFF", "BMP", "GIF", "WEBP", "JPEG2000", "PPM")
-_STRANGERS = (  # what a file holds that is none of them, and often called .jpg or .png
-    (re.compile(rb"\s*(<!doctype html|<html|<head|<body)", re.IGNORECASE), "an HTML page, as failed downloads leave"),
+_STRANGERS = (  # other contents of files that are often named .jpg or .png
+    (re.compile(rb"\s*(<!doctype html|<html|<head|<body)", re.IGNORECASE), "an HTML page, as of a failed download"),
     (re.compile(rb"\s*(<\?xml|<svg)", re.IGNORECASE), "XML"),
     (re.compile(rb"%PDF-"), "a PDF document"),
     (re.compile(rb"PK\x03\x04|\x1f\x8b"), "an archive"),
 )
-_DEEP = frozenset({"I;16", "I;16B", "I;16L", "I;16N", "I", "F"})  # more than 8 bits of grey
-_MOST_JPEG = 512 * 2**20  # bytes of a file that are looked at for scans
-_STEPS = {"L;2": 85, "L;4": 17}  # by which Pillow multiplies grey of few bits, but not the grey that is transparent
+_DEEP = frozenset({"I;16", "I;16B", "I;16L", "I;16N", "I", "F"})  # more than 8 bits of gray
+_MOST_JPEG = 512 * 2**20  # bytes of a file that are searched for scans
+_STEPS = {"L;2": 85, "L;4": 17}  # Pillow's factors for gray of 2 and 4 bits; it does not scale the transparent value
 _ORIENTATION = 0x0112  # tag of EXIF and of TIFF
 _PLANES = 284  # tag of TIFF
 
 
 def is_picture(path: Path) -> bool:
-    """True if a file begins as a picture of a supported kind; nothing is decoded."""
+    """True if a file begins as an image in a supported format; nothing is decoded."""
     try:
         with quiet_warnings(), path.open("rb") as file:
-            # Pillow opens fewer sample formats of TIFF than are read, or refused by their name
+            # Pillow opens fewer TIFF sample formats than `read_picture`, which also names unsupported ones
             if not is_tiff(file):
                 Image.open(file, formats=_FORMATS).close()
-    except Exception:  # broken files make Pillow raise whatever it likes
+    except Exception:  # Pillow raises any exception on broken files
         return False
     return True
 
 
 def held_pictures(path: Path) -> tuple[int, int]:
-    """Numbers of readable and of further pictures of a file; (1, 0) for one that can't be counted.
+    """Number of readable images in a file, and of further ones; (1, 0) if they can't be counted.
 
-    The pages of a TIFF are pictures of their own, but for smaller copies and masks; of an animation, the first frame.
-    Raises UnreadableImageError for more than anyone would count, and for a TIFF whose chain of pages breaks.
+    Readable are the first MOST_PAGES pages of a TIFF, except reduced copies and masks, and an animation's first frame.
+    Raises UnreadableImageError for more than MOST_COUNTED images, and for a TIFF with a broken chain of pages.
     """
     try:
         with quiet_warnings(), path.open("rb") as file:
@@ -62,38 +62,41 @@ def held_pictures(path: Path) -> tuple[int, int]:
                 return 1, _further_frames(picture)
     except UnreadableImageError:
         raise
-    except Exception:  # read_picture states what is wrong with it
+    except Exception:  # read_picture reports the reason
         return 1, 0
 
 
 def read_picture(path: Path, number: int = 0) -> tuple[Grey, int]:
-    """The luminance (H, W) of a picture, upright by its EXIF orientation, and the number of the file's other pictures.
+    """Luminance (H, W) of an image, upright by its EXIF orientation, and the number of the file's other images.
 
-    Of a TIFF it is the page `number`, from 0, of an animation the first frame. More than 8 bits span the display from
-    percentile to percentile. What is transparent lies before black.
-    Raises UnreadableImageError for whatever can't be decoded whole.
+    `number`: page of a TIFF, from 0; of an animation, the first frame is read. Values of more than 8 bits are stretched
+    between percentiles. Transparent pixels are composited on black. Raises UnreadableImageError for files that can't be
+    decoded completely.
     """
     try:
-        # not by name: Pillow maps files into memory, and scrambles rotated TIFFs then
+        # opened here: Pillow memory-maps files that it opens by name, and then decodes rotated TIFFs wrongly
         with path.open("rb") as file, quiet_warnings(), quiet_stderr():
             return _read_tiff(path, file, number) if is_tiff(file) else _read(file)
     except UnidentifiedImageError:
         raise UnreadableImageError(_no_picture(path)) from None
     except Image.DecompressionBombError:
-        raise UnreadableImageError("its header promises a decompression bomb: far too many pixels") from None
+        raise UnreadableImageError("its header states too many pixels: a decompression bomb") from None
     except (UnreadableImageError, MemoryError, FileNotFoundError, PermissionError, IsADirectoryError):
         raise
-    except Exception as error:  # broken files make Pillow raise whatever it likes
+    except Exception as error:  # Pillow raises any exception on broken files
         if "MAX_TEXT" in str(error):
-            raise UnreadableImageError("its text chunks would unpack to megabytes; save it without them") from None
-        raise UnreadableImageError("the picture is damaged or cut short") from None
+            raise UnreadableImageError("its text chunks unpack to megabytes; save it without them") from None
+        raise UnreadableImageError("the image is damaged or cut short") from None
 
 
 def _read_tiff(path: Path, file: BinaryIO, number: int) -> tuple[Grey, int]:
     pages = image_pages(path)
     places = pages.places
     if not 0 <= number < min(len(places), MOST_PAGES):
-        raise UnreadableImageError(f"the TIFF file has {len(places)} pages, and no page {number} (from 0) that is read")
+        raise UnreadableImageError(
+            f"page {number} (from 0) can't be read: the TIFF file has {len(places)} pages, and at most {MOST_PAGES:,} "
+            "are read"
+        )
     return _read_page(page_at(file, places[number])), len(places) - 1 + pages.others
 
 
@@ -101,7 +104,7 @@ def _read_page(page: Page) -> Grey:
     layout = layout_of(page)
     separate_inverse = layout.photometric == 0 and page.number(_PLANES, 1) == 2  # which Pillow does not invert
     if (layout.plain and not separate_inverse) or layout.photometric > RGB:
-        # suppressed: a layout that Pillow does not have
+        # suppressed: layouts that Pillow does not support
         with suppress(UnidentifiedImageError, SyntaxError, ValueError), FromPage(page) as file:
             first = cast("BinaryIO", file)
             with _opened(first) as picture:
@@ -124,9 +127,9 @@ def _opened(file: BinaryIO) -> ImageFile:
 
 
 def _further_frames(picture: ImageFile) -> int:
-    """Frames after the first; 0 where they can't be counted. Raises UnreadableImageError for far too many."""
+    """Frames after the first; 0 if they can't be counted. Raises UnreadableImageError for more than MOST_COUNTED."""
     number = 1
-    with suppress(Exception):  # broken files make Pillow raise whatever it likes
+    with suppress(Exception):  # Pillow raises any exception on broken files
         number = getattr(picture, "n_frames", 1)
     require_countable(number)
     return number - 1
@@ -171,5 +174,5 @@ def _no_picture(path: Path) -> str:
         return "the file is empty"
     for pattern, what in _STRANGERS:
         if pattern.match(head.removeprefix(b"\xef\xbb\xbf")):
-            return f"the file is no image but {what}"
+            return f"the file is not an image but {what}"
     return "unsupported file type; supported: DICOM, PNG, JPEG, TIFF, BMP, GIF, WebP, JPEG 2000, PPM"

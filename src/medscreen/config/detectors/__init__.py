@@ -1,1 +1,1 @@
-"""The settings of each family of detectors."""
+"""Settings of each detector family."""

@@ -14,17 +14,17 @@ _Channels = Annotated[list[Annotated[int, Field(ge=1)]], Field(min_length=1, max
 
 def _of_an_autoencoder(score: object) -> object:
     if score == "elbo":
-        raise ValueError("elbo needs the distribution of codes of a vae; an autoencoder has none")
+        raise ValueError("score: elbo needs variant: variational; a plain autoencoder has no distribution of codes")
     return score
 
 
 class LayersParams(Block):
     """Encoder and decoder of an autoencoder.
 
-    `down`: channels of the encoder's layers, with `strides` of each. `downsampling`: strided convolution, or
+    `down`: channels of the encoder's layers; `strides`: their strides. `downsampling`: strided convolution, or
     convolution and max pooling. `up`: channels of the decoder's layers. `upsampling`: nearest-neighbor upsampling and
-    convolution, or transposed convolution of that kernel size. `output_kernel`: kernel size of the last convolution;
-    null without one. `norm`: batch normalization. `output`: last activation.
+    convolution, or transposed convolution with kernel size 2 or 3. `output_kernel`: kernel size of the last
+    convolution; null: none. `norm`: batch normalization. `output`: last activation.
     """
 
     down: _Channels
@@ -41,14 +41,14 @@ class LayersParams(Block):
     @model_validator(mode="after")
     def _fits(self) -> Self:
         if len(self.strides) != len(self.down):
-            raise ValueError(f"down has {len(self.down)} steps and strides {len(self.strides)}; give each step one")
+            raise ValueError(f"down has {len(self.down)} layers and strides {len(self.strides)}; give each layer one")
         if self.output_kernel is None and self.up[-1] != 1:
             raise ValueError("without output_kernel the last number of up has to be 1, the channel of the image")
         return self
 
 
 class ReconstructionEntry(TrainedEntry):
-    """Settings that both autoencoders share: see `PlainAutoencoderParams`."""
+    """Settings of both autoencoders: see `PlainAutoencoderParams`."""
 
     layers: LayersParams
     bottleneck: Annotated[int, Field(ge=1)] | None
@@ -62,9 +62,9 @@ class PlainAutoencoderParams(ReconstructionEntry):
     """A convolutional autoencoder, trained on healthy images by mean squared error.
 
     `bottleneck`: size of the code; null: the encoder's last feature map. `pose`: strength of random rotation, shift
-    and scaling of the training images, 0 for none. `noise`: standard deviation of the noise added to the input, on the
-    scale 0 to 1; the target has none. `standardize`: every image gets the same mean and contrast. `score`: the
-    residual between image and reconstruction, averaged over the `top_fraction` share of the places where it is largest.
+    and scaling of the training images, 0 for none. `noise`: standard deviation of the noise added to the input but not
+    to the target, on the scale 0 to 1. `standardize`: every image gets the same mean and contrast. `score`: residual
+    between image and reconstruction, averaged over the share `top_fraction` of positions with the largest residuals.
     """
 
     kind: Literal["autoencoder"]
@@ -87,7 +87,7 @@ class VaeParams(ReconstructionEntry):
     @model_validator(mode="after")
     def _elbo_is_of_all(self) -> Self:
         if self.score == "elbo" and self.top_fraction != 1.0:
-            raise ValueError("elbo is one number of the whole image; set top_fraction to 1.0")
+            raise ValueError("score: elbo is computed on the whole image; set top_fraction to 1.0")
         return self
 
 

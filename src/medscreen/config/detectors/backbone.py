@@ -1,4 +1,4 @@
-"""Networks of others that a detector stands on."""
+"""Settings of pretrained backbones."""
 
 from pathlib import Path
 from typing import Annotated, Literal
@@ -23,13 +23,13 @@ class BackboneParams(Block):
 
     @property
     def files(self) -> tuple[Path, ...]:
-        """The file of its weights, if they come from one."""
+        """The checkpoint file, if `weights` names one."""
         return () if self.weights in ("pretrained", "none") else (Path(self.weights).expanduser(),)
 
 
 def _different(depths: list[int]) -> list[int]:
     if len(set(depths)) < len(depths):
-        raise ValueError(f"{depths} names a depth twice")
+        raise ValueError(f"{depths} lists a depth twice")
     return depths
 
 

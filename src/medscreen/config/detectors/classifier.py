@@ -1,4 +1,4 @@
-"""Settings of the detectors trained on both classes."""
+"""Settings of networks trained on both classes."""
 
 from typing import Annotated, Literal
 

@@ -38,7 +38,7 @@ class PlainCnnParams(ClassifierEntry):
     @model_validator(mode="after")
     def _filters_of_every_layer(self) -> "PlainCnnParams":
         if len(self.filters) < self.layers:
-            raise ValueError(f"filters: {self.filters} are fewer than the {self.layers} layers")
+            raise ValueError(f"filters: {self.filters} has fewer entries than layers: {self.layers}")
         return self
 
 

@@ -20,7 +20,7 @@ class PublicBackboneParams(BackboneParams):
 
 
 class OwnBackboneParams(Block):
-    """A small residual network, trained on the same images first."""
+    """A small residual network, first trained on the same images."""
 
     kind: Literal["own"]
     width: Annotated[int, Field(ge=1)]
@@ -49,7 +49,7 @@ class SvmParams(Block):
 
 
 class KnnParams(Block):
-    """k-nearest-neighbor vote of the training images, weighted by exp(cosine similarity / `temperature`)."""
+    """k-nearest-neighbor classifier; training images are weighted by exp(cosine similarity / `temperature`)."""
 
     kind: Literal["knn"]
     neighbors: Annotated[list[Annotated[int, Field(ge=1)]], Field(min_length=1)]
@@ -70,10 +70,10 @@ HeadParams = Annotated[LogisticParams | SvmParams | KnnParams | MlpParams, Discr
 
 
 class EmbeddingParams(DetectorEntry):
-    """Features of a backbone's stages `depths`, averaged over a `grid` x `grid`, under a classifier.
+    """A classifier on features of a backbone's stages `depths`, averaged over a grid of `grid` x `grid` regions.
 
     Lists in `head` are searched by cross-validation in `folds` folds of train, split by patient. A backbone of kind
-    `own` was trained on all of train, so that its search is optimistic; `val` shows by how much.
+    `own` was trained on all of train, so its cross-validation is optimistic; `val` shows by how much.
     """
 
     kind: Literal["embedding"]
@@ -87,15 +87,15 @@ class EmbeddingParams(DetectorEntry):
     @model_validator(mode="after")
     def _stages_exist(self) -> "EmbeddingParams":
         if isinstance(self.backbone, OwnBackboneParams) and max(self.depths) > _OWN_STAGES:
-            raise ValueError(f"depths: {self.depths} goes beyond the own network's {_OWN_STAGES} stages")
+            raise ValueError(f"depths: {self.depths} exceeds the {_OWN_STAGES} stages of a backbone of kind own")
         return self
 
     @property
     def epochs(self) -> int:
-        """Maximum number of epochs of the detector's own backbone; 0 for a pretrained one."""
+        """Maximum number of epochs of a backbone of kind `own`; 0 for a pretrained one."""
         return self.backbone.training.epochs if isinstance(self.backbone, OwnBackboneParams) else 0
 
     @property
     def files(self) -> tuple[Path, ...]:
-        """The file of a public backbone's weights, if they come from one."""
+        """The checkpoint file of a pretrained backbone, if `weights` names one."""
         return self.backbone.files if isinstance(self.backbone, PublicBackboneParams) else ()

@@ -1,4 +1,4 @@
-"""Detectors that ask several others."""
+"""Settings of ensembles."""
 
 from pathlib import Path
 from typing import Annotated, Literal
@@ -12,8 +12,8 @@ from medscreen.config.detectors.kinds import SingleParams
 class EnsembleParams(DetectorEntry):
     """A weighted mean of its members' scores; the weights are chosen on `tune`.
 
-    `combine`: `rank` averages the share of `tune` that scores lower; `probability` averages log odds from a Platt
-    curve. `members`: entries of the other kinds, by name.
+    `combine`: `rank` averages the share of `tune` with lower scores; `probability` averages log odds from Platt
+    scaling. `members`: entries of the other kinds, by name.
     """
 
     kind: Literal["ensemble"]
@@ -24,10 +24,10 @@ class EnsembleParams(DetectorEntry):
 
     @property
     def kinds(self) -> tuple[str, ...]:
-        """Its own and those of its members."""
+        """Kinds of the ensemble and its members."""
         return tuple(sorted({self.kind, *(kind for member in self.members.values() for kind in member.kinds)}))
 
     @property
     def files(self) -> tuple[Path, ...]:
-        """Those of its members."""
+        """Files of its members."""
         return tuple(path for member in self.members.values() for path in member.files)

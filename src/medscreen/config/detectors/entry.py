@@ -11,36 +11,36 @@ DetectorName = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]*$")]
 
 
 class DetectorEntry(Block):
-    """An entry of the roster; `is_baseline`: it is what the others have to beat, and is never promoted."""
+    """An entry of the roster. `is_baseline`: other detectors are compared with it, and it is never promoted."""
 
     is_baseline: ClassVar[bool] = False
     kind: str
 
     @property
     def epochs(self) -> int:
-        """Maximum number of epochs; 0 without an optimizer loop."""
+        """Maximum number of epochs; 0 for a detector that is not trained by epochs."""
         return 0
 
     def within(self, epochs: int) -> Self:  # noqa: ARG002
-        """The same, trained for so many epochs, if it is trained by epochs at all."""
+        """A copy trained for this number of epochs; the same entry if it is not trained by epochs."""
         return self
 
     @property
     def kinds(self) -> tuple[str, ...]:
-        """The kinds of detector that its training runs the code of; a kind is a folder of `detectors`."""
+        """Kinds of detector whose code its training runs; each is a folder of `detectors`."""
         return (self.kind,)
 
     @property
     def files(self) -> tuple[Path, ...]:
-        """Files read besides the images; their content is part of the run key."""
+        """Files that it needs besides the images; their contents are part of the run key."""
         return ()
 
 
 class TrainingParams(Block):
     """Training by epochs with a one-cycle learning rate; the best epoch on `tune` is kept.
 
-    `optimizer`: `sgd` has Nesterov momentum. `ema_decay`: decay of the exponential moving average of the weights, for
-    each step; 0 for none. `patience`: epochs without improvement on `tune` after which training stops.
+    `optimizer`: `sgd` has Nesterov momentum. `ema_decay`: decay per step of the exponential moving average of the
+    weights; 0 for none. `patience`: epochs without improvement on `tune` after which training stops.
     """
 
     epochs: Annotated[int, Field(ge=1)]
@@ -53,7 +53,7 @@ class TrainingParams(Block):
 
 
 class TrainedEntry(DetectorEntry):
-    """An entry whose network goes through the optimiser loop."""
+    """An entry of a network that is trained by epochs."""
 
     training: TrainingParams
 
@@ -63,5 +63,5 @@ class TrainedEntry(DetectorEntry):
         return self.training.epochs
 
     def within(self, epochs: int) -> Self:
-        """The same, trained for so many epochs."""
+        """A copy trained for this number of epochs."""
         return self.model_copy(update={"training": self.training.model_copy(update={"epochs": epochs})})

@@ -1,4 +1,4 @@
-"""The findings that a detector tells apart."""
+"""The findings that a detector classifies."""
 
 from typing import Annotated
 
@@ -7,9 +7,9 @@ from pydantic import AfterValidator, Field
 
 def _different(names: list[str]) -> list[str]:
     if len({*names, "normal"}) <= len(names):
-        raise ValueError(f"{names} names a finding twice, or normal, which is always one")
+        raise ValueError(f"{names} lists a finding twice, or normal, which is always included")
     return names
 
 
 Findings = Annotated[list[Annotated[str, Field(pattern=r"^\S(.*\S)?$")]], AfterValidator(_different)]
-"""Names from the labels' finding column, normal left out; none: normal against abnormal."""
+"""Names from the finding column of the labels, without normal; empty: normal against abnormal."""

@@ -1,4 +1,4 @@
-"""Every kind of detector that stands alone."""
+"""All kinds of single detectors."""
 
 from medscreen.config.detectors.autoencoder import AutoencoderParams
 from medscreen.config.detectors.cnn import CnnParams

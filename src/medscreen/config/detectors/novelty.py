@@ -1,4 +1,4 @@
-"""Detectors that measure how far an image lies from the healthy ones."""
+"""Settings of novelty detectors, whose score is the distance from the healthy images."""
 
 from typing import Annotated, Literal
 
@@ -54,7 +54,7 @@ DistanceParams = Annotated[MahalanobisParams | NearestParams, Discriminator("kin
 
 
 class NoveltyParams(DetectorEntry):
-    """Hand-crafted features, and the distance from those of the healthy images."""
+    """Hand-crafted features, and their distance from those of the healthy images."""
 
     kind: Literal["novelty"]
     features: FeaturesParams

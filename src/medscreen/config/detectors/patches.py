@@ -11,7 +11,7 @@ from medscreen.config.detectors.entry import DetectorEntry
 
 
 class PatchesEntry(DetectorEntry):
-    """A frozen backbone's maps at `depths`, brought to `grid` x `grid` places and laid upon each other."""
+    """Feature maps of a frozen backbone at `depths`, resized to `grid` x `grid` and concatenated."""
 
     backbone: BackboneParams
     depths: Depths
@@ -19,16 +19,16 @@ class PatchesEntry(DetectorEntry):
 
     @property
     def files(self) -> tuple[Path, ...]:
-        """The file of the backbone's weights, if they come from one."""
+        """The backbone's checkpoint file, if it has one."""
         return self.backbone.files
 
 
 class PadimParams(PatchesEntry):
-    """PaDiM: a Gaussian of the healthy patch features at each place.
+    """PaDiM: a Gaussian of the healthy patch features at each position.
 
     `depths`: stages of the backbone, whose maps are resized to `grid` x `grid` and concatenated. `features`: number of
-    channels, drawn at random. The score is the mean distance of the `top_fraction` share of the places with the largest
-    distances. The Gaussians hold grid^2 x features^2 numbers.
+    channels, drawn at random. The score is the mean distance of the share `top_fraction` of positions with the largest
+    distances. The Gaussians have grid^2 x features^2 parameters.
     """
 
     kind: Literal["patches"]
@@ -41,8 +41,8 @@ class PatchcoreParams(PatchesEntry):
     """PatchCore: distance from a memory bank of healthy patch features.
 
     `depths`: stages of the backbone, whose maps are resized to `grid` x `grid` and concatenated. `neighbourhood`: side
-    of the average pooling of the maps; the paper has 3. `share`: part of the patches that the coreset keeps, `most` at
-    most. The score is the mean distance of the `top_fraction` share of the patches with the largest distances.
+    of the average pooling of the maps; 3 in the paper. `share`: share of the patches in the coreset; `most`: their
+    maximum number. The score is the mean distance of the share `top_fraction` of patches with the largest distances.
     """
 
     kind: Literal["patches"]

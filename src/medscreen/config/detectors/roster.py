@@ -1,4 +1,4 @@
-"""The roster: an entry of any kind; the name of a kind is that of its family's folder."""
+"""Roster entries of any kind; a kind has the name of its family's folder."""
 
 from collections.abc import Mapping
 from typing import Annotated, Any
@@ -27,7 +27,7 @@ def _refuse_former_kind(entry: object) -> object:
 
 
 def with_current_kinds(entry: Mapping[str, Any]) -> dict[str, Any]:
-    """An entry that a former version recorded, with the names of kinds that are used today."""
+    """An entry recorded by a former version, with the current names of kinds."""
     found = dict(entry)
     kind = found.get("kind")
     if kind in _FORMER:

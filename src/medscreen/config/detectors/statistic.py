@@ -1,4 +1,4 @@
-"""Detectors of one line."""
+"""Settings of baselines."""
 
 from typing import ClassVar, Literal
 
@@ -6,7 +6,7 @@ from medscreen.config.detectors.entry import DetectorEntry
 
 
 class StatisticParams(DetectorEntry):
-    """A one-line baseline: distance of one number of an image from the healthy median.
+    """A baseline: distance of one number of an image from the healthy median.
 
     `intensity`: mean gray. `gradient`: mean absolute difference of neighboring pixels. `energy`: their mean squared
     difference. `entropy`: entropy of the gray-level histogram, in bits.

@@ -1,4 +1,4 @@
-"""Pretrained backbones fine-tuned on both classes."""
+"""Settings of pretrained backbones fine-tuned on both classes."""
 
 from pathlib import Path
 from typing import Annotated, Literal
@@ -24,5 +24,5 @@ class TransferParams(ClassifierEntry):
 
     @property
     def files(self) -> tuple[Path, ...]:
-        """The file of the backbone's weights, if they come from one."""
+        """The backbone's checkpoint file, if it has one."""
         return self.backbone.files

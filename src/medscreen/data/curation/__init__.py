@@ -1,1 +1,1 @@
-"""From records to splits: read, deduplicated, cut by patient, audited."""
+"""Curation: decoding, duplicates, splits by patient, and the audit."""

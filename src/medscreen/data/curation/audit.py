@@ -1,4 +1,4 @@
-"""The audit of the splits: counts, labels and leaks."""
+"""Audit of the splits: counts, labels and leaks."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -15,7 +15,7 @@ _MOST_LABELS = 50  # a data set of 14 findings has hundreds of their combination
 
 
 def summary(images: ImageSet, positions: NDArray[np.int64]) -> dict[str, Any]:
-    """Counts of a split, and its grey levels, 0 to 255.
+    """Counts of a split, and its gray levels, 0 to 255.
 
     `mean_grey`, `contrast`: the mean over images of an image's mean and standard deviation. `brightness`: quantiles
     of the images' means.
@@ -36,10 +36,10 @@ def summary(images: ImageSet, positions: NDArray[np.int64]) -> dict[str, Any]:
 
 
 def labels_taken(sets: Sequence[ImageSet]) -> list[dict[str, Any]]:
-    """The labels of the source, what each is taken as, and how many images have it: normal ones first, then by number.
+    """The labels of the source, the class and number of images of each: normal ones first, then by number.
 
-    Beyond the first fifty of `normal` or `abnormal` the others are one entry. Whose data may be patients' has to have
-    its rare values merged before.
+    Labels of a class beyond the first fifty are one entry. In data that is not public, rare values have to be merged
+    first.
     """
     listed = []
     for label, word in enumerate(("normal", "abnormal")):
@@ -52,10 +52,10 @@ def labels_taken(sets: Sequence[ImageSet]) -> list[dict[str, Any]]:
 
 
 def leaks(images: ImageSet, splits: Mapping[str, NDArray[np.int64]]) -> dict[str, dict[str, int]]:
-    """The leaks between splits, for each pair that shares anything: "train+val" -> images, patients, exact_duplicates.
+    """Leaks between splits: "train+val" -> numbers of images, patients, exact_duplicates; only pairs that share any.
 
-    `images`: those of the later split that are in the earlier one or whose patient is; `patients`: how many people
-    that are; `exact_duplicates`: the images that are in both. Published splits may; what is cut here never does.
+    `images`: images of the later split that are in the earlier one, or whose patient is; `patients`: patients in both;
+    `exact_duplicates`: images in both. Published splits may have leaks; splits that are cut here have none.
     """
     found = {}
     _, kind = np.unique(np.array(images.digests, np.bytes_), return_inverse=True)

@@ -1,4 +1,4 @@
-"""Records -> readable, deduplicated, patient-safe splits, and the audit of all that was dropped."""
+"""Curation of records into readable, deduplicated splits by patient, with an audit."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -22,9 +22,9 @@ from medscreen.errors import MedscreenError
 
 @dataclass(frozen=True)
 class Curated:
-    """All readable images (memory-mapped), the positions of each split, the audit for curation.json, near duplicates.
+    """All readable images (memory-mapped), positions of each split, audit for curation.json, and near duplicates.
 
-    Near duplicates are positions among `images`, dropped ones too.
+    Near duplicates are positions among `images`, including dropped ones.
     """
 
     images: ImageSet
@@ -48,13 +48,12 @@ def curate(
 ) -> Curated:
     """Splits of `size` x `size` images.
 
-    Unreadable files are quarantined. Exact duplicates (equal decoded pixels) and near ones are found, and treated as
-    `params` says; published val and test keep all of theirs, and `drop` alone takes out of train what it shares with
-    them. Where the splits are cut here, a patient lies in one, however spelled. `scratch` is a file for the decoded
-    pixels, so that memory stays bounded. `on_record` is called after each record that has been read.
+    Unreadable files are quarantined. Exact duplicates (equal decoded pixels) and near duplicates are treated as
+    `params` states: nothing is removed from published val and test, and only `drop` removes their duplicates from
+    train. Splits that are cut here share no patient, however spelled. `scratch`: file for the decoded pixels, which
+    bounds the use of memory. `on_record` is called after each record that has been read.
 
-    Raises MedscreenError where nothing readable is left, a split would lack one of the classes, or there are copies
-    that must not be.
+    Raises MedscreenError if no image is readable, a split would lack a class, or a policy `fail` finds duplicates.
     """
     pixels, readable, quarantine = decode(records, size, workers, scratch, on_record)
     if not readable:
@@ -84,7 +83,7 @@ def curate(
     homes = {int(i): name for name, positions in assigned.items() for i in positions}
     spelled = {record.patient for record in read if record.patient}
     notes = dict(records.notes) if isinstance(records, Records) else {}
-    # a source that chose a frame has counted the others
+    # sources that chose a frame have counted the others
     if others := sum(s.others for record, s in zip(read, displayed, strict=True) if record.frame is None):
         notes["further pages or frames of files that count as one image"] = others
     audit = {

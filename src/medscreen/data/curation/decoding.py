@@ -1,4 +1,4 @@
-"""Decoding: records -> pixels, and the reasons of those that can't be read."""
+"""Decoding: from records to pixels, or to the reason why a file can't be read."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -16,12 +16,12 @@ from medscreen.runtime.child_processes import worker_pool
 
 _CHUNK = 32  # records that a worker takes at a time
 _AT_ONCE = 16 * _CHUNK
-_FORGET_EVERY = 64  # images, after which what was written leaves the memory
+_FORGET_EVERY = 64  # images after which written pixels are released from memory
 _NO_GREY = np.zeros((0, 0), np.uint8)
 
 
 class Decoded(NamedTuple):
-    """A readable image: its record, the digest of its full-size pixels, and what its file states, without the grey."""
+    """A readable image: its record, the digest of its full-size pixels, and its file's properties without pixels."""
 
     record: Record
     digest: str
@@ -31,11 +31,11 @@ class Decoded(NamedTuple):
 def decode(
     records: Sequence[Record], size: int, workers: int, scratch: Path, on_record: Callable[[], None]
 ) -> tuple[Pixels, list[Decoded], list[dict[str, str]]]:
-    """Pixels (N, size, size) and files of what can be read; file and reason of what can't."""
+    """Pixels (N, size, size) and properties of the readable images; file and reason of the others."""
     pixels = new_array(scratch, np.uint8, (len(records), size, size))
     readable: list[Decoded] = []
     quarantine = []
-    known: dict[str, Mapping[str, str] | None] = {}  # one for all images of a kind, not one an image
+    known: dict[str, Mapping[str, str] | None] = {}  # equal properties share one object
     for record, outcome in zip(records, _outcomes(records, size, workers), strict=True):
         on_record()
         if isinstance(outcome, str):
@@ -51,12 +51,12 @@ def decode(
 
 
 def _outcomes(records: Sequence[Record], size: int, workers: int) -> Iterator[tuple[DisplayedImage, str] | str]:
-    """Of each record the square image and the digest of its full-size pixels, or the reason why it can't be read."""
-    if all(isinstance(record.image, np.ndarray) for record in records):  # nothing to decode: a process would only copy
+    """For each record the square image and the digest of its full-size pixels, or the reason why it can't be read."""
+    if all(isinstance(record.image, np.ndarray) for record in records):  # nothing to decode: workers would only copy
         yield from (_decode_one(record, size) for record in records)
         return
     with worker_pool(workers) as pool:
-        # some at a time: what workers have decoded waits in memory until it is taken
+        # in parts: decoded images stay in memory until they are consumed
         for start in range(0, len(records), _AT_ONCE):
             taken = records[start : start + _AT_ONCE]
             yield from pool.map(_decode_one, taken, [size] * len(taken), chunksize=_CHUNK)

@@ -1,4 +1,4 @@
-"""Duplicates of images, exact (equal decoded pixels) and near ones, and what the policies make of them."""
+"""Exact duplicates (equal decoded pixels) and near duplicates of images, treated by the policies."""
 
 from collections import Counter
 from collections.abc import Collection, Iterable, Sequence
@@ -17,14 +17,14 @@ from medscreen.data.images import SPLITS, Pixels
 from medscreen.data.sources.records import Record
 from medscreen.errors import MedscreenError
 
-_JOINING = ("drop", "keep_together")  # policies that take the owners of copies for one patient
-_PUBLISHED = ("val", "test")  # splits that are never shortened
-_LISTED = 200  # pairs, and groups of equal images, that the audit names
+_JOINING = ("drop", "keep_together")  # policies that treat the owners of duplicates as one patient
+_PUBLISHED = ("val", "test")  # splits from which nothing is removed
+_LISTED = 200  # pairs, and groups of equal images, that the audit lists
 
 
 @dataclass(frozen=True)
 class Duplicates:
-    """Duplicates as positions among the readable images: groups of exact ones, pairs of near ones, and what stays."""
+    """Positions, among the readable images, of exact duplicates (`groups`), near ones (`pairs`) and kept images."""
 
     groups: list[list[int]]
     pairs: list[Pair]
@@ -36,9 +36,9 @@ class Duplicates:
 def find_duplicates(
     pixels: Pixels, images: Sequence[Decoded], params: CurationParams, workers: int, scratch: Path
 ) -> Duplicates:
-    """The copies among the images, treated as the policies say; raises MedscreenError for some where a policy is fail.
+    """Duplicates among the images, treated by the policies; raises MedscreenError for any where a policy is `fail`.
 
-    `scratch` is a file for what is compared.
+    `scratch`: temporary file for the textures that are compared.
     """
     splits = [image.record.split for image in images]
     groups = _groups(image.digest for image in images)
@@ -59,14 +59,14 @@ def find_duplicates(
 
 
 def staying_duplicates(splits: Sequence[str | None], groups: Iterable[Sequence[int]]) -> list[list[int]]:
-    """Of each group of equal images those that `drop` keeps: all that published val and test hold, else the first."""
+    """The images of each group of equal ones that `drop` keeps: all in published val and test, else the first."""
     return [[i for i in group if splits[i] in _PUBLISHED] or [group[0]] for group in groups]
 
 
 def drop_near_duplicates(
     splits: Sequence[str | None], kept: NDArray[np.int64], pairs: Iterable[Pair]
 ) -> NDArray[np.int64]:
-    """The positions of `kept` without near duplicates of an image that is kept and earlier, or published."""
+    """The positions of `kept` without near duplicates of a kept image that is earlier, or published."""
     neighbors: dict[int, list[int]] = {}
     staying = set(kept.tolist())
     for a, b, _ in pairs:
@@ -80,7 +80,7 @@ def drop_near_duplicates(
 
 
 def exact_duplicates_audit(records: Sequence[Record], copies: Duplicates, policy: DuplicatePolicy) -> dict[str, Any]:
-    """The exact duplicates: counts within and across the splits as published, files, and rivalling labels."""
+    """Audit of the exact duplicates: counts within and across the published splits, files, conflicting labels."""
     within, across = Counter[str](), Counter[str]()
     for group in copies.groups:
         splits = Counter(records[i].split or "unsplit" for i in group)
@@ -101,9 +101,9 @@ def exact_duplicates_audit(records: Sequence[Record], copies: Duplicates, policy
 def near_duplicates_audit(
     records: Sequence[Record], copies: Duplicates, policy: DuplicatePolicy, homes: dict[int, str]
 ) -> dict[str, Any]:
-    """The near duplicates: pairs within and across the splits as published, and in the splits of `homes`.
+    """Audit of the near duplicates: pairs within and across the published splits, and across the current ones.
 
-    `homes`: position -> split that holds it now. `shared`: pairs that two splits share now.
+    `homes`: position -> current split. `shared`: pairs that two current splits share.
     """
     both = [pair[:2] for pair in copies.pairs]
     published = [[records[i].split or "unsplit" for i in pair] for pair in both]
@@ -129,7 +129,7 @@ def near_duplicates_audit(
 
 
 def _groups(digests: Iterable[str]) -> list[list[int]]:
-    """The positions of images that are there more than once, in order."""
+    """Groups of positions of images that occur more than once, in order."""
     by_digest: dict[str, list[int]] = {}
     for position, digest in enumerate(digests):
         by_digest.setdefault(digest, []).append(position)
@@ -137,7 +137,7 @@ def _groups(digests: Iterable[str]) -> list[list[int]]:
 
 
 def _of_every_copy(pairs: list[Pair], groups: Sequence[Sequence[int]], staying: NDArray[np.int64]) -> list[Pair]:
-    """Near duplicates among the images at `staying`; exact duplicates of an image share its near ones."""
+    """Near duplicates among the images at `staying`; exact duplicates of an image have the same near duplicates."""
     there = set(staying.tolist())
     equal = {i: [j for j in group if j in there] for group in groups for i in group}
     found = [
@@ -151,10 +151,10 @@ def _of_every_copy(pairs: list[Pair], groups: Sequence[Sequence[int]], staying: 
 
 def _require_none(policy: DuplicatePolicy, kind: str, found: str) -> None:
     if found and policy == "fail":
-        # names of files may be patients': they stay in data/, and out of what a terminal or a log shows
+        # file names may identify patients: they are written to data/, and never printed or logged
         raise MedscreenError(
-            f"{found}, and params.yaml says curation.{kind}_duplicates: fail; set it to report, which names them in "
-            "data/curation.json, and remove them from the data, or choose drop or keep_together."
+            f"{found}, and params.yaml has curation.{kind}_duplicates: fail. Set it to report, which lists them in "
+            "data/curation.json, and remove them from the data, or set it to drop or keep_together."
         )
 
 

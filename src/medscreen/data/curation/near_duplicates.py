@@ -1,7 +1,7 @@
-"""Near duplicates: one image under other grey values, at another size, compressed again, mirrored or turned.
+"""Near duplicates: one image with other gray values, at another size, compressed again, mirrored or rotated.
 
-A perceptual hash proposes pairs, the pixels confirm them: chest films are so alike that a hash alone takes strangers
-for copies.
+A perceptual hash proposes pairs, and the correlation of the pixels confirms them: chest films are so similar that the
+hash alone matches different patients.
 """
 
 from collections.abc import Iterator
@@ -22,19 +22,19 @@ HASH_DISTANCE = 8
 CORRELATION = 0.97
 
 _POSES = 8
-_SIDE = 32  # pixels of the small image that hash and texture are made of
-_ROWS, _COLUMNS = 512, 2048  # hashes that are compared at once: what fits a processor's cache
-_PAIRS_AT_ONCE = 512  # whose textures lie in memory
-_DENSE = 0.005  # share of a block above which all of its images are compared: one product is faster then
+_SIDE = 32  # pixels; side of the reduced image for hash and texture
+_ROWS, _COLUMNS = 512, 2048  # hashes compared at once, to fit the processor's cache
+_PAIRS_AT_ONCE = 512  # pairs whose textures are in memory at a time
+_DENSE = 0.005  # share of a block's pairs above which all are compared: one matrix product is faster then
 
 Hashes = NDArray[np.uint64]
-"""(N, 8): 64 bits of each image, as it lies and in the seven other poses."""
+"""(N, 8): 64-bit hashes of each image, as stored and in the seven other poses."""
 Textures = NDArray[np.float16]
-"""(N, 1024): each image at 32 x 32 less its local mean, of length 1."""
+"""(N, 1024): each image at 32 x 32 minus its local mean, normalized to length 1."""
 
 
 class Pair(NamedTuple):
-    """Near duplicates: positions `first` < `second`, and how far their textures correlate (to 1)."""
+    """Near duplicates: positions `first` < `second`, and the correlation of their textures (at most 1)."""
 
     first: int
     second: int
@@ -42,10 +42,10 @@ class Pair(NamedTuple):
 
 
 def near_duplicate_pairs(pixels: Pixels, among: NDArray[np.int64], workers: int, scratch: Path) -> list[Pair]:
-    """All pairs of near duplicates among the images at the positions `among` (ascending), the most alike first.
+    """All pairs of near duplicates among the images at the positions `among` (ascending), highest correlation first.
 
-    `scratch` is a file for what is compared, 2 KiB an image. The time grows with the square of the number:
-    docs/performance.md has it.
+    `scratch`: temporary file for the textures, 2 KiB per image. The time grows with the square of the number of images:
+    see docs/performance.md.
     """
     if len(among) == 0:
         return []
@@ -66,7 +66,7 @@ def _describe(pixels: Pixels, among: NDArray[np.int64], textures: Textures, work
     chunks = in_chunks(pixels, among)
     at = 0
     with worker_pool(workers) if workers > 1 else nullcontext() as pool:
-        # a few chunks at a time: map would take all images into memory before the first is done
+        # a few chunks at a time: map would first read all images into memory
         while taken := list(islice(chunks, 2 * workers)):
             for of_chunk, texture in (pool.map if pool else map)(described_images, taken):
                 hashes[at : at + len(of_chunk)], textures[at : at + len(of_chunk)] = of_chunk, texture
@@ -83,7 +83,7 @@ def described_images(pixels: Pixels) -> tuple[Hashes, Textures]:
     hashes = np.zeros((len(pixels), _POSES), np.uint64)
     textures = np.zeros((len(pixels), _SIDE * _SIDE), np.float16)
     for i, image in enumerate(pixels):
-        # a filter that treats left and right alike, as BOX does not: a turned copy has to become the turned small image
+        # a symmetric filter, which BOX is not: reducing a rotated copy has to give the rotated reduced image
         small = np.asarray(Image.fromarray(image).resize((_SIDE, _SIDE), Image.Resampling.LANCZOS))
         for pose in range(_POSES):
             bits = phash(Image.fromarray(_posed(small, pose))).hash
@@ -99,7 +99,7 @@ def _posed(image: NDArray[np.integer[Any]], pose: int) -> NDArray[np.integer[Any
 
 
 def _pairs(hashes: Hashes, textures: Textures) -> Iterator[tuple[int, int, float]]:
-    """First, second and correlation of each pair, maybe in several poses; a block of the triangle at a time."""
+    """First, second and correlation of each pair, possibly in several poses; by blocks of the upper triangle."""
     upright = np.ascontiguousarray(hashes[:, 0])
     for row in range(0, len(hashes), _ROWS):
         for column in range(row, len(hashes), _COLUMNS):
@@ -119,7 +119,7 @@ def _pairs(hashes: Hashes, textures: Textures) -> Iterator[tuple[int, int, float
 def _correlations(
     first: Textures, second: Textures, at: NDArray[np.int64], other: NDArray[np.int64], pose: int
 ) -> NDArray[np.float32]:
-    """Correlations of the textures `first[at]`, turned into the pose, with `second[other]`."""
+    """Correlations of the textures `first[at]`, in this pose, with `second[other]`."""
     turned = _posed(np.arange(_SIDE * _SIDE).reshape(_SIDE, _SIDE), pose).ravel()
     if len(at) > _DENSE * len(first) * len(second):
         every: NDArray[np.float32] = first.astype(np.float32)[:, turned] @ second.astype(np.float32).T

@@ -15,10 +15,10 @@ from medscreen.data.images import SPLITS
 
 
 def without_rare_values(curated: Curated) -> Curated:
-    """The same, each value of an attribute (the finding too) that fewer than 5 patients have is `privacy.OTHER`.
+    """A copy with `privacy.OTHER` for values of attributes, findings and DICOM properties of fewer than 5 patients.
 
-    So is what DICOM states of the images. Patients are those of the four splits together. Ages count by their band.
-    Missing values stay missing. The audit's `merged_values`: attribute -> how many values that were.
+    Patients of all four splits count together, and ages by their band. Missing values stay missing. The audit's
+    `merged_values`: attribute -> number of values that were replaced.
     """
     images = curated.images
     staying = np.concatenate([curated.splits[name] for name in SPLITS])
@@ -41,6 +41,6 @@ def _rare(attribute: str, values: Sequence[str], patients: NDArray[np.int64], st
 
 
 def _kind(attribute: str, value: str) -> str:
-    """The kind that a value counts as: its group, but a text that is no age is no group of unknown ages."""
+    """The group that a value counts in; text that is not an age counts as itself, not as unknown."""
     found = group(attribute, value)
     return value.strip() if found == UNKNOWN else found

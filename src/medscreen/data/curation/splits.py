@@ -1,4 +1,4 @@
-"""Patient-safe splits: train for fitting, tune for stopping, val for choosing, test for reporting."""
+"""Splits by patient: train for fitting, tune for early stopping, val for selection, test for reporting."""
 
 import unicodedata
 from collections.abc import Iterable, Sequence
@@ -19,24 +19,24 @@ Positions = NDArray[np.int64]
 
 
 class _TooFewError(Exception):
-    """A part of the patients would hold no normal image, or no abnormal one."""
+    """A part of the patients would have no normal or no abnormal image."""
 
 
 def person(spelled: str) -> str:
-    """A patient's identifier without what spellings of it differ in: case, and which separators it has.
+    """A patient's identifier in one spelling: without case, and with one separator.
 
-    "P-00012", "p_00012" and " P 00012" are one; "P00012" is another, so that "1-11" and "11-1" stay two.
+    "P-00012", "p_00012" and " P 00012" are equal. "P00012" differs: separators stay, so that "1-11" and "11-1" differ.
     """
-    # letters, their marks and numbers stay (a vowel sign of Devanagari is a mark)
+    # letters, their marks and numbers are kept (a vowel sign of Devanagari is a mark)
     kept = (c if unicodedata.category(c)[0] in "LMN" else " " for c in plain(spelled))
     return "-".join("".join(kept).split()) or spelled
 
 
 def number_patients(records: Sequence[Record], copies: Iterable[Sequence[int]]) -> Positions:
-    """A number for each image's patient, in order of first appearance; an image of nobody known is its own patient.
+    """Patient number of each image, in order of first appearance; an image of unknown patient counts as a patient.
 
-    `copies`: groups of images that show one patient, whatever their names say. Their owners become one where the
-    splits are cut here; who shares images in published val or test stays two patients.
+    `copies`: groups of images of one patient, whatever their identifiers. Their patients are merged where the splits
+    are cut here, but not by images in published val or test.
     """
     owners = _numbered(
         f"image {record.origin}" if record.patient is None else f"person {person(record.patient)}" for record in records
@@ -62,11 +62,10 @@ def cut_splits(
     params: CurationParams,
     seed: int,
 ) -> tuple[dict[str, Positions], bool]:
-    """The splits of the images at `kept`, and whether they are the published ones, with `tune` cut from train.
+    """The splits of the images at `kept`, and True if they are the published ones, with `tune` cut from train.
 
-    Where an image has no published split, they are cut by the fractions in params.yaml. A patient lies in one of those
-    that are cut here. Raises MedscreenError where there are too few patients, or a split would lack normal or abnormal
-    images.
+    If any image has no published split, all are cut by the fractions in params.yaml. Splits that are cut here share no
+    patient. Raises MedscreenError if there are too few patients, or a split would have no normal or no abnormal image.
     """
     names = np.array([record.split or "" for record in records])[kept]
     published = bool(np.all(names != ""))
@@ -82,19 +81,19 @@ def cut_splits(
             train, tune = _cut(rest, labels, patients, params.tune_fraction / remaining, seed + 2)
     except _TooFewError as error:
         _, abnormal = _distinct_patients(whole, labels, patients)
-        wanted = "cut tune from it by" if published else "cut four splits with both by"
+        wanted = "cut tune from it by" if published else "cut four splits with both classes by"
         others = "" if published else f", val_fraction {params.val_fraction} and test_fraction {params.test_fraction}"
         raise MedscreenError(
             f"{'Train' if published else 'The data'} has {int((abnormal == 0).sum())} normal and {int(abnormal.sum())} "
-            f"abnormal patients, too few to {wanted} curation.tune_fraction {params.tune_fraction}{others}: change "
-            f"{'that' if published else 'these'} in params.yaml, check the labels, or add images."
+            f"abnormal patients, too few to {wanted} curation.tune_fraction {params.tune_fraction}{others}. Change "
+            f"{'it' if published else 'them'} in params.yaml, check the labels, or add images."
         ) from error
     splits = {"train": train, "tune": tune, "val": val, "test": test}
     for name, positions in splits.items():
         for label, word in enumerate(("normal", "abnormal")):
             if label not in labels[positions]:
                 raise MedscreenError(
-                    f"The {name} split has no {word} image; a detector needs both classes to be judged: check the "
+                    f"The {name} split has no {word} image, without which detectors can't be evaluated. Check the "
                     "labels, or add images."
                 )
     return splits, published
@@ -103,12 +102,12 @@ def cut_splits(
 def _cut(
     positions: Positions, labels: NDArray[np.int64], patients: NDArray[np.int64], fraction: float, seed: int
 ) -> tuple[Positions, Positions]:
-    """Cuts about that fraction of patients off, stratified by whether they have an abnormal image."""
+    """Cuts off about this fraction of patients, stratified by whether they have an abnormal image."""
     from sklearn.model_selection import train_test_split
 
     distinct, abnormal = _distinct_patients(positions, labels, patients)
     number = ceil(fraction * len(distinct))
-    # the stratified split refuses fewer
+    # stratification needs at least two
     if min(number, len(distinct) - number, *np.bincount(abnormal, minlength=2)) < 2:
         raise _TooFewError
     stay, cut = train_test_split(distinct, test_size=fraction, random_state=seed, stratify=abnormal)
@@ -121,7 +120,7 @@ def _cut(
 def _distinct_patients(
     positions: Positions, labels: NDArray[np.int64], patients: NDArray[np.int64]
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """The patients of these images, and of each whether an image is abnormal."""
+    """The patients of these images, and for each 1 if an image is abnormal, else 0."""
     distinct, patient_of = np.unique(patients[positions], return_inverse=True)
     abnormal = np.zeros(len(distinct), dtype=np.int64)
     np.maximum.at(abnormal, patient_of, labels[positions])

@@ -1,1 +1,1 @@
-"""DICOM: from a file to values and to display gray."""
+"""DICOM: from files to stored values and to display gray."""

@@ -1,4 +1,4 @@
-"""Shape, bits and error bound of a compressed frame, from the header of its codestream; nothing is decoded."""
+"""Shape, bits and error bound of a compressed frame, from the header of its codestream."""
 
 from dataclasses import dataclass
 
@@ -13,8 +13,8 @@ _STARTS = (b"\xff\xd8", _JPEG_2000, b"\x00\x00\x00\x0cjP")  # the last: a JPEG 2
 class Codestream:
     """Properties of a compressed frame: `shape` is rows, columns, samples; `precision` the bits of a sample.
 
-    `near` is the largest error of a sample in JPEG-LS; None for other codings, which do not state theirs.
-    `trusted`: JPEG 2000 and JPEG-LS, whose precision goes before BitsStored. JPEG may carry whole words.
+    `near`: the maximum error of a sample in JPEG-LS; None for other codings, which do not state it. `trusted`: True for
+    JPEG 2000 and JPEG-LS, whose precision overrides BitsStored; JPEG may store whole words.
     """
 
     shape: tuple[int, int, int]
@@ -30,15 +30,15 @@ class Codestream:
 
 
 def begins_codestream(head: bytes) -> bool:
-    """True for the first bytes of a frame's first fragment; no later fragment begins so."""
+    """True if these are the first bytes of a frame's first fragment; other fragments begin otherwise."""
     return head.startswith(_STARTS)
 
 
 def read_codestream(frame: bytes, shape: tuple[int, int, int]) -> Codestream | None:
     """The properties of a compressed frame that should have `shape`; None for RLE, which states none.
 
-    A decoder allocates what the codestream states, not what the file's header does. RLE swells at most 64 times: a
-    frame much larger than its pixels is none. Raises UnreadableImageError where the shapes differ.
+    Decoders allocate memory by the codestream, not by the file's header. RLE expands at most 64 times, so that the size
+    of the frame is limited, too. Raises UnreadableImageError if the shapes differ or the frame is too large.
     """
     rows, columns, samples = shape
     if len(frame) > 16 * rows * columns * samples + 2**20:
@@ -50,7 +50,7 @@ def read_codestream(frame: bytes, shape: tuple[int, int, int]) -> Codestream | N
     elif (start := frame.find(_JPEG_2000, 0, 4096)) >= 0:
         stated = _jpeg_2000(frame[start + 4 :])
     if stated and stated.shape != shape:
-        raise UnreadableImageError("the size in its compressed frame is not that of Rows, Columns and SamplesPerPixel")
+        raise UnreadableImageError("the size in its compressed frame differs from Rows, Columns and SamplesPerPixel")
     return stated
 
 
@@ -65,7 +65,7 @@ def _jpeg(frame: bytes) -> Codestream:
             found = Codestream((rows, columns, frame[place + 9]), frame[place + 4], trusted=marker == JPEG_LS)
             if not found.trusted:
                 return found
-        if marker == SCAN and found:  # of JPEG-LS, which states its error there
+        if marker == SCAN and found:  # JPEG-LS states its error there
             at = place + 5 + 2 * frame[place + 4]
             return Codestream(found.shape, found.precision, near=frame[at] if at < len(frame) else None)
         if marker == 0xFF:  # fill bytes may precede a marker
@@ -85,7 +85,7 @@ def _jpeg_2000(segment: bytes) -> Codestream:
     if len(segment) < 38 + 3 * samples or not samples:
         raise UnreadableImageError("its compressed frame is a JPEG 2000 codestream without a size")
     if len(components) > 1:
-        raise UnreadableImageError("the samples of its JPEG 2000 codestream differ in their bits, which is unsupported")
+        raise UnreadableImageError("the samples of its JPEG 2000 codestream differ in precision, which is unsupported")
     right, bottom, left, top = (int.from_bytes(segment[at : at + 4]) for at in range(4, 20, 4))
     kind = components.pop()
     return Codestream((bottom - top, right - left, samples), (kind & 0x7F) + 1, signed=bool(kind & 0x80))

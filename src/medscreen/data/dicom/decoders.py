@@ -1,4 +1,4 @@
-"""Decoders of DICOM transfer syntaxes: pydicom's plugins, and GDCM itself for JPEG of 12 bits."""
+"""Decoders of DICOM transfer syntaxes: pydicom's plugins, and GDCM directly for 12-bit JPEG."""
 
 import importlib.util
 from collections.abc import Callable
@@ -29,24 +29,24 @@ _Way = Callable[[], tuple[NDArray[np.generic], *tuple[Any, ...]]]
 
 
 def decoder_of(syntax: "UID") -> "Decoder":
-    """pydicom's decoder of a transfer syntax; raises UnreadableImageError where there is none."""
+    """pydicom's decoder of a transfer syntax; raises UnreadableImageError if there is none."""
     from pydicom.pixels.decoders.base import get_decoder
 
     try:
         return get_decoder(syntax)
     except NotImplementedError:
         raise UnreadableImageError(
-            f"its transfer syntax ({_name(syntax)}) has no decoder here; convert it to one that has, with gdcmconv or "
-            "dcmdjpeg for instance"
+            f"its transfer syntax ({_name(syntax)}) has no decoder here; convert it, for instance with gdcmconv or "
+            "dcmdjpeg"
         ) from None
 
 
 def decode(source: BinaryIO | bytes, index: int, syntax: "UID", options: dict[str, Any]) -> NDArray[np.generic]:
-    """The frame at `index` of pixel data, (H, W) or, in red, green and blue, (H, W, 3).
+    """The frame at `index` of pixel data, (H, W) or RGB (H, W, 3).
 
-    `options` are the header's values by pydicom's names; of a codestream they are those the codestream states, or else
-    decoders disagree: Pillow's plugin shifts signed values that the header calls unsigned. Raises UnreadableImageError
-    where there is no decoder, or none of them makes anything of the data.
+    `options`: the header's values by pydicom's names, or for a codestream the values that it states; otherwise decoders
+    differ: Pillow's plugin shifts signed values that the header calls unsigned. Raises UnreadableImageError if there is
+    no decoder, or all decoders fail.
     """
     from pydicom.encaps import encapsulate
 
@@ -60,7 +60,7 @@ def decode(source: BinaryIO | bytes, index: int, syntax: "UID", options: dict[st
         ways: list[_Way] = [partial(_decode_12_bits, source, options)]
     else:
         frame = encapsulate([source]) if isinstance(source, bytes) else source
-        # first the decoder that is always there, so that the extra changes nothing that can be read without it
+        # first the decoder that is always installed, so that the extra does not change results
         plugins = [name for name in ("pillow", "") if not name or name in decoder.available_plugins]
         ways = [partial(decoder.as_array, frame, index=index, decoding_plugin=name, **options) for name in plugins]
     with nullcontext() if syntax in _WITHOUT_C else quiet_stderr():
@@ -80,21 +80,21 @@ def _decoded(way: _Way) -> NDArray[np.generic] | None:
 
 
 def require_supported(syntax: "UID", bits: int, samples: int) -> None:
-    """Raises UnreadableImageError for codestreams that the decoder of their syntax does not read."""
+    """Raises UnreadableImageError for codestreams that the decoder of their syntax does not support."""
     if (
         (syntax in _JPEG and bits not in {8, 12})
         or (syntax in _JPEG and bits == 12 and samples > 1)
-        or (syntax in _JPEG_LS and bits in {6, 7})  # which pydicom refuses to have GDCM decode
+        or (syntax in _JPEG_LS and bits in {6, 7})  # which pydicom does not pass to GDCM
         or (syntax in _GDCM and bits > 16)
     ):
         raise UnreadableImageError(
             f"its transfer syntax ({_name(syntax)}) is unsupported for {samples} samples of {bits} bits a pixel; "
-            "convert it to Explicit VR Little Endian, with gdcmconv --raw or dcmdjpeg for instance"
+            "convert it to Explicit VR Little Endian, for instance with gdcmconv --raw or dcmdjpeg"
         )
 
 
 def _package(syntax: str, options: dict[str, Any]) -> str | None:
-    """The package of the extra that reads such pixels, None where pydicom and Pillow do."""
+    """The package of the extra that decodes such pixels; None if pydicom and Pillow do."""
     bits, samples = options["bits_stored"], options["samples_per_pixel"]
     if syntax in _GDCM or (syntax in _JPEG and bits > 8):
         return "gdcm"
@@ -104,7 +104,7 @@ def _package(syntax: str, options: dict[str, Any]) -> str | None:
 
 
 def _decode_12_bits(frame: bytes, options: dict[str, Any]) -> tuple[NDArray[np.generic]]:
-    """GDCM reads JPEG of 12 bits, which pydicom does not ask it for."""
+    """Pixels of a 12-bit JPEG frame, decoded by GDCM, which pydicom does not use for these."""
     import gdcm
 
     fragment, fragments = gdcm.Fragment(), gdcm.SequenceOfFragments.New()
@@ -126,5 +126,5 @@ def _decode_12_bits(frame: bytes, options: dict[str, Any]) -> tuple[NDArray[np.g
 
 
 def _name(syntax: "UID") -> str:
-    """The standard's name of it: the file's own text may be anything, and is never quoted."""
-    return syntax.name if syntax.is_transfer_syntax and syntax.name != syntax else "of no known name"
+    """The standard's name of a transfer syntax; the text in the file is never quoted."""
+    return syntax.name if syntax.is_transfer_syntax and syntax.name != syntax else "unknown"

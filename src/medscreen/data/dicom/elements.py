@@ -1,4 +1,4 @@
-"""The elements of a DICOM file before its pixels: read quietly, never beyond the file's end."""
+"""Reads the elements of a DICOM file before its pixel data; no read exceeds the size of the file."""
 
 import io
 import zlib
@@ -16,19 +16,19 @@ if TYPE_CHECKING:
     from pydicom.uid import UID
 
 HEAD = 140
-"""So many bytes of a file tell whether it is DICOM."""
+"""Number of first bytes of a file by which DICOM is recognized."""
 
 PIXELS = {0x7FE00010: "PixelData", 0x7FE00008: "FloatPixelData", 0x7FE00009: "DoubleFloatPixelData"}
-"""Tag -> keyword of the elements that hold pixels."""
+"""Tag -> keyword of the pixel data elements."""
 
-_META = 132  # where the file meta information begins behind a preamble
-_MOST_INFLATED = 256 * 2**20  # bytes of a deflated file, which has to be held whole
-_AT_ONCE = 32 * 2**20  # bytes of a file that is read in one go: headers are parsed in many small reads
+_META = 132  # start of the file meta information after a preamble
+_MOST_INFLATED = 256 * 2**20  # bytes of a deflated file, which has to be in memory as a whole
+_AT_ONCE = 32 * 2**20  # bytes of a file that is read at once: headers are parsed in many small reads
 
 
 @dataclass(frozen=True)
 class Elements:
-    """The elements asked for; `file` stands at the pixel data, or at its end where there is none."""
+    """The requested elements; the position of `file` is the pixel data, or the end if there is none."""
 
     dataset: "Dataset"
     syntax: "UID"
@@ -36,7 +36,7 @@ class Elements:
 
 
 class _Bounded(io.BufferedReader):
-    """A file that is never asked for more bytes than it has: Python would allocate what a broken length says."""
+    """A file whose reads are limited to its size: Python would allocate what a broken length states."""
 
     def __init__(self, path: Path) -> None:
         super().__init__(io.FileIO(path))
@@ -48,26 +48,26 @@ class _Bounded(io.BufferedReader):
 
 
 def opened(path: Path) -> BinaryIO:
-    """The file, from memory unless it is large; no read of it gives, or allocates, more than it has."""
+    """The file, from memory unless it is large; no read allocates more than its size."""
     if path.stat().st_size <= _AT_ONCE:
         return io.BytesIO(path.read_bytes())
     return _Bounded(path)
 
 
 def first_element(head: bytes) -> int | None:
-    """Offset of the first element of a file with these first bytes; None where it is no DICOM.
+    """Offset of the first element of a file with these first bytes; None if it is not DICOM.
 
-    Some archives leave the preamble and "DICM" away: a file of theirs begins with an element of group 2 or 8.
+    Some archives omit the preamble and "DICM": their files begin with an element of group 2 or 8.
     """
     if head[128:_META] == b"DICM":
         return _META
     explicit = head[4:6].isalpha() and head[4:6].isupper()
-    short = head[6:8] == b"\0\0"  # without representations, four bytes of length
+    short = head[6:8] == b"\0\0"  # implicit VR: the length has four bytes
     return 0 if (head[:2] == b"\x08\0" and (explicit or short)) or (head[:2] == b"\x02\0" and explicit) else None
 
 
 def read_elements(file: BinaryIO, tags: Collection["BaseTag | int"]) -> Elements:
-    """The elements with these tags; raises UnreadableImageError, or whatever pydicom likes, for a broken header."""
+    """The elements with these tags; raises UnreadableImageError, or any exception of pydicom, for a broken header."""
     from pydicom.filereader import read_dataset
     from pydicom.uid import DeflatedExplicitVRLittleEndian
 
@@ -83,7 +83,7 @@ def read_elements(file: BinaryIO, tags: Collection["BaseTag | int"]) -> Elements
 
 
 def _evident_syntax(file: BinaryIO) -> "UID":
-    """The syntax of a file that does not name it, by whether its next element has a representation."""
+    """Transfer syntax of a file that does not state it: explicit VR if the next element has a VR."""
     from pydicom.uid import ExplicitVRLittleEndian, ImplicitVRLittleEndian
 
     _, representation = unpack("<4s2s", file.read(6))
@@ -95,5 +95,5 @@ def _inflated(file: BinaryIO) -> BinaryIO:
     inflater = zlib.decompressobj(-zlib.MAX_WBITS)
     content = inflater.decompress(file.read(), _MOST_INFLATED)
     if inflater.unconsumed_tail:
-        raise UnreadableImageError(f"it is deflated, and would be larger than {_MOST_INFLATED:,} bytes")
+        raise UnreadableImageError(f"it is deflated, and inflates to more than {_MOST_INFLATED:,} bytes")
     return io.BytesIO(content)

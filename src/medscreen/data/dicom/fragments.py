@@ -1,9 +1,8 @@
-"""The fragments of encapsulated pixel data that form a frame (PS3.5 A.4, PS3.3 C.7.6.3.1.8).
+"""Fragments of encapsulated pixel data that form a frame (PS3.5 A.4, PS3.3 C.7.6.3.1.8).
 
-pydicom.encaps.get_frame trusts an offset table that is there, and one of zeros or of another file gives wrong frames.
-
-A frame of JPEG, JPEG-LS or JPEG 2000 begins where its codestream does, and RLE has one fragment a frame. Offset tables,
-which many files fill with zeros or with the offsets of another file, are used where the fragments leave it open.
+A frame of JPEG, JPEG-LS or JPEG 2000 begins where its codestream does, and RLE has one fragment per frame. Offset
+tables, which many files fill with zeros or with the offsets of another file, are used only if the fragments are
+ambiguous. pydicom.encaps.get_frame always uses the offset table, and a wrong one gives wrong frames.
 """
 
 import io
@@ -16,13 +15,13 @@ from medscreen.data.image_errors import UnreadableImageError
 
 _ITEM, _DELIMITER = b"\xfe\xff\x00\xe0", b"\xfe\xff\xdd\xe0"
 _MOST_FRAGMENTS = 2**18
-_HEAD = 12  # bytes that tell whether a fragment begins a codestream
+_HEAD = 12  # first bytes of a fragment, by which a codestream is recognized
 
 
 class _Fragment(NamedTuple):
-    """`offset` of its item from the first fragment's; `start` of its value in the file; `length` of its value.
+    """A fragment: `offset` of its item from the first one's, `start` in the file and `length` of its value.
 
-    `begins`: whether a codestream begins there; `whole` is False where the file is cut short in it.
+    `begins`: True if a codestream begins there; `whole`: False if the file is cut short in it.
     """
 
     offset: int
@@ -33,10 +32,10 @@ class _Fragment(NamedTuple):
 
 
 def read_fragments(file: BinaryIO, frame: int, frames: int, extended: bytes | None) -> bytes:
-    """The bytes of a frame, from 0, of pixel data at whose value the file stands.
+    """The bytes of a frame, from 0; the file's position is the value of the pixel data element.
 
-    `extended` is the file's Extended Offset Table. Raises UnreadableImageError where the frame is cut short, or it
-    can't be told where it begins.
+    `extended`: the Extended Offset Table. Raises UnreadableImageError if the frame is cut short, or its beginning
+    can't be determined.
     """
     basic = _basic_table(file)
     fragments = _fragments(file)
@@ -64,7 +63,7 @@ def _offsets(table: bytes, kind: str) -> list[int]:
 
 
 def _fragments(file: BinaryIO) -> list[_Fragment]:
-    """The fragments up to the delimiter, or to the one in which the file is cut short."""
+    """The fragments up to the delimiter, or up to the one in which the file is cut short."""
     begin = file.tell()
     end = file.seek(0, io.SEEK_END)
     found: list[_Fragment] = []
@@ -88,7 +87,7 @@ def _fragments(file: BinaryIO) -> list[_Fragment]:
 
 
 def _begins(fragments: list[_Fragment], frame: int, frames: int, tables: list[list[int]]) -> list[int]:
-    """The fragments at which frames begin, at least up to the one behind `frame`; fewer where they are not there."""
+    """Indices of the fragments at which frames begin, up to the frame after `frame` or beyond; fewer if some lack."""
     begins = [at for at, fragment in enumerate(fragments) if fragment.begins]
     if not begins and (frames == 1 or len(fragments) == frames):
         begins = list(range(len(fragments)))[:frames]
@@ -101,14 +100,13 @@ def _begins(fragments: list[_Fragment], frame: int, frames: int, tables: list[li
         return begins
     if len(fragments) > frames:
         raise UnreadableImageError(
-            "by its offset table, where each frame begins can't be told; write the file again, with gdcmconv for "
-            "instance"
+            "its offset table does not state where each frame begins; write the file again, for instance with gdcmconv"
         )
     return []
 
 
 def _sound(offsets: list[int], frame: int, places: dict[int, int]) -> list[int]:
-    """The fragments at which frames begin, up to the one behind `frame`; none where the table does not lead to them."""
+    """Indices of the fragments at which frames begin, up to the frame after `frame`; [] if the table is invalid."""
     begins = [places.get(offset, -1) for offset in offsets[: frame + 2]]
     rising = all(before < after for before, after in pairwise(begins))
     return begins if begins and begins[0] == 0 and rising else []

@@ -1,4 +1,4 @@
-"""One frame of a DICOM file as it is stored, decoded; no other frame is."""
+"""Decoding of one frame of a DICOM file to stored values."""
 
 from dataclasses import dataclass
 from functools import partial
@@ -27,7 +27,7 @@ _EITHER = frozenset({"1.2.840.10008.1.2.4.91", "1.2.840.10008.1.2.4.203"})  # JP
 
 @dataclass(frozen=True)
 class Frame:
-    """Stored values, (H, W) or, in red, green and blue, (H, W, 3), and the `header` that their display depends on."""
+    """Stored values, (H, W) or RGB (H, W, 3), and the `header` elements for their display."""
 
     stored: NDArray[np.generic]
     header: Header
@@ -43,17 +43,17 @@ class _PixelElement:
 
 
 def read_frame(path: Path, frame: int | None = None) -> Frame:
-    """The frame (from 0; None: the middle one) of a DICOM file, as its transfer syntax stores it.
+    """The stored values of a frame (from 0; None: the middle one) of a DICOM file.
 
-    Values are signed where PixelRepresentation says so, also where the sign was not extended to the unused bits.
-    Raises UnreadableImageError for whatever is broken, too large, or of a transfer syntax without a decoder.
+    Values are signed if PixelRepresentation states so, even if the sign was not extended to the unused bits. Raises
+    UnreadableImageError for files that are broken, too large, or of a transfer syntax without a decoder.
     """
     with quiet_pydicom(), opened(path) as file:
         try:
             return _read(file, frame)
         except (UnreadableImageError, MemoryError, OSError):
             raise
-        except Exception:  # pydicom quotes values of the header, which may be a patient's name: nothing of it goes on
+        except Exception:  # pydicom's message may quote a patient's name, so it is dropped
             raise UnreadableImageError("its DICOM header is broken") from None
 
 
@@ -65,13 +65,13 @@ def _read(file: BinaryIO, frame: int | None) -> Frame:
 
 
 def _pixel_element(elements: Elements) -> _PixelElement:
-    """The element of the pixel data, at which the file stands; it then stands at the element's value."""
+    """The pixel data element at the file's position, which is then moved to the element's value."""
     order: Literal["little", "big"] = "little" if elements.dataset.original_encoding[1] else "big"
     start = elements.file.read(8)
     if len(start) < 8:
         raise UnreadableImageError("the DICOM file has no pixel data")
     group, element = (int.from_bytes(start[at : at + 2], order) for at in (0, 2))
-    # some files say explicit and are not; no length can be mistaken for one of these: it would be odd
+    # some files state explicit VR and use implicit; these codes differ from all lengths, as they would be odd
     explicit = start[4:6] in _REPRESENTATIONS
     length = elements.file.read(4) if explicit else start[4:]
     kind = start[4:6].decode() if explicit else "OW"
@@ -84,7 +84,7 @@ def _stored(elements: Elements, header: Header, element: _PixelElement) -> NDArr
     require_size(options["columns"], options["rows"])
     require_photometric(header, options["samples_per_pixel"])
     if not syntax.is_transfer_syntax or syntax.is_encapsulated:
-        decoder_of(syntax)  # of video, no frame could be told from another
+        decoder_of(syntax)  # refuses video, whose frames can't be separated
         frame = _compressed(elements.file, header, element)
         stream = read_codestream(frame, (options["rows"], options["columns"], options["samples_per_pixel"]))
         options |= {"number_of_frames": 1}
@@ -103,13 +103,13 @@ def _stored(elements: Elements, header: Header, element: _PixelElement) -> NDArr
         return decoded(options)
     above = options["bits_allocated"] - options["bits_stored"] - unused
     words: NDArray[Any] = decoded(options | {"bits_stored": options["bits_allocated"]})
-    aligned: NDArray[Any] = (words << above) >> (above + unused)  # of signed words, the second extends the sign
+    aligned: NDArray[Any] = (words << above) >> (above + unused)  # for signed words, the right shift extends the sign
     return aligned
 
 
 def _compressed(file: BinaryIO, header: Header, element: _PixelElement) -> bytes:
     if element.length != _UNDEFINED:
-        raise UnreadableImageError("its pixel data is not in fragments, as its transfer syntax wants")
+        raise UnreadableImageError("its pixel data is not in fragments, which its transfer syntax requires")
     extended = header.get("ExtendedOffsetTable")
     return read_fragments(file, header.frame, header.frames, extended if isinstance(extended, bytes) else None)
 
@@ -123,12 +123,12 @@ def _of_codestream(stream: Codestream) -> dict[str, int]:
 
 
 def _as_header_states(words: NDArray[Any], options: dict[str, Any], stream: Codestream) -> NDArray[np.generic]:
-    """Decoded words as BitsStored and PixelRepresentation read them (PS3.5 8.1.1): the same bits, another sign."""
+    """Decoded words as BitsStored and PixelRepresentation define them (PS3.5 8.1.1): the same bits, another sign."""
     signed, stored = options["pixel_representation"], options["bits_stored"]
     kind = np.dtype(f"{'i' if signed else 'u'}{max(options['bits_allocated'], stream.word) // 8}")
     precision, width = stream.precision, 8 * kind.itemsize
     if signed and not stream.signed:
-        kept = stored if precision >= stored else width  # else no bit of the codestream is the sign
+        kept = stored if precision >= stored else width  # otherwise the codestream has no sign bit
     elif stream.signed and not signed:
         kept = precision
     else:
@@ -139,7 +139,7 @@ def _as_header_states(words: NDArray[Any], options: dict[str, Any], stream: Code
 
 
 def _coding_error(syntax: str, header: Header, stream: Codestream | None) -> float:
-    """Maximum error of stored values by their coding; infinite where it is not stated."""
+    """Maximum error of stored values by their coding; infinite if it is not stated."""
     lossy = header.code("LossyImageCompression")
     if stream and stream.near is not None:
         return float("inf") if lossy == "01" and not stream.near else stream.near
@@ -151,17 +151,17 @@ def _require_pixels(header: Header, element: _PixelElement, options: dict[str, A
     if header.code("PhotometricInterpretation") == "YBR_FULL_422":
         bits = bits * 2 // 3
     if element.length == _UNDEFINED or element.length * 8 < (header.frame + 1) * bits:
-        raise UnreadableImageError("it holds fewer pixels than Rows, Columns, NumberOfFrames and BitsAllocated say")
+        raise UnreadableImageError("it holds fewer pixels than Rows, Columns, NumberOfFrames and BitsAllocated state")
 
 
 def _unused_below(header: Header, options: dict[str, Any]) -> int:
-    """Number of bits of each word below those of its value (PS3.5 8.1.1)."""
+    """Number of unused bits of each word below the value (PS3.5 8.1.1)."""
     stored: int = options["bits_stored"]
     unused: int = header.natural("HighBit", stored - 1) - (stored - 1)
     if not 0 <= unused <= options["bits_allocated"] - stored:
         raise UnreadableImageError(_CONTRADICTION)
     if unused and options["photometric_interpretation"].startswith("YBR"):
-        raise UnreadableImageError("its HighBit is not that of BitsStored, which is unsupported for YBR colors")
+        raise UnreadableImageError("its HighBit does not match BitsStored, which is unsupported for YBR colors")
     return unused
 
 
@@ -169,7 +169,7 @@ def _pixel_options(header: Header, element: _PixelElement) -> dict[str, Any]:
     """The header's values that pydicom's decoders need, by pydicom's names."""
     allocated = header.natural("BitsAllocated")
     if allocated not in {1, 8, 16, 32, 64}:
-        raise UnreadableImageError("its BitsAllocated is none of 1, 8, 16, 32 and 64")
+        raise UnreadableImageError("its BitsAllocated is unsupported; supported: 1, 8, 16, 32, 64")
     stored = header.natural("BitsStored", allocated)
     if not 1 <= stored <= allocated:
         raise UnreadableImageError(_CONTRADICTION)

@@ -1,4 +1,4 @@
-"""Padding: pixels outside what was measured (PS3.3 C.7.5.1.1.2 and C.7.6.24)."""
+"""Padding: pixels outside the measured area (PS3.3 C.7.5.1.1.2 and C.7.6.24)."""
 
 import math
 from typing import Any
@@ -8,18 +8,18 @@ from numpy.typing import NDArray
 
 from medscreen.data.dicom.headers import Header
 
-# chosen on discs of waves and noise in padding, of JPEG and JPEG 2000 of many ratios: docs/log.md
+# chosen on discs of waves and noise in padding, compressed by JPEG and JPEG 2000 at many ratios: docs/log.md
 _REACH = 17  # pixels: the side of the square in which lossy coding may smear an edge
-_SHARE = 0.15  # of that square: where so much of it is padding, a pixel may be smeared padding
-_NEAR = 1 / 32  # of the range of all values: what lies so near to padding may be padding
-_BOTH_SIDES = 0.05  # of the pixels that are no padding
+_SHARE = 0.15  # of that square: with more padding in it, a pixel may be smeared padding
+_NEAR = 1 / 32  # of the range of all values: closer values may be padding
+_BOTH_SIDES = 0.05  # of the pixels outside padding
 _ENDS = ("Value", "RangeLimit")
 
 
 def padding(stored: NDArray[Any], header: Header) -> NDArray[np.bool_] | None:
-    """Mask (H, W) of the padding; None where the file names none.
+    """Mask (H, W) of the padding; None if the file states no padding value.
 
-    Lossy coding changes padding, too, and smears its edges: pixels around it do not count as measured then.
+    Lossy coding changes padding values and smears edges: pixels around padding are then included.
     """
     limits = _limits(stored, header)
     if limits is None:
@@ -38,7 +38,7 @@ def padding(stored: NDArray[Any], header: Header) -> NDArray[np.bool_] | None:
 
 
 def _is_between(stored: NDArray[Any], found: NDArray[np.bool_], padded: float) -> bool:
-    """True if values lie on both sides of padding, so that its smeared edges are no extreme of the measured values."""
+    """True if many values are above and below padding, so that smeared edges are not extremes of measured values."""
     others = stored[~found]
     below = np.count_nonzero(others < padded)
     return bool(min(below, others.size - below) > _BOTH_SIDES * others.size)
@@ -65,13 +65,13 @@ def _float(header: Header, keyword: str, kind: np.dtype[Any]) -> float | None:
 
 
 def _integer(header: Header, keyword: str, kind: np.dtype[Any]) -> int | None:
-    """The element's value as pixels of that kind store it; None where it is no word, or absent."""
+    """The element's value in the type of the pixels; None if it is absent or not a 16-bit word."""
     value = header.get(keyword)
-    if isinstance(value, bytes) and len(value) == 2:  # in an implicit header its representation depends on the pixels
+    if isinstance(value, bytes) and len(value) == 2:  # with implicit VR, its VR depends on the pixels
         value = int.from_bytes(value, "little" if header.little_endian else "big")
     if not isinstance(value, int) or not -(2**15) <= value < 2**16:
         return None
-    # written with a sign for values that have none, or the other way round, or with bits that pixels do not have
+    # files may state it as signed for unsigned pixels, the other way round, or with more bits than pixels have
     bits = min(header.bits, 8 * kind.itemsize)
     stored = value % (1 << bits)
     return stored - (1 << bits) if kind.kind == "i" and stored >= 1 << (bits - 1) else stored

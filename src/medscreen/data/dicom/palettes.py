@@ -1,7 +1,6 @@
-"""Palettes: colors of stored values, of all or of those from a value on (PS3.3 C.7.6.3.1.5, C.7.6.19, C.7.9).
+"""Palettes: colors of all stored values, or of those from a first value on (PS3.3 C.7.6.3.1.5, C.7.6.19, C.7.9).
 
-pydicom's own functions wrap the index of a table of 8-bit entries, and expand a segmented palette to whatever size it
-states.
+pydicom's functions let the index of a table of 8-bit entries wrap around, and expand segmented palettes without limit.
 """
 
 from typing import TYPE_CHECKING
@@ -24,15 +23,15 @@ _DESCRIPTOR = "PaletteColorLookupTableDescriptor"
 
 
 def palette_grey(stored: NDArray[np.generic], header: Header) -> Grey:
-    """The luminance (H, W) of indices (H, W) into the file's palette; raises UnreadableImageError for a broken one."""
+    """The luminance (H, W) of indices (H, W) into the file's palette; raises UnreadableImageError if it is invalid."""
     levels = levels_of(stored)
     return _luminance(levels.values, header)[0].take(levels.index)
 
 
 def supplemental_grey(values: NDArray[np.float64], header: Header) -> tuple[NDArray[np.bool_], Grey] | None:
-    """Mask (L,) of the stored values of a monochrome image that are colors, and their luminance (L,).
+    """Mask (L,) of the stored values of a monochrome image that have a color, and their luminance (L,).
 
-    None where the file has no supplemental palette, or its PixelPresentation does not say that it is used.
+    None if the file has no supplemental palette, or its PixelPresentation does not state its use.
     """
     if header.code("PixelPresentation") not in _COLORED or header.get(f"{_COLORS[0]}{_DESCRIPTOR}") is None:
         return None
@@ -44,7 +43,7 @@ def _luminance(values: NDArray[np.float64], header: Header) -> tuple[Grey, int]:
     """The luminance (L,) of stored values (L,), and the first value that is mapped."""
     tables = [_table(color, values, header) for color in _COLORS]
     shades = np.stack([table.of(values) for table in tables], axis=-1)
-    # some write shades of 8 bits into entries of 16
+    # some files store 8-bit values in 16-bit entries
     white = 255.0 if max(table.data.max() for table in tables) <= 255 else 65535.0
     return luminance(shades[None], white)[0], tables[0].descriptor.first
 
@@ -64,7 +63,7 @@ def _segment_words(element: "DataElement", described: Descriptor, header: Header
 
 
 def _expanded(words: NDArray[np.int64], number: int) -> NDArray[np.float64]:
-    """The entries of a segmented table, of which there are `number`."""
+    """The `number` entries of a segmented table."""
     table: list[float] = []
     position = 0
     while position + 2 < len(words) and len(table) < number:
@@ -76,7 +75,7 @@ def _expanded(words: NDArray[np.int64], number: int) -> NDArray[np.float64]:
             table += np.rint(np.linspace(table[-1], float(words[position + 2]), length + 1)[1:]).tolist()
             position += 3
         else:
-            raise UnreadableImageError("a segmented palette of its header has segments of an unsupported kind")
+            raise UnreadableImageError("a segmented palette of its header has segments of an unsupported type")
     if len(table) < number:
-        raise UnreadableImageError("a segmented palette of its header has fewer entries than it says")
+        raise UnreadableImageError("a segmented palette of its header has fewer entries than its descriptor states")
     return np.array(table[:number])

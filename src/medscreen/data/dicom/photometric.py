@@ -1,4 +1,4 @@
-"""Photometric interpretation: which ones are read, and the inversion of MONOCHROME1 (PS3.3 C.7.6.3.1.2)."""
+"""Photometric interpretation: supported ones, and the inversion of MONOCHROME1 (PS3.3 C.7.6.3.1.2)."""
 
 from medscreen.data.dicom.headers import Header
 from medscreen.data.display import Grey
@@ -11,33 +11,33 @@ _SUPPORTED = {  # samples of a pixel -> interpretations
 
 
 def require_photometric(header: Header, samples: int) -> None:
-    """Raises UnreadableImageError for an interpretation that is missing, or unsupported for so many samples."""
+    """Raises UnreadableImageError for an interpretation that is missing, or unsupported for this number of samples."""
     stated = header.code("PhotometricInterpretation")
     if samples not in _SUPPORTED:
-        raise UnreadableImageError("its SamplesPerPixel is neither 1 nor 3, and others are unsupported")
+        raise UnreadableImageError("its SamplesPerPixel is unsupported; supported: 1, 3")
     if not stated:
         raise UnreadableImageError(
-            "its PhotometricInterpretation is missing, without which black can't be told from white: set it, with "
-            "dcmodify for instance"
+            "its PhotometricInterpretation is missing, which states whether 0 is black or white: set it, for instance "
+            "with dcmodify"
         )
     if stated not in _SUPPORTED[samples]:
         raise UnreadableImageError(
-            f"its PhotometricInterpretation is unsupported for SamplesPerPixel {samples}: "
-            f"{', '.join(_SUPPORTED[samples])} are read"
+            f"its PhotometricInterpretation is unsupported for SamplesPerPixel {samples}; "
+            f"supported: {', '.join(_SUPPORTED[samples])}"
         )
 
 
 def require_consistent_shape(header: Header) -> None:
-    """Raises UnreadableImageError for MONOCHROME2 with the shape INVERSE: viewers show either (PS3.3 C.8.11.1)."""
+    """Raises UnreadableImageError for MONOCHROME2 with PresentationLUTShape INVERSE: viewers vary (PS3.3 C.8.11.1)."""
     if not _is_monochrome1(header) and header.code("PresentationLUTShape") == "INVERSE":
         raise UnreadableImageError(
             "its PhotometricInterpretation MONOCHROME2 and its PresentationLUTShape INVERSE contradict each other: "
-            "correct the wrong one, with dcmodify for instance"
+            "correct the wrong one, for instance with dcmodify"
         )
 
 
 def invert_monochrome1(grey: Grey, header: Header) -> Grey:
-    """Grey (H, W) as displayed: MONOCHROME1 shows the smallest value white, after the window or VOI LUT."""
+    """Gray (H, W) as displayed: MONOCHROME1 displays the smallest value white, after the window or VOI LUT."""
     return 255 - grey if _is_monochrome1(header) else grey
 
 

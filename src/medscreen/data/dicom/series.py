@@ -1,4 +1,4 @@
-"""The series, number, place and frames of a DICOM file, from its header alone; pixels are never read."""
+"""Series, instance number, place and frames of a DICOM file, from its header; pixels are not read."""
 
 import io
 from contextlib import suppress
@@ -19,14 +19,14 @@ _KEYWORDS = (
     "SeriesInstanceUID", "InstanceNumber", "ImagePositionPatient", "ImageOrientationPatient", "NumberOfFrames", "Rows",
     "SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence",
 )  # fmt: skip
-_FIRST = 64 * 2**10  # bytes that hold most headers
+_FIRST = 64 * 2**10  # bytes; most headers are shorter
 
 
 @dataclass(frozen=True)
 class SeriesHeader:
-    """The series, number and place of one file; "" and None where its header does not state them.
+    """The series, instance number and place of a file; "" and None if the header does not state them.
 
-    `frames`: its frames in the order in which they lie. `sound` is False for a header that can't be read.
+    `frames`: frame numbers in spatial order. `sound`: False if the header can't be read.
     """
 
     series: str = ""
@@ -37,9 +37,9 @@ class SeriesHeader:
 
 
 def read_series_header(path: Path) -> SeriesHeader | None:
-    """The header of a file; None for one that is no DICOM.
+    """The series header of a file; None if it is not DICOM.
 
-    A file without "DICM" is none unless it has rows and pixels.
+    A file without "DICM" is DICOM only if it has rows and pixels.
     """
     start = None
     try:
@@ -52,7 +52,7 @@ def read_series_header(path: Path) -> SeriesHeader | None:
             dataset, has_pixels = _read(path, head)
             if start or (has_pixels and dataset.get("Rows")):
                 return _header(dataset)
-    except Exception:  # pydicom raises any exception on broken files; read_image states why
+    except Exception:  # pydicom raises any exception on broken files; read_image reports the reason
         return None if start == 0 else SeriesHeader(sound=False)
     return None
 
@@ -65,8 +65,8 @@ def _tags() -> "list[BaseTag | int]":
 
 
 def _read(path: Path, head: bytes) -> tuple["Dataset", bool]:
-    """The elements, and whether pixels follow them."""
-    with suppress(Exception):  # a sequence that goes on behind the first bytes
+    """The elements, and True if pixel data follows them."""
+    with suppress(Exception):  # a sequence can extend beyond the first bytes
         elements = read_elements(io.BytesIO(head), _tags())
         if elements.file.read(1):
             return elements.dataset, True
@@ -79,7 +79,7 @@ def _header(dataset: "Dataset") -> SeriesHeader:
     found: dict[str, Any] = {}
     for keyword in ("SeriesInstanceUID", "InstanceNumber", "NumberOfFrames", "ImageOrientationPatient",
                     "ImagePositionPatient"):  # fmt: skip
-        with suppress(Exception):  # a value that can't be read is none
+        with suppress(Exception):  # an unreadable value counts as missing
             found[keyword] = dataset.get(keyword)
     frames = whole_number(found.get("NumberOfFrames")) or 1
     return SeriesHeader(
@@ -91,7 +91,7 @@ def _header(dataset: "Dataset") -> SeriesHeader:
 
 
 def whole_number(value: Any) -> int | None:
-    """An element's value as an integer, None for one that is none."""
+    """An element's value as an integer; None if it is not one."""
     with suppress(TypeError, ValueError, OverflowError):
         return int(value)
     return None

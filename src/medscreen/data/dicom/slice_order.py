@@ -1,4 +1,4 @@
-"""The order of slices: their positions along their common normal."""
+"""Order of slices by their positions along their common normal."""
 
 from collections.abc import Sequence
 from contextlib import suppress
@@ -11,10 +11,10 @@ if TYPE_CHECKING:
     from pydicom import Dataset
 
 MOST_FRAMES = 65_536
-"""A number of frames beyond that is damage."""
+"""Maximum number of frames of a file; a larger number is taken as damage."""
 
-_MOST_PLACED = 10_000  # frames of a file: to read their places takes 0.2 ms each
-_PARALLEL = 1e-3  # of unit vectors: how far the normals of two slices of a stack may be apart
+_MOST_PLACED = 10_000  # frames of a file whose positions are read, which takes 0.2 ms each
+_PARALLEL = 1e-3  # maximum difference between the unit normals of the slices of a stack
 
 
 @dataclass(frozen=True)
@@ -26,7 +26,7 @@ class Place:
 
 
 def place_of(orientation: Any, position: Any) -> Place | None:
-    """The place that ImageOrientationPatient and ImagePositionPatient give; None where they are not of numbers."""
+    """The place by ImageOrientationPatient and ImagePositionPatient; None if they are not numbers."""
     with suppress(TypeError, ValueError):
         right, down = np.array(orientation, dtype=float).reshape(2, 3)
         x, y, z = (float(part) for part in np.cross(right, down))
@@ -37,7 +37,7 @@ def place_of(orientation: Any, position: Any) -> Place | None:
 
 
 def positions(places: Sequence[Place | None]) -> list[float] | None:
-    """Positions of slices along their normal; None unless all have a place and lie parallel."""
+    """Positions of slices along their normal; None unless all have a place and are parallel."""
     known = [place for place in places if place is not None]
     if not known or len(known) < len(places):
         return None
@@ -46,11 +46,11 @@ def positions(places: Sequence[Place | None]) -> list[float] | None:
 
 
 def frames_in_order(dataset: "Dataset", frames: int) -> list[int]:
-    """The frames of a file along their normal, as they are stored where the file does not place each of them."""
+    """The frames of a file sorted along their normal; in stored order if the file does not state all positions."""
     stored = list(range(frames))
     if not 1 < frames <= _MOST_PLACED:
         return stored
-    with suppress(Exception):  # pydicom converts when it is asked, and raises whatever it likes
+    with suppress(Exception):  # pydicom converts on access, and raises any exception
         shared = dataset.get("SharedFunctionalGroupsSequence") or [{}]
         groups = dataset.get("PerFrameFunctionalGroupsSequence") or []
         if len(groups) == frames:

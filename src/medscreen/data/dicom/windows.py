@@ -1,4 +1,4 @@
-"""Stored values to display grey: modality LUT or rescale, then VOI LUT or window (DICOM PS3.3 C.11.1 and C.11.2)."""
+"""Stored values to display gray: modality LUT or rescale, then VOI LUT or window (DICOM PS3.3 C.11.1 and C.11.2)."""
 
 from dataclasses import dataclass, replace
 
@@ -21,21 +21,21 @@ _PRESETS = {  # Hounsfield units: center, width
     "bone": (400.0, 1800.0),
     "brain": (40.0, 80.0),
 }
-_ALSO_HOUNSFIELD = {"", "HU", "US"}  # US: unspecified, as many archives write for CT
+_ALSO_HOUNSFIELD = {"", "HU", "US"}  # US: unspecified, which many archives write for CT
 
 
 @dataclass(frozen=True)
 class Window:
-    """A window in values after rescale; `function` is one of DICOM's VOI LUT Functions."""
+    """A window in units after rescale; `function` is one of DICOM's VOI LUT Functions."""
 
     center: float
     width: float
     function: str = "LINEAR"
 
     def shares(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Values on a scale from black (0) to white (1), of the same shape; below 0 and above 1 outside.
+        """Values on a scale from black (0) to white (1), of the same shape; below 0 or above 1 outside the window.
 
-        Raises UnreadableImageError for a width that the function has no meaning for.
+        Raises UnreadableImageError for a width below the minimum of the function.
         """
         least = 1.0 if self.function == "LINEAR" else 0.0
         if self.width < least or self.width == 0:
@@ -44,7 +44,7 @@ class Window:
                 "center and a width"
             )
         if self.function == "SIGMOID":
-            exponent = np.clip(-4 * (values - self.center) / self.width, -700, 700)  # beyond lies black or white
+            exponent = np.clip(-4 * (values - self.center) / self.width, -700, 700)  # avoids overflow
             return 1 / (1 + np.exp(exponent))
         if self.function == "LINEAR_EXACT":
             return (values - self.center) / self.width + 0.5
@@ -54,9 +54,9 @@ class Window:
 
 
 def displayed(stored: NDArray[np.generic], header: Header, display: DisplayParams) -> Grey:
-    """Stored values (H, W) of one channel as grey (H, W).
+    """Stored values (H, W) of one channel as display gray (H, W).
 
-    Raises UnreadableImageError where the header is not fit for it, or the window is not for such values.
+    Raises UnreadableImageError if the header is invalid or contradicts itself, or the window does not apply.
     """
     require_consistent_shape(header)
     raw = levels_of(stored)
@@ -88,12 +88,12 @@ def _modality_levels(levels: Levels, header: Header) -> Levels:
 def _rescale(header: Header) -> tuple[float, float]:
     slope, intercept = header.first("RescaleSlope", 1.0), header.first("RescaleIntercept", 0.0)
     if slope == 0:
-        raise UnreadableImageError("its RescaleSlope is 0, which makes all values one: correct it or remove it")
+        raise UnreadableImageError("its RescaleSlope is 0, which makes all values equal: correct it or remove it")
     return slope, intercept
 
 
 def _may_be_negative(header: Header) -> bool:
-    """True if a stored value of that many bits may lie below 0 after the modality LUT or rescale."""
+    """True if stored values of that many bits can be negative after the modality LUT or rescale."""
     way = header.nearest("ModalityLUTSequence", "RescaleSlope", "RescaleIntercept")
     if way == "ModalityLUTSequence":
         return False
@@ -103,7 +103,7 @@ def _may_be_negative(header: Header) -> bool:
 
 
 def _shares(levels: Levels, header: Header, display: DisplayParams) -> NDArray[np.float64] | None:
-    """Display value of each level (L,) by a window or table; None where the spread of the pixels decides."""
+    """Display value of each level (L,) by a window or VOI LUT; None if percentiles of the pixels are to be used."""
     window = display.window
     if isinstance(window, WindowParams):
         return Window(window.center, window.width).shares(levels.values)
@@ -121,25 +121,25 @@ def _shares(levels: Levels, header: Header, display: DisplayParams) -> NDArray[n
 
 def _require_hounsfield(header: Header, preset: str) -> None:
     kind, modality = header.code("RescaleType"), header.code("Modality")
-    # a file that was stripped of its Modality, and rescales to no stated unit, is taken for CT
+    # a file without Modality and with an absent or unspecified RescaleType is taken as CT
     stated = kind == "HU" or (kind in _ALSO_HOUNSFIELD and modality in {"CT", ""})
     rescaled = None not in (header.get("RescaleSlope"), header.get("RescaleIntercept"))
     if not (stated and (rescaled or header.get("ModalityLUTSequence") is not None)):
         raise UnreadableImageError(
-            f"the window {preset} is in Hounsfield units, and by Modality, RescaleType, RescaleSlope and "
-            f"RescaleIntercept its values are none: {SET_WINDOW} file or percentiles, or a center and a width"
+            f"the window {preset} needs Hounsfield units, and by Modality, RescaleType, RescaleSlope and "
+            f"RescaleIntercept its values have other units: {SET_WINDOW} file or percentiles, or a center and a width"
         )
 
 
 def _first_window(header: Header) -> Window | None:
-    """The first window that has both a center and a width, None where none has."""
+    """The first window with a center and a width; None if there is none."""
     centers, widths = header.parts("WindowCenter"), header.parts("WindowWidth")
     pairs = [pair for pair in zip(centers, widths, strict=False) if None not in pair]
-    if not pairs:  # some leave one of them empty where the other is not
+    if not pairs:  # some files leave a center empty at one position, and a width at another
         pairs = list(zip(*([part for part in parts if part is not None] for parts in (centers, widths)), strict=False))
     if not pairs:
         return None
     function = header.code("VOILUTFunction") or "LINEAR"
     if function not in {"LINEAR", "LINEAR_EXACT", "SIGMOID"}:
-        raise UnreadableImageError("its VOILUTFunction is none of LINEAR, LINEAR_EXACT and SIGMOID")
+        raise UnreadableImageError("its VOILUTFunction is unsupported; supported: LINEAR, LINEAR_EXACT, SIGMOID")
     return Window(number(pairs[0][0], "WindowCenter"), number(pairs[0][1], "WindowWidth"), function)

@@ -1,1 +1,1 @@
-"""Image sources: one file a kind of source, each gives the same Record."""
+"""Image sources: one module per kind of source; all of them return records."""

@@ -1,6 +1,6 @@
 """Images in class folders: <root>/<class>/* or, with published splits, <root>/{train,val,test}/<class>/*.
 
-A labels.csv beside them, with columns `file` and `patient`, states whose images they are; so can the files' names.
+A table labels.csv beside them, with columns `file` and `patient`, or the file names can state the patients.
 """
 
 import re
@@ -15,22 +15,22 @@ from medscreen.data.sources.labels import NormalLabels, cleaned, label_key, plai
 from medscreen.data.sources.records import Record, Records
 from medscreen.errors import MedscreenError
 
-# A mask has the name of its film, and would become a film of its class.
+# Masks have the name of their film, and would be read as films of its class.
 _MASK_WORD = "(?:masks?|seg|segmentation|annotations?|contours?|ground[ _-]?truth|gt)"
 _MASK_FILE = re.compile(rf"(?P<film>.+?)[ _-]+{_MASK_WORD}(?:[ _-]*\d+)?|{_MASK_WORD}[ _-]+(?P<other>.+)")
 
 
 def find_files(root: Path) -> list[Path]:
-    """Every file below `root` that no operating system left there, sorted; raises MedscreenError if there is none."""
+    """Every file below `root` but those of operating systems, sorted; raises MedscreenError if there is none."""
     files, _ = _files(root)
     return files
 
 
 def read_records(params: FoldersParams, root: Path) -> Records:
-    """One record a file in a class folder, sorted by place.
+    """One record per file in a class folder, sorted by path.
 
-    Raises MedscreenError where the folders are no classes, a normal class is none of them, or it is known of some of
-    the images alone whose they are.
+    Raises MedscreenError if the folders are not classes, a normal class is missing, or the patients of some images only
+    are known.
     """
     normal = NormalLabels(params.normal_classes)
     splits = _split_folders(params, root)
@@ -41,7 +41,7 @@ def read_records(params: FoldersParams, root: Path) -> Records:
         first, *others = PurePosixPath(name_below(path, root)).parts
         split = splits.get(first)
         classes = others if split else [] if splits else [first, *others]
-        if len(classes) < 2:  # a file beside the class folders (a table, a licence) is no image
+        if len(classes) < 2:  # a file beside the class folders (a table, a license) is not an image
             notes["files outside the class folders"] += path != root / TABLE
             beside |= {first} if others and not split else set()
             continue
@@ -66,13 +66,13 @@ def read_records(params: FoldersParams, root: Path) -> Records:
 
 
 def _files(root: Path) -> tuple[list[Path], Counter[str]]:
-    files, aside = required_files(root, root, "the class folders, or correct root")
-    table = root / TABLE  # it is read even where it is a link to elsewhere
-    return sorted({*files, table} if table.is_file() else files), aside
+    files, skipped = required_files(root, root, "the class folders, or correct root")
+    table = root / TABLE  # it is read even if it is a link out of the data set
+    return sorted({*files, table} if table.is_file() else files), skipped
 
 
 def _split_folders(params: FoldersParams, root: Path) -> dict[str, str]:
-    """Folder -> split; empty where there are class folders alone."""
+    """Folder -> split; empty if there are class folders only."""
     found: dict[str, str] = {}
     for path in folders_in(root):
         name, split = written_name(Path(path.name)), split_of(path.name)
@@ -81,21 +81,19 @@ def _split_folders(params: FoldersParams, root: Path) -> dict[str, str]:
         if path.is_symlink():
             raise MedscreenError(f"{path} is a link, which is not followed; put the folder itself there.")
         if other := next((other for other, known in found.items() if known == split), None):
-            raise MedscreenError(
-                f"{root} has two folders for {split}, {other} and {name}; merge them or take one away."
-            )
+            raise MedscreenError(f"{root} has two folders for {split}, {other} and {name}; merge them or remove one.")
         found[name] = split
     missing = [split for split in ("train", "val", "test") if split not in found.values()]
     if found and missing and params.published_splits == "keep":
         raise MedscreenError(
-            f"{root} has a folder {next(iter(found))}/ and none called {missing[0]}/; add it, or have medscreen "
-            "split all images by `published_splits: discard` in params.yaml."
+            f"{root} has a folder {next(iter(found))}/ and none called {missing[0]}/. Add it, or split all "
+            "images anew by `published_splits: discard` in params.yaml."
         )
     return found
 
 
 def _require_no_masks(root: Path, images: dict[Path, Place]) -> None:
-    """Raises MedscreenError where files are called as the masks of a film beside them (17.png and 17_mask.png)."""
+    """Raises MedscreenError if files are named like masks of a film beside them (17.png and 17_mask.png)."""
     films = {(path.parent, plain(path.stem)) for path in images}
     matches = ((path, _MASK_FILE.fullmatch(plain(path.stem))) for path in images)
     masks = [path for path, m in matches if m and (path.parent, m["film"] or m["other"]) in films]
@@ -104,6 +102,6 @@ def _require_no_masks(root: Path, images: dict[Path, Place]) -> None:
         named = len(folders) == 1 and len(classes) <= MOST_NAMED
         raise MedscreenError(
             f"{root}: {len(masks)} {'file' if len(masks) == 1 else 'files'} of "
-            f"{f'the folder {min(folders)!r}' if named else f'{len(folders)} class folders'} would be films and are "
-            "called as masks of others beside them (as in 17_mask.png beside 17.png); move these out of root."
+            f"{f'the folder {min(folders)!r}' if named else f'{len(folders)} class folders'} would be read as films "
+            "and are named like masks of films beside them (17_mask.png beside 17.png). Move these out of root."
         )

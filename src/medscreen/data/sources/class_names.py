@@ -9,7 +9,7 @@ from medscreen.data.sources.file_trees import left_behind, written_name
 from medscreen.data.sources.labels import NormalLabels, is_word_of_a_class, label_key, plain
 from medscreen.errors import MedscreenError
 
-# What published folders are called, in any spelling.
+# Names of folders of published splits, in any spelling.
 _SPLITS = {
     **dict.fromkeys(("train", "training"), "train"),
     **dict.fromkeys(("val", "valid", "validation"), "val"),
@@ -21,16 +21,16 @@ _LIKE_A_SPLIT = re.compile(
     r"( ?(set|data|images|split|folder))?( ?(\d+|[ab]))?"
     r"|(k ?)?(fold|split|subset|cv) ?\d+"
 )
-# Beside split folders only: elsewhere it can be a finding.
+# Names of splits only beside other split folders: elsewhere they can be findings.
 _SPLIT_BESIDE_OTHERS = re.compile(r"(external|internal|independent|unseen)( ?(set|data|images))?( ?\d+)?")
-# What is drawn on a film has the film's name, and would become a film of the class.
+# Masks and annotations have the film's file name, and would be read as films of the class.
 _DRAWN = re.compile(
     r"(.* )?(manual|left|right|lung)?(masks?|segmentations?|annotations?|ground ?truths?)( ?\d+)?"
     r"|labels?|contours?|rois?"
 )
 _NO_UTF_8 = re.compile(r"\\x[89a-f][0-9a-f]")  # as `written_name` writes it
 _SPLIT, _CLASS, _MASKS = "a split", "a class", "masks"
-MOST_NAMED = 10  # folders; more could be patients'
+MOST_NAMED = 10  # folders that a message names; more could be patients'
 
 
 class Place(NamedTuple):
@@ -47,7 +47,7 @@ def split_of(folder: str) -> str | None:
 
 
 def folders_in(folder: Path) -> Iterator[Path]:
-    """The folders that a person put there, links among them, by name."""
+    """Subfolders by name, including links, without those that operating systems left."""
     inside = sorted(folder.iterdir()) if folder.is_dir() else []
     return (path for path in inside if path.is_dir() and not left_behind(path.name))
 
@@ -55,9 +55,9 @@ def folders_in(folder: Path) -> Iterator[Path]:
 def require_classes(
     root: Path, normal: NormalLabels, places: Collection[Place], splits: Mapping[str, str], beside: Collection[str]
 ) -> int:
-    """Counts the class folders without a file; raises MedscreenError where folders are no classes, or in doubt.
+    """Number of class folders without a file; raises MedscreenError if folders are not, or may not be, classes.
 
-    `splits`: folder -> published split; `beside`: the folders that hold files beside those.
+    `splits`: folder -> published split; `beside`: folders with files beside the split folders.
     """
     classes = {place.name for place in places}
     there = {label_key(name) for name in classes}
@@ -66,7 +66,7 @@ def require_classes(
         if role in {_CLASS, _SPLIT} or _SPLIT_BESIDE_OTHERS.fullmatch(_words(name)):
             raise MedscreenError(
                 f"{root} has {_folder(name, beside)} beside {_folder(next(iter(splits)), splits)}, and its images "
-                "would be in none of train, val and test; put them into one of these, or move the folder out of root."
+                "would be in none of train, val and test. Move them into one of these, or move the folder out of root."
             )
     _require_plain_names(root, normal, places, there)
     empty = {
@@ -81,7 +81,7 @@ def require_classes(
             name = written_name(Path(empty[key].name))
             raise MedscreenError(f"{root}: the class folder {name!r} {what}; put the images there.")
         if key not in there:
-            # so many folders are no classes: patients', perhaps, who are not named on a terminal
+            # so many folders may be patients', whose names are not printed
             many = f"{len(classes)} folders, too many for classes" if len(classes) > MOST_NAMED else ""
             raise MedscreenError(
                 f"{root} has no class folder {str(wanted)!r} (it has {many or ', '.join(sorted(classes)) or 'none'}); "
@@ -97,16 +97,16 @@ def require_classes(
 
 
 def _require_plain_names(root: Path, normal: NormalLabels, places: Collection[Place], there: Collection[str]) -> None:
-    """Raises MedscreenError where a class or a folder in it is called like masks, a split or, in it, a class."""
+    """Raises MedscreenError if a class, or a folder in it, has the name of masks, of a split or, in it, of a class."""
     classes = {place.name for place in places}
     inside = {name for place in places for name in place.below}
     known = {*there, *normal.named}
-    # patients have numbers, as classes may have; but not where the folders inside have the names of all classes
+    # numbers of folders inside may be patients, unless these folders have the names of all classes
     if not {*there} <= {label_key(name) for name in inside}:
         known -= {key for key in there if key.isdigit()}
     for place in dict.fromkeys(places):
         its_class = _folder(place.name, classes)
-        # what the settings name as normal may be called as anything
+        # normal classes may have any name
         found = [] if label_key(place.name) in normal.named else [(its_class, _role(place.name, None))]
         for name in place.below:
             role = _role(name, known)
@@ -115,13 +115,13 @@ def _require_plain_names(root: Path, normal: NormalLabels, places: Collection[Pl
         for subject, role in found:
             if role is not None:
                 raise MedscreenError(
-                    f"{root}: {subject} is called like {role}; move masks out of root, have <root>/<class>/* or "
+                    f"{root}: {subject} is named like {role}. Move masks out of root, use <root>/<class>/* or "
                     "<root>/{train,val,test}/<class>/* without folders in between, or correct root in params.yaml."
                 )
 
 
 def _role(folder: str, known: Collection[str] | None) -> str | None:
-    """The role that a folder's name stands for: masks, a split or, where `known` gives the keys of classes, a class."""
+    """Role by a folder's name: masks, a split or, if `known` gives the keys of classes, a class; None for others."""
     words = _words(folder)
     if _DRAWN.fullmatch(words):
         return _MASKS
@@ -132,7 +132,7 @@ def _role(folder: str, known: Collection[str] | None) -> str | None:
 
 
 def _doubt_in_bytes(name: str, normal: NormalLabels) -> str | None:
-    """The doubt about a folder whose name is no UTF-8 and may be a normal class; None for all others."""
+    """Doubt about a folder whose name is not UTF-8 and may be a normal class; None for all others."""
     parts = _NO_UTF_8.split(plain(name))
     pattern = ".?".join(map(re.escape, parts))
     known = next((wanted for key, wanted in normal.named.items() if re.fullmatch(pattern, key)), None)

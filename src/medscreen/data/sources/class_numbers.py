@@ -1,4 +1,4 @@
-"""The labels of a MedMNIST file: whole numbers that the settings name, or a refusal."""
+"""The labels of a MedMNIST file, and their check against the settings."""
 
 import zipfile
 from collections.abc import Mapping
@@ -12,11 +12,11 @@ from medscreen.data.sources.npz_arrays import ArchivedArray
 from medscreen.errors import MedscreenError
 
 _Labels = NDArray[np.integer]
-"""(N, K) of a split: K = 1 for the class, or 0 and 1 for each of K findings."""
+"""Labels (N, K) of a split: K = 1 for the class number, or 0 and 1 for each of K findings."""
 
 _GREATEST = (2**8 - 1, 2**16 - 1, 2**32 - 1)
-# Share of images with exactly one label from which on labels are taken as classes, not findings: some images with
-# several, and none with several.
+# Minimum share of images with exactly one label for labels to be taken as classes, not findings: if some images have
+# several labels, and if none has.
 _ONE_HOT, _ONE_HOT_ALONE = 0.99, 0.9
 
 
@@ -25,15 +25,15 @@ def read_labels(archive: zipfile.ZipFile, split: str, path: Path) -> _Labels:
     images, labels = ArchivedArray(archive, f"{split}_images"), ArchivedArray(archive, f"{split}_labels")
     if problem := _problem_of_images(images):
         raise MedscreenError(
-            f"{path}: {split}_images {images.shape} {problem}; medscreen reads uint8 (N, H, W) or (N, H, W, 3), 2-D "
-            "images alone: save the file so, or name another flag in params.yaml."
+            f"{path}: {split}_images {images.shape} {problem}; supported: 2-D images, uint8 (N, H, W) or (N, H, W, 3). "
+            "Convert the file, or set another flag in params.yaml."
         )
     number = images.shape[0]
     fits = len(labels.shape) == 1 or (len(labels.shape) == 2 and labels.shape[1] > 0)
     if not fits or labels.dtype.kind not in "ui" or labels.shape[0] != number:
         raise MedscreenError(
-            f"{path}: {split}_labels is {labels.dtype} {labels.shape} where whole numbers ({number},) or ({number}, 1) "
-            f"are wanted, one for each image, or ({number}, K) of 0 and 1 for K findings; save it in that form."
+            f"{path}: {split}_labels is {labels.dtype} {labels.shape}; it has to be whole numbers ({number},) or "
+            f"({number}, 1), one per image, or ({number}, K) of 0 and 1 for K findings."
         )
     return labels.read().reshape(number, -1)
 
@@ -51,15 +51,16 @@ def _problem_of_images(images: ArchivedArray) -> str | None:
 
 
 def require_labels(params: MedMnistParams, path: Path, labels: Mapping[str, _Labels], classes: int | None) -> None:
-    """Raises MedscreenError for labels of splits that disagree, stand for missing ones, or aren't named.
+    """Raises MedscreenError for labels that differ in form by split, mean missing values, or do not fit the settings.
 
-    `classes`: how many the data set has where it is a published one.
+    `classes`: number of classes or findings of a published data set.
     """
     columns = labels["train"].shape[1]
     for split, found in labels.items():
         if found.shape[1] != columns:
             raise MedscreenError(
-                f"{path}: {split}_labels has {found.shape[1]} labels an image, train_labels {columns}; save all alike."
+                f"{path}: {split}_labels has {found.shape[1]} labels per image, but train_labels {columns}; save all "
+                "with the same number."
             )
     every = np.concatenate(list(labels.values()))
     there = set(range(columns)) if columns > 1 else set(np.unique(every).tolist())
@@ -82,27 +83,27 @@ def require_labels(params: MedMnistParams, path: Path, labels: Mapping[str, _Lab
 def _problem(params: MedMnistParams, found: _Labels, there: set[int], classes: int | None) -> str | None:
     columns = found.shape[1]
     if columns > 1 and not np.isin(found, (0, 1)).all():
-        return f"has {columns} labels an image, and some are neither 0 nor 1; save 1 for each finding, 0 for the others"
+        return f"has {columns} labels per image, some neither 0 nor 1; save 1 for each finding, 0 for the others"
     values = found[~np.isin(found, params.normal_labels)] if columns == 1 else found[:0]
-    # -1 that was kept unsigned, and perhaps widened since; beside 254 it is a class
+    # -1 stored as an unsigned number, perhaps widened since; if the number below occurs, too, it is a class
     widened = [number for number in _GREATEST if number - 1 not in there]
     greatest = (found.dtype.kind == "u") & (values == np.iinfo(found.dtype).max)
     missing = values[(values < 0) | greatest | np.isin(values, widened)]
     if len(missing):
-        return f"holds {missing[0]} {len(missing)} times, a code for a missing label; take these images out"
+        return f"holds {missing[0]} {len(missing)} times, a code for a missing label; remove these images"
     if classes is not None and (columns != classes if columns > 1 else found.max() >= classes):
-        held = f"has {columns} labels an image" if columns > 1 else f"holds {found.max()}"
-        return f"{held} where {params.flag} has {classes} from 0 on; name the file, and flag in params.yaml, otherwise"
+        held = f"has {columns} labels per image" if columns > 1 else f"holds {found.max()}"
+        return f"{held}, but {params.flag} has {classes}, from 0; rename the file, and correct flag in params.yaml"
     return None
 
 
 def _require_one_class_each(path: Path, labels: _Labels) -> None:
-    """Raises MedscreenError where nearly all images have exactly one class of several, and some have none."""
+    """Raises MedscreenError if nearly all images have exactly one of several classes, and some have none."""
     of_each = labels.sum(axis=1)
     none = int((of_each == 0).sum())
     share = _ONE_HOT if of_each.max() > 1 else _ONE_HOT_ALONE
     if none and (of_each == 1).sum() >= share * len(of_each):
         raise MedscreenError(
-            f"{path}: {none} of {len(of_each)} images have none of the {labels.shape[1]} labels where nearly all have "
-            "exactly one, so their label is missing; take these images out, or give them a label."
+            f"{path}: {none} of {len(of_each)} images have none of the {labels.shape[1]} labels, and nearly all others "
+            "have exactly one, so their label is missing. Remove these images, or give them a label."
         )

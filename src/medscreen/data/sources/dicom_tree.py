@@ -1,6 +1,6 @@
 """A tree of DICOM files, with or without extensions, and a CSV table of labels.
 
-The table names files, or patients whose images lie in the folder of their name: images/PATIENT/**.
+The table names files, or patients whose images are in a folder of their name: images/PATIENT/**.
 """
 
 from collections import Counter
@@ -20,7 +20,7 @@ from medscreen.data.sources.tables import Row
 from medscreen.errors import MedscreenError
 
 _MISSING_FILES, _LOST_PATIENTS = "rows of the table whose file is missing", "patients of the table without images"
-_EMPTY = "(empty)"  # how the label of an empty cell is listed where the settings name "" as normal
+_EMPTY = "(empty)"  # name of the label of empty cells, if the settings name "" as normal
 
 
 def find_files(params: DicomParams, root: Path) -> list[Path]:
@@ -33,14 +33,14 @@ def find_files(params: DicomParams, root: Path) -> list[Path]:
 
 
 def read_records(params: DicomParams, root: Path, finding: str | None = None) -> Records:
-    """The records of the chosen slices of each series or, with a file column, of each file; sorted by place.
+    """The records of the selected slices of each series or, with a file column, of each file; sorted by path.
 
-    Of rows that agree on one patient or file the first counts. Files of the tree that are no DICOM, patients and rows
-    without images, and images without a row are counted in the notes. `finding`: the column of the findings, where it
-    is another than that of the labels.
+    Of rows that agree on one patient or file the first is used. Files that are not DICOM, patients and rows without
+    images, and images without a row are counted in the notes. `finding`: the column of the findings, if it is not that
+    of the labels.
 
-    Raises MedscreenError for a table that can't be read or contradicts itself, for a label that can't be taken as one,
-    and where nothing it fits is an image.
+    Raises MedscreenError for a table that can't be read or contradicts itself, for an invalid label, and if no row has
+    an image.
     """
     table, columns = root / params.table, params.columns
     named = [columns.patient, columns.label, columns.file, finding, *params.attributes.values()]
@@ -53,7 +53,7 @@ def read_records(params: DicomParams, root: Path, finding: str | None = None) ->
     images = _images(params, found, notes)
     series: dict[tuple[str, str], list[SeriesFile]] = {}
     for path, header in images:
-        # a row's file is a series of its own, and so is an unreadable one: its decoding states what is wrong
+        # a file named by a row is a series, and so is an unreadable file: decoding it reports the reason
         alone = columns.file is not None or not header.sound
         name = str(path) if alone else header.series or str(path.parent)
         series.setdefault((plain(found[path][columns.patient]), name), []).append((path, header))
@@ -97,7 +97,7 @@ def _files_of_patients(
     table, images, column = root / params.table, root / params.images, params.columns.patient
     row_of = _first_rows(params, table, [(plain(row[column]), row) for row in rows], notes)
     found: dict[Path, Row] = {}
-    strangers = set()
+    unlisted = set()
     parts = {path: [plain(name) for name in PurePosixPath(name_below(path, images)).parts] for path in files}
     for path, (folder, *inside) in parts.items():
         if not inside:
@@ -105,12 +105,12 @@ def _files_of_patients(
         elif folder in row_of:
             found[path] = row_of[folder]
         else:
-            strangers.add(path.relative_to(images).parts[0])
+            unlisted.add(path.relative_to(images).parts[0])
     lost = row_of.keys() - {plain(row[column]) for row in found.values()}
-    notes["files in a folder called like a patient without one, within another's"] = sum(
+    notes["files in a folder named like a patient without one, within another patient's"] = sum(
         not lost.isdisjoint(parts[path][1:-1]) for path in found
     )
-    notes["patients' folders without a row in the table"] = len(strangers)
+    notes["patients' folders without a row in the table"] = len(unlisted)
     notes[_LOST_PATIENTS] = len(lost)
     if not found:
         raise MedscreenError(
@@ -137,10 +137,10 @@ def _files_of_rows(
 
 
 def _images(params: DicomParams, found: Iterable[Path], notes: Counter[str]) -> list[SeriesFile]:
-    """The files that are images by their header or, where a row or a name states so, that should be."""
+    """The files that are images by their header, or should be by a row of the table or by their suffix."""
     headers = {path: read_series_header(path) for path in found}
     others = {p for p, h in headers.items() if not h and params.columns.file is None and p.suffix.lower() != ".dcm"}
-    notes["files that are no DICOM"] = len(others)
+    notes["files that are not DICOM"] = len(others)
     if len(others) == len(headers):
         pictures = sum(map(is_picture, others))
         raise MedscreenError(
@@ -152,10 +152,9 @@ def _images(params: DicomParams, found: Iterable[Path], notes: Counter[str]) -> 
 
 
 def _names_of_labels(params: DicomParams, table: Path, rows: Iterable[Row], notes: Mapping[str, int]) -> dict[str, str]:
-    """Normalized label -> its spelling in the first line of the table that has it.
+    """Normalized label -> its first spelling in the table.
 
-    Raises MedscreenError for a normal label that no image has, and for one that is neither named as normal nor clearly
-    another.
+    Raises MedscreenError for a normal label that no image has, and for a label that is not named as normal but may be.
     """
     column, normal = params.columns.label, NormalLabels(params.normal_labels)
     lines: dict[str, list[int]] = {}
@@ -173,7 +172,7 @@ def _names_of_labels(params: DicomParams, table: Path, rows: Iterable[Row], note
     for key, at in lines.items():
         if doubt := normal.doubt(key):
             raise MedscreenError(
-                f"{table}, {tables.in_lines(at)}: its {column} {doubt}; correct it there, take the row out, or name it "
+                f"{table}, {tables.in_lines(at)}: its {column} {doubt}; correct it there, remove the row, or name it "
                 "in normal_labels in params.yaml."
             )
     return names

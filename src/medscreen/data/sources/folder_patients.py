@@ -1,6 +1,6 @@
-"""Patients of images in class folders, from a table beside them or from the files' names: of all images, or of none.
+"""Patients of images in class folders, from a table beside them or from file names: of all images, or of none.
 
-Were it known of some alone, a person could be on two sides of a split, once known and once not.
+If the patients of some images only were known, images of one patient could be in two splits.
 """
 
 import re
@@ -18,10 +18,10 @@ TABLE = "labels.csv"
 
 
 def find_patients(params: FoldersParams, root: Path, files: Sequence[Path]) -> tuple[dict[Path, str], dict[str, int]]:
-    """File -> patient, and notes; nobody where there is neither a table nor a pattern.
+    """File -> patient, and notes; empty if there is neither a table nor a pattern.
 
-    Raises MedscreenError where there are both, a patient is known for some of the images alone, or the table gives one
-    file two patients. Files that are no images, which curation will quarantine, need no patient.
+    Raises MedscreenError if there are both, if a patient is known for some of the images only, or if the table gives
+    one file two patients. Files that are not images, which curation quarantines, need no patient.
     """
     table, pattern = root / TABLE, params.patient_pattern
     if not table.is_file():
@@ -38,9 +38,9 @@ def find_patients(params: FoldersParams, root: Path, files: Sequence[Path]) -> t
     known = {path: row_of[name]["patient"].strip() for path, name in names.items() if name in row_of}
     if unknown := _images_without(known, files):
         raise MedscreenError(
-            f"{table} does not say whose {unknown} of the {len(files)} files in class folders are"
-            f"{_first_stray(rows, set(names.values()))}; give each a row with its patient, the "
-            f"file named from {root} on, or move the table out of root if nobody knows."
+            f"{table} has no patient for {unknown} of the {len(files)} files in class folders"
+            f"{_first_stray(rows, set(names.values()))}. Add a row for each, with its patient and its path below "
+            f"{root}, or move the table out of root if patients are unknown."
         )
     return known, {f"rows of {TABLE} without a file": len(row_of) - len(known)}
 
@@ -48,7 +48,7 @@ def find_patients(params: FoldersParams, root: Path, files: Sequence[Path]) -> t
 def _first_stray(rows: Sequence[Row], names: Collection[str]) -> str:
     for row in rows:
         if cleaned(row["file"]) not in names:
-            return f" (line {row.line} names no file that is there)"
+            return f" (line {row.line} names a file that does not exist)"
         if not plain(row["patient"]):
             return f" (line {row.line} has no patient)"
     return ""
@@ -60,8 +60,8 @@ def _by_names(pattern: str, root: Path, files: Sequence[Path]) -> dict[Path, str
     if unknown := _images_without(known, files):
         raise MedscreenError(
             f"patient_pattern {pattern!r} finds no patient in the names of {unknown} of the {len(files)} files in "
-            rf"class folders below {root}; widen it, as '^(\d+_|.+)' takes the whole name where no number leads it, or "
-            "set it to null in params.yaml."
+            rf"class folders below {root}. Widen it (for instance '^(\d+_|.+)', which takes the whole name if it does "
+            "not begin with a number), or set it to null in params.yaml."
         )
     return known
 

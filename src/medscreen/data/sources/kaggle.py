@@ -1,4 +1,4 @@
-"""Data sets on Kaggle: its own library fetches them, with the credentials in its usual place."""
+"""Data sets on Kaggle, downloaded by Kaggle's library with the user's credentials."""
 
 import io
 import shutil
@@ -16,7 +16,7 @@ from medscreen.workspace.atomic_outputs import replaced
 
 @dataclass(frozen=True)
 class OnKaggle:
-    """A competition or data set of Kaggle, and its name there."""
+    """A competition or data set on Kaggle, and its name there."""
 
     kind: Literal["competitions", "datasets"]
     name: str
@@ -33,17 +33,17 @@ ON_KAGGLE: Mapping[str, OnKaggle] = MappingProxyType(
         "bone-fracture": OnKaggle("datasets", "bmadushanirodrigo/fracture-multi-region-x-ray-data"),
     }
 )
-"""Name of the entry in params.yaml -> what fills its folder."""
+"""Entry in params.yaml -> competition or data set for its folder."""
 
 
 def fetch_from_kaggle(there: OnKaggle, root: Path) -> int:
-    """Fills the folder `root` with the files of a data set; returns how many they are.
+    """Fills the folder `root` with the files of a data set; returns their number.
 
-    The archive is kept beside `root` until all of it is unpacked: fetching again goes on with it. Raises MedscreenError
-    where there are files already, without library, credentials, rights or network, and for an archive that is refused.
+    The archive is kept beside `root` until it is unpacked, so that another call resumes. Raises MedscreenError if
+    `root` exists and is not empty, if library, credentials, rights or network are missing, and for a refused archive.
     """
     if root.exists() and (not root.is_dir() or any(root.iterdir())):
-        raise MedscreenError(f"{root} is there already; move it away, or use what it holds.")
+        raise MedscreenError(f"{root} exists already. Move it away, or use its files.")
     waiting = root.with_name(f".{root.name}.download")
     _download(there, waiting)
     try:
@@ -63,23 +63,23 @@ def fetch_from_kaggle(there: OnKaggle, root: Path) -> int:
 
 
 def _download(there: OnKaggle, folder: Path) -> None:
-    """Puts the archive into the folder; what is there of it already is not sent again.
+    """Downloads the archive into the folder, and resumes a partial download.
 
-    Raises MedscreenError without library, credentials, rights or network.
+    Raises MedscreenError if library, credentials, rights or network are missing.
     """
     failed = (
         "Kaggle's library finds no credentials: save a token of kaggle.com/settings as ~/.kaggle/kaggle.json, or set "
         "KAGGLE_API_TOKEN."
     )
     try:
-        # the library signs in while it is imported, prints how that is done, and ends the process if it fails
+        # the library authenticates on import, prints instructions, and ends the process if that fails
         with redirect_stdout(io.StringIO()), redirect_stderr(io.StringIO()):
             from kaggle.api.kaggle_api_extended import KaggleApi
 
             api = KaggleApi()
             api.authenticate()
         failed = (
-            f"Kaggle's library failed to fetch {there.name}: see that {folder} can be written and has room and try "
+            f"Kaggle's library failed to fetch {there.name}: check that {folder} is writable and has room and try "
             f"again, or unpack the archive of {there.page} to the entry's root yourself."
         )
         folder.mkdir(parents=True, exist_ok=True)
@@ -88,23 +88,23 @@ def _download(there: OnKaggle, folder: Path) -> None:
         fetch(there.name, path=str(folder), quiet=False)
     except ImportError as error:
         raise MedscreenError(
-            f"Fetching from Kaggle takes its library ({error}): pip install 'medscreen[kaggle]'."
+            f"Fetching from Kaggle needs its library ({error}): pip install 'medscreen[kaggle]'."
         ) from error
     except (SystemExit, Exception) as error:
         raise MedscreenError(_refusal(error, there) or failed) from error
 
 
 def _refusal(error: BaseException, there: OnKaggle) -> str | None:
-    """The refusal of server or network, without the library's own text, whose addresses may hold keys."""
-    from requests import RequestException  # the library's own
+    """Message for an error of server or network, without the library's text, whose addresses may contain keys."""
+    from requests import RequestException  # a dependency of Kaggle's library
 
     if not isinstance(error, RequestException):
         return None
     status = None if error.response is None else error.response.status_code
     if status in {401, 403, 404}:
         return (
-            f"Kaggle refuses {there.name} (status {status}): accept its rules at {there.page}, and see that your token "
-            "is valid."
+            f"Kaggle refuses {there.name} (status {status}): accept its rules at {there.page}, and check that your "
+            "token is valid."
         )
     return (
         f"Kaggle can't be reached ({type(error).__name__}): try again with a network, or unpack the archive of "
@@ -113,6 +113,6 @@ def _refusal(error: BaseException, there: OnKaggle) -> str | None:
 
 
 def _unwrapped(folder: Path) -> Path:
-    """The folder in which the files really begin: archives often hold one folder, and that another one."""
+    """The folder with the files: archives often contain a single folder, which may contain another one."""
     inside = list(folder.iterdir())
     return _unwrapped(inside[0]) if len(inside) == 1 and inside[0].is_dir() else folder

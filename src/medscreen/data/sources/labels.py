@@ -1,6 +1,6 @@
-"""The rule for labels: which spellings are one word, which labels are normal, which can't be taken for a label.
+"""The rule for labels: equal spellings, normal labels, and doubtful labels, which are refused.
 
-Tables, class folders, columns, splits and patients compare words by `plain`, too. docs/labels.md describes the rule.
+Tables, class folders, columns, splits and patients also compare words by `plain`. docs/labels.md describes the rule.
 """
 
 import re
@@ -8,7 +8,7 @@ import unicodedata
 from collections.abc import Iterable, Iterator, Mapping
 from decimal import Decimal
 
-# Characters without a shape of their own that are not of category Cf: joiners, fillers, variation selectors.
+# Invisible characters outside category Cf: joiners, fillers, variation selectors.
 _SHAPELESS = re.compile(
     "[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180d\u180f\u2800\u3164\uffa0\ufe00-\ufe0f\U000e0100-\U000e01ef]"
 )
@@ -27,7 +27,7 @@ _TRUTH = {
     **dict.fromkeys({"0", "false", "n", "no", "off", "absent", "neg", "negative", *_NORMAL}, False),
     **dict.fromkeys({"1", "true", "y", "yes", "on", "present", "pos", "positive"}, True),
 }
-_TRUTH_LETTERS = {"f": False, "t": True}  # only beside these labels: F is a class of heart beats, too
+_TRUTH_LETTERS = {"f": False, "t": True}  # only with these labels: F is also a class of heartbeats
 _BESIDE_LETTERS = {"0", "1", "false", "true"}
 # Letters of other alphabets that look like a Latin one.
 _LOOKALIKES = str.maketrans(
@@ -35,14 +35,14 @@ _LOOKALIKES = str.maketrans(
     "abopcyxkmhteeiijsdhqwlgioabenikmvptux",
 )
 _LOOKALIKE_SIGNS = str.maketrans("01i|", "olll")
-_COPY = re.compile(r"^copy of |\W+copy(?: ?\(?\d+\)?)?$| ?\(\d+\)$")  # as systems call a second folder of a name
+_COPY = re.compile(r"^copy of |\W+copy(?: ?\(?\d+\)?)?$| ?\(\d+\)$")  # how systems name a second folder
 _NUMBER_BEHIND = re.compile(r"(?<=\D) ?\d+$")
-# Signs make another label of a word. A hyphen between letters joins them; elsewhere it is a minus: HER2-, -ve.
+# Signs change the meaning of a label. A hyphen between letters joins them; elsewhere it is a minus: HER2-, -ve.
 _SIGN = re.compile("[+<>\N{LESS-THAN OR EQUAL TO}\N{GREATER-THAN OR EQUAL TO}]")
 _SIGN_OR_MINUS = re.compile(rf"{_SIGN.pattern}|(?<![^\W_])-|-(?![^\W_])")
 _ENUMERATED = re.compile(r"(.+?)(?:[a-hx-z]|[ivx]+)")  # class a, class b; stage i, stage ii
 _WRONG_ENCODINGS = ("cp1252", "latin-1", "cp437", "cp850")
-_SHORTEST_WORD = 5  # letters from which on one that differs is a slip rather than another word
+_SHORTEST_WORD = 5  # letters of a word in which one different letter is taken as a misspelling
 
 
 def cleaned(text: str) -> str:
@@ -56,10 +56,10 @@ def plain(text: str) -> str:
 
     `plain(plain(text)) == plain(text)`.
     """
-    if text.isascii() and text.isprintable():  # nearly all, and tables have many cells
+    if text.isascii() and text.isprintable():  # nearly all cells: a fast path
         return " ".join(text.casefold().split())
     folded = unicodedata.normalize("NFKC", text).casefold()
-    # folding and the loss of a joiner between a letter and its accent can both leave text that is not NFKC
+    # case folding, and removing a joiner between a letter and its accent, can leave text that is not NFKC
     again = cleaned(unicodedata.normalize("NFKC", cleaned(folded)))
     return again if again == text else plain(again)
 
@@ -74,7 +74,7 @@ def label_key(word: str | int) -> str:
 
 
 class NormalLabels:
-    """The labels that settings call normal, and the test of all others against them."""
+    """The labels that settings name as normal, and the check of all others against them."""
 
     def __init__(self, names: Iterable[str | int]) -> None:
         self.named: Mapping[str, str | int] = {label_key(name): name for name in names}
@@ -84,7 +84,7 @@ class NormalLabels:
         return int(label_key(word) not in self.named)
 
     def doubt(self, word: str | int) -> str | None:
-        """The reason why a label can neither be normal nor abnormal, as the end of a sentence; None without one."""
+        """Reason to take a label neither as normal nor as abnormal, as the end of a sentence; None without one."""
         key = label_key(word)
         return None if key in self.named else next(self._doubts(key), None)
 
@@ -92,18 +92,18 @@ class NormalLabels:
         if _is_missing(key):
             yield "stands for a missing value"
         if "\N{REPLACEMENT CHARACTER}" in key:
-            yield "holds the sign for a letter that was lost in another encoding"
+            yield "contains a replacement character, by which its encoding is wrong"
         if _NUMBER.fullmatch(key) and not key.isdigit() and all(map(str.isdigit, self.named)):
-            yield "is a fraction where normal labels are whole numbers"
+            yield "is a fraction, while normal labels are whole numbers"
         for known, name in self.named.items():
             if _looks_like(key, known):
-                yield f"differs from the normal label {name!r} in a letter, sign or number alone"
+                yield f"differs from the normal label {name!r} only in a letter, sign or number"
             if _mean_the_same(key, known):
                 yield f"means the same as the normal label {name!r}"
         if _AMBIGUOUS_NUMBER.fullmatch(key) and any(map(_NUMBER.fullmatch, self.named)):
             yield "is a number that can be read in two ways"
         if _squeezed(key) in _NORMAL:
-            yield "is a word for normal that is not named as one"
+            yield "is a word for normal, but not one of the normal labels"
 
 
 def stands_for_missing(word: str) -> bool:
@@ -112,13 +112,13 @@ def stands_for_missing(word: str) -> bool:
 
 
 def is_word_of_a_class(word: str) -> bool:
-    """True for a usual name of a class folder, whatever the settings name."""
+    """True for a common name of a class folder, independent of the settings."""
     return _squeezed(plain(word)) in _NORMAL | {"abnormal"}
 
 
 def _is_missing(key: str) -> bool:
     if _NUMBER.fullmatch(key) or _AMBIGUOUS_NUMBER.fullmatch(key):
-        return key.startswith("-")  # -1, -9, -99: codes for what is not known
+        return key.startswith("-")  # -1, -9, -99: codes for missing values
     squeezed = _squeezed(key)
     return bool(_EXCEL_ERROR.fullmatch(key)) or squeezed in _MISSING or (not squeezed and "+" not in key)
 
@@ -147,33 +147,33 @@ def _looks_like(key: str, known: str) -> bool:
 
 
 def _signs_differ(key: str, known: str) -> bool:
-    """True if a sign sets two labels apart (HER2+ and HER2-, 0 and >0); one behind a word (normal+) is a slip."""
+    """True if a sign distinguishes two labels (HER2+ and HER2-, 0 and >0); one after a word (normal+) is an error."""
     one, other = ("".join(_SIGN_OR_MINUS.findall(text)) for text in (key, known))
     short = len(_squeezed(known)) < _SHORTEST_WORD
     return one != other and bool((one and other) or (short and _SIGN.search(one + other)))
 
 
 def _squeezed(key: str) -> str:
-    """Letters, their marks and digits alone."""
+    """The letters of a key, with their marks, and its digits."""
     return "".join(c for c in key if c.isalnum() or unicodedata.category(c).startswith("M"))
 
 
 def _latin(key: str) -> str:
-    """Without accents, and with Latin letters for those that look like them."""
+    """A key without accents, and with Latin letters for lookalikes of other alphabets."""
     letters = (c for c in unicodedata.normalize("NFD", key) if not unicodedata.category(c).startswith("M"))
     return "".join(letters).translate(_LOOKALIKES)
 
 
 def _shape(key: str) -> str:
-    """Letters and digits, with one character for all that look like it."""
+    """Letters and digits of a key, with one character for all its lookalikes."""
     return _latin(_squeezed(key)).translate(_LOOKALIKE_SIGNS)
 
 
 def _one_slip(words: list[str], known: list[str]) -> bool:
-    """True if in one word of some length a letter is missing, added, another or displaced.
+    """True if one word is misspelled: it is not short, and a letter is missing, added, replaced or displaced.
 
-    Digits are no slip (grade 1, grade 2), nor are last letters that count (class a, class b) or the prefix that negates
-    (anormal, asymptomatic).
+    Other digits are not misspellings (grade 1, grade 2), nor are last letters that enumerate (class a, class b) or a
+    prefix that negates (anormal, asymptomatic).
     """
     pairs = [pair for pair in zip(words, known, strict=False) if pair[0] != pair[1]]
     if len(words) != len(known) or len(pairs) != 1:

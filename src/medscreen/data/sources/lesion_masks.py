@@ -1,4 +1,4 @@
-"""Lesion masks of the data sets that have them: today the phantom alone."""
+"""Lesion masks of data sets that have them: currently only the phantom."""
 
 from collections.abc import Sequence
 
@@ -10,5 +10,5 @@ from medscreen.data.sources.phantom import lesion_masks as phantom
 
 
 def lesion_masks(settings: DatasetParams, origins: Sequence[str]) -> NDArray[np.bool_] | None:
-    """(N, image_size, image_size) for the images of these origins; None for a data set without masks."""
+    """Masks (N, image_size, image_size) of the images with these origins; None for a data set without masks."""
     return phantom.lesion_masks(settings, origins) if isinstance(settings, PhantomParams) else None

@@ -27,7 +27,7 @@ _SIZES = ("_64", "_128", "_224")
 
 @dataclass(frozen=True)
 class _Published:
-    """A file that MedMNIST publishes; `classes`: how many classes or findings it has, `md5`: of the file."""
+    """A file that MedMNIST publishes; `classes`: number of its classes or findings; `md5`: of the file."""
 
     url: str
     md5: str | None
@@ -36,7 +36,7 @@ class _Published:
 
 
 def find_files(params: MedMnistParams, root: Path) -> list[Path]:
-    """The data set's file, downloaded if it is not there."""
+    """The data set's file, downloaded if it is missing."""
     path = root / f"{params.flag}.npz"
     if not path.is_file():
         _download(params, path)
@@ -44,10 +44,10 @@ def find_files(params: MedMnistParams, root: Path) -> list[Path]:
 
 
 def read_records(params: MedMnistParams, root: Path) -> Records:
-    """One record an image, in the file's order, with its published split; no image's patient is known.
+    """One record per image, in the file's order, with its published split; patients are unknown.
 
-    A file that is not the published one is noted. Raises MedscreenError for a file that is no such archive, and for
-    labels that can't be taken as ones; pickled arrays are refused.
+    A file other than the published one is noted. Raises MedscreenError for a file that is not such an archive, and for
+    invalid labels; pickled arrays are refused.
     """
     path, published = root / f"{params.flag}.npz", _published(params.flag)
     try:
@@ -58,14 +58,15 @@ def read_records(params: MedMnistParams, root: Path) -> Records:
     except FileNotFoundError as error:
         raise MedscreenError(f"{path} is missing; run `dvc repro raw`, which finds or downloads it.") from error
     except (OSError, ValueError, KeyError, TypeError, zipfile.BadZipFile, EOFError, zlib.error) as error:
-        way_out = "save it again, with {train,val,test}_{images,labels} as np.savez_compressed writes them"
+        advice = "save {train,val,test}_{images,labels} in it with np.savez_compressed"
         if published:
-            way_out = "move it away, and the published one is downloaded"
+            advice = "move it away, and the published one is downloaded"
         if published and published.is_3d:
-            way_out = "the published one holds volumes and medscreen reads 2-D images alone: name another flag"
-        raise MedscreenError(f"{path} is no 2-D MedMNIST file ({' '.join(str(error).split())}); {way_out}.") from error
-    except (NotImplementedError, RuntimeError) as error:  # zipfile, of other compressions and of passwords
-        raise MedscreenError(f"{path} is no plain .npz file ({error}); save it with np.savez_compressed.") from error
+            advice = "the published one holds volumes, and medscreen reads 2-D images only: set another flag"
+        reason = " ".join(str(error).split())
+        raise MedscreenError(f"{path} is not a 2-D MedMNIST file ({reason}); {advice}.") from error
+    except (NotImplementedError, RuntimeError) as error:  # zipfile's, for other compressions and passwords
+        raise MedscreenError(f"{path} is not a plain .npz file ({error}); save it with np.savez_compressed.") from error
     another = published is not None and published.md5 not in {None, file_md5(path)}
     return Records(records, {"files with another md5 than the published one": int(another)})
 
@@ -91,10 +92,10 @@ def _download(params: MedMnistParams, path: Path) -> None:
         flags = ", ".join(flag for flag in _catalogue() if not flag.endswith("3d"))
         raise MedscreenError(
             f"{path} is missing and MedMNIST has no data set {params.flag!r}; its flags are {flags}, "
-            "with _64, _128 or _224 behind for larger images."
+            "with the suffix _64, _128 or _224 for larger images."
         )
     if published.is_3d:
-        raise MedscreenError(f"{params.flag} holds volumes; medscreen reads 2-D images alone: name another flag.")
+        raise MedscreenError(f"{params.flag} holds volumes; medscreen reads 2-D images only. Set another flag.")
     print(f"downloading {path.name}", flush=True)
     try:
         download(published.url, path, published.md5)
@@ -106,7 +107,7 @@ def _download(params: MedMnistParams, path: Path) -> None:
 
 
 def _published(name: str) -> _Published | None:
-    """The published file of that name, as in `chestmnist_64`; None where there is none."""
+    """The published file of this name, such as `chestmnist_64`; None if there is none."""
     size = next((size for size in _SIZES if name.endswith(size)), "")
     about = _catalogue().get(name.removesuffix(size), {})
     if f"url{size}" not in about:
@@ -116,9 +117,9 @@ def _published(name: str) -> _Published | None:
 
 
 def _catalogue() -> dict[str, dict[str, Any]]:
-    """MedMNIST's own table of its data sets: flag -> addresses, digests and more.
+    """MedMNIST's table of its data sets: flag -> addresses, digests and more.
 
-    It is read, not imported: that would load torchvision, 4 s, and make a folder in the user's home.
+    It is parsed, not imported: the import would load torchvision (4 s) and create a folder in the user's home.
     """
     info = distribution("medmnist").locate_file("medmnist/info.py")
     for node in ast.parse(Path(str(info)).read_text(encoding="utf-8")).body:

@@ -1,4 +1,4 @@
-"""Arrays inside an .npz archive, from anywhere: nothing is unpickled, no header decides how much memory is taken."""
+"""Arrays in .npz archives of unknown origin: nothing is unpickled, and the use of memory is limited."""
 
 import zipfile
 from typing import Any
@@ -8,22 +8,22 @@ from numpy.lib import format as npy
 from numpy.typing import NDArray
 from PIL import Image
 
-# Deflate reaches 1,032; images do not come near this, and a small archive may hold what it likes.
+# Deflate reaches 1,032, images far less. The limit does not apply to small arrays.
 _MOST_EXPANSION = 200
 _HARMLESS_BYTES = 1 << 28
 
 
 class ArchivedArray:
-    """An array of an archive that is open for reading, with the `shape` and `dtype` of its header.
+    """An array of an open archive, with the `shape` and `dtype` of its header.
 
-    Raises ValueError for an object array and for a header that does not fit the file; KeyError if there is none.
+    Raises ValueError for an object array and for a header that does not fit the file; KeyError if it is missing.
     """
 
     def __init__(self, archive: zipfile.ZipFile, name: str) -> None:
         member = archive.getinfo(f"{name}.npy")
         with archive.open(member) as file:
-            if (version := npy.read_magic(file)) != (1, 0):  # others are for the names of many columns
-                raise ValueError(f"{name}: format {version} is none of a plain array")
+            if (version := npy.read_magic(file)) != (1, 0):  # others are for structured arrays
+                raise ValueError(f"{name}: unsupported .npy version {version}; supported: (1, 0)")
             self.shape, fortran_order, self.dtype = npy.read_array_header_1_0(file)
             start = file.tell()
         if min(self.shape, default=0) < 0:
@@ -34,9 +34,9 @@ class ArchivedArray:
             raise ValueError(f"{name}: stored in Fortran order, save it with np.ascontiguousarray")
         size = int(np.prod(self.shape, dtype=object)) * self.dtype.itemsize
         if size != member.file_size - start:
-            raise ValueError(f"{name}: its header asks for {size} bytes, the file has {member.file_size - start}")
+            raise ValueError(f"{name}: its header states {size} bytes, the file has {member.file_size - start}")
         if size > max(_HARMLESS_BYTES, _MOST_EXPANSION * member.compress_size):
-            raise ValueError(f"{name}: {member.compress_size} bytes that unpack to {size} are no images")
+            raise ValueError(f"{name}: {member.compress_size} bytes that unpack to {size} are not images")
         self._archive, self._member, self._start = archive, member, start
 
     def read(self) -> NDArray[Any]:
@@ -47,7 +47,7 @@ class ArchivedArray:
         return array
 
     def read_grey(self) -> NDArray[np.uint8]:
-        """Images (N, H, W) or (N, H, W, 3) of 8 bits as (N, H, W): the luminance of color images."""
+        """Images (N, H, W) or (N, H, W, 3) of 8 bits as gray (N, H, W): the luminance of color images."""
         if len(self.shape) == 3:
             return self.read()
         grey = np.empty(self.shape[:3], np.uint8)

@@ -1,4 +1,4 @@
-"""The kinds of data sets: which module finds the files of each and reads its records."""
+"""Files and records of each kind of data set."""
 
 from pathlib import Path
 
@@ -23,9 +23,9 @@ def root_of(params: DatasetParams, workspace: Path) -> Path:
 
 
 def find_files(params: DatasetParams, root: Path, workers: int) -> list[Path]:
-    """The raw files of a data set, made (by so many processes) or downloaded first where its kind does that.
+    """The raw files of a data set; some kinds first generate (in `workers` processes) or download them.
 
-    Raises MedscreenError if they are not there and can't be had.
+    Raises MedscreenError if they are missing and can't be generated or downloaded.
     """
     match params:
         case PhantomParams():
@@ -39,10 +39,10 @@ def find_files(params: DatasetParams, root: Path, workers: int) -> list[Path]:
 
 
 def read_records(params: DatasetParams, root: Path) -> Records:
-    """The records of a data set whose files are there, in an order that depends on the files alone."""
+    """The records of a data set whose files exist, in an order that depends on the files only."""
     match params:
         case PhantomParams():
-            # its folder holds nothing but what was written there: nothing to note
+            # its folder holds generated files only, so there are no notes
             return Records(dicom_tree.read_records(_of_phantom(params), root, finding="finding"))
         case MedMnistParams():
             return medmnist.read_records(params, root)

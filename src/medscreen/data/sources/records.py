@@ -1,4 +1,4 @@
-"""The records of a data set: what its source states of each image before it is read."""
+"""Records of a data set: what its source states about each image."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -8,15 +8,15 @@ from medscreen.config.display import FILE_DISPLAY, DisplayParams
 from medscreen.data.display import Grey
 
 
-@dataclass(frozen=True, slots=True)  # of each image of a data set there is one
+@dataclass(frozen=True, slots=True)  # a data set has one per image
 class Record:
     """One image before it is read.
 
-    `origin` names it below the data set's root; `image` is the file to decode or the display grey itself. `patient` is
-    None where the source does not state whose an image is. `label`: 0 normal, 1 abnormal. `split` is the published
-    split, None without one. `finding` is the class that the source names, finer than the label or the same;
-    `attributes` are what subgroups are made of (sex, age, site), as text. `frame` is the one wanted of a multi-frame
-    file, from 0 (None: the middle one), and `display` how DICOM becomes grey.
+    `origin`: its name below the data set's root. `image`: the file to decode, or the display gray. `patient`: None if
+    the source does not state it. `label`: 0 normal, 1 abnormal. `split`: the published split, None without one.
+    `finding`: the class that the source names, finer than the label or the same. `attributes`: attributes for subgroups
+    (sex, age, site), as text. `frame`: frame of a multi-frame file, from 0 (None: the middle one). `display`: display
+    settings of DICOM.
     """
 
     origin: str
@@ -31,9 +31,9 @@ class Record:
 
 
 class Records(list[Record]):
-    """The records of a data set in an order that depends on its files alone.
+    """The records of a data set in an order that depends on its files only.
 
-    `notes`: skipped inputs, what -> how often; counts only, so that they name nobody.
+    `notes`: description of skipped inputs -> their number, without file names or patients.
     """
 
     def __init__(self, records: Iterable[Record], notes: Mapping[str, int] | None = None) -> None:

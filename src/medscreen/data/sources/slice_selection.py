@@ -1,4 +1,4 @@
-"""The selection of slices from a series of DICOM files."""
+"""Selection of slices from a series of DICOM files."""
 
 import re
 from collections.abc import Iterator, Sequence
@@ -12,7 +12,7 @@ SeriesFile = tuple[Path, SeriesHeader]
 
 
 def in_order(files: Sequence[SeriesFile]) -> list[SeriesFile]:
-    """The files of one series by their place along the normal, else by instance number, else by name."""
+    """The files of one series, sorted by position along the normal, else by instance number, else by name."""
     along = positions([header.place for _, header in files]) or [0.0] * len(files)
     numbered = all(header.number is not None for _, header in files)
     numbers = [header.number or 0 if numbered else 0 for _, header in files]
@@ -21,7 +21,7 @@ def in_order(files: Sequence[SeriesFile]) -> list[SeriesFile]:
 
 
 def taken(files: Sequence[SeriesFile], slices: SlicesParams) -> Iterator[tuple[Path, int | None]]:
-    """File and frame (None where the file has but one) of the slices that are taken of a series in order."""
+    """File and frame (None for single-frame files) of the selected slices of a sorted series."""
     every = [(path, frame if len(header.frames) > 1 else None) for path, header in files for frame in header.frames]
     number = len(every)
     match slices:
@@ -35,5 +35,5 @@ def taken(files: Sequence[SeriesFile], slices: SlicesParams) -> Iterator[tuple[P
 
 
 def _natural(path: Path) -> list[tuple[int, str]]:
-    """A key that puts 9.dcm before 10.dcm."""
+    """Sort key by which 9.dcm is before 10.dcm."""
     return [(int(digits or 0), text) for digits, text in re.findall(r"(\d{1,18})|(\D+)", path.as_posix())]

@@ -1,7 +1,7 @@
-"""Tables that state whose an image is and what it shows: CSV with a header line, parsed strictly.
+"""Tables of patients and labels: CSV with a header line, parsed strictly.
 
-No cell is cut off, none is made up, and no stray quote swallows rows silently. No message holds a cell: it could be a
-patient's.
+No cell is truncated or filled in, and no stray quote silently joins rows. Messages do not quote cells, which may
+identify a patient.
 """
 
 import csv
@@ -28,7 +28,7 @@ _Line = tuple[int, list[str]]
 
 @dataclass(frozen=True)
 class Row:
-    """A row of a table: the line of the file that it begins on (from 1), and column -> cell, by any spelling of it."""
+    """A row of a table: its first line in the file (from 1), and column -> cell, for any spelling of the column."""
 
     line: int
     cells: Mapping[str, str]
@@ -40,8 +40,8 @@ class Row:
 def read_table(path: Path, columns: Collection[str]) -> list[Row]:
     """The rows of a UTF-8 CSV table without the blank ones.
 
-    Raises MedscreenError for a file that is missing, no such table or empty, lacks one of `columns` or has it twice;
-    and, with its line, for a row that has more or fewer cells than the header, or may hold other rows.
+    Raises MedscreenError for a file that is missing, not such a table or empty, or has one of `columns` not exactly
+    once; and, with its line, for a row that has more or fewer cells than the header, or may contain other rows.
     """
     found = _lines(path)
     begin, cells_of_header = next(found, (1, []))
@@ -56,13 +56,13 @@ def read_table(path: Path, columns: Collection[str]) -> list[Row]:
     for row in rows:
         if all(plain(row[column]) == plain(column) for column in columns):
             raise MedscreenError(
-                f"{path}, line {row.line}: it repeats the header; take it out if what follows has the same columns."
+                f"{path}, line {row.line}: it repeats the header. Remove it if the rows below have the same columns."
             )
     return rows
 
 
 def required_cell(path: Path, row: Row, column: str) -> str:
-    """The cell without the blanks around it; raises MedscreenError that names the line if nothing is left."""
+    """The cell without outer blanks; raises MedscreenError with the line if it is empty."""
     if not plain(row[column]):
         raise MedscreenError(f"{path} has a row without a {column} (line {row.line}); fill it in.")
     return row[column].strip()
@@ -73,13 +73,13 @@ def first_rows(
 ) -> dict[_Key, Row]:
     """The first row of each key, a file or a patient (`what`).
 
-    Raises MedscreenError, with lines, for a patient that is a word for a missing value, since no two of them are one,
-    and for rows that give one key different patients or labels.
+    Raises MedscreenError, with lines, for a patient that stands for a missing value, because all of these would count
+    as one patient, and for rows that give one key different patients or labels.
     """
     if missing := [row.line for _, row in rows if stands_for_missing(row[patient])]:
         raise MedscreenError(
-            f"{path}, {in_lines(missing)}: its {patient} stands for a missing value, and would be one patient; put a "
-            "patient there, or take the row out."
+            f"{path}, {in_lines(missing)}: its {patient} stands for a missing value, and would count as one patient. "
+            "Fill in the patient, or remove the row."
         )
     found: dict[_Key, Row] = {}
     for key, row in rows:
@@ -94,18 +94,18 @@ def first_rows(
 
 
 def file_below(path: Path, row: Row, column: str, folder: Path) -> Path | None:
-    """The file below `folder` that a row names, by one path however it is spelled; None where there is none.
+    """The file below `folder` that a row names, as one path for all spellings; None if there is none.
 
-    Raises MedscreenError that names the line for what leads out of the folder: other drives, `..`, links.
+    Raises MedscreenError with the line for paths that lead out of the folder: other drives, `..`, links.
     """
     name = required_cell(path, row, column)
-    # tables are often composed (NFC) where macOS wrote decomposed names (NFD), and name DICOM files by their UID
+    # tables often have composed names (NFC), macOS decomposed ones (NFD); a UID may name a DICOM file without suffix
     spelled = dict.fromkeys((name, normalize("NFC", name), normalize("NFD", name)))
     try:
         forms = [(folder / (text + suffix)).resolve() for suffix in _SUFFIXES for text in spelled]
         place = next((place for place in forms if place.is_file()), forms[0])
         is_file, home = place.is_file(), folder.resolve()
-    except (OSError, RuntimeError):  # a name too long, links in a circle
+    except (OSError, RuntimeError):  # a name that is too long, circular links
         return None
     if not place.is_relative_to(home) or PureWindowsPath(name).drive:
         raise MedscreenError(f"{path}, line {row.line}: its {column} leads out of {folder}; correct the row.")
@@ -120,7 +120,7 @@ def in_lines(numbers: Collection[int]) -> str:
 
 
 def _lines(path: Path) -> Iterator[_Line]:
-    """Header and rows without blank ones; raises MedscreenError for text that is no UTF-8 or no strict CSV."""
+    """Header and non-blank rows; raises MedscreenError for text that is not UTF-8 or not strict CSV."""
     reader = csv.reader(StringIO(_text(path), newline=""), strict=True)
     begin = 1
     try:
@@ -130,8 +130,8 @@ def _lines(path: Path) -> Iterator[_Line]:
             begin = reader.line_num + 1
     except csv.Error as error:
         raise MedscreenError(
-            f"{path} is no CSV table from line {begin} on ({error}); close every quote where its cell ends, and double "
-            "one that belongs to the text."
+            f"{path}: invalid CSV from line {begin} on ({error}). Close every quote where its cell ends, and double "
+            "quotes that belong to the text."
         ) from error
 
 
@@ -145,7 +145,7 @@ def _text(path: Path) -> str:
         ) from error
     except UnicodeDecodeError as error:
         is_utf_16 = content.startswith((b"\xff\xfe", b"\xfe\xff"))
-        what = "UTF-16, no UTF-8 text" if is_utf_16 else f"no UTF-8 text (byte {error.start})"
+        what = "UTF-16, not UTF-8 text" if is_utf_16 else f"not UTF-8 text (byte {error.start})"
         raise MedscreenError(f"{path} is {what}; save the table as CSV in UTF-8.") from error
     if "\0" in text:
         line = len(_LINE_BREAK.split(text[: text.index("\0")]))
@@ -169,7 +169,7 @@ def _require_columns(path: Path, header: Sequence[str], columns: Collection[str]
 
 
 def _cells(path: Path, number: int, cells: list[str], header: int, wanted: int) -> list[str]:
-    """As many cells as the header has; raises MedscreenError for more, unless they are empty, and for fewer."""
+    """As many cells as the header has; raises MedscreenError for fewer, and for more unless these are empty."""
     if len(cells) < wanted or any(map(plain, cells[wanted:])):
         raise MedscreenError(
             f"{path}, line {number}: it has {len(cells)} cells where line {header}, the header, has {wanted}; put "
@@ -179,10 +179,10 @@ def _cells(path: Path, number: int, cells: list[str], header: int, wanted: int) 
 
 
 def _require_no_row_inside(path: Path, lines: Sequence[_Line], columns: Collection[int]) -> None:
-    """Raises MedscreenError where a cell of several lines may hold rows that a stray quote swallowed.
+    """Raises MedscreenError if a cell of several lines may contain rows, because of a stray quote.
 
-    `columns`: the positions of those that are read. A cell of these has one line. A line of any other cell may be part
-    of a row if it has as many cells as that takes and, in such a column, a value that other rows have there.
+    `columns`: positions of the columns that are read, whose cells have one line. A line of any other cell may be part
+    of a row if it has enough cells and, in one of these columns, a value that other rows have there.
     """
     several = [(number, cells, at) for number, cells in lines for at, c in enumerate(cells) if _LINE_BREAK.search(c)]
     known = {(at, plain(cells[at])) for _, cells in lines for at in columns} if several else set()
@@ -190,12 +190,12 @@ def _require_no_row_inside(path: Path, lines: Sequence[_Line], columns: Collecti
         if at in columns or any((place, plain(cell)) in known for place, cell in _cells_of_rows(cells, at)):
             raise MedscreenError(
                 f"{path}, line {number}: a quote makes further lines part of its cell, rows among them; close it "
-                "where the cell ends, or take the line breaks out of the cell."
+                "where the cell ends, or remove the line breaks from the cell."
             )
 
 
 def _cells_of_rows(cells: Sequence[str], at: int) -> Iterator[tuple[int, str]]:
-    """Position and text of what the lines of the cell `at` would be as cells of rows; of lines with fewer, nothing."""
+    """Position and text of the cells that the lines of the cell `at` would be as rows, without too short lines."""
     first, *inner, last = (line.split(",") for line in _LINE_BREAK.split(cells[at]))
     # the row itself from that cell on, rows between, and one up to where the quote was closed
     rows = [[""] * at + first, *inner]

@@ -1,4 +1,4 @@
-"""Zip archives from anywhere: unpacked below one folder, or refused."""
+"""Unpacks zip archives of unknown origin below one folder, or refuses them."""
 
 import shutil
 import stat
@@ -17,11 +17,11 @@ _HARMLESS_BYTES = 1 << 30
 
 
 def unpack(archive: Path, folder: Path) -> int:
-    """Writes the files of a zip archive into an empty folder, without what operating systems left; returns how many.
+    """Writes the files of a zip archive, except those of operating systems, into an empty folder; returns their number.
 
-    Nothing is written unless all names and sizes are sound. Raises MedscreenError for a damaged archive; for names that
-    lead elsewhere, links, names that one file system would take for the same; and for what unpacks to far more than it
-    holds, or than the disk does.
+    Names and sizes are checked before anything is written. Raises MedscreenError for a damaged archive; for names that
+    lead out of the folder, links, and names that some file systems treat as equal; and for contents that are far larger
+    than the archive, or larger than the free disk space.
     """
     try:
         with zipfile.ZipFile(archive) as opened:
@@ -37,7 +37,7 @@ def unpack(archive: Path, folder: Path) -> int:
     except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError) as error:
         # the last two are zipfile's for other compressions and passwords
         raise MedscreenError(
-            f"{archive} is no whole, plain zip archive ({error}); delete it and fetch again."
+            f"{archive} is damaged or not a plain zip archive ({error}); delete it and fetch again."
         ) from error
     except OSError as error:
         raise MedscreenError(f"{archive.name} can't be unpacked to {folder} ({error.strerror or error}).") from error
@@ -56,7 +56,7 @@ def _parts(archive: Path, member: zipfile.ZipInfo) -> tuple[str, ...]:
 
 
 def _require_sound(archive: Path, members: Sequence[zipfile.ZipInfo]) -> None:
-    seen: dict[str, tuple[str, bool]] = {}  # as a file system that ignores case has it -> as it is written, a file?
+    seen: dict[str, tuple[str, bool]] = {}  # name without case -> name as written, True for a file
     for member in members:
         if stat.S_IFMT(member.external_attr >> 16) not in {0, stat.S_IFREG, stat.S_IFDIR}:
             raise MedscreenError(f"{archive.name} holds {member.filename!r}, which is a link or device; refused.")
@@ -67,7 +67,7 @@ def _require_sound(archive: Path, members: Sequence[zipfile.ZipInfo]) -> None:
             first = seen.get(folded)
             if first and (is_file or first != (name, False)):
                 raise MedscreenError(
-                    f"{archive.name} holds {name!r} and {first[0]!r}, one name to some file systems; refused."
+                    f"{archive.name} holds {name!r} and {first[0]!r}, equal on some file systems; refused."
                 )
             seen[folded] = name, is_file
 
@@ -75,8 +75,10 @@ def _require_sound(archive: Path, members: Sequence[zipfile.ZipInfo]) -> None:
 def _require_room(archive: Path, members: Sequence[zipfile.ZipInfo], folder: Path) -> None:
     packed, unpacked = sum(member.compress_size for member in members), sum(member.file_size for member in members)
     held, free = archive.stat().st_size, shutil.disk_usage(folder).free
-    # members that share their bytes, as bombs do, have more of them together than the archive
+    # members that share bytes, as in bombs, have more bytes in sum than the archive
     if packed > held or unpacked > max(_HARMLESS_BYTES, _MOST_EXPANSION * held):
-        raise MedscreenError(f"{archive.name} has {held} bytes and would unpack to {unpacked}: no images do; refused.")
+        raise MedscreenError(
+            f"{archive.name} has {held} bytes and would unpack to {unpacked}, too many for images; refused."
+        )
     if unpacked > free:
         raise MedscreenError(f"{archive.name} needs {unpacked} bytes below {folder}, {free} are free; make room.")

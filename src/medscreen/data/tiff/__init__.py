@@ -1,1 +1,1 @@
-"""TIFF in the sample formats that Pillow does not read, and its pages."""
+"""TIFF: pages, and sample formats that Pillow does not read."""

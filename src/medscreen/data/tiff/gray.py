@@ -1,4 +1,4 @@
-"""Display grey of a TIFF page in a sample format that Pillow does not read."""
+"""Display gray of a TIFF page in a sample format that Pillow does not read."""
 
 from typing import Any
 
@@ -14,12 +14,12 @@ from medscreen.data.tiff.samples import read_samples
 
 
 def tiff_grey(page: Page, layout: Layout) -> Grey:
-    """The luminance (H, W) of a page as it is stored, not turned upright.
+    """The luminance (H, W) of a page as stored, before its orientation is applied.
 
-    Integers of at most 8 bits are shown as they are, the lowest of the format black and the highest white; all others
-    span the display from percentile to percentile. What is transparent lies before black.
+    Integers of at most 8 bits are displayed unstretched, the minimum of the format black and the maximum white; all
+    others are stretched between percentiles. Transparent pixels are composited on black.
 
-    Raises UnreadableImageError, naming the sample format, for one that is not read, and for damaged data.
+    Raises UnreadableImageError for unsupported sample formats, which it names, and for damaged data.
     """
     white_is_zero = layout.photometric == 0
     if layout.photometric > RGB or (white_is_zero and layout.alpha == ALPHA):
@@ -46,5 +46,5 @@ def _luminance(samples: NDArray[Any], layout: Layout) -> NDArray[Any]:
 
 
 def _parts(samples: NDArray[Any], layout: Layout) -> tuple[NDArray[Any], NDArray[Any] | None]:
-    """Colors, and the alpha that they have still to be multiplied by."""
+    """Colors, and the alpha by which they have to be multiplied; None if there is none, or they already are."""
     return samples[: layout.colors], samples[layout.colors] if layout.alpha == ALPHA else None

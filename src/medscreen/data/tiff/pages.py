@@ -1,6 +1,6 @@
-"""The pages of a TIFF file and their tags, read without decoding anything and without trusting a length.
+"""The pages of a TIFF file and their tags, read without decoding pixels; every stated length is checked.
 
-tifffile is no substitute for files of unknown origin. It follows a chain of pages that leads back behind its hundredth
+tifffile is unsuitable for files of unknown origin: it follows a chain of pages that leads back behind its hundredth
 page without end, cuts a broken chain silently, reads a repeated tag once per repetition (824 MiB for 727 kB), fills
 missing strips with zeros, and needs imagecodecs (79 MB) for LZW.
 """
@@ -22,31 +22,31 @@ import numpy as np
 from medscreen.data.image_errors import UnreadableImageError
 
 MOST_PAGES = 1_024
-"""Pages further back in a file are counted, not read."""
+"""Maximum number of pages that are read; further pages are counted."""
 MOST_COUNTED = 65_536
-"""A file that claims more images is damaged, or made to keep a reader busy."""
+"""Maximum number of images; a file that states more is damaged or malicious."""
 
 _SETTLED = 2.0  # seconds; a file may be written anew within one tick of its modification time
-_MOST_ENTRIES = 4_096  # of a directory; tags that are in use are some hundred
-_MOST_NUMBERS = 1 << 20  # of a tag; no image has so many strips or tiles
-_WIDE = {  # BigTIFF or not; some writers exchange the bytes of the number
+_MOST_ENTRIES = 4_096  # of a directory; a few hundred tags are in use
+_MOST_NUMBERS = 1 << 20  # of a tag; images have fewer strips or tiles
+_WIDE = {  # True for BigTIFF; some writers swap the bytes of the number
     b"II\x2a\0": False, b"II\0\x2a": False, b"MM\0\x2a": False, b"MM\x2a\0": False,
     b"II\x2b\0": True, b"MM\0\x2b": True,
 }  # fmt: skip
 _KINDS = {1: "u1", 3: "u2", 4: "u4", 13: "u4", 16: "u8", 18: "u8"}  # field types of whole numbers
 _SUBFILE, _OLD_SUBFILE, _DESCRIPTION = 254, 255, 270
 _REDUCED, _MASK, _OLD_REDUCED = 1, 4, 2
-_MOST_TEXT = 4096  # bytes of a description that are looked at
+_MOST_TEXT = 4096  # bytes of a description that are searched
 _IMAGEJ = re.compile(rb"ImageJ=[^\0]*?\nimages=(\d{1,18})")
 _DAMAGED = "the TIFF file is damaged or cut short"
 
 Order = Literal["<", ">"]
-"""Low or high byte first."""
+"""Byte order: little-endian or big-endian."""
 
 
 @dataclass(frozen=True)
 class Page:
-    """One directory of a TIFF file: `at` is its place there; `wide` is True for BigTIFF."""
+    """One directory of a TIFF file; `at`: its offset; `wide`: True for BigTIFF."""
 
     file: BinaryIO
     order: Order
@@ -55,27 +55,27 @@ class Page:
     entries: bytes
 
     def numbers(self, tag: int) -> list[int]:
-        """The whole numbers of a tag, none where it is absent; raises UnreadableImageError for another kind."""
+        """The whole numbers of a tag, [] if it is absent; raises UnreadableImageError for another type."""
         entry = self._entry(tag)
         if entry is None:
             return []
         kind, count, content = entry
         if kind not in _KINDS or not 0 < count <= _MOST_NUMBERS:
-            raise UnreadableImageError(f"its TIFF tag {tag} holds no whole numbers, or too many")
+            raise UnreadableImageError(f"its TIFF tag {tag} does not hold whole numbers, or too many")
         number = np.dtype(self.order + _KINDS[kind])
         return [int(value) for value in np.frombuffer(self._content(content, count * number.itemsize), number, count)]
 
     def number(self, tag: int, otherwise: int) -> int:
-        """The first number of a tag, `otherwise` where it is absent."""
+        """The first number of a tag; `otherwise` if it is absent."""
         return next(iter(self.numbers(tag)), otherwise)
 
     def read(self, start: int, length: int) -> bytes:
-        """So many bytes of the file; raises UnreadableImageError where it ends before."""
+        """`length` bytes of the file; raises UnreadableImageError if it ends before."""
         return _read(self.file, start, length)
 
     @property
     def is_image(self) -> bool:
-        """True for a page that is an image of its own: no smaller copy of another page, and no mask."""
+        """True for a page that is not a reduced copy of another page and not a mask."""
         kinds = self.number(_SUBFILE, 0)
         return not kinds & (_REDUCED | _MASK) and self.number(_OLD_SUBFILE, 0) != _OLD_REDUCED
 
@@ -89,7 +89,7 @@ class Page:
         return 0
 
     def _entry(self, tag: int) -> tuple[int, int, bytes] | None:
-        """Field type and count of a tag, and its content or, if that is longer, the place of it."""
+        """Field type and count of a tag, and its content or, for longer content, its offset."""
         size, layout = (20, "HQ8s") if self.wide else (12, "HI4s")
         name = pack(self.order + "H", tag)
         for start in range(0, len(self.entries), size):
@@ -107,14 +107,14 @@ class Page:
 
 @dataclass(frozen=True)
 class Pages:
-    """The places in a TIFF file of the pages that are images; `others`: how many images it holds without a page."""
+    """Offsets in a TIFF file of the pages that are images; `others`: number of images without a page."""
 
     places: tuple[int, ...]
     others: int
 
 
 class FromPage(FileIO):
-    """A TIFF file opened as if its first page were another: Pillow would read all those before it."""
+    """A TIFF file whose header points to this page, because Pillow would read all pages before it."""
 
     def __init__(self, page: Page) -> None:
         super().__init__(page.file.name)
@@ -122,7 +122,7 @@ class FromPage(FileIO):
         self._head = _read(page.file, 0, start) + pack(page.order + place, page.at)
 
     def read(self, size: int | None = -1, /) -> bytes:
-        """The file's bytes from the current place on, with the page's place in the header."""
+        """The file's bytes from the current position on, with the page's offset in the header."""
         at = self.tell()
         content = super().read(size) or b""
         return self._head[at : at + len(content)] + content[max(len(self._head) - at, 0) :]
@@ -135,11 +135,11 @@ def is_tiff(file: BinaryIO) -> bool:
 
 
 def image_pages(path: Path) -> Pages:
-    """The pages of a TIFF file that are images of their own; all pages where none is, as in files of a preview alone.
+    """The pages of a TIFF file that are images by `Page.is_image`; all pages if none is, as in files of a preview only.
 
-    A chain of directories that leads back to itself ends there. Raises UnreadableImageError where there is no page, for
-    more than MOST_COUNTED images, and where the chain breaks: the number of lost pages is unknown, so that none of the
-    others is shown as if it were all. A file is looked through once, however many of its pages are read.
+    A chain of directories that leads back to itself ends there. Raises UnreadableImageError if there is no page, for
+    more than MOST_COUNTED images, and if the chain is broken: the number of lost pages is unknown, and the file would
+    be read as if it were complete. The result is cached, so that the chain is not followed for every page.
     """
     state = path.stat()
     if time.time() < state.st_mtime + _SETTLED:
@@ -171,19 +171,17 @@ def _found(path: Path) -> Pages:
 def require_countable(images: int) -> None:
     """Raises UnreadableImageError for more images than a file may claim to hold."""
     if images > MOST_COUNTED:
-        raise UnreadableImageError(
-            f"it claims to hold more than {MOST_COUNTED:,} images: split it into files of fewer images"
-        )
+        raise UnreadableImageError(f"it states more than {MOST_COUNTED:,} images: split it into files of fewer images")
 
 
 def page_at(file: BinaryIO, at: int) -> Page:
-    """The page at a place that `image_pages` returned."""
+    """The page at an offset that `image_pages` returned."""
     return _following(file, at)[0]
 
 
 def _chain(file: BinaryIO) -> Iterator[Page]:
     seen: set[int] = set()
-    left = _size(file)  # directories that lie over each other would be read for ever
+    left = _size(file)  # limits the number of overlapping directories
     try:
         order, wide = _form(file)
         (at,) = unpack(order + "IQ"[wide], _read(file, 8 if wide else 4, 8 if wide else 4))
@@ -206,7 +204,7 @@ def _form(file: BinaryIO) -> tuple[Order, bool]:
 
 
 def _following(file: BinaryIO, at: int) -> tuple[Page, int]:
-    """The page at a place, and the place of the next one, 0 behind the last."""
+    """The page at an offset, and the offset of the next one; 0 after the last."""
     order, wide = _form(file)
     count, size, following = ("Q", 20, "Q") if wide else ("H", 12, "I")
     start = at + (8 if wide else 2)

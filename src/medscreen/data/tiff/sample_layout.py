@@ -6,11 +6,11 @@ from medscreen.data.image_errors import UnreadableImageError, require_size
 from medscreen.data.tiff.pages import Page
 
 RGB = 2
-"""The photometric interpretation; 0 is grey with white at 0, 1 grey with black at 0."""
+"""The photometric interpretation of color; 0 is gray with white at 0, 1 gray with black at 0."""
 PREMULTIPLIED, ALPHA = 1, 2
-"""Kinds of alpha (ExtraSamples): colors are multiplied by it already, or not yet."""
+"""Kinds of alpha (ExtraSamples): colors are already multiplied by it, or not."""
 UNSIGNED, SIGNED, FLOAT, VOID = 1, 2, 3, 4
-"""Sample formats; of no stated one, whole numbers without a sign are assumed."""
+"""Sample formats; without a stated format, unsigned integers are assumed."""
 _NAMES = {
     UNSIGNED: "unsigned integers", SIGNED: "signed integers", FLOAT: "floating point", VOID: "of no stated format",
     5: "complex integers", 6: "complex floating point",
@@ -25,7 +25,7 @@ _MOST_SEGMENTS = 65_536  # strips or tiles
 
 @dataclass(frozen=True)
 class Layout:
-    """Sample layout of a page; `bits` and `formats` have one entry a sample of a pixel."""
+    """Sample layout of a page; `bits` and `formats` have one entry per sample of a pixel."""
 
     width: int
     height: int
@@ -37,15 +37,15 @@ class Layout:
 
     @property
     def colors(self) -> int:
-        """Samples of a pixel that are grey or color."""
+        """Number of gray or color samples of a pixel."""
         return 3 if self.photometric == RGB else 1
 
     @property
     def alpha(self) -> int:
-        """The kind of alpha in the sample behind the colors; 0: it is none."""
+        """The kind of alpha in the sample after the colors; 0: none."""
         if self.extra:
             return self.extra[0] if self.extra[0] in {PREMULTIPLIED, ALPHA} else 0
-        return ALPHA if self.photometric == RGB and len(self.bits) == 4 else 0  # as other readers take it
+        return ALPHA if self.photometric == RGB and len(self.bits) == 4 else 0  # as other readers assume
 
     @property
     def plain(self) -> bool:
@@ -63,18 +63,18 @@ class Layout:
 
 
 def layout_of(page: Page) -> Layout:
-    """The layout of a page; raises UnreadableImageError where tags are missing or promise more than is decoded."""
+    """The layout of a page; raises UnreadableImageError if tags are missing, or state more than is decoded."""
     width, height, compression = page.number(_WIDTH, 0), page.number(_HEIGHT, 0), page.number(_COMPRESSION, 1)
     require_size(width, height)
     if page.number(_DEPTH, 1) > 1:
-        raise UnreadableImageError("its TIFF tag ImageDepth puts a volume into one page: save each slice as a page")
+        raise UnreadableImageError("its TIFF tag ImageDepth states a volume in one page: save each slice as a page")
     samples = page.number(_SAMPLES, 1)
     bits, formats = page.numbers(_BITS) or [1], page.numbers(_FORMATS) or [UNSIGNED]
     if not 1 <= samples <= 64 or 0 in bits:
-        raise UnreadableImageError("its TIFF tags SamplesPerPixel and BitsPerSample are no numbers of samples and bits")
+        raise UnreadableImageError("its TIFF tags SamplesPerPixel and BitsPerSample are invalid")
     photometric = page.number(_PHOTOMETRIC, _YCBCR if compression == _OLD_JPEG else -1)
     if photometric < 0:
-        raise UnreadableImageError("its TIFF tag PhotometricInterpretation is missing, which says whether 0 is black")
+        raise UnreadableImageError("its TIFF tag PhotometricInterpretation is missing, which states whether 0 is black")
     layout = Layout(
         width,
         height,
@@ -89,9 +89,9 @@ def layout_of(page: Page) -> Layout:
 
 
 def unread(layout: Layout) -> UnreadableImageError:
-    """The error for a sample format that is not read, naming it."""
+    """The error for an unsupported sample format, which it names."""
     return UnreadableImageError(
-        f"its TIFF sample format is not supported ({layout}); save it as grey or RGB of 8 or 16 bits, uncompressed"
+        f"its TIFF sample format is not supported ({layout}); save it as gray or RGB of 8 or 16 bits, uncompressed"
     )
 
 
@@ -103,4 +103,4 @@ def _require_bounded(page: Page, layout: Layout) -> None:
         raise UnreadableImageError(f"its samples would take {decoded:,} bytes; at most {_MOST_BYTES:,} are decoded")
     segments = max(len(page.numbers(tag)) for tag in _OFFSETS)
     if segments > _MOST_SEGMENTS:
-        raise UnreadableImageError(f"it is cut into {segments:,} strips or tiles; at most {_MOST_SEGMENTS:,} are read")
+        raise UnreadableImageError(f"it has {segments:,} strips or tiles; at most {_MOST_SEGMENTS:,} are read")

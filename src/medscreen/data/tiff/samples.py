@@ -1,7 +1,7 @@
-"""Grey and colors of TIFF in the sample formats that Pillow refuses or takes for others.
+"""Gray and color samples of TIFF in sample formats that Pillow refuses or decodes wrongly.
 
-Pillow shows signed bytes with their halves exchanged and lets whole numbers of 32 bits wrap; it reads no floating point
-of 16 or 64 bits, no separate planes of 16 bits and few bit depths but 1, 8 and 16.
+Pillow decodes signed bytes with their halves exchanged and lets 32-bit integers wrap around; it does not read 16-bit or
+64-bit floats, separate planes of 16 bits, or most bit depths other than 1, 8 and 16.
 """
 
 import io
@@ -27,7 +27,7 @@ _PREDICTED = frozenset({5, 34925, 50000}) | _DEFLATE  # LZW, LZMA, Zstandard: th
 _HORIZONTAL, _FLOATING = 2, 3
 _DEPTHS = {SIGNED: (8, 16, 32, 64), FLOAT: (16, 32, 64)}
 _REVERSED = np.packbits(np.unpackbits(np.arange(256, dtype=np.uint8)[:, None], axis=1)[:, ::-1], axis=1)[:, 0]
-_TOGETHER = 1 << 20  # bytes that libtiff unpacks at a time: to ask it takes as long as a short strip
+_TOGETHER = 1 << 20  # bytes that libtiff decompresses per call, as a call takes as long as a short strip
 _CUT = "the TIFF file is damaged or cut short"
 
 
@@ -44,7 +44,7 @@ class _Grid:
 
 @dataclass(frozen=True)
 class _Segment:
-    """A strip or tile: where it lies in the file, its first sample, row and column, how many rows it holds."""
+    """A strip or tile: its place in the file, its first sample, row and column, and its number of rows."""
 
     start: int
     length: int | None
@@ -55,9 +55,9 @@ class _Segment:
 
 
 def read_samples(page: Page, layout: Layout) -> NDArray[Any]:
-    """The samples (used, H, W) of grey or color and, if one follows, of alpha, as numbers of the file's format.
+    """The samples (used, H, W) of gray or color and, if there is one, of alpha, as numbers of the file's format.
 
-    Raises UnreadableImageError, naming the format, for one that is not read, and for damaged data.
+    Raises UnreadableImageError for unsupported sample formats, which it names, and for damaged data.
     """
     kind = _kind(layout)
     compression = layout.compression
@@ -80,7 +80,7 @@ def read_samples(page: Page, layout: Layout) -> NDArray[Any]:
 
 
 def _kind(layout: Layout) -> np.dtype[Any]:
-    """The type of the samples; raises UnreadableImageError where they differ or are of none that is read."""
+    """The type of the samples; raises UnreadableImageError if they differ or are unsupported."""
     bits, form = layout.bits[0], layout.formats[0]
     if len(set(layout.bits)) > 1 or len(set(layout.formats)) > 1:
         raise unread(layout)
@@ -114,7 +114,7 @@ def _segments(grid: _Grid, layout: Layout, planes: int) -> Iterator[_Segment]:
 
 
 class _Reader:
-    """Decodes strips or tiles of `columns` pixels a row, `samples` values each."""
+    """Decodes strips or tiles of `columns` pixels per row, `samples` values per pixel."""
 
     def __init__(self, page: Page, layout: Layout, kind: np.dtype[Any], columns: int, samples: int) -> None:
         self._page, self._kind, self._columns, self._samples = page, kind, columns, samples
@@ -135,7 +135,7 @@ class _Reader:
                     yield segment, self._numbers(content).reshape(rows, self._columns, self._samples)
 
     def _unpacked(self, segments: Sequence[_Segment], size: int) -> Iterator[bytes]:
-        """At least `size` bytes of each of some segments of that size, decompressed; no more are made of them."""
+        """Decompressed bytes of each segment: at least `size`, its decoded size; further ones are not decompressed."""
         compression = self._layout.compression
         packed = (self._packed(segment, size) for segment in segments)
         if compression == _NONE:
@@ -146,7 +146,7 @@ class _Reader:
 
     def _packed(self, segment: _Segment, size: int) -> bytes:
         compression = self._layout.compression
-        # some writers leave the length of a single strip away, or write 0
+        # some writers omit the length of a single strip, or write 0
         length = size if compression == _NONE and not segment.length else segment.length
         if not length:
             raise UnreadableImageError(_CUT)
@@ -181,9 +181,9 @@ class _Reader:
 
 
 def _from_bits(content: NDArray[np.uint8], bits: int, number: int, kind: np.dtype[Any]) -> NDArray[Any]:
-    """So many values a row, packed from the highest bit on, whatever the byte order of the file."""
+    """`number` values per row, packed from the highest bit on, for either byte order of the file."""
     values = np.empty((len(content), number), kind)
-    for row, packed in enumerate(content):  # unpacked, bits take eight times the room
+    for row, packed in enumerate(content):  # unpacked, bits take eight times the memory
         each = np.unpackbits(packed)[: number * bits].reshape(number, bits)
         values[row] = each @ (1 << np.arange(bits - 1, -1, -1, dtype=np.int64))
     return values
@@ -200,7 +200,7 @@ def _inflated(data: bytes, size: int) -> bytes:
     inflater = zlib.decompressobj()
     try:
         content = inflater.decompress(data, size)
-        inflater.decompress(inflater.unconsumed_tail, 1)  # as far as the checksum, if that is all there is left
+        inflater.decompress(inflater.unconsumed_tail, 1)  # checks the checksum if nothing else is left
     except zlib.error:
         raise UnreadableImageError(_CUT) from None
     return content
@@ -212,7 +212,7 @@ def _in_parts(segments: Iterator[_Segment], number: int) -> Iterator[list[_Segme
 
 
 def _by_libtiff(packed: Sequence[bytes], compression: int, rows: int, row_bytes: int) -> Iterator[bytes]:
-    """The bytes of segments of so many rows: libtiff decompresses them as the strips of a picture of single bytes."""
+    """The bytes of segments of `rows` rows: libtiff decompresses them as strips of an image of 8-bit samples."""
     number, size = len(packed), rows * row_bytes
     lengths = np.array([len(data) for data in packed], "<u4")
     tags = {256: row_bytes, 257: rows * number, 258: 8, 259: compression, 262: 1, 273: 0, 277: 1, 278: rows, 279: 0}
@@ -227,6 +227,6 @@ def _by_libtiff(packed: Sequence[bytes], compression: int, rows: int, row_bytes:
             content = picture.tobytes()
     except MemoryError:
         raise
-    except Exception:  # broken data makes Pillow raise whatever it likes
+    except Exception:  # Pillow raises any exception on broken data
         raise UnreadableImageError(_CUT) from None
     return (content[start : start + size] for start in range(0, number * size, size))

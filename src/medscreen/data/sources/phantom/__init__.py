@@ -1,1 +1,1 @@
-"""The embedded data set: simulated chest films as hospitals would export them."""
+"""The phantom: simulated chest films in the form of hospital exports."""

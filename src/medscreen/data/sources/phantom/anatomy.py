@@ -1,7 +1,7 @@
-"""A parametric thorax, seen along parallel rays: every length of a ray inside an organ is a formula.
+"""A parametric thorax with parallel rays: the length of a ray inside each organ is a formula.
 
-Lengths are centimetres, attenuation coefficients 1/cm (about 60 keV). x grows towards the patient's left (the
-right of a film), y downwards, z along the rays. No voxel is ever made. Simulated: nobody's body.
+Lengths are centimeters, attenuation coefficients 1/cm (about 60 keV). x grows towards the patient's left (the
+right of a film), y downwards, z along the rays. There are no voxels, and no data of patients.
 """
 
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 Plane = NDArray[np.float64]
-"""One number a ray, in the shape of the film's coordinates."""
+"""One number per ray, in the shape of the film's coordinates."""
 
 Sex = Literal["F", "M"]
 
@@ -46,7 +46,7 @@ class Chords:
 
 
 def draw_thorax(sex: Sex, age: int, rng: np.random.Generator) -> Thorax:
-    """A random anatomy. `age` in years: bones thin and hearts grow a little."""
+    """A random anatomy. `age` in years: with age, bone density decreases and heart size increases slightly."""
     larger = 1.0 if sex == "M" else 0.93
     number = 2 * _VESSELS_PER_LUNG
     fan = np.tile(np.linspace(-1.25, 1.35, _VESSELS_PER_LUNG), 2)
@@ -74,7 +74,7 @@ def draw_thorax(sex: Sex, age: int, rng: np.random.Generator) -> Thorax:
 
 
 def chords(thorax: Thorax, x: Plane, y: Plane) -> Chords:
-    """The lengths that each ray at (x, y) passes through."""
+    """The lengths along each ray at (x, y)."""
     lungs = _lungs(thorax, x, y)
     excess = MU_WATER - MU_LUNG
     breasts = _ellipsoid(np.abs(x), y, (7.5, 6.0), (6.0, 5.5, thorax.breast / 2))
@@ -108,7 +108,7 @@ def _root(square: Plane) -> Plane:
 
 
 def _step(distance: Plane, softness: float) -> Plane:
-    """Smooth step (logistic function) of a distance: 0 far below zero, 1 far above; `softness` in pixels."""
+    """Smooth step (logistic function) of a distance: 0 far below zero, 1 far above; `softness` in its unit."""
     step: Plane = 1 / (1 + np.exp(np.clip(-distance / softness, -60, 60)))
     return step
 

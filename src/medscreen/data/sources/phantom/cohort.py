@@ -1,4 +1,4 @@
-"""The plan of an export, before any film: the simulated patients, and the files that their hospitals send."""
+"""The plan of an export: the simulated patients, and the files that their hospitals send."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -17,7 +17,7 @@ _IMAGES_PER_PATIENT = (1, 1, 1, 1, 1, 1, 2, 2, 2, 3)
 _PUBLISHED_SPLITS = ("train", "train", "train", "val", "test")  # of the forms that have splits
 
 Flaw = Literal["", "resent", "rewindowed", "cut", "empty", "page"]
-"""The difference of a file from the plain one: an exact duplicate, a copy with another window, or one of three that
+"""The defect of a file, "" without one: an exact duplicate, a copy with another window, or one of three that
 can't be read: cut off in transfer, empty, a web page saved under an image's name."""
 
 BROKEN: tuple[Flaw, ...] = ("cut", "empty", "page")
@@ -27,7 +27,7 @@ BROKEN: tuple[Flaw, ...] = ("cut", "empty", "page")
 class Patient:
     """A simulated patient. Finding, sex, age (years) and site are drawn independently of each other.
 
-    `studies` has the study's number for each image.
+    `studies`: study number of each image.
     """
 
     number: int
@@ -41,7 +41,7 @@ class Patient:
 
 @dataclass(frozen=True)
 class Sending:
-    """One file: image number `image` of a patient, whose pseudonym is spelled as the sender spells it."""
+    """One file: image number `image` of a patient, with the sender's spelling of the pseudonym."""
 
     patient: Patient
     image: int
@@ -50,22 +50,22 @@ class Sending:
 
     @property
     def name(self) -> str:
-        """The file's name without its ending."""
+        """The file's name without suffix."""
         return f"image-{self.image + 1}" + (f"-{self.flaw}" if self.flaw else "")
 
     @property
     def dicom_name(self) -> str:
-        """The file below the export's root, in the DICOM form: what curation calls the image's origin."""
+        """The file below the export's root in the DICOM form, which is the image's origin in curation."""
         return f"{self.pseudonym}/study-{self.patient.studies[self.image]}/{self.name}.dcm"
 
 
 def stream(params: PhantomParams, number: int, purpose: int) -> np.random.Generator:
-    """The random numbers of one patient for one purpose: nothing else changes what they are."""
+    """The random numbers of one patient for one purpose, independent of all others."""
     return np.random.default_rng([params.seed, number, purpose])
 
 
 def draw_patient(params: PhantomParams, number: int) -> Patient:
-    """The patient of that number; it does not depend on how many there are."""
+    """The patient with this number; it does not depend on the number of patients."""
     rng = stream(params, number, 0)
     finding: Finding = "none"
     abnormal, kind = rng.random() < params.abnormal_fraction, rng.random() < 0.5
@@ -94,7 +94,7 @@ def plan_export(params: PhantomParams) -> list[list[Sending]]:
     wanted: dict[Flaw, int] = {"resent": params.exact_duplicates, "rewindowed": params.near_duplicates}
     wanted |= {flaw: len(range(i, params.unreadable_files, len(BROKEN))) for i, flaw in enumerate(BROKEN)}
     flaws: dict[tuple[int, int], list[Flaw]] = {film: [""] for film in films}
-    for flaw, number in wanted.items():  # each kind falls on films of its own choice, on each at most once
+    for flaw, number in wanted.items():  # films are drawn for each defect separately, without repetition
         for position in rng.permutation(len(films))[:number]:
             flaws[films[position]].append(flaw)
     return [

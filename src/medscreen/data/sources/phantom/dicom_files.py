@@ -1,4 +1,4 @@
-"""A simulated film as its hospital's archive would hand it over: three sites with habits of their own.
+"""Simulated films as DICOM files of three sites with different conventions.
 
 All names, numbers and dates are fictional.
 """
@@ -25,7 +25,7 @@ _GIVEN = ("Cyan", "Umber", "Indigo", "Ochre", "Sepia", "Teal", "Mauve", "Russet"
 
 @dataclass(frozen=True)
 class _Habits:
-    """A site's way to store films. `windows`: none (the reader has to choose), or one wide and one narrow."""
+    """A site's conventions. `windows`: number of windows: 0 (readers use percentiles), 1 (wide) or 2 (wide, narrow)."""
 
     bits: int
     photometric: Literal["MONOCHROME1", "MONOCHROME2"]
@@ -50,14 +50,14 @@ def write_dicom(
     spacing: float,
     seed: int,
 ) -> None:
-    """A film whose `window` (low, high) is to be shown from black to white; `spacing` in mm.
+    """Writes a film whose `window` (low, high) is displayed from black to white; `spacing` in mm.
 
-    A site that writes no window leaves the choice to the reader, whose percentiles are 0 and 1 of the film; any
-    other window is written, and the file is then another instance of the image.
+    If a site writes no window, readers use percentiles, which are 0 and 1 of the film; any other window is written,
+    and the file is then another instance of the image.
     """
     habits = _HABITS[patient.site]
     span = 2**habits.bits - 1
-    # what lies outside the window is kept, as far as the bits reach
+    # values outside the window are kept, within the range of the bits
     unit = span * 0.8
     stored = np.round(film * unit + 0.1 * span).clip(0, span)
     low, high = (0.1 * span + edge * unit for edge in window)
@@ -93,7 +93,7 @@ def _set_window(dataset: Dataset, low: float, high: float, windows: int) -> None
 
 
 def _uid(*what: object) -> str:
-    """A UID of the arc that needs no registration (DICOM PS3.5 B.2), the same for the same arguments."""
+    """A UID under 2.25, which needs no registration (DICOM PS3.5 B.2); equal for equal arguments."""
     return f"2.25.{int.from_bytes(hashlib.blake2b(repr(what).encode(), digest_size=16).digest())}"
 
 

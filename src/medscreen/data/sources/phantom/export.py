@@ -1,4 +1,4 @@
-"""The phantom's folder, in one of three forms: hospital DICOM, class folders, a MedMNIST-form file.
+"""Generates the phantom's folder in one of three forms: hospital DICOM, class folders, a MedMNIST-form file.
 
 It is written if it is missing, or if its code or settings have changed.
 """
@@ -36,7 +36,7 @@ _PAGE = b"<!DOCTYPE html><title>504 Gateway Time-out</title><h1>The archive did 
 
 @dataclass(frozen=True)
 class _Sent:
-    """One file's row of the table and, where the form keeps arrays, its display grey; empty elsewhere."""
+    """One file's row of the table and, for the form of arrays, its display gray; empty for others."""
 
     row: dict[str, str | int]
     split: str
@@ -44,15 +44,15 @@ class _Sent:
 
 
 def find_files(params: PhantomParams, root: Path, workers: int, form: Form = "dicom") -> list[Path]:
-    """The phantom's files, written first unless they are there, made by this very code with these settings.
+    """The phantom's files, written first unless they exist and were made by the current code with these settings.
 
-    The same settings give the same bytes, however many workers there are. Raises MedscreenError if `root` is no folder,
-    or holds something that is not the phantom's.
+    The same settings give the same bytes with any number of workers. Raises MedscreenError if `root` is not a folder,
+    or contains other files.
     """
     code = code_digest(["src/medscreen/data/sources/phantom"])
     settings = params.model_dump(exclude={"root"}) | {"form": form, "code": code}
     if root.is_symlink() or (root.exists() and not root.is_dir()):
-        raise MedscreenError(f"{root} is no folder that can be filled; name another one.")
+        raise MedscreenError(f"{root} is not a folder, or is a link; name another one.")
     here, marked = _sizes(root), _read_marker(root)
     if foreign := sorted(here.keys() - marked["files"].keys()):
         raise MedscreenError(f"{root} holds {foreign[0]}, which is not the phantom's; move it or name another folder.")
@@ -66,13 +66,13 @@ def find_files(params: PhantomParams, root: Path, workers: int, form: Form = "di
 
 
 def _sizes(root: Path) -> dict[str, int]:
-    """File -> bytes, of all below `root` but the marker."""
+    """File -> size in bytes, of all files below `root` except the marker."""
     files = (path for path in root.rglob("*") if path.is_file() and path != root / _MARKER)
     return {path.relative_to(root).as_posix(): path.stat().st_size for path in files}
 
 
 def _read_marker(root: Path) -> dict[str, Any]:
-    """Settings and files of the last export; none where the marker is missing or damaged."""
+    """Settings and files of the last export; None and {} if the marker is missing or damaged."""
     try:
         marker: dict[str, Any] = json.loads((root / _MARKER).read_text())
         return {"settings": marker["settings"], "files": dict(marker["files"])}
@@ -93,7 +93,7 @@ def _write_phantom(params: PhantomParams, form: Form, root: Path, workers: int) 
 
 
 def _send(params: PhantomParams, form: Form, root: Path, files: Sequence[Sending]) -> list[_Sent]:
-    """Exposes one patient's films and writes the files that are sent of them; a broken file is no array."""
+    """Simulates one patient's films and writes their files; arrays have no broken files."""
     films = simulate(params, files[0].patient)
     sent = (file for file in files if form != "npz" or file.flaw not in BROKEN)
     return [_write(params, form, root, file, films[file.image]) for file in sent]
@@ -128,7 +128,7 @@ def _write(params: PhantomParams, form: Form, root: Path, file: Sending, film: P
 
 
 def _write_npz(files: Sequence[_Sent], root: Path) -> None:
-    """Writes the arrays, and into each row its place in them."""
+    """Writes the arrays, and into each row its index in them."""
     arrays: dict[str, NDArray[np.uint8]] = {}
     for split in ("train", "val", "test"):
         chosen = [file for file in files if file.split == split]

@@ -1,4 +1,4 @@
-"""From a patient to films: lesions of soft-edged water, pose, transmission, scatter, photons, detector."""
+"""Simulated films of a patient: lesion, pose, transmission, scatter, photon noise, detector."""
 
 from dataclasses import dataclass
 
@@ -13,19 +13,19 @@ from medscreen.data.sources.phantom.cohort import Finding, Patient, stream
 _FIELD = 36.0  # side of the square detector, cm
 _LUNG_AT_LEAST = 5.0  # cm of lung in front of and behind a finding
 _CANDIDATES = 512
-_WINDOW_PERCENTILES = (0.5, 99.5)  # the ones a reader takes where a file has no window
+_WINDOW_PERCENTILES = (0.5, 99.5)  # the display range of files without a window
 
 
 @dataclass(frozen=True)
 class Lesion:
-    """Balls of water whose density falls off as a Gaussian; `opacity` 1 is water at each ball's center."""
+    """Balls of water with Gaussian density; `opacity` 1 is the density of water at each ball's center."""
 
     balls: NDArray[np.float64]  # (n, 3): x, y, radius at which the density is 1/e
     opacity: float
 
 
 def simulate(params: PhantomParams, patient: Patient) -> list[Plane]:
-    """The patient's films, (size, size) each, with what is to be shown scaled to 0 (black) to 1 (white)."""
+    """The patient's films, (size, size) each, with the display range scaled to 0 (black) to 1 (white)."""
     thorax = draw_thorax(patient.sex, patient.age, stream(params, patient.number, 1))
     lesion = None
     if patient.finding != "none":
@@ -39,7 +39,7 @@ def simulate(params: PhantomParams, patient: Patient) -> list[Plane]:
 
 
 def draw_lesion(finding: Finding, thorax: Thorax, rng: np.random.Generator) -> Lesion:
-    """A nodule is one ball; a consolidation is a cloud of them. Where it lies does not depend on what it is."""
+    """A random lesion: one ball for a nodule, several for a consolidation. Its place is independent of the finding."""
     across, down = rng.uniform(-12, 12, _CANDIDATES), rng.uniform(-12, 11, _CANDIDATES)
     first = int(np.argmax(chords(thorax, across, down).lungs > _LUNG_AT_LEAST))
     center = np.array([across[first], down[first]])
@@ -53,7 +53,7 @@ def draw_lesion(finding: Finding, thorax: Thorax, rng: np.random.Generator) -> L
 
 
 def water(lesion: Lesion, x: Plane, y: Plane, lungs: Plane) -> Plane:
-    """Length of lung along each ray that the lesion replaced by water, never more than there is lung.
+    """Length of lung along each ray that the lesion replaces by water, at most the length of lung.
 
     The integral of exp(-(r/s)^2) along a ray at distance d from the center is sqrt(pi) s exp(-(d/s)^2).
     """
@@ -69,8 +69,8 @@ def water(lesion: Lesion, x: Plane, y: Plane, lungs: Plane) -> Plane:
 def expose(thorax: Thorax, lesion: Lesion | None, contrast: float, size: int, rng: np.random.Generator) -> Plane:
     """One film (size, size): bone and tissue high, air low, arbitrary units.
 
-    All of `rng` goes into pose, exposure and noise: with the same state, two films differ by the lesion (and by the
-    photon noise that it changes) alone. `contrast` 1 is the attenuation of water.
+    `rng` is used for pose, exposure and noise: from the same state, two films differ only by the lesion and the photon
+    noise that it changes. `contrast` 1 is the attenuation of water.
     """
     x, y = posed_grid(size, rng)
     seen = chords(thorax, x, y)
@@ -86,7 +86,7 @@ def pixel_spacing(size: int) -> float:
 
 
 def posed_grid(size: int, rng: np.random.Generator) -> tuple[Plane, Plane]:
-    """Detector coordinates seen from a patient who stands a little shifted, turned and nearer or farther."""
+    """Detector coordinates relative to a patient who is slightly shifted, rotated and scaled."""
     axis = (np.arange(size) + 0.5) / size * _FIELD - _FIELD / 2
     x, y = np.meshgrid(axis, axis)
     angle, zoom = rng.normal(0, np.deg2rad(1.5)), rng.normal(1.0, 0.03)
@@ -95,7 +95,7 @@ def posed_grid(size: int, rng: np.random.Generator) -> tuple[Plane, Plane]:
 
 
 def _texture(size: int, rng: np.random.Generator) -> Plane:
-    """Zero-mean, unit-variance texture at two scales: what vessels too small to model leave."""
+    """Zero-mean, unit-variance texture at two scales, for vessels that are too small to model."""
     texture = np.zeros((size, size))
     for sigma_cm in (0.35, 0.9):
         band = ndimage.gaussian_filter(rng.standard_normal((size, size)), sigma_cm * size / _FIELD)
@@ -111,9 +111,9 @@ def _detect(path: Plane, size: int, rng: np.random.Generator) -> Plane:
     saturation = np.exp(rng.normal(np.log(0.25), 0.2))  # of the unattenuated beam: beside the body all is black
     gain, offset = rng.normal(1.0, 0.05), rng.normal(0, 0.1)
     transmitted = np.exp(-path)
-    # a ray scatters where it interacts: those that pass beside the body don't
+    # rays scatter where they interact, and not beside the body
     scatter = scattered * ndimage.gaussian_filter(transmitted * (1 - transmitted), 4.0 * pixels_per_cm)
-    # last of all draws: how many random numbers it takes depends on the film
+    # the last draw, as the number of random numbers that it uses depends on the film
     counts = rng.poisson(np.maximum(photons * (transmitted + scatter), 1.0))
     blurred = ndimage.gaussian_filter(counts.astype(np.float64), blur)
     signal = np.maximum(blurred, 1.0) / photons

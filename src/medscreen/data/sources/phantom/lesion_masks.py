@@ -1,4 +1,4 @@
-"""Lesion masks of simulated films, computed again from the seed, so that no file has to keep them."""
+"""Lesion masks of simulated films, computed from the seed instead of stored."""
 
 from collections.abc import Sequence
 
@@ -14,10 +14,10 @@ _EDGE = np.exp(-1)  # of the lesion's largest thickness: of a nodule, its radius
 
 
 def lesion_masks(params: PhantomParams, origins: Sequence[str]) -> NDArray[np.bool_]:
-    """(N, image_size, image_size) for the films of these names; all False for one without a lesion.
+    """Masks (N, image_size, image_size) of the films of these names; all False for a film without a lesion.
 
-    True where a ray passes at least 1/e as much lesion as where it is thickest. Raises KeyError for the name of a file
-    that these settings do not make.
+    True where the thickness along the ray is at least 1/e of the maximum. Raises KeyError for the name of a file that
+    these settings do not generate.
     """
     planned = {file.dicom_name: file for files in plan_export(params) for file in files}
     masks = np.zeros((len(origins), params.image_size, params.image_size), np.bool_)
@@ -29,7 +29,7 @@ def lesion_masks(params: PhantomParams, origins: Sequence[str]) -> NDArray[np.bo
 
 
 def _lesion_thickness(params: PhantomParams, file: Sending) -> NDArray[np.float64]:
-    """Centimeters of lesion along each ray of a film, drawn as `films.simulate` draws them."""
+    """Centimeters of lesion along each ray of a film, drawn as in `films.simulate`."""
     patient = file.patient
     thorax = draw_thorax(patient.sex, patient.age, stream(params, patient.number, 1))
     lesion = draw_lesion(patient.finding, thorax, stream(params, patient.number, 2))
