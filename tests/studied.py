@@ -46,7 +46,7 @@ STUDIES: dict[str, Any] = {
                     "training.optimizer": {"choices": ["adamw", "sgd"]},
                 },
             },
-            "downsampling": {
+            "plain": {
                 "entry": TINY["plain cnn"],
                 "space": {
                     "filters.0": {"low": 2, "high": 8, "step": 2},

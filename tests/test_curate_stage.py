@@ -48,7 +48,7 @@ def test_what_became_no_image_and_what_was_merged_is_printed(
     assert "1 files outside the class folders" in page
     assert "finding 1" in page
     for split in ("train", "tune", "val", "test"):
-        assert set(pq.read_table(layout.curated(split) / "manifest.parquet")["attribute:finding"].to_pylist()) <= {
+        assert set(pq.read_table(layout.curated(split) / "manifest.parquet")["trait:finding"].to_pylist()) <= {
             "normal",
             "abnormal",
             OTHER,

@@ -422,7 +422,7 @@ def test_a_winner_of_another_kind_is_applied_and_the_study_stays_the_same(
     (home / "params.yaml").write_text(yaml.safe_dump(content))
     plan = plan_study(layout, settings_of(home), "net")
     study = optuna.create_study()
-    study.enqueue_trial({"entry": "halving", "halving/filters.0": 6, "halving/dense_dropout": 1e-05})
+    study.enqueue_trial({"entry": "plain", "plain/filters.0": 6, "plain/dense_dropout": 1e-05})
     trial = study.ask()
     plan.searched.suggest(trial)
     study.tell(trial, 0.9)

@@ -127,7 +127,7 @@ def test_no_name_that_was_typed_into_a_table_leaves_it(tmp_path: Path) -> None:
         value
         for split in ("train", "tune", "val", "test")
         for value in pq.read_table(Layout(project, project).curated(split) / "manifest.parquet")[
-            "attribute:finding"
+            "trait:finding"
         ].to_pylist()
     }
     assert merged == {"normal", "mass", OTHER}
