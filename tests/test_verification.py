@@ -122,9 +122,9 @@ def test_nothing_has_changed_of_an_untouched_version(layout: Layout) -> None:
     # a workspace without DVC has no locked objects, and that is all
     assert {finding.subject for finding in findings if finding.status == "unreachable"} == {"DVC objects"}
     message = " ".join(finding.says for finding in findings)
-    assert "of val the kept scores, bit for bit" in message
+    assert "of val the recorded scores, bit for bit" in message
     assert "put it into Production" in message
-    assert "5 source files below films have their digests" in message
+    assert "5 source files below films have the recorded digests" in message
 
 
 def test_verifying_changes_no_file(layout: Layout) -> None:
@@ -174,7 +174,7 @@ def test_another_threshold_in_the_workspace_is_found(layout: Layout) -> None:
     move_threshold(layout.packaged("whole"), 0.75)
     message = changes(found(layout))
     assert set(message) == {"operating point"}
-    assert message["operating point"].startswith("the workspace's models/whole/detector.onnx says threshold 0.75")
+    assert message["operating point"].startswith("the workspace's models/whole/detector.onnx has threshold 0.75")
 
 
 @pytest.mark.parametrize(("key", "value"), [("threshold", 0.75), ("defer_to", 9.0), ("policy", "luck")])
@@ -197,8 +197,8 @@ def test_another_artefact_is_found(layout: Layout) -> None:
     other = next(v for v in (find_version(client, MODEL, n) for n in "123") if v.detector == "half")
     shutil.copy(require_graph(client, layout, other), require_graph(client, layout, production(layout)))
     message = changes(found(layout))
-    assert "model.onnx is another artefact" in message["package"]
-    assert "have other scores than the run keeps" in message["scores"]
+    assert "model.onnx was replaced" in message["package"]
+    assert "have other scores than recorded" in message["scores"]
     assert "record" not in message
 
 
@@ -209,7 +209,7 @@ def test_a_lost_or_damaged_package_is_said(layout: Layout, content: bytes | None
         path.unlink()
     else:
         path.write_bytes(content)
-    assert ("is lost" if content is None else "another artefact") in changes(found(layout))["package"]
+    assert ("is lost" if content is None else "was replaced") in changes(found(layout))["package"]
 
 
 @pytest.mark.parametrize(
