@@ -340,7 +340,7 @@ def test_staging_needs_no_results_of_the_workspace(workspace: Layout) -> None:
 def test_results_of_another_data_set_judge_nothing(workspace: Layout) -> None:
     raw = json.loads(workspace.raw.read_text())
     workspace.raw.write_text(json.dumps(raw | {"dataset": "mri"}))
-    assert "The workspace holds results of mri, params.yaml says films" in refusal(workspace, HALF)
+    assert "The workspace has results of mri, params.yaml has films" in refusal(workspace, HALF)
 
 
 def test_a_changed_refusal_is_a_new_entry(workspace: Layout) -> None:

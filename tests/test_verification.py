@@ -228,11 +228,11 @@ def test_a_package_past_which_mlflow_loads_is_found_not_loaded_and_mended(
     content = yaml.safe_load(before)
     change(content["flavors"])
     path.write_text(yaml.safe_dump(content))
-    assert "MLmodel lets MLflow load something else than model.onnx" in changes(found(layout))["package"]
-    with pytest.raises(MedscreenError, match="lets MLflow load something else"):
+    assert "MLmodel makes MLflow load other files than model.onnx" in changes(found(layout))["package"]
+    with pytest.raises(MedscreenError, match="makes MLflow load other files"):
         require_graph(open_store(layout), layout, production(layout))
     path.write_text("flavors: [")
-    assert "MLmodel, by which MLflow loads it, can't be read" in changes(found(layout))["package"]
+    assert "MLmodel, which MLflow needs to load it, can't be read" in changes(found(layout))["package"]
     publish(layout, settings_of(layout.workspace))
     assert yaml.safe_load(path.read_text())["flavors"] == yaml.safe_load(before)["flavors"]
     assert changes(found(layout)) == {}

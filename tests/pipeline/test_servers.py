@@ -148,7 +148,7 @@ def test_the_commands_work_on_the_server(
     assert "has that operating point already" in on(mlflow_server, second, "medscreen", *asked)
     assert production(client) == held
     message = on(mlflow_server, second, "medscreen", "ui")
-    assert message == f"MLflow at {mlflow_server.address}, the server that MLFLOW_TRACKING_URI names.\n"
+    assert message == f"MLflow at {mlflow_server.address}, the server of MLFLOW_TRACKING_URI.\n"
 
 
 def test_lost_model_files_are_said_and_come_back(
