@@ -648,7 +648,7 @@ def test_a_backup_that_is_cut_short_is_refused(home: Path, saved: Path, share: f
     whole = saved.read_bytes()
     archive = home.with_name("archive.tar.gz")
     archive.write_bytes(whole[: int(share * len(whole))])
-    refused(home, archive, "is cut short")
+    refused(home, archive, "is incomplete")
 
 
 @pytest.mark.parametrize("share", [0.0, 0.01, 0.2, 0.5, 0.8, 0.99, 1.0])

@@ -187,7 +187,7 @@ def test_a_server_that_goes_away_tells_no_password(
         client.create_run("0")
     assert "hidden" not in "".join(traceback.format_exception(error.value)) + caplog.text + client.tracking_uri
     message = str(fault(error.value))
-    assert message.startswith("The MLflow server no longer answers (")
+    assert message.startswith("The MLflow server does not respond (")
     assert "\n" not in message
 
 

@@ -182,7 +182,7 @@ def test_another_operating_point_in_the_run_is_found(layout: Layout, key: str, v
     rewritten(artefact(layout, "operating.json"), lambda point: point.update({key: value}))
     message = changes(found(layout))
     assert set(message) == {"operating point"}
-    assert f"the run's operating.json says {key.replace('_', ' ')} {value}" in message["operating point"]
+    assert f"the run's operating.json has {key.replace('_', ' ')} {value}" in message["operating point"]
 
 
 def test_another_threshold_in_the_graph_is_found(layout: Layout) -> None:
