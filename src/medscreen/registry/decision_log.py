@@ -158,7 +158,7 @@ class DecisionLog:
         )
 
     def _first(self) -> str | None:
-        """The run whose parameter names the first decision: that of the oldest version."""
+        """Id of the run whose parameter names the first decision: that of the oldest version that has a run."""
         for version in reversed(versions_of(self._client, self._model)):
             run = find_run(self._client, version.run_id)
             if run is not None and not is_deleted(run):

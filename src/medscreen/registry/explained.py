@@ -51,7 +51,7 @@ def load_explained(record: Record, detector: PackagedDetector) -> Explained:
     client, version = record.client, record.version
     stated = detector.metadata.get("explanation")
     if stated is None:
-        return Explained(version, detector, None, "the version was made by an earlier medscreen, without maps")
+        return Explained(version, detector, None, "an earlier version of medscreen, without maps, made the version")
     if stated["map"] is None:
         return Explained(version, detector, None, str(stated["reason"]))
     trained, passed = version, {version.number}

@@ -42,7 +42,7 @@ class Evidence:
     def of_roster(
         self, result: Result, version: Version | None, champion: Version | None, chosen: tuple[Entry, int] | None
     ) -> Candidate:
-        """The candidate for a detector of the roster, with every image of `val` as unseen: the audit counts leaks.
+        """The candidate for a detector of the roster; all images of `val` count as unseen, as the audit reports leaks.
 
         `version`: its registered version, None without one. `chosen`: the manual decision that put the champion into
         Production and its time (ms), None if a repro did.

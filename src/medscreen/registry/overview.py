@@ -19,8 +19,8 @@ HEADLINE = ("val/auroc", "test/auroc", "test/sensitivity", "test/specificity")
 class Row:
     """One version; `metrics`: those of HEADLINE, with None if missing. `data`: digest of the source data.
 
-    `lost`: its files are lost. `unreachable`: its files can't be checked from this machine. `run_lost`: its run is lost
-    with metrics and record.
+    `lost`: its files are lost. `unreachable`: its files can't be checked from this machine. `run_lost`: its run
+    is lost, with metrics and record.
     """
 
     model: str

@@ -1,7 +1,7 @@
 """Changes of registry stages and of the aliases of the same names, by one process at a time.
 
-Users load versions by stage; MLflow replaces stages by aliases in the long run. MLflow moves a version into a stage and
-the former one out of it in one transaction, so stages are authoritative and aliases are derived from them.
+Users load versions by stage; MLflow deprecates stages in favor of aliases. MLflow moves a version into a stage and the
+former one out of it in one transaction, so stages are authoritative and aliases are derived from them.
 """
 
 import warnings

@@ -137,7 +137,7 @@ def _require_kept(record: Record) -> tuple[Run, dict[str, Outcomes]]:
     try:
         outcomes = {split: of for split in ("val", "test") if (of := record.outcomes(split))}
     except (OSError, ValueError) as error:  # includes pyarrow's errors
-        raise MedscreenError(f"{name}: {names.SCORES} is damaged; Run `medscreen verify`.") from error
+        raise MedscreenError(f"{name}: {names.SCORES} is damaged. Run `medscreen verify`.") from error
     if not outcomes:
         raise MedscreenError(f"{name} has no {names.SCORES} for choosing a threshold; {again}")
     if lost := lost_sources(record.client, record.version):

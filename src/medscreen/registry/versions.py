@@ -110,7 +110,7 @@ def version_from(version: ModelVersion) -> Version:
 
 def _invalid_answer(subject: str, error: Exception) -> MedscreenError:
     return MedscreenError(
-        f"{subject}: the store's answer is not one of MLflow ({' '.join(str(error).split())[:100]}). Check that "
+        f"{subject}: the store returned an invalid response ({' '.join(str(error).split())[:100]}). Check that "
         "MLFLOW_TRACKING_URI is the address of an MLflow server; for the checkout's store, restore a backup with "
         "`medscreen restore`."
     )
@@ -151,7 +151,7 @@ def named_version(client: MlflowClient, dataset: str, which: str) -> Version:
 
 
 def version_of(client: MlflowClient, model: str, digest: str) -> Version | None:
-    """The version with a packaged digest, None without one; of several, Production before Staging before the rest."""
+    """The version with a packaged digest, None without one; of several, by stage (Production, Staging, Archived, None)."""
     found = [version for version in versions_of(client, model) if version.digest == digest]
     in_use = ("Production", "Staging", "Archived", "None")
     return min(found, key=lambda version: in_use.index(version.stage), default=None)

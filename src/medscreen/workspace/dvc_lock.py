@@ -47,7 +47,7 @@ def mend_lock(layout: Layout) -> str:
         for source, whole in copies:
             if whole and _is_whole(whole):
                 _write(layout.lock.resolve(), whole)  # dvc.lock may be a symlink
-                return f"dvc.lock was incomplete; it was replaced by {source} and kept as {broken}."
+                return f"dvc.lock was incomplete and was replaced by {source}; the incomplete file is {broken}."
         layout.lock.resolve().unlink()
     return f"dvc.lock was incomplete and has no copy; it was moved to {broken}. `dvc repro` creates it again."
 
@@ -112,7 +112,7 @@ def _without_dvc(layout: Layout) -> Iterator[None]:
     try:
         lock.lock()
     except LockError as error:
-        raise MedscreenError(f"{layout.lock}: DVC is running and may be writing it. Wait until it ends.") from error
+        raise MedscreenError(f"{layout.lock}: DVC is running and may be writing it; wait until it ends.") from error
     try:
         yield
     finally:

@@ -147,7 +147,7 @@ class Layout:
         return self.figures(detector) / "operating.png"
 
     def cases_picture(self, detector: str) -> Path:
-        """Images of val with their maps; logged to MLflow only for public data."""
+        """Images of val with their maps; only those of public data may leave this machine."""
         return self.figures(detector) / "cases.png"
 
     @property

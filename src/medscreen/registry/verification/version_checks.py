@@ -93,7 +93,7 @@ def _point_agreement(decides: Mapping[str, Any], stated: Mapping[str, Any], wher
     ]
     return agreement(
         not different,
-        f"the package has threshold {decides['threshold']:.6g}, as does {where}",
+        f"the package has threshold {decides['threshold']:.6g}, in agreement with {where}",
         f"{where} has {'; '.join(different)}",
     )
 
@@ -114,7 +114,7 @@ def check_lineage(record: Record) -> Check:
         return
     is_lost = record.content(names.LINEAGE_FILE) is None
     if is_lost and tags == {None}:
-        raise NothingToCompareError(f"the run has no {names.LINEAGE_FILE}: an earlier medscreen made it")
+        raise NothingToCompareError(f"the run has no {names.LINEAGE_FILE}: an earlier version of medscreen made it")
     yield (
         "changed",
         f"{names.LINEAGE_FILE} is {'lost' if is_lost else 'damaged'}, so its data, code and settings are unknown",
