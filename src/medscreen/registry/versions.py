@@ -151,7 +151,7 @@ def named_version(client: MlflowClient, dataset: str, which: str) -> Version:
 
 
 def version_of(client: MlflowClient, model: str, digest: str) -> Version | None:
-    """The version with a packaged digest, None without one; of several, that in Production, else Staging, else Archived."""
+    """The version with a packaged digest, None without one; Production before Staging before Archived."""
     found = [version for version in versions_of(client, model) if version.digest == digest]
     in_use = ("Production", "Staging", "Archived", "None")
     return min(found, key=lambda version: in_use.index(version.stage), default=None)
