@@ -48,8 +48,8 @@ def _require_records(path: Path) -> None:
             if record is None or not _follows(record, replay):
                 keep = f"; or keep the lines before it: head -n {number - 1} {path.name}" if number > 1 else ""
                 raise MedscreenError(
-                    f"{path}: line {number} is damaged, or a line before it is lost. Move the file away to begin a "
-                    f"new study with the same command (finished trials stay in MLflow){keep}."
+                    f"{path}: line {number} is damaged, or a line before it is lost. Move the file away, and the same "
+                    f"command begins a new study (finished trials stay in MLflow){keep}."
                 )
             try:
                 replay.apply_logs([record])
