@@ -78,7 +78,7 @@ def test_predict_says_what_is_missing(finished: Path, bare: Path, tmp_path: Path
     assert "not found" in output_of(finished, "medscreen", "predict", "nowhere.png")
     assert "no image files" in output_of(finished, "medscreen", "predict", str(tmp_path / "empty"))
     assert "make repro" in output_of(bare, "medscreen", "predict", str(image))
-    assert "is no stage" in output_of(finished, "medscreen", "predict", str(image), "--stage", "prod")
+    assert "is not a stage" in output_of(finished, "medscreen", "predict", str(image), "--stage", "prod")
 
 
 def test_use_changes_the_data_set_and_keeps_the_comments(bare: Path, tmp_path: Path) -> None:

@@ -92,7 +92,7 @@ def test_a_journal_without_a_study_is_told_so(tmp_path: Path) -> None:
     journal = Layout(bare(tmp_path), tmp_path).studies_journal
     journal.parent.mkdir()
     journal.touch()
-    assert "There is no study" in refused(tmp_path)
+    assert "there is no study yet" in refused(tmp_path)
 
 
 def test_a_taken_port_is_named(checkout: Path) -> None:
@@ -137,10 +137,10 @@ def test_a_database_is_shown_in_place_of_the_journal(tmp_path: Path) -> None:
     [
         (
             "postgresql+psycopg2://ann:very-secret@127.0.0.1:1/studies",
-            "No storage can be used at postgresql+psycopg2://127.0.0.1:1/studies",
+            "postgresql+psycopg2://127.0.0.1:1/studies: the database can't be used",
         ),
-        ("nonsense", "nonsense yet: `medscreen study DETECTOR` begins one"),
-        ("oracle://ann:very-secret@127.0.0.1/studies", "is no address that can be used here"),
+        ("nonsense", "nonsense: there is no study yet. Start one with `medscreen study DETECTOR`"),
+        ("oracle://ann:very-secret@127.0.0.1/studies", "oracle://127.0.0.1/studies: unsupported database address"),
     ],
 )
 def test_a_database_that_cannot_be_read_is_named_without_its_password(checkout: Path, url: str, message: str) -> None:
@@ -152,7 +152,7 @@ def test_a_database_that_cannot_be_read_is_named_without_its_password(checkout: 
 def test_an_empty_database_stays_empty(tmp_path: Path) -> None:
     database = tmp_path / "empty.db"
     database.touch()
-    assert "There is no study in" in refused(bare(tmp_path), "--storage", f"sqlite:///{database}")
+    assert "there is no study yet" in refused(bare(tmp_path), "--storage", f"sqlite:///{database}")
     assert database.read_bytes() == b""
 
 

@@ -65,7 +65,7 @@ FAULTS: dict[str, tuple[Callable[[Path], None], str]] = {
     "full": (filled, "full"),
     "no header": (lambda path: overwritten(path, 0), "is damaged"),
     "a wrong page": (lambda path: overwritten(path, 5000), "is damaged"),
-    "other tables": (lambda path: written(f"file:{path.with_name('empty')}"), "is no database of this MLflow"),
+    "other tables": (lambda path: written(f"file:{path.with_name('empty')}"), "is not a database of this MLflow"),
 }
 
 
@@ -79,7 +79,7 @@ def test_what_keeps_sqlite_from_a_database_is_told_apart(tmp_path: Path, case: s
         cause(path)
     message = database_fault(path, error.value)
     assert not unstated(message, path, says)
-    assert ("Move it away" in message) == ("damaged" in says or "no database" in says)
+    assert ("Move it away" in message) == ("damaged" in says or "not a database" in says)
     assert fault(RuntimeError()) is None
     wrapped = RuntimeError("as SQLAlchemy and MLflow wrap it")
     wrapped.__cause__ = error.value
@@ -226,9 +226,9 @@ def test_an_instruction_is_not_cut() -> None:
 @pytest.mark.parametrize(
     ("error", "says"),
     [
-        (RetryError("too many 500 error responses"), "answers with status 500"),
-        (ConnectionError("refused"), "no longer answers"),
-        (ReadTimeout("late"), "no longer answers"),
+        (RetryError("too many 500 error responses"), "responds with status 500"),
+        (ConnectionError("refused"), "does not respond"),
+        (ReadTimeout("late"), "does not respond"),
         (TooManyRedirects("30"), "can't be used"),
     ],
 )

@@ -48,7 +48,7 @@ def test_a_version_with_impossible_values_is_named(
     for read in (versions_of, lambda client, model: version_in_stage(client, model, "Production")):
         with pytest.raises(MedscreenError) as error:
             read(client, MODEL)
-        assert f"of {MODEL} is none that MLflow gives" in one_sentence(error)
+        assert f"of {MODEL}: the store returned an invalid response" in one_sentence(error)
 
 
 def test_an_answer_of_another_form_is_named(workspace: Layout, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -57,7 +57,7 @@ def test_an_answer_of_another_form_is_named(workspace: Layout, monkeypatch: pyte
 
     client = open_store(workspace)
     monkeypatch.setattr(MlflowClient, "search_model_versions", refused)
-    with pytest.raises(MedscreenError, match="is none that MLflow gives"):
+    with pytest.raises(MedscreenError, match="the store returned an invalid response"):
         versions_of(client, MODEL)
 
 

@@ -159,7 +159,7 @@ def test_what_no_store_has_is_refused(
 def test_zeros_that_would_fill_the_disk_are_refused_unread(tmp_path: Path) -> None:
     path = tmp_path / "backup.tar.gz"
     path.write_bytes(gzip.compress(regular("mlruns/zeros", bytes(ROOM))))
-    assert "holds more than 0.0 GB, which is the room there is" in refused(path)
+    assert "holds more than the free 0.0 GB" in refused(path)
 
 
 @settings(deadline=None, max_examples=300, suppress_health_check=[HealthCheck.function_scoped_fixture])

@@ -385,7 +385,7 @@ def test_a_damaged_line_is_named_and_nothing_is_changed(tmp_path: Path, tail: by
     ],
 )  # fmt: skip
 def test_records_that_optuna_cannot_follow_are_refused(tmp_path: Path, record: bytes) -> None:
-    assert "is no journal of Optuna's" in is_refused(journal_with(tmp_path / "journal.log", record))
+    assert "is not an Optuna journal" in is_refused(journal_with(tmp_path / "journal.log", record))
 
 
 @pytest.mark.parametrize(
@@ -395,7 +395,7 @@ def test_records_that_optuna_cannot_follow_are_refused(tmp_path: Path, record: b
 def test_a_file_that_is_no_journal_is_left_as_it_is(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "notes.txt"
     path.write_bytes(content)
-    assert "is no journal of Optuna's" in is_refused(path)
+    assert "is not an Optuna journal" in is_refused(path)
 
 
 def test_a_folder_and_a_device_are_no_journals(tmp_path: Path) -> None:

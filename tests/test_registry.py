@@ -267,7 +267,7 @@ def test_a_version_whose_run_keeps_no_training_images_is_not_compared(workspace:
         path.unlink()
     report = repro(workspace)
     assert report["promoted"] is None
-    assert "does not keep which images it was trained on" in report["standings"][2]["reason"]
+    assert "has no list of training images" in report["standings"][2]["reason"]
 
 
 def test_production_is_never_emptied_for_staging(workspace: Layout) -> None:
@@ -340,7 +340,7 @@ def test_staging_needs_no_results_of_the_workspace(workspace: Layout) -> None:
 def test_results_of_another_data_set_judge_nothing(workspace: Layout) -> None:
     raw = json.loads(workspace.raw.read_text())
     workspace.raw.write_text(json.dumps(raw | {"dataset": "mri"}))
-    assert "The workspace holds results of mri, params.yaml says films" in refusal(workspace, HALF)
+    assert "The workspace has results of mri, params.yaml has films" in refusal(workspace, HALF)
 
 
 def test_a_changed_refusal_is_a_new_entry(workspace: Layout) -> None:
@@ -375,7 +375,7 @@ def test_what_cannot_be_judged_is_refused_and_can_be_forced(workspace: Layout) -
     run_id = find_version(client, MODEL, str(HALF)).run_id
     for path in (workspace.mlruns / "artifacts" / "films" / run_id).rglob("trained_on.parquet"):
         path.unlink()
-    assert "it can't be judged: its run does not keep which images it was trained on" in refusal(workspace, HALF)
+    assert "it can't be judged: its run has no list of training images" in refusal(workspace, HALF)
     promote(workspace, HALF, forced="the old one, please")
     assert production(workspace) == HALF
 
@@ -502,7 +502,7 @@ def test_two_in_production_are_mended(workspace: Layout) -> None:
 
 @pytest.mark.parametrize(
     ("name", "stage", "says"),
-    [(MODEL, "production", "is no stage"), (MODEL, "Staging", "No version"), ("mri-detector", "Production", MODEL)],
+    [(MODEL, "production", "is not a stage"), (MODEL, "Staging", "No version"), ("mri-detector", "Production", MODEL)],
 )
 def test_what_is_not_there_is_said(
     published: Path, loaded_registry: Callable[[Path], None], name: str, stage: str, says: str

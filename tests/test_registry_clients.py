@@ -165,7 +165,7 @@ def test_what_came_later_is_a_matter_of_numbers_not_of_clocks(workspace: Layout)
     assert chosen is not None
     assert chosen[0].newest == WHOLE
     for clock in (0, 2**42):  # the choice long before every version, and long after
-        assert "was there already" in _passed_over(whole, half, (chosen[0], clock))
+        assert "was already registered" in _passed_over(whole, half, (chosen[0], clock))
         later = type(whole)(MODEL, WHOLE + 1, "None", whole.run_id, whole.made, whole.tags)
         assert _passed_over(later, half, (chosen[0], clock)) == ""
 

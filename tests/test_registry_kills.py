@@ -142,7 +142,7 @@ def test_of_two_promotions_at_once_one_wins_and_one_says_so(published: Path, tmp
     assert started.wait(120)
     layout = Layout(home, home)
     for command in (promotion, rollback):
-        with pytest.raises(BusyError, match="Another promotion or rollback of films-detector is under way"):
+        with pytest.raises(BusyError, match="films-detector: another promotion or rollback is running"):
             command(layout)
     go_on.set()
     first.join(120)

@@ -67,9 +67,9 @@ def test_graphs_of_a_server_are_checked_by_digest_and_lost_objects_come_back(
         assert location_of(client, production).startswith("mlflow-artifacts:")
         client.set_model_version_tag(MODEL, str(production.number), names.DIGEST, "../../data")
         data = sorted(layout.workspace.rglob("data/**/*"))
-        with pytest.raises(MedscreenError, match="is no digest"):
+        with pytest.raises(MedscreenError, match="is not a digest"):
             load_detector(MODEL)
         assert sorted(layout.workspace.rglob("data/**/*")) == data
-        with pytest.raises(MedscreenError, match="of your own machine"):
+        with pytest.raises(MedscreenError, match="of your machine"):
             models.put_back(client, str(layout.workspace / "src"), None, "")
     assert not list(layout.home.rglob("mlflow.db"))

@@ -22,7 +22,7 @@ from medscreen.tracking.store import open_store, serve_ui
 from medscreen.workspace.layout import Layout
 from servers import free_port
 
-STORE = "the checkout's own store"
+STORE = "the checkout's store"
 
 
 @pytest.fixture
@@ -76,14 +76,14 @@ def refusal(monkeypatch: pytest.MonkeyPatch, layout: Layout, address: str) -> st
 )
 def test_an_address_of_another_kind_is_said(monkeypatch: pytest.MonkeyPatch, layout: Layout, address: str) -> None:
     message = refusal(monkeypatch, layout, address)
-    assert f"MLFLOW_TRACKING_URI={address} is no http or https address" in message
-    assert f"unset it to use {STORE}" in message
+    assert f"MLFLOW_TRACKING_URI={address} is not an http or https address" in message
+    assert f"Unset it to use {STORE}" in message
 
 
 def test_a_server_that_is_not_there_is_said(monkeypatch: pytest.MonkeyPatch, layout: Layout) -> None:
     address = f"http://127.0.0.1:{free_port()}"
     message = refusal(monkeypatch, layout, address)
-    assert f"at {address} (nothing answers within 8 s)" in message
+    assert f"{address}: the MLflow server can't be used (no response within 8 s)" in message
     assert f"unset it to use {STORE}" in message
 
 
@@ -91,16 +91,16 @@ def test_a_server_that_is_silent_is_said(monkeypatch: pytest.MonkeyPatch, layout
     monkeypatch.setattr(server, "_WAIT_S", 1)
     with socket.create_server(("127.0.0.1", 0)) as listening:
         message = refusal(monkeypatch, layout, f"http://127.0.0.1:{listening.getsockname()[1]}")
-    assert "(nothing answers within 1 s)" in message
+    assert "(no response within 1 s)" in message
 
 
 @pytest.mark.parametrize(
     ("answer", "says"),
     [
         ((200, b"<html>hello</html>"), "(<html>hello</html>)"),
-        ((404, b""), "(another kind of server)"),
-        ((500, b"boom"), "(it answers with status 500)"),
-        ((503, b""), "(it answers with status 503)"),
+        ((404, b""), "(not an MLflow server)"),
+        ((500, b"boom"), "(status 500)"),
+        ((503, b""), "(status 503)"),
         ((403, b"Invalid Host header"), "(Invalid Host header)"),
         ((401, b"You are not authenticated.\nSet MLFLOW_TRACKING_USERNAME."), "(You are not authenticated. Set"),
     ],
@@ -113,13 +113,13 @@ def test_what_else_a_server_answers_is_said(
 
 
 def test_a_server_without_tls_is_said(monkeypatch: pytest.MonkeyPatch, layout: Layout, stranger: str) -> None:
-    assert "(TLS fails there" in refusal(monkeypatch, layout, stranger.replace("http:", "https:"))
+    assert "(TLS fails" in refusal(monkeypatch, layout, stranger.replace("http:", "https:"))
 
 
 def test_a_password_in_the_address_is_not_printed(monkeypatch: pytest.MonkeyPatch, layout: Layout) -> None:
     where = f"127.0.0.1:{free_port()}"
     message = refusal(monkeypatch, layout, f"http://reader:se@cret@{where}")
-    assert f"at http://{where} (" in message
+    assert f"http://{where}: " in message
     assert "cret" not in message
     assert "cret" not in refusal(monkeypatch, layout, "postgresql://reader:secret@127.0.0.1/mlflow")
 
@@ -187,7 +187,7 @@ def test_a_server_that_goes_away_tells_no_password(
         client.create_run("0")
     assert "hidden" not in "".join(traceback.format_exception(error.value)) + caplog.text + client.tracking_uri
     message = str(fault(error.value))
-    assert message.startswith("The MLflow server no longer answers (")
+    assert message.startswith("The MLflow server does not respond (")
     assert "\n" not in message
 
 
@@ -206,7 +206,7 @@ def test_an_empty_variable_means_the_own_store(monkeypatch: pytest.MonkeyPatch, 
 
 def test_the_ui_of_a_server_that_is_not_there_is_said(monkeypatch: pytest.MonkeyPatch, layout: Layout) -> None:
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://127.0.0.1:{free_port()}")
-    with pytest.raises(MedscreenError, match="nothing answers"):
+    with pytest.raises(MedscreenError, match="no response within"):
         serve_ui(layout, 5000)
 
 

@@ -378,18 +378,18 @@ def test_a_trial_that_fails_by_itself_is_not_tried_again() -> None:
 def test_more_workers_than_cores_are_refused() -> None:
     compute = ComputeParams(threads=2, device="cpu")
     assert [share_of_cores(compute, workers, 4).threads for workers in (1, 2, 3, 4)] == [2, 2, 1, 1]
-    with pytest.raises(MedscreenError, match="more than the 4 cores"):
+    with pytest.raises(MedscreenError, match="this machine has 4 cores"):
         share_of_cores(compute, 5, 4)
 
 
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
-        (["nobody"], "no study 'nobody'; its studies: block holds hog, net"),
-        (["hog", "--storage", "postgresql://who:secret@127.0.0.1:1/studies"], "No storage can be used at postgresql"),
-        (["hog", "--storage", "oracle9://who:secret@127.0.0.1/studies"], "is no address that can be used here"),
-        (["hog", "--storage", "params.yaml"], "params.yaml is no journal of Optuna's"),
-        (["hog", "--storage", "sqlite:///mlruns/mlflow.db"], "holds something else"),
+        (["nobody"], "no study 'nobody'; studies: hog, net"),
+        (["hog", "--storage", "postgresql://who:secret@127.0.0.1:1/studies"], "the database can't be used"),
+        (["hog", "--storage", "oracle9://who:secret@127.0.0.1/studies"], "unsupported database address"),
+        (["hog", "--storage", "params.yaml"], "params.yaml is not an Optuna journal"),
+        (["hog", "--storage", "sqlite:///mlruns/mlflow.db"], "the database has other tables than Optuna's"),
     ],
 )
 def test_what_cannot_be_searched_is_one_sentence(home: Path, arguments: list[str], sentence: str) -> None:

@@ -134,7 +134,7 @@ def test_a_study_of_which_nothing_is_known_has_no_table() -> None:
 
 def test_of_many_that_run_some_are_counted() -> None:
     lines = drawn([trial(n, TrialState.RUNNING) for n in range(30)])
-    assert "and 22 more that run" in [line.strip() for line in lines]
+    assert "and 22 more running" in [line.strip() for line in lines]
     assert len(lines) < 24
 
 

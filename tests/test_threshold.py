@@ -326,7 +326,7 @@ def test_a_run_without_scores_is_a_sentence(copy: Path) -> None:
     old = find_version(client, MODEL, "1")
     (scores,) = (copy / "mlruns").rglob(f"{old.run_id}/artifacts/scores.parquet")
     scores.unlink()
-    with pytest.raises(MedscreenError, match=r"keeps no scores\.parquet") as error:
+    with pytest.raises(MedscreenError, match=r"has no scores\.parquet") as error:
         set_threshold(client, layout_of(client), old, SENSITIVE, SETTINGS, 7)
     one_sentence(error)
     assert (numbers(client), runs(client)) == ([1], 1)
@@ -369,9 +369,9 @@ def command(
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
-        (["9", "--policy", "youden"], "phantom-detector has no version '9'; its versions are 1, its stages"),
+        (["9", "--policy", "youden"], "phantom-detector has no version '9'; versions: 1; stages"),
         (["Staging", "--policy", "youden"], "no version 'Staging'"),
-        (["1", "--policy", "youden", "--name", "other"], "other has no version '1'; its versions are none"),
+        (["1", "--policy", "youden", "--name", "other"], "other has no version '1'; versions: none"),
         (["1", "--policy", "magic"], "--policy magic: "),
         (["1", "--policy", "sensitivity"], "--policy sensitivity at_least: at_least is missing"),
         (["1", "--policy", "sensitivity", "--with", "at_least=1.5"], "--policy sensitivity at_least: "),

@@ -122,9 +122,9 @@ def test_nothing_has_changed_of_an_untouched_version(layout: Layout) -> None:
     # a workspace without DVC has no locked objects, and that is all
     assert {finding.subject for finding in findings if finding.status == "unreachable"} == {"DVC objects"}
     message = " ".join(finding.says for finding in findings)
-    assert "of val the kept scores, bit for bit" in message
+    assert "of val the recorded scores, bit for bit" in message
     assert "put it into Production" in message
-    assert "5 source files below films have their digests" in message
+    assert "5 source files below films have the recorded digests" in message
 
 
 def test_verifying_changes_no_file(layout: Layout) -> None:
@@ -174,7 +174,7 @@ def test_another_threshold_in_the_workspace_is_found(layout: Layout) -> None:
     move_threshold(layout.packaged("whole"), 0.75)
     message = changes(found(layout))
     assert set(message) == {"operating point"}
-    assert message["operating point"].startswith("the workspace's models/whole/detector.onnx says threshold 0.75")
+    assert message["operating point"].startswith("the workspace's models/whole/detector.onnx has threshold 0.75")
 
 
 @pytest.mark.parametrize(("key", "value"), [("threshold", 0.75), ("defer_to", 9.0), ("policy", "luck")])
@@ -182,7 +182,7 @@ def test_another_operating_point_in_the_run_is_found(layout: Layout, key: str, v
     rewritten(artefact(layout, "operating.json"), lambda point: point.update({key: value}))
     message = changes(found(layout))
     assert set(message) == {"operating point"}
-    assert f"the run's operating.json says {key.replace('_', ' ')} {value}" in message["operating point"]
+    assert f"the run's operating.json has {key.replace('_', ' ')} {value}" in message["operating point"]
 
 
 def test_another_threshold_in_the_graph_is_found(layout: Layout) -> None:
@@ -197,8 +197,8 @@ def test_another_artefact_is_found(layout: Layout) -> None:
     other = next(v for v in (find_version(client, MODEL, n) for n in "123") if v.detector == "half")
     shutil.copy(require_graph(client, layout, other), require_graph(client, layout, production(layout)))
     message = changes(found(layout))
-    assert "model.onnx is another artefact" in message["package"]
-    assert "have other scores than the run keeps" in message["scores"]
+    assert "model.onnx was replaced" in message["package"]
+    assert "have other scores than recorded" in message["scores"]
     assert "record" not in message
 
 
@@ -209,7 +209,7 @@ def test_a_lost_or_damaged_package_is_said(layout: Layout, content: bytes | None
         path.unlink()
     else:
         path.write_bytes(content)
-    assert ("is lost" if content is None else "another artefact") in changes(found(layout))["package"]
+    assert ("is lost" if content is None else "was replaced") in changes(found(layout))["package"]
 
 
 @pytest.mark.parametrize(
@@ -228,11 +228,11 @@ def test_a_package_past_which_mlflow_loads_is_found_not_loaded_and_mended(
     content = yaml.safe_load(before)
     change(content["flavors"])
     path.write_text(yaml.safe_dump(content))
-    assert "MLmodel lets MLflow load something else than model.onnx" in changes(found(layout))["package"]
-    with pytest.raises(MedscreenError, match="lets MLflow load something else"):
+    assert "MLmodel makes MLflow load other files than model.onnx" in changes(found(layout))["package"]
+    with pytest.raises(MedscreenError, match="makes MLflow load other files"):
         require_graph(open_store(layout), layout, production(layout))
     path.write_text("flavors: [")
-    assert "MLmodel, by which MLflow loads it, can't be read" in changes(found(layout))["package"]
+    assert "MLmodel, which MLflow needs to load it, can't be read" in changes(found(layout))["package"]
     publish(layout, settings_of(layout.workspace))
     assert yaml.safe_load(path.read_text())["flavors"] == yaml.safe_load(before)["flavors"]
     assert changes(found(layout)) == {}

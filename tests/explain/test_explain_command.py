@@ -125,7 +125,7 @@ def test_a_lost_or_damaged_proof_shows_no_map(
     keep(workspace, "explanations.json", proof)
     done = explained(film, "--out", tmp_path / "out")
     assert done.exit_code == 0
-    assert "no whole proof" in done.stderr
+    assert "explanations.json is lost or damaged" in done.stderr
     assert not is_colored(next((tmp_path / "out").iterdir()))
 
 

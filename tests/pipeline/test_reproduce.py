@@ -131,7 +131,7 @@ def test_code_that_was_never_committed_is_named_before_anything_is_trained(copie
     done = reproduce(copied, "gradient")
     assert done.returncode == 2
     assert len(done.stderr.strip().splitlines()) == 1, done.stderr
-    assert "src/medscreen/lost.py had changes that were not committed" in done.stderr
+    assert "src/medscreen/lost.py had uncommitted changes" in done.stderr
     assert "src/medscreen/detectors/statistic" in done.stderr
     assert "params.yaml" not in done.stderr
     assert work_trees(copied) == []
@@ -176,7 +176,7 @@ def test_one_that_is_cut_short_leaves_nothing(copied: Path, end: signal.Signals)
         change_lineage(copied, "gradient", lambda lineage: lineage["data"]["splits"].update(val="other"))
         done = reproduce(copied, "gradient")
         assert done.returncode == 2
-        assert "val is not the data that the version was made from" in done.stderr
+        assert "val differs from the data of the version" in done.stderr
     assert work_trees(copied) == []
 
 

@@ -148,7 +148,7 @@ def test_the_commands_work_on_the_server(
     assert "already has this operating point" in on(mlflow_server, second, "medscreen", *asked)
     assert production(client) == held
     message = on(mlflow_server, second, "medscreen", "ui")
-    assert message == f"MLflow at {mlflow_server.address}, the server that MLFLOW_TRACKING_URI names.\n"
+    assert message == f"MLflow at {mlflow_server.address}, the server of MLFLOW_TRACKING_URI.\n"
 
 
 def test_lost_model_files_are_said_and_come_back(
@@ -158,7 +158,7 @@ def test_lost_model_files_are_said_and_come_back(
     load_detector(MODEL)
     (lost,) = stored(mlflow_server, find_layout().packaged(held.detector).read_bytes())
     lost.unlink()
-    with pytest.raises(MedscreenError, match="its files are lost; `dvc repro publish` puts it back"):
+    with pytest.raises(MedscreenError, match="its files are lost; `dvc repro publish` restores it"):
         load_detector(MODEL)
     on(mlflow_server, second, "dvc", "repro", "publish")
     assert production(client).digest == held.digest

@@ -74,9 +74,9 @@ def test_an_empty_cache_is_made_up_for_by_the_remote_alone(copied: Path, tmp_pat
     shutil.rmtree(copied / ".dvc" / "cache")
     found = report_of(copied, 1 if remote == "none" else 0)
     if remote == "full":
-        assert "in the remote alone" in found["matches"][0]
+        assert "only in the remote" in found["matches"][0]
     elif remote == "gone":
-        assert all("DVC's remote store can't be asked" in line for line in found["unreachable"])
+        assert all("DVC's remote store can't be reached" in line for line in found["unreachable"])
         assert found["unreachable"]
     else:
         assert any(line.startswith("data/raw.json: ") for line in found["changed"])

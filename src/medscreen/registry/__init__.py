@@ -1,1 +1,1 @@
-"""The registry's life: versions of packaged detectors, their stages, what was promoted and why."""
+"""The model registry: versions of packaged detectors, their stages, and the log of promotion decisions."""

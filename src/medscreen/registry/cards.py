@@ -1,4 +1,4 @@
-"""A version's model card and decision: kept with its run, and shown as its description and tags."""
+"""Model card and decision of a version: files of its run, summarized in its description and tags."""
 
 import json
 from collections.abc import Mapping
@@ -18,23 +18,23 @@ from medscreen.tracking.detector_results import Result
 from medscreen.tracking.run_state import kept_json, kept_names
 from medscreen.workspace.digests import digest_of
 
-# what the card of a new operating point takes over from the run of the old one
+# files of the old version's run from which the card of a new operating point is made
 _SOURCES = (names.LINEAGE_FILE, "curation.json", "evaluation.json")
 
 
 def describe(
     client: MlflowClient, version: Version, result: Result, params: Params, standing: Mapping[str, Any]
 ) -> None:
-    """Writes card and decision of a version of the workspace, unless it has them already.
+    """Writes card and decision of a version of the workspace unless they are up to date.
 
-    A version that is or was in a stage keeps the decision that put it there, or took it out.
+    A version that is or was in a stage keeps the decision that moved it.
     """
     decision = version.tags.get(names.DECISION, "")
     if version.stage == "None" and not version.rolled_back:
         decision = f"{standing['verdict']}: {standing['reason']}"
     card = _card(
         version,
-        # as its run recorded it: the workspace may be at another commit by now
+        # from the run: the workspace may be at another commit by now
         lineage=_lineage(version, kept_json(client, version.run_id, names.LINEAGE_FILE) or result.lineage),
         dataset=result.dataset,
         evaluation=result.evaluation,
@@ -58,13 +58,13 @@ def describe(
 def describe_operating_point(
     client: MlflowClient, version: Version, source: Version, point: Mapping[str, Any], evaluation: Mapping[str, Any]
 ) -> None:
-    """Writes evaluation and card of a version that is `source` at another operating point."""
+    """Writes evaluation and card of a version that has the network of `source` and another operating point."""
     lineage, curation, explanations = (
         kept_json(client, source.run_id, name) for name in (names.LINEAGE_FILE, "curation.json", "explanations.json")
     )
     client.log_text(version.run_id, json.dumps(evaluation, indent=1), "evaluation.json")
     client.log_text(version.run_id, json.dumps(curation, indent=1), "curation.json")
-    if explanations:  # an older version has none
+    if explanations:  # older versions have none
         client.log_text(version.run_id, json.dumps(explanations, indent=1), "explanations.json")
     dataset = lineage["dataset"]
     card = _card(
@@ -84,7 +84,7 @@ def describe_operating_point(
 
 
 def lost_sources(client: MlflowClient, version: Version) -> list[str]:
-    """Files for the card of a new operating point that the version's run lacks or keeps damaged."""
+    """Files for the card of a new operating point that are missing or damaged in the version's run."""
     return [name for name in _SOURCES if not kept_json(client, version.run_id, name)]
 
 
@@ -99,7 +99,7 @@ def _keep(client: MlflowClient, version: Version, card: str) -> None:
     client.log_text(version.run_id, card, "card.md")
     client.log_text(version.run_id, page(card, str(version)), "card.html")
     client.update_model_version(version.model, str(version.number), version_description(card))
-    # last: a card that was cut short is written again
+    # last: without this tag an incomplete card is written again
     client.set_model_version_tag(version.model, str(version.number), names.CARD, digest_of(card))
 
 

@@ -1,7 +1,7 @@
-"""The promotion log: every decision on a registered model, kept as runs of an MLflow experiment of its own.
+"""The promotion log: every decision on a registered model, as runs of a separate MLflow experiment.
 
-MLflow's registry keeps no history. Runs are shared where the store is, can be looked at in the UI, and one is written
-in one transaction. Nothing here is ever removed or rewritten but for the state of a decision.
+MLflow's registry has no history. Runs are shared with the store, visible in MLflow's UI and written in one transaction.
+The log is append-only except for the state of a decision.
 """
 
 import getpass
@@ -30,9 +30,9 @@ from medscreen.workspace.layout import Layout
 
 _ENTRY, _STATE, _REPORT = "medscreen.entry", "medscreen.state", "decision.json"
 _PROPOSED, _DECIDED, _DONE, _WITHDRAWN = "proposed", "decided", "carried out", "withdrawn"
-# parameters, since MLflow never changes one: of two decisions that would follow the same one, the first is written
+# a parameter, which MLflow never changes: of two concurrent decisions after the same one, only the first is written
 _NEXT = "medscreen.next_decision"
-# MLflow cuts a tag at 8000 characters, and an entry that is cut can't be read
+# MLflow truncates tags at 8000 characters, which would make an entry unreadable
 _NAME_LENGTH, _REASON_LENGTH, _TAG_LENGTH = 120, 3000, 8000
 
 
@@ -40,9 +40,9 @@ _NAME_LENGTH, _REASON_LENGTH, _TAG_LENGTH = 120, 3000, 8000
 class Entry:
     """One decision: `action` is publish, promote, rollback or experiment.
 
-    `version` goes to `stage` and `replaced` leaves it; all three are empty where nothing moved. `forced`: the gate had
-    refused it. `reason` is the gate's, or the person's. The log fills in the rest: `number` counts the decisions,
-    `newest` is the latest version there was, `digest` that of `version` (0 and "" in entries of older releases).
+    `version` moves to `stage` and `replaced` leaves it; all three are empty if nothing moved. `forced`: the gate had
+    refused it. `reason`: the gate's or the user's. The log fills in the rest: `number` counts the decisions, `newest`
+    is the latest version at that time, `digest` that of `version` (0 and "" in entries of older releases).
     """
 
     number: int = 0
@@ -60,14 +60,14 @@ class Entry:
 
 
 class OvertakenError(MedscreenError):
-    """Somebody else has moved a version since the decision was begun."""
+    """Another client has moved a version since the decision was begun."""
 
 
 @contextmanager
 def deciding(client: MlflowClient, layout: Layout, model: str, wait: bool = False) -> "Iterator[DecisionLog]":
-    """The settled log of a model whose stages no other process of this checkout changes meanwhile.
+    """Context with a model's settled log, under a lock on its stages for processes of this checkout.
 
-    Raises BusyError if another process changes them, unless `wait`.
+    If another process holds the lock, waits (`wait`) or raises BusyError.
     """
     with one_at_a_time(layout, model, wait):
         log = DecisionLog(client, layout, model)
@@ -76,7 +76,7 @@ def deciding(client: MlflowClient, layout: Layout, model: str, wait: bool = Fals
 
 
 class DecisionLog:
-    """The decisions on one registered model, the newest first."""
+    """The decisions on one registered model, newest first."""
 
     def __init__(self, client: MlflowClient, layout: Layout, model: str) -> None:
         self._client, self._model = client, model
@@ -84,46 +84,46 @@ class DecisionLog:
         self._settled = math.inf  # the number of the last decision when `settle` was called
 
     def entries(self) -> list[tuple[Entry, Run]]:
-        """Every decision with the run that keeps it."""
+        """All decisions with their runs."""
         runs = self._client.search_runs([self._experiment], max_results=50_000)
         followers = {value for run in runs for name, value in run.data.params.items() if name.startswith(_NEXT)}
         found = [
             (entry, run)
             for run in runs
-            # whoever was killed while it proposed one has decided, if that was the next
+            # a proposal of a killed process counts as decided if it became the next decision
             if (entry := _entry(run)) is not None
             and (_state(run) in {_DECIDED, _DONE} or (_state(run) == _PROPOSED and run.info.run_id in followers))
         ]
         return sorted(found, key=lambda pair: -pair[0].number)
 
     def moves(self) -> list[Entry]:
-        """Every decision that moved a version."""
+        """All decisions that moved a version."""
         return [entry for entry, _ in self.entries() if entry.version is not None]
 
     def choice_of(self, number: int) -> tuple[Entry, int] | None:
-        """The decision of a person that put this version into Production, and its time (ms); None if a repro did."""
+        """The manual decision that put this version into Production and its time (ms); None if a repro did."""
         for entry, run in self.entries():
             if entry.stage == "Production" and entry.version == number:
                 return None if entry.action == "publish" else (entry, int(run.info.start_time))
         return None
 
     def report(self, run: Run) -> dict[str, Any]:
-        """The numbers behind a decision; empty where they are lost, or the writer was killed before it kept them."""
+        """The report behind a decision; empty if it was lost or never written."""
         return kept_json(self._client, run.info.run_id, _REPORT)
 
     def record(self, entry: Entry, report: Mapping[str, Any]) -> None:
-        """Writes a decision down and then carries it out: what a kill leaves undone, `settle` does.
+        """Logs a decision, then carries it out; after a kill, `settle` completes it.
 
-        Raises OvertakenError where another client of the store has moved a version since `settle`: then what was
-        decided on is no more.
+        Raises OvertakenError if another client of the store has moved a version since `settle`, since the decision was
+        based on the former state.
         """
         while True:
             entries = self.entries()
             for other, _ in entries:
                 if other.number > self._settled and None not in (entry.version, other.version):
                     raise OvertakenError(
-                        f"{self._model}: {other.by} was faster: {other.title}. Nothing was changed here; look at "
-                        "`medscreen models`, and run the command again if it is still wanted."
+                        f"{self._model}: {other.by} was faster: {other.title}. Nothing was changed here. Check "
+                        "`medscreen models`, and run the command again if needed."
                     )
             numbered = self._numbered(entry, entries[0][0].number + 1 if entries else 1)
             tags = {
@@ -143,11 +143,11 @@ class DecisionLog:
         versions = {version.number: version for version in versions_of(self._client, self._model)}
         try:
             user = getpass.getuser()
-        except (KeyError, OSError):  # a container may run as a number that has no name
+        except (KeyError, OSError):  # in a container, a user id may have no name
             user = f"user {os.getuid()}"
         return replace(
             entry,
-            # escaped before they are cut: JSON then makes them twice as long at most
+            # escaped before truncation: JSON then at most doubles their length
             reason=visible(" ".join(entry.reason.split()))[:_REASON_LENGTH],
             title=visible(entry.title)[:_NAME_LENGTH],
             number=number,
@@ -158,7 +158,7 @@ class DecisionLog:
         )
 
     def _first(self) -> str | None:
-        """The run that holds which decision is the first of all: that of the oldest version."""
+        """Id of the run whose parameter names the first decision: that of the oldest version that has a run."""
         for version in reversed(versions_of(self._client, self._model)):
             run = find_run(self._client, version.run_id)
             if run is not None and not is_deleted(run):
@@ -166,7 +166,7 @@ class DecisionLog:
         return None
 
     def _is_next(self, run_id: str, former: str | None) -> bool:
-        """Makes this run the one decision that follows the former one; False if another one is."""
+        """Claims for this run the place after the former decision; False if another run has it."""
         attempt = 0
         while former is not None:
             name = f"{_NEXT}.{attempt}"
@@ -175,26 +175,26 @@ class DecisionLog:
                 return True
             except MlflowException:
                 follower = self._client.get_run(former).data.params.get(name)
-                if follower is None:  # it was refused for another reason
+                if follower is None:  # the parameter was rejected for another reason
                     raise
             other = find_run(self._client, follower)
             if other is not None and not is_deleted(other) and _state(other) != _WITHDRAWN:
                 return bool(follower == run_id)
-            attempt += 1  # somebody has deleted the decision that followed
+            attempt += 1  # the decision that followed was deleted
         return True
 
     def settle(self) -> None:
-        """Carries out what a killed process had decided, and makes the aliases agree with the stages."""
+        """Carries out pending decisions of killed processes and sets the aliases by the stages."""
         entries = self.entries()
         self._settled = entries[0][0].number if entries else 0
         for place, (entry, run) in enumerate(entries):
             if _state(run) != _DONE:
-                # an earlier one has been overtaken by the last
+                # only the last decision is carried out
                 self._end(run.info.run_id, _DONE) if place else self._carry_out(entry, run.info.run_id)
         known = {run.info.run_id for _, run in entries}
         for run in self._client.search_runs([self._experiment], f"tags.`{_STATE}` = '{_PROPOSED}'"):
             proposed = _entry(run)
-            # one that is later than the last decision may still become the next
+            # a proposal with a later number may still become the next decision
             is_late = proposed is None or proposed.number <= self._settled
             if is_late and run.info.run_id not in known:
                 self._end(run.info.run_id, _WITHDRAWN)
@@ -208,12 +208,12 @@ class DecisionLog:
         self._end(run_id, _DONE)
 
     def _end(self, run_id: str, state: str) -> None:
-        """Ends a decision's run; the tag of the state is last, so that a kill in between is made good by `settle`."""
+        """Ends a decision's run; sets the state last, so that `settle` repeats it after a kill."""
         self._client.set_terminated(run_id, "FINISHED" if state == _DONE else "KILLED")
         self._client.set_tag(run_id, _STATE, state)
 
     def _move(self, stage: str) -> None:
-        """Puts the version of the last decision on a stage there: another client may have decided meanwhile."""
+        """Moves the version of the last decision on a stage there; repeats if another client decides meanwhile."""
         numbers = {version.number for version in versions_of(self._client, self._model)}
         moved: int | None = None
         while (last := next((m.version for m in self.moves() if m.stage == stage), None)) != moved:
@@ -229,7 +229,7 @@ class DecisionLog:
         align(self._client, self._model, moved, production.replaced if production else None)
 
     def _mark(self, entry: Entry) -> None:
-        """Tags both versions with the decision, and one that is rolled back so that no repro promotes it."""
+        """Tags both versions with the decision, and a rolled-back version so that no repro promotes it."""
         decision = f"{entry.title} by {entry.by} on {entry.at[:10]}: {entry.reason}"[:_REASON_LENGTH]
         tags = {version.number: version.tags for version in versions_of(self._client, self._model)}
         for number in {entry.version, entry.replaced} & tags.keys():
@@ -242,7 +242,7 @@ class DecisionLog:
 
 
 def _entry(run: Run) -> Entry | None:
-    """The decision that a run keeps, None for a run of something else."""
+    """The decision in a run's tag, None for other runs."""
     known = {field.name for field in fields(Entry)}
     try:
         content = json.loads(run.data.tags.get(_ENTRY, ""))
@@ -256,7 +256,7 @@ def _state(run: Run) -> str:
 
 
 def settle_all(client: MlflowClient, layout: Layout, models: Iterable[str]) -> None:
-    """Repairs what a kill has left of these registered models, but for those that another process is changing now."""
+    """Completes pending decisions of these registered models, except those locked by another process."""
     for model in models:
         with suppress(BusyError), deciding(client, layout, model):
             pass

@@ -1,4 +1,4 @@
-"""Answers in DICOM of a loaded version."""
+"""DICOM results of a loaded version: Structured Report and Secondary Captures."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
@@ -17,32 +17,32 @@ if TYPE_CHECKING:
 
 
 MOST_CAPTURES = 64
-"""Images of a file that are drawn: each capture takes .25 s and 1.2 MB."""
+"""Maximum number of captures per file; each takes .25 s and 1.2 MB."""
 
 
 def require_highdicom() -> None:
-    """Raises MedscreenError where the extra that makes Structured Reports is not installed."""
+    """Raises MedscreenError unless highdicom, which writes Structured Reports, is installed."""
     if find_spec("highdicom") is None:
-        raise MedscreenError("DICOM answers need highdicom: pip install 'medscreen[dicom-out]'.")
+        raise MedscreenError("DICOM answers: highdicom is not installed. Run pip install 'medscreen[dicom-out]'.")
 
 
 def dicom_answers(
     version: LoadedVersion, source: "Source", images: Sequence[tuple[ScreenedImage, Grey]]
 ) -> Iterator[Dataset]:
-    """The report on the screened images of a DICOM file, and a capture of each of the first MOST_CAPTURES with a map.
+    """Structured Report on the images of a DICOM file, then a capture for each of the first MOST_CAPTURES with a map.
 
-    Images come with the squares that were screened. The report states why an image has no capture.
+    `images`: results with the preprocessed squares that were scored. The report states why an image has no capture.
     """
     from medscreen.reporting.dicom_answers.secondary_capture import overlay, secondary_capture
     from medscreen.reporting.dicom_answers.structured_report import structured_report
 
-    # the source's character set may lack other letters
+    # ASCII: the source's character set may lack other letters
     model = version.reported.model.encode("ascii", "replace").decode()
     about, explained = replace(version.reported, model=model), version.explained
     drawn, notes = [], []
     for number, (image, square) in enumerate(images):
         is_drawn = number < MOST_CAPTURES
-        found, reason = explained.map_of(square) if is_drawn else (None, f"only {MOST_CAPTURES} are drawn")
+        found, reason = explained.map_of(square) if is_drawn else (None, f"only {MOST_CAPTURES} images get one")
         notes.append("" if found is not None else f"No map: {reason or explained.reason}.")
         if found is not None:
             drawn.append((image, square, found))

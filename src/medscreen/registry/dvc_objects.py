@@ -1,4 +1,4 @@
-"""The objects behind a dvc.lock: in DVC's cache of a checkout, or in its remote."""
+"""Availability of the objects named in a dvc.lock, in DVC's cache or remote."""
 
 import json
 from collections.abc import Iterator
@@ -16,11 +16,11 @@ Place = Literal["cache", "remote", "damaged", "missing"]
 
 
 class UnreachableRemoteError(MedscreenError):
-    """A remote that is configured and does not answer."""
+    """Raised if a configured remote does not answer."""
 
 
 def outputs_of(layout: Layout, lock: dict[str, Any]) -> Iterator[tuple[str, str]]:
-    """Path and digest of each output of a lock's stages that DVC caches; git has the others."""
+    """Path and digest of each output of a lock's stages that DVC caches; the others are in git."""
     stages = yaml.safe_load((layout.workspace / "dvc.yaml").read_text())["stages"]
     for stage, entry in lock.items():
         kind, _, key = stage.partition("@")
@@ -32,9 +32,9 @@ def outputs_of(layout: Layout, lock: dict[str, Any]) -> Iterator[tuple[str, str]
 
 
 class Objects:
-    """DVC's objects of a checkout, by the digests that a lock names; raises DVC's own errors without DVC.
+    """DVC objects of a checkout by digest; raises DVC's NotDvcRepoError outside a DVC repository.
 
-    DVC's own check of an object removes a damaged one, so what the cache holds is hashed here.
+    Files of the cache are hashed here, since DVC's check deletes damaged ones.
     """
 
     def __init__(self, layout: Layout) -> None:
@@ -45,30 +45,30 @@ class Objects:
         self._silent: UnreachableRemoteError | None = None
 
     def cached(self, digest: str) -> Path:
-        """The path of that object in the cache, whether it is there or not."""
+        """Path of an object in the cache; it may not exist."""
         return Path(self._repo.cache.local.oid_to_path(digest))
 
     def places(self, digest: str) -> list[Place]:
-        """Availability of an output: itself, or of a folder in the cache its list and each of its files."""
+        """Availability of an output; of a folder in the cache, of its list and of each file."""
         place = self.place(digest)
         if not digest.endswith(".dir") or place != "cache":
             return [place]
         return [place, *(self.place(entry["md5"]) for entry in json.loads(self.cached(digest).read_text()))]
 
     def place(self, digest: str) -> Place:
-        """Availability of an object; raises UnreachableRemoteError where only a silent remote has the answer."""
+        """Availability of an object; raises UnreachableRemoteError if it is not cached and the remote is silent."""
         path = self.cached(digest)
         if path.is_file():
             return "cache" if file_md5(path) == digest.removesuffix(".dir") else "damaged"
         return "remote" if self._remote_name and self._has_remote(digest) else "missing"
 
     def _has_remote(self, digest: str) -> bool:
-        if self._silent is not None:  # not asked again
+        if self._silent is not None:  # one failed request is enough
             raise self._silent
         fault: Exception | None = None
         try:
             remote = self._remote
-            # not "exists": over HTTP it takes a server that does not answer for one that has nothing
+            # not exists(): over HTTP it returns False if the server does not answer
             remote.fs.info(remote.oid_to_path(digest))
             return True
         except FileNotFoundError as error:  # also raised where the whole remote is missing
@@ -77,12 +77,13 @@ class Objects:
                 fault = cause
             elif self._remote.fs.protocol == "local" and not Path(self._remote.path).is_dir():
                 fault = NotADirectoryError(f"there is no folder {self._remote.path}")
-        except Exception as error:  # each kind of storage fails in its own way
+        except Exception as error:  # each kind of storage raises different errors
             fault = error
         if fault is None:
             return False
         self._silent = UnreachableRemoteError(
-            f"DVC's remote {self._remote_name} can't be asked ({' '.join(str(fault).split())}); see `dvc remote list`."
+            f"DVC's remote {self._remote_name} can't be reached ({' '.join(str(fault).split())}). Check it with "
+            "`dvc remote list`."
         )
         raise self._silent from fault
 

@@ -1,4 +1,4 @@
-"""A registered version with the map that its run keeps."""
+"""The explanation map of a registered version."""
 
 from dataclasses import dataclass
 
@@ -19,9 +19,9 @@ from medscreen.workspace.digests import digest_of
 
 @dataclass(frozen=True)
 class Explained:
-    """A version's detector and its map.
+    """A version's detector and its explanation map.
 
-    `reason`: why there is no map or it is not shown; beside a map, what its proof leaves open, "" for nothing.
+    `reason`: without a map, why it is missing or not shown; with a map, the limitation of its proof, "" if none.
     """
 
     version: Version
@@ -35,7 +35,7 @@ class Explained:
         return str(self.detector.metadata.get("explanation", {}).get("unit", ""))
 
     def map_of(self, square: Grey) -> tuple[Maps | None, str]:
-        """The map (S, S) of an image (S, S), or None and the sentence why it is not shown."""
+        """The map (S, S) of an image (S, S), or None with the reason as a sentence."""
         if self.map is None:
             return None, f"{self.reason}."
         found = self.map.maps(square[None])
@@ -43,15 +43,15 @@ class Explained:
 
 
 def load_explained(record: Record, detector: PackagedDetector) -> Explained:
-    """A version's detector with its map; raises MedscreenError where the map is lost or damaged.
+    """A version's detector with its map; raises MedscreenError if the map is lost or damaged.
 
-    The map is the graph that the package's metadata name by digest, in the run of the version or, of a version with
-    another operating point, in that of the version it was made from.
+    The package's metadata give the digest of the map's graph. The graph is in the run of the version or, if only the
+    operating point was changed, of the version it was made from.
     """
     client, version = record.client, record.version
     stated = detector.metadata.get("explanation")
     if stated is None:
-        return Explained(version, detector, None, "the version was made by a medscreen that had no maps")
+        return Explained(version, detector, None, "an earlier version of medscreen, without maps, made the version")
     if stated["map"] is None:
         return Explained(version, detector, None, str(stated["reason"]))
     trained, passed = version, {version.number}
@@ -59,20 +59,20 @@ def load_explained(record: Record, detector: PackagedDetector) -> Explained:
         trained = find_version(client, version.model, of.removeprefix("version "))
         if trained.number in passed:
             raise MedscreenError(
-                f"{version} has no training: by their tags {names.OPERATING_POINT_OF}, versions "
+                f"{version} has no training run: by their tags {names.OPERATING_POINT_OF}, versions "
                 f"{', '.join(map(str, sorted(passed)))} were made from one another; correct the tags in MLflow."
             )
         passed.add(trained.number)
     graph = kept_file(client, trained.run_id, "explain.onnx")
     if graph is None or digest_of(graph) != stated["digest"]:
         raise MedscreenError(
-            f"explain.onnx of {trained}: its run keeps no whole one. `dvc repro publish` logs it "
-            "again where the version is the workspace's own."
+            f"explain.onnx of {trained} is lost or damaged. `dvc repro publish` logs it again if the workspace holds "
+            "the version."
         )
     proof = kept_json(client, trained.run_id, "explanations.json")
     if "shown" not in proof:
         reason = (
-            "its run keeps no whole proof; `dvc repro publish` logs it again where the version is the workspace's own"
+            "explanations.json is lost or damaged; `dvc repro publish` logs it again if the workspace holds the version"
         )
         return Explained(version, detector, None, reason)
     if not proof["shown"]:

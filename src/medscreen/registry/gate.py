@@ -1,4 +1,4 @@
-"""The gate to Production: whether a detector may be promoted, as a pure function of its scores on `val`."""
+"""The promotion gate to Production, as a pure function of outcomes on `val`."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
@@ -21,8 +21,8 @@ from medscreen.operating.threshold_policies import choose_threshold
 class Contestant:
     """A packaged detector and its outcomes on the N images of `val`.
 
-    `digest` identifies the package, `run_key` the training: equal keys and another digest are one network at two
-    operating points. `unseen` (N,): the images of people it was not trained on.
+    `digest` identifies the package, `run_key` the training: equal run keys with different digests are one network at
+    two operating points. `unseen` (N,): mask of the images of patients it was not trained on.
     """
 
     detector: str
@@ -34,11 +34,11 @@ class Contestant:
 
 @dataclass(frozen=True)
 class Candidate(Contestant):
-    """A detector that may go to Production; `baselines`: name -> outcomes on the same images.
+    """A candidate for Production; `baselines`: name -> outcomes on the same images.
 
-    `leaked_images`: how many of val and test another split shares. `rivals`: how many candidates are tried against the
-    champion together, this one included. `rolled_back`: when and why it was taken out of Production; `passed_over`:
-    when a person chose another version although this one was there; "" if not so.
+    `leaked_images`: number of images of val and test that another split shares. `rivals`: number of candidates compared
+    with the champion together, this one included. `rolled_back`: date and reason of a rollback. `passed_over`: reason
+    why a manually promoted version has precedence. Both are "" if not applicable.
     """
 
     is_baseline: bool
@@ -58,7 +58,7 @@ class Champion(Contestant):
 
 @dataclass(frozen=True)
 class LostChampion:
-    """A version in Production that can't be scored again, and why."""
+    """A version in Production that can't be scored again, with the reason."""
 
     version: int
     detector: str
@@ -68,7 +68,7 @@ class LostChampion:
 
 @dataclass(frozen=True)
 class Check:
-    """One condition of the gate; `says` has the numbers, `bound` the lower one of a difference that was tested."""
+    """One condition of the gate; `says`: the finding with its numbers; `bound`: lower bound of a tested difference."""
 
     name: str
     passed: bool
@@ -80,8 +80,8 @@ class Check:
 class Decision:
     """The gate's decision on a candidate.
 
-    `verdict`: promote, refused, baseline, or champion of what is in Production already. `value`: the metric on the
-    images of `val` that were compared, None where it is not defined.
+    `verdict`: promote, refused, baseline, or champion (in Production already). `value`: the metric on the compared
+    images of `val`, None if undefined.
     """
 
     detector: str
@@ -97,8 +97,8 @@ def decide(
 ) -> Decision:
     """Promotes a candidate that meets every condition of the policy; a tie keeps the champion.
 
-    Bounds are one-sided, of a paired bootstrap over patients; the error that `policy.confidence` leaves is shared by
-    the rivals (Bonferroni), so that trying many candidates at once promotes a lucky one no more often.
+    Bounds are one-sided, from a paired bootstrap over patients. The error rate 1 - `policy.confidence` is divided by
+    the number of rivals (Bonferroni), so that many candidates do not raise the chance of a false promotion.
     """
     known = candidate.unseen & champion.unseen if isinstance(champion, Champion) else candidate.unseen
     one_sided = replace(bootstrap, confidence=1 - (1 - policy.confidence) / candidate.rivals)
@@ -110,7 +110,7 @@ def decide(
         reason = f"{candidate.detector} is in Production already, as version {champion.version}"
         return Decision(candidate.detector, metric, value, "champion", reason, ())
     few = trial.few_patients()
-    # bounds from so few patients are no evidence for or against: nothing is computed from them
+    # with too few patients, bootstrap bounds are unreliable and are not computed
     checks = [few] if few else [*trial.measured()]
     checks += trial.recorded()
     if champion is not None and not few:
@@ -122,7 +122,7 @@ def decide(
 
 @dataclass(frozen=True)
 class _Trial:
-    """A candidate on the images that it is judged on, with the bootstrap of the gate's bounds."""
+    """A candidate with the images of `val` it is evaluated on, the policy and the bootstrap of the bounds."""
 
     candidate: Candidate
     images: NDArray[np.int64]
@@ -134,7 +134,7 @@ class _Trial:
         return self.candidate.val.take(self.images)
 
     def few_patients(self) -> Check | None:
-        """A failed check where a class has too few patients on `val` to judge by; None where both have enough."""
+        """A failed check if a class has too few patients on `val`, else None."""
         short = short_classes(self.val)
         if not short:
             return None
@@ -146,7 +146,7 @@ class _Trial:
         return Check("patients", False, f"val has {counts}{seen}; at least {FEWEST} are needed")
 
     def measured(self) -> Iterator[Check]:
-        """The conditions on the candidate's own figures."""
+        """Checks of the candidate's metrics."""
         val, policy = self.val, self.policy
         area = _metric("auroc", val)
         way = "right" if area is not None and area >= 0.5 else "wrong"
@@ -159,11 +159,11 @@ class _Trial:
             f"sensitivity {_formatted(reached)} at specificity {floor.at_specificity:g} (at least {floor.at_least:g})"
         )
         yield Check("sensitivity", reached is not None and reached >= floor.at_least, says)
-        # the threshold it would serve with: scores that rank well may still be cut in the wrong place
+        # at the deployed threshold: a high AUROC does not imply a good threshold
         reached, least = _metric("balanced_accuracy", val), policy.min_balanced_accuracy
         says = f"balanced accuracy {_formatted(reached)} at its own threshold (at least {least:g})"
         yield Check("threshold", reached is not None and reached >= least, says)
-        # an error that chance explains is no fault: few images show one even where every probability is right
+        # accept an error within chance: with few images, ECE is above 0 even for perfect calibration
         error, most = None if val.probabilities is None else _metric("ece", val), policy.max_calibration_error
         chance = None if error is None else ece_by_chance(val, self.bootstrap)["high"]
         says = f"calibration error {_formatted(error)} (at most {most:g}; by chance up to {_formatted(chance)})"
@@ -190,12 +190,12 @@ class _Trial:
         )
 
     def _bound(self, other: Outcomes, margin: float) -> tuple[bool, float | None]:
-        """The lower bound of the difference in the metric (None: not defined), and whether it is above a margin."""
+        """True if the lower bound of the metric's difference is above a margin, and that bound (None if undefined)."""
         bound = paired_lower_bound(self.val, other.take(self.images), self.policy.metric, self.bootstrap)
         return bound is not None and bound > margin, bound
 
     def recorded(self) -> Iterator[Check]:
-        """The conditions on the data's audit, and on what people decided before."""
+        """Checks of the data's audit for leaks and of earlier manual decisions."""
         leaked, most = self.candidate.leaked_images, self.policy.max_leaked_images
         yield Check(
             "leaks",
@@ -208,7 +208,7 @@ class _Trial:
         yield Check("choice", not passed_over, passed_over or "no person chose another one over it")
 
     def against(self, champion: Champion | LostChampion) -> Check:
-        """The condition on the version in Production."""
+        """Check against the version in Production."""
         name, margin = self.policy.metric, self.policy.margin_over_champion
         in_production = f"version {champion.version} ({champion.detector}) in Production"
         if isinstance(champion, LostChampion):

@@ -1,4 +1,4 @@
-"""A registered version with what its run keeps for reports and for the service."""
+"""A registered version loaded for reports and the service."""
 
 from functools import cached_property
 
@@ -18,7 +18,7 @@ from medscreen.tracking import names
 
 
 class LoadedVersion:
-    """A version's detector, and its map, similar cases and scores of val, each read when it is first used."""
+    """A version's detector with its map, similar cases and scores of val, each loaded on first use."""
 
     def __init__(self, record: Record) -> None:
         version = record.version
@@ -29,7 +29,7 @@ class LoadedVersion:
 
     @cached_property
     def reported(self) -> ReportedVersion:
-        """The version as reports name it."""
+        """The version's identification in reports."""
         of = self.record.version
         commit = self.record.lineage.get("source", {}).get("commit") or ""
         point = self.detector.metadata["operating_point"]
@@ -37,7 +37,7 @@ class LoadedVersion:
 
     @cached_property
     def explained(self) -> Explained:
-        """The version's map, or the reason why none is shown; a lost or damaged one is a reason as well."""
+        """The version's map, or the reason why none is shown, such as a lost or damaged file."""
         try:
             return load_explained(self.record, self.detector)
         except MedscreenError as error:
@@ -45,13 +45,13 @@ class LoadedVersion:
 
     @cached_property
     def cases(self) -> CaseIndex | None:
-        """Index of the training images, None where the run keeps none; raises MedscreenError for a damaged one."""
+        """Index of the training images, None without one; raises MedscreenError if it is damaged."""
         content = self.record.content(names.SIMILAR_CASES)
         return None if content is None else read_cases(content)
 
     @cached_property
     def no_cases(self) -> str:
-        """Reason why there are no similar cases, "" where there are."""
+        """Reason why there are no similar cases, else ""."""
         try:
             return "" if self.cases else f"{NO_EMBEDDING}, or its run has lost the index"
         except MedscreenError as error:
@@ -59,11 +59,11 @@ class LoadedVersion:
 
     @cached_property
     def embedder(self) -> Embedder:
-        """Computes the features by which cases are compared."""
+        """Computes the embeddings by which cases are compared."""
         return Embedder(self._graph)
 
     def similar_to(self, square: Grey, number: int) -> list[Case]:
-        """The nearest training images of each class, the healthy ones first; none without a whole index."""
+        """The `number` nearest training images of each class, healthy ones first; empty without an index."""
         if self.no_cases or self.cases is None:
             return []
         (embedding,) = self.embedder.embed(square[None])
@@ -71,19 +71,19 @@ class LoadedVersion:
 
     @cached_property
     def val(self) -> Outcomes | None:
-        """The outcomes on val, None where the run keeps no scores; raises MedscreenError for damaged ones."""
+        """The outcomes on val, None without scores; raises MedscreenError if they are damaged."""
         val = self.record.outcomes("val")
         return None if val is None else val.at(self.detector.metadata["operating_point"]["threshold"])
 
     @cached_property
     def no_scores(self) -> str:
-        """Reason why there are no scores of val, "" where there are."""
+        """Reason why there are no scores of val, else ""."""
         try:
-            return "" if self.val else f"The run of {self.title} keeps no {names.SCORES}."
+            return "" if self.val else f"The run of {self.title} has no {names.SCORES}."
         except MedscreenError as error:
             return str(error)
 
     @cached_property
     def healthy_scores(self) -> NDArray[np.float64]:
-        """Scores of the healthy images of val, ascending; empty where the run keeps no whole ones."""
+        """Scores of the healthy images of val, ascending; empty if lost or damaged."""
         return np.array([]) if self.no_scores or not self.val else np.sort(self.val.scores[self.val.labels == 0])

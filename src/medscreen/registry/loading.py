@@ -1,4 +1,4 @@
-"""Loading of registered detectors."""
+"""Loading of registered detectors by model and stage."""
 
 import re
 from pathlib import Path
@@ -14,12 +14,12 @@ from medscreen.workspace.layout import find_layout
 
 
 def record_in_stage(name: str, stage: str) -> Record:
-    """The record of the version that the registered model `name` has in `stage`.
+    """The record of the version of the registered model `name` in `stage`.
 
-    Raises MedscreenError outside a checkout, for an unknown model or stage and where no version has that stage.
+    Raises MedscreenError outside a checkout, for an unknown model or stage, and for a stage without a version.
     """
     if not re.fullmatch(r"[\w.-]+", name):
-        raise MedscreenError(f"{name!r} is no name of a registered model; letters, digits, '.', '-' and '_' make one.")
+        raise MedscreenError(f"{name!r} is not a name of a registered model; use letters, digits, '.', '-' and '_'.")
     layout = find_layout()
     client = open_store(layout)
     version = version_in_stage(client, name, stage)
@@ -29,26 +29,26 @@ def record_in_stage(name: str, stage: str) -> Record:
 
 
 def whole_graph(record: Record) -> Path:
-    """The packaged graph of a version; raises MedscreenError where it is lost or damaged."""
+    """The packaged graph of a version; raises MedscreenError if it is lost or damaged."""
     return require_graph(record.client, record.layout, record.version)
 
 
 def _nothing_in(client: MlflowClient, name: str, stage: str) -> str:
-    """Message for a stage without a version: the reason and the remedy."""
+    """Error message for a stage without a version, with the remedy."""
     known = model_names(client)
     if name not in known:
-        there = f"registered: {', '.join(known)}; choose one with --name" if known else "none is registered yet"
-        return f"There is no registered model {name} ({there}); `make repro` registers that of the active data set."
+        there = f"registered: {', '.join(known)}; choose one with --name" if known else "no model is registered yet"
+        return f"There is no registered model {name} ({there}); `make repro` registers the one of the active data set."
     versions = versions_of(client, name)
     if not versions:
-        return f"No version of {name} is registered any more; `make repro` registers one."
+        return f"{name} has no version left; `make repro` registers one."
     placed = {version.stage: version.number for version in versions if version.stage in {"Production", "Staging"}}
     refused = [
         str(version.number) for version in versions if version.tags.get(names.DECISION, "").startswith("refused")
     ]
     parts = [
         f"No version of {name} is in {stage}",
-        f"registered are {', '.join(f'{version.number} ({version.detector})' for version in versions)}",
+        f"registered: {', '.join(f'{version.number} ({version.detector})' for version in versions)}",
         *(f"version {number} is in {other}: --stage {other}" for other, number in placed.items()),
     ]
     if refused and stage == "Production":
@@ -57,5 +57,5 @@ def _nothing_in(client: MlflowClient, name: str, stage: str) -> str:
             "`medscreen promote VERSION --force --reason WHY` overrules it"
         )
     if stage != "Archived":
-        parts.append(f"`medscreen promote VERSION --to {stage}` puts one there")
+        parts.append(f"`medscreen promote VERSION --to {stage}` moves one there")
     return "; ".join(parts) + "."

@@ -1,4 +1,4 @@
-"""The table of registered versions: stage, data and headline metrics of each."""
+"""Table of registered versions with stage, data and headline metrics."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -17,10 +17,10 @@ HEADLINE = ("val/auroc", "test/auroc", "test/sensitivity", "test/specificity")
 
 @dataclass(frozen=True)
 class Row:
-    """One version; `metrics`: those of HEADLINE, None where the run has none. `data`: digest of the source data.
+    """One version; `metrics`: those of HEADLINE, with None if missing. `data`: digest of the source data.
 
-    `lost`: its files are; `unreachable`: whether they are can't be told from this machine. `run_lost`: its run is lost,
-    and with it metrics and record.
+    `lost`: its files are lost. `unreachable`: its files can't be checked from this machine. `run_lost`: its run
+    is lost, with metrics and record.
     """
 
     model: str
@@ -39,7 +39,7 @@ class Row:
 
 
 def overview(client: MlflowClient, models: Sequence[str]) -> list[Row]:
-    """The versions of these registered models, the newest first."""
+    """The versions of these registered models, newest first."""
     return [_row(client, version) for model in models for version in versions_of(client, model)]
 
 
@@ -49,7 +49,7 @@ def _row(client: MlflowClient, version: Version) -> Row:
     tags, of = version.tags, version.tags.get(names.OPERATING_POINT_OF)
     try:
         is_lost, is_unreachable = not holds_graph(client, location_of(client, version)), False
-    except Exception:  # of others' models on a server, each kind of storage fails in its own way
+    except Exception:  # each kind of storage on a server raises different errors
         is_lost, is_unreachable = False, True
     return Row(
         model=version.model,

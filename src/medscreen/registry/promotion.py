@@ -1,4 +1,4 @@
-"""Promotions and rollbacks: the best detector after a repro, or the version that a person names."""
+"""Promotions and rollbacks: automatically after a repro, or manually of a named version."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -27,7 +27,7 @@ Report = dict[str, Any]
 
 
 def bootstrap_of(params: Params) -> Bootstrap:
-    """The resamples that the gate's bounds come from."""
+    """Bootstrap settings of the gate's bounds."""
     return Bootstrap(params.evaluation.resamples, params.evaluation.confidence, params.seed)
 
 
@@ -38,10 +38,10 @@ def promote_best(
     versions: Mapping[str, Version | None],
     params: Params,
 ) -> Report:
-    """Puts the best detector into Production if the gate lets it, and returns what was decided and why.
+    """Promotes the best detector that passes the gate to Production; returns the decisions with their reasons.
 
-    `versions` holds the version of each result; the baselines of an experiment have none. An experiment (`dvc exp run`)
-    is judged and never promoted. Deciding the same again changes nothing and reports the same.
+    `versions`: detector -> version of its result, None for the baselines of an experiment. An experiment
+    (`dvc exp run`) is judged and never promoted. The function is idempotent.
     """
     model = model_name(results[0].dataset)
     with deciding(client, layout, model, wait=True) as log:
@@ -73,7 +73,8 @@ def _report(
 ) -> Report:
     """The content of reports/promotion.json."""
     experiment = experiment_name()
-    standings = json.loads(json.dumps([asdict(decision) for decision in decisions]))  # as a report read back has them
+    # plain JSON values, to be compared with a report read back
+    standings = json.loads(json.dumps([asdict(decision) for decision in decisions]))
     for result, standing in zip(results, standings, strict=True):
         version = versions[result.detector]
         if standing["verdict"] == "promote":
@@ -92,13 +93,13 @@ def _report(
 
 
 def _why_none(decisions: Sequence[Decision]) -> str:
-    """Reasons for promoting nothing: the champion, and refused versions with a greater value."""
+    """Reasons for promoting nothing: the champion, and the best refused version if its metric is higher."""
     reasons = [one.reason for one in decisions if one.verdict == "champion"]
     to_beat = max((_value(one) for one in decisions if one.verdict == "champion"), default=None)
     best = max((one for one in decisions if one.verdict == "refused"), key=_value, default=None)
     if best is not None and (to_beat is None or _value(best) > to_beat):
         reasons.append(f"{best.detector} is refused: {best.reason}")
-    return "; ".join(reasons) or "the roster has no detector but baselines"
+    return "; ".join(reasons) or "the roster has only baselines"
 
 
 def _named(version: Version | None) -> dict[str, Any] | None:
@@ -109,7 +110,7 @@ def _named(version: Version | None) -> dict[str, Any] | None:
 
 
 def _recorded(log: DecisionLog, report: Report) -> Report:
-    """The report, logged and carried out; the last one of its kind instead where this one repeats it."""
+    """Logs the report and carries it out; if it repeats the last one of its kind, returns that instead."""
     experiment, promoted, champion = experiment_name(), report["promoted"], report["champion"]
     entry = Entry(
         action="experiment" if experiment else "publish",
@@ -133,7 +134,7 @@ def _recorded(log: DecisionLog, report: Report) -> Report:
 
 
 def _stands(before: Report, report: Report) -> bool:
-    """True if the only difference is that the version promoted then is the champion now."""
+    """True if the reports differ only in that the promoted version of the first is the champion of the second."""
     if not before.get("promoted") or [before["promoted"], before["policy"]] != [report["champion"], report["policy"]]:
         return False
     then, now = (
@@ -146,11 +147,10 @@ def _stands(before: Report, report: Report) -> bool:
 def promote_version(
     client: MlflowClient, layout: Layout, version: Version, stage: str, params: Params, forced: str
 ) -> Decision | None:
-    """Puts a registered version into Staging, or into Production if the gate lets it or `forced` is the reason to.
+    """Moves a registered version to Staging, or to Production if it passes the gate or `forced` gives a reason.
 
-    Returns the gate's decision, None for Staging, which has no gate. Raises MedscreenError where the version is there
-    already, where its files are lost or changed, where Production would be left empty, and where the gate refuses; the
-    refusal is in the log.
+    Returns the gate's decision, None for Staging. Raises MedscreenError if the version is in the stage already, its
+    files are lost or changed, Production would be left empty, or the gate refuses; a refusal is logged.
     """
     with deciding(client, layout, version.model) as log:
         former, champion = (version_in_stage(client, version.model, one) for one in (stage, "Production"))
@@ -158,14 +158,14 @@ def promote_version(
             raise MedscreenError(f"{version} is in {stage} already.")
         if champion is not None and champion.number == version.number:
             raise MedscreenError(
-                f"{version} is in Production, which would be left empty: put another one there first, or medscreen "
-                "rollback."
+                f"{version} is in Production, which would be left empty. Promote another version first, or run "
+                "`medscreen rollback`."
             )
         _require_usable(client, layout, version)
         decision = _judged(client, layout, version, champion, params) if stage == "Production" else None
         is_refused = decision is not None and decision.verdict != "promote"
         title = f"version {version.number} ({version.detector}) to {stage}"
-        reason = decision.reason if decision else "put into Staging by hand"
+        reason = decision.reason if decision else "moved to Staging manually"
         report = {"decision": decision and asdict(decision), "policy": params.promotion.model_dump()}
         if is_refused and not forced:
             entry = Entry(action="promote", title=f"refused: {title}", reason=reason)
@@ -192,7 +192,7 @@ def promote_version(
 def _judged(
     client: MlflowClient, layout: Layout, version: Version, champion: Version | None, params: Params
 ) -> Decision:
-    """The gate's decision; a refusal, too, where the version or the workspace can't be judged."""
+    """The gate's decision; a refusal if version or workspace can't be evaluated."""
     try:
         evidence = Evidence(client, layout, read_results(layout, params))
         candidate = evidence.of_version(version, champion)
@@ -204,21 +204,21 @@ def _judged(
 
 
 def _require_usable(client: MlflowClient, layout: Layout, version: Version) -> None:
-    """Raises LostVersionError unless the files of a version are those registered and compute on an image."""
+    """Raises LostVersionError unless a version's files are those registered and screen a test image."""
     try:
         detector = PackagedDetector(require_graph(client, layout, version))
         detector.screen(np.full((1, detector.image_size, detector.image_size), 128, np.uint8))
-    except (LostVersionError, UnreachableFilesError):  # files out of reach may well be whole
+    except (LostVersionError, UnreachableFilesError):  # unreachable files are not lost
         raise
     except MedscreenError as error:
         raise LostVersionError(version, " ".join(str(error).split()).rstrip(".")) from error
 
 
 def roll_back(client: MlflowClient, layout: Layout, model: str, reason: str) -> tuple[Version, Version]:
-    """Takes the version in Production out of it and puts the one before it back; returns both, in that order.
+    """Replaces the version in Production by the one before it; returns both, in that order.
 
-    The one taken out is archived and marked: no repro promotes it again. Raises MedscreenError where nothing is in
-    Production, and where nothing was there before that can go back.
+    The replaced version is archived and tagged, so that no repro promotes it again. Raises MedscreenError if Production
+    is empty or no former version can be restored.
     """
     with deciding(client, layout, model) as log:
         now = version_in_stage(client, model, "Production")
@@ -238,7 +238,7 @@ def roll_back(client: MlflowClient, layout: Layout, model: str, reason: str) -> 
 
 
 def _version_before(client: MlflowClient, layout: Layout, now: Version, log: DecisionLog) -> Version:
-    """The last version that was in Production before, is not rolled back itself and can be used."""
+    """The last former version of Production that was not rolled back and can be used."""
     others = {version.number: version for version in versions_of(client, now.model) if version.number != now.number}
     faults: dict[int, str] = {}
 
@@ -253,12 +253,12 @@ def _version_before(client: MlflowClient, layout: Layout, now: Version, log: Dec
 
     for entry in log.moves():
         version = others.get(entry.version or 0) if entry.stage == "Production" else None
-        # by digest, too: the model may have been deleted and its numbers given again
+        # by digest, too: version numbers repeat after a model was deleted
         if version and not version.rolled_back and entry.digest in {"", version.digest} and is_usable(version):
             return version
     tried = "".join(f"; version {number}: {fault}" for number, fault in faults.items())
     usable = [str(number) for number, version in others.items() if is_usable(version)]
-    way_out = "No other version can be used either: `dvc repro` registers what the workspace holds."
+    way_out = "No other version can be used either; `dvc repro` registers the results of the workspace."
     if usable:
         way_out = f"Versions that can be used: {', '.join(usable)}; `medscreen promote VERSION` puts one there."
     raise MedscreenError(

@@ -1,4 +1,4 @@
-"""A result registered as a version, with a run that shows it."""
+"""Registration of results as model versions, each with its MLflow run."""
 
 from collections.abc import Mapping
 from dataclasses import replace
@@ -26,7 +26,7 @@ from medscreen.tracking.runs import experiment_name, finish_run
 from medscreen.tracking.server import as_default
 from medscreen.workspace.layout import Layout
 
-# the tags that a version takes over from its run
+# tags copied from the run to the version
 _OF_RUN = (
     names.DIGEST,
     names.RUN_KEY,
@@ -41,9 +41,9 @@ _OF_RUN = (
 
 
 def register(client: MlflowClient, layout: Layout, result: Result) -> Version | None:
-    """The version of a result, with a run that shows it; either is made unless it is there, lost parts are put back.
+    """The version of a result; creates version and run if missing and restores lost files.
 
-    An experiment (`dvc exp run`) changes no version but its own, and its baselines get a run alone: None.
+    An experiment (`dvc exp run`) changes only versions that it made. Its baselines get a run without a version: None.
     """
     model = model_name(result.dataset)
     known = [version for version in versions_of(client, model) if version.digest == result.digest]
@@ -57,7 +57,7 @@ def register(client: MlflowClient, layout: Layout, result: Result) -> Version | 
 
 
 def may_change(version: Version) -> bool:
-    """True if card, tags and metrics of a version may be written: in a repro always, in an experiment if it made it."""
+    """True if card, tags and metrics of a version may be written: always in a repro, in an experiment if it made it."""
     return experiment_name() in ("", version.tags.get(names.EXPERIMENT))
 
 
@@ -77,15 +77,15 @@ def tags_of(lineage: Mapping[str, Any], is_baseline: bool) -> dict[str, str]:
 def register_run(
     client: MlflowClient, layout: Layout, model: str, run_id: str, about: Mapping[str, str], packaged: Path
 ) -> Version:
-    """The version of the packaged detector that a run shows, made unless there is one of its digest.
+    """The version of a run's packaged detector, created unless one has its digest.
 
-    Its tags are `about` and those of the run in _OF_RUN. Lost or changed files of the model are written again.
+    Its tags are `about` and the run's tags in _OF_RUN. Lost or changed files of the model are written again.
     """
     of_run = client.get_run(run_id).data.tags
     tags = {**about, **{name: of_run[name] for name in _OF_RUN if name in of_run}}
     digest = tags[names.DIGEST]
     known = version_of(client, model, digest) or next(
-        # people can delete the tag of the digest in MLflow's UI
+        # users can delete the tag of the digest in MLflow's UI
         (version for version in versions_of(client, model) if version.run_id == run_id and not version.digest),
         None,
     )
@@ -103,14 +103,14 @@ def register_run(
             client.get_registered_model(model)
         except MlflowException:
             client.create_registered_model(model, description="Research use only, never diagnosis.")
-        # a server takes a logged model as source only where it is named, too
+        # a server accepts a logged model as source only with its id
         return version_from(
             client.create_model_version(model, f"models:/{model_id}", run_id, tags=tags, model_id=model_id)
         )
 
 
 def mend_files(client: MlflowClient, layout: Layout, version: Version, packaged: Path) -> None:
-    """Writes the files of a version again, from its package, where they are lost or changed."""
+    """Writes the files of a version again from its package if they are lost or changed."""
     try:
         require_graph(client, layout, version)
     except LostVersionError:

@@ -1,4 +1,4 @@
-"""A version made again from its commit, data and parameters, and compared with its record."""
+"""Reproduction of a version from its commit, data and parameters, and comparison with its record."""
 
 import json
 import math
@@ -35,10 +35,10 @@ _CACHE = "cache-of-the-checkout"
 
 @dataclass(frozen=True)
 class Reproduction:
-    """The comparison of the new result with the record.
+    """Comparison of the reproduced result with the record.
 
-    `same_metrics`: whether evaluation.json has the same bytes; None of a version that keeps none. `apart`: the largest
-    absolute difference of any metric, infinite where one of the two lacks a metric; `metric` is its name.
+    `same_metrics`: evaluation.json has the same bytes; None if the version has none. `apart`: largest absolute
+    difference of any metric, infinite if a metric is missing in one of the two; `metric`: its name.
     """
 
     same_training: bool
@@ -49,34 +49,34 @@ class Reproduction:
 
     @property
     def is_identical(self) -> bool:
-        """Bit for bit, metrics and package."""
+        """True if package and metrics are equal, bit for bit."""
         return self.same_package and self.same_metrics is not False
 
     def is_within(self, tolerance: float) -> bool:
-        """True if no metric differs by more than that; 0 requires equal bits."""
+        """True if no metric differs by more than `tolerance`; 0 requires bit equality."""
         return self.is_identical or (tolerance > 0 and self.same_metrics is not None and self.apart <= tolerance)
 
 
 def reproduce(client: MlflowClient, layout: Layout, version: Version, keep: bool) -> Reproduction:
-    """Makes a version again in a work tree of its commit; the checkout's cache, store and workspace stay as they are.
+    """Reproduces a version in a work tree of its commit, without changing the checkout's cache, store or workspace.
 
-    Prints the progress. Raises MedscreenError where the version can't be made again here.
+    Prints the progress. Raises MedscreenError if the version can't be reproduced here.
     """
     record = Record(client, layout, version)
     name, lineage = f"{version.model} version {version.number}", record.lineage
     if not lineage:
-        raise MedscreenError(f"{name} keeps no readable lineage.json, so nobody knows what it was made from.")
+        raise MedscreenError(f"{name} has no readable lineage.json, so its commit, data and settings are unknown.")
     commit = lineage["source"]["commit"]
     if not commit:
-        raise MedscreenError(f"{name} was made outside a git repository, so nobody has the code that made it.")
+        raise MedscreenError(f"{name} was made outside a git repository, so its code is unknown.")
     if not has_commit(layout, commit):
         raise MedscreenError(f"{name} was made at commit {commit}, which is not in this repository; fetch it with git.")
     if different := differences(lineage["environment"]):
-        _tell(f"The environment is another one than then: {'; '.join(different)}.")
+        _tell(f"The environment has changed: {'; '.join(different)}.")
     with work_tree(layout, commit, keep) as tree:
         _tell(f"{name}: commit {commit[:12]} in {tree.workspace.relative_to(layout.home)}")
         params = yaml.safe_load(lineage["params.yaml"])
-        # this detector alone: `evaluate` needs the models of the whole roster
+        # only this detector: `evaluate` needs the models of the whole roster
         params["detectors"] = {lineage["detector"]: params["detectors"][lineage["detector"]]}
         tree.params.write_text(yaml.safe_dump(params, sort_keys=False))
         lock = {"schema": "2.0", "stages": lineage["dvc.lock"]}
@@ -84,8 +84,8 @@ def reproduce(client: MlflowClient, layout: Layout, version: Version, keep: bool
         lost, other = uncommitted_code(lineage), changed_files(tree, locked_code(lineage))
         if lost and other:
             raise MedscreenError(
-                f"{name} can't be made again from git: {listed(lost)} had changes that were not committed, and its "
-                f"commit has other code than its stages ran ({listed(other)})."
+                f"{name} can't be reproduced: {listed(lost)} had uncommitted changes, and the code of its stages "
+                f"differs from its commit in {listed(other)}."
             )
         _bring_data(layout, tree, record)
         return _made_again(record, tree, name, lost)
@@ -96,26 +96,26 @@ def _tell(line: str) -> None:
 
 
 def _bring_data(layout: Layout, tree: Layout, record: Record) -> None:
-    """The curated images into the work tree: from DVC's cache or remote, else made again from their source."""
+    """Brings the curated images into the work tree: from DVC's cache or remote, else from their source files."""
     if not _from_dvc(layout, tree, record.lineage["dvc.lock"]):
-        _tell("The data are in neither DVC's cache nor its remote: read and curated again.")
+        _tell("The data are in neither DVC's cache nor its remote: source files are read and curated again.")
         _link_source(layout, tree, record.params)
         for stage in _DATA_STAGES:
             run_stage_again(tree, stage)
     for split, digest in record.lineage["data"]["splits"].items():
-        former = tree.workspace / "data" / "curated" / split  # of commits that kept all splits side by side
+        former = tree.workspace / "data" / "curated" / split  # layout of earlier commits
         with open_test_split():
             now = set_digest(load_images(former if former.is_dir() else tree.curated(split)))
         if now != digest:
             raise MedscreenError(
-                f"{split} is not the data that the version was made from (digest {now}, was {digest}); bring back its "
-                "source files, or the remote that `dvc push` was given."
+                f"{split} differs from the data of the version (digest {now}, was {digest}). Restore the source files, "
+                "or the remote of `dvc push`."
             )
-    _tell("data: every split has the digest of then")
+    _tell("data: every split has the recorded digest")
 
 
 def _from_dvc(layout: Layout, tree: Layout, lock: Mapping[str, Any]) -> bool:
-    """Pulls the data into the work tree from the checkout's cache or else its remote; True on success."""
+    """Pulls the data into the work tree from the checkout's cache, else its remote; True on success."""
     from dvc.exceptions import NotDvcRepoError
     from dvc.repo import Repo
 
@@ -126,10 +126,10 @@ def _from_dvc(layout: Layout, tree: Layout, lock: Mapping[str, Any]) -> bool:
             config, cache = checkout.config, checkout.cache.local_cache_dir
     except NotDvcRepoError:
         return False
-    # verified: DVC takes an object for what its name says
+    # verify: by default DVC trusts an object's name without hashing it
     remotes = {name: {**remote, "verify": True} for name, remote in config["remote"].items()}
     remotes[_CACHE] = {"url": cache, "verify": True}
-    # copied, not linked: the work tree's own cache ends here, the data stay
+    # copied, not linked: the work tree's cache is removed below
     settings = {"remote": remotes, "cache": {"type": "reflink,copy"}}
     with Repo(str(tree.workspace), config=settings) as repo:
         try:
@@ -137,7 +137,7 @@ def _from_dvc(layout: Layout, tree: Layout, lock: Mapping[str, Any]) -> bool:
                 try:
                     repo.pull([f"{tree.workspace / 'dvc.yaml'}:{stage}" for stage in _DATA_STAGES], remote=remote)
                     return True
-                except Exception as error:  # each kind of storage fails in its own way
+                except Exception as error:  # each kind of storage raises different errors
                     if remote != _CACHE:
                         _tell(f"DVC's remote {remote}: {' '.join(str(error).split())}")
         finally:
@@ -146,7 +146,7 @@ def _from_dvc(layout: Layout, tree: Layout, lock: Mapping[str, Any]) -> bool:
 
 
 def _link_source(layout: Layout, tree: Layout, params: Mapping[str, Any]) -> None:
-    """Source files below the checkout are read where they are; a phantom is made in the work tree, not changed here."""
+    """Links the checkout's source files into the work tree; a phantom is generated there instead."""
     active = params["datasets"][params["dataset"]]
     root = Path(active["root"]).expanduser()
     here, there = layout.workspace / root, tree.workspace / root
@@ -161,16 +161,14 @@ def _made_again(record: Record, tree: Layout, name: str, lost: list[str]) -> Rep
     run_key = json.loads((tree.fitted(detector) / "fit.json").read_text())["run_key"]
     if run_key != then:
         if lost:
-            raise MedscreenError(
-                f"{name} can't be made again from git: {listed(lost)} had changes that were not committed."
-            )
+            raise MedscreenError(f"{name} can't be reproduced: {listed(lost)} had uncommitted changes.")
         _tell(f"training: run key {run_key}, was {then}: code, data or parameters differ")
     run_stage_again(tree, f"calibrate@{detector}")
     same_package = packaged_digest(tree.packaged(detector)) == record.version.digest
     kept = record.content("evaluation.json") if record.has_own_training else None
     if kept is None:
         return Reproduction(run_key == then, same_package, None, math.inf, "")
-    # commits before the one stage for all detectors have one for each
+    # earlier commits have a stage `evaluate` for each detector
     former = "foreach" in yaml.safe_load((tree.workspace / "dvc.yaml").read_text())["stages"]["evaluate"]
     run_stage_again(tree, f"evaluate@{detector}" if former else "evaluate")
     report = tree.workspace / "reports" / detector / "evaluation.json" if former else tree.evaluation(detector)
@@ -181,9 +179,9 @@ def _made_again(record: Record, tree: Layout, name: str, lost: list[str]) -> Rep
 
 
 def largest_difference(kept: Mapping[str, Any], made: Mapping[str, Any]) -> tuple[float, str]:
-    """The largest absolute difference of a metric (or an end of its interval), and its name.
+    """The largest absolute difference of a metric or interval bound, and its name.
 
-    Infinite where only one of the two has it.
+    Infinite if only one of the two has it.
     """
     then, now = dict(flat_metrics(kept)), dict(flat_metrics(made))
     apart = {

@@ -1,4 +1,4 @@
-"""The record of a registered version: the files and numbers that its run keeps."""
+"""The record of a registered version: files, parameters and metrics of its MLflow run."""
 
 import json
 from collections.abc import Mapping
@@ -25,7 +25,7 @@ from medscreen.workspace.layout import Layout
 
 
 class Record:
-    """The run of a version; what it does not keep is None, a damaged file raises where it is read."""
+    """The run of a version; missing parts are None, reading a damaged file raises."""
 
     def __init__(self, client: MlflowClient, layout: Layout, version: Version) -> None:
         self.client, self.layout, self.version = client, layout, version
@@ -42,26 +42,26 @@ class Record:
 
     @cached_property
     def graph(self) -> Path | None:
-        """The packaged graph, None where its files are lost."""
+        """The packaged graph, None if its files are lost."""
         return kept_graph(self.client, self.layout, self.location, self.version.digest)
 
     @property
     def has_own_training(self) -> bool:
-        """True if stages made it; `medscreen threshold` makes versions of the network of another one."""
+        """True if the pipeline trained it; False if `medscreen threshold` made it from another version."""
         return names.OPERATING_POINT_OF not in self.version.tags
 
     def content(self, name: str) -> bytes | None:
-        """Content of a file at the top of the run."""
+        """Content of a file at the top of the run, None if missing."""
         return kept_file(self.client, self.version.run_id, name)
 
     def json(self, name: str) -> Any | None:
-        """The content of a JSON file."""
+        """Parsed content of a JSON file at the top of the run, None if missing."""
         content = self.content(name)
         return None if content is None else json.loads(content)
 
     @cached_property
     def lineage(self) -> dict[str, Any]:
-        """See medscreen.workspace.lineage; empty where the file is lost or damaged."""
+        """The lineage (medscreen.workspace.lineage); empty if the file is lost or damaged."""
         return kept_json(self.client, self.version.run_id, names.LINEAGE_FILE)
 
     @cached_property
@@ -71,11 +71,11 @@ class Record:
 
     @cached_property
     def params(self) -> dict[str, Any]:
-        """The same, with the names of kinds that are used today."""
+        """The recorded params.yaml with current names of keys and kinds."""
         return with_current_names(self.recorded_params)
 
     def trained_on(self) -> list[str] | None:
-        """Digests of the images of train and tune."""
+        """Digests of the images of train and tune, None if the list is missing."""
         content = self.content(names.TRAINED_ON)
         return None if content is None else list(pq.read_table(pa.BufferReader(content))["digest"].to_pylist())
 
@@ -86,14 +86,14 @@ class Record:
             return (
                 None if content is None else pq.read_table(pa.BufferReader(content), columns=list(names.SCORE_COLUMNS))
             )
-        except Exception as error:  # damaged files of Arrow fail in many ways
+        except Exception as error:  # damaged Arrow files raise different errors
             raise MedscreenError(
                 f"{names.SCORES} of {self.version}, in run {self.version.run_id}, is damaged ({type(error).__name__}); "
-                "`dvc repro --force publish` writes it again while the version's files are in the workspace."
+                "`dvc repro --force publish` writes it again if the workspace holds the version."
             ) from error
 
     def outcomes(self, split: str) -> Outcomes | None:
-        """The outcomes on `val` or `test`, without decisions."""
+        """The outcomes on `val` or `test`, without decisions; None without scores."""
         scores = self.scores()
         if scores is None:
             return None
@@ -103,7 +103,7 @@ class Record:
 
 
 def with_current_names(params: Mapping[str, Any]) -> dict[str, Any]:
-    """A params.yaml that a former version recorded, with the names of keys and kinds of today."""
+    """Replaces former names of keys and kinds in a recorded params.yaml by the current ones."""
     found: dict[str, Any] = with_current_keys(params)
     found["detectors"] = {name: with_current_kinds(entry) for name, entry in found.get("detectors", {}).items()}
     for study in found.get("studies", {}).values():

@@ -1,7 +1,7 @@
-"""The packaged detector that a stage of the registry holds: all that screening needs of a version.
+"""Fast lookup of the packaged detector in a registry stage.
 
-In the checkout's own store it is looked up in MLflow's SQLite file, since importing MLflow takes longer than screening
-a hundred images (docs/performance.md). Whatever is not as expected there is left to MLflow's client and its messages.
+In the checkout's store it is read from MLflow's SQLite file, since importing MLflow takes longer than screening a
+hundred images (docs/performance.md). On any unexpected content, MLflow's client takes over and reports the error.
 """
 
 import os
@@ -29,7 +29,7 @@ where version.name = :model and version.current_stage = :stage
 
 @dataclass(frozen=True)
 class StagePackage:
-    """A version's packaged graph; `digest` names its content."""
+    """A version's packaged graph and its digest."""
 
     model: str
     version: int
@@ -42,10 +42,10 @@ class StagePackage:
 
 
 def package_in_stage(model: str, stage: str) -> StagePackage:
-    """The package of the version that a registered model has in `stage`.
+    """The package of a registered model's version in `stage`.
 
-    Raises MedscreenError outside a checkout, for an unknown model or stage, where no version has that stage, and where
-    its files are lost or not those registered.
+    Raises MedscreenError outside a checkout, for an unknown model or stage, a stage without a version, and lost or
+    changed files.
     """
     layout = find_layout()
     if found := _in_own_store(layout, model, stage):
@@ -58,7 +58,7 @@ def package_in_stage(model: str, stage: str) -> StagePackage:
 
 
 def _in_own_store(layout: Layout, model: str, stage: str) -> StagePackage | None:
-    """The package by one query of the store's SQLite file; None unless the store and the package are sound."""
+    """The package by one query of the store's SQLite file; None if store or package fail any check."""
     restore_cut_short = any(layout.home.glob(".mlruns-before-restore-*"))
     if (
         stage not in names.STAGES
@@ -75,6 +75,6 @@ def _in_own_store(layout: Layout, model: str, stage: str) -> StagePackage | None
             ((number, location, detector, digest),) = connection.execute(_IN_STAGE, wanted)
         graph = local_graph(location)
         sound = graph and packaged_digest(graph) == digest and loads_only_graph(graph.with_name("MLmodel"))
-    except Exception:  # another schema, no or several versions, lost or damaged files: in many ways
+    except Exception:  # another schema, no or several versions, lost or damaged files
         return None
     return StagePackage(model, int(number), detector, digest, graph) if graph and sound else None

@@ -1,7 +1,7 @@
-"""Stages and the aliases of the same meaning, changed together and by one process at a time.
+"""Changes of registry stages and of the aliases of the same names, by one process at a time.
 
-Stages are what this project's users load by, aliases are what MLflow will keep. MLflow moves a version into a stage,
-and the former one out of it, in one transaction: so stages are the truth, and aliases follow them.
+Users load versions by stage; MLflow deprecates stages in favor of aliases. MLflow moves a version into a stage and the
+former one out of it in one transaction, so stages are authoritative and aliases are derived from them.
 """
 
 import warnings
@@ -22,28 +22,28 @@ class BusyError(MedscreenError):
 
 
 def one_at_a_time(layout: Layout, model: str, wait: bool) -> AbstractContextManager[None]:
-    """Holds the stages of a registered model; raises BusyError if another process does, unless `wait`."""
+    """Lock on the stages of a registered model; if another process holds it, waits (`wait`) or raises BusyError."""
     busy = BusyError(
-        f"Another promotion or rollback of {model} is under way; nothing was changed here, run it again when that one "
-        "has ended."
+        f"{model}: another promotion or rollback is running; nothing was changed. Run the command again when it has "
+        "ended."
     )
-    # by a digest: a server's models may have any name
+    # a digest, since names of models on a server may hold any character
     return process_lock(layout.scratch / "locks" / f"stages-{digest_of(model)}.lock", None if wait else busy)
 
 
 def move(client: MlflowClient, model: str, number: int, stage: str) -> None:
-    """Puts a version into a stage; the one that was in Staging or Production before is archived."""
+    """Moves a version into a stage and archives the former version of Staging or Production."""
     with warnings.catch_warnings():
-        # MLflow calls stages deprecated: docs/decisions has the reason for using them
+        # MLflow deprecates stages; docs/decisions has the reason for using them
         warnings.simplefilter("ignore", FutureWarning)
         client.transition_model_version_stage(model, str(number), stage, archive_existing_versions=stage != "Archived")
 
 
 def align(client: MlflowClient, model: str, moved: Mapping[str, int | None], archived: int | None) -> None:
-    """Leaves one version in Staging and in Production each, and sets the aliases to those of the stages.
+    """Keeps one version each in Staging and Production, archives others, and sets the aliases accordingly.
 
-    `moved`: stage -> the version that was moved there last, by the log; it stays where MLflow holds several. `archived`
-    is the version that the alias of that name is to have, if it is archived.
+    `moved`: stage -> version that the decision log moved there last; of several in a stage, this one stays. `archived`:
+    version for the alias `archived`, set if the version is in that stage.
     """
     versions = sorted(versions_of(client, model), key=lambda version: (version.changed, version.number))
     if not versions:
@@ -51,7 +51,7 @@ def align(client: MlflowClient, model: str, moved: Mapping[str, int | None], arc
     is_archived = any(version.number == archived and version.stage == "Archived" for version in versions)
     aliases = {"archived": archived if is_archived else None}
     for stage in ("Staging", "Production"):
-        # two clients of a server that promote at the same moment can leave two
+        # concurrent promotions by two clients of a server can leave two
         in_it = [version.number for version in versions if version.stage == stage]
         stays = moved[stage] if moved.get(stage) in in_it else next(reversed(in_it), None)
         for other in in_it:

@@ -1,4 +1,4 @@
-"""Another operating point for a registered version: the same weights, nothing trained again."""
+"""A new operating point for a registered version, with the same weights and without training."""
 
 import json
 from collections.abc import Mapping
@@ -49,7 +49,7 @@ def parse_policy(name: str, numbers: Mapping[str, float]) -> Policy:
 
 @dataclass(frozen=True)
 class Rethresholded:
-    """The version with that operating point, made now or there before, and split -> rate -> estimate."""
+    """The version with the new operating point; `is_new`: created now; `rates`: split -> rate -> estimate."""
 
     version: Version
     is_new: bool
@@ -60,10 +60,10 @@ class Rethresholded:
 def set_threshold(
     client: MlflowClient, layout: Layout, version: Version, policy: Policy, settings: EvaluationParams, seed: int
 ) -> Rethresholded:
-    """A version of the same network whose threshold `policy` chose on the scores of `val` that its run keeps.
+    """A version of the same network with the threshold that `policy` selects on the recorded scores of `val`.
 
-    It is new unless a version of that operating point is there already. Calibration and the settings of the deferral
-    band are those of the old version. Raises MedscreenError where its files are lost.
+    An existing version with this operating point is reused. Probability calibration and settings of the deferral band
+    are those of the old version. Raises MedscreenError if its files are lost.
     """
     graph = require_graph(client, layout, version)
     record = Record(client, layout, version)
@@ -82,7 +82,7 @@ def set_threshold(
         packaged, picture = Path(folder) / "detector.onnx", Path(folder) / "operating.png"
         onnx.save(package(scoring, point, metadata), packaged)
         digest = packaged_digest(packaged)
-        # registered again, it would take the place of that version, be it the one in Production
+        # registering it again would replace the existing version, possibly in Production
         known = version_of(client, version.model, digest)
         if known is not None and find_run(client, known.run_id) is not None:
             mend_files(client, layout, known, packaged)
@@ -104,7 +104,7 @@ def set_threshold(
         save_operating(outcomes, asdict(point), version.detector, picture)
         client.log_artifact(run_id, str(picture))
         log_model(client, run_id, onnx.load(packaged), digest)
-        # last, both at once: a run that was cut short belongs to no training, and publish leaves it alone
+        # last, and in one call: without these tags publish ignores an incomplete run
         client.log_batch(run_id, tags=[RunTag(names.RUN_KEY, version.run_key), RunTag(names.DIGEST, digest)])
         about = {name: version.tags[name] for name in (names.VAL, names.SPLITS, names.BASELINE) if name in version.tags}
         made = register_run(client, layout, version.model, run_id, about | {names.POLICY: policy.policy}, packaged)
@@ -114,7 +114,7 @@ def set_threshold(
 
 
 def remove_cut_short(client: MlflowClient, layout: Layout, model: str, experiment: str) -> None:
-    """Takes back what a killed `medscreen threshold` of this checkout has left: its run, and a version without card."""
+    """Removes runs, and versions without card, left by killed `medscreen threshold` commands of this checkout."""
     for run in client.search_runs([experiment], f"tags.`{names.OPERATING_POINT_OF}` LIKE 'version %'"):
         if not was_cut_short(client, layout, run):
             continue
@@ -123,36 +123,36 @@ def remove_cut_short(client: MlflowClient, layout: Layout, model: str, experimen
             for version in of_run:
                 client.delete_model_version(model, str(version.number))
             client.delete_run(run.info.run_id)
-        else:  # the kill came after the last file, or somebody uses it already
+        else:  # killed after the last file, or the version is in use
             client.set_terminated(run.info.run_id, "FINISHED")
             client.delete_tag(run.info.run_id, names.WRITER)
 
 
 def _require_kept(record: Record) -> tuple[Run, dict[str, Outcomes]]:
-    """The run of a version, and its outcomes on val and test; raises MedscreenError where either is lost or damaged."""
+    """The run of a version and its outcomes on val and test; raises MedscreenError if either is lost or damaged."""
     name = f"The run of {record.version}"
-    again = "`dvc repro publish` logs it where the version is the workspace's own."
+    again = "`dvc repro publish` logs it if the workspace holds the version."
     if record.run is None or is_deleted(record.run):
-        raise MedscreenError(f"{name} is lost, and with it the scores to choose a threshold on; {again}")
+        raise MedscreenError(f"{name} is lost, and with it the scores for choosing a threshold; {again}")
     try:
         outcomes = {split: of for split in ("val", "test") if (of := record.outcomes(split))}
-    except (OSError, ValueError) as error:  # pyarrow's own are both
-        raise MedscreenError(f"{name}: {names.SCORES} is damaged; `medscreen verify` looks at the rest.") from error
+    except (OSError, ValueError) as error:  # includes pyarrow's errors
+        raise MedscreenError(f"{name}: {names.SCORES} is damaged. Run `medscreen verify`.") from error
     if not outcomes:
-        raise MedscreenError(f"{name} keeps no {names.SCORES} to choose a threshold on; {again}")
+        raise MedscreenError(f"{name} has no {names.SCORES} for choosing a threshold; {again}")
     if lost := lost_sources(record.client, record.version):
-        raise MedscreenError(f"{name} keeps no whole {', '.join(lost)}; {again}")
+        raise MedscreenError(f"{name} has lost or damaged {', '.join(lost)}; {again}")
     return record.run, outcomes
 
 
 def _settings(run: Run, policy: Policy) -> OperatingParams:
-    """The operating settings that the run was made with, but for the policy."""
+    """The operating settings of the run with a new policy."""
     logged = settings_of(run)
     needed = ["operating.calibration", "operating.deferral.sensitivity", "operating.deferral.specificity"]
     if lost := [name for name in needed if name not in logged]:
         raise MedscreenError(
-            f"The run {run.info.run_id} has lost its parameters {', '.join(lost)}; `dvc repro publish` logs them where "
-            "the version is the workspace's own."
+            f"The run {run.info.run_id} has lost its parameters {', '.join(lost)}; `dvc repro publish` logs them if "
+            "the workspace holds the version."
         )
     return OperatingParams.model_validate(
         {
@@ -166,7 +166,7 @@ def _settings(run: Run, policy: Policy) -> OperatingParams:
 def _new_run(
     client: MlflowClient, layout: Layout, source: Run, version: Version, policy: Policy, evaluation: Mapping[str, Any]
 ) -> str:
-    """A run that shows the new operating point; what it has in common with the old one is copied."""
+    """Creates a run for the new operating point, with tags and parameters copied from the old one."""
     tags = {name: value for name, value in source.data.tags.items() if name in _SHARED_TAGS or "git" in name}
     tags |= {names.OPERATING_POINT_OF: f"version {version.number}", **writer_tags(client, layout)}
     run = client.create_run(source.info.experiment_id, run_name=f"{version.detector}, {policy.policy}", tags=tags)
@@ -182,7 +182,7 @@ def _new_run(
 
 
 def _log_lineage(client: MlflowClient, record: Record, run_id: str, policy: Policy) -> None:
-    """The old version's lineage with the new policy in its params.yaml, and the images that it was trained on."""
+    """Logs the old version's lineage, with the new policy in params.yaml, and its list of training images."""
     trained_on = record.trained_on()
     if trained_on is not None:
         log_table(client, run_id, pa.table({"digest": trained_on}), names.TRAINED_ON)

@@ -1,4 +1,4 @@
-"""Two registered versions on the same images of `val`, and what they were made from."""
+"""Comparison of two registered versions: metrics on the same images of `val`, and settings."""
 
 from dataclasses import dataclass
 
@@ -18,9 +18,10 @@ _METRICS = ["auroc", "average_precision", "balanced_accuracy", "sensitivity", "s
 
 @dataclass(frozen=True)
 class Comparison:
-    """`metrics`: name -> (a, b, a less b). `images`: how many of `val` are of people that neither was trained on.
+    """Result of a comparison of versions a and b.
 
-    `differ`: parameter or tag -> (a, b), where they differ; "-" where one has none.
+    `images`: number of images of `val` whose patients neither was trained on. `metrics`: name -> estimates of a, b and
+    a - b. `differ`: parameter or tag -> differing values of a and b, "-" if missing.
     """
 
     images: int
@@ -29,7 +30,7 @@ class Comparison:
 
 
 def compare(client: MlflowClient, evidence: Evidence, a: Version, b: Version, bootstrap: Bootstrap) -> Comparison:
-    """A paired comparison, with intervals over patients; raises LostVersionError where one can't be scored again."""
+    """Paired comparison with bootstrap intervals over patients; raises LostVersionError if scoring fails."""
     ours, theirs = evidence.contestant(a), evidence.contestant(b)
     images = np.flatnonzero(ours.unseen & theirs.unseen)
     pair = ours.val.take(images), theirs.val.take(images)

@@ -1,4 +1,4 @@
-"""Registered versions of packaged detectors: what their tags hold, and how one is found."""
+"""Registered versions of packaged detectors: their tags, and lookup by number, stage, name or digest."""
 
 import re
 from collections.abc import Mapping
@@ -17,19 +17,18 @@ from medscreen.workspace.layout import Layout
 
 
 class LostVersionError(MedscreenError):
-    """A registered version that can't be used; `reason` is half a sentence."""
+    """A registered version that can't be used; `reason` is a clause without a period."""
 
     def __init__(self, version: "Version", reason: str) -> None:
         super().__init__(
-            f"{version} can't be used: {reason}; `dvc repro publish` puts it back where the version is the workspace's "
-            "own."
+            f"{version} can't be used: {reason}; `dvc repro publish` restores it if the workspace holds the version."
         )
         self.reason = reason
 
 
 @dataclass(frozen=True)
 class Version:
-    """A registered version of a packaged detector; `changed` is the time (ms) of its last change in MLflow."""
+    """A registered version of a packaged detector; `changed`: time (ms) of its last change in MLflow."""
 
     model: str
     number: int
@@ -44,7 +43,7 @@ class Version:
 
     @property
     def detector(self) -> str:
-        """Its name in the roster."""
+        """The detector's name in the roster."""
         return self.tags.get(names.DETECTOR, "")
 
     @property
@@ -54,7 +53,7 @@ class Version:
 
     @property
     def run_key(self) -> str:
-        """The key of the training."""
+        """The run key of the training."""
         return self.tags.get(names.RUN_KEY, "")
 
     @property
@@ -64,22 +63,22 @@ class Version:
 
     @property
     def is_baseline(self) -> bool:
-        """True for a one-line baseline."""
+        """True for a baseline."""
         return self.tags.get(names.BASELINE) == "true"
 
     @property
     def rolled_back(self) -> str:
-        """Time and reason of its rollback, "" without one."""
+        """Date and reason of the rollback, "" without one."""
         return self.tags.get(names.ROLLED_BACK, "")
 
 
 def model_names(client: MlflowClient) -> list[str]:
-    """Every registered model, by name."""
+    """Names of all registered models, sorted."""
     return sorted(model.name for model in client.search_registered_models())
 
 
 def versions_of(client: MlflowClient, model: str) -> list[Version]:
-    """Every version of a registered model, the newest first; raises MedscreenError where MLflow's answer is invalid."""
+    """All versions of a registered model, newest first; raises MedscreenError if MLflow's response is invalid."""
     try:
         found = [version_from(version) for version in client.search_model_versions(named_filter(model))]
     except ParseError as error:
@@ -88,13 +87,13 @@ def versions_of(client: MlflowClient, model: str) -> list[Version]:
 
 
 def named_filter(model: str) -> str:
-    """MLflow's filter for the versions of a model: others' may have an apostrophe in their name."""
+    """MLflow filter for the versions of a model; its name on a server may contain an apostrophe."""
     quote = '"' if "'" in model else "'"
     return f"name = {quote}{model}{quote}"
 
 
 def version_from(version: ModelVersion) -> Version:
-    """A version as MLflow returns it; raises MedscreenError where its number or its times are invalid."""
+    """Converts MLflow's version; raises MedscreenError if its number or times are invalid."""
     try:
         return Version(
             model=version.name,
@@ -111,50 +110,48 @@ def version_from(version: ModelVersion) -> Version:
 
 def _invalid_answer(subject: str, error: Exception) -> MedscreenError:
     return MedscreenError(
-        f"The store's answer for {subject} is none that MLflow gives ({' '.join(str(error).split())[:100]}). Check "
-        "that MLFLOW_TRACKING_URI names an MLflow server; of the checkout's own store, `medscreen restore` brings a "
-        "backup back."
+        f"{subject}: the store returned an invalid response ({' '.join(str(error).split())[:100]}). Check that "
+        "MLFLOW_TRACKING_URI is the address of an MLflow server; for the checkout's store, restore a backup with "
+        "`medscreen restore`."
     )
 
 
 def version_in_stage(client: MlflowClient, model: str, stage: str) -> Version | None:
-    """The version in that stage, None if there is none; where MLflow holds several, the one that has the alias."""
+    """The version in a stage, None if empty; of several, the one with the stage's alias, else the last changed."""
     if stage not in names.STAGES:
-        raise MedscreenError(f"{stage!r} is no stage; the stages are {', '.join(names.STAGES)}.")
+        raise MedscreenError(f"{stage!r} is not a stage; stages: {', '.join(names.STAGES)}.")
     found = [version for version in versions_of(client, model) if version.stage == stage]
-    if len(found) > 1:  # of the archived ones it is what Production gave up last
+    if len(found) > 1:  # the alias of Archived names the last version of Production
         alias = client.get_registered_model(model).aliases.get(stage.lower())
         found = [version for version in found if str(version.number) == str(alias)] or found
     return max(found, key=lambda version: (version.changed, version.number), default=None)
 
 
 def find_version(client: MlflowClient, model: str, which: str) -> Version:
-    """The version of that number, or in that stage; raises MedscreenError where there is none."""
+    """The version with a number or in a stage; raises MedscreenError if there is none."""
     in_it = version_in_stage(client, model, which) if which in names.STAGES else None
     if in_it is not None:
         return in_it
     numbered = {str(version.number): version for version in versions_of(client, model)}
     if which not in numbered:
         known = ", ".join(sorted(numbered, key=int)) or "none"
-        raise MedscreenError(
-            f"{model} has no version {which!r}; its versions are {known}, its stages {', '.join(names.STAGES)}."
-        )
+        raise MedscreenError(f"{model} has no version {which!r}; versions: {known}; stages: {', '.join(names.STAGES)}.")
     return numbered[which]
 
 
 def named_version(client: MlflowClient, dataset: str, which: str) -> Version:
-    """The version NAME/STAGE or NAME/NUMBER; without a name it is one of the data set's model.
+    """The version NAME/STAGE or NAME/NUMBER; NAME defaults to the data set's model.
 
-    Raises MedscreenError where there is none.
+    Raises MedscreenError if there is none.
     """
     name, slash, last = which.rpartition("/")
     if slash and not re.fullmatch(r"[\w.-]+", name):
-        raise MedscreenError(f"{which!r} names no version; name one as MODEL/STAGE or MODEL/NUMBER.")
+        raise MedscreenError(f"{which!r} is not a version; write MODEL/STAGE or MODEL/NUMBER.")
     return find_version(client, name or names.model_name(dataset), last)
 
 
 def version_of(client: MlflowClient, model: str, digest: str) -> Version | None:
-    """The version of that packaged digest, None if there is none; of several the one that is in use."""
+    """The version with a packaged digest, None without one; Production before Staging before Archived."""
     found = [version for version in versions_of(client, model) if version.digest == digest]
     in_use = ("Production", "Staging", "Archived", "None")
     return min(found, key=lambda version: in_use.index(version.stage), default=None)
@@ -166,7 +163,7 @@ def location_of(client: MlflowClient, version: Version) -> str:
 
 
 def require_graph(client: MlflowClient, layout: Layout, version: Version) -> Path:
-    """The packaged graph of a version; raises LostVersionError where its files are lost or not those registered."""
+    """Path of a version's packaged graph; raises LostVersionError if its files are lost or not those registered."""
     try:
         return sound_graph(client, layout, location_of(client, version), version.digest)
     except FaultyModelError as fault:

@@ -1,4 +1,4 @@
-"""A work tree of an older commit, in which stages run again and nothing of the checkout is written."""
+"""Git work trees of older commits, in which stages run again without changing the checkout."""
 
 import os
 import shutil
@@ -16,15 +16,16 @@ from medscreen.workspace.layout import Layout
 
 _KEPT = "kept-"
 _TIME_TO_END_S = 10
-# variables in which a surrounding dvc, MLflow or git describes the checkout
+# environment variables in which a calling dvc, MLflow or git passes paths of the checkout
 _OF_THE_CHECKOUT = ("DVC_ROOT", "DVC_STAGE", "DVC_EXP", "MLFLOW_", "GIT_")
 
 
 @contextmanager
 def work_tree(layout: Layout, commit: str, keep: bool) -> Iterator[Layout]:
-    """The layout of a work tree of that commit below the checkout's scratch folder.
+    """Context with the layout of a work tree of a commit, below the checkout's scratch folder.
 
-    It is removed in the end, however that comes, unless `keep`; what a killed process left is removed first.
+    The work tree is removed on exit unless `keep`; those of killed processes are removed first. Raises MedscreenError
+    outside a git repository.
     """
     from git import Repo
     from git.exc import GitError
@@ -32,18 +33,18 @@ def work_tree(layout: Layout, commit: str, keep: bool) -> Iterator[Layout]:
     try:
         top = Path(Repo(layout.workspace, search_parent_directories=True).working_dir).resolve()
     except GitError as error:
-        raise MedscreenError(f"{layout.workspace} is in no git repository; run the command in a clone.") from error
+        raise MedscreenError(f"{layout.workspace} is not in a git repository. Run the command in a clone.") from error
     folder = layout.scratch / "work-trees"
     folder.mkdir(parents=True, exist_ok=True)
     for leftover in folder.iterdir():
         if not leftover.name.startswith(_KEPT) and not is_writing(leftover.name):
             shutil.rmtree(leftover, ignore_errors=True)
-    _git(top, "worktree", "prune")  # also those that someone has removed by hand
+    _git(top, "worktree", "prune")  # also work trees whose folders were removed by hand
     tree = folder / f"{_KEPT if keep else ''}{this_writer()}"
     workspace = tree / layout.workspace.resolve().relative_to(top)
     try:
         _git(top, "worktree", "add", "--quiet", "--detach", str(tree), commit)
-        # a cache of its own, whatever the commit or the user has configured
+        # a separate DVC cache, overriding the configuration of commit and user
         (workspace / ".dvc").mkdir(parents=True, exist_ok=True)
         (workspace / ".dvc" / "config.local").write_text("[cache]\n    dir = cache\n")
         yield Layout(workspace, workspace)
@@ -54,11 +55,11 @@ def work_tree(layout: Layout, commit: str, keep: bool) -> Iterator[Layout]:
 
 
 def run_stage_again(tree: Layout, stage: str) -> None:
-    """Runs one stage of dvc.yaml in the work tree, whatever its lock says; its output goes to the terminal.
+    """Runs one stage of dvc.yaml in the work tree, even if its lock is up to date; the output goes to the terminal.
 
-    Raises MedscreenError where it fails. The processes end with this call, also where it is interrupted.
+    Raises MedscreenError if it fails. An interrupt kills its processes.
     """
-    # a force that neither looks into a cache nor fills one
+    # --force alone would still read and write caches
     options = ("--single-item", "--force", "--no-run-cache", "--no-commit")
     command = [sys.executable, "-m", "dvc", "repro", "--quiet", *options, stage]
     env = _without(*_OF_THE_CHECKOUT) | {
@@ -74,12 +75,13 @@ def run_stage_again(tree: Layout, stage: str) -> None:
             raise
     if status != 0:
         raise MedscreenError(
-            f"{stage} failed in the work tree; with --keep it stays, and `dvc repro --single-item {stage}` says why."
+            f"{stage} failed in the work tree. For the reason, keep the work tree with --keep and run "
+            f"`dvc repro --single-item {stage}` there."
         )
 
 
 def _kill(pid: int) -> None:
-    """Kills a process and all that it started, and waits for their end: they write into what is removed next."""
+    """Kills a process with its descendants and waits for their end, since the folder they write to is removed next."""
     with suppress(psutil.NoSuchProcess):
         process = psutil.Process(pid)
         running = [*process.children(recursive=True), process]
@@ -90,7 +92,7 @@ def _kill(pid: int) -> None:
 
 
 def _git(top: Path, *arguments: str) -> None:
-    # no hooks: DVC's own would check out the checkout's data
+    # no hooks: DVC's hook would check out data
     command = ["git", "-c", "core.hooksPath=/dev/null", *arguments]
     done = subprocess.run(command, cwd=top, env=_without("GIT_"), capture_output=True, text=True, check=False)
     if done.returncode != 0:
@@ -98,5 +100,5 @@ def _git(top: Path, *arguments: str) -> None:
 
 
 def _without(*beginnings: str) -> dict[str, str]:
-    """The environment without the variables whose names begin so."""
+    """The environment without variables whose names start with any of the prefixes."""
     return {name: value for name, value in os.environ.items() if not name.startswith(beginnings)}

@@ -1,1 +1,1 @@
-"""The process: startup, child processes, ports, system errors, escaping of foreign text."""
+"""Process startup, child processes, ports, system errors, escaping of external text."""

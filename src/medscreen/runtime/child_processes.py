@@ -9,15 +9,15 @@ _WATCH_EVERY_S = 0.5
 
 
 def worker_pool(workers: int) -> ProcessPoolExecutor:
-    """A pool of so many processes; when this process is killed, its workers end within a second, too.
+    """A pool of `workers` processes that end within a second after this process is killed.
 
-    Those of `concurrent.futures` wait for ever for the next task of a parent that is gone.
+    Plain workers of `concurrent.futures` would wait forever for a task from the dead parent.
     """
     return ProcessPoolExecutor(workers, initializer=end_with, initargs=(os.getpid(),))
 
 
 def end_with(parent: int) -> None:
-    """Has this process end within a second of `parent`, the process that started it."""
+    """Ends this process within a second after `parent`, its parent process."""
     threading.Thread(target=_watch, args=(parent,), daemon=True, name="end-with-parent").start()
 
 
@@ -28,7 +28,7 @@ def _watch(parent: int) -> None:
 
 
 def available_cpus() -> int:
-    """So many processors may this process use: not those of the machine, but its affinity and its container's share."""
+    """Number of processors that this process may use, by its affinity and container limits."""
     from joblib import cpu_count
 
     return int(cpu_count())

@@ -1,7 +1,6 @@
-"""Text from outside (names of files, reasons, messages of other programs) where people see it.
+"""Escaping of external text (file names, messages of other programs) for terminals and CSV files.
 
-Everything that medscreen prints or writes as csv goes through here; pages and cards have
-`reporting.pages.markdown.inert`.
+All output to terminals and CSV files is escaped here; HTML pages and cards use `reporting.pages.markdown.inert`.
 """
 
 import csv
@@ -15,15 +14,15 @@ import click
 from rich.console import Console, ConsoleOptions, RenderableType
 from rich.segment import Segment
 
-_WIDE = 160  # columns of a table where the output is no terminal
+_WIDE = 160  # columns of a table if the output is not a terminal
 _NUMBER = re.compile(r"[+-]?(\d+(\.\d*)?([eE][+-]?\d+)?|inf|nan)", re.ASCII)
-_FORMULA = tuple("=+-@＝＋－＠")  # noqa: RUF001  # spreadsheets compute a cell that begins with one of these
+_FORMULA = tuple("=+-@＝＋－＠")  # noqa: RUF001  # first characters of formulas in spreadsheets
 
 
 def visible(text: object, keep: str = "") -> str:
-    r"""Text with every control character as its escape (`\x1b`, `\n`, `\u202e`), but for those to `keep`.
+    r"""Text with control characters escaped (`\x1b`, `\n`, `\u202e`), except those in `keep`.
 
-    A terminal obeys control characters: they move the cursor, change the title, or turn the direction of writing.
+    In a terminal, control characters move the cursor, change the title or reverse the direction of text.
     """
     string = str(text)
     return string if string.isprintable() else "".join(c if c in keep else _visible(c) for c in string)
@@ -35,14 +34,14 @@ def _visible(character: str) -> str:
 
 
 def say(line: object = "", err: bool = False) -> None:
-    """Prints one line, whatever its parts hold."""
+    """Prints one line with control characters escaped."""
     click.echo(visible(line), err=err)
 
 
 class Screen(Console):
-    """A console to which every string is only text: no markup, no emoji codes, no control characters.
+    """A rich console that prints strings as plain text: no markup, emoji codes or control characters.
 
-    Styles are rich's Text. Where the output is no terminal, it is wide enough for every table.
+    For styles, use rich's Text. If the output is not a terminal, it is wide enough for every table.
     """
 
     def __init__(self) -> None:
@@ -51,13 +50,13 @@ class Screen(Console):
             self.width = _WIDE
 
     def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterable[Segment]:
-        """The segments of a renderable; one that rich makes to control the terminal stays as it is."""
+        """The segments of a renderable, escaped except for rich's control segments."""
         for segment in super().render(renderable, options):
             yield segment if segment.control else Segment(visible(segment.text, keep="\n"), segment.style)
 
 
 def save_csv(path: Path, header: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
-    """Writes a table as csv in UTF-8 of which no spreadsheet computes a cell; numbers stay numbers."""
+    """Writes a table as CSV in UTF-8, with formulas escaped for spreadsheets; numbers stay numbers."""
     with path.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerows([_cell(value) for value in row] for row in [header, *rows])

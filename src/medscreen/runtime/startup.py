@@ -19,25 +19,25 @@ _ENOUGH = 1 << 30
 
 
 def prepare_process() -> None:
-    """Makes warnings no errors, as Python begins without -W, and output that holds any letter printable anywhere.
+    """Resets warnings that -W turned into errors, and lets streams escape characters that they can't encode.
 
-    The libraries warn on their own when they are imported. Called before they are.
+    Must be called before libraries are imported, since these warn on import.
     """
     if sys.warnoptions and any(action == "error" for action, *_ in warnings.filters):
-        sys.warnoptions.clear()  # which worker processes are given
+        sys.warnoptions.clear()  # passed on to worker processes
         os.environ.pop("PYTHONWARNINGS", None)
         warnings.resetwarnings()
         for category in (DeprecationWarning, PendingDeprecationWarning, ImportWarning, ResourceWarning):
             warnings.simplefilter("ignore", category)
     for stream in (sys.stdout, sys.stderr):
-        with suppress(AttributeError, ValueError):  # closed, or another kind of object in its place
+        with suppress(AttributeError, ValueError):  # closed, or replaced by another object
             stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
 
 
 def use_own_temporary_folder(layout: Layout) -> None:
-    """Gives this process and its children a temporary folder of their own, and removes those of ended processes.
+    """Sets a separate temporary folder for this process and its children; removes those of ended processes.
 
-    It lies in the system's, or in .medscreen/ where the system's is missing, can't be written or has little room.
+    It is below the system's temporary folder, or below .medscreen/ if that is missing, read-only or nearly full.
     """
     parent = _temporary_parent(layout)
     if parent is None or parent.name.startswith(f"{_PREFIX}{this_writer()}-"):
@@ -46,7 +46,7 @@ def use_own_temporary_folder(layout: Layout) -> None:
     try:
         own = tempfile.mkdtemp(prefix=f"{_PREFIX}{this_writer()}-", dir=parent)
     except OSError:
-        return  # whoever needs one fails with the system's reason
+        return  # a later use of a temporary file raises the system's error
     tempfile.tempdir = os.environ["TMPDIR"] = own
     atexit.register(shutil.rmtree, own, ignore_errors=True)
 
@@ -62,13 +62,13 @@ def _temporary_parent(layout: Layout) -> Path | None:
     own = layout.scratch / "tmp"
     try:
         own.mkdir(parents=True, exist_ok=True)
-    except OSError:  # a checkout that can only be read
+    except OSError:  # a read-only checkout
         return usual
     return own
 
 
 def _clear(parent: Path) -> None:
-    """Removes the temporary folders that ended processes of this user have left."""
+    """Removes temporary folders left by ended processes of this user."""
     for folder in parent.glob(f"{_PREFIX}*"):
         found = _OURS.fullmatch(folder.name)
         with suppress(OSError):

@@ -1,4 +1,4 @@
-"""Sentences for what fails around medscreen: disk, memory, MLflow's database, a server."""
+"""User messages for errors of the environment: disk, memory, MLflow's database, server."""
 
 import base64
 import errno
@@ -17,7 +17,7 @@ _DAMAGED = (
     "Move it away and restore a backup with `medscreen restore`; without one, `dvc repro publish` builds what can be "
     "rebuilt",
 )
-# what is wrong and what to do, by the low byte of SQLite's code
+# low byte of SQLite's error code -> what is wrong and what to do
 _SQLITE = {
     sqlite3.SQLITE_BUSY: _LOCKED,
     sqlite3.SQLITE_LOCKED: _LOCKED,
@@ -30,9 +30,9 @@ _SQLITE = {
     sqlite3.SQLITE_CORRUPT: _DAMAGED,
     sqlite3.SQLITE_NOTADB: _DAMAGED,
 }
-_FOREIGN = ("is no database of this MLflow", "Move it away, or use the medscreen that made it")
+_FOREIGN = ("is not a database of this MLflow version", "Move it away, or use the medscreen that made it")
 _UNUSABLE = ("can't be used", "Run the command again")
-# what MLflow answers to a request, whatever error of the database made it answer so
+# MLflow error codes about the request, which are not faults of the system even if a database error caused them
 _ANSWERS = {"RESOURCE_ALREADY_EXISTS", "RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE", "INVALID_STATE"}
 _OTHER_VERSION = re.compile(r"out-of-date database schema|Can't locate revision")
 _UPGRADE = (
@@ -43,7 +43,7 @@ _SILENT = {"ConnectionError", "Timeout", "TimeoutError", "NewConnectionError", "
 _SHORT = 200
 _ROOM = "Make room on the disks of the checkout and of {temporary} and run the command again"
 _MAY_NOT = "Make it readable and writable for this user"
-# what to do, by the system's number of the error
+# errno -> what to do
 _SYSTEM = {
     errno.ENOSPC: _ROOM,
     errno.EDQUOT: _ROOM,
@@ -59,8 +59,8 @@ _SYSTEM = {
 
 
 def database_fault(database: object, error: sqlite3.Error) -> str:
-    """An error of SQLite with its remedy: locked, read-only, full, not to be opened, or damaged."""
-    # errors of the module's own, for a wrong call, have no code
+    """Message for an SQLite error, with its remedy: locked, read-only, full, inaccessible or damaged."""
+    # errors of the module sqlite3 for wrong calls have no code
     code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_OK) & 0xFF
     is_foreign = code == sqlite3.SQLITE_ERROR and re.match("no such (table|column)", str(error))
     wrong, way_out = _FOREIGN if is_foreign else _SQLITE.get(code, _UNUSABLE)
@@ -68,9 +68,9 @@ def database_fault(database: object, error: sqlite3.Error) -> str:
 
 
 def fault(error: BaseException) -> str | None:
-    """The sentence for an error that has its cause outside medscreen; None for any other, which is a fault of the code.
+    """Message for an error caused by the environment; None for others, which are bugs.
 
-    The causes are looked at, too: libraries wrap what the system told them.
+    The chain of causes is searched, since libraries wrap system errors.
     """
     chain = list(_chain(error))
     if any(_made_by(cause, "mlflow", "alembic") and _OTHER_VERSION.search(str(cause)) for cause in chain):
@@ -78,12 +78,12 @@ def fault(error: BaseException) -> str | None:
     is_answer = _made_by(error, "mlflow") and getattr(error, "error_code", "") in _ANSWERS
     sentence = None if is_answer else _of_causes(chain)
     if sentence is None and _made_by(error, "mlflow"):
-        sentence = f"MLflow refuses: {_short(error)}. Run the command again when that is mended."
+        sentence = f"MLflow error: {_short(error)}. Correct the cause and run the command again."
     return None if sentence is None else without_secrets(sentence)
 
 
 def _of_causes(chain: list[BaseException]) -> str | None:
-    """The sentence for the first cause in the database, else in a server, else in the system."""
+    """Message for the first database error among the causes, else server error, else system error."""
     for cause in chain:
         if isinstance(cause, sqlite3.Error):
             return database_fault("MLflow's database", cause)
@@ -99,12 +99,12 @@ def _of_causes(chain: list[BaseException]) -> str | None:
 
 
 def is_silent(error: BaseException) -> bool:
-    """True for an error of requests without any response; the others concern a response."""
+    """True if an error of requests means that the server did not respond."""
     return status_of(error) is None and any(kind.__name__ in _SILENT for kind in type(error).__mro__)
 
 
 def status_of(error: BaseException) -> str | None:
-    """The HTTP status that a server answered with, where an error of requests has one."""
+    """HTTP status in an error of requests, None without one."""
     status = getattr(getattr(error, "response", None), "status_code", None)
     repeated = re.search(r"too many (\d{3}) error responses", str(error))
     return str(status) if status is not None else repeated[1] if repeated else None
@@ -112,50 +112,50 @@ def status_of(error: BaseException) -> str | None:
 
 def _of_server(error: BaseException) -> str:
     if status := status_of(error):
-        wrong, mended = f"answers with status {status}", "it is mended"
+        wrong = f"responds with status {status}"
     elif is_silent(error):
-        wrong, mended = f"no longer answers ({_short(error)})", "it does"
+        wrong = f"does not respond ({_short(error)})"
     else:
-        wrong, mended = f"can't be used ({_short(error)})", "that is mended"
-    return f"The MLflow server {wrong}. Run the command again when {mended}; what is complete is kept."
+        wrong = f"can't be used ({_short(error)})"
+    return f"The MLflow server {wrong}. Run the command again when it is available; completed results are kept."
 
 
 def without_password(address: str) -> str:
-    """An address as it may be printed: without user, password, and what follows its ? or #."""
+    """An address for printing: without user, password, query and fragment."""
     scheme, mark, rest = address.partition("://") if "://" in address else ("", "", address)
     before, *after = re.split("[?#]", rest, maxsplit=1)
-    # behind a ? or # the last @ may end a password or stand in a token: nothing is certain to be the server's name
+    # an @ after ? or # may end a password or be in a token, so that the server's name is uncertain
     is_path = mark and before.startswith("/")
     remaining = "..." if "@" in "".join(after) else before if is_path else before.rpartition("@")[2]
     return f"{scheme}{mark}{remaining}"
 
 
 def without_secrets(text: str) -> str:
-    """Text without the secrets that MLflow is given, and without users, passwords and what follows ? in addresses."""
+    """Text without MLflow's credentials, and without users, passwords and queries in addresses."""
     for secret in sorted(set(_secrets()), key=len, reverse=True):
         text = re.sub(re.escape(secret), "***", text, flags=re.IGNORECASE)
     text = re.sub(r"\b(Basic|Bearer|(?i:authorization)\W{1,4}\w+)\s+[^\s'\"]+", r"\1 ***", text)
     text = re.sub(r"\b((?i:password|token))=[^\s&]+", r"\1=***", text)
-    # each address up to the next one: a password may hold blanks and slashes
+    # each address up to the next one: passwords may contain blanks and slashes
     text = "".join(map(_without_users, re.split(r"(?<![^\s'\"(<\[=,;])(?=\w[\w+.-]*://)", text)))
-    # the same without a scheme, or the end of a password with an @ that a library took for the name of a server
+    # addresses without a scheme, and ends of passwords with an @ that a library parsed as a server's name
     return re.sub(r"(?<![^\s'\"(=])[^\s'\"(=/:]+:[^\s'\"/]+@|(?<=[\"'])[^\s\"'/]+@", "", text)
 
 
 def _without_users(text: str) -> str:
-    """The same for a text that begins with its only address."""
+    """`without_secrets` for a text that starts with its only address."""
     address, mark, rest = text.partition("://")
     if not mark or not re.fullmatch(r"\w[\w+.-]*", address):
         return text
     users, at, following = rest.rpartition("@")
     if at and not rest.startswith("/"):
-        # behind a ? or # the @ may be part of a token
+        # after ? or #, the @ may be part of a token
         rest = re.sub(r"^\S*", "...", following) if re.search("[?#]", users) else following
     return address + mark + re.sub(r"[?#]\S*", "", rest)
 
 
 def _secrets() -> Iterator[str]:
-    """The secrets in each form in which libraries repeat them."""
+    """The secrets in every encoding that libraries use in messages."""
     user, password, token = (os.environ.get(name, "") for name in (_USER, _PASSWORD, _TOKEN))
     for secret in filter(None, (password, token)):
         yield from (secret, quote(secret), quote(secret, safe=""), quote_plus(secret), repr(secret)[1:-1])
@@ -174,19 +174,19 @@ def _chain(error: BaseException) -> Iterator[BaseException]:
     while following is not None and id(following) not in seen:
         seen.add(id(following))
         yield following
-        # an error of the code while it deals with one of the system is the code's fault
+        # other errors raised while handling a system error are bugs
         wraps = _made_by(following, "mlflow", "requests", "urllib3", "sqlalchemy")
         following = following.__cause__ or (following.__context__ if wraps else None)
 
 
 def _made_by(error: BaseException, *packages: str) -> bool:
-    # by name: to import them costs seconds
+    # by name, since imports cost seconds
     return type(error).__module__.partition(".")[0] in packages
 
 
 def _of_system(error: OSError) -> str:
     subject = str(error.filename) if error.filename is not None else "The system"
-    way_out = _SYSTEM.get(error.errno or 0, "Run the command again when that is mended")
+    way_out = _SYSTEM.get(error.errno or 0, "Correct the cause and run the command again")
     if error.errno == errno.ENOENT and error.filename is None:
         way_out = "Set TMPDIR to a folder that can be written"
     temporary = "TMPDIR"
@@ -196,7 +196,7 @@ def _of_system(error: OSError) -> str:
 
 
 def _short(error: BaseException) -> str:
-    """The first sentences of an error's text; half an instruction is worse than none."""
+    """The first sentences of an error's text, cut only at the end of a sentence if possible."""
     text = " ".join(str(error).split())
     if len(text) > _SHORT:
         text = text[: _SHORT + 1]

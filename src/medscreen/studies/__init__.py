@@ -1,1 +1,1 @@
-"""Optuna's searches for better settings; the only package that imports optuna."""
+"""Hyperparameter searches with Optuna; no other package imports it."""

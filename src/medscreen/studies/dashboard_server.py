@@ -1,4 +1,4 @@
-"""optuna-dashboard on the studies of a checkout or of a database."""
+"""optuna-dashboard for the studies of a checkout or a database."""
 
 from contextlib import suppress
 from importlib.util import find_spec
@@ -12,20 +12,20 @@ from medscreen.workspace.layout import Layout
 
 
 class _Server(ThreadingMixIn, WSGIServer):
-    """The page asks for several things at once."""
+    """Handles the concurrent requests of a page."""
 
     daemon_threads = True
 
 
 class _Quiet(WSGIRequestHandler):
     def log_message(self, *_: object) -> None:
-        """A page that looks every few seconds would fill the terminal."""
+        """Logs nothing: the page polls every few seconds."""
 
 
 def serve_dashboard(layout: Layout, port: int, address: str | None) -> None:
-    """Serves optuna-dashboard at 127.0.0.1 until Ctrl-C, on the checkout's journal or on the storage at `address`.
+    """Serves optuna-dashboard at 127.0.0.1 until Ctrl-C, for the checkout's journal or the storage at `address`.
 
-    Raises MedscreenError where it is not installed, where the port is taken, and where there is no study to show.
+    Raises MedscreenError if it is not installed, the port is in use, or there is no study.
     """
     if find_spec("optuna_dashboard") is None:
         raise MedscreenError("optuna-dashboard is not installed: pip install 'medscreen[dashboard]'.")

@@ -1,4 +1,4 @@
-"""Importance of each parameter for tune AUROC, by PED-ANOVA and by fANOVA."""
+"""Hyperparameter importances for tune AUROC, by PED-ANOVA and fANOVA."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,16 +14,16 @@ from optuna.trial import FrozenTrial
 
 from medscreen.studies.optuna_logging import quiet
 
-_FEWEST = 4  # trials below which neither a best tenth nor a regression forest means anything
+_FEWEST = 4  # minimum number of trials for a best tenth and a regression forest
 _SEED = 0
 
 
 @dataclass(frozen=True)
 class Importance:
-    """A parameter's share of what the parameters explain, from 0 to 1; None where it can't be computed.
+    """Importance of a parameter as a share of all, 0 to 1; None if it can't be computed.
 
-    PED-ANOVA: what distinguishes the best tenth of all trials. fANOVA: what explains the spread of all values, among
-    the `trials` that have the parameter and over what all of them have.
+    PED-ANOVA: importance for being among the best tenth of all trials. fANOVA: share of the variance of all values,
+    among the `trials` that have the parameter and over the parameters that all of these have.
     """
 
     parameter: str
@@ -33,9 +33,9 @@ class Importance:
 
 
 def importances(completed: Sequence[FrozenTrial]) -> list[Importance]:
-    """Of each parameter, most important first; empty for fewer than four trials and where all values are equal.
+    """Importances of all parameters, highest first; empty for fewer than four trials or equal values.
 
-    The trials have one value, AUROC (`auroc_study`).
+    The trials must have AUROC as their only value (`auroc_study`).
     """
     if not _comparable(completed):
         return []
@@ -52,7 +52,7 @@ def importances(completed: Sequence[FrozenTrial]) -> list[Importance]:
 
 
 def varies(name: str, trials: Sequence[FrozenTrial]) -> bool:
-    """True if these trials have several values of the parameter."""
+    """True if these trials have more than one value of the parameter."""
     return len({repr(trial.params[name]) for trial in trials if name in trial.params}) > 1
 
 
@@ -61,7 +61,7 @@ def _comparable(trials: Sequence[FrozenTrial]) -> bool:
 
 
 def _fanova(trials: Sequence[FrozenTrial]) -> dict[str, float]:
-    # Optuna's intersection leaves out a parameter whose range was changed half way
+    # Optuna's intersection omits a parameter whose range was changed during the study
     common = [name for name in optuna.search_space.intersection_search_space(list(trials)) if varies(name, trials)]
     return _shares(FanovaImportanceEvaluator(seed=_SEED), trials, common) if _comparable(trials) else {}
 
@@ -74,7 +74,7 @@ def _shares(
     with quiet():
         study = optuna.create_study(direction="maximize")
         study.add_trials(trials)
-        # Optuna's own normalization gives equal shares where no parameter made any difference
+        # Optuna's normalization gives equal shares if all importances are 0
         weights = get_param_importances(study, evaluator=evaluator, params=list(names), normalize=False)
     total = sum(weights.values())
     return {name: float(weight / total) for name, weight in weights.items()} if total > 0 else {}

@@ -1,4 +1,4 @@
-"""Optuna's journal: a file with a record a line, checked before it is written to."""
+"""Optuna's journal file, one record per line, checked before it is opened for writing."""
 
 import json
 import os
@@ -18,24 +18,24 @@ _OF_STUDY |= {JournalOperation.DELETE_STUDY, JournalOperation.CREATE_TRIAL}
 
 
 def open_journal(path: Path) -> JournalStorage:
-    """The storage in a journal's file, which is made if there is none.
+    """Opens or creates the storage in a journal file.
 
-    The half of a line that a killed writer left is removed: the next line would be joined to it. Raises MedscreenError
-    for a file that is no journal, or a damaged one; it is left as it is.
+    An incomplete last line of a killed writer is removed, since the next record would be appended to it. Raises
+    MedscreenError for another or a damaged file, which is left unchanged.
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         if path.exists() and not path.is_file():
-            raise MedscreenError(f"{path}: it is no file. Name another one with --storage.")
+            raise MedscreenError(f"{path} is not a file. Name another one with --storage.")
         if path.is_file():
             _require_records(path)
         return JournalStorage(JournalFileBackend(str(path)))
     except OSError as error:
-        raise MedscreenError(f"{path} can't be used ({error.strerror}); name another file with --storage.") from error
+        raise MedscreenError(f"{path} can't be used ({error.strerror}). Name another file with --storage.") from error
 
 
 def _require_records(path: Path) -> None:
-    """Raises MedscreenError unless each whole line is a record; half of one at the end is removed."""
+    """Raises MedscreenError unless each complete line is a record; removes an incomplete last line."""
     replay, half, number = JournalStorageReplayResult(""), False, 0
     with path.open("rb") as file:
         for number, line in enumerate(file, 1):
@@ -46,14 +46,14 @@ def _require_records(path: Path) -> None:
             if record is None and number == 1:
                 raise _no_journal(path)
             if record is None or not _follows(record, replay):
-                keep = f"; or keep what stands before it: head -n {number - 1} {path.name}" if number > 1 else ""
+                keep = f"; or keep the lines before it: head -n {number - 1} {path.name}" if number > 1 else ""
                 raise MedscreenError(
                     f"{path}: line {number} is damaged, or a line before it is lost. Move the file away, and the same "
-                    f"command begins a new study (what ended stays in MLflow){keep}."
+                    f"command begins a new study (finished trials stay in MLflow){keep}."
                 )
             try:
                 replay.apply_logs([record])
-            except Exception as error:  # records that Optuna can't follow fail in many ways
+            except Exception as error:  # invalid records raise different errors in Optuna
                 raise _no_journal(path) from error
     if half and number == 1:
         raise _no_journal(path)
@@ -62,11 +62,11 @@ def _require_records(path: Path) -> None:
 
 
 def _no_journal(path: Path) -> MedscreenError:
-    return MedscreenError(f"{path} is no journal of Optuna's; name another file with --storage.")
+    return MedscreenError(f"{path} is not an Optuna journal. Name another file with --storage.")
 
 
 def _record(line: bytes) -> dict[str, Any] | None:
-    """The record in a line, None where it holds none."""
+    """The record in a line, None if it is not one."""
     try:
         record = json.loads(line)
     except (ValueError, RecursionError):
@@ -76,9 +76,9 @@ def _record(line: bytes) -> dict[str, Any] | None:
 
 
 def _follows(record: dict[str, Any], replay: JournalStorageReplayResult) -> bool:
-    """True for a record of an operation of Optuna, on a study or a trial of earlier records.
+    """True if a record is a known operation on a study or trial of earlier records.
 
-    Optuna itself passes over what is written of any other; of studies that were deleted that is right.
+    Optuna skips other records silently, which is right only for deleted studies.
     """
     operation, study, trial = record["op_code"], record.get("study_id"), record.get("trial_id")
     if operation in _OF_TRIAL:
@@ -89,8 +89,8 @@ def _follows(record: dict[str, Any], replay: JournalStorageReplayResult) -> bool
 
 
 def _cut(path: Path) -> None:
-    """Removes what stands behind the last whole line."""
-    lock = JournalFileSymlinkLock(str(path))  # which every writer takes
+    """Truncates the file after the last complete line."""
+    lock = JournalFileSymlinkLock(str(path))  # held by every writer
     lock.acquire()
     try:
         content = path.read_bytes()
@@ -102,9 +102,9 @@ def _cut(path: Path) -> None:
 
 @dataclass
 class JournalMark:
-    """Tells whether a journal is still the file that a study is being written to.
+    """Detects that a journal in use was removed, replaced or truncated.
 
-    Optuna keeps what it has read, and would go on beside a file that was removed, replaced or cut short.
+    Optuna caches what it has read and would continue without an error.
     """
 
     path: Path
@@ -112,7 +112,7 @@ class JournalMark:
     size: int = 0
 
     def still_there(self) -> bool:
-        """True if it begins as before and has lost nothing since the last call."""
+        """True if the first line is unchanged and the file has not shrunk since the last call."""
         try:
             with self.path.open("rb") as file:
                 first, size = file.readline(), file.seek(0, os.SEEK_END)
@@ -121,6 +121,6 @@ class JournalMark:
         except OSError:
             return False
         known = not self.first or (first == self.first and size >= self.size)
-        if known and ends_whole:  # half a line may be cut by the next process that opens the journal
+        if known and ends_whole:  # an incomplete line may be removed by the next process that opens the journal
             self.first, self.size = first, size
         return known

@@ -1,4 +1,4 @@
-"""Shows a study's trials in MLflow."""
+"""Logging of a study's trials in MLflow."""
 
 from collections.abc import Iterable, Iterator
 from datetime import datetime
@@ -22,20 +22,20 @@ _STATUS = {
 
 
 def runs_of(layout: Layout, plan: Plan, study: optuna.Study, identity: StudyIdentity) -> StudyRuns:
-    """The runs of a study, found again or made."""
+    """The MLflow runs of a study, found or created."""
     records = list(records_of(study.get_trials(deepcopy=False), plan.searched))
     return StudyRuns(layout, plan.dataset, plan.detector, identity, records, plan.about(), plan.strategy())
 
 
 def records_of(trials: Iterable[FrozenTrial], searched: Searched) -> Iterator[TrialRecord]:
-    """The records of the trials that have begun."""
+    """The records of all started trials."""
     for trial in trials:
         if trial.state in _STATUS:
             yield record_of(trial, searched)
 
 
 def record_of(trial: FrozenTrial, searched: Searched) -> TrialRecord:
-    """A trial as MLflow shows it."""
+    """Converts a trial for logging in MLflow."""
     part, values = searched.values(trial.params)
     attributes: dict[str, Any] = trial.user_attrs
     counts = attributes.get(CONFUSION, {})

@@ -1,4 +1,4 @@
-"""Optuna's log and warnings, switched off where they would disturb the terminal."""
+"""Suppression of Optuna's log messages and warnings on the terminal."""
 
 import warnings
 from collections.abc import Iterator
@@ -9,7 +9,7 @@ import optuna
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Within it Optuna logs errors alone and gives no warnings."""
+    """Context in which Optuna logs only errors and warnings are ignored."""
     before = optuna.logging.get_verbosity()
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     try:

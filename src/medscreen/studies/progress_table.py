@@ -1,4 +1,4 @@
-"""Progress of a study: a live table on a terminal, a line a trial elsewhere."""
+"""Progress display of a study: a live table on a terminal, else one line per trial."""
 
 import time
 from collections import Counter
@@ -19,18 +19,18 @@ from medscreen.studies.trial_attributes import OBJECTIVES, REASON
 
 Show = Callable[[Sequence[FrozenTrial]], None]
 _BEST, _RUNNING = 5, 8
-_LONGEST = 18  # letters of a cell
+_LONGEST = 18  # characters in a cell
 _GAP = 2
-_DONE = (TrialState.COMPLETE, TrialState.PRUNED)  # what failed is tried again
+_DONE = (TrialState.COMPLETE, TrialState.PRUNED)  # failed trials are repeated
 _WORDS = {TrialState.COMPLETE: "completed", TrialState.PRUNED: "pruned", TrialState.FAIL: "failed"}
 
 
 @contextmanager
 def live_table(name: str, wanted: int) -> Iterator[Show]:
-    """A function to call about once a second with all trials of the study `name`, of which `wanted` shall end.
+    """Context with a display function, to be called about once a second with all trials of the study `name`.
 
-    On a terminal it shows the best five, those that run, counts and the time left; elsewhere it prints a line for each
-    trial that has ended since this began.
+    `wanted`: number of trials to finish. On a terminal it shows the best five trials, running ones, counts and the time
+    left; elsewhere it prints a line for each trial that has ended since the start.
     """
     console, began, start = Screen(), datetime.now(), time.monotonic()
     if not console.is_terminal:
@@ -46,7 +46,7 @@ def live_table(name: str, wanted: int) -> Iterator[Show]:
 
 
 def overview(name: str, wanted: int, trials: Sequence[FrozenTrial], seconds: float, width: int) -> Group:
-    """The table after so many `seconds`, at most `width` letters wide, below the counts and above the time left."""
+    """Head line, table of trials (at most `width` characters) and tail with counts and times after `seconds`."""
     count = Counter(trial.state for trial in trials)
     done = sum(count[state] for state in _DONE)
     counts = ", ".join(f"{count[state]} {word}" for state, word in _WORDS.items())
@@ -62,12 +62,12 @@ def overview(name: str, wanted: int, trials: Sequence[FrozenTrial], seconds: flo
         varied = [name for name in names if varies(name, trials)]
         parts.append(_table([*best, *running[:_RUNNING]], varied, width))
     if len(running) > _RUNNING:
-        parts.append(Text(f"and {len(running) - _RUNNING} more that run"))
+        parts.append(Text(f"and {len(running) - _RUNNING} more running"))
     return Group(*parts, tail)
 
 
 def _table(trials: Sequence[FrozenTrial], names: Sequence[str], width: int) -> Table:
-    """A row a trial, with as many of the parameters as the width takes."""
+    """One row per trial, with as many parameters as fit the width."""
     columns = [["trial", *(f"{t.number} runs" if t.state == TrialState.RUNNING else str(t.number) for t in trials)]]
     columns.append([OBJECTIVES[0], *map(_auroc, trials)])
     if any(len(trial.values or ()) > 1 for trial in trials):
@@ -91,7 +91,7 @@ def _table(trials: Sequence[FrozenTrial], names: Sequence[str], width: int) -> T
 
 
 def _short_names(names: Sequence[str]) -> list[str]:
-    """The last part of each dotted name, more of it where two would be the same."""
+    """The last part of each dotted name, or more parts if needed to be unique."""
     short = []
     for name in names:
         parts = name.split(".")
@@ -102,7 +102,7 @@ def _short_names(names: Sequence[str]) -> list[str]:
 
 
 def _cell(value: Any) -> str:
-    """Three significant digits of a number; the beginning and the end of a long text."""
+    """Formats a number to three significant digits; shortens the middle of a long text."""
     if isinstance(value, float):
         return f"{value:.3g}".replace("e-0", "e-").replace("e+0", "e+")
     text = str(value)
@@ -111,7 +111,7 @@ def _cell(value: Any) -> str:
 
 
 def _auroc(trial: FrozenTrial) -> str:
-    """Its value; of one that runs, the last that it reported."""
+    """AUROC of a trial; of a running one, the last reported value."""
     if trial.values:
         return f"{trial.values[0]:.4f}"
     return f"{trial.intermediate_values[max(trial.intermediate_values)]:.4f}" if trial.intermediate_values else "-"
@@ -126,10 +126,9 @@ def _rank(trial: FrozenTrial) -> tuple[float, int]:
 
 
 def time_left(wanted: int, trials: Sequence[FrozenTrial], now: datetime) -> float | None:
-    """Seconds until `wanted` trials have ended: the mean duration of a trial, shared by those that run.
+    """Estimated seconds until `wanted` trials have ended, from the mean duration and the number of running trials.
 
-    None while none has ended or none runs. It counts durations and not times of day: a resumed study has not done its
-    former trials in the time since.
+    None if no trial has ended or none is running. Durations of trials are valid for resumed studies, too.
     """
     took = [trial.duration.total_seconds() for trial in trials if trial.state in _DONE and trial.duration]
     running = [trial for trial in trials if trial.state == TrialState.RUNNING and trial.datetime_start]
@@ -148,7 +147,7 @@ def _clock(seconds: float) -> str:
 
 
 def _lines(began: datetime) -> Show:
-    """Prints a line for each trial that has ended since `began`, once, in the order of their ends."""
+    """A function that prints one line per trial that ended since `began`, in order of completion."""
     printed: set[int] = set()
 
     def show(trials: Sequence[FrozenTrial]) -> None:

@@ -1,4 +1,4 @@
-"""Optuna's samplers and pruners from params.yaml."""
+"""Optuna's samplers and pruners as configured in params.yaml."""
 
 import numpy as np
 from optuna.pruners import BasePruner, HyperbandPruner, MedianPruner, NopPruner, WilcoxonPruner
@@ -15,12 +15,12 @@ from medscreen.studies.optuna_logging import quiet
 
 
 def sampler_of(params: StudyParams, *numbers: int) -> BaseSampler:
-    """The sampler, seeded by `numbers`: the number of trials is one, so that a resumed study repeats no draws."""
+    """The sampler, seeded by `numbers`, which include the number of trials so that a resumed study repeats no draws."""
     seed = int(np.random.SeedSequence(list(numbers)).generate_state(1)[0])
     with quiet():
         match params.sampler:
             case "tpe":
-                # each part of the space by its own trials, where several entries compete
+                # group: with several entries, each part of the space is sampled separately
                 return TPESampler(seed=seed, multivariate=True, group=True, constant_liar=True)
             case "gp":
                 return GPSampler(seed=seed)
@@ -29,7 +29,7 @@ def sampler_of(params: StudyParams, *numbers: int) -> BaseSampler:
 
 
 def pruner_of(params: StudyParams, epochs: int) -> BasePruner:
-    """The pruner of trials that have so many epochs."""
+    """The pruner for trials of `epochs` epochs."""
     pruner = params.pruner
     with quiet():
         match pruner:

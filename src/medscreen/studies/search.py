@@ -1,4 +1,4 @@
-"""Runs a study: hands out trials, shows them on the terminal and in MLflow, until there are as many as wanted."""
+"""Runs a study: distributes trials to workers and shows them on the terminal and in MLflow."""
 
 import time
 from collections.abc import Callable, Sequence
@@ -26,21 +26,21 @@ _MOST_UNRECORDED = 10
 
 
 def begin(storage: BaseStorage, plan: Plan) -> tuple[optuna.Study, str]:
-    """The study and its identity, made if there is none.
+    """Loads or creates the study; returns it with its identity.
 
-    Its first trial is then the roster's entry, as far as it lies in the space.
+    The first trial of a new study is the roster's entry, as far as it lies in the space.
     """
     is_new = plan.name not in optuna.get_all_study_names(storage)
     if is_new:
         try:
             study = optuna.create_study(storage=storage, study_name=plan.name, directions=plan.directions)
-        except DuplicatedStudyError:  # another machine has made it in between
+        except DuplicatedStudyError:  # another machine has just created it
             is_new = False
     if not is_new:
         study = optuna.load_study(study_name=plan.name, storage=storage)
     identity = identity_of(study, is_new)
     with quiet():
-        study.set_metric_names(list(OBJECTIVES[: len(plan.directions)]))  # what optuna-dashboard calls them
+        study.set_metric_names(list(OBJECTIVES[: len(plan.directions)]))  # labels in optuna-dashboard
     if not study.get_trials(deepcopy=False) and (hand_set := plan.searched.hand_set()):
         study.enqueue_trial(hand_set, user_attrs={HAND_SET: True}, skip_if_exists=True)
     return study, identity
@@ -48,7 +48,7 @@ def begin(storage: BaseStorage, plan: Plan) -> tuple[optuna.Study, str]:
 
 @dataclass
 class Search:
-    """A study that is being searched from `place`; `shared`: others may do so, too."""
+    """A running search; `place`: digest of checkout and machine; `shared`: other machines may use the storage."""
 
     study: optuna.Study
     plan: Plan
@@ -60,7 +60,7 @@ class Search:
     presence: Presence
 
     def run(self, wanted: int, timeout: float | None) -> None:
-        """Hands out trials until `wanted` have ended, or `timeout` seconds have passed and those begun have ended."""
+        """Runs trials until `wanted` have ended; after `timeout` seconds, starts no more and waits for running ones."""
         until = float("inf") if timeout is None else time.monotonic() + timeout
         drawn_at, unrecorded = 0.0, 0
         while True:
@@ -82,16 +82,16 @@ class Search:
             if unrecorded > _MOST_UNRECORDED:
                 self.presence.require()
                 raise MedscreenError(
-                    f"The storage did not take the outcome of {unrecorded} trials ({failed[-1]}). See to it; what it "
-                    "holds is kept, and the same command goes on."
+                    f"The storage did not record the results of {unrecorded} trials ({failed[-1]}). Repair it and run "
+                    "the command again; recorded trials are kept."
                 )
         self.bring_up_to_date()
 
     def bring_up_to_date(self) -> None:
-        """Queues again what was lost, and shows what the storage holds; in MLflow each place shows its own trials."""
+        """Requeues lost trials, updates the display, and logs to MLflow the trials of this place."""
         requeue_lost(self.study, self.pool.at_work, self.place, self.shared)
         with quiet():
-            fail_stale_trials(self.study)  # of other machines, whose hearts have stopped; of a journal, none
+            fail_stale_trials(self.study)  # trials of other machines without a heartbeat; journals have none
         trials = self.study.get_trials(deepcopy=False)
         self.show(trials)
         ours = (trial for trial in trials if not self.shared or is_at(self.place, trial))
@@ -99,7 +99,7 @@ class Search:
 
 
 def _elsewhere(trials: Sequence[FrozenTrial], pool: WorkerPool) -> int:
-    """Number of trials that run in processes of other commands."""
+    """Number of running trials in processes of other commands."""
     ours = set(pool.at_work)
     running = [trial for trial in trials if trial.state == TrialState.RUNNING]
     return sum(OWNER in trial.user_attrs and trial.user_attrs[OWNER] not in ours for trial in running)

@@ -1,4 +1,4 @@
-"""The search space: from the dimensions in params.yaml to Optuna's parameters, and back to an entry."""
+"""The search space: converts dimensions in params.yaml to Optuna's parameters, and these to an entry."""
 
 from collections.abc import Mapping
 from contextlib import suppress
@@ -20,25 +20,25 @@ from medscreen.config.studies import (
 )
 
 PART = "entry"
-"""Optuna's name for which of several entries a trial has."""
+"""Name of Optuna's categorical parameter that selects one of several entries."""
 
 
 @dataclass(frozen=True)
 class Searched:
-    """The entries that compete, by name, each with what of it is varied; None of the roster's is `own`."""
+    """Searched entries by name, each with its space; `own`: the roster's entry, which replaces an entry of None."""
 
     parts: Mapping[str, SearchedParams]
     own: DetectorParams | None
 
     def start(self, part: str) -> DetectorParams:
-        """The entry that a part varies; raises KeyError if that is the roster's and it has none."""
+        """The entry whose settings a part varies; raises KeyError if neither part nor roster has one."""
         entry = self.parts[part].entry or self.own
         if entry is None:
             raise KeyError(part)
         return entry
 
     def suggest(self, trial: Trial) -> None:
-        """Chooses the parameters of a trial."""
+        """Suggests the parameters of a trial."""
         part = next(iter(self.parts))
         if len(self.parts) > 1:
             part = str(trial.suggest_categorical(PART, list(self.parts)))
@@ -46,19 +46,19 @@ class Searched:
             _suggest(trial, self._name(part, key), dimension)
 
     def values(self, chosen: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
-        """Of Optuna's parameters: the part, and dotted key -> value."""
+        """Part, and dotted key -> value, for Optuna's parameters."""
         part = str(chosen.get(PART, next(iter(self.parts))))
         space = self.parts[part].space
         named = {key: self._name(part, key) for key in space}
         return part, {key: _value(space[key], chosen[name]) for key, name in named.items() if name in chosen}
 
     def entry(self, chosen: Mapping[str, Any]) -> DetectorParams:
-        """The entry that Optuna's parameters stand for; raises pydantic's ValidationError for one that can't be."""
+        """The entry for Optuna's parameters; raises pydantic's ValidationError if it is invalid."""
         part, values = self.values(chosen)
         return entry_with(self.start(part), values)
 
     def hand_set(self) -> dict[str, Any]:
-        """Optuna's parameters of the roster's entry, as far as they are among those that may be tried."""
+        """Optuna's parameters for the roster's entry, as far as its values lie in the space."""
         for part, searched in self.parts.items():
             if searched.entry is None and self.own is not None:
                 own = {PART: part} if len(self.parts) > 1 else {}
@@ -68,13 +68,13 @@ class Searched:
         return {}
 
     def fixed(self, epochs: int | None) -> dict[str, Any]:
-        """Settings that a trial's value depends on besides the searched ones, part by part."""
+        """Part -> fixed settings and space, on which a trial's value depends."""
         about = {}
         for part, searched in self.parts.items():
             entry = self.start(part).within(epochs) if epochs else self.start(part)
-            # the value of a key that is varied does not count: --apply may have written the winner's
+            # searched keys get a fixed value here, since --apply may write the winner's
             first = {key: dimension.extremes[0] for key, dimension in searched.space.items()}
-            with suppress(ValidationError, KeyError):  # where the first values do not go together
+            with suppress(ValidationError, KeyError):  # if these values are invalid in combination
                 entry = entry_with(entry, first)
             about[part] = {
                 "entry": entry.model_dump(),
@@ -99,12 +99,12 @@ def _suggest(trial: Trial, name: str, dimension: DimensionParams) -> None:
 
 
 def _value(dimension: DimensionParams, chosen: Any) -> Any:
-    """The entry's value for Optuna's."""
+    """Converts Optuna's value to the entry's."""
     return dimension.named[chosen] if isinstance(dimension, ChoicesParams) else chosen
 
 
 def _optuna_value(name: str, dimension: DimensionParams, value: Any) -> dict[str, Any]:
-    """Optuna's value, under its name of the parameter, for the entry's; empty if it lies outside the dimension."""
+    """Optuna's parameter `name` with the entry's value; empty if the value lies outside the dimension."""
     if isinstance(dimension, ChoicesParams):
         choices = dimension.named.items()
         return next(({name: choice} for choice, at in choices if at == value and type(at) is type(value)), {})

@@ -1,4 +1,4 @@
-"""The report of a study as files: every trial, importances, a summary, plots. All of it is about the split `tune`."""
+"""Report files of a study: trials, importances, summary and plots. All metrics are on `tune`."""
 
 import json
 import math
@@ -22,9 +22,9 @@ _KEPT = "winner.json"
 
 
 def write_results(study: optuna.Study, folder: Path) -> None:
-    """Replaces `folder` by trials.csv, importances.csv, summary.json and the plots of the study as it is now.
+    """Replaces `folder` by current trials.csv, importances.csv, summary.json and plots of the study.
 
-    A winner.json that is there stays.
+    An existing winner.json is kept.
     """
     trials = study.get_trials(deepcopy=False)
     objectives = OBJECTIVES[: len(study.directions)]
@@ -64,13 +64,13 @@ def _save_trials(trials: Sequence[FrozenTrial], objectives: Sequence[str], path:
 
 
 def _rank(trial: FrozenTrial) -> tuple[int, float, int]:
-    # the value of a pruned trial is not a final one: it ranks below those that ended
+    # values of pruned trials are intermediate: they rank below completed ones
     value = trial.values[0] if trial.values else math.nan
     return _ORDER.index(trial.state), math.inf if math.isnan(value) else -value, trial.number
 
 
 def _cell(value: Any) -> Any:
-    # an empty cell means that the trial had no such parameter
+    # empty cells are reserved for parameters that the trial does not have
     return value if isinstance(value, str) else json.dumps(value)
 
 

@@ -1,4 +1,4 @@
-"""Identity of a study among those of its name, and a check that its storage still holds it."""
+"""Identity of a study among those of its name, and a check that it is still in its storage."""
 
 import time
 from collections.abc import Iterator
@@ -13,19 +13,19 @@ from medscreen.studies.journal import JournalMark, open_journal
 from medscreen.workspace.digests import digest_of
 
 IDENTITY = "medscreen.identity"
-"""The study's user attribute: one that was lost and begun anew has another."""
+"""User attribute of the study; a study that is created again after a loss gets another value."""
 _PATIENCE_S = 3
 
 
 def identity_of(study: optuna.Study, is_new: bool) -> str:
-    """The identity of a study, given to it unless it has one; `is_new`: this process has just made the study.
+    """The identity of a study, assigned if it has none; `is_new`: this process has just created the study.
 
-    A study that an earlier medscreen began has none: it is derived from the start of its first trial, so that two
-    machines that go on with it at once agree.
+    For studies of earlier versions of medscreen it is derived from the start of the first trial, so that concurrent
+    machines get the same.
     """
     known = study.user_attrs.get(IDENTITY)
     until = time.monotonic() + (0 if is_new or study.get_trials(deepcopy=False) else _PATIENCE_S)
-    while known is None and time.monotonic() < until:  # the process that has just made it gives it one
+    while known is None and time.monotonic() < until:  # wait for the process that has just created the study
         time.sleep(0.1)
         known = study.user_attrs.get(IDENTITY)
     if known is None:
@@ -37,31 +37,31 @@ def identity_of(study: optuna.Study, is_new: bool) -> str:
 
 
 class LostStudyError(MedscreenError):
-    """A study that was deleted while it ran, or whose storage was removed or replaced."""
+    """Raised if a running study was deleted, or its storage removed or replaced."""
 
 
 @dataclass(frozen=True)
 class Presence:
-    """A study, its identity, and the journal that it is in, None for a database."""
+    """Check that a study is still in its storage; `journal`: None for a database."""
 
     study: optuna.Study
     identity: str
     journal: JournalMark | None
 
     def require(self) -> None:
-        """Raises LostStudyError unless the storage still holds this very study."""
+        """Raises LostStudyError unless this study is still in its storage."""
         is_kept = self.journal is None or self.journal.still_there()
-        with suppress(KeyError):  # of a study that was deleted
+        with suppress(KeyError):  # the study was deleted
             if is_kept and self.study.user_attrs.get(IDENTITY) == self.identity:
                 return
         raise LostStudyError(
-            f"The study {self.study.study_name} is no longer in its storage: somebody deleted it, or replaced the "
-            "storage, while it ran. MLflow keeps what had ended; the same command begins a new study."
+            f"The study {self.study.study_name} is no longer in its storage: it was deleted, or the storage replaced, "
+            "while it ran. MLflow has the finished trials; the same command begins a new study."
         )
 
     @contextmanager
     def required(self) -> Iterator[None]:
-        """Within it what fails because the study is gone, or its journal damaged, is one sentence."""
+        """Context that replaces errors due to a lost study or damaged journal by a MedscreenError."""
         try:
             yield
         except MedscreenError:
@@ -69,5 +69,5 @@ class Presence:
         except Exception:
             self.require()
             if self.journal is not None:
-                open_journal(self.journal.path)  # raises what is wrong with it
+                open_journal(self.journal.path)  # raises MedscreenError if it is damaged
             raise

@@ -1,4 +1,4 @@
-"""The plan of a study: its data, its space, its name."""
+"""Plan of a study: data, search space and name."""
 
 import json
 from dataclasses import dataclass
@@ -17,10 +17,10 @@ from medscreen.workspace.layout import Layout
 
 @dataclass(frozen=True)
 class Plan:
-    """A study before it is begun.
+    """Everything that defines a study.
 
-    `name`: detector, data set, and 8 characters each for the images of train and tune and for what is searched: what is
-    not comparable is another study. `own`: the roster's entry, None if it has none of that name.
+    `name`: detector, data set, and 8 characters each of the digests of train and tune and of the search space, so that
+    trials in one study are comparable. `own`: the roster's entry of that name, None without one.
     """
 
     detector: str
@@ -34,11 +34,11 @@ class Plan:
 
     @property
     def directions(self) -> list[Literal["maximize", "minimize"]]:
-        """Optuna's, of AUROC and, where it is sought as well, of milliseconds."""
+        """Optuna's directions for AUROC and, if searched, for milliseconds an image."""
         return ["maximize"] if self.params.objective == "auroc" else ["maximize", "minimize"]
 
     def about(self) -> dict[str, Any]:
-        """Identity of the study: the parameters of the parent run in MLflow."""
+        """Definition of the study: parameters of the parent run in MLflow."""
         return {
             "detector": self.detector,
             "dataset": self.dataset,
@@ -52,24 +52,24 @@ class Plan:
         }
 
     def strategy(self) -> dict[str, Any]:
-        """Search strategy as tags of the parent run, which may change in the same study."""
+        """Search strategy: tags of the parent run, which may change within a study."""
         return self.params.model_dump(include={"sampler", "pruner", "confirm"})
 
 
 def plan_study(layout: Layout, params: Params, detector: str) -> Plan:
-    """The study of that name in params.yaml, on the curated images.
+    """The study of a detector in params.yaml, on the curated images.
 
-    Raises MedscreenError where there is no such study, nothing to start from, or no curated image.
+    Raises MedscreenError if the study, its entry or the curated images are missing, or tune has only one class.
     """
     if detector not in params.studies:
-        known = ", ".join(params.studies) or "nothing"
-        raise MedscreenError(f"params.yaml has no study {detector!r}; its studies: block holds {known}.")
+        known = ", ".join(params.studies) or "none"
+        raise MedscreenError(f"params.yaml: no study {detector!r}; studies: {known}.")
     study, own = params.studies[detector], params.detectors.get(detector)
     without = [part for part, searched in study.searched.items() if searched.entry is None and own is None]
     if without:
         raise MedscreenError(
-            f"studies.{detector}.searched.{without[0]}.entry in params.yaml is null, and detectors: has no {detector} "
-            "to start from; write an entry there, or add the detector to the roster."
+            f"studies.{detector}.searched.{without[0]}.entry in params.yaml is null, and detectors: has no {detector}. "
+            "Write an entry there, or add the detector to the roster."
         )
     dataset = _curated_dataset(layout)
     if dataset != params.dataset:
@@ -78,7 +78,7 @@ def plan_study(layout: Layout, params: Params, detector: str) -> Plan:
         )
     images = {split: load_images(layout.curated(split)) for split in ("train", "tune")}
     if len(set(images["tune"].labels.tolist())) < 2:
-        raise MedscreenError("tune holds images of one class alone, on which AUROC is not defined; curate it anew.")
+        raise MedscreenError("tune has images of only one class, so AUROC is undefined. Curate the data again.")
     data = {split: set_digest(of) for split, of in images.items()}
     searched = Searched(study.searched, own)
     space = {
@@ -99,11 +99,9 @@ def _curated_dataset(layout: Layout) -> str:
 
 
 def share_of_cores(compute: ComputeParams, workers: int, cores: int) -> ComputeParams:
-    """The settings of one of so many workers; raises MedscreenError for more workers than cores."""
+    """The compute settings of one of `workers` workers; raises MedscreenError for more workers than cores."""
     if workers > cores:
-        raise MedscreenError(
-            f"--workers {workers} is more than the {cores} cores of this machine; ask for {cores} at most."
-        )
+        raise MedscreenError(f"--workers {workers}: this machine has {cores} cores. Use {cores} at most.")
     return compute.model_copy(update={"threads": min(compute.threads, cores // workers)})
 
 

@@ -1,4 +1,4 @@
-"""The plots of a study: Optuna's own, sized and labelled to be read as files."""
+"""Optuna's plots of a study, sized and labeled for PNG files."""
 
 import copy
 from collections.abc import Callable, Sequence
@@ -15,16 +15,15 @@ from medscreen.studies.importances import Importance, varies
 from medscreen.studies.optuna_logging import quiet
 from medscreen.studies.trial_attributes import OBJECTIVES
 
-_MOST_PAIRED = 3  # parameters in contour and rank, which have a panel a pair
+_MOST_PAIRED = 3  # parameters in contour and rank, which have one panel per pair
 _DPI, _SMALL, _LONG_LABEL = 120, 7, 8
 _INCHES_A_PANEL = 2.6
 
 
 def auroc_study(study: optuna.Study) -> optuna.Study:
-    """The same trials in memory with AUROC as their only value.
+    """A copy of the study in memory with AUROC as its only objective.
 
-    Optuna takes an explicit target for one to minimize: of a study with two objectives its plots and importances would
-    be those of the worst trials.
+    Optuna minimizes explicit targets: plots and importances of a study with two objectives would show the worst trials.
     """
     single = optuna.create_study(study_name=study.study_name, direction="maximize")
     for trial in study.get_trials(deepcopy=False):
@@ -35,7 +34,7 @@ def auroc_study(study: optuna.Study) -> optuna.Study:
 
 
 def save_plots(study: optuna.Study, shares: Sequence[Importance], folder: Path) -> None:
-    """Writes into `folder` the plots for which there are enough trials.
+    """Writes to `folder` the plots for which there are enough trials.
 
     history.png; slice.png and parallel_coordinates.png if a parameter varies; importances.png, contour.png and rank.png
     if importances could be computed; pareto_front.png for two objectives.
@@ -71,7 +70,7 @@ def save_plots(study: optuna.Study, shares: Sequence[Importance], folder: Path) 
 
 
 def _save(path: Path, title: str, size: tuple[float, float], plot: Callable[[], Any]) -> None:
-    # Optuna draws on pyplot's current figure, and sets a style for the whole process
+    # Optuna draws on pyplot's current figure and sets a global style
     with plt.rc_context({"savefig.dpi": _DPI, "savefig.bbox": "tight", "font.size": _SMALL}):
         plot()
         figure = plt.gcf()
@@ -81,7 +80,7 @@ def _save(path: Path, title: str, size: tuple[float, float], plot: Callable[[], 
             axes.tick_params(which="both", labelsize=_SMALL)
             place = axes.get_subplotspec()
             if place is not None and place.get_gridspec().nrows > 1:
-                axes.label_outer()  # labels of inner panels would lie on their neighbors
+                axes.label_outer()  # labels of inner panels would overlap their neighbors
             for axis in (axes.xaxis, axes.yaxis):
                 axis.label.set_fontsize(_SMALL + 1)
             labels = axes.get_xticklabels()

@@ -1,4 +1,4 @@
-"""One trial: the pipeline's own training on `train`, evaluated on `tune`, without access to other splits."""
+"""A trial: the pipeline's training on `train`, evaluated on `tune`, without access to other splits."""
 
 import time
 from collections.abc import Mapping
@@ -28,10 +28,10 @@ _TIMED = 5
 
 @dataclass(frozen=True)
 class Objective:
-    """A trial's figure: AUROC on `tune` of an entry trained on `train`; for two objectives also milliseconds an image.
+    """Optuna objective: AUROC on `tune` of an entry trained on `train`; for two objectives also milliseconds an image.
 
-    Raises TrialPruned, with the reason in the trial's attributes, where the pruner says so, and where an entry can't be
-    trained: an architecture that does not fit the images, a loss that is not finite.
+    Raises TrialPruned, with the reason in the trial's attributes, if the pruner stops the trial or the entry can't be
+    trained (architecture does not fit the images, loss not finite).
     """
 
     searched: Searched
@@ -53,7 +53,7 @@ class Objective:
             raise TrialPruned from None
         except TrialPruned:
             raise
-        except Exception as error:  # without a reason it would be taken for a trial whose process was ended
+        except Exception as error:  # without a reason the trial would count as lost and be repeated
             trial.set_user_attr(REASON, f"{type(error).__name__}: {_sentence(error)}")
             raise
         finally:
@@ -76,7 +76,7 @@ class Objective:
         self, trial: Trial, detector: Detector, curves: list[dict[str, float]], epoch: int, terms: Mapping[str, float]
     ) -> None:
         curves.append({"epoch": epoch, **terms})
-        if self.params.objective != "auroc":  # Optuna prunes by one figure alone
+        if self.params.objective != "auroc":  # Optuna prunes only single-objective studies
             return
         found = auroc_on(score(detector, self.tune.pixels).astype(np.float64), self.tune)
         trial.report(found, epoch)
@@ -86,7 +86,7 @@ class Objective:
 
 
 def trained_graph(entry: DetectorParams, compute: ComputeParams, seed: int, train: ImageSet, tune: ImageSet) -> bytes:
-    """An entry trained as the pipeline does, as the graph that would be packaged."""
+    """Trains an entry like the pipeline and returns its scoring graph as serialized ONNX."""
     size = int(train.pixels.shape[1])
     detector = build(entry, size, compute, seed).fit(train, tune)
     graph: bytes = scoring_graph(export_network(detector, size), size).SerializeToString()
@@ -94,7 +94,7 @@ def trained_graph(entry: DetectorParams, compute: ComputeParams, seed: int, trai
 
 
 def _milliseconds(detector: Detector, images: ImageSet) -> float:
-    """Of one image, by the graph that would be served, on one thread: the fastest of several passes."""
+    """Milliseconds an image of the scoring graph on one thread, the minimum of several passes."""
     size = int(images.pixels.shape[1])
     packaged = PackagedDetector(scoring_graph(export_network(detector, size), size).SerializeToString(), 1)
     seconds = []
@@ -108,6 +108,6 @@ def _milliseconds(detector: Detector, images: ImageSet) -> float:
 def _sentence(error: Exception) -> str:
     if isinstance(error, ValidationError):
         first = error.errors(include_url=False)[0]
-        where = ".".join(str(part) for part in first["loc"][1:])  # behind the kind
+        where = ".".join(str(part) for part in first["loc"][1:])  # after the kind
         return f"{where}: {reason([first])}".removeprefix(": ")
     return " ".join(str(error).split())[:300]

@@ -1,7 +1,7 @@
-"""The owner of a running trial, and the retry of trials whose process is gone.
+"""Owners of running trials, and retries of trials whose process has died.
 
-Optuna's RetryHeartbeatStaleTrialCallback does not do it: a journal has no heartbeat, and the callback copies all user
-attributes, so that the retry would have the dead process as its owner.
+Optuna's RetryHeartbeatStaleTrialCallback is not applicable: journals have no heartbeat, and it copies all user
+attributes, including the dead owner.
 """
 
 import hashlib
@@ -19,56 +19,55 @@ _MOST_RETRIES = 2
 
 
 def place_of(layout: Layout) -> str:
-    """A digest for this checkout on this machine, which reveals the name of neither."""
+    """Anonymous identifier (8 hexadecimal characters) of this checkout on this machine."""
     return hashlib.blake2b(f"{platform.node()} {layout.home}".encode(), digest_size=4).hexdigest()
 
 
 def owner_at(place: str) -> str:
-    """A name of this process that no other has, here or on another machine."""
+    """A name of this process, unique across machines."""
     return f"{place}/{this_writer()}"
 
 
 def is_at(place: str, trial: FrozenTrial) -> bool:
-    """True if a process of this place has the trial, or had."""
+    """True if a process of this place runs or ran the trial."""
     return str(trial.user_attrs.get(OWNER)).partition("/")[0] == place
 
 
 def is_lost(trial: FrozenTrial) -> bool:
-    """True if a trial failed because its process was ended: an error of its own leaves a reason."""
+    """True if a trial failed because its process died; errors raised in a trial leave a reason."""
     return trial.state == TrialState.FAIL and REASON not in trial.user_attrs
 
 
 def number_spent(trials: Sequence[FrozenTrial]) -> int:
-    """Number of a study's finished trials, without those lost and queued again."""
+    """Number of finished trials, without lost and requeued ones."""
     again = _queued_again(trials)
     return sum(trial.state.is_finished() and not (is_lost(trial) and trial.number in again) for trial in trials)
 
 
 def _queued_again(trials: Sequence[FrozenTrial]) -> set[int]:
-    """The numbers of lost trials whose parameters another trial has."""
+    """Numbers of the lost trials that were requeued."""
     return {trial.user_attrs[RETRY_OF] for trial in trials if RETRY_OF in trial.user_attrs}
 
 
 def requeue(study: optuna.Study, trial: FrozenTrial) -> None:
-    """Queues the parameters of a lost trial again, unless they are queued, or were lost three times."""
+    """Requeues a lost trial unless it was requeued already or lost three times."""
     trials = study.get_trials(deepcopy=False)
     if trial.number not in _queued_again(trials) and _retries(trial, trials) < _MOST_RETRIES:
-        # it may have ended before it had asked for all that was queued for it
+        # the process may have died before it suggested all queued parameters
         queued = trial.system_attrs.get("fixed_params", {})
         kept = {HAND_SET: True} if HAND_SET in trial.user_attrs else {}
         study.enqueue_trial({**queued, **trial.params}, user_attrs={RETRY_OF: trial.number, **kept})
 
 
 def requeue_lost(study: optuna.Study, at_work: Collection[str], place: str, others: bool) -> None:
-    """Fails the running trials whose process of this place is gone, and queues them again.
+    """Marks running trials of dead processes of this place as failed, and requeues them.
 
-    `at_work`: the owners, among this command's processes, that have been told to take a trial. `others`: whether other
-    places share the storage; their trials are left to the heartbeat. Killed anywhere in between and called again, it
-    queues none twice and loses none.
+    `at_work`: owners among this command's processes that were given a trial. `others`: other places share the storage;
+    the heartbeat handles their trials. The function is idempotent, also after a kill.
     """
     running = study.get_trials(deepcopy=False, states=[TrialState.RUNNING])
     owned = {trial.user_attrs.get(OWNER) for trial in running}
-    # a process that has just begun may not have put its name on its trial yet
+    # a process may not have set the owner of its trial yet
     unnamed_live = others or any(owner not in owned for owner in at_work)
     for trial in running:
         if OWNER in trial.user_attrs:

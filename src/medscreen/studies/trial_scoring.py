@@ -1,4 +1,4 @@
-"""The value of a trial: AUROC and confusion of scores on labeled images."""
+"""Metrics of a trial: AUROC and confusion matrix."""
 
 import numpy as np
 
@@ -10,14 +10,14 @@ from medscreen.operating.threshold_policies import choose_threshold
 
 
 def auroc_on(scores: Floats, images: ImageSet) -> float:
-    """AUROC (0 to 1) of scores (N,) on these images; .5 where they are not all finite, which separates nothing."""
+    """AUROC (0 to 1) of scores (N,) on these images; .5, as by chance, if any score is not finite."""
     if not np.isfinite(scores).all():
         return 0.5
     return float(auroc(_outcomes(scores, images, 0.0), np.ones((1, len(images))))[0])
 
 
 def confusion_on(scores: Floats, images: ImageSet) -> dict[str, int]:
-    """Counts at Youden's threshold, which is chosen on the same images and flatters."""
+    """Confusion matrix at Youden's threshold; optimistic, since the threshold is chosen on the same images."""
     threshold = choose_threshold(YoudenPolicy(policy="youden"), scores, images.labels)
     return confusion(_outcomes(scores, images, threshold))
 

@@ -1,4 +1,4 @@
-"""The storage of trials: Optuna's journal below studies/, or a database that several machines share."""
+"""Optuna storage of trials: a journal file below studies/, or a database shared by several machines."""
 
 import re
 from collections.abc import Iterator
@@ -21,14 +21,14 @@ from medscreen.workspace.digests import digest_of
 from medscreen.workspace.layout import Layout
 
 _HEARTBEAT_S, _GRACE_S = 10, 60
-_OPTUNAS = "version_info"  # a table that every database of Optuna's has
+_OPTUNAS = "version_info"  # a table in every Optuna database
 
 
 def open_storage(address: str | None, layout: Layout) -> BaseStorage:
-    """The storage at a database's address (postgresql://...) or in a journal's file; None: the checkout's own.
+    """Opens the storage at a database address (postgresql://...) or journal file; None: the checkout's journal.
 
-    A database has a heartbeat: a trial whose machine is gone for a minute is queued again by the others. Raises
-    MedscreenError for one that can't be reached, or holds something else.
+    Databases use a heartbeat: trials of a machine that is gone for a minute are requeued by the others. Raises
+    MedscreenError if the storage can't be reached or has other content.
     """
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     if _is_database(address):
@@ -37,48 +37,48 @@ def open_storage(address: str | None, layout: Layout) -> BaseStorage:
 
 
 def existing_storage(address: str | None, layout: Layout) -> BaseStorage:
-    """The same for whoever only looks: nothing is made where there is nothing, which raises MedscreenError."""
+    """Opens an existing storage without creating one; raises MedscreenError if it has no study."""
     if _is_database(address):
         where = without_password(str(address))
         there = _OPTUNAS in _tables(str(address))
     else:
         where = str(journal_of(address, layout))
-        there = Path(where).is_file()  # Optuna would make the file
+        there = Path(where).is_file()  # Optuna would create the file
     storage = open_storage(address, layout) if there else None
     if storage is None or not optuna.get_all_study_names(storage):
-        raise MedscreenError(f"There is no study in {where} yet: `medscreen study DETECTOR` begins one.")
+        raise MedscreenError(f"{where}: there is no study yet. Start one with `medscreen study DETECTOR`.")
     return storage
 
 
 def mark_of(address: str | None, layout: Layout) -> str:
-    """A digest for a storage as this checkout on this machine sees it, which does not reveal where it is."""
-    # greedy, and not as it is printed: no password may make two databases one
+    """Anonymous identifier (16 hexadecimal characters) of a storage as used from this checkout on this machine."""
+    # greedy, unlike for printing: an @ in a password must not merge two databases
     bare = re.sub(r"//.*@", "//", str(address)).partition("?")[0]
     where = bare if _is_database(address) else str(journal_of(address, layout))
     return digest_of(f"{place_of(layout)} {where}")[:16]
 
 
 def is_shared(storage: BaseStorage) -> bool:
-    """True if other machines may use it as well."""
+    """True if other machines may use the storage, too."""
     return not isinstance(storage, JournalStorage)
 
 
 @contextmanager
 def reached(address: str | None, layout: Layout) -> Iterator[None]:
-    """Within it a storage that is gone, or takes no more, is one sentence."""
+    """Context that turns errors of an unreachable or read-only storage into MedscreenError."""
     try:
         yield
     except (StorageInternalError, SQLAlchemyError) as error:
         raise MedscreenError(
-            f"The storage at {without_password(address or 'studies/')} is gone ({_why(error)}); what has ended is "
-            "kept, and the same command goes on when it is back."
+            f"The storage at {without_password(address or 'studies/')} can't be reached ({_why(error)}). Finished "
+            "trials are kept; run the same command when it is back."
         ) from error
     except OSError as error:
         journal = str(journal_of(address, layout))
-        if not str(error.filename).startswith(journal):  # it is about something else
+        if not str(error.filename).startswith(journal):  # an error of another file
             raise
         raise MedscreenError(
-            f"{journal} can't be written ({error.strerror}); what has ended is kept. Correct that, or name another "
+            f"{journal} can't be written ({error.strerror}); finished trials are kept. Correct that, or name another "
             "file with --storage."
         ) from error
 
@@ -88,15 +88,15 @@ def _is_database(address: str | None) -> bool:
 
 
 def journal_of(address: str | None, layout: Layout) -> Path:
-    """The file of a journal."""
-    # resolved: Optuna's lock is a link to the path as it is given
+    """Path of the journal file."""
+    # resolved: Optuna's lock is a symlink to the given path
     return layout.studies_journal if address is None else Path(address).expanduser().resolve()
 
 
 def _database(address: str) -> RDBStorage:
     where = without_password(address)
-    if (tables := _tables(address)) and _OPTUNAS not in tables:  # Optuna would add its tables to somebody's
-        raise MedscreenError(f"The database at {where} holds something else than Optuna's studies; make one for them.")
+    if (tables := _tables(address)) and _OPTUNAS not in tables:  # Optuna would add its tables to a foreign database
+        raise MedscreenError(f"{where}: the database has other tables than Optuna's. Create one for the studies.")
     with _one_sentence(where), quiet():
         return RDBStorage(
             _full(address),
@@ -117,7 +117,7 @@ def _tables(address: str) -> set[str]:
 
 
 def _full(address: str) -> str:
-    """A PostgreSQL address with psycopg2 named as its driver, since SQLAlchemy 2.1 changed the default driver."""
+    """Adds the driver psycopg2 to a PostgreSQL address, since SQLAlchemy 2.1 changed the default driver."""
     return re.sub(r"^postgres(ql)?://", "postgresql+psycopg2://", address)
 
 
@@ -127,12 +127,12 @@ def _one_sentence(where: str) -> Iterator[None]:
         yield
     except (ImportError, ArgumentError) as error:
         raise MedscreenError(
-            f"{where} is no address that can be used here ({_why(error)}); write "
+            f"{where}: unsupported database address ({_why(error)}). Write "
             "postgresql://USER:PASSWORD@HOST/DATABASE, and pip install 'medscreen[server]'."
         ) from error
     except (SQLAlchemyError, RuntimeError, ValueError) as error:
         raise MedscreenError(
-            f"No storage can be used at {where} ({_why(error)}); start the database, or correct --storage."
+            f"{where}: the database can't be used ({_why(error)}). Start it, or correct --storage."
         ) from error
 
 
@@ -142,7 +142,7 @@ def _why(error: Exception) -> str:
 
 
 def other_studies(storage: BaseStorage, detector: str, name: str) -> list[str]:
-    """The names of studies of the same detector that are about other data, or another space."""
+    """Names of studies of the same detector with other data or another space."""
     return sorted(
         other for other in optuna.get_all_study_names(storage) if other.startswith(f"{detector}-") and other != name
     )
@@ -150,7 +150,7 @@ def other_studies(storage: BaseStorage, detector: str, name: str) -> list[str]:
 
 @contextmanager
 def lone(layout: Layout, study: str) -> Iterator[None]:
-    """Within it no other command of this checkout searches that study; raises MedscreenError if one does."""
+    """Lock on a study for one command of this checkout; raises MedscreenError if another command holds it."""
     folder = layout.scratch / "locks"
     folder.mkdir(parents=True, exist_ok=True)
     lock = FileLock(folder / f"study-{study}.lock")
@@ -158,8 +158,8 @@ def lone(layout: Layout, study: str) -> Iterator[None]:
         lock.acquire(timeout=0)
     except Timeout as error:
         raise MedscreenError(
-            f"Another `medscreen study` searches {study} at this moment; wait for it, or let several machines "
-            "share a database with --storage (docs/studies.md)."
+            f"{study}: another `medscreen study` is running. Wait for it, or share a database between machines with "
+            "--storage (docs/studies.md)."
         ) from error
     try:
         yield

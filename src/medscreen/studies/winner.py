@@ -1,4 +1,4 @@
-"""Choice of the winner: the best trials and the hand-set entry are trained again, in full, with other seeds."""
+"""Choice of a study's winner: the best trials and the hand-set entry are retrained in full with several seeds."""
 
 import json
 from collections.abc import Callable, Mapping, Sequence
@@ -29,9 +29,9 @@ from medscreen.workspace.layout import Layout
 
 @dataclass(frozen=True)
 class Candidate:
-    """An entry that was trained again: its trial, None for the hand-set one, and AUROC on tune with each seed.
+    """A retrained entry; `trial`: None for the hand-set entry; `graphs`, `tune`: graph and AUROC on tune for each seed.
 
-    `is_own`: it is what the roster has.
+    `is_own`: it is the roster's entry.
     """
 
     trial: FrozenTrial | None
@@ -42,21 +42,21 @@ class Candidate:
 
     @property
     def title(self) -> str:
-        """Its name in messages and reports."""
+        """Name of the candidate in messages and reports."""
         number = "" if self.trial is None else f"trial {self.trial.number}"
         return "hand-set" if not number else f"{number}, applied" if self.is_own else number
 
     @property
     def mean(self) -> float:
-        """Over the seeds."""
+        """Mean AUROC on tune over the seeds."""
         return float(np.mean(self.tune))
 
 
 @dataclass(frozen=True)
 class Choice:
-    """The candidates, the best first; AUROC on `val`, the mean over the seeds, of the chosen and the hand-set one.
+    """The candidates, best first; `val`: mean AUROC on `val` over the seeds, for the winner and the hand-set entry.
 
-    `val` was looked at after the choice.
+    `val` is evaluated after the choice.
     """
 
     candidates: Sequence[Candidate]
@@ -64,17 +64,17 @@ class Choice:
 
     @property
     def winner(self) -> Candidate:
-        """The one with the best mean on tune; of equals the hand-set one."""
+        """The candidate with the highest mean AUROC on tune; the hand-set entry wins ties."""
         return self.candidates[0]
 
     @property
     def optimism(self) -> float:
-        """The winner's mean AUROC on tune, by which it was chosen, minus its mean on val."""
+        """Optimism of the selection: the winner's mean AUROC on tune minus its mean on val."""
         return self.winner.mean - self.val[self.winner.title]
 
 
 def best_trials(study: optuna.Study) -> list[FrozenTrial]:
-    """Complete trials of different parameters, the best AUROC first; of two objectives those on the front."""
+    """Completed trials with distinct parameters by falling AUROC; for two objectives, those on the Pareto front."""
     trials = study.best_trials if len(study.directions) > 1 else study.get_trials(deepcopy=False)
     complete = [trial for trial in trials if trial.state == TrialState.COMPLETE]
     found: list[FrozenTrial] = []
@@ -91,10 +91,10 @@ def choose(
     pool: WorkerPool,
     on_trained: Callable[[int, int, str | None], None],
 ) -> Choice | None:
-    """Trains the best trials and the hand-set entry again, those already trained left out, and chooses by tune.
+    """Retrains the best trials and the hand-set entry, except finished trainings, and chooses by AUROC on tune.
 
-    `on_trained` gets the number of trainings done, their total, and why one failed: that candidate drops out. None
-    where no trial has come to its end. Raises MedscreenError where none can be trained again.
+    `on_trained` is called with the number of finished trainings, their total, and the reason of a failure, which drops
+    the candidate. None without a completed trial. Raises MedscreenError if all trainings fail.
     """
     found = [(trial, plan.searched.entry(trial.params)) for trial in best_trials(study)]
     if not found:
@@ -113,8 +113,8 @@ def choose(
         if failed.isdisjoint(paths.values())
     ]
     if not candidates:
-        raise MedscreenError("None of the best trials could be trained again, in full: the reasons stand above.")
-    candidates.sort(key=lambda candidate: -candidate.mean)  # stable: the hand-set one stands first among equals
+        raise MedscreenError("None of the best trials could be retrained; the reasons are printed above.")
+    candidates.sort(key=lambda candidate: -candidate.mean)  # stable: the hand-set entry is first in a tie
     val = curated_images(layout, "val")
     compared = {c.title: c for c in candidates if c is candidates[0] or c.is_own}
     return Choice(
@@ -124,7 +124,7 @@ def choose(
 
 
 def _train(pool: WorkerPool, tasks: list[Again], on_trained: Callable[[int, int, str | None], None]) -> set[Path]:
-    """Does all tasks; returns the graphs that are missing since their training failed, or its process died twice."""
+    """Runs all tasks; returns the graphs of trainings that failed or whose process died twice."""
     waiting, done, died, failed = list(reversed(tasks)), 0, set[Path](), set[Path]()
     pool.start(len(tasks))
     while done < len(tasks):
@@ -145,7 +145,7 @@ def _train(pool: WorkerPool, tasks: list[Again], on_trained: Callable[[int, int,
 
 
 def _graph(layout: Layout, plan: Plan, entry: DetectorParams, seed: int) -> Path:
-    """The file of a training's graph: equal settings, data and code give the same path."""
+    """Path of a training's graph, determined by settings, data and code."""
     about = {
         "entry": entry.model_dump(),
         "seed": seed,
@@ -175,7 +175,7 @@ def winner_record(plan: Plan, choice: Choice) -> dict[str, Any]:
 
 
 def show_choice(search: Search, choice: Choice, folder: Path) -> None:
-    """Shows the choice and the files of a folder on the study's parent run; the best trials' runs get their models."""
+    """Logs choice and files of `folder` to the study's parent run, and models to the runs of the best trials."""
     runs, plan = search.runs, search.plan
     for candidate in choice.candidates:
         if candidate.trial is None or (search.shared and not is_at(search.place, candidate.trial)):

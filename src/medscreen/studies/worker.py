@@ -1,4 +1,4 @@
-"""A process that trains: trials as Optuna chooses them, or an entry again with another seed."""
+"""Worker process of a study: runs trials, or retrains an entry with another seed."""
 
 import os
 import signal
@@ -29,12 +29,12 @@ class Job:
 
 @dataclass(frozen=True)
 class NextTrial:
-    """Take a trial: of those queued, or a new one."""
+    """Task: run a trial, queued or new."""
 
 
 @dataclass(frozen=True)
 class Again:
-    """Train an entry in full with a seed, and leave its graph at a path."""
+    """Task: train an entry in full with a seed and write its graph to a path."""
 
     entry: DetectorParams
     seed: int
@@ -45,11 +45,11 @@ Task = NextTrial | Again
 
 
 def work(job: Job, number: int, pipe: Connection) -> None:
-    """Does the tasks that come through a pipe, each answered by None or a sentence on why it failed, until it closes.
+    """Main loop of a worker: receives tasks from a pipe and sends None or the reason of failure, until the pipe closes.
 
-    Ends with the process that began it. `number` tells the workers of a study apart.
+    It ends with its parent process. `number`: index of the worker in the study.
     """
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the command, which ends its workers
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # on Ctrl-C the command ends its workers
     end_with(os.getppid())
     tasks = _Tasks(job, number)
     try:
@@ -57,12 +57,12 @@ def work(job: Job, number: int, pipe: Connection) -> None:
         while True:
             task: Task = pipe.recv()
             pipe.send(tasks.do(task))
-    except (EOFError, OSError):  # the other end was closed: there is no more to do
+    except (EOFError, OSError):  # the command closed the pipe
         return
 
 
 class _Tasks:
-    """A worker's state between its tasks. Torch is loaded here: the command itself does not need it."""
+    """A worker's state between tasks; imports torch, which the command does not need."""
 
     def __init__(self, job: Job, number: int) -> None:
         from medscreen.data.images import load_images
@@ -71,7 +71,7 @@ class _Tasks:
 
         self.job, self.number, self.owner = job, number, owner_at(place_of(job.layout))
         self.storage = open_storage(job.storage, job.layout)
-        # no other split is opened here
+        # val and test are never loaded in a study
         self.train, self.tune = (load_images(job.layout.curated(split)) for split in ("train", "tune"))
 
     def do(self, task: Task) -> str | None:
@@ -79,7 +79,7 @@ class _Tasks:
             return self._again(task)
         try:
             self._next_trial()
-        except Exception as error:  # study or storage are gone, which the command notices and reports
+        except Exception as error:  # the study or its storage is gone; the command reports that
             return type(error).__name__
         return None
 
@@ -95,13 +95,13 @@ class _Tasks:
         job = self.job
         study = optuna.load_study(study_name=job.study, storage=self.storage)
         trials = study.get_trials(deepcopy=False)
-        # what was lost and queued again does not count: a study that was killed goes on as it would have
+        # without lost and requeued trials, so that a killed study resumes with the same seeds
         begun = number_spent(trials) + sum(trial.state == TrialState.RUNNING for trial in trials)
         study.sampler = sampler_of(job.params, job.seed, begun, self.number)
         epochs = job.params.epochs or max(job.searched.start(part).epochs for part in job.searched.parts)
         study.pruner = pruner_of(job.params, epochs)
         objective = Objective(job.searched, job.params, job.compute, job.seed, self.train, self.tune, self.owner)
-        with quiet():  # what goes wrong stands in the trial's attributes
+        with quiet():  # errors are recorded in the trial's attributes
             study.optimize(objective, n_trials=1, catch=(Exception,))
 
     def _again(self, task: Again) -> str | None:

@@ -1,4 +1,4 @@
-"""The worker processes of a study: each takes one task at a time, and one that dies harms no other."""
+"""Worker processes of a study; each runs one task at a time, independently of the others."""
 
 import multiprocessing
 import os
@@ -13,11 +13,11 @@ from medscreen.studies.worker import Job, Task, work
 
 _MOST_DEATHS, _PATIENCE_S = 10, 5
 DIED = "its process was ended"
-_SPAWN = multiprocessing.get_context("spawn")  # a fork would take over the locks of threads that it has not
+_SPAWN = multiprocessing.get_context("spawn")  # a fork copies locks held by threads that do not exist in the child
 
 
 class _Worker:
-    """A process and its task; `owner` is its name in the storage, "" until it has begun."""
+    """A process and its task; `owner`: its name in the storage, "" until it is ready."""
 
     def __init__(self, job: Job, number: int) -> None:
         self.pipe, end = _SPAWN.Pipe()
@@ -30,9 +30,9 @@ class _Worker:
 
 
 class WorkerPool:
-    """Up to so many processes, each with its share of the cores or a GPU of its own.
+    """Pool of up to `workers` processes, each with its share of the cores or one GPU.
 
-    They are ended when the `with` block is left, whatever they are at.
+    Leaving the `with` block ends them, even in a task.
     """
 
     def __init__(self, job: Job, workers: int) -> None:
@@ -45,7 +45,7 @@ class WorkerPool:
     def __exit__(self, *_: object) -> None:
         for worker in self._workers:
             if worker.task is None:
-                worker.pipe.close()  # it ends by itself
+                worker.pipe.close()  # an idle worker ends when its pipe closes
             else:
                 worker.process.kill()
         for worker in self._workers:
@@ -60,26 +60,25 @@ class WorkerPool:
 
     @property
     def at_work(self) -> list[str]:
-        """The owners that have a task."""
+        """Owners of the workers with a task."""
         return [worker.owner for worker in self._workers if worker.task is not None]
 
     def start(self, tasks: int) -> None:
-        """Starts the processes that so many tasks can use: a study that has ended needs none."""
+        """Starts as many processes as `tasks` can use, up to the maximum."""
         for number in range(len(self._workers), min(tasks, self._most)):
             self._workers.append(_Worker(self._job, number))
 
     def give(self, task: Task) -> None:
-        """Hands a task to one that is idle."""
+        """Gives a task to an idle worker."""
         worker = next(worker for worker in self._workers if worker.owner and worker.task is None)
         worker.task = task
-        with suppress(OSError):  # it has just died, which `ended` notices
+        with suppress(OSError):  # if the worker has just died, `ended` handles it
             worker.pipe.send(task)
 
     def ended(self, timeout: float) -> list[tuple[Task, str | None]]:
-        """The tasks that ended within `timeout` seconds, each with the sentence on why it failed, if it did.
+        """The tasks that ended within `timeout` seconds, each with the reason of a failure or None.
 
-        The task of a process that died is among them; another process takes its place. Raises MedscreenError when that
-        has happened too often.
+        Dead processes are replaced, and their tasks count as failed. Raises MedscreenError after too many deaths.
         """
         ready = set(wait([worker.pipe for worker in self._workers], timeout))
         found: list[tuple[Task, str | None]] = []
@@ -105,23 +104,23 @@ class WorkerPool:
         self._deaths += 1
         if self._deaths > _MOST_DEATHS or (not dead.owner and self._deaths > 1):
             raise MedscreenError(
-                f"{self._deaths} worker processes have ended by themselves, the last with exit status "
-                f"{dead.process.exitcode}: is memory short? Fewer at once: --workers 1. What is finished is kept."
+                f"{self._deaths} worker processes died, the last with exit status {dead.process.exitcode}, possibly "
+                "for lack of memory. Use fewer: --workers 1. Finished trials are kept."
             )
         return _Worker(self._job, dead.number)
 
 
 @contextmanager
 def _as_worker(job: Job, number: int) -> Iterator[None]:
-    """A process that is begun inside ignores Ctrl-C from its first moment on, and has its threads or its own GPU.
+    """Context in which a new process ignores Ctrl-C from its start and gets its number of threads or its GPU.
 
-    Libraries count their threads when they are loaded, so that this has to stand in the environment.
+    These are set in the environment, since libraries read their number of threads on import.
     """
     before, handler = dict(os.environ), signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:
         for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
             os.environ[name] = str(job.compute.threads)
-        if job.compute.device == "cuda":  # one worker a device, in turn
+        if job.compute.device == "cuda":  # one worker per GPU, round robin
             devices = visible_gpus()
             os.environ["CUDA_VISIBLE_DEVICES"] = devices[number % len(devices)]
         yield
@@ -132,7 +131,7 @@ def _as_worker(job: Job, number: int) -> Iterator[None]:
 
 
 def visible_gpus() -> list[str]:
-    """The GPUs that may be used, as CUDA_VISIBLE_DEVICES names them."""
+    """The usable GPUs as listed in CUDA_VISIBLE_DEVICES."""
     named = os.environ.get("CUDA_VISIBLE_DEVICES")
     if named:
         return named.split(",")

@@ -1,1 +1,1 @@
-"""MLflow as people see it: the store below mlruns/, one run a result, its metrics, pictures and model."""
+"""MLflow tracking: the store below mlruns/ or on a server, one run per result, backups."""

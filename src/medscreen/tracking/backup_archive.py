@@ -1,4 +1,4 @@
-"""The format of a backup: a compressed tar of mlruns/ and studies/ that ends with the digest of each file."""
+"""File format of backups: a compressed tar of mlruns/ and studies/ with a manifest of digests as last member."""
 
 import gzip
 import json
@@ -24,9 +24,9 @@ _TOP, _STUDIES = "mlruns", "studies"
 _DATABASE = f"{_TOP}/mlflow.db"
 _MANIFEST = "backup.json"
 _CHUNK = 1 << 20
-# what a file may make this process hold in memory; both are far beyond any store
+# limits of memory use for untrusted files, far beyond any store
 _MOST_FILES, _LARGEST_MANIFEST = 1_000_000, 256 << 20
-# a store is compressed to a third or a tenth; a thousandth is zeros that fill the disk
+# limit against decompression bombs: stores compress to a third or a tenth
 _SMALL, _DENSEST = 1 << 30, 200
 
 
@@ -41,10 +41,9 @@ class _Manifest(BaseModel):
 
 
 def write(target: Path, mlruns: Path, snapshot: Path, studies: Path, level: int = 6) -> int:
-    """Writes the files of both folders to `target`, the copied database in the place of its own; returns their number.
+    """Writes the files of both folders to `target`, with `snapshot` as mlflow.db; returns their number.
 
-    Raises MedscreenError for a link or a device, for a file that can't be read, and for more than a backup can hold;
-    OSError where `target` can't be written.
+    Raises MedscreenError for links, devices, unreadable files and too many files, OSError if `target` can't be written.
     """
     with tarfile.open(target, "w:gz", compresslevel=level) as archive:
         digests = {_DATABASE: file_digest(snapshot)}
@@ -62,14 +61,12 @@ def write(target: Path, mlruns: Path, snapshot: Path, studies: Path, level: int 
             number_of_files=len(digests),
             files=digests,
         )
-        # names that are not UTF-8 hold surrogates, which only Python's own JSON keeps
+        # Python's json keeps the surrogates of names that are not UTF-8
         text = json.dumps(manifest.model_dump(), indent=1, default=datetime.isoformat).encode()
         if len(digests) > _MOST_FILES or len(text) > _LARGEST_MANIFEST:
-            raise MedscreenError(
-                f"{mlruns} holds {len(digests)} files, more than a backup can; copy the folder itself."
-            )
+            raise MedscreenError(f"{mlruns} has {len(digests)} files, too many for a backup; copy the folder itself.")
         _add(archive, _MANIFEST, BytesIO(text), len(text))
-    if level and archive.offset > _most_bytes(target):  # `unpack` would take it for zeros that fill the disk
+    if level and archive.offset > _most_bytes(target):  # `unpack` would refuse it as a decompression bomb
         return write(target, mlruns, snapshot, studies, level=0)
     return len(digests)
 
@@ -78,18 +75,18 @@ def _files(mlruns: Path, studies: Path) -> Iterator[tuple[Path, str]]:
     """Files of a backup besides the database, with their names in the archive."""
     for path in sorted(mlruns.rglob("*")):
         below = path.relative_to(mlruns)
-        # what SQLite keeps beside its file is in the copy
+        # SQLite's files beside the database are not needed: the snapshot is complete
         if len(below.parts) > 1 or not (below.name in FROM_GIT or below.name.startswith("mlflow.db")):
             yield path, f"{_TOP}/{below.as_posix()}"
     for path in sorted(studies.rglob("*")):
-        if not path.is_symlink():  # Optuna's lock on a journal
+        if not path.is_symlink():  # skip Optuna's lock on a journal
             yield path, f"{_STUDIES}/{path.relative_to(studies).as_posix()}"
 
 
 def _content(path: Path) -> bytes | None:
-    """A file's bytes, read at once because a training may be writing it; None for folders and what has gone since."""
+    """A file's bytes, read at once since a training may be writing it; None for folders and removed files."""
     if path.is_symlink():
-        raise MedscreenError(f"{path} is a link, which a backup can't hold; put what it leads to in its place.")
+        raise MedscreenError(f"{path} is a link, which a backup can't hold; replace it by its target.")
     try:
         if path.exists() and not path.is_file() and not path.is_dir():
             raise MedscreenError(f"{path} is a pipe, a socket or a device, which a backup can't hold; remove it.")
@@ -101,7 +98,7 @@ def _content(path: Path) -> bytes | None:
 
 
 def _add(archive: tarfile.TarFile, name: str, content: IO[bytes], size: int) -> None:
-    """Adds a member without the name of its owner."""
+    """Adds a member without its owner."""
     member = tarfile.TarInfo(name)
     member.mtime = int(datetime.now(UTC).timestamp())
     member.size = size
@@ -109,10 +106,10 @@ def _add(archive: tarfile.TarFile, name: str, content: IO[bytes], size: int) -> 
 
 
 def unpack(source: Path, folder: Path, studies: Path, room: int) -> bool:
-    """Makes the new `folder` what mlruns/ was, and `studies` what studies/ was.
+    """Unpacks mlruns/ to the new `folder` and studies/ to `studies`; True if the format includes studies.
 
-    `room`: the bytes that the files may have in all. Returns whether the backup is of a form that holds the studies.
-    Raises MedscreenError unless it is a whole and harmless backup; what was unpacked until then is of no use.
+    `room`: maximum size of all files in bytes. Raises MedscreenError unless the backup is complete, undamaged and
+    safe; the caller removes what was unpacked before.
     """
     folder.mkdir()
     digests: dict[str, str] = {}
@@ -120,18 +117,18 @@ def unpack(source: Path, folder: Path, studies: Path, room: int) -> bool:
     try:
         with _Forward(source) as stream, tarfile.open(fileobj=stream, mode="r:") as archive:
             for member in archive:
-                # no link, no device, and no sparse file: its size is no measure of what has to be written
+                # regular files only; sparse ones need more room than their size
                 is_file = member.type in {tarfile.REGTYPE, tarfile.AREGTYPE} and not member.issparse()
                 content = archive.extractfile(member) if is_file and _is_ours(member.name) else None
                 if content is None or member.name in digests or text:
                     raise MedscreenError(
-                        f"{source} holds {member.name!r}, as no backup of medscreen does; name another."
+                        f"{source} holds {member.name!r}, which is not part of a backup; name another one."
                     )
                 _require_room(source, member.offset_data + member.size, room)
                 if member.name == _MANIFEST and member.size <= _LARGEST_MANIFEST:
                     text = content.read()
                 elif member.name == _MANIFEST or len(digests) == _MOST_FILES:
-                    raise MedscreenError(f"{source} holds more than a backup of medscreen can; name another.")
+                    raise MedscreenError(f"{source} holds more than a backup can; name another one.")
                 else:
                     top, *below = PurePosixPath(member.name).parts
                     path = (folder if top == _TOP else studies).joinpath(*below)
@@ -139,35 +136,35 @@ def unpack(source: Path, folder: Path, studies: Path, room: int) -> bool:
                     with path.open("wb") as file:
                         shutil.copyfileobj(content, file)
                     digests[member.name] = file_digest(path)
-            while stream.read(_CHUNK):  # the checksum of all is at the very end
+            while stream.read(_CHUNK):  # read to the end, where gzip's checksum is
                 pass
     except EOFError as error:
-        raise MedscreenError(f"{source} is cut short; copy it again, or name another backup.") from error
+        raise MedscreenError(f"{source} is incomplete; copy it again, or name another backup.") from error
     except (tarfile.TarError, gzip.BadGzipFile, zlib.error, ValueError, OverflowError, RecursionError) as error:
-        raise MedscreenError(f"{source} is no backup, or a damaged one ({error}); name another.") from error
+        raise MedscreenError(f"{source} is not a backup, or damaged ({error}); name another one.") from error
     return _checked(source, text, digests).format >= _WITH_STUDIES
 
 
 def _checked(source: Path, text: bytes, digests: dict[str, str]) -> _Manifest:
-    """The manifest of a backup, with which the digests of its files agree."""
+    """The manifest of a backup, after comparison with the digests of the unpacked files."""
     try:
         manifest = _Manifest.model_validate(json.loads(text))
     except (ValueError, RecursionError) as error:  # pydantic's error is a ValueError
-        raise MedscreenError(f"{source} is no whole backup: its {_MANIFEST} is missing or damaged.") from error
+        raise MedscreenError(f"{source} is not a complete backup: its {_MANIFEST} is missing or damaged.") from error
     if not 1 <= manifest.format <= _FORMAT:
-        raise MedscreenError(f"{source} was made by medscreen {manifest.medscreen}, in another form; use that one.")
+        raise MedscreenError(f"{source} has another format, of medscreen {manifest.medscreen}; use that version.")
     if manifest.files != digests or _DATABASE not in digests:
         differing = sorted({name for name, _ in manifest.files.items() ^ digests.items()} or {_DATABASE})
         name = visible(differing[0])
-        raise MedscreenError(f"{source} is damaged: {name} is not what was backed up; name another backup.")
+        raise MedscreenError(f"{source} is damaged: the digest of {name} differs; name another backup.")
     return manifest
 
 
 def _require_room(source: Path, size: int, room: int) -> None:
     if size > room:
-        raise MedscreenError(f"{source} holds more than {room / 1e9:.1f} GB, which is the room there is; make more.")
+        raise MedscreenError(f"{source} holds more than the free {room / 1e9:.1f} GB; make room on the disk.")
     if size > _most_bytes(source):
-        raise MedscreenError(f"{source} holds more than {_DENSEST} times its size, as no store does; name another.")
+        raise MedscreenError(f"{source} unpacks to over {_DENSEST} times its size, unlike a store; name another one.")
 
 
 def _most_bytes(backup: Path) -> int:
@@ -175,7 +172,7 @@ def _most_bytes(backup: Path) -> int:
 
 
 class _Forward(gzip.GzipFile):
-    """A stream read once, in small pieces: a header may claim gigabytes for a name, or lead back in a circle."""
+    """Forward-only gzip stream with small reads, against headers with huge names or circular offsets."""
 
     def read(self, size: int | None = -1) -> bytes:
         if size is None or not 0 <= size <= _CHUNK:
@@ -191,6 +188,6 @@ class _Forward(gzip.GzipFile):
 
 def _is_ours(name: str) -> bool:
     path = PurePosixPath(name)
-    # written in one way alone: a/b and a//b would be one file
+    # normalized paths only: a/b and a//b would be the same file
     is_plain = str(path) == name and ".." not in path.parts
     return name == _MANIFEST or (is_plain and len(path.parts) > 1 and path.parts[0] in {_TOP, _STUDIES})

@@ -1,4 +1,4 @@
-"""Backups of MLflow's store and of the studies: everything of both as one compressed tar, and the way back."""
+"""Backup and restore of MLflow's store and the studies as one compressed tar."""
 
 import os
 import shutil
@@ -21,7 +21,7 @@ from medscreen.workspace.process_lock import process_lock
 
 @dataclass(frozen=True)
 class Backup:
-    """A backup that was written: its bytes, and the files, runs and registered versions in it."""
+    """A written backup: `size` in bytes, numbers of files, runs and registered versions."""
 
     path: Path
     size: int
@@ -31,9 +31,9 @@ class Backup:
 
 
 def back_up(layout: Layout, target: Path) -> Backup:
-    """Writes the checkout's store to the new file `target`; trainings may go on meanwhile.
+    """Writes the checkout's store and studies to the new file `target`; trainings may run meanwhile.
 
-    Raises MedscreenError where there is no store or a damaged one, and where `target` exists or can't be written.
+    Raises MedscreenError if the store is missing or damaged, or `target` exists or can't be written.
     """
     _require_own_store(layout)
     _require_free(layout, target)
@@ -42,20 +42,20 @@ def back_up(layout: Layout, target: Path) -> Backup:
             settle(layout)
             if not (layout.mlruns / "mlflow.db").is_file():
                 raise MedscreenError(
-                    f"{layout.mlruns} holds no store to back up; `make repro` or `dvc repro` makes one."
+                    f"{layout.mlruns} holds no store to back up; `make repro` or `dvc repro` creates one."
                 )
             relocate(layout)
         snapshot = layout.scratch / "backup.db"
         try:
-            # the database first: whatever it names lies among the artefacts, which only get more
+            # the database first: all artifacts that it lists exist, since artifacts are only added
             runs, versions = _copy_database(layout.mlruns / "mlflow.db", snapshot)
-            clear_partials(target.parent)  # a killed backup left them, under the name of its time
+            clear_partials(target.parent)  # left by killed backups, whose names contain their time
             with replaced(target) as partial:
                 files = write(partial, layout.mlruns, snapshot, layout.studies)
                 _require_free(layout, target)
         except OSError as error:
             raise MedscreenError(
-                f"{target} can't be written ({error.strerror or error}); name a file that can, where there is room."
+                f"{target} can't be written ({error.strerror or error}); name another file, on a disk with enough room."
             ) from error
         finally:
             snapshot.unlink(missing_ok=True)
@@ -63,20 +63,20 @@ def back_up(layout: Layout, target: Path) -> Backup:
 
 
 def restore(layout: Layout, source: Path) -> Path | None:
-    """Puts store and studies of the backup `source` in place and returns where the former ones are kept.
+    """Restores store and studies from the backup `source`; returns the folder of the former ones, None without any.
 
-    None if there were no former ones. Raises MedscreenError, and changes nothing, for a file that is no whole backup
-    and while another process has the store or a study open.
+    Raises MedscreenError, and changes nothing, if the backup is incomplete or damaged, or another process uses the
+    store or a study.
     """
     _require_own_store(layout)
     if not source.is_file():
-        raise MedscreenError(f"{source} is no file; name one that `medscreen backup` has written.")
+        raise MedscreenError(f"{source} is not a file; name a backup written by `medscreen backup`.")
     with _alone(layout):
         ready = layout.home / "mlruns-restoring"
         try:
             with replaced(ready) as partial:
                 if unpack(source, partial, partial / STUDIES, shutil.disk_usage(layout.home).free):
-                    (partial / STUDIES).mkdir(exist_ok=True)  # none are in the backup where there were none
+                    (partial / STUDIES).mkdir(exist_ok=True)  # an empty folder if the backup has no studies
             _require_database(ready / "mlflow.db", source)
             with store_lock(layout), _no_study(layout):
                 settle(layout)
@@ -87,8 +87,8 @@ def restore(layout: Layout, source: Path) -> Path | None:
                     return exchange(layout, ready)
         except OSError as error:
             raise MedscreenError(
-                f"{source} can't be restored ({error.strerror or error}); mlruns/ is as it was: make room, or let "
-                f"medscreen read that file and write to {layout.home}."
+                f"{source} can't be restored ({error.strerror or error}); mlruns/ is unchanged. Make room on the disk, "
+                f"or make that file readable and {layout.home} writable."
             ) from error
         finally:
             shutil.rmtree(ready, ignore_errors=True)
@@ -97,8 +97,8 @@ def restore(layout: Layout, source: Path) -> Path | None:
 def _require_own_store(layout: Layout) -> None:
     if address := server_address(own_address(layout)):
         raise MedscreenError(
-            f"MLFLOW_TRACKING_URI is {without_password(address)}: who runs that server backs its store up "
-            "(docs/servers.md says how); unset it for the checkout's own."
+            f"MLFLOW_TRACKING_URI is {without_password(address)}. A server's store is backed up on the server "
+            "(docs/servers.md); unset the variable for the checkout's store."
         )
 
 
@@ -106,17 +106,17 @@ def _require_free(layout: Layout, target: Path) -> None:
     if os.path.lexists(target):
         raise MedscreenError(f"{target} exists already; name another file.")
     if target.resolve().is_relative_to(layout.mlruns.resolve()):
-        raise MedscreenError(f"{target} lies in the store that is backed up; name a file elsewhere.")
+        raise MedscreenError(f"{target} lies in the store itself; name a file elsewhere.")
 
 
 def _alone(layout: Layout) -> AbstractContextManager[None]:
-    busy = MedscreenError(f"Another backup or restore of {layout.mlruns} is running; let it end first.")
+    busy = MedscreenError(f"Another backup or restore of {layout.mlruns} is running; wait until it ends.")
     return process_lock(layout.scratch / "backup.lock", busy)
 
 
 def _copy_database(database: Path, snapshot: Path) -> tuple[int, int]:
-    """The numbers of runs and of registered versions in the copy, which is of one moment and needs no other file."""
-    snapshot.unlink(missing_ok=True)  # a killed backup left it
+    """Copies the database consistently and checks it; returns the numbers of runs and registered versions."""
+    snapshot.unlink(missing_ok=True)  # left by a killed backup
     try:
         with closing(sqlite3.connect(database, timeout=20)) as store, closing(sqlite3.connect(snapshot)) as copy:
             store.backup(copy)
@@ -141,12 +141,12 @@ def _require_database(database: Path, source: Path) -> None:
         with closing(sqlite3.connect(database)) as connection:
             connection.execute("select count(*) from experiments")
     except sqlite3.Error as error:
-        raise MedscreenError(f"{source} holds no store of MLflow's ({error}); name another backup.") from error
+        raise MedscreenError(f"{source} holds no MLflow store ({error}); name another backup.") from error
 
 
 @contextmanager
 def _no_study(layout: Layout) -> Iterator[None]:
-    """No `medscreen study` of this checkout runs, nor begins until the block ends: it would write to both journals."""
+    """Context in which no `medscreen study` of this checkout runs, which would write to the replaced journal."""
     busy = MedscreenError(f"{layout.studies} is in use: end `medscreen study` first.")
     with ExitStack() as held:
         for path in (layout.scratch / "locks").glob("study-*.lock"):
@@ -156,20 +156,20 @@ def _no_study(layout: Layout) -> Iterator[None]:
 
 @contextmanager
 def _unused(database: Path) -> Iterator[None]:
-    """Nobody else has the database open, nor can open it until the block ends; one that is damaged counts as unused."""
+    """Context with an exclusive lock on the database, against other processes; a damaged one counts as unused."""
     if not database.is_file():
         yield
         return
     with ExitStack() as held:
         try:
             connection = held.enter_context(closing(sqlite3.connect(database, timeout=1)))
-            # whoever logs keeps a connection, and would go on writing to the store that is moved aside
+            # a process that logs has a connection and would continue to write to the former store
             connection.execute("pragma locking_mode=exclusive")
             connection.execute("begin immediate")
             connection.rollback()  # the exclusive lock stays
         except sqlite3.DatabaseError as error:
             if error.sqlite_errorcode & 0xFF == sqlite3.SQLITE_BUSY:
                 raise MedscreenError(
-                    f"{database} is in use: end the trainings, `medscreen ui` and whatever else has it open first."
+                    f"{database} is in use: end trainings, `medscreen ui` and other processes that have it open first."
                 ) from error
         yield

@@ -1,4 +1,4 @@
-"""One detector's result, read from the files that DVC versions: all that its MLflow run shows."""
+"""Result of a detector, read from the files that DVC versions, as logged to MLflow."""
 
 import csv
 import json
@@ -30,13 +30,13 @@ from medscreen.workspace.lineage import read_lineage
 class Result:
     """A fitted, calibrated and evaluated detector.
 
-    `history`: one mapping an epoch, its number under `epoch`. `evaluation`: split -> metric -> estimate.
+    `history`: one mapping per epoch, its number under `epoch`. `evaluation`: split -> metric -> estimate.
     `analysis`: see medscreen.reporting.evaluation_report.tables. `explanations`: see medscreen.explain.proof; {}
-    where an older `evaluate` wrote none. `files`: the files that the run shows, by folder.
-    `predictions`: score, probability and decision of each image of val and test, with label and patient number but no
-    name of a file. `similar_cases`: index of the training images, see medscreen.explain; None of a detector without
-    features of its own. `trained_on`: digests of the images of train and tune. `studied`: tags that name the study and
-    the trial that its settings come from; empty where there was none.
+    if an older `evaluate` wrote none. `files`: folder of the run -> files to log.
+    `predictions`: score, probability and decision of each image of val and test, with label and patient number, without
+    file names. `similar_cases`: index of the training images, see medscreen.explain; None for a detector without
+    embeddings. `trained_on`: digests of the images of train and tune. `studied`: tags of the study and trial that the
+    settings come from; empty without one.
     """
 
     dataset: str
@@ -68,14 +68,14 @@ class Result:
 
     @property
     def report_digest(self) -> str:
-        """A digest of the evaluation in the run: its numbers and the data they are about."""
+        """Digest of the evaluation: metrics, analysis, explanations, curation and data."""
         content = json.dumps(
             [self.evaluation, self.analysis, self.explanations, self.curation, self.data_digest], sort_keys=True
         )
         return digest_of(content)
 
     def value(self, split: str, metric: str) -> float | None:
-        """A metric's value on a split, None where it is not defined."""
+        """A metric's value on a split, None if undefined."""
         value: float | None = self.evaluation[split][metric]["value"]
         return value
 
@@ -86,12 +86,12 @@ class Result:
 
 
 def read_results(layout: Layout, params: Params) -> list[Result]:
-    """The results of the whole roster; raises MedscreenError where the workspace does not hold them."""
+    """The results of the whole roster; raises MedscreenError if the workspace lacks any."""
     try:
         active = json.loads(layout.raw.read_text())["dataset"]
         if active != params.dataset:
             raise MedscreenError(
-                f"The workspace holds results of {active}, params.yaml says {params.dataset}; run `dvc repro` first."
+                f"The workspace has results of {active}, params.yaml has {params.dataset}; run `dvc repro` first."
             )
         return [_whole(layout, params, name) for name in params.detectors]
     except FileNotFoundError as error:
@@ -106,7 +106,7 @@ def _whole(layout: Layout, params: Params, detector: str) -> Result:
         result = read_result(layout, params, detector)
     except FileNotFoundError:
         raise
-    except (OSError, ValueError, KeyError) as error:  # pyarrow's own are among them
+    except (OSError, ValueError, KeyError) as error:  # includes pyarrow's errors
         raise MedscreenError(
             f"models/{detector}, reports/detectors/{detector} or reports/predictions/{detector}.parquet: a file of the "
             f"results is damaged ({type(error).__name__}). Remove them and run `dvc repro`."
@@ -114,14 +114,14 @@ def _whole(layout: Layout, params: Params, detector: str) -> Result:
     made_by = predicted_by(layout.predictions(detector))
     if made_by != result.digest:
         raise MedscreenError(
-            f"reports/predictions/{detector}.parquet: another graph than models/{detector}/detector.onnx made them "
+            f"reports/predictions/{detector}.parquet: not made by models/{detector}/detector.onnx "
             f"(digest {made_by}, not {result.digest}). Run `dvc repro --force evaluate`."
         )
     return result
 
 
 def read_result(layout: Layout, params: Params, detector: str) -> Result:
-    """The result of one detector of the roster, as its stages left it."""
+    """The result of one detector of the roster, from the outputs of its stages."""
     fitted = json.loads((layout.fitted(detector) / "fit.json").read_text())
     raw = json.loads(layout.raw.read_text())
     with (layout.fitted(detector) / "history.csv").open(newline="") as file:
@@ -133,7 +133,7 @@ def read_result(layout: Layout, params: Params, detector: str) -> Result:
         for split in ("train", "tune")
     }
     trained_on = images["train"] + images["tune"]
-    # images may leave only where they show nobody; a checkout that never pulled the page can publish
+    # images are logged only for public data; the curation page is optional
     public = is_public(params.datasets[raw["dataset"]])
     elsewhere = {layout.operating_picture(detector)} | (set() if public else {layout.cases_picture(detector)})
     studied = _studied(layout, detector, entry)
@@ -179,31 +179,31 @@ def read_result(layout: Layout, params: Params, detector: str) -> Result:
 
 
 def _studied(layout: Layout, detector: str, entry: DetectorParams) -> dict[str, str]:
-    """The tags that name the trial of a study whose settings these are; none where they are not its winner's."""
+    """Tags of study and trial if the settings are those of the study's winner, else empty."""
     try:
         winner = json.loads(layout.study_winner(detector).read_text())
         tags = {names.STUDY: str(winner["study"]), names.TRIAL: str(winner["trial"])}
         return tags if winner["trial"] is not None and winner["entry"] == entry.model_dump(mode="json") else {}
-    except (OSError, ValueError, KeyError, TypeError):  # there was no study, or its record was cut short
+    except (OSError, ValueError, KeyError, TypeError):  # no study, or an incomplete record
         return {}
 
 
 def _similar_cases(layout: Layout, detector: str, images: list[str]) -> pa.Table | None:
-    """The index of the version to be; `images`: digests of train."""
+    """Index of similar cases for the version; `images`: digests of train."""
     path = layout.development_predictions(detector)
     rows = pq.read_table(path, filters=pc.field("split") == "train", page_checksum_verification=True)
     return case_table(rows, images, names_key(layout.names_key))
 
 
 def logged_params(params: Params, detector: str, dataset: str) -> dict[str, Any]:
-    """Settings of the detector as parameters of its run."""
+    """Settings of the detector as MLflow parameters."""
     operating, compute = params.operating.model_dump(), params.compute.model_dump()
     common = {"operating": operating, "compute": compute, "seed": params.seed, "dataset": dataset}
     return flat_settings(params.detector(detector).model_dump() | common)
 
 
 def flat_settings(block: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Nested settings by dotted names, as MLflow shows them: training.epochs."""
+    """Flattens nested settings to dotted names, such as training.epochs."""
     flat: dict[str, Any] = {}
     for key, value in block.items():
         if isinstance(value, dict):

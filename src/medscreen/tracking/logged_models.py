@@ -1,4 +1,4 @@
-"""Packaged detectors as MLflow's logged models."""
+"""Packaged detectors as MLflow logged models."""
 
 import re
 from importlib.metadata import version
@@ -33,25 +33,25 @@ _REQUIREMENTS = ("onnx", "onnxruntime", "numpy")
 
 
 class FaultyModelError(MedscreenError):
-    """Raised for files that are not the packaged detector; the message is the reason, as half a sentence."""
+    """Raised for lost or changed files of a packaged detector; the message is a clause with the reason."""
 
 
 def holds_graph(client: MlflowClient, location: str) -> bool:
-    """True if a packaged graph is kept at that location."""
+    """True if there is a packaged graph at a location."""
     return _kept_bytes(client, location) is not None
 
 
 def keeps_graph(client: MlflowClient, run_id: str) -> bool:
-    """True if a graph that a run has logged is still there."""
+    """True if a graph logged by a run still exists."""
     return any(holds_graph(client, model.artifact_location) for model in _logged_models(client, run_id))
 
 
 def kept_graph(client: MlflowClient, layout: Layout, location: str, digest: str) -> Path | None:
-    """The file of the packaged graph at a location, None if it is lost; whether it has that digest is not looked at.
+    """Path of the packaged graph at a location, None if it is lost; its digest is not checked.
 
-    A server's is downloaded once, to .medscreen/models/<digest>/, and again where that copy has another digest. Raises
-    MedscreenError where that does not succeed, UnreachableFilesError where this machine can't look there, and
-    FaultyModelError for a digest that names no folder.
+    Graphs on a server are downloaded once to .medscreen/models/<digest>/, and again if that copy has another digest.
+    Raises MedscreenError for a failed download, UnreachableFilesError for an unreachable storage, and FaultyModelError
+    for an invalid digest.
     """
     size = _kept_bytes(client, location)
     if size is None:
@@ -59,10 +59,10 @@ def kept_graph(client: MlflowClient, layout: Layout, location: str, digest: str)
     here = local_graph(location)
     if here is not None:
         return here
-    # from the server, and part of a path
+    # checked, since the server's value becomes part of a path
     if not _DIGEST_FORM.fullmatch(digest):
         wrong = (
-            f"its tag {names.DIGEST} is no digest" if digest else f"it was registered without the tag {names.DIGEST}"
+            f"its tag {names.DIGEST} is not a digest" if digest else f"it was registered without the tag {names.DIGEST}"
         )
         raise FaultyModelError(wrong)
     copy = layout.scratch / "models" / digest / GRAPH
@@ -76,18 +76,18 @@ def kept_graph(client: MlflowClient, layout: Layout, location: str, digest: str)
             arrived = (folder / GRAPH).stat().st_size
         except (MlflowException, OSError) as error:
             raise MedscreenError(
-                f"{GRAPH} can't be downloaded from the server ({type(error).__name__}); see what its log says, and "
+                f"{GRAPH} can't be downloaded from the server ({type(error).__name__}). Check the server's log and "
                 "run the command again."
             ) from error
         if arrived != size:
-            raise MedscreenError(f"{GRAPH} came with {arrived} of {size} bytes; run the command again.")
+            raise MedscreenError(f"{GRAPH}: {arrived} of {size} bytes were downloaded. Run the command again.")
     return copy
 
 
 def sound_graph(client: MlflowClient, layout: Layout, location: str, digest: str) -> Path:
-    """The file of the packaged graph at a location; raises FaultyModelError unless it is the one of that digest.
+    """Path of the packaged graph at a location, after verification.
 
-    Nor may MLflow load anything else from there.
+    Raises FaultyModelError if it is lost, has another digest, or MLflow would load other code or data.
     """
     graph = kept_graph(client, layout, location, digest)
     if graph is None:
@@ -100,28 +100,28 @@ def sound_graph(client: MlflowClient, layout: Layout, location: str, digest: str
 
 
 def other_than_graph(client: MlflowClient, location: str) -> str:
-    """Other target of `mlflow.pyfunc` or `mlflow.onnx` at a location than the graph; "" without one."""
+    """Reason why MLflow would not load just the packaged graph from a location; "" if it would."""
     try:
         with TemporaryDirectory() as folder:
             sound = loads_only_graph(Path(_repository(client, location).download_artifacts(MLMODEL_FILE_NAME, folder)))
-    except Exception as error:  # a damaged file of YAML fails in many ways
-        return f"its {MLMODEL_FILE_NAME}, by which MLflow loads it, can't be read ({type(error).__name__})"
-    return "" if sound else f"its {MLMODEL_FILE_NAME} lets MLflow load something else than {GRAPH}"
+    except Exception as error:  # damaged YAML files raise different errors
+        return f"its {MLMODEL_FILE_NAME}, which MLflow needs to load it, can't be read ({type(error).__name__})"
+    return "" if sound else f"its {MLMODEL_FILE_NAME} makes MLflow load other files than {GRAPH}"
 
 
 def sound_model_id(client: MlflowClient, layout: Layout, run_id: str, digest: str) -> str | None:
-    """MLflow's name for a model of that digest that a run has logged, whole; None if it has logged none."""
+    """Id of an undamaged model with a digest that a run has logged; None without one."""
     for model in _logged_models(client, run_id):
         try:
             sound_graph(client, layout, model.artifact_location, digest)
-        except FaultyModelError:  # of a publish that was killed, or damaged since
+        except FaultyModelError:  # from a killed publish, or damaged since
             continue
         return str(model.model_id)
     return None
 
 
 def _logged_models(client: MlflowClient, run_id: str) -> list[LoggedModel]:
-    """The models that a run has logged and that nobody has deleted."""
+    """The logged models of a run that are not deleted."""
     run = find_run(client, run_id)
     found: list[LoggedModel] = []
     for output in run.outputs.model_outputs if run is not None and run.outputs else []:
@@ -134,11 +134,11 @@ def _logged_models(client: MlflowClient, run_id: str) -> list[LoggedModel]:
 
 
 def _kept_bytes(client: MlflowClient, location: str) -> int | None:
-    """The size of a logged graph, None if it is lost."""
+    """Size of a logged graph in bytes, None if it is lost."""
     here = local_graph(location)
     if here is not None:
         return here.stat().st_size if here.is_file() else None
-    # an address within MLflow, which it would look up in whatever store is the process's default
+    # a models: or runs: URI, which MLflow would resolve in the process's default store
     if urlsplit(location).scheme in {"models", "runs"}:
         return None
     with reaching(location):
@@ -150,21 +150,20 @@ def _repository(client: MlflowClient, location: str) -> Any:
 
 
 def log_model(client: MlflowClient, run_id: str, graph: onnx.ModelProto, digest: str) -> str:
-    """Logs a packaged detector to a run, which is then finished; returns MLflow's name for the model."""
+    """Logs a packaged detector to a run and finishes the run; returns the id of the logged model."""
     with as_default(client), mlflow.start_run(run_id=run_id):  # log_model takes no client
         return str(mlflow.onnx.log_model(graph, name=_MODEL, **_form(graph, digest)).model_id)
 
 
 def put_back(client: MlflowClient, location: str, graph: onnx.ModelProto, digest: str) -> None:
-    """Writes the files of a packaged detector to the location where a version of it has lost or changed ones.
+    """Writes the files of a packaged detector to a location again, so that versions pointing there stay valid.
 
-    Versions go on pointing there: one that is in Production stays there. Raises MedscreenError where a server names a
-    folder of this machine as the location.
+    Raises MedscreenError if a server gives a folder of this machine as the location.
     """
     if on_server(client) and local_graph(location) is not None:
         raise MedscreenError(
-            f"{location}: the MLflow server names this folder of your own machine as the place of a model; nothing is "
-            "written there. Have the server keep its artifacts itself (--artifacts-destination)."
+            f"{location}: the MLflow server gives this folder of your machine as the location of a model; nothing was "
+            "written there. Start the server with --artifacts-destination."
         )
     with as_default(client), TemporaryDirectory() as folder:
         mlflow.onnx.save_model(graph, f"{folder}/{_MODEL}", **_form(graph, digest))
@@ -172,20 +171,20 @@ def put_back(client: MlflowClient, location: str, graph: onnx.ModelProto, digest
 
 
 def _form(graph: onnx.ModelProto, digest: str) -> dict[str, Any]:
-    """Arguments of MLflow's logging of a packaged detector; the number of images is free."""
+    """Arguments for logging a packaged detector in MLflow; the signature has a free batch size."""
     outputs: list[ColSpec | TensorSpec] = []
     for output in graph.graph.output:
         kind = output.type.tensor_type
         sizes = [dimension.dim_value for dimension in kind.shape.dim[1:]]
         outputs.append(TensorSpec(onnx.helper.tensor_dtype_to_np_dtype(kind.elem_type), (-1, *sizes), output.name))
     pixels = TensorSpec(np.dtype(np.uint8), (-1, 1, -1, -1), "pixels")
-    ramp = np.tile(np.linspace(0, 255, 28).astype(np.uint8), (2, 1, 28, 1))  # nobody's image
+    ramp = np.tile(np.linspace(0, 255, 28).astype(np.uint8), (2, 1, 28, 1))  # a synthetic image
     return {
         "signature": ModelSignature(Schema([pixels]), Schema(outputs)),
         "input_example": ramp,
         "pip_requirements": [f"{name}=={version(name)}" for name in _REQUIREMENTS],
         "onnx_execution_providers": ["CPUExecutionProvider"],
-        # ONNX Runtime would start a thread for each processor of the machine, whatever share of it a container has
+        # by default ONNX Runtime starts a thread per processor of the machine, ignoring container limits
         "onnx_session_options": {"intra_op_num_threads": 1, "inter_op_num_threads": 1},
         "save_as_external_data": False,
         "metadata": {names.DIGEST: digest},

@@ -1,4 +1,4 @@
-"""Files of a logged model: the packaged graph, and MLmodel, by which MLflow loads it. Imports no MLflow."""
+"""Files of a logged model: the packaged graph, and MLmodel, from which MLflow loads it. Does not import MLflow."""
 
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
@@ -6,13 +6,13 @@ from urllib.parse import unquote, urlsplit
 import yaml
 
 GRAPH = "model.onnx"
-# what MLflow loads of a packaged detector: loader module, data, code
+# keys of MLmodel that determine what MLflow loads, and their values for a packaged detector
 _LOADS = ("loader_module", "data", "code")
 _LOADED = {"onnx": (None, GRAPH, None), "python_function": ("mlflow.onnx", GRAPH, None)}
 
 
 def local_graph(location: str) -> Path | None:
-    """The packaged graph at a location that MLflow stores as a path or a file: address; None for any other address."""
+    """Path of the packaged graph at a location that is a path or a file: URI; None for other URIs."""
     address = urlsplit(location)
     if address.scheme == "file":
         return Path(unquote(address.path)) / GRAPH
@@ -20,6 +20,6 @@ def local_graph(location: str) -> Path | None:
 
 
 def loads_only_graph(mlmodel: Path) -> bool:
-    """False if MLflow would load something else than the graph; raises whatever reading a damaged file of YAML does."""
+    """True if MLflow would load the packaged graph and no other code or data; raises if the YAML file is damaged."""
     flavors = yaml.safe_load(mlmodel.read_text(encoding="utf-8"))["flavors"]
     return {flavor: tuple(about.get(key) for key in _LOADS) for flavor, about in flavors.items()} == _LOADED

@@ -1,4 +1,4 @@
-"""State of a run in the store: whole, its record alone, or gone (deleted, or removed by `mlflow gc`)."""
+"""Reading runs that may be deleted, removed by `mlflow gc`, or without their files."""
 
 import json
 from collections.abc import Iterator
@@ -18,33 +18,33 @@ from medscreen.errors import MedscreenError
 from medscreen.runtime.system_errors import without_password
 
 _GONE = "RESOURCE_DOES_NOT_EXIST"
-_SERVED = {"", "file", "mlflow-artifacts", "http", "https"}  # kept here, or by the server itself
+_SERVED = {"", "file", "mlflow-artifacts", "http", "https"}  # local, or served by the MLflow server
 
 
 class UnreachableFilesError(MedscreenError):
-    """Files in a storage that this machine can't reach, so that their loss can't be checked."""
+    """Raised for a storage that this machine can't reach, so that loss of its files can't be checked."""
 
 
 @contextmanager
 def reaching(location: str) -> Iterator[None]:
-    """Raises UnreachableFilesError for whatever fails in a storage that is not the server's own."""
+    """Context that turns errors of a storage outside the MLflow server into UnreachableFilesError."""
     try:
         yield
     except MedscreenError:
         raise
-    except Exception as error:  # each kind of storage fails in its own way
+    except Exception as error:  # each kind of storage raises different errors
         if urlsplit(location).scheme in _SERVED:
             raise
-        means = "pip install boto3" if urlsplit(location).scheme == "s3" else "install what MLflow needs for that"
+        means = "pip install boto3" if urlsplit(location).scheme == "s3" else "install MLflow's package for it"
         raise UnreachableFilesError(
             f"The server keeps its files at {without_password(location)}, which this machine can't reach "
-            f"({type(error).__name__}). Let the server serve them (--artifacts-destination); or {means} here, and give "
-            "this machine access."
+            f"({type(error).__name__}). Start the server with --artifacts-destination; or {means} here, and "
+            "give this machine access."
         ) from error
 
 
 def require_reachable(client: MlflowClient, location: str) -> None:
-    """Raises UnreachableFilesError where this machine can't look at what a server keeps at a location."""
+    """Raises UnreachableFilesError if this machine can't list the files of a server at a location."""
     if urlsplit(location).scheme in _SERVED:
         return
     with reaching(location):
@@ -52,12 +52,12 @@ def require_reachable(client: MlflowClient, location: str) -> None:
 
 
 def is_gone(error: MlflowException) -> bool:
-    """True if MLflow raised because there is no such object."""
+    """True if MLflow raised since the object does not exist."""
     return bool(error.error_code == _GONE)
 
 
 def find_run(client: MlflowClient, run_id: str) -> Run | None:
-    """The run of that id, deleted ones included; None if it was removed for good, or no run was named."""
+    """The run with an id, also if deleted; None if it was removed permanently or the id is empty."""
     if not run_id:
         return None
     try:
@@ -69,12 +69,12 @@ def find_run(client: MlflowClient, run_id: str) -> Run | None:
 
 
 def is_deleted(run: Run) -> bool:
-    """True for a deleted run that `mlflow gc` has not removed yet."""
+    """True if a run is deleted but not removed by `mlflow gc`."""
     return bool(run.info.lifecycle_stage == LifecycleStage.DELETED)
 
 
 def settings_of(run: Run) -> dict[str, str]:
-    """The settings that a run was made with, by their present names: its parameters, but for medscreen's own marks."""
+    """The parameters of a run under their current names, without internal ones (`medscreen.`)."""
     return {
         current_param(name): current_value(name, value)
         for name, value in run.data.params.items()
@@ -83,7 +83,7 @@ def settings_of(run: Run) -> dict[str, str]:
 
 
 def kept_names(client: MlflowClient, run_id: str, folder: str | None = None) -> set[str]:
-    """The paths of the files at the top of a run or of one of its folders; none where the run is gone."""
+    """Paths of the files at the top of a run or in one of its folders; empty if the run is gone."""
     run = find_run(client, run_id)
     if run is None:
         return set()
@@ -92,7 +92,7 @@ def kept_names(client: MlflowClient, run_id: str, folder: str | None = None) -> 
 
 
 def kept_file(client: MlflowClient, run_id: str, name: str) -> bytes | None:
-    """The content of a file at the top of a run, None where the file or the run is gone."""
+    """Content of a file at the top of a run, None if file or run is gone."""
     if name not in kept_names(client, run_id):
         return None
     with TemporaryDirectory() as folder:
@@ -100,7 +100,7 @@ def kept_file(client: MlflowClient, run_id: str, name: str) -> bytes | None:
 
 
 def kept_json(client: MlflowClient, run_id: str, name: str) -> dict[str, Any]:
-    """The object in a JSON file at the top of a run; empty where the file is lost or damaged, or the run is gone."""
+    """Object in a JSON file at the top of a run; empty if the file is lost or damaged or the run is gone."""
     try:
         content = json.loads(kept_file(client, run_id, name) or "{}")
     except ValueError:

@@ -1,4 +1,4 @@
-"""One result, one run: opened while the detector trains, closed with what DVC's files hold."""
+"""MLflow runs of results: opened during training, finished with the files that DVC versions."""
 
 import json
 import os
@@ -28,9 +28,9 @@ from medscreen.workspace.lineage import lineage_digest, source_of
 
 @contextmanager
 def live_run(layout: Layout, dataset: str, detector: str, run_key: str) -> "Iterator[LiveRun]":
-    """A run that shows curves while the detector trains; `finish_run` closes it later.
+    """Context with a run that shows the training curves; `finish_run` finishes it later.
 
-    Runs of the same key whose process ended before that are removed: a killed training leaves one.
+    Unfinished runs of the same run key, left by killed trainings, are deleted.
     """
     client = open_store(layout)
     experiment = open_experiment(client, layout, dataset)
@@ -48,7 +48,7 @@ def live_run(layout: Layout, dataset: str, detector: str, run_key: str) -> "Iter
 def _open(
     client: MlflowClient, layout: Layout, experiment: str, detector: str, run_key: str, about: Mapping[str, str]
 ) -> str:
-    """A new run, with tags that say which code and which experiment it comes from."""
+    """Creates a run with tags for code and DVC experiment; returns its id."""
     tags, source = {names.RUN_KEY: run_key, names.DETECTOR: detector, **about}, source_of(layout)
     if source["commit"]:
         tags |= {names.COMMIT: source["commit"], names.DIRTY: str(bool(source["uncommitted"])).lower()}
@@ -59,23 +59,23 @@ def _open(
 
 
 class LiveRun:
-    """A run to which a training reports its epochs."""
+    """A run that receives the metrics of each epoch during training."""
 
     def __init__(self, client: MlflowClient, run_id: str) -> None:
         self._client, self._run_id = client, run_id
 
     def on_epoch(self, epoch: int, terms: Mapping[str, float]) -> None:
-        """Logs the named terms of an epoch's loss."""
+        """Logs the terms of an epoch's loss by name."""
         now = _now_ms()
         metrics = [Metric(f"epoch/{name}", value, now, epoch) for name, value in terms.items()]
         self._client.log_batch(self._run_id, metrics)
 
 
 def finish_run(client: MlflowClient, layout: Layout, result: Result, registered: Collection[str] = ()) -> str:
-    """The id of the run that shows this result: found, closed, or built again from the files.
+    """Id of the run of a result: found, finished, or rebuilt from the files.
 
-    `registered`: the runs of versions of this package; they are brought back where somebody deleted them. Of other runs
-    of one result the first stays.
+    `registered`: runs of registered versions of this package; deleted ones are restored. Of other runs of the result
+    only the first is kept.
     """
     experiment = open_experiment(client, layout, result.dataset)
     require_reachable(client, client.get_experiment(experiment).artifact_location)
@@ -89,14 +89,13 @@ def finish_run(client: MlflowClient, layout: Layout, result: Result, registered:
         for extra in [*known[1:], *unfinished]:
             if extra.info.run_id not in registered:
                 client.delete_run(extra.info.run_id)
-        # an experiment changes no run but its own
+        # an experiment changes only its own run
         if experiment_name() in ("", known[0].data.tags.get(names.EXPERIMENT)):
             _mend(client, known[0], result)
         return str(known[0].info.run_id)
     for run in unfinished:
-        logged = (
-            run.data.params
-        )  # which MLflow never changes: a killed publish may have logged others than those of now
+        # immutable in MLflow: parameters logged by a killed publish must match
+        logged = run.data.params
         if all(logged.get(name, str(value)) == str(value) for name, value in result.params.items()):
             run_id, ended = str(run.info.run_id), int(run.data.tags.get(names.TRAINED_AT, 0))
             break
@@ -106,14 +105,14 @@ def finish_run(client: MlflowClient, layout: Layout, result: Result, registered:
     log_params(client, run_id, result.params)
     _log_report(client, run_id, result)
     log_model(client, run_id, onnx.load(result.packaged), result.digest)
-    # the tag goes last: a run without it is closed again, or replaced, by the next publish
+    # the tag is last: the next publish finishes or replaces a run without it
     client.set_tag(run_id, names.DIGEST, result.digest)
     client.set_terminated(run_id, "FINISHED", end_time=ended or _now_ms())
     return run_id
 
 
 def _mend(client: MlflowClient, run: Run, result: Result) -> None:
-    """Brings a finished run up to date: evaluated anew, cut short, or parts of it lost."""
+    """Updates a finished run after a new evaluation, a kill, or loss of parts."""
     run_id = run.info.run_id
     log_params(client, run_id, {name: v for name, v in result.params.items() if name not in run.data.params})
     has_metrics = run.data.metrics.keys() >= {name for name, _ in flat_metrics(result.evaluation)}
@@ -125,7 +124,7 @@ def _mend(client: MlflowClient, run: Run, result: Result) -> None:
 
 
 def _keeps_files(client: MlflowClient, run_id: str, result: Result) -> bool:
-    """True if the run lists every file of the result."""
+    """True if the run has all files of the result."""
     own = {names.SCORES, names.TRAINED_ON, names.LINEAGE_FILE, names.OPERATING_FILE}
     own |= set() if result.similar_cases is None else {names.SIMILAR_CASES}
     return kept_names(client, run_id) >= own and all(
@@ -135,13 +134,13 @@ def _keeps_files(client: MlflowClient, run_id: str, result: Result) -> bool:
 
 
 def _unfinished(client: MlflowClient, layout: Layout, experiment: str, run_key: str) -> list[Run]:
-    """Runs of that key which show no result, and whose training has ended, well or not."""
+    """Runs of a run key without a result whose training has ended or failed."""
     here = writer_tags(client, layout).get(names.CHECKOUT)
 
     def may_train(tags: Mapping[str, str], status: str) -> bool:
         if names.TRAINED_AT in tags:
             return False
-        # the processes of another checkout can't be seen from here
+        # processes of another checkout may run on another machine
         return is_writing(tags.get(names.WRITER, "")) if tags.get(names.CHECKOUT) == here else status == "RUNNING"
 
     found = [run for run in _find(client, experiment, names.RUN_KEY, run_key) if names.DIGEST not in run.data.tags]
@@ -149,19 +148,19 @@ def _unfinished(client: MlflowClient, layout: Layout, experiment: str, run_key: 
 
 
 def writer_tags(client: MlflowClient, layout: Layout) -> dict[str, str]:
-    """Tags that say which process trains; on a server also of which checkout, since others may be on other machines."""
+    """Tags that identify the training process and, on a server, the checkout."""
     of_server = {names.CHECKOUT: checkout_mark(layout)} if on_server(client) else {}
     return {names.WRITER: this_writer()} | of_server
 
 
 def was_cut_short(client: MlflowClient, layout: Layout, run: Run) -> bool:
-    """True if a process of this checkout was writing a run and is gone."""
+    """True if the process of this checkout that wrote a run has died."""
     tags, here = run.data.tags, writer_tags(client, layout).get(names.CHECKOUT)
     return names.WRITER in tags and tags.get(names.CHECKOUT) == here and not is_writing(tags[names.WRITER])
 
 
 def _find(client: MlflowClient, experiment: str, tag: str, value: str) -> list[Run]:
-    """The runs with that tag, the oldest first."""
+    """The runs with a tag value, oldest first."""
     return list(client.search_runs([experiment], f"tags.`{tag}` = '{value}'", order_by=["attributes.start_time ASC"]))
 
 
@@ -175,7 +174,7 @@ def _rebuild(client: MlflowClient, layout: Layout, experiment: str, result: Resu
 
 
 def log_params(client: MlflowClient, run_id: str, params: Mapping[str, Any]) -> None:
-    """Logs parameters, however many (an ensemble has those of its members): MLflow's client splits them."""
+    """Logs any number of parameters; MLflow's client splits them into batches."""
     client.log_batch(run_id, params=[Param(name, str(value)) for name, value in params.items()])
 
 
@@ -185,7 +184,7 @@ def _log_report(client: MlflowClient, run_id: str, result: Result) -> None:
         run_id,
         metrics=[Metric(name, value, now, 0) for name, value in flat_metrics(result.evaluation)],
         tags=[
-            # a package may come out of two trainings: a baseline that learns nothing of what has changed
+            # set again: two trainings may give the same package, as for a baseline without parameters
             RunTag(names.RUN_KEY, result.run_key),
             RunTag(names.DATA, result.data_digest),
             RunTag(names.LINEAGE, lineage_digest(result.lineage)),
@@ -216,19 +215,19 @@ def _log_report(client: MlflowClient, run_id: str, result: Result) -> None:
         log_table(client, run_id, result.similar_cases, names.SIMILAR_CASES)
     client.log_text(run_id, json.dumps(result.lineage, indent=1), names.LINEAGE_FILE)
     client.log_text(run_id, json.dumps(result.operating_point, indent=1), names.OPERATING_FILE)
-    # last: a run without it is reported again
+    # last: without this tag the report is logged again
     client.set_tag(run_id, names.REPORTED, result.report_digest)
 
 
 def log_table(client: MlflowClient, run_id: str, table: pa.Table, name: str) -> None:
-    """Keeps a table with the run as a Parquet file of that name."""
+    """Logs a table to a run as a Parquet file `name`."""
     with TemporaryDirectory() as folder:
         pq.write_table(table, Path(folder) / name)
         client.log_artifact(run_id, str(Path(folder) / name))
 
 
 def flat_metrics(block: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, float]]:
-    """test/auroc, test/auroc_low, test/auroc_high for each estimate; undefined ones are left out."""
+    """Names and values of all estimates: test/auroc, test/auroc_low, test/auroc_high; without undefined values."""
     for name, entry in block.items():
         if "value" not in entry:
             yield from flat_metrics(entry, f"{prefix}{name}/")
@@ -239,7 +238,7 @@ def flat_metrics(block: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[s
 
 
 def experiment_name() -> str:
-    """The name that DVC gave the experiment which this process is part of; "" in a repro of the workspace."""
+    """Name of the current DVC experiment; "" in a repro of the workspace."""
     return os.environ.get("DVC_EXP_NAME", "")
 
 

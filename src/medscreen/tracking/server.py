@@ -1,4 +1,4 @@
-"""MLflow's store on a server that a team shares: MLFLOW_TRACKING_URI names it."""
+"""MLflow's store on a shared server, given by MLFLOW_TRACKING_URI."""
 
 import os
 import secrets
@@ -22,28 +22,28 @@ _WAIT_S = 8
 
 
 def server_address(own: str) -> str | None:
-    """The http or https address of the server to use, None for the checkout's own store, whose address is `own`.
+    """The http or https address in MLFLOW_TRACKING_URI, None for the checkout's store at address `own`.
 
-    A user and a password in it move to MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD: MLflow would repeat them
-    in its errors, logs and locations. Raises MedscreenError where the variable holds another kind of address.
+    User and password in it are moved to MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD, since MLflow repeats
+    addresses in errors, logs and locations. Raises MedscreenError for other addresses.
     """
     address = os.environ.get(ADDRESS, "").strip()
-    if address in {"", own}:  # mlflow.set_tracking_uri, as the README has it, writes the variable
+    if address in {"", own}:  # mlflow.set_tracking_uri sets the variable
         return None
     try:
         parts = urlsplit(address)
-        is_http = parts.scheme in {"http", "https"} and parts.port != -1  # raises where the port is no number
+        is_http = parts.scheme in {"http", "https"} and parts.port != -1  # raises if the port is not a number
     except ValueError:
         is_http = False
     if not is_http:
         raise MedscreenError(
-            f"{ADDRESS}={without_password(address)} is no http or https address of an MLflow server; unset it to use "
-            "the checkout's own store below mlruns/."
+            f"{ADDRESS}={without_password(address)} is not an http or https address of an MLflow server. Unset it to "
+            "use the checkout's store below mlruns/."
         )
     if parts.query or parts.fragment or "@" in parts.path or not parts.hostname:
         raise MedscreenError(
-            f"{ADDRESS} is no address that MLflow can use: it has a ?, # or @ behind the server's name. Give a "
-            f"password as {_PASSWORD}, a token as {_TOKEN}."
+            f"{ADDRESS}: invalid address, with a ?, # or @ after the server's name. Set a password as "
+            f"{_PASSWORD}, a token as {_TOKEN}."
         )
     bare = parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
     if bare != address:
@@ -59,9 +59,9 @@ def on_server(client: MlflowClient) -> bool:
 
 
 def open_server(address: str) -> MlflowClient:
-    """A client of the server; raises MedscreenError where none answers within seconds."""
+    """A client of the server; raises MedscreenError if it does not respond within seconds."""
     client = MlflowClient(address, address)
-    # MLflow's own patience, retries for minutes, is for a server that was there a moment ago
+    # MLflow's default retries of minutes are for later requests
     impatient = {"MLFLOW_HTTP_REQUEST_TIMEOUT": str(_WAIT_S), "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0"}
     try:
         with _restoring(*impatient):
@@ -69,14 +69,14 @@ def open_server(address: str) -> MlflowClient:
             client.search_experiments(max_results=1)
     except MlflowException as error:
         raise MedscreenError(
-            f"No MLflow server can be used at {without_password(address)} ({_reason(error)}); start it, correct "
-            f"{ADDRESS}, or unset it to use the checkout's own store."
+            f"{without_password(address)}: the MLflow server can't be used ({_reason(error)}). Start it, correct "
+            f"{ADDRESS}, or unset it to use the checkout's store."
         ) from error
     return client
 
 
 def checkout_mark(layout: Layout) -> str:
-    """A random name that this checkout keeps: it tells runs on a server apart and identifies nobody."""
+    """A random, anonymous identifier of this checkout, which marks its runs on a server."""
     path = layout.scratch / "checkout"
     with FileLock(layout.scratch / "mlflow.lock"):
         if not path.is_file():
@@ -86,10 +86,10 @@ def checkout_mark(layout: Layout) -> str:
 
 @contextmanager
 def as_default(client: MlflowClient) -> Iterator[None]:
-    """MLflow's default store is the client's, for those of its functions that look things up there and take no client.
+    """Context in which MLflow's default store is the client's, for MLflow functions without a client argument.
 
-    Afterwards it is what it was before, or unset: else MLflow would make an mlflow.db in the working directory, or
-    later commands would take what is left in the environment for a server.
+    The former default is restored. A leftover would make MLflow create an mlflow.db in the working directory, or later
+    commands use a wrong server.
     """
     with _restoring(ADDRESS, _REGISTRY):
         former: Any = mlflow.get_tracking_uri() if ADDRESS in os.environ else None
@@ -103,7 +103,7 @@ def as_default(client: MlflowClient) -> Iterator[None]:
 
 @contextmanager
 def _restoring(*names: str) -> Iterator[None]:
-    """Puts these environment variables back in the end."""
+    """Context that restores these environment variables on exit."""
     given = {name: os.environ[name] for name in names if name in os.environ}
     try:
         yield
@@ -114,15 +114,15 @@ def _restoring(*names: str) -> Iterator[None]:
 
 
 def _reason(error: MlflowException) -> str:
-    """Reason of a server's failure, in a few words; MLflow's messages may hold the address with its password."""
+    """Short reason of a server's failure, without secrets, which MLflow's messages may contain."""
     import requests
 
     cause = error.__cause__ or error.__context__
     if isinstance(cause, requests.exceptions.SSLError):
-        return "TLS fails there, or its certificate is not trusted"
+        return "TLS fails, or the certificate is not trusted"
     if isinstance(cause, requests.RequestException) and is_silent(cause):
-        return f"nothing answers within {_WAIT_S} s"
+        return f"no response within {_WAIT_S} s"
     if cause is not None and (status := status_of(cause)):
-        return f"it answers with status {status}"
+        return f"status {status}"
     answer = without_secrets(str(error).partition("Response body: ")[2] or str(error))
-    return " ".join(answer.split())[:120].strip("'. ") or "another kind of server"
+    return " ".join(answer.split())[:120].strip("'. ") or "not an MLflow server"

@@ -1,4 +1,4 @@
-"""One store in the place of another; a kill at any moment leaves the one or the other, and loses neither."""
+"""Crash-safe exchange of MLflow's store; a kill leaves either store in place and loses neither."""
 
 import os
 import shutil
@@ -7,21 +7,20 @@ from pathlib import Path
 
 from medscreen.workspace.layout import Layout
 
-# What git keeps of mlruns/: it belongs to the checkout, not to the store.
+# files of mlruns/ that are in git: part of the checkout, not of the store
 FROM_GIT = frozenset({"README.md", ".gitignore"})
 _FORMER = "mlruns-before-restore-"
 STUDIES = ".studies"
-"""The folder of a restored store in which the studies of the backup wait for their place."""
+"""Temporary folder in a restored store for the studies of the backup."""
 
 
 def exchange(layout: Layout, restored: Path) -> Path | None:
-    """Puts the folder `restored` in the place of mlruns/ and returns where the former one is kept.
+    """Replaces mlruns/ by the folder `restored`; returns the folder of the former store.
 
-    The studies that `restored` holds, be it none in an empty folder, take the place of studies/, and the former ones
-    are kept within the former store.
-    None if there is nothing to keep but what git keeps. The caller holds the store's lock and has called `settle`.
+    Studies in `restored` (possibly an empty folder) replace studies/; the former ones move to the former store. None
+    if the former store has only files that are in git. The caller holds the store's lock and has called `settle`.
     """
-    # the dot says that the exchange goes on: dropping it is the last step
+    # a leading dot marks an exchange in progress; removing it is the last step
     former = layout.home / f".{_former_name()}"
     if os.path.lexists(layout.mlruns):
         layout.mlruns.rename(former)
@@ -35,9 +34,9 @@ def exchange(layout: Layout, restored: Path) -> Path | None:
 
 
 def settle(layout: Layout) -> Path | None:
-    """Ends an exchange that was cut short: the former store goes back unless the restored one is in its place.
+    """Completes an interrupted exchange if the restored store is in place, else moves the former one back.
 
-    Returns where the former one is kept, None if there is none to keep. The caller holds the store's lock.
+    Returns the folder of the former store, None if there is none. The caller holds the store's lock.
     """
     kept = None
     for former in sorted(layout.home.glob(f".{_FORMER}*")):
@@ -45,7 +44,7 @@ def settle(layout: Layout) -> Path | None:
             _put_studies(layout, former)
             kept = _keep(former, former.with_name(former.name.removeprefix(".")))
             continue
-        if os.path.lexists(layout.mlruns):  # git, or a person, has made the folder again
+        if os.path.lexists(layout.mlruns):  # the folder was created again, by git or by hand
             _keep(layout.mlruns, layout.home / _former_name())
         former.rename(layout.mlruns)
     return kept

@@ -1,4 +1,4 @@
-"""A study in MLflow: one parent run, one child run a trial, brought into agreement with the study's storage."""
+"""MLflow runs of a study, synchronized with its storage: one parent run, and one child run per trial."""
 
 import time
 from collections.abc import Iterable, Mapping, Sequence
@@ -26,10 +26,10 @@ _QUARTER_MS = 15 * 60 * 1000
 
 @dataclass(frozen=True)
 class TrialRecord:
-    """A trial as it is to be shown; times in milliseconds since 1970.
+    """Content of a trial's MLflow run; times in milliseconds since 1970.
 
-    `status`: RUNNING, FINISHED, KILLED (pruned) or FAILED. `reported`: epoch -> AUROC on tune. `curves`: what else is
-    known of each epoch when the trial has ended, a row each, its number under `epoch`.
+    `status`: RUNNING, FINISHED, KILLED (pruned) or FAILED. `reported`: epoch -> AUROC on tune. `curves`: one row per
+    epoch with `epoch` and the loss terms, available after the trial has ended.
     """
 
     number: int
@@ -46,7 +46,7 @@ class TrialRecord:
 
 @dataclass(frozen=True)
 class StudyIdentity:
-    """Identity of a study among those of its name, and its storage, which holds one of a name at a time."""
+    """Identity of a study among those of its name, and its storage, in which names are unique."""
 
     study: str
     identity: str
@@ -62,19 +62,19 @@ class _LoggedTrial:
     params: Mapping[str, str]
 
     def is_of(self, record: TrialRecord) -> bool:
-        """True if the run shows this trial, and not one of the same number that was lost."""
-        # a database keeps local time: in another time zone the same start is some quarters of an hour away
+        """True if the run belongs to this trial, and not to a lost one of the same number."""
+        # databases store local time: time zones shift the start by multiples of 15 minutes
         return (self.started - record.started) % _QUARTER_MS == 0 and all(
             str(record.params.get(name)) == value for name, value in self.params.items()
         )
 
 
 class StudyRuns:
-    """The runs of one study, found again or made; a run that was shown otherwise is corrected, none is made twice.
+    """The MLflow runs of one study, found by its identity or created; updates are idempotent.
 
-    Runs are those of a study's identity. Runs of an earlier study of its name that was lost stay, and are marked.
-    `records`: the trials that the study has; runs without an identity, of an earlier medscreen, are taken over where
-    they show these. `about`: the parent run's parameters. `strategy`: tags of it, which may change.
+    Runs of lost studies of the same name are kept and tagged. `records`: the study's trials; runs of earlier versions
+    of medscreen, without an identity, are reused if they match these. `about`: parameters of the parent run.
+    `strategy`: tags of the parent run, which may change.
     """
 
     def __init__(
@@ -91,7 +91,7 @@ class StudyRuns:
         self._detector, self._identity = detector, identity
         self._experiment = open_experiment(self._client, layout, f"{dataset}-studies")
         self.parent = self._found_parent(records) or self._make_parent()
-        logged = self._client.get_run(self.parent).data.params  # which MLflow never changes
+        logged = self._client.get_run(self.parent).data.params  # MLflow parameters are immutable
         log_params(self._client, self.parent, {name: value for name, value in about.items() if name not in logged})
         tags = {f"medscreen.{name}": str(value) for name, value in strategy.items()}
         self._client.log_batch(self.parent, tags=_run_tags(tags))
@@ -99,7 +99,7 @@ class StudyRuns:
         self._logged_trials = {int(run.data.tags[names.TRIAL]): self._as_logged(run) for run in children}
 
     def show(self, records: Iterable[TrialRecord]) -> None:
-        """Brings the trials' runs up to date."""
+        """Updates the runs of the trials."""
         for record in records:
             logged_trial = self._logged_trials.get(record.number)
             if logged_trial is not None and not logged_trial.is_of(record):
@@ -116,7 +116,7 @@ class StudyRuns:
                 logged_trial.status = record.status
 
     def end(self, metrics: Mapping[str, float], tags: Mapping[str, str], folder: Path) -> None:
-        """Closes the parent run with the study's figures, and the files of a folder."""
+        """Logs metrics, tags and the files of `folder` to the parent run and finishes it."""
         self._client.log_batch(
             self.parent,
             [Metric(name, value, _now_ms(), 0) for name, value in metrics.items()],
@@ -126,12 +126,12 @@ class StudyRuns:
         self._client.set_terminated(self.parent, "FINISHED")
 
     def stop(self) -> None:
-        """Marks the parent run, unless it has ended, as stopped; the next search opens it again."""
+        """Ends a running parent run as KILLED; the next search reopens it."""
         if self._client.get_run(self.parent).info.status == "RUNNING":
             self._client.set_terminated(self.parent, "KILLED")
 
     def lose(self) -> None:
-        """Marks the runs of the study, which is no longer in its storage."""
+        """Tags the study's runs as lost, since the study is no longer in its storage."""
         self._lose(self._client.get_run(self.parent))
 
     def log_model(self, record: TrialRecord, graph: Path) -> None:
@@ -139,7 +139,7 @@ class StudyRuns:
         run_id = self._logged_trials[record.number].run_id
         if not keeps_graph(self._client, run_id):
             log_model(self._client, run_id, onnx.load(graph), file_digest(graph))
-            # which has opened the run once more: its end is that of the trial
+            # logging a model reopens the run: set the end of the trial again
             self._client.set_terminated(run_id, record.status, end_time=record.ended)
 
     def _log(self, logged_trial: _LoggedTrial, record: TrialRecord) -> None:
@@ -163,7 +163,7 @@ class StudyRuns:
                 self._client.log_dict(logged_trial.run_id, dict(content), name)
 
     def _found_parent(self, records: Sequence[TrialRecord]) -> str | None:
-        """The parent run of this study, opened again; the others of its name that were lost are marked."""
+        """Finds and reopens the parent run of this study; tags runs of lost studies of its name."""
         named = f"tags.`{_PARENT_OF}` = '{self._identity.study}'"
         found = list(self._client.search_runs([self._experiment], named, order_by=["attributes.start_time ASC"]))
         ours = [run for run in found if run.data.tags.get(_IDENTITY) == self._identity.identity]
@@ -171,7 +171,7 @@ class StudyRuns:
         if not ours:
             ours = [run for run in older if self._shows(run, records)]
         for run in found:
-            # a study of another storage may still be there
+            # studies in another storage may still exist
             here = run in older or run.data.tags.get(_STORAGE) == self._identity.storage
             if here and run not in ours and _LOST not in run.data.tags:
                 self._lose(run)
@@ -180,14 +180,14 @@ class StudyRuns:
         parent, run_id = ours[0], str(ours[0].info.run_id)
         self._client.update_run(run_id, status="RUNNING")
         self._client.log_batch(run_id, tags=_run_tags(self._own_tags()))
-        if _LOST in parent.data.tags:  # its storage is back
+        if _LOST in parent.data.tags:  # the study is in its storage again
             for run in [*self._children(run_id), parent]:
                 if run.data.tags.get(_LOST) == _STUDY_LOST:
                     self._client.delete_tag(run.info.run_id, _LOST)
         return run_id
 
     def _shows(self, parent: Run, records: Sequence[TrialRecord]) -> bool:
-        """True if the runs below a parent are those of the study's trials."""
+        """True if all child runs of a parent match the study's trials."""
         children = self._children(parent.info.run_id)
         trials = {record.number: record for record in records}
         return bool(children) and all(
@@ -204,7 +204,7 @@ class StudyRuns:
                 self._mark_lost(run.info.run_id, run.info.status, _STUDY_LOST)
 
     def _mark_lost(self, run_id: str, status: str, what: str) -> None:
-        """Ends the runs of a trial or study that is no longer in the storage; their content stays."""
+        """Tags and ends the run of a trial or study that is no longer in the storage."""
         self._client.set_tag(run_id, _LOST, what)
         if status == "RUNNING":
             self._client.set_terminated(run_id, "KILLED")

@@ -1,1 +1,1 @@
-"""The checkout: its paths, atomic outputs, locks, digests and lineage."""
+"""Paths of a checkout, atomic outputs, locks, digests and lineage."""

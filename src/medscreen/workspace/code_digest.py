@@ -1,4 +1,4 @@
-"""The code that a result was made by: the files and folders of src/ that dvc.yaml lists for a stage."""
+"""Digest of a stage's code: the files and folders of src/ that dvc.yaml lists for it."""
 
 import hashlib
 from collections.abc import Iterable
@@ -7,13 +7,13 @@ from pathlib import Path
 import yaml
 
 SOURCE = Path(__file__).resolve().parents[2]
-"""The folder of the running code, `src` of a checkout."""
+"""Folder of the running code: `src` of a checkout."""
 
 
 def stage_code(workspace: Path, stage: str, kinds: Iterable[str] = ()) -> list[str]:
     """The dependencies below src/ that dvc.yaml of `workspace` lists for a stage, for detectors of these kinds.
 
-    DVC reruns a stage whose listed code differs; a run key made from the same list is stale in the same cases.
+    DVC reruns a stage if its listed code changes; run keys from the same list change in the same cases.
     """
     entry = yaml.safe_load((workspace / "dvc.yaml").read_text(encoding="utf-8"))["stages"][stage]
     listed = [dep for dep in entry.get("do", entry)["deps"] if isinstance(dep, str) and dep.startswith("src/")]

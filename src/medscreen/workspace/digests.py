@@ -1,4 +1,4 @@
-"""Digests that name contents: 32 hexadecimal characters of blake2b, of MD5 where others chose it."""
+"""Content digests of 32 hexadecimal characters: BLAKE2b, or MD5 where DVC and data publishers use it."""
 
 import hashlib
 import json
@@ -13,21 +13,21 @@ def digest_of(content: bytes | str) -> str:
 
 
 def file_digest(path: Path) -> str:
-    """The digest of a file's content, read a piece at a time."""
+    """The digest of a file's content, read in chunks."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=_BYTES)).hexdigest()
 
 
 def file_md5(path: Path) -> str:
-    """The MD5 of a file's content, by which others publish and name it."""
+    """The MD5 of a file's content, as used by DVC and data publishers."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()
 
 
 def content_md5(path: Path) -> str:
-    """DVC's digest of a file or folder: of a folder, the MD5 of the list of its files with the MD5 of each.
+    """DVC's digest of a file or folder; for a folder, the MD5 of the list of its files with their MD5s.
 
-    Folders of compiled Python, which .dvcignore names, do not count.
+    Folders `__pycache__`, which are in .dvcignore, are skipped.
     """
     if not path.is_dir():
         return file_md5(path)

@@ -1,4 +1,4 @@
-"""dvc.lock after a kill: DVC rewrites it in place, and half of one stops every later `dvc repro`."""
+"""Repair of dvc.lock: DVC rewrites it in place, and a kill leaves an incomplete file that stops `dvc repro`."""
 
 import os
 import re
@@ -15,7 +15,7 @@ _COMMITS = 50
 
 
 def keep_lock(layout: Layout) -> None:
-    """Keeps a copy of dvc.lock, for a stage that DVC has just begun: DVC has read it, and does not write it now."""
+    """Copies dvc.lock at the start of a stage, when DVC has read the file and is not writing it."""
     if os.environ.get("DVC_STAGE") and layout.workspace == layout.home:
         content = _read(layout.lock)
         if content and content != _read(layout.kept_lock):
@@ -23,14 +23,14 @@ def keep_lock(layout: Layout) -> None:
 
 
 def mend_lock(layout: Layout) -> str:
-    """Puts the last whole dvc.lock in the place of one that was cut short; returns what was done, "" for a whole one.
+    """Replaces an incomplete dvc.lock by the last complete one; returns a message, "" if dvc.lock is complete.
 
-    The last whole one is the copy that a stage or an earlier call has kept, else git's; without either dvc.lock is
-    moved away, and DVC makes it anew. A lock with the marks of a merge is left to people. Raises MedscreenError while
-    DVC runs, and for a folder in its place.
+    The last complete one is the copy of a stage or an earlier call, else git's. Without either, dvc.lock is moved away
+    and DVC creates it again. A lock with merge conflicts is not changed. Raises MedscreenError while DVC runs, and if
+    dvc.lock is a folder.
     """
     if layout.lock.is_dir():
-        raise MedscreenError(f"{layout.lock} is a folder. Move it away; git or `dvc repro` brings the file back.")
+        raise MedscreenError(f"{layout.lock} is a folder. Move it away and restore the file with git or `dvc repro`.")
     content = _read(layout.lock)
     if content is None or content.startswith(b"<<<<<<< ") or b"\n<<<<<<< " in content:
         return ""
@@ -41,19 +41,19 @@ def mend_lock(layout: Layout) -> str:
     with _without_dvc(layout):
         content = _read(layout.lock)
         if content is None or _is_sound(layout, content):
-            return ""  # a dvc that has ended meanwhile was writing it
+            return ""  # DVC was writing it and has ended
         broken = _set_aside(layout.kept_lock.with_name("dvc.lock.broken"), content)
         copies = [("its last copy", _read(layout.kept_lock)), *(("git", of) for of in _versions(layout, "HEAD", 1))]
         for source, whole in copies:
             if whole and _is_whole(whole):
-                _write(layout.lock.resolve(), whole)  # it may be a link
-                return f"dvc.lock was cut short; {source} is in its place, and what it held is kept as {broken}."
+                _write(layout.lock.resolve(), whole)  # dvc.lock may be a symlink
+                return f"dvc.lock was incomplete and was replaced by {source}; the incomplete file is {broken}."
         layout.lock.resolve().unlink()
-    return f"dvc.lock was cut short, and there is no whole copy; `dvc repro` makes it anew. It is kept as {broken}."
+    return f"dvc.lock was incomplete and has no copy; it was moved to {broken}. `dvc repro` creates it again."
 
 
 def _set_aside(broken: Path, content: bytes) -> Path:
-    """Keeps a broken lock beside those that are kept already."""
+    """Saves a broken lock beside earlier ones; returns its path."""
     for number in count(1):
         path = broken if number == 1 else broken.with_name(f"{broken.name}.{number}")
         if (kept := _read(path)) is None:
@@ -64,12 +64,12 @@ def _set_aside(broken: Path, content: bytes) -> Path:
 
 
 def _is_whole(content: bytes) -> bool:
-    """True if DVC can load a lock; its loader refuses duplicate keys."""
+    """True if DVC can load a lock; checks duplicate keys and the schema."""
     from dvc.schema import COMPILED_LOCKFILE_SCHEMA
     from dvc.utils.serialize import YAMLFileCorruptedError, parse_yaml
     from dvc.utils.strictyaml import YAMLValidationError, validate
 
-    # a value at the very end may be cut, too, but for a digest of its full length
+    # without a final line break the last value may be truncated, unless it is a digest of full length
     if b"\0" in content or not re.search(rb"\n\Z|: [0-9a-f]{32}(\.dir)?\Z", content):
         return False
     try:
@@ -80,14 +80,14 @@ def _is_whole(content: bytes) -> bool:
 
 
 def _is_sound(layout: Layout, content: bytes) -> bool:
-    """True if a lock is whole, not the kept one cut between two lines; one that a commit has is whole."""
+    """True if a lock is complete: loadable, and not the copy truncated between lines unless a commit has it."""
     kept = _read(layout.kept_lock) or b""
     is_cut = content != kept and kept.startswith(content)
     return _is_whole(content) and not (is_cut and content not in _versions(layout, "--all", _COMMITS))
 
 
 def _versions(layout: Layout, revision: str, most: int) -> list[bytes]:
-    """dvc.lock as the last commits left it that changed it, the latest first."""
+    """Contents of dvc.lock in the last commits that changed it, newest first."""
     from git import Repo
     from git.exc import GitError
 
@@ -96,14 +96,14 @@ def _versions(layout: Layout, revision: str, most: int) -> list[bytes]:
         repository = Repo(layout.workspace, search_parent_directories=True)
         path = layout.lock.resolve().relative_to(Path(str(repository.working_tree_dir)).resolve()).as_posix()
         for commit in repository.iter_commits(revision, paths=path, max_count=most):
-            with suppress(KeyError):  # this one removed it
+            with suppress(KeyError):  # this commit removed it
                 found.append((commit.tree / path).data_stream.read())
     return found
 
 
 @contextmanager
 def _without_dvc(layout: Layout) -> Iterator[None]:
-    """Holds DVC's own lock on the checkout, which whoever writes dvc.lock has."""
+    """Context with DVC's lock on the checkout, which every writer of dvc.lock holds."""
     from dvc.lock import LockError, make_lock
 
     folder = layout.workspace / ".dvc" / "tmp"
@@ -112,7 +112,7 @@ def _without_dvc(layout: Layout) -> Iterator[None]:
     try:
         lock.lock()
     except LockError as error:
-        raise MedscreenError(f"{layout.lock} is being written by a dvc that runs; wait until it ends.") from error
+        raise MedscreenError(f"{layout.lock}: DVC is running and may be writing it; wait until it ends.") from error
     try:
         yield
     finally:

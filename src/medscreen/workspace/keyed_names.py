@@ -1,4 +1,4 @@
-"""Names of files that may be patients', as hashes with a key that never leaves this machine."""
+"""Keyed hashes of file names, which may identify patients; the key stays on this machine."""
 
 import hashlib
 import os
@@ -9,19 +9,19 @@ _KEY_BYTES = 32
 
 
 def keyed_name(name: str, key: bytes) -> str:
-    """The hash of a name: 32 hexadecimal characters, equal for equal names under one key."""
+    """Keyed BLAKE2b hash of a name, 32 hexadecimal characters."""
     return hashlib.blake2b(name.encode("utf-8", "surrogatepass"), key=key, digest_size=16).hexdigest()
 
 
 def names_key(path: Path) -> bytes:
-    """The key in a file that only its owner can read; made when it is first needed."""
+    """The key in a file readable only by its owner; created if missing."""
     path.parent.mkdir(parents=True, exist_ok=True)
     if not path.exists():
         drawn = path.with_name(f"{path.name}-{secrets.token_hex(8)}")
         drawn.touch(mode=0o600)
         drawn.write_bytes(secrets.token_bytes(_KEY_BYTES))
         try:
-            os.link(drawn, path)  # fails where another process was first: one key for both
+            os.link(drawn, path)  # fails if another process was first, so that both use one key
         except FileExistsError:
             pass
         finally:

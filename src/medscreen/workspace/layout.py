@@ -1,4 +1,4 @@
-"""Every path the pipeline reads or writes, once."""
+"""All paths of the pipeline."""
 
 import os
 from dataclasses import dataclass
@@ -11,8 +11,8 @@ from medscreen.errors import MedscreenError
 class Layout:
     """The paths of one checkout.
 
-    `workspace` holds the files that DVC versions. `home` holds what outlives them (MLflow's store, caches,
-    locks). They differ only inside `dvc exp run --temp` or `--queue`, which run in a copy that is deleted.
+    `workspace` holds the files that DVC versions. `home` holds persistent files (MLflow's store, caches, locks). They
+    differ only in `dvc exp run --temp` or `--queue`, which run in a temporary copy.
     """
 
     workspace: Path
@@ -24,12 +24,12 @@ class Layout:
 
     @property
     def lock(self) -> Path:
-        """DVC's record of what each stage was made from."""
+        """DVC's record of dependencies and outputs of each stage."""
         return self.workspace / "dvc.lock"
 
     @property
     def kept_lock(self) -> Path:
-        """The last whole one."""
+        """Copy of the last complete dvc.lock."""
         return self.scratch / "dvc.lock"
 
     @property
@@ -39,7 +39,7 @@ class Layout:
 
     @property
     def external_weights(self) -> Path:
-        """A JSON file for each detector: digests of what its training reads besides the images."""
+        """One JSON file per detector: digests of the external files that its training reads."""
         return self.workspace / "data" / "external_weights"
 
     @property
@@ -48,12 +48,12 @@ class Layout:
         return self.workspace / "data" / "curated" / "development"
 
     def curated(self, split: str) -> Path:
-        """The images of a split; those of test lie apart from what training and calibration depend on."""
+        """The images of a split; test is in a separate folder, which training and calibration do not depend on."""
         return self.workspace / "data" / "curated" / "test" if split == "test" else self.development / split
 
     @property
     def lesion_masks(self) -> Path:
-        """Masks of the test images, of a data set that has them."""
+        """Lesion masks of the test images, if the data set has them."""
         return self.curated("test") / "masks.npy"
 
     @property
@@ -62,7 +62,7 @@ class Layout:
 
     @property
     def named_curation(self) -> Path:
-        """The curation report with the names of files, for whoever may see the data."""
+        """The curation report with file names, which may identify patients: out of git."""
         return self.workspace / "data" / "curation.json"
 
     @property
@@ -72,7 +72,7 @@ class Layout:
 
     @property
     def curation_page(self) -> Path:
-        """The audit for people. It shows images, and lies with them: out of git."""
+        """The curation report as HTML. It shows images and is therefore out of git."""
         return self.workspace / "data" / "curation.html"
 
     def fitted(self, detector: str) -> Path:
@@ -80,15 +80,15 @@ class Layout:
         return self.workspace / "models" / detector / "fitted"
 
     def trained_with(self, detector: str, seed: int) -> Path:
-        """The network's graph of a training with another seed."""
+        """ONNX graph of a network trained with another seed."""
         return self.fitted(detector) / f"network-seed-{seed}.onnx"
 
     def map_graph(self, detector: str) -> Path:
-        """The graph from images to maps; not there where a detector has no map."""
+        """ONNX graph from images to maps; missing if the detector has no map."""
         return self.fitted(detector) / "explain.onnx"
 
     def packaged(self, detector: str) -> Path:
-        """The graph that is evaluated, registered and served."""
+        """The packaged ONNX graph, which is evaluated, registered and served."""
         return self.workspace / "models" / detector / "detector.onnx"
 
     def development_predictions(self, detector: str) -> Path:
@@ -105,12 +105,12 @@ class Layout:
 
     @property
     def metrics(self) -> Path:
-        """A JSON file for each detector, which `dvc metrics show` prints as a row."""
+        """One JSON file per detector, a row of `dvc metrics show`."""
         return self.workspace / "reports" / "metrics"
 
     @property
     def plots(self) -> Path:
-        """The CSV files that `dvc plots` draws: the curves of all detectors in one figure."""
+        """CSV files for `dvc plots`: the curves of all detectors in one figure."""
         return self.workspace / "reports" / "plots"
 
     @property
@@ -136,18 +136,18 @@ class Layout:
         return self.report(detector) / "analysis.json"
 
     def explanations(self, detector: str) -> Path:
-        """Proof of the detector's map against lesions, chance and randomized weights."""
+        """Tests of the detector's map against lesions, chance and randomized weights."""
         return self.report(detector) / "explanations.json"
 
     def threshold_comparison(self, detector: str) -> Path:
-        """The policies side by side."""
+        """Comparison of all threshold policies."""
         return self.report(detector) / "threshold_comparison.csv"
 
     def operating_picture(self, detector: str) -> Path:
         return self.figures(detector) / "operating.png"
 
     def cases_picture(self, detector: str) -> Path:
-        """Images of val with their maps. It shows pixels, which may leave the machine only of public data."""
+        """Images of val with their maps; only those of public data may leave this machine."""
         return self.figures(detector) / "cases.png"
 
     @property
@@ -156,12 +156,12 @@ class Layout:
 
     @property
     def balanced(self) -> Path:
-        """Every detector on as many normal as abnormal images."""
+        """Metrics of all detectors on equal numbers of normal and abnormal images."""
         return self.workspace / "reports" / "balanced.csv"
 
     @property
     def comparison(self) -> Path:
-        """Every detector of the roster against the leader."""
+        """Paired comparison of all detectors with the leader."""
         return self.workspace / "reports" / "comparison.csv"
 
     @property
@@ -181,7 +181,7 @@ class Layout:
         return self.workspace / "reports" / "studies" / detector
 
     def study_winner(self, detector: str) -> Path:
-        """Winner of the study with its figures."""
+        """Winner of the study with its metrics."""
         return self.study_report(detector) / "winner.json"
 
     @property
@@ -195,10 +195,10 @@ class Layout:
 
 
 def find_layout(start: Path | None = None) -> Layout:
-    """The layout of the checkout that `start` (default: the working directory) lies in.
+    """The layout of the checkout that contains `start` (default: the working directory).
 
-    Raises MedscreenError outside a checkout. DVC tells its stages through DVC_ROOT where the original
-    checkout is, even when it runs them in a temporary copy.
+    Raises MedscreenError outside a checkout. DVC sets DVC_ROOT to the original checkout for its stages, even in a
+    temporary copy.
     """
     here = (start or Path.cwd()).resolve()
     for folder in (here, *here.parents):

@@ -14,15 +14,15 @@ from medscreen.errors import MedscreenError
 from medscreen.workspace.digests import content_md5, digest_of
 from medscreen.workspace.layout import Layout
 
-# What a repro itself writes: a change there is no change of the code.
+# written by a repro: changes there are not changes of code
 _WRITTEN = ("dvc.lock", "reports/")
 
 
 def read_lineage(layout: Layout, detector: str, trained_on: Sequence[str], trial: str | None = None) -> dict[str, Any]:
-    """The chain from data to package of one detector of the workspace, ready for JSON.
+    """The lineage of one detector of the workspace, ready for JSON.
 
     `trained_on`: digests of the images of train and tune. `trial`: the trial of a study that the parameters come from.
-    Names and contents of data files are left out: they may say whose images they are.
+    Names and contents of data files are left out, since they may identify patients.
     """
     raw = json.loads(layout.raw.read_text())
     fitted = json.loads((layout.fitted(detector) / "fit.json").read_text())
@@ -45,24 +45,24 @@ def read_lineage(layout: Layout, detector: str, trained_on: Sequence[str], trial
 
 
 def digest_of_all(digests: Sequence[str]) -> str:
-    """32 hexadecimal characters that name images by their digests, in any order."""
+    """Digest (32 hexadecimal characters) of a set of image digests, independent of their order."""
     return digest_of("\n".join(sorted(digests)))
 
 
 def lineage_digest(lineage: dict[str, Any]) -> str:
-    """32 hexadecimal characters that name a lineage."""
+    """Digest (32 hexadecimal characters) of a lineage."""
     return digest_of(json.dumps(lineage, sort_keys=True))
 
 
 def with_policy(params: str, policy: Policy) -> str:
-    """The text of a params.yaml with another threshold policy."""
+    """A params.yaml, as text, with its threshold policy replaced."""
     content = yaml.safe_load(params)
     content["operating"]["threshold"] = policy.model_dump()
     return yaml.safe_dump(content, sort_keys=False)
 
 
 def source_of(layout: Layout) -> dict[str, Any]:
-    """`commit` of the workspace and the `uncommitted` files; commit is "" without a repository or a commit."""
+    """`commit` of the workspace and list of `uncommitted` files; commit is "" without a repository or commit."""
     from git import Repo
     from git.exc import GitError
 
@@ -77,21 +77,21 @@ def source_of(layout: Layout) -> dict[str, Any]:
 
 
 def chain(detector: str) -> tuple[str, ...]:
-    """The stages that a detector goes through, as dvc.lock names them."""
+    """The stages of a detector by their names in dvc.lock."""
     return ("raw", "curate", f"fit@{detector}", f"calibrate@{detector}", "evaluate")
 
 
 def locked_stages(layout: Layout, *detectors: str) -> dict[str, Any]:
-    """DVC's lock of the chains: command, and digest of every dependency and output."""
+    """dvc.lock of the detectors' stages: command, and digests of dependencies and outputs."""
     path = layout.lock
     stages = yaml.safe_load(path.read_text()).get("stages", {}) if path.is_file() else {}
     return {name: stages[name] for detector in detectors for name in chain(detector) if name in stages}
 
 
 def require_locked(layout: Layout, detectors: Iterable[str]) -> None:
-    """Raises MedscreenError where a file or folder of the workspace is not the one that DVC's lock names.
+    """Raises MedscreenError if an output in the workspace differs from its digest in dvc.lock.
 
-    DVC takes an object of its cache or its remote for what its name says, whatever it holds.
+    DVC does not hash objects from its cache or remote.
     """
     for entry in locked_stages(layout, *detectors).values():
         for out in entry.get("outs", []):
@@ -103,8 +103,8 @@ def require_locked(layout: Layout, detectors: Iterable[str]) -> None:
                 kind = "folder"
                 cached = "what `dvc cache dir` holds of it (`medscreen verify` names damaged objects)"
             raise MedscreenError(
-                f"{out['path']}: damaged or changed by hand, not the {kind} that dvc.lock names. Remove it and "
-                f"{cached}, then run `dvc repro`, or `dvc pull` where a remote has it."
+                f"{out['path']}: damaged or changed by hand, not the {kind} in dvc.lock. Remove it and "
+                f"{cached}, then run `dvc repro`, or `dvc pull` if a remote has it."
             )
 
 

@@ -1,4 +1,4 @@
-"""One process of a checkout at a time."""
+"""Lock between processes of a checkout."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -9,7 +9,7 @@ from filelock import FileLock, Timeout
 
 @contextmanager
 def process_lock(path: Path, busy: Exception | None) -> Iterator[None]:
-    """Holds the lock file `path`, whose folder is made; where another process holds it, raises `busy`, or waits."""
+    """Context with the lock file `path`; if another process holds it, raises `busy`, or waits if that is None."""
     path.parent.mkdir(parents=True, exist_ok=True)
     lock = FileLock(path)
     try:

@@ -1,4 +1,4 @@
-"""The finding of a check, and how the checks state one."""
+"""Findings of the verification checks."""
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -6,17 +6,17 @@ from typing import Literal
 
 Status = Literal["matches", "changed", "unreachable"]
 Check = Iterator[tuple[Status, str]]
-"""Each status with one sentence for people; unreachable: there is nothing to compare with."""
+"""Pairs of status and sentence of the report; unreachable: nothing to compare with."""
 
 GROUPS = {
-    "The version itself": ("package", "operating point", "record"),
-    "The workspace around it now": ("scores", "data", "parameters", "code", "DVC objects", "environment"),
+    "The version": ("package", "operating point", "record"),
+    "The current workspace": ("scores", "data", "parameters", "code", "DVC objects", "environment"),
 }
 
 
 @dataclass(frozen=True)
 class Finding:
-    """One result of a check: `subject` is one of those in GROUPS, `says` one sentence for people."""
+    """One result of a check: `subject` is one of GROUPS, `says` a sentence for the report."""
 
     subject: str
     status: Status
@@ -24,21 +24,21 @@ class Finding:
 
 
 class NothingToCompareError(Exception):
-    """Ends a check with the status unreachable; the message is the sentence for people."""
+    """Ends a check with the status unreachable; the message is the finding's sentence."""
 
 
 def findings(subject: str, check: Iterable[tuple[Status, str]]) -> Iterator[Finding]:
-    """The findings of a check; a part that is too damaged to be read is a finding, too."""
+    """The findings of a check; an exception, as from a damaged file, becomes a finding with status changed."""
     try:
         yield from (Finding(subject, status, says) for status, says in check)
     except NothingToCompareError as reason:
         yield Finding(subject, "unreachable", str(reason))
-    except Exception as error:  # whatever is stored may be damaged in any way
+    except Exception as error:  # damaged files fail in many ways
         yield Finding(subject, "changed", f"can't be read ({type(error).__name__}: {' '.join(str(error).split())})")
 
 
 def agreement(is_same: bool, same: str, different: str) -> tuple[Status, str]:
-    """Result of a comparison with its sentence."""
+    """Status of a comparison and its sentence."""
     return ("matches", same) if is_same else ("changed", different)
 
 

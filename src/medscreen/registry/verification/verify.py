@@ -1,4 +1,4 @@
-"""Every check of a registered version, in the order in which people read them."""
+"""All checks of a registered version, in the order of the report."""
 
 from functools import partial
 
@@ -25,7 +25,7 @@ _OF_THE_LINEAGE = (
 
 
 def verify(client: MlflowClient, layout: Layout, params: Params, version: Version) -> list[Finding]:
-    """Whatever can be computed again of a version, compared with the record; nothing is changed, made or downloaded."""
+    """Recomputes what it can of a version and compares it with the record; writes and downloads nothing."""
     record = Record(client, layout, version)
     checks = [
         ("package", version_checks.check_package),
@@ -39,7 +39,7 @@ def verify(client: MlflowClient, layout: Layout, params: Params, version: Versio
     ]
     found = [finding for subject, check in checks for finding in findings(subject, check(record))]
     if not record.lineage:
-        nothing = "the version keeps no lineage to compare with"
+        nothing = "the version has no lineage to compare with"
         subjects = [subject for subject in dict(_OF_THE_LINEAGE) if subject != "record"]
         found += [Finding(subject, "unreachable", nothing) for subject in subjects]
     return found

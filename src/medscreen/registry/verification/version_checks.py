@@ -1,4 +1,4 @@
-"""The version itself: whether its package, its operating point and the record of its run agree with one another."""
+"""Checks of a version: consistency of its package, its operating point and the record of its run."""
 
 import json
 from collections.abc import Mapping
@@ -28,12 +28,12 @@ from medscreen.tracking.runs import flat_metrics
 from medscreen.workspace.digests import digest_of
 from medscreen.workspace.lineage import digest_of_all, lineage_digest
 
-_LOGGED_AGAIN = "`dvc repro publish` logs it again where the version is the workspace's own"
+_LOGGED_AGAIN = "`dvc repro publish` logs it again if the workspace holds the version"
 _NUMBERS = ("threshold", "defer_from", "defer_to")
 
 
 def check_package(record: Record) -> Check:
-    """The logged graph against the digest that the version was registered with, and whether it opens."""
+    """Checks the logged graph's digest against the registered one, and that MLflow and ONNX Runtime load it."""
     if record.graph is None:
         yield "changed", f"model.onnx is lost; {_LOGGED_AGAIN}"
         return
@@ -41,39 +41,39 @@ def check_package(record: Record) -> Check:
     yield agreement(
         digest == registered,
         f"model.onnx has the digest it was registered with, {digest}",
-        f"model.onnx is another artefact: digest {digest}, registered {registered}; {_LOGGED_AGAIN}",
+        f"model.onnx was replaced: it has digest {digest}, registered was {registered}; {_LOGGED_AGAIN}",
     )
     other = other_than_graph(record.client, record.location)
-    yield agreement(not other, "it is what MLflow loads", f"{other}; {_LOGGED_AGAIN}")
+    yield agreement(not other, "MLflow loads model.onnx", f"{other}; {_LOGGED_AGAIN}")
     PackagedDetector(record.graph)
-    yield "matches", "ONNX Runtime opens it"
+    yield "matches", "ONNX Runtime loads model.onnx"
 
 
 def check_operating_point(record: Record) -> Check:
-    """Threshold, deferral band and policy: those in the nodes of the graph against every place that states them."""
+    """Checks threshold, deferral band and policy in the graph's nodes against every file that states them."""
     if record.graph is None:
         raise NothingToCompareError("the package is lost, and with it its operating point")
     decides, described = _operating_point(onnx.load(record.graph))
-    yield _point_agreement(decides, described, "its own description")
+    yield _point_agreement(decides, described, "its metadata")
     decides |= {"policy": described["policy"]}
     of_run = record.json(names.OPERATING_FILE)
     of_run = None if of_run is None else {current_in_package(name): value for name, value in of_run.items()}
     if of_run is None:
-        yield "unreachable", f"the run keeps no {names.OPERATING_FILE}"
+        yield "unreachable", f"the run has no {names.OPERATING_FILE}"
     else:
         yield _point_agreement(decides, of_run, f"the run's {names.OPERATING_FILE}")
     path = record.layout.packaged(record.version.detector)
     name = path.relative_to(record.layout.workspace).as_posix()
     require_same_dataset(record)
     if not record.has_own_training:
-        raise NothingToCompareError(f"{name} is of the version whose network this one shares")
+        raise NothingToCompareError(f"{name} belongs to the version from which this one has its network")
     if not path.is_file():
         raise NothingToCompareError(f"{name} is not in the workspace; `dvc checkout` brings it")
     yield _point_agreement(decides, decides | _operating_point(onnx.load(path))[0], f"the workspace's {name}")
 
 
 def _operating_point(model: onnx.ModelProto) -> tuple[dict[str, Any], dict[str, Any]]:
-    """The operating point in the constants of a package's nodes, and the one that its metadata state."""
+    """The operating points in the constants of a package's nodes and in its metadata."""
     constants = {
         current_in_package(tensor.name.removeprefix(PREFIX)): tensor
         for tensor in model.graph.initializer
@@ -85,7 +85,7 @@ def _operating_point(model: onnx.ModelProto) -> tuple[dict[str, Any], dict[str, 
 
 
 def _point_agreement(decides: Mapping[str, Any], stated: Mapping[str, Any], where: str) -> tuple[Status, str]:
-    """Constants of a graph have 32 bits, so that is what is compared."""
+    """Compares a stated operating point with the package's, in float32 like the graph's constants."""
     different = [
         f"{name.replace('_', ' ')} {stated[name]}, the package has {value}"
         for name, value in decides.items()
@@ -93,45 +93,45 @@ def _point_agreement(decides: Mapping[str, Any], stated: Mapping[str, Any], wher
     ]
     return agreement(
         not different,
-        f"the package decides at {decides['threshold']:.6g}, as {where} says",
-        f"{where} says {'; '.join(different)}",
+        f"the package has threshold {decides['threshold']:.6g}, in agreement with {where}",
+        f"{where} has {'; '.join(different)}",
     )
 
 
 def check_lineage(record: Record) -> Check:
-    """The lineage against the digests that run and version carry."""
+    """Checks the lineage against its digest in the tags of run and version."""
     if record.run is None:
-        yield "changed", "its run is lost, and with it what the version was made from and how it did"
+        yield "changed", "its run is lost, and with it lineage and metrics"
         return
     tags = {record.run.data.tags.get(names.LINEAGE), record.version.tags.get(names.LINEAGE)}
     if record.lineage:
         digest, carried = lineage_digest(record.lineage), " and ".join(sorted(map(str, tags)))
         yield agreement(
             tags == {digest},
-            f"{names.LINEAGE_FILE} has the digest that run and version carry, {digest}",
-            f"{names.LINEAGE_FILE} has the digest {digest}, run and version carry {carried}",
+            f"{names.LINEAGE_FILE} has the digest in the tags of run and version, {digest}",
+            f"{names.LINEAGE_FILE} has the digest {digest}, the tags of run and version have {carried}",
         )
         return
     is_lost = record.content(names.LINEAGE_FILE) is None
     if is_lost and tags == {None}:
-        raise NothingToCompareError(f"the run keeps no {names.LINEAGE_FILE}: it is of a time before there was one")
+        raise NothingToCompareError(f"the run has no {names.LINEAGE_FILE}: an earlier version of medscreen made it")
     yield (
         "changed",
-        f"{names.LINEAGE_FILE} is {'lost' if is_lost else 'damaged'}, and with it what the version was made from",
+        f"{names.LINEAGE_FILE} is {'lost' if is_lost else 'damaged'}, so its data, code and settings are unknown",
     )
 
 
 def check_tags(record: Record) -> Check:
-    """The version's tags on its making against the lineage."""
+    """Checks the version's tags of data, training and detector against the lineage."""
     is_baseline = Params.model_validate(record.params).detector(record.lineage["detector"]).is_baseline
     yield _compared("tags of the version", record.version.tags, "its lineage", tags_of(record.lineage, is_baseline))
 
 
 def check_trained_on(record: Record) -> Check:
-    """The list of the images it was trained on, which the gate uses, against the lineage."""
+    """Checks the list of training images, which the gate uses, against the lineage."""
     images, then = record.trained_on(), record.lineage["training"]["images"]
     if images is None:
-        yield "changed", f"{names.TRAINED_ON} is lost, and with it which images it was trained on"
+        yield "changed", f"{names.TRAINED_ON} is lost, and with it the list of training images"
         return
     digest = digest_of_all(images)
     yield agreement(
@@ -142,7 +142,7 @@ def check_trained_on(record: Record) -> Check:
 
 
 def check_card(record: Record) -> Check:
-    """The model card of the run, and the version's description, which is its beginning."""
+    """Checks the run's model card, and that the version's description is its beginning."""
     content = record.content("card.md")
     if content is None:
         yield "changed", "card.md is lost; `dvc repro publish` writes it again for a version of the workspace"
@@ -160,7 +160,7 @@ def check_card(record: Record) -> Check:
 
 
 def check_logged_params(record: Record) -> Check:
-    """The run's parameters in MLflow against the params.yaml of the lineage."""
+    """Checks the run's parameters in MLflow against the params.yaml of the lineage."""
     if record.run is None:
         return
     detector = record.lineage["detector"]
@@ -171,7 +171,7 @@ def check_logged_params(record: Record) -> Check:
 
 
 def _restore_recorded_kinds(logged: dict[str, Any], entry: Mapping[str, Any], prefix: str) -> None:
-    """Puts back the former names of kinds, under which the run of an older version has logged its entry."""
+    """Replaces the names of kinds by the former ones under which the run of an older version logged them."""
     logged[f"{prefix}kind"] = entry["kind"]
     if "variant" not in entry:
         logged.pop(f"{prefix}variant", None)
@@ -180,19 +180,19 @@ def _restore_recorded_kinds(logged: dict[str, Any], entry: Mapping[str, Any], pr
 
 
 def check_logged_metrics(record: Record) -> Check:
-    """The run's metrics in MLflow against its evaluation.json, and AUROC on val against its scores."""
+    """Checks the run's metrics in MLflow against evaluation.json, and AUROC on val against the run's scores."""
     if record.run is None:
         return
     logged, val = record.run.data.metrics, record.outcomes("val")
     evaluation = record.json("evaluation.json")
     if evaluation is None:
-        why = "" if record.has_own_training else ": `medscreen threshold` computes rates alone"
-        yield "unreachable", f"the run keeps no evaluation.json{why}"
+        why = "" if record.has_own_training else ": `medscreen threshold` computes rates only"
+        yield "unreachable", f"the run has no evaluation.json{why}"
     else:
         yield _compared("metrics in MLflow", logged, "evaluation.json", dict(flat_metrics(evaluation)))
     if val is None or "val/auroc" not in logged:
         missing = names.SCORES if val is None else "val/auroc"
-        raise NothingToCompareError(f"the run keeps no {missing}, so AUROC on val can't be computed again")
+        raise NothingToCompareError(f"the run has no {missing}, so AUROC on val can't be computed again")
     computed = rounded(auroc(val, np.ones((1, len(val.labels))))[0])
     yield agreement(
         computed == logged["val/auroc"],
@@ -202,9 +202,9 @@ def check_logged_metrics(record: Record) -> Check:
 
 
 def _compared(what: str, found: Mapping[str, Any], source: str, expected: Mapping[str, Any]) -> tuple[Status, str]:
-    """Comparison of each expected value with the one of its name; others are ignored."""
+    """Compares each expected value with the one found under its name; other values are ignored."""
     different = [
-        f"{name} is {found.get(name, 'not there')}, {source} has {value}"
+        f"{name} is {found.get(name, 'missing')}, {source} has {value}"
         for name, value in expected.items()
         if found.get(name) != value
     ]
@@ -212,10 +212,10 @@ def _compared(what: str, found: Mapping[str, Any], source: str, expected: Mappin
 
 
 def check_decision(record: Record) -> Check:
-    """Check of the decision that put the version into its stage."""
+    """Checks that the decision log put the version into its stage."""
     version = record.version
     if version.stage == "None":
-        yield "matches", "it has no stage, which takes no decision"
+        yield "matches", "it is in no stage, so no decision is needed"
         return
     moves = DecisionLog(record.client, record.layout, version.model).moves()
     if version.stage == "Archived":
