@@ -37,7 +37,7 @@ def place_of(orientation: Any, position: Any) -> Place | None:
 
 
 def positions(places: Sequence[Place | None]) -> list[float] | None:
-    """Positions of slices along their normal; None unless all are known and parallel."""
+    """Positions of slices along their normal; None unless all are known and the slices are parallel."""
     known = [place for place in places if place is not None]
     if not known or len(known) < len(places):
         return None
