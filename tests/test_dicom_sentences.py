@@ -15,7 +15,7 @@ from factories import dicom
 @pytest.mark.parametrize("value", [None, "", " "])
 def test_a_missing_photometric_interpretation_is_not_damage(tmp_path: Path, value: str | None) -> None:
     path = saved(tmp_path / "a.dcm", RAMP, ExplicitVRLittleEndian, 12, PhotometricInterpretation=value)
-    expected = "its PhotometricInterpretation is missing, which states whether 0 is black or white"
+    expected = "its PhotometricInterpretation, which states whether 0 is black or white, is missing"
     assert reason(path).startswith(expected)
     dataset = dcmread(path)
     del dataset.PhotometricInterpretation

@@ -153,7 +153,7 @@ def without_tag(content: bytes, tag: int) -> bytes:
 @pytest.mark.parametrize("kind", ["u1", "u2"])
 def test_without_a_photometric_interpretation_black_and_white_are_not_guessed(tmp_path: Path, kind: str) -> None:
     content = without_tag(tiff([((RAMP // 16)[..., None].astype(kind), Form())]), 262)
-    assert "PhotometricInterpretation is missing" in refusal(written(tmp_path / "a.tif", content))
+    assert "PhotometricInterpretation (whether 0 is black) is missing" in refusal(written(tmp_path / "a.tif", content))
 
 
 @pytest.mark.parametrize("wide", [False, True])

@@ -105,7 +105,7 @@ def test_layers_of_a_training_that_is_not_there(
 def test_a_constant_map_is_named_as_such(tmp_path: Path, value: float) -> None:
     image, constant = np.full((SIZE, SIZE), 90, np.uint8), np.full((SIZE, SIZE), value, np.float32)
     save_overlay(tmp_path / "constant.png", image, constant, "unit", ("title", ""))
-    save_overlay(tmp_path / "none.png", image, None, "unit", ("title", "The map is constant: it points at no place."))
+    save_overlay(tmp_path / "none.png", image, None, "unit", ("title", "The map is constant: it marks no region."))
     assert (tmp_path / "constant.png").read_bytes() == (tmp_path / "none.png").read_bytes()
 
 

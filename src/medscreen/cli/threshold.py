@@ -1,4 +1,4 @@
-"""Command threshold: other operating points for registered versions."""
+"""Command threshold: registers a copy of a version with another threshold."""
 
 import click
 from pydantic import ValidationError

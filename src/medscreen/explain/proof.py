@@ -1,4 +1,4 @@
-"""Validation of a map: localization, deletion and insertion, randomization; decides if the map is shown."""
+"""Validation of a map: localization, deletion and insertion, randomization; a map that fails is not shown."""
 
 from dataclasses import dataclass
 from pathlib import Path

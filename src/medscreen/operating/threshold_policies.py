@@ -31,7 +31,7 @@ def choose_threshold(policy: Policy, scores: Floats, labels: Labels) -> float:
     for label, name in enumerate(("normal", "abnormal")):
         if name in classes_of(policy) and not (labels == label).any():
             raise MedscreenError(
-                f"val: no {name} image, but the policy {policy.policy} needs them. Check the labels, or add images."
+                f"val: no {name} image, which the policy {policy.policy} requires. Check the labels, or add images."
             )
     healthy = scores[labels == 0]
     match policy:

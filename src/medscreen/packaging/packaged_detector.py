@@ -112,7 +112,7 @@ class PackagedDetector:
         )
 
     def score(self, pixels: Pixels) -> NDArray[np.float32]:
-        """Scores (N,) of images (N, H, W) as in `screen`; also for a graph without an operating point."""
+        """Scores (N,) of the images (N, H, W) that `screen` accepts. The graph needs no operating point."""
         scores: NDArray[np.float32] = self._run(pixels, ["score"])[0]
         return scores
 

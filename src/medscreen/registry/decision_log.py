@@ -166,7 +166,7 @@ class DecisionLog:
         return None
 
     def _is_next(self, run_id: str, former: str | None) -> bool:
-        """Claims for this run the place after the former decision; False if another run has it."""
+        """Logs this run as the decision after `former`; False if another run is logged there."""
         attempt = 0
         while former is not None:
             name = f"{_NEXT}.{attempt}"
@@ -213,7 +213,7 @@ class DecisionLog:
         self._client.set_tag(run_id, _STATE, state)
 
     def _move(self, stage: str) -> None:
-        """Moves the version of the last decision on a stage there; repeats if another client decides meanwhile."""
+        """Moves the version of the last decision on a stage there; repeats if another decision is logged meanwhile."""
         numbers = {version.number for version in versions_of(self._client, self._model)}
         moved: int | None = None
         while (last := next((m.version for m in self.moves() if m.stage == stage), None)) != moved:

@@ -22,7 +22,7 @@ class Contestant:
     """A packaged detector and its outcomes on the N images of `val`.
 
     `digest` identifies the package, `run_key` the training: equal run keys with different digests are one network at
-    two operating points. `unseen` (N,): mask of the images of patients it was not trained on.
+    two operating points. `unseen` (N,): mask of the images of patients who are not in its training data.
     """
 
     detector: str

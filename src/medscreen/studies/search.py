@@ -48,7 +48,7 @@ def begin(storage: BaseStorage, plan: Plan) -> tuple[optuna.Study, str]:
 
 @dataclass
 class Search:
-    """A running search; `place`: digest of checkout and machine; `shared`: other machines may use the storage."""
+    """A running search; `place`: identifier of this checkout; `shared`: other machines may use the storage."""
 
     study: optuna.Study
     plan: Plan
@@ -88,7 +88,7 @@ class Search:
         self.bring_up_to_date()
 
     def bring_up_to_date(self) -> None:
-        """Requeues lost trials, updates the display, and logs to MLflow the trials of this place."""
+        """Requeues lost trials, updates the display, and logs to MLflow the trials of this checkout."""
         requeue_lost(self.study, self.pool.at_work, self.place, self.shared)
         with quiet():
             fail_stale_trials(self.study)  # trials of other machines without a heartbeat; journals have none

@@ -24,12 +24,12 @@ def place_of(layout: Layout) -> str:
 
 
 def owner_at(place: str) -> str:
-    """A name of this process, unique across machines."""
+    """Name of this process as owner of trials, unique across machines; `place`: see `place_of`."""
     return f"{place}/{this_writer()}"
 
 
 def is_at(place: str, trial: FrozenTrial) -> bool:
-    """True if a process of this place runs or ran the trial."""
+    """True if a process of the checkout `place` runs or ran the trial."""
     return str(trial.user_attrs.get(OWNER)).partition("/")[0] == place
 
 
@@ -60,10 +60,10 @@ def requeue(study: optuna.Study, trial: FrozenTrial) -> None:
 
 
 def requeue_lost(study: optuna.Study, at_work: Collection[str], place: str, others: bool) -> None:
-    """Marks running trials of dead processes of this place as failed, and requeues them.
+    """Marks running trials as failed if their process has died, and requeues lost trials.
 
-    `at_work`: owners among this command's processes that were given a trial. `others`: other places share the storage;
-    the heartbeat handles their trials. The function is idempotent, also after a kill.
+    `at_work`: owners of this command's workers that have a task. `place`: this checkout, see `place_of`. `others`: True
+    if other checkouts may use the storage; their trials are left to the heartbeat. Idempotent, also after a kill.
     """
     running = study.get_trials(deepcopy=False, states=[TrialState.RUNNING])
     owned = {trial.user_attrs.get(OWNER) for trial in running}

@@ -64,7 +64,7 @@ class Choice:
 
     @property
     def winner(self) -> Candidate:
-        """The candidate with the highest mean AUROC on tune; the hand-set entry wins ties."""
+        """The candidate with the highest mean AUROC on tune; in a tie the hand-set entry."""
         return self.candidates[0]
 
     @property

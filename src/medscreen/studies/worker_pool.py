@@ -78,7 +78,7 @@ class WorkerPool:
     def ended(self, timeout: float) -> list[tuple[Task, str | None]]:
         """The tasks that ended within `timeout` seconds, each with the reason of a failure or None.
 
-        Dead processes are replaced, and their tasks count as failed. Raises MedscreenError after too many deaths.
+        Dead processes are replaced, and their tasks count as failed. Raises MedscreenError if too many have died.
         """
         ready = set(wait([worker.pipe for worker in self._workers], timeout))
         found: list[tuple[Task, str | None]] = []

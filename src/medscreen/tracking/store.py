@@ -98,7 +98,7 @@ def relocate(layout: Layout) -> None:
     except sqlite3.Error as error:
         raise MedscreenError(database_fault(database, error)) from error
     if before:
-        print(f"medscreen: mlruns/ has moved from {before}; its stored locations now say {now}", file=sys.stderr)
+        print(f"medscreen: mlruns/ has moved from {before}; stored locations were changed to {now}", file=sys.stderr)
     note.write_text(now, encoding="utf-8")
 
 

@@ -27,8 +27,8 @@ class PadimParams(PatchesEntry):
     """PaDiM: a Gaussian of the healthy patch features at each position.
 
     `depths`: stages of the backbone, whose maps are resized to `grid` x `grid` and concatenated. `features`: number of
-    channels, drawn at random. The score is the mean distance of the share `top_fraction` of positions with the largest
-    distances. The Gaussians have grid^2 x features^2 parameters.
+    channels, drawn at random. The score is the mean of the largest Mahalanobis distances: the fraction `top_fraction`
+    of all positions. The Gaussians have grid^2 x features^2 parameters.
     """
 
     kind: Literal["patches"]
@@ -42,7 +42,7 @@ class PatchcoreParams(PatchesEntry):
 
     `depths`: stages of the backbone, whose maps are resized to `grid` x `grid` and concatenated. `neighbourhood`: side
     of the average pooling of the maps; 3 in the paper. `share`: share of the patches in the coreset; `most`: their
-    maximum number. The score is the mean distance of the share `top_fraction` of patches with the largest distances.
+    maximum number. The score is the mean of the largest distances: the fraction `top_fraction` of all patches.
     """
 
     kind: Literal["patches"]

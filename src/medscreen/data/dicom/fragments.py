@@ -42,7 +42,7 @@ def read_fragments(file: BinaryIO, frame: int, frames: int, extended: bytes | No
     begins = _begins(fragments, frame, frames, [_offsets(extended or b"", "Q"), _offsets(basic, "I")])
     found = fragments[begins[frame] : (*begins, len(fragments))[frame + 1]] if frame < len(begins) else []
     if not found or not found[-1].whole:
-        raise UnreadableImageError("its pixel data is cut short, or the frame is not in it")
+        raise UnreadableImageError("its pixel data is cut short or lacks the frame")
     parts = []
     for fragment in found:
         file.seek(fragment.start)
@@ -53,7 +53,7 @@ def read_fragments(file: BinaryIO, frame: int, frames: int, extended: bytes | No
 def _basic_table(file: BinaryIO) -> bytes:
     head = file.read(8)
     if len(head) < 8 or head[:4] != _ITEM:
-        raise UnreadableImageError("its pixel data is cut short, or the frame is not in it")
+        raise UnreadableImageError("its pixel data is cut short or lacks the frame")
     return file.read(int.from_bytes(head[4:], "little"))
 
 

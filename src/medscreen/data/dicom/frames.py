@@ -155,7 +155,7 @@ def _require_pixels(header: Header, element: _PixelElement, options: dict[str, A
 
 
 def _unused_below(header: Header, options: dict[str, Any]) -> int:
-    """Number of unused bits of each word below the value (PS3.5 8.1.1)."""
+    """Number of unused low-order bits of each word: HighBit + 1 - BitsStored (PS3.5 8.1.1)."""
     stored: int = options["bits_stored"]
     unused: int = header.natural("HighBit", stored - 1) - (stored - 1)
     if not 0 <= unused <= options["bits_allocated"] - stored:

@@ -81,7 +81,7 @@ class Header:
         return frames_in_order(self.dataset, self.frames)[middle] if self.frames <= MOST_FRAMES else middle
 
     def get(self, keyword: str) -> Any:
-        """The element's value: the frame's, else the one shared by all frames, else the file's; None if it is empty."""
+        """Value of an element for the frame, else for all frames, else in the file; None if it is missing or empty."""
         return next((value for place in self._places(keyword) if (value := _value(place, keyword)) is not None), None)
 
     def element(self, keyword: str) -> "DataElement":

@@ -63,7 +63,7 @@ def _segment_words(element: "DataElement", described: Descriptor, header: Header
 
 
 def _expanded(words: NDArray[np.int64], number: int) -> NDArray[np.float64]:
-    """The `number` entries of a segmented table."""
+    """Expands a segmented table to `number` entries; raises UnreadableImageError if it is invalid."""
     table: list[float] = []
     position = 0
     while position + 2 < len(words) and len(table) < number:

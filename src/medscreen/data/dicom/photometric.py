@@ -17,7 +17,7 @@ def require_photometric(header: Header, samples: int) -> None:
         raise UnreadableImageError("its SamplesPerPixel is unsupported; supported: 1, 3")
     if not stated:
         raise UnreadableImageError(
-            "its PhotometricInterpretation is missing, which states whether 0 is black or white: set it, for instance "
+            "its PhotometricInterpretation, which states whether 0 is black or white, is missing: set it, for instance "
             "with dcmodify"
         )
     if stated not in _SUPPORTED[samples]:

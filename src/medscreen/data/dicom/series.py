@@ -1,4 +1,4 @@
-"""Series, instance number, place and frames of a DICOM file, from its header; pixels are not read."""
+"""Series, instance number, position and frames of a DICOM file, from its header; pixels are not read."""
 
 import io
 from contextlib import suppress
@@ -24,7 +24,7 @@ _FIRST = 64 * 2**10  # bytes; most headers are shorter
 
 @dataclass(frozen=True)
 class SeriesHeader:
-    """The series, instance number and place of a file; "" and None if the header does not state them.
+    """Series, instance number and position of a file; "" and None if the header does not state them.
 
     `frames`: frame numbers in spatial order. `sound`: False if the header can't be read.
     """

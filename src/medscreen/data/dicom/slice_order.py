@@ -26,7 +26,7 @@ class Place:
 
 
 def place_of(orientation: Any, position: Any) -> Place | None:
-    """The place by ImageOrientationPatient and ImagePositionPatient; None if they are not numbers."""
+    """Position and normal by ImageOrientationPatient and ImagePositionPatient; None if they are not numbers."""
     with suppress(TypeError, ValueError):
         right, down = np.array(orientation, dtype=float).reshape(2, 3)
         x, y, z = (float(part) for part in np.cross(right, down))
@@ -37,7 +37,7 @@ def place_of(orientation: Any, position: Any) -> Place | None:
 
 
 def positions(places: Sequence[Place | None]) -> list[float] | None:
-    """Positions of slices along their normal; None unless all have a place and are parallel."""
+    """Positions of slices along their normal; None unless all are known and the slices are parallel."""
     known = [place for place in places if place is not None]
     if not known or len(known) < len(places):
         return None

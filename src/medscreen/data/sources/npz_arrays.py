@@ -47,7 +47,7 @@ class ArchivedArray:
         return array
 
     def read_grey(self) -> NDArray[np.uint8]:
-        """Images (N, H, W) or (N, H, W, 3) of 8 bits as gray (N, H, W): the luminance of color images."""
+        """8-bit images (N, H, W) or (N, H, W, 3) as gray (N, H, W); color is converted to luminance."""
         if len(self.shape) == 3:
             return self.read()
         grey = np.empty(self.shape[:3], np.uint8)

@@ -1,4 +1,4 @@
-"""Records of a data set: what its source states about each image."""
+"""Records of a data set: label, patient, split and attributes of each image."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -10,13 +10,13 @@ from medscreen.data.display import Grey
 
 @dataclass(frozen=True, slots=True)  # a data set has one per image
 class Record:
-    """One image before it is read.
+    """An image of a data set before curation.
 
-    `origin`: its name below the data set's root. `image`: the file to decode, or the display gray. `patient`: None if
-    the source does not state it. `label`: 0 normal, 1 abnormal. `split`: the published split, None without one.
-    `finding`: the class that the source names, finer than the label or the same. `attributes`: attributes for subgroups
-    (sex, age, site), as text. `frame`: frame of a multi-frame file, from 0 (None: the middle one). `display`: display
-    settings of DICOM.
+    `origin`: its name below the data set's root. `image`: the file to decode or, from an array file, the display gray.
+    `patient`: None if unknown. `label`: 0 normal, 1 abnormal. `split`: the published split, None without one.
+    `finding`: class in the data set, normal ones included; it may be finer than the label. `attributes`: attributes for
+    subgroups (sex, age, site), as text. `frame`: frame of a multi-frame file, from 0 (None: the middle one). `display`:
+    display settings of DICOM.
     """
 
     origin: str

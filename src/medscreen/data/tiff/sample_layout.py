@@ -74,7 +74,7 @@ def layout_of(page: Page) -> Layout:
         raise UnreadableImageError("its TIFF tags SamplesPerPixel and BitsPerSample are invalid")
     photometric = page.number(_PHOTOMETRIC, _YCBCR if compression == _OLD_JPEG else -1)
     if photometric < 0:
-        raise UnreadableImageError("its TIFF tag PhotometricInterpretation is missing, which states whether 0 is black")
+        raise UnreadableImageError("its TIFF tag PhotometricInterpretation (whether 0 is black) is missing")
     layout = Layout(
         width,
         height,

@@ -44,7 +44,7 @@ class _Grid:
 
 @dataclass(frozen=True)
 class _Segment:
-    """A strip or tile: its place in the file, its first sample, row and column, and its number of rows."""
+    """A strip or tile: its offset and length in the file, its first sample, row and column, and its number of rows."""
 
     start: int
     length: int | None

@@ -49,8 +49,8 @@ class NoveltyDetector:
             most, neighbors = self.params.distance.most, self.params.distance.neighbors
             if len(pixels) < neighbors:
                 raise MedscreenError(
-                    f"train: {len(pixels)} healthy images, fewer than neighbors = {neighbors}. Lower neighbors of this "
-                    "detector's distance."
+                    f"train: {len(pixels)} healthy images, fewer than neighbors = {neighbors}. Lower neighbors in the "
+                    "detector's block distance."
                 )
             seeded(self.seed)
             pixels = pixels[torch.randperm(len(pixels))[:most].sort().values.numpy()]
@@ -79,5 +79,5 @@ def _require_room(width: int, distance: MahalanobisParams | NearestParams) -> No
     if numbers > _MOST_NUMBERS:
         raise MedscreenError(
             f"params.yaml: {width:,} features an image, for which the distance would store {4 * numbers / 1e9:.1f} GB. "
-            "Lower grid, cells, block or bins of this detector's features, or most of its distance."
+            "Lower grid, cells, block or bins in the detector's block features, or most in its block distance."
         )

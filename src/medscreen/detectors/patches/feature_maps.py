@@ -28,7 +28,7 @@ class Patches(nn.Module):
         self.backbone = backbone
 
     def forward(self, images: Tensor) -> Tensor:
-        """(N, 1, S, S) -> (N, places, width)."""
+        """(N, 1, S, S) -> (N, positions, width)."""
         maps = self.backbone.maps(0.5 + 0.25 * standardized(images), self.depths[-1])
         found = []
         for depth in self.depths:
@@ -49,5 +49,5 @@ class Channels(nn.Module):
         self.register_buffer("chosen", chosen)
 
     def forward(self, patches: Tensor) -> Tensor:
-        """(N, places, width) -> (N, places, len(chosen))."""
+        """(N, positions, width) -> (N, positions, len(chosen))."""
         return patches[:, :, self.chosen]

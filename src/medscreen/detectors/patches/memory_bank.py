@@ -8,7 +8,7 @@ from medscreen.detectors.shared.layers.dynamic_buffers import DynamicBuffers
 from medscreen.detectors.shared.layers.pooling import mean_of_top
 
 _CHUNK = 512
-"""Patches of the bank compared at once; N x places x _CHUNK distances are in memory."""
+"""Patches of the bank compared at once; N x positions x _CHUNK distances are in memory."""
 
 
 class MemoryBank(DynamicBuffers):
@@ -41,12 +41,12 @@ class MemoryBank(DynamicBuffers):
         return index
 
     def distances(self, patches: Tensor) -> Tensor:
-        """(N, places, width) -> distances (N, places)."""
+        """(N, positions, width) -> distances (N, positions)."""
         index = self.nearest(patches.flatten(0, 1)).view(patches.shape[:2])
         # a matrix product finds the nearest fast but loses digits; the distance is taken from the difference
         distances: Tensor = torch.linalg.vector_norm(patches - self.bank[index], dim=2)
         return distances
 
     def forward(self, patches: Tensor) -> Tensor:
-        """(N, places, width) -> scores (N,)."""
+        """(N, positions, width) -> scores (N,)."""
         return mean_of_top(self.distances(patches), self.top)

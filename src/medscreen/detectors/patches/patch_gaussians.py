@@ -29,7 +29,7 @@ class PlaceGaussians(nn.Module):
         self.register_buffer("root", torch.eye(width).repeat(places, 1, 1))
 
     def learn(self, batches: Iterable[Tensor]) -> None:
-        """Fits mean and covariance at each position to batches (N, places, width) of healthy images."""
+        """Fits mean and covariance at each position to batches (N, positions, width) of healthy images."""
         number, total, products = 0, torch.zeros(()), torch.zeros(())
         for batch in batches:
             placed = batch.double().transpose(0, 1)
@@ -45,11 +45,11 @@ class PlaceGaussians(nn.Module):
         self.root.copy_(torch.from_numpy(np.linalg.cholesky((precision + precision.transpose(0, 2, 1)) / 2)))
 
     def distances(self, patches: Tensor) -> Tensor:
-        """(N, places, width) -> distances (N, places)."""
+        """(N, positions, width) -> distances (N, positions)."""
         whitened = (patches - self.mean).transpose(0, 1) @ self.root
         lengths: Tensor = torch.linalg.vector_norm(whitened, dim=2)
         return lengths.T
 
     def forward(self, patches: Tensor) -> Tensor:
-        """(N, places, width) -> scores (N,)."""
+        """(N, positions, width) -> scores (N,)."""
         return mean_of_top(self.distances(patches), self.top)

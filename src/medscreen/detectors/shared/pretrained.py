@@ -49,13 +49,13 @@ def read_weights(name: BackboneName, source: str) -> dict[str, Tensor] | None:
         if key not in renamed:
             if key.endswith("num_batches_tracked"):  # missing in older checkpoints
                 continue
-            raise MedscreenError(f"{source}: no weights of {name}, {key} is missing. {_WAY_OUT}.")
+            raise MedscreenError(f"{source}: not the weights of {name}: {key} is missing. {_WAY_OUT}.")
         value = renamed[key]
         if empty.dim() == 4 and value.shape == (len(empty), 1, *empty.shape[2:]) and empty.shape[1] == 3:
             value = value.expand_as(empty) / 3  # trained on gray: equivalent to three equal color channels
         if value.shape != empty.shape:
             raise MedscreenError(
-                f"{source}: no weights of {name}, {key} has the shape {tuple(value.shape)} instead of "
+                f"{source}: not the weights of {name}: {key} has the shape {tuple(value.shape)} instead of "
                 f"{tuple(empty.shape)}. {_WAY_OUT}."
             )
         weights[key] = value

@@ -239,7 +239,7 @@ def check_environment(record: Record) -> Check:
 
 
 def differences(then: Mapping[str, Any]) -> list[str]:
-    """Differences from a recorded environment in Python, system and medscreen's dependencies, with both versions."""
+    """Present and recorded versions of Python, system and medscreen's dependencies, where they differ."""
     now = environment()
     old, new = then["packages"], now["packages"]
     return [f"{what} is {now[what]}, was {then[what]}" for what in ("python", "system") if now[what] != then[what]] + [

@@ -104,6 +104,6 @@ def _draw_tiles(
     opacity: NDArray[Any] | None = None,
     **colors: Any,
 ) -> None:
-    """Draws values (N, S, S), each in the tile at its place."""
+    """Draws values (N, S, S), each in the tile at its position."""
     for i, (x, y) in enumerate(places):
         axes.imshow(values[i], alpha=None if opacity is None else opacity[i], extent=(x, x + 1, y + 1, y), **colors)

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from medscreen.explain.packaged_map import Maps, is_constant
 from medscreen.reporting.evaluation_report.canvas import save_figure
 
-CONSTANT = "The map is constant: it points at no place."
+CONSTANT = "The map is constant: it marks no region."
 MAP_COLORS = "viridis"  # readable with any color vision and in grayscale
 _MOST_CHANNELS = 8
 

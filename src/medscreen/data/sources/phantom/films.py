@@ -39,7 +39,7 @@ def simulate(params: PhantomParams, patient: Patient) -> list[Plane]:
 
 
 def draw_lesion(finding: Finding, thorax: Thorax, rng: np.random.Generator) -> Lesion:
-    """A random lesion: one ball for a nodule, several for a consolidation. Its place is independent of the finding."""
+    """A random lesion: one ball for a nodule, several for a consolidation, at a position independent of the finding."""
     across, down = rng.uniform(-12, 12, _CANDIDATES), rng.uniform(-12, 11, _CANDIDATES)
     first = int(np.argmax(chords(thorax, across, down).lungs > _LUNG_AT_LEAST))
     center = np.array([across[first], down[first]])
