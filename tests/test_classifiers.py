@@ -63,7 +63,7 @@ def built(settings: dict[str, Any], **recipe: Any) -> Detector:
 
 
 class Asked(SimpleNamespace):
-    """What the optimiser loop was asked to do."""
+    """Arguments that the training loop was called with."""
 
 
 @pytest.fixture

@@ -242,7 +242,7 @@ def test_too_few_patients_for_the_folds_are_a_sentence() -> None:
     one_sentence(error)
 
 
-def test_more_neighbours_than_a_fold_has_images_are_a_sentence() -> None:
+def test_more_neighbors_than_a_fold_has_images_are_a_sentence() -> None:
     vectors, labels, patients = clouds(2, 12, 1)
     known = Known(vectors, labels, patient_folds(labels, patients, 3, 7))
     with pytest.raises(MedscreenError, match=r"params\.yaml") as error:

@@ -30,9 +30,14 @@ FORMER_IN_PACKAGES = {
 
 
 def as_formerly(content: Any, keys: dict[str, str] = FORMER) -> Any:
-    """The content with former keys."""
+    """The content with former keys; the names of choices are the user's."""
     if isinstance(content, dict):
-        return {keys.get(key, key): as_formerly(value, keys) for key, value in content.items()}
+        return {
+            keys.get(key, key): {name: as_formerly(choice, keys) for name, choice in value.items()}
+            if key == "choices" and isinstance(value, dict)
+            else as_formerly(value, keys)
+            for key, value in content.items()
+        }
     return [as_formerly(item, keys) for item in content] if isinstance(content, list) else content
 
 
@@ -82,7 +87,13 @@ def test_dotted_names_and_values() -> None:
     space = {"space": {"recipe.views": {"choices": [1, 2]}}}
     assert with_current_keys(space) == {"space": {"recipe.tta": {"choices": [1, 2]}}}
     assert current_param("cnn.training.average") == "cnn.training.ema_decay"
+    assert current_param("members.top.recipe.views") == "members.top.recipe.tta"
     assert current_value("recipe.balance", "triple") == "oversample_augmented"
+    choices = {"recipe.balance": {"choices": ["none", "triple"]}, "layers": {"choices": {"top": {"paint": 3}}}}
+    assert with_current_keys(choices) == {
+        "recipe.balance": {"choices": ["none", "oversample_augmented"]},
+        "layers": {"choices": {"top": {"output_kernel": 3}}},
+    }
     assert with_current_keys({"balance": "triple"}) == {"balance": "oversample_augmented"}
 
 

@@ -40,7 +40,7 @@ def test_a_classifier_hardly_sees_the_exposure() -> None:
         torch.testing.assert_close(network(images), network(0.5 * images + 0.3), atol=5e-3, rtol=0)
 
 
-def test_standardised_images_have_mean_0_and_deviation_1() -> None:
+def test_standardized_images_have_mean_0_and_deviation_1() -> None:
     images = torch.rand(4, 1, 16, 16) * torch.tensor([1.0, 0.5, 0.8, 0.3]).view(-1, 1, 1, 1)
     result = standardized(images)
     torch.testing.assert_close(result.mean((1, 2, 3)), torch.zeros(4), atol=1e-5, rtol=0)

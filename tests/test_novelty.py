@@ -32,7 +32,7 @@ PADIM = {
     "top_fraction": 0.2,
 }
 PATCHCORE = {
-    "kind": "patches", "variant": "patchcore", "backbone": BACKBONE, "depths": [1], "grid": 4, "neighbourhood": 3,
+    "kind": "patches", "variant": "patchcore", "backbone": BACKBONE, "depths": [1], "grid": 4, "neighborhood": 3,
     "share": 0.1, "most": 100, "top_fraction": 0.2,
 }  # fmt: skip
 PYRAMID = {"kind": "pyramid", "levels": 2, "grid": 3}

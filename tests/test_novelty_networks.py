@@ -215,13 +215,13 @@ def test_where_no_healthy_image_differs_a_trifle_is_no_infinity(make: type[Mahal
     assert torch.isfinite(network(torch.stack([torch.ones(4), torch.zeros(4)]))).all()
 
 
-@pytest.mark.parametrize("neighbours", [1, 5])
-def test_the_distance_from_neighbours_is_scikit_learns(neighbours: int) -> None:
+@pytest.mark.parametrize("neighbors", [1, 5])
+def test_the_distance_from_neighbors_is_scikit_learns(neighbors: int) -> None:
     healthy, images = correlated(200, 7, 1), correlated(30, 7, 2)
-    network = NeighborDistance(7, neighbours)
+    network = NeighborDistance(7, neighbors)
     network.learn(healthy)
     known, asked = scaled_by_hand(healthy.double().numpy(), images.double().numpy())
-    expected = NearestNeighbors(n_neighbors=neighbours).fit(known).kneighbors(asked)[0].mean(1)
+    expected = NearestNeighbors(n_neighbors=neighbors).fit(known).kneighbors(asked)[0].mean(1)
     np.testing.assert_allclose(network(images).numpy(), expected, rtol=1e-4)
 
 

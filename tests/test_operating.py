@@ -127,7 +127,7 @@ def test_where_nothing_is_best_called_nothing_is_called_even_in_single_precision
 
 @pytest.mark.parametrize("low", [1.0, 0.1, -3.0])
 def test_a_threshold_separates_neighbouring_scores_in_single_precision(low: float) -> None:
-    # the graph compares in single precision, where nothing lies between neighbours
+    # the graph compares in single precision, where nothing lies between neighbors
     lower = np.float32(low)
     for _ in range(2):
         upper = np.nextafter(lower, np.float32(np.inf))

@@ -183,3 +183,20 @@ def test_a_former_key_is_named_with_the_one_that_took_its_place(block: tuple[str
     with pytest.raises(ValidationError) as error:
         Params.model_validate(content)
     assert f"{former} is now named {key}" in first_problem(error.value, content, Params)
+
+
+@pytest.mark.parametrize(
+    ("study", "key", "dimension", "sentence"),
+    [
+        ("cnn", "training.optimiser", {"choices": ["adam", "sgd"]}, "is now named 'training.optimizer'"),
+        ("cnn", "recipe.balance", {"choices": ["none", "triple"]}, "'triple' is now named 'oversample_augmented'"),
+    ],
+)
+def test_a_former_name_in_a_space_is_named_with_the_present_one(
+    study: str, key: str, dimension: dict[str, Any], sentence: str
+) -> None:
+    content = copy.deepcopy(CONTENT)
+    next(iter(content["studies"][study]["searched"].values()))["space"] = {key: dimension}
+    with pytest.raises(ValidationError) as error:
+        Params.model_validate(content)
+    assert sentence in first_problem(error.value, content, Params)

@@ -31,7 +31,7 @@ def test_patches_are_the_maps_at_one_grid() -> None:
     with torch.no_grad():
         exposed = (images - images.mean((2, 3), keepdim=True)) / (images.std((2, 3), keepdim=True) + 1e-3)
         maps = backbone.maps(0.5 + 0.25 * exposed, 3)
-        patches = Patches(backbone, [3, 1], grid=4, neighbourhood=1)
+        patches = Patches(backbone, [3, 1], grid=4, neighborhood=1)
         found = patches(images)
     shallow, deep = (F.interpolate(m, size=(4, 4), mode="bilinear", antialias=True) for m in (maps[0], maps[2]))
     expected = torch.cat([shallow, deep], 1)

@@ -137,7 +137,7 @@ def test_the_top_is_a_share_of_all_values(share: float, number: int) -> None:
     np.testing.assert_allclose(mean_of_top(maps, share).numpy(), expected, atol=1e-5)
 
 
-def test_standardised_grey_is_the_same_at_any_exposure() -> None:
+def test_standardized_grey_is_the_same_at_any_exposure() -> None:
     images = torch.rand(4, 1, 16, 16)
     found = standardized_gray(images)
     torch.testing.assert_close(found.mean((1, 2, 3)), torch.full((4,), 0.5), atol=1e-5, rtol=0)
@@ -151,7 +151,7 @@ def test_standardised_grey_is_the_same_at_any_exposure() -> None:
     torch.testing.assert_close(network(images), network.network(found))
 
 
-def test_what_is_standardised_is_trained_on_standardised_images() -> None:
+def test_what_is_standardized_is_trained_on_standardized_images() -> None:
     entry = params_of(standardize=True, score="local", top_fraction=0.5)
     train, tune = image_set(40, 16, 1), image_set(20, 16, 2)
     detector = build(entry, 16, COMPUTE, 7).fit(train, tune)
@@ -263,13 +263,13 @@ def grey(images: ImageSet) -> torch.Tensor:
     return torch.from_numpy(images.healthy().pixels)[:, None] / 255
 
 
-@pytest.mark.parametrize("standardise", [False, True])
-def test_healthy_images_alone_are_learned_from_and_say_when_to_stop(asked: list[Asked], standardise: bool) -> None:
+@pytest.mark.parametrize("standardize", [False, True])
+def test_healthy_images_alone_are_learned_from_and_say_when_to_stop(asked: list[Asked], standardize: bool) -> None:
     train, tune = image_set(40, 16, 1), image_set(20, 16, 2)
-    build(params_of(standardize=standardise), 16, COMPUTE, 7).fit(train, tune)
+    build(params_of(standardize=standardize), 16, COMPUTE, 7).fit(train, tune)
     (one,) = asked
     torch.testing.assert_close(one.train.images, grey(train))
-    torch.testing.assert_close(one.tune.images, standardized_gray(grey(tune)) if standardise else grey(tune))
+    torch.testing.assert_close(one.tune.images, standardized_gray(grey(tune)) if standardize else grey(tune))
     assert one.recipe.seed == 7
 
 

@@ -98,7 +98,7 @@ NOVELTY: dict[str, Settings] = {
     "padim": {"kind": "patches", "variant": "padim", "backbone": RESNET, "depths": [1, 2], "grid": 4, "features": 12,
               "top_fraction": 0.2},
     "patchcore": {
-        "kind": "patches", "variant": "patchcore", "backbone": LITE, "depths": [1, 2], "grid": 4, "neighbourhood": 3,
+        "kind": "patches", "variant": "patchcore", "backbone": LITE, "depths": [1, 2], "grid": 4, "neighborhood": 3,
         "share": 0.2, "most": 40, "top_fraction": 0.2,
     },
 }  # fmt: skip
@@ -135,7 +135,7 @@ TINY: dict[str, Settings] = ONE_CLASS | CLASSIFIERS | EMBEDDINGS | ENSEMBLES
 
 
 def trained_part(settings: Settings) -> Settings | None:
-    """The block with the optimiser's settings: the detector's own, or its backbone's."""
+    """The block with the optimizer's settings: the detector's own, or its backbone's."""
     blocks = (settings, settings.get("backbone", {}))
     return next((block for block in blocks if "training" in block), None)
 

@@ -11,9 +11,9 @@ from factories import REPOSITORY
 
 RETIRED = frozenset(
     {
-        "bench", "coders", "crew", "doubling", "halving", "hush", "league", "odds_of",
-        "paint", "people", "read_besides", "redraw", "redrawn", "refer", "said", "score_at_half", "surprise", "traits",
-        "votes",
+        "bench", "coders", "crew", "doubling", "exact_copies", "halving", "hush", "league", "near_copies",
+        "neighbourhood", "neighbours", "optimiser", "paint", "people", "read_besides", "redraw", "redrawn",
+        "refer", "said", "score_at_half", "standardise", "surprise", "traits", "votes",
     }
 )  # fmt: skip
 # the table of former names, and its test, state them

@@ -185,7 +185,7 @@ def _write(
     totals: _Totals,
 ) -> None:
     """Screens the files that the journal beside `out` lacks, and writes `out`."""
-    from medscreen.packaging.batch_screening import FILES_AT_ONCE
+    from medscreen.packaging.batch_screening import COLUMNS, FILES_AT_ONCE
     from medscreen.packaging.result_file import ResultFile
     from medscreen.pipeline.progress_bar import progress
 
@@ -196,7 +196,7 @@ def _write(
         "display": detector.display.model_dump_json(),
     }
     asked = {} if answers is None else {"dicom_out": str(answers.folder.resolve())}
-    result = ResultFile(out, about, {"for_processing": str(raw)} | asked)
+    result = ResultFile(out, about, {"for_processing": str(raw), "columns": ", ".join(COLUMNS)} | asked)
     busy = MedscreenError(f"{visible(out)}: another process is writing it. Wait, or name another file for --out.")
     locks = find_layout().scratch / "locks"
     with process_lock(locks / f"predict-{digest_of(str(out.resolve()))}.lock", busy):

@@ -7,12 +7,12 @@ from typing import Any
 KEYS = {
     "average": "ema_decay", "bench": "threshold_comparison", "doubling": "upsampling",
     "exact_copies": "exact_duplicates", "halving": "downsampling", "near_copies": "near_duplicates",
-    "neighbours": "neighbors", "optimiser": "optimizer", "paint": "output_kernel", "refer": "deferral",
-    "standardise": "standardize", "top": "top_fraction", "traits": "attributes", "views": "tta",
+    "neighbourhood": "neighborhood", "neighbours": "neighbors", "optimiser": "optimizer", "paint": "output_kernel",
+    "refer": "deferral", "standardise": "standardize", "top": "top_fraction", "traits": "attributes", "views": "tta",
 }  # fmt: skip
 _VALUES = {("balance", "triple"): "oversample_augmented"}
 # blocks whose keys are chosen by users
-_NAMED_BY_USERS = frozenset({"datasets", "detectors", "members", "searched", "studies"})
+_NAMED_BY_USERS = frozenset({"choices", "datasets", "detectors", "members", "searched", "studies"})
 
 # Former name in a package -> current name: outputs, constants of nodes, metadata properties
 _OF_PACKAGES = {
@@ -21,8 +21,11 @@ _OF_PACKAGES = {
 
 
 def current_param(name: str) -> str:
-    """Current dotted name of a setting: `cnn.training.average` -> `cnn.training.ema_decay`."""
-    return ".".join(KEYS.get(part, part) for part in name.split("."))
+    """Current dotted name of a setting: `cnn.training.average` -> `cnn.training.ema_decay`; members keep theirs."""
+    parts = name.split(".")
+    return ".".join(
+        part if before == "members" else KEYS.get(part, part) for before, part in zip(["", *parts], parts, strict=False)
+    )
 
 
 def current_value(name: str, value: Any) -> Any:
@@ -30,16 +33,21 @@ def current_value(name: str, value: Any) -> Any:
     return _VALUES.get((name.rpartition(".")[2], value), value) if isinstance(value, str) else value
 
 
-def with_current_keys(content: Any, users_names: bool = False) -> Any:
-    """A block of a recorded params.yaml with current keys; `users_names`: users chose its keys, which stay."""
+def with_current_keys(content: Any, setting: str = "", users_names: bool = False) -> Any:
+    """A part of a recorded params.yaml with current keys and values.
+
+    `setting`: dotted name of the setting that has this value. `users_names`: users chose the keys, which stay.
+    """
     if isinstance(content, Mapping):
         return {
-            (name if users_names else current_param(name)): with_current_keys(
-                current_value(name, value), name in _NAMED_BY_USERS and not users_names
+            (key if users_names or not isinstance(key, str) else current_param(key)): with_current_keys(
+                value, setting if users_names or key == "choices" else key, key in _NAMED_BY_USERS and not users_names
             )
-            for name, value in content.items()
+            for key, value in content.items()
         }
-    return [with_current_keys(item) for item in content] if isinstance(content, list) else content
+    if isinstance(content, list):
+        return [with_current_keys(item, setting) for item in content]
+    return current_value(setting, content)
 
 
 def current_in_package(name: str) -> str:

@@ -8,6 +8,7 @@ from pydantic import Discriminator, Field, Tag, TypeAdapter, ValidationError, mo
 from medscreen.config.base import Block, Seed
 from medscreen.config.detectors.entry import DetectorName
 from medscreen.config.detectors.roster import DetectorParams
+from medscreen.config.former_names import current_param, with_current_keys
 from medscreen.config.validation_errors import reason
 
 _ENTRY: TypeAdapter[DetectorParams] = TypeAdapter(DetectorParams)
@@ -115,9 +116,13 @@ class SearchedParams(Block):
     def problem(self, entry: DetectorParams) -> str | None:
         """Error message for the first value that the entry does not accept, each tried alone; None without one."""
         for key, dimension in self.space.items():
+            if (current := current_param(key)) != key and has_key(entry, current):
+                return f"{key!r} is now named {current!r}; rename the key"
             if not has_key(entry, key) or key == "kind":
                 return f"{key!r} is not a key of a detector of kind {entry.kind} that can be varied"
             for value in dimension.extremes:
+                if (renamed := with_current_keys(value, key)) != value:
+                    return f"{key!r}: {value!r} is now named {renamed!r}; rename it"
                 try:
                     entry_with(entry, {key: value})
                 except ValidationError as error:

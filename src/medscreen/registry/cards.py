@@ -8,6 +8,7 @@ import yaml
 from mlflow import MlflowClient
 
 from medscreen.config.datasets import PhantomParams
+from medscreen.config.former_names import current_param
 from medscreen.config.params import Params
 from medscreen.registry.versions import Version
 from medscreen.reporting.model_card.card import model_card, version_description
@@ -74,7 +75,7 @@ def describe_operating_point(
         evaluation=evaluation,
         analysis={},
         explanations=explanations,
-        curation=curation,
+        curation={current_param(name): value for name, value in (curation or {}).items()},
         operating_point=point,
         parameters=client.get_run(version.run_id).data.params,
         decision="",

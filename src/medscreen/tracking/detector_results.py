@@ -11,7 +11,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from medscreen.config.detectors.roster import DetectorParams
+from medscreen.config.detectors.roster import DetectorParams, with_current_kinds
+from medscreen.config.former_names import with_current_keys
 from medscreen.config.params import Params
 from medscreen.config.privacy import is_public
 from medscreen.errors import MedscreenError
@@ -183,7 +184,8 @@ def _studied(layout: Layout, detector: str, entry: DetectorParams) -> dict[str, 
     try:
         winner = json.loads(layout.study_winner(detector).read_text())
         tags = {names.STUDY: str(winner["study"]), names.TRIAL: str(winner["trial"])}
-        return tags if winner["trial"] is not None and winner["entry"] == entry.model_dump(mode="json") else {}
+        searched = with_current_kinds(with_current_keys(winner["entry"]))
+        return tags if winner["trial"] is not None and searched == entry.model_dump(mode="json") else {}
     except (OSError, ValueError, KeyError, TypeError):  # no study, or an incomplete record
         return {}
 

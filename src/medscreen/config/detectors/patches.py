@@ -40,14 +40,14 @@ class PadimParams(PatchesEntry):
 class PatchcoreParams(PatchesEntry):
     """PatchCore: distance from a memory bank of healthy patch features.
 
-    `depths`: stages of the backbone, whose maps are resized to `grid` x `grid` and concatenated. `neighbourhood`: side
+    `depths`: stages of the backbone, whose maps are resized to `grid` x `grid` and concatenated. `neighborhood`: side
     of the average pooling of the maps; 3 in the paper. `share`: share of the patches in the coreset; `most`: their
     maximum number. The score is the mean of the largest distances: the fraction `top_fraction` of all patches.
     """
 
     kind: Literal["patches"]
     variant: Literal["patchcore"]
-    neighbourhood: Literal[1, 3, 5]
+    neighborhood: Literal[1, 3, 5]
     share: Share
     most: Annotated[int, Field(ge=1, le=4000)]
     top_fraction: Share

@@ -81,7 +81,7 @@ class PatchcoreDetector:
     def _fresh(self, backbone: Callable[[BackboneParams], Backbone]) -> tuple[Patches, MemoryBank]:
         seeded(self.seed)
         params = self.params
-        patches = Patches(backbone(params.backbone).eval(), params.depths, params.grid, params.neighbourhood)
+        patches = Patches(backbone(params.backbone).eval(), params.depths, params.grid, params.neighborhood)
         return patches, MemoryBank(params.most, patches.width, params.top_fraction)
 
     def fit(self, train: ImageSet, tune: ImageSet, on_epoch: OnEpoch = ignore) -> Self:  # noqa: ARG002

@@ -15,13 +15,13 @@ class Patches(nn.Module):
     """Feature maps of a backbone at `depths` (from 1), resized to `grid` x `grid` positions and concatenated.
 
     Images are standardized to mean .5 and standard deviation .25; stages beyond the deepest of `depths` are removed.
-    Each map is first average-pooled over `neighbourhood` x `neighbourhood` (odd) pixels. `width`: channels of a
+    Each map is first average-pooled over `neighborhood` x `neighborhood` (odd) pixels. `width`: channels of a
     position; `places`: number of positions.
     """
 
-    def __init__(self, backbone: Backbone, depths: Sequence[int], grid: int, neighbourhood: int) -> None:
+    def __init__(self, backbone: Backbone, depths: Sequence[int], grid: int, neighborhood: int) -> None:
         super().__init__()
-        self.depths, self.grid, self.neighbourhood = sorted(depths), grid, neighbourhood
+        self.depths, self.grid, self.neighborhood = sorted(depths), grid, neighborhood
         self.width = sum(backbone.widths[depth - 1] for depth in self.depths)
         self.places = grid**2
         backbone.keep(self.depths[-1])
@@ -32,9 +32,7 @@ class Patches(nn.Module):
         maps = self.backbone.maps(0.5 + 0.25 * standardized(images), self.depths[-1])
         found = []
         for depth in self.depths:
-            near = F.avg_pool2d(
-                maps[depth - 1], self.neighbourhood, 1, self.neighbourhood // 2, count_include_pad=False
-            )
+            near = F.avg_pool2d(maps[depth - 1], self.neighborhood, 1, self.neighborhood // 2, count_include_pad=False)
             found.append(in_regions(near, self.grid))
         return torch.cat(found, 1).flatten(2).transpose(1, 2)
 

@@ -14,6 +14,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from medscreen.config.datasets import DatasetParams
 from medscreen.config.detectors.roster import with_current_kinds
+from medscreen.config.former_names import with_current_keys
 from medscreen.data.images import load_images, open_test_split, set_digest
 from medscreen.data.sources.read_source import root_of
 from medscreen.packaging.packaged_detector import PackagedDetector
@@ -90,7 +91,7 @@ def check_sources(record: Record) -> Check:
     if raw is None:
         raise NothingToCompareError("the list of its source files is neither in the workspace nor in DVC's cache")
     try:
-        settings: DatasetParams = TypeAdapter(DatasetParams).validate_python(raw["settings"])
+        settings: DatasetParams = TypeAdapter(DatasetParams).validate_python(with_current_keys(raw["settings"]))
     except ValidationError as error:
         raise NothingToCompareError("the list of its source files does not name their folder") from error
     files, root = raw["files"], root_of(settings, record.layout.workspace)
