@@ -94,7 +94,7 @@ def choose(
     """Retrains the best trials and the hand-set entry, except finished trainings, and chooses by AUROC on tune.
 
     `on_trained` is called with the number of finished trainings, their total, and the reason of a failure, which drops
-    the candidate. None without a completed trial. Raises MedscreenError if all trainings fail.
+    the candidate. None without a completed trial. Raises MedscreenError if every candidate has a failed training.
     """
     found = [(trial, plan.searched.entry(trial.params)) for trial in best_trials(study)]
     if not found:
