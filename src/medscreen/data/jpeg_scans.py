@@ -1,4 +1,4 @@
-"""Limit on the number of scans of a JPEG before decoding, which passes over all pixels in each scan."""
+"""Limit on the number of scans of a JPEG, checked before decoding: each scan costs a pass over all pixels."""
 
 import re
 

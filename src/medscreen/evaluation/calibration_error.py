@@ -23,20 +23,21 @@ class ReliabilityBin(TypedDict):
 
 
 def brier(outcomes: Outcomes, weights: Floats) -> Floats:
-    """Brier score (Brier 1950): mean squared error of the probability, 0..1, lower is better; per row of weights.
+    """Brier score (Brier 1950): mean squared error of the probability, 0..1, lower is better.
 
-    Raises ValueError if the outcomes have no probabilities.
+    `weights` (R, N) -> (R,). Raises ValueError if the outcomes have no probabilities.
     """
     score: Floats = (weights @ (probabilities_of(outcomes) - outcomes.labels) ** 2) / weights.sum(axis=1)
     return score
 
 
 def ece(outcomes: Outcomes, weights: Floats) -> Floats:
-    """Expected calibration error over 15 bins of equal width, 0..1, lower is better; per row of weights.
+    """Expected calibration error over 15 bins of equal width, 0..1, lower is better.
 
     The mean over images of |share abnormal - mean probability| in the image's bin (Guo 2017, arXiv 1706.04599,
-    equation 3, for the probability of being abnormal). It is above 0 by chance: compare it with `ece_by_chance`.
-    Raises ValueError if the outcomes have no probabilities.
+    equation 3, for the probability of being abnormal). Perfectly calibrated probabilities also have an ECE above 0 by
+    chance: compare it with `ece_by_chance`. `weights` (R, N) -> (R,). Raises ValueError if the outcomes have no
+    probabilities.
     """
     probabilities = probabilities_of(outcomes)
     surplus = (outcomes.labels - probabilities)[:, None] * _in_bins(probabilities)
@@ -47,9 +48,9 @@ def ece(outcomes: Outcomes, weights: Floats) -> Floats:
 def ece_by_chance(outcomes: Outcomes, bootstrap: Bootstrap) -> Estimate:
     """Mean and interval of the ECE on these images under perfect calibration.
 
-    Consistency resampling: labels are drawn from the probabilities (Broecker, Smith 2007, doi 10.1175/WAF993.1), images
-    as independent. An ECE above the interval is more miscalibration than chance explains. No interval if a class has
-    too few patients. Raises ValueError if the outcomes have no probabilities.
+    Consistency resampling (Broecker, Smith 2007, doi 10.1175/WAF993.1): the label of each image is drawn independently
+    with its probability. An ECE above the interval is more miscalibration than chance explains. `low` and `high`
+    are None if a class has too few patients. Raises ValueError if the outcomes have no probabilities.
     """
     probabilities = probabilities_of(outcomes)
     rng = np.random.default_rng(bootstrap.seed)

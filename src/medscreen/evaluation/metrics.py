@@ -13,6 +13,7 @@ from medscreen.evaluation.proportion_intervals import clustered
 from medscreen.evaluation.sample_size import CLASSES, supported
 
 Metric = Callable[[Outcomes, Floats], Floats]
+"""Maps outcomes of N images and weights (R, N), see `Bootstrap.weights`, to values (R,)."""
 
 _AT_ONCE = 1 << 18  # weights
 
@@ -50,7 +51,7 @@ def classes_of(metric: str) -> tuple[str, ...]:
 
 
 def auroc(outcomes: Outcomes, weights: Floats) -> Floats:
-    """Area under the ROC curve: P(abnormal scores higher than normal), ties counting half; per row of weights."""
+    """Area under the ROC curve: P(abnormal scores higher than normal), ties counting half; `weights` (R, N) -> (R,)."""
     # in chunks of rows: intermediate arrays take several times the memory of the weights
     pieces = np.array_split(weights, max(1, min(len(weights), weights.size // _AT_ONCE)))
     return np.concatenate([_areas(outcomes, piece) for piece in pieces])
@@ -65,7 +66,7 @@ def _areas(outcomes: Outcomes, weights: Floats) -> Floats:
 
 
 def average_precision(outcomes: Outcomes, weights: Floats) -> Floats:
-    """Average precision: precision weighted by the steps of recall; per row of weights."""
+    """Average precision: precision weighted by the steps of recall; `weights` (R, N) -> (R,)."""
     positive, negative = (counts[:, ::-1] for counts in _by_score(outcomes, weights))
     found, false = np.cumsum(positive, axis=1), np.cumsum(negative, axis=1)
     precision = np.divide(found, found + false, out=np.zeros_like(found), where=found + false > 0)
@@ -90,7 +91,7 @@ class Share:
     among: str
 
     def __call__(self, outcomes: Outcomes, weights: Floats) -> Floats:
-        """Proportion per row of weights."""
+        """Proportions; `weights` (R, N) -> (R,)."""
         masks = _masks(outcomes)
         share: Floats = (weights @ masks[self.of]) / (weights @ masks[self.among])
         return share
@@ -133,7 +134,7 @@ def _f1(outcomes: Outcomes, weights: Floats) -> Floats:
 
 def _accuracy_at_half(outcomes: Outcomes, weights: Floats) -> Floats:
     if outcomes.decision_boundary is None:
-        raise ValueError("the detector has no probabilities, so no accuracy at one half")
+        raise ValueError("the detector has no probabilities, so its accuracy at probability 0.5 is undefined")
     right = (outcomes.scores >= outcomes.decision_boundary) == (outcomes.labels == 1)
     accuracy: Floats = (weights @ right) / weights.sum(axis=1)
     return accuracy

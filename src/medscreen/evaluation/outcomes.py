@@ -40,7 +40,7 @@ class Outcomes:
         )
 
     def at(self, threshold: float) -> "Outcomes":
-        """Same scores with decisions at another threshold, compared in 32 bits like the graph."""
+        """Same scores with decisions at another threshold, compared in 32 bits as in the ONNX graph."""
         return replace(self, abnormal=_at_least(self.scores, threshold))
 
 
@@ -57,8 +57,8 @@ def outcomes_of(  # noqa: PLR0913  # one for each column
 ) -> Outcomes:
     """Builds Outcomes from arrays (N,) of any numeric type.
 
-    Decisions are `abnormal`, or score >= `threshold` in 32 bits like the graph; without either, no image is called
-    abnormal.
+    Decisions are `abnormal` if given, else score >= `threshold`, compared in 32 bits as in the ONNX graph. With
+    neither, every decision is normal.
     """
     values = scores.astype(np.float64)
     if abnormal is None:
@@ -89,7 +89,7 @@ def outcomes_of_rows(rows: pa.Table, decision_boundary: float | None) -> Outcome
 
 
 def _at_least(scores: Floats, threshold: float) -> NDArray[np.bool_]:
-    """(N,) score >= threshold, in 32 bits like the graph."""
+    """(N,) score >= threshold, compared in 32 bits as in the ONNX graph."""
     called: NDArray[np.bool_] = scores.astype(np.float32) >= np.float32(threshold)
     return called
 

@@ -100,7 +100,7 @@ def sound_graph(client: MlflowClient, layout: Layout, location: str, digest: str
 
 
 def other_than_graph(client: MlflowClient, location: str) -> str:
-    """Reason why MLflow would not load just the packaged graph from a location; "" if it would."""
+    """Problem of the MLmodel file at a location; "" if MLflow would load the packaged graph and no other file."""
     try:
         with TemporaryDirectory() as folder:
             sound = loads_only_graph(Path(_repository(client, location).download_artifacts(MLMODEL_FILE_NAME, folder)))

@@ -83,7 +83,7 @@ def settings_of(run: Run) -> dict[str, str]:
 
 
 def kept_names(client: MlflowClient, run_id: str, folder: str | None = None) -> set[str]:
-    """Paths of the files at the top of a run or in one of its folders; empty if the run is gone."""
+    """Paths of the artifacts in the root of a run, or in its `folder`; empty if the run is gone."""
     run = find_run(client, run_id)
     if run is None:
         return set()
@@ -92,7 +92,7 @@ def kept_names(client: MlflowClient, run_id: str, folder: str | None = None) -> 
 
 
 def kept_file(client: MlflowClient, run_id: str, name: str) -> bytes | None:
-    """Content of a file at the top of a run, None if file or run is gone."""
+    """Content of a file in a run's artifact root; None if the file or the run is gone."""
     if name not in kept_names(client, run_id):
         return None
     with TemporaryDirectory() as folder:
@@ -100,7 +100,7 @@ def kept_file(client: MlflowClient, run_id: str, name: str) -> bytes | None:
 
 
 def kept_json(client: MlflowClient, run_id: str, name: str) -> dict[str, Any]:
-    """Object in a JSON file at the top of a run; empty if the file is lost or damaged or the run is gone."""
+    """JSON object from a file in a run's artifact root; {} if the file is damaged, or the file or the run is gone."""
     try:
         content = json.loads(kept_file(client, run_id, name) or "{}")
     except ValueError:
