@@ -31,7 +31,7 @@ def test_findings_are_classes_in_their_order() -> None:
 
 
 def test_an_unnamed_finding_is_a_sentence() -> None:
-    with pytest.raises(MedscreenError, match="the finding 'stain'") as error:
+    with pytest.raises(MedscreenError, match="lack 'stain'") as error:
         classified(IMAGES, ["spot"])
     one_sentence(error)
 

@@ -172,7 +172,7 @@ def test_every_layer_has_its_filters(layers: int, filters: list[int], fine: bool
         "dense_dropout": 0.0, "recipe": RECIPE, "training": TRAINING,
     }  # fmt: skip
     if not fine:
-        with pytest.raises(ValidationError, match="fewer than the 3 layers"):
+        with pytest.raises(ValidationError, match="fewer entries than layers: 3"):
             built(settings)
         return
     used = sum(isinstance(module, torch.nn.Conv2d) for module in built(settings).network.modules())

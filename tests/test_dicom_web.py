@@ -132,7 +132,7 @@ def test_what_can_not_be_screened_is_not_stored_and_stands_among_the_failures(
     assert failed["00081197"]["Value"] == [0xC000]
     assert "FOR PROCESSING" in failed["00000902"]["Value"][0]
     (other,) = answer.json()["0008119A"]["Value"]
-    assert "no DICOM" in other["00000902"]["Value"][0]
+    assert "not a DICOM file" in other["00000902"]["Value"][0]
     assert len(archive.kept) == 3
     answer = stow(watch, archive, raw.read_bytes(), png())
     assert (answer.status_code, len(archive.kept)) == (409, 3)
@@ -255,7 +255,7 @@ def test_only_what_the_archive_names_counts_as_stored(canned: Any) -> None:
         (200, b"{}" + b" " * 2**25),
     ):
         tell(status, body)
-        with pytest.raises(ArchiveError, match="answer"):
+        with pytest.raises(ArchiveError, match="response"):
             archive.store([("1.1", b"x")])
 
 

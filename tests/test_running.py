@@ -28,7 +28,7 @@ def failing(number: int) -> Callable[..., None]:
         (errno.ENOSPC, "Make room"),
         (errno.EDQUOT, "Make room"),
         (errno.EFBIG, "Make room"),
-        (errno.EIO, "Run the command again"),
+        (errno.EIO, "run the command again"),
     ],
 )
 def test_a_fault_of_the_system_is_a_sentence(
